@@ -1,0 +1,54 @@
+"""One family of errors: what went wrong, the value that was met, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FgbenchError(Exception):
+    """Base of every error that fgbench raises on purpose.
+
+    Parameters
+    ----------
+    what:
+        What is wrong, as a phrase without the value: ``"unknown selector"``.
+    met:
+        The value that was met; shown as ``repr``. Left out where there is none.
+    do:
+        What the reader can do about it.
+
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, met: object = None, do: str = "") -> None:
+        self.what, self.met, self.do = what, met, do
+        shown = "" if met is None else f" {met!r}"
+        super().__init__(f"{what}{shown}" + (f"; {do}" if do else ""))
+
+
+class FeaturesError(FgbenchError, ValueError):
+    """Features do not hold what a selector needs, or contradict themselves."""
+
+
+class UnknownNameError(FgbenchError, LookupError):
+    """A name that nobody registered; the message shows the nearest and the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, show: int = 12) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        if len(names) > show:
+            listing = f"{len(names)} are known: 'fgbench list {kind}s' shows them"
+        else:
+            listing = f"known {kind}s: {', '.join(names) or 'none'}"
+        super().__init__(f"unknown {kind}", name, hint + listing)
+
+
+class BrokenPluginError(FgbenchError):
+    """A plug-in that cannot be loaded or breaks the contract, called by its name."""
+
+    def __init__(self, name: str, origin: str, why: str) -> None:
+        self.name, self.origin, self.why = name, origin, why
+        super().__init__(f"plug-in {name!r} from {origin} is broken: {why}")

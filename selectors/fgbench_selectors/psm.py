@@ -1,0 +1,35 @@
+"""Part selection module: TransFG (He et al., AAAI 2022, section 3.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fgbench_selectors.features import Features, Needs
+from fgbench_selectors.selector import Selector
+
+
+class PSM(Selector):
+    """Row 0 of the product of all heads' maps, block L−1 down to 1 → (B, H, G²).
+
+    A_{L−1} ⋯ A_2 A_1 per head, without identity and without renormalisation. TransFG takes the argmax
+    of every head. Source: TransFG, section 3.2; the fast chain is the same product, associated from the left.
+    """
+
+    needs = Needs(blocks=slice(None, -1))
+    score_shape = ("batch", "heads", "patches")
+
+    def published(self, features: Features) -> Tensor:
+        """Multiply N×N matrices, then read one row: O(L·H·N³)."""
+        first, *later = [block.probs_map() for block in features.read_blocks(slice(None, -1))]
+        joint = first
+        for probs in later:
+            joint = probs @ joint
+        return joint[:, :, 0, features.num_prefix_tokens :]
+
+    def fast(self, features: Features) -> Tensor:
+        """Carry one row through the blocks: O(L·H·N²), and no map is built from queries and keys."""
+        last, *earlier = reversed(features.read_blocks(slice(None, -1)))
+        v = last.row(0)
+        for block in earlier:
+            v = block.left(v)
+        return v[..., features.num_prefix_tokens :]

@@ -1,0 +1,177 @@
+"""Attention as selectors ask for it: the dense map, one row, one column, v·A, a product over heads.
+
+``QK`` holds queries and keys and never builds an N×N map unless ``probs_map`` or ``logits_map`` is called:
+everything else streams over blocks of rows, in O(N) memory and in float32 or better.
+``Maps`` answers the same questions from maps that exist already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fgbench_selectors.errors import FeaturesError
+
+# Elements of one streamed block, B·H·rows·N. 2²² float32 (16 MiB) stay near the caches of a
+# CPU and are enough to fill a GPU; the memory of a stream is a small multiple of it.
+STREAM_ELEMENTS = 2**22
+MIN_STREAM_ROWS = 32
+
+
+def _accurate(x: Tensor) -> Tensor:
+    """Half precision is widened to float32; everything else stays as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _row_slices(batch: int, heads: int, tokens: int) -> Iterator[slice]:
+    rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // (batch * heads * tokens))
+    for start in range(0, tokens, rows):
+        yield slice(start, min(start + rows, tokens))
+
+
+class _Attention:
+    """The questions that are answered from blocks of rows, whoever provides them."""
+
+    shape: tuple[int, int, int]  # B, H, N
+
+    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Consecutive rows of A: (slice of rows, (B, H, rows, N)), float32 or better."""
+        raise NotImplementedError
+
+    def left(self, v: Tensor) -> Tensor:
+        """``v A`` for every head: (B, H, N) → (B, H, N), streamed."""
+        out: Tensor | None = None
+        for rows, probs in self.row_blocks():
+            part = v[..., None, rows] @ probs
+            out = part if out is None else out.add_(part)
+        assert out is not None
+        return out.squeeze(-2)
+
+    def left_mean(self, v: Tensor) -> Tensor:
+        """``v`` times the mean of A over heads: (B, N) → (B, N), streamed."""
+        return self.left(v.unsqueeze(1).expand(-1, self.shape[1], -1)).mean(dim=1)
+
+    def head_product(self) -> tuple[Tensor, Tensor]:
+        """Of the product of all heads' maps: its mean (B,) and its row 0 (B, N), streamed."""
+        tokens = self.shape[2]
+        total: Tensor | None = None
+        first: Tensor | None = None
+        for _, probs in self.row_blocks():
+            product = probs.prod(dim=1)
+            if first is None or total is None:
+                first, total = product[:, 0].clone(), product.sum(dim=(1, 2))
+            else:
+                total = total + product.sum(dim=(1, 2))
+        assert total is not None
+        assert first is not None
+        return total / tokens**2, first
+
+
+@dataclass(frozen=True, eq=False)
+class QK(_Attention):
+    """Queries and keys of one block: q, k (B, H, N, d); A = softmax(scale · q kᵀ), scale 1/√d by default."""
+
+    q: Tensor
+    k: Tensor
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shapes; fill in the scale."""
+        if self.q.ndim != 4 or self.q.shape != self.k.shape:
+            raise FeaturesError(
+                "queries and keys must both be (B, H, N, d), got shapes",
+                (*map(tuple, (self.q.shape, self.k.shape)),),
+            )
+        if self.scale is None:
+            object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """B, H, N."""
+        batch, heads, tokens, _ = self.q.shape
+        return batch, heads, tokens
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> QK:
+        """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``."""
+        return QK(change(self.q), change(self.k), self.scale)
+
+    def logits_map(self) -> Tensor:
+        """Dense M = scale · q kᵀ: (B, H, N, N), in the dtype of the queries. O(N²) memory."""
+        return self.q @ self.k.transpose(-2, -1) * self.scale
+
+    def probs_map(self) -> Tensor:
+        """Dense A = softmax over keys of M: (B, H, N, N), in the dtype of the queries. O(N²) memory."""
+        return self.logits_map().softmax(dim=-1)
+
+    def row(self, index: int) -> Tensor:
+        """A[index, :], the attention of one query: (B, H, N), in O(N·d)."""
+        query = _accurate(self.q[:, :, index : index + 1]) * self.scale
+        return (query @ _accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+
+    def column_softmax(self, index: int) -> Tensor:
+        """Softmax over *queries* of M[:, index]: (B, H, N), in O(N·d)."""
+        key = _accurate(self.k[:, :, index : index + 1]) * self.scale
+        return (_accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
+
+    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of A, a block at a time; the queries are scaled once."""
+        q, kt = _accurate(self.q) * self.scale, _accurate(self.k).transpose(-2, -1)
+        for rows in _row_slices(*self.shape):
+            yield rows, (q[:, :, rows] @ kt).softmax(dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Maps(_Attention):
+    """Ready maps of one block: probs (B, H, N, N) softmaxed over keys; logits where they were kept."""
+
+    probs: Tensor
+    logits: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        for name, value in (("probs", self.probs), ("logits", self.logits)):
+            if value is None:
+                continue
+            if value.ndim != 4 or value.shape[-1] != value.shape[-2] or value.shape != self.probs.shape:
+                raise FeaturesError(f"{name} must be (B, H, N, N), got shape", tuple(value.shape))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """B, H, N."""
+        batch, heads, tokens, _ = self.probs.shape
+        return batch, heads, tokens
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Maps:
+        """The same, with every tensor changed."""
+        return Maps(change(self.probs), None if self.logits is None else change(self.logits))
+
+    def logits_map(self) -> Tensor:
+        """M as it was kept: (B, H, N, N)."""
+        if self.logits is None:
+            raise FeaturesError(
+                "logits are needed and the maps hold none", do="pass Maps(probs, logits) or QK(q, k)"
+            )
+        return self.logits
+
+    def probs_map(self) -> Tensor:
+        """A as it was kept: (B, H, N, N)."""
+        return self.probs
+
+    def row(self, index: int) -> Tensor:
+        """A[index, :]: (B, H, N)."""
+        return _accurate(self.probs[:, :, index])
+
+    def column_softmax(self, index: int) -> Tensor:
+        """Softmax over queries of M[:, index]: (B, H, N)."""
+        return _accurate(self.logits_map()[..., index]).softmax(dim=-1)
+
+    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of A: all at once, or in blocks where half precision has to be widened."""
+        if _accurate(self.probs[..., :0]).dtype == self.probs.dtype:
+            yield slice(0, self.shape[2]), self.probs
+            return
+        for rows in _row_slices(*self.shape):
+            yield rows, _accurate(self.probs[:, :, rows])

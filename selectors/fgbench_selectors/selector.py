@@ -1,0 +1,104 @@
+"""The contract that every selector keeps, ours and everybody else's."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fgbench_selectors.errors import FgbenchError
+from fgbench_selectors.features import Features, Needs
+
+IMPLS = ("published", "fast")
+
+# What the axes of a score can be. "blocks" counts the blocks that the selector reads.
+AXES = ("batch", "heads", "blocks", "tokens", "patches")
+
+
+class Selector(nn.Module):
+    """Scores for the parts of an image: the higher, the more discriminative.
+
+    A selector is one class in one file. It says what it reads (``needs``) and what shape its scores
+    have (``score_shape``, axes out of :data:`AXES`), and has one method or two:
+
+    ``published(features)``
+        the operations of the published code, in their order;
+    ``fast(features)``
+        the same scores, cheaply. Where it is left out, the published one serves.
+
+    Both are pure functions of the features. Unless ``learned`` is set, no gradient flows through them.
+    """
+
+    needs: Needs
+    score_shape: ClassVar[tuple[str, ...]]
+    learned: ClassVar[bool] = False
+
+    def __init__(self, impl: str = "fast") -> None:
+        super().__init__()
+        if impl not in IMPLS:
+            raise FgbenchError("unknown implementation", impl, f"known: {', '.join(IMPLS)}")
+        self.impl = impl
+
+    def published(self, features: Features) -> Tensor:
+        """Scores by the published operations."""
+        raise NotImplementedError
+
+    def fast(self, features: Features) -> Tensor:
+        """The same scores at less cost."""
+        return self.published(features)
+
+    def forward(self, features: Features) -> Tensor:
+        """Features of one forward pass → scores of shape ``score_shape``, by the chosen implementation."""
+        score = self.published if self.impl == "published" else self.fast
+        if self.learned:
+            return score(features)
+        with torch.no_grad():
+            return score(features)
+
+    def extra_repr(self) -> str:
+        """Show the implementation in ``repr``."""
+        return f"impl={self.impl!r}"
+
+
+def contract_breach(candidate: object) -> str | None:
+    """Why an object is no selector class, in words; None when it is one."""
+    if not (isinstance(candidate, type) and issubclass(candidate, Selector)):
+        return "it must be a class derived from fgbench_selectors.Selector"
+    if not isinstance(getattr(candidate, "needs", None), Needs):
+        return "its attribute 'needs' must be a fgbench_selectors.Needs"
+    shape = getattr(candidate, "score_shape", None)
+    if not isinstance(shape, tuple) or not shape or shape[0] != "batch" or not set(shape) <= set(AXES):
+        return f"its attribute 'score_shape' must be a tuple that begins with 'batch', out of {AXES}"
+    if candidate.published is Selector.published:
+        return "it has no method 'published(features)'"
+    return None
+
+
+def score_breach(selector: Selector, features: Features, scores: object) -> str | None:
+    """Why scores do not have the declared shape, in words; None when they do."""
+    if not isinstance(scores, Tensor):
+        return f"its scores are a {type(scores).__name__}, not a tensor"
+    expected = expected_shape(selector, features)
+    if tuple(scores.shape) != expected:
+        declared = ", ".join(selector.score_shape)
+        return f"its scores have shape {tuple(scores.shape)}, but ({declared}) is {expected} here"
+    return None
+
+
+def expected_shape(selector: Selector, features: Features) -> tuple[int, ...]:
+    """The declared score shape in numbers, for these features."""
+    blocks = [] if selector.needs.blocks is None else features.read_blocks(selector.needs.blocks)
+    if blocks:
+        batch, heads, tokens = blocks[0].shape
+    else:
+        recorded = features.read_tokens()
+        batch, heads, tokens = recorded.shape[0], 0, recorded.shape[1]
+    axes = {
+        "batch": batch,
+        "heads": heads,
+        "blocks": len(blocks),
+        "tokens": tokens,
+        "patches": features.num_patches,
+    }
+    return tuple(axes[axis] for axis in selector.score_shape)
