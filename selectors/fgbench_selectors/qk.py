@@ -26,29 +26,23 @@ def _accurate(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _row_slices(batch: int, heads: int, tokens: int) -> Iterator[slice]:
-    rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // (batch * heads * tokens))
-    for start in range(0, tokens, rows):
-        yield slice(start, min(start + rows, tokens))
-
-
 class _Attention:
     """The questions that are answered from blocks of rows, whoever provides them."""
 
     shape: tuple[int, int, int]  # B, H, N
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Consecutive rows of A: (slice of rows, (B, H, rows, N)), float32 or better."""
+        """Consecutive rows of A: (slice of rows, (B·H, rows, N)), float32 or better."""
         raise NotImplementedError
 
     def left(self, v: Tensor) -> Tensor:
         """``v A`` for every head: (B, H, N) → (B, H, N), streamed."""
+        row = v.reshape(-1, 1, v.shape[-1])
         out: Tensor | None = None
         for rows, probs in self.row_blocks():
-            part = v[..., None, rows] @ probs
-            out = part if out is None else out.add_(part)
+            out = row[..., rows].bmm(probs) if out is None else out.baddbmm_(row[..., rows], probs)
         assert out is not None
-        return out.squeeze(-2)
+        return out.view(v.shape)
 
     def left_mean(self, v: Tensor) -> Tensor:
         """``v`` times the mean of A over heads: (B, N) → (B, N), streamed."""
@@ -56,18 +50,21 @@ class _Attention:
 
     def head_product(self) -> tuple[Tensor, Tensor]:
         """Of the product of all heads' maps: its mean (B,) and its row 0 (B, N), streamed."""
-        tokens = self.shape[2]
-        total: Tensor | None = None
+        batch, heads, tokens = self.shape
+        sums: list[Tensor] = []
         first: Tensor | None = None
         for _, probs in self.row_blocks():
-            product = probs.prod(dim=1)
-            if first is None or total is None:
-                first, total = product[:, 0].clone(), product.sum(dim=(1, 2))
-            else:
-                total = total + product.sum(dim=(1, 2))
-        assert total is not None
+            product = probs.view(batch, heads, -1, tokens).prod(dim=1)
+            first = product[:, 0].clone() if first is None else first
+            sums.append(product.sum(dim=(1, 2)))
         assert first is not None
-        return total / tokens**2, first
+        return torch.stack(sums).sum(dim=0) / tokens**2, first
+
+    def _row_slices(self) -> Iterator[slice]:
+        batch, heads, tokens = self.shape
+        rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // (batch * heads * tokens))
+        for start in range(0, tokens, rows):
+            yield slice(start, min(start + rows, tokens))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +115,10 @@ class QK(_Attention):
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A, a block at a time; the queries are scaled once."""
-        q, kt = _accurate(self.q) * self.scale, _accurate(self.k).transpose(-2, -1)
-        for rows in _row_slices(*self.shape):
-            yield rows, (q[:, :, rows] @ kt).softmax(dim=-1)
+        q = (_accurate(self.q) * self.scale).flatten(0, 1)
+        kt = _accurate(self.k).flatten(0, 1).transpose(-2, -1)
+        for rows in self._row_slices():
+            yield rows, q[:, rows].bmm(kt).softmax(dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +168,9 @@ class Maps(_Attention):
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A: all at once, or in blocks where half precision has to be widened."""
-        if _accurate(self.probs[..., :0]).dtype == self.probs.dtype:
-            yield slice(0, self.shape[2]), self.probs
+        probs = self.probs.flatten(0, 1)
+        if probs.dtype not in (torch.float16, torch.bfloat16):
+            yield slice(0, self.shape[2]), probs
             return
-        for rows in _row_slices(*self.shape):
-            yield rows, _accurate(self.probs[:, :, rows])
+        for rows in self._row_slices():
+            yield rows, _accurate(probs[:, rows])

@@ -1,0 +1,31 @@
+"""The errors of the harness; the family begins in the selectors, which must not import it."""
+
+from __future__ import annotations
+
+from fgbench_selectors.errors import (
+    BrokenPluginError,
+    FeaturesError,
+    FgbenchError,
+    UnknownNameError,
+)
+
+__all__ = [
+    "BrokenPluginError",
+    "CannotMeasureError",
+    "CheckFailedError",
+    "FeaturesError",
+    "FgbenchError",
+    "UnknownNameError",
+]
+
+
+class CannotMeasureError(FgbenchError):
+    """The request was fine, and a figure for it could not be had."""
+
+    exit_code = 3
+
+
+class CheckFailedError(FgbenchError):
+    """What was to be checked does not hold."""
+
+    exit_code = 1

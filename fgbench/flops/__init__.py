@@ -1,0 +1,1 @@
+"""Counting: the paper's closed forms, what really runs, and each against the other."""

@@ -1,0 +1,134 @@
+"""Count what really runs, operator by operator, on tensors that hold no data."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.module_tracker import ModuleTracker
+
+from fgbench.flops.handlers import Cost, Handler, UncountedOperatorError, handler_for
+
+EVERYWHERE = "Global"  # ModuleTracker's name for "outside of every module"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The work of one run: in all, per operator (``aten::bmm``), per module (``VisionTransformer.blocks.0``)."""
+
+    total: Cost
+    by_operator: Mapping[str, Cost]
+    by_module: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def macs(self) -> int:
+        """Multiply–adds of matrix products and convolutions."""
+        return self.total.macs
+
+    def flops(self, convention: str = "full") -> int:
+        """Work in the unit of a convention, ``full`` or ``fvcore``."""
+        return self.total.flops(convention)
+
+
+class FlopCounter(TorchDispatchMode):
+    """Adds up the cost of every operator that runs inside ``with FlopCounter() as counter:``.
+
+    Raises :class:`UncountedOperatorError` at the first operator that has no cost.
+    """
+
+    def __init__(self, *, modules: bool = False) -> None:
+        super().__init__()
+        self._operators: dict[str, Cost] = defaultdict(Cost)
+        self._modules: dict[str, Cost] = defaultdict(Cost)
+        self._handlers: dict[object, tuple[str, Handler]] = {}
+        self._tracker = ModuleTracker() if modules else None
+
+    def __enter__(self) -> FlopCounter:
+        if self._tracker is not None:
+            self._tracker.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        if self._tracker is not None:
+            self._tracker.__exit__(*exception)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one operator and add its cost."""
+        kwargs = kwargs or {}
+        found = self._handlers.get(func)
+        if found is None:
+            schema = getattr(func, "_schema", None)
+            if schema is None:  # a higher-order operator, such as flex attention
+                raise UncountedOperatorError(str(func))
+            found = self._handlers[func] = (schema.name, handler_for(schema.name))
+        outputs = func(*args, **kwargs)
+        name, handler = found
+        inputs = _in_schema_order(func, args, kwargs) if kwargs else args
+        cost = handler(inputs, outputs if isinstance(outputs, (tuple, list)) else (outputs,))
+        self._operators[name] += cost
+        if self._tracker is not None:
+            for module in self._tracker.parents - {EVERYWHERE}:
+                self._modules[module] += cost
+        return outputs
+
+    def result(self) -> Count:
+        """What has been counted so far."""
+        total = sum(self._operators.values(), Cost())
+        return Count(total, dict(self._operators), dict(sorted(self._modules.items())))
+
+
+def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool = False) -> Count:
+    """Count one call of a module or a function.
+
+    A module is counted as a throw-away copy in eval mode on the meta device, whatever the size of image: no
+    weights are copied, no memory is taken and the module itself is left alone. A function runs as it is.
+
+        count_flops(model, torch.empty(1, 3, 1024, 1024)).macs
+
+    ``modules=True`` fills ``by_module`` too. Raises :class:`UncountedOperatorError` for unknown operators.
+    """
+    if isinstance(run, nn.Module):
+        run = meta_copy(run).eval()
+        inputs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs)
+    with torch.no_grad(), _no_fused_encoder(), FlopCounter(modules=modules) as counter:
+        run(*inputs)
+    return counter.result()
+
+
+def meta_copy(module: nn.Module) -> nn.Module:
+    """A copy of a module on the meta device; its parameters and buffers are never duplicated."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): _to_meta(tensor) for tensor in tensors})
+
+
+def _to_meta(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+@contextmanager
+def _no_fused_encoder() -> Iterator[None]:
+    """Keep ``nn.MultiheadAttention`` from hiding its products in one fused operator."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _in_schema_order(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    rest = func._schema.arguments[len(args) :]
+    return [*args, *(kwargs.get(argument.name, argument.default_value) for argument in rest)]

@@ -1,0 +1,58 @@
+"""The aten operators that need no handler of their own: free, element by element, or a reduction."""
+
+from __future__ import annotations
+
+# No arithmetic on data: views, copies, indexing, creation, random draws.
+ZERO_COST = frozenset(
+    """
+    _conj _neg_view _reshape_alias _unsafe_view alias as_strided detach diagonal expand lift_fresh movedim
+    narrow permute real imag reshape select slice split split_with_sizes squeeze swapaxes t transpose unbind
+    unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as view_as_complex
+    view_as_real
+    _to_copy cat channel_shuffle clone constant_pad_nd contiguous copy flip im2col native_channel_shuffle
+    pixel_shuffle pixel_unshuffle reflection_pad2d repeat repeat_interleave replication_pad2d resolve_conj
+    resolve_neg roll select_scatter slice_scatter stack tril triu
+    embedding gather index index_copy index_fill index_select masked_scatter masked_select scatter take
+    take_along_dim
+    arange bernoulli empty empty_like empty_permuted empty_strided exponential eye fill fill_diagonal full
+    full_like linspace new_empty new_empty_strided new_full new_ones new_zeros normal ones ones_like rand
+    rand_like randint randint_like randn randn_like randperm random scalar_tensor uniform zero zeros zeros_like
+    _assert_async _assert_scalar _local_scalar_dense equal is_same_size resize set
+    sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
+    """.split()
+)
+
+# One operation per element of the result, whatever the function.
+ELEMENTWISE = frozenset(
+    """
+    abs acos acosh add angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ __iand__ __ior__ __ixor__
+    _conj_physical conj_physical bucketize ceil celu
+    clamp clamp_max clamp_min clip complex copysign cos cosh deg2rad digamma div elu eq erf erfc erfinv exp exp2
+    expm1 floor floor_divide fmax fmin fmod frac ge gelu gt hardshrink hardsigmoid hardswish hardtanh heaviside
+    hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lgamma log log10 log1p log2
+    log_sigmoid_forward logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill
+    maximum minimum mish mul nan_to_num ne neg nextafter polar positive pow prelu _prelu_kernel rad2deg
+    reciprocal relu relu6 remainder round rrelu rsqrt rsub searchsorted selu sgn sigmoid sign signbit silu sin
+    sinc sinh softplus softshrink sqrt square sub tan tanh threshold true_divide trunc where xlogy
+    """.split()
+)
+
+# Operations per element of what is reduced.
+REDUCTIONS = {
+    **dict.fromkeys(
+        "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum kthvalue "
+        "median mode nansum nonzero prod sum trace".split(),
+        1,
+    ),
+    "aminmax": 2,
+    "nanmean": 2,
+    "linalg_vector_norm": 2,  # square, add
+    "norm": 2,
+    "logsumexp": 4,  # largest, subtract, exponential, sum
+    "logcumsumexp": 4,
+    "std": 4,  # mean, subtract, square, add
+    "std_mean": 4,
+    "var": 4,
+    "var_mean": 4,
+}

@@ -1,0 +1,1 @@
+"""Adapters to timm backbones; the published models follow."""
