@@ -51,7 +51,9 @@ class UncountedOperatorError(CannotMeasureError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(
-            "operator without a cost:", name, "give it one with fgbench.flops.handlers.register(name, handler)"
+            "operator without a cost:",
+            name,
+            "give it one with fgbench.flops.handlers.register(name, handler)",
         )
 
 
@@ -95,7 +97,7 @@ def _addmm(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _vector_product(first: int = 0) -> Handler:
-    """matrix @ vector and vector @ vector: fvcore's matmul handler refuses them."""
+    """Matrix @ vector and vector @ vector: fvcore's matmul handler refuses them."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return Cost(macs=math.prod(_shape(inputs[first])))
@@ -109,9 +111,7 @@ def _linear(inputs: Inputs, outputs: Inputs) -> Cost:
 
 def _convolution(inputs: Inputs, outputs: Inputs) -> Cost:
     x, weight, transposed = inputs[0], inputs[1], bool(inputs[6])
-    return Cost(
-        macs=int(fvcore.conv_flop_count(_shape(x), _shape(weight), _shape(outputs[0]), transposed=transposed))
-    )
+    return Cost(macs=int(fvcore.conv_flop_count(_shape(x), _shape(weight), _shape(outputs[0]), transposed=transposed)))
 
 
 def _fused_attention(inputs: Inputs, outputs: Inputs) -> Cost:

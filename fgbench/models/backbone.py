@@ -75,9 +75,7 @@ def backbone_names() -> list[str]:
     return sorted({name for family in families for name in timm.list_models(family) if "sam_" not in name})
 
 
-def build_on_meta(
-    name: str, image_size: int, num_classes: int = 200, stride: int | None = None
-) -> MetaBackbone:
+def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
     """Build a timm backbone for an image size, without weights.
 
     ``stride`` is the step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch
@@ -88,7 +86,7 @@ def build_on_meta(
     """
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
-        raise UnknownNameError("backbone", name, timm.list_models())
+        raise UnknownNameError("backbone", name, backbone_names())
     try:
         probe = _create(architecture, None, num_classes) if stride else None
         patch = _patch_size(name, probe) if probe is not None else 0
@@ -96,6 +94,8 @@ def build_on_meta(
         module = _create(architecture, side, num_classes)
     except FgbenchError:
         raise
+    except TypeError as error:  # it takes no img_size
+        raise _not_plain(name) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CannotMeasureError(f"timm cannot build {name!r} for images of {image_size} pixels: {reason}") from error
@@ -118,29 +118,34 @@ def _create(architecture: str, side: int | None, num_classes: int) -> nn.Module:
             module = timm.create_model(architecture, **options)
     for part in module.modules():
         if hasattr(part, "fused_attn"):
-            part.fused_attn = False
+            part.fused_attn = False  # type: ignore[assignment]
     return module.eval()
 
 
 def _patch_size(name: str, module: nn.Module) -> int:
-    embed: Any = getattr(module, "patch_embed", None)
-    projection = getattr(embed, "proj", None)
+    projection: Any = getattr(getattr(module, "patch_embed", None), "proj", None)
     attention = getattr(next(iter(getattr(module, "blocks", [])), None), "attn", None)
     plain = isinstance(projection, nn.Conv2d) and hasattr(attention, "num_heads")
     if not plain or not hasattr(module, "num_prefix_tokens"):
-        raise FgbenchError(
-            "backbone is no plain vision transformer:", name, "'fgbench list backbones' shows those that are"
-        )
+        raise _not_plain(name)
     height, width = projection.kernel_size
     if height != width:
         raise FgbenchError(f"backbone {name!r} has patches that are no squares:", (height, width))
     return int(height)
 
 
+def _not_plain(name: str) -> FgbenchError:
+    return FgbenchError(
+        "backbone is no plain vision transformer:", name, "'fgbench list backbones' shows those that are"
+    )
+
+
 def _grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
     if image_size < patch:
         raise FgbenchError(
-            f"image size {image_size} is smaller than the {patch}-pixel patch of", name, f"give at least {patch}"
+            f"image size {image_size} is smaller than the {patch}-pixel patch of",
+            name,
+            f"give at least {patch}",
         )
     if stride > patch:
         raise FgbenchError(

@@ -8,12 +8,18 @@ Torch only. Nothing here knows about counting, timing or tables; ``fgbench`` doe
     scores = get("psm", impl="fast")(features)
 """
 
-from fgbench_selectors.errors import BrokenPluginError, FeaturesError, FgbenchError, UnknownNameError
-from fgbench_selectors.features import Features, Needs
-from fgbench_selectors.qk import QK, Maps
-from fgbench_selectors.regions import crop_resize, top_k_boxes
-from fgbench_selectors.registry import Registry, get, selectors
-from fgbench_selectors.selector import IMPLS, Selector
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fgbench_selectors.errors import BrokenPluginError, FeaturesError, FgbenchError, UnknownNameError
+    from fgbench_selectors.features import Features, Needs
+    from fgbench_selectors.qk import QK, Maps
+    from fgbench_selectors.regions import crop_resize, top_k_boxes
+    from fgbench_selectors.registry import Registry, get, selectors
+    from fgbench_selectors.selector import IMPLS, Selector
 
 __all__ = [
     "IMPLS",
@@ -32,3 +38,21 @@ __all__ = [
     "selectors",
     "top_k_boxes",
 ]
+
+# Torch takes seconds to import: names are found when they are used, so that the errors come without it.
+_HOMES = {
+    "errors": ("BrokenPluginError", "FeaturesError", "FgbenchError", "UnknownNameError"),
+    "features": ("Features", "Needs"),
+    "qk": ("QK", "Maps"),
+    "regions": ("crop_resize", "top_k_boxes"),
+    "registry": ("Registry", "get", "selectors"),
+    "selector": ("IMPLS", "Selector"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that a public name lives in."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

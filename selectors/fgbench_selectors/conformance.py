@@ -8,6 +8,7 @@ def test_mine_conforms():
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -34,9 +35,7 @@ def check_selector(name: str) -> None:
     for batch, grid, prefix in ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3)):
         features = random_features(batch, grid, prefix)
         if why := _breach(name, features):
-            raise BrokenPluginError(
-                name, origin, f"{why} (batch {batch}, grid {grid}, {prefix} prefix tokens)"
-            )
+            raise BrokenPluginError(name, origin, f"{why} (batch {batch}, grid {grid}, {prefix} prefix tokens)")
 
 
 def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 0) -> Features:
@@ -47,10 +46,9 @@ def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    blocks = [QK(*(draw(batch, HEADS, tokens, HEAD_DIM) for _ in range(2))) for _ in range(DEPTH)]
-    return Features(
-        tokens=draw(batch, tokens, HEADS * HEAD_DIM), attention=blocks, num_prefix_tokens=prefix, grid=grid
-    )
+    per_head = (batch, HEADS, tokens, HEAD_DIM)
+    blocks = [QK(draw(*per_head), draw(*per_head)) for _ in range(DEPTH)]
+    return Features(tokens=draw(batch, tokens, HEADS * HEAD_DIM), attention=blocks, num_prefix_tokens=prefix, grid=grid)
 
 
 def as_maps(features: Features) -> Features:
@@ -87,7 +85,7 @@ def _value_breach(selector: Selector, features: Features, scores: Tensor) -> str
     if not selector.learned and selector(features.map(lambda x: x.clone().requires_grad_())).requires_grad:
         return "gradient flows through it, and it is not declared 'learned'"
     for index in range(scores.shape[0]):
-        alone = selector(features.map(lambda x, at=index: x[at : at + 1]))
+        alone = selector(features.map(_image(index)))
         if not torch.allclose(alone[0], scores[index], rtol=1e-4, atol=1e-6):
             return "the scores of an image depend on its neighbours in the batch"
     if not torch.allclose(selector(as_maps(features)), scores, rtol=1e-4, atol=1e-6):
@@ -98,6 +96,10 @@ def _value_breach(selector: Selector, features: Features, scores: Tensor) -> str
     except Exception as error:  # whatever it is, it keeps the selector from being counted
         return f"it does not run on the meta device: {describe(error)}"
     return score_breach(selector, elsewhere, on_meta)
+
+
+def _image(index: int) -> Callable[[Tensor], Tensor]:
+    return lambda batch: batch[index : index + 1]
 
 
 def _tensors(features: Features) -> list[Tensor]:

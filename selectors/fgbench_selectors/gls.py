@@ -44,7 +44,7 @@ class GLS(Selector):
             return self.published(features)
         glob, local = self._split(features)
         dot = (local @ glob.transpose(-2, -1)).squeeze(-1)
-        norms = torch.linalg.vector_norm(local, dim=-1) * torch.linalg.vector_norm(glob, dim=-1)
+        norms: Tensor = torch.linalg.vector_norm(local, dim=-1) * torch.linalg.vector_norm(glob, dim=-1)
         return dot / norms.clamp_min(torch.finfo(dot.dtype).tiny)
 
     def _split(self, features: Features) -> tuple[Tensor, Tensor]:

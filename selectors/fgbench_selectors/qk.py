@@ -73,7 +73,7 @@ class QK(_Attention):
 
     q: Tensor
     k: Tensor
-    scale: float | None = None
+    scale: float = None  # type: ignore[assignment]  # 1/√d is filled in
 
     def __post_init__(self) -> None:
         """Check the shapes; fill in the scale."""
@@ -149,9 +149,7 @@ class Maps(_Attention):
     def logits_map(self) -> Tensor:
         """M as it was kept: (B, H, N, N)."""
         if self.logits is None:
-            raise FeaturesError(
-                "logits are needed and the maps hold none", do="pass Maps(probs, logits) or QK(q, k)"
-            )
+            raise FeaturesError("logits are needed and the maps hold none", do="pass Maps(probs, logits) or QK(q, k)")
         return self.logits
 
     def probs_map(self) -> Tensor:

@@ -44,11 +44,8 @@ def top_k_boxes(
     for place in (best.div(columns, rounding_mode="floor"), best % columns):
         first, last = place.amin(dim=1), place.amax(dim=1)
         start = first * step
-        if rule == "enclosing":
-            end = last * step + patch_size
-        else:
-            end = torch.maximum(last * step, start + patch_size)
-        sides.append((start, end))
+        enclosing = last * step + patch_size
+        sides.append((start, enclosing if rule == "enclosing" else torch.maximum(last * step, start + patch_size)))
     (y0, y1), (x0, x1) = sides
     return torch.stack((y0, x0, y1, x1), dim=1)
 

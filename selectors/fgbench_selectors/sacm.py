@@ -60,8 +60,9 @@ class SACM(Selector):
 
     def _weigh(self, squeezed: list[Tensor], rows: list[Tensor], features: Features) -> Tensor:
         z = torch.stack(squeezed, dim=-1).detach()  # the maps are read, not trained
-        weights = self._excitation_for(z)(z.to(torch.float32)).to(z.dtype)
-        collected = weights.unsqueeze(-2) @ torch.stack(rows, dim=-2).detach()
+        excitation = self._excitation_for(z)
+        weights = excitation(z.to(next(excitation.parameters()).dtype)).to(z.dtype)
+        collected: Tensor = weights.unsqueeze(-2) @ torch.stack(rows, dim=-2).detach()
         return collected.squeeze(-2)[:, features.num_prefix_tokens :]
 
     def _excitation_for(self, z: Tensor) -> nn.Sequential:

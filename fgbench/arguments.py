@@ -1,0 +1,79 @@
+"""What people type, as values: lists in every habit, sizes, output formats. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fgbench_selectors.errors import FgbenchError, UnknownNameError
+
+SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".txt": "table"}
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+MAX_IMAGE_SIZE = 16384
+
+
+def spread_values(args: Sequence[str], flags: Iterable[str]) -> list[str]:
+    """``--sizes 224 448`` as ``--sizes=224 --sizes=448`` for flags that take several values."""
+    many, rest = set(flags), list(args)
+    spread: list[str] = []
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*spread, word, *rest]
+        flag, equals, inline = word.partition("=")
+        if flag not in many:
+            spread.append(word)
+            continue
+        values = [inline] if equals else []
+        while rest and not _is_flag(rest[0]):
+            values.append(rest.pop(0))
+        spread += [f"{flag}={value}" for value in values] or [flag]
+    return spread
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word begins an option; a negative number is a (bad) value, not an option."""
+    return word.startswith("-") and len(word) > 1 and not word[1].isdigit()
+
+
+def split_list(values: Sequence[str] | None) -> list[str]:
+    """``["224,448", "768"]`` → ``["224", "448", "768"]``, each once, in order."""
+    words = [word.strip() for value in values or () for word in value.split(",")]
+    return list(dict.fromkeys(word for word in words if word))
+
+
+def whole_number(text: str | int, what: str, example: int, largest: int | None = None) -> int:
+    """A whole number from 1 up, or an error that says what was met."""
+    try:
+        number = int(str(text))
+    except ValueError:
+        raise FgbenchError(f"{what} must be a whole number, got", text, f"for example {example}") from None
+    if number < 1:
+        raise FgbenchError(f"{what} must be at least 1, got", number, f"for example {example}")
+    if largest is not None and number > largest:
+        raise FgbenchError(f"{what} must be at most {largest}, got", number, f"for example {example}")
+    return number
+
+
+def image_sizes(values: Sequence[str] | None, default: Sequence[int]) -> list[int]:
+    """Image sides in pixels."""
+    words = split_list(values)
+    if values and not words:
+        raise FgbenchError("no image size was given", do="for example --sizes 224 448")
+    return [whole_number(word, "image size", 224, MAX_IMAGE_SIZE) for word in words] or list(default)
+
+
+def choices(values: Sequence[str] | None, kind: str, known: Sequence[str], default: Sequence[str]) -> list[str]:
+    """Names out of a short list, or an error that shows the nearest and all of them."""
+    words = split_list(values)
+    for word in words:
+        if word not in known:
+            raise UnknownNameError(kind, word, known)
+    return words or list(default)
+
+
+def output_format(given: str | None, output: Path | None) -> str:
+    """The format that was asked for, or the one of the file's suffix, or a table."""
+    if given is not None:
+        return choices([given], "format", FORMATS, ())[0]
+    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"

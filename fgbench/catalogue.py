@@ -1,0 +1,51 @@
+"""What ``fgbench list`` shows: rows about everything that can be named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fgbench.errors import BrokenPluginError
+from fgbench.registry import Report, selectors
+from fgbench_selectors import Needs, Selector
+
+
+def selector_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per registered selector; a broken one is listed as broken, and reported."""
+    rows = []
+    for name, entry in selectors.entries().items():
+        row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
+        try:
+            selector: type[Selector] = selectors.load(name)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        else:
+            row["reads"] = _reads(selector.needs)
+            row["scores"] = f"({', '.join(selector.score_shape)})"
+            row["description"] = (selector.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        rows.append(row)
+    return rows
+
+
+def backbone_rows() -> list[dict[str, Any]]:
+    """A row per timm architecture of the vision-transformer family."""
+    from fgbench.models.backbone import backbone_names
+
+    return [{"name": name} for name in backbone_names()]
+
+
+def _reads(needs: Needs) -> str:
+    """``q, k of blocks 1…L−1`` and the like."""
+    parts = ["tokens"] if needs.tokens else []
+    if needs.blocks is not None:
+        start, stop = needs.blocks.start, needs.blocks.stop
+        first = "1" if start is None else _block(start)
+        last = "L" if stop is None else _block(stop - 1)
+        parts.append(f"q, k of block {last}" if first == last else f"q, k of blocks {first}…{last}")
+    return " and ".join(parts)
+
+
+def _block(index: int) -> str:
+    if index >= 0:
+        return str(index + 1)
+    return "L" if index == -1 else f"L−{-index - 1}"

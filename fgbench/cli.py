@@ -1,0 +1,178 @@
+"""The commands: parse, call, render. Torch is imported inside them, so that ``--help`` does not wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from fgbench.arguments import choices, image_sizes, output_format, split_list, whole_number
+from fgbench.output import check_output, emit
+from fgbench.shell import DONE, INTERRUPTED, FgbenchGroup, ListCommand, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fgbench.errors import FgbenchError
+    from fgbench.flops.rows import FlopsRequest
+    from fgbench.records import FlopsRow
+
+KINDS = ("selectors", "backbones")
+
+app = typer.Typer(
+    cls=FgbenchGroup,
+    pretty_exceptions_enable=False,
+    help="What selecting the discriminative parts of an image costs, and what it buys.",
+)
+
+# typer reads these at run time, on Python 3.10 too.
+Many = Optional[list[str]]  # noqa: UP045
+Format = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--format", "-f", help="table, json, csv, markdown or latex; by default what --output ends in"),
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--output", "-o", help="a file, written whole or not at all; standard output by default"),
+]
+Plugin = Annotated[Many, typer.Option("--plugin", help="Python files with selectors of your own")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="show the version and leave", is_eager=True)] = False,
+) -> None:
+    """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
+    if version:
+        from importlib.metadata import version as installed
+
+        emit(f"fgbench {installed('fgbench')}\n")
+        raise typer.Exit(DONE)
+
+
+@app.command("flops", cls=ListCommand)
+def flops(
+    sizes: Annotated[Many, typer.Option("--sizes", help="image sides in pixels  [default: 224 448 768 1024]")] = None,
+    backbones: Annotated[
+        Many,
+        typer.Option("--backbones", help="timm names  [default: the paper's ViT-B/16, ViT-B/14 and ViT-T/16]"),
+    ] = None,
+    selectors: Annotated[Many, typer.Option("--selectors", help="selectors  [default: all]")] = None,
+    impl: Annotated[Many, typer.Option("--impl", help="published, fast  [default: both]")] = None,
+    convention: Annotated[Many, typer.Option("--convention", help="full, fvcore, paper  [default: full]")] = None,
+    num_classes: Annotated[str, typer.Option("--num-classes", help="classes of the backbone's head")] = "200",
+    patch_stride: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--patch-stride", help="pixels between patches; 12 overlaps patches of 16"),
+    ] = None,
+    cross_check: Annotated[
+        bool,
+        typer.Option("--cross-check", help="hold every backbone against torch's counter and the closed form"),
+    ] = False,
+    plugin: Plugin = None,
+    format_: Format = None,
+    output: Output = None,
+) -> None:
+    """Count the work of every selection mechanism beside its backbone, for one image. No GPU, no weights."""
+    style = output_format(format_, output)
+    impls = choices(impl, "impl", ("published", "fast"), ("published", "fast"))
+    conventions = choices(convention, "convention", ("full", "fvcore", "paper"), ("full",))
+    pixels = image_sizes(sizes, (224, 448, 768, 1024))
+    classes = whole_number(num_classes, "number of classes", 200)
+    stride = None if patch_stride is None else whole_number(patch_stride, "patch stride", 12)
+    check_output(output)
+
+    from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
+    from fgbench.registry import add_plugin_files
+
+    problems: list[FgbenchError] = []
+    add_plugin_files(plugin or (), problems.append)
+    request = FlopsRequest(
+        sizes=pixels,
+        backbones=split_list(backbones) or PAPER_BACKBONES,
+        selectors=split_list(selectors) or None,
+        impls=impls,
+        conventions=conventions,
+        num_classes=classes,
+        patch_stride=stride,
+        cross_check=cross_check,
+    )
+    rows, finished = _collect_flops(request, problems)
+    _show_flops(rows, style, output)
+    if cross_check and finished:
+        complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
+    for problem in problems:
+        complain(problem)
+    if not finished:
+        complain("interrupted; the rows above are finished, start again for the others")
+        raise typer.Exit(INTERRUPTED)
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _collect_flops(request: FlopsRequest, problems: list[FgbenchError]) -> tuple[list[FlopsRow], bool]:
+    """Count with a progress line; an interrupt keeps what is finished."""
+    from rich.console import Console
+
+    from fgbench.flops.rows import flops_rows
+
+    rows: list[FlopsRow] = []
+    console = Console(stderr=True)
+    with console.status("counting") as status:
+        try:
+            for row in flops_rows(request, problems.append, lambda what: status.update(f"counting {what}")):
+                rows.append(row)
+        except KeyboardInterrupt:
+            return rows, False
+    return rows, True
+
+
+def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None) -> None:
+    from fgbench_reports import render
+    from fgbench_reports.flops import flops_frame, flops_notes, flops_tables
+
+    records = [row.as_dict() for row in rows]
+    if style == "json":
+        text = render.to_json(records)
+    elif style == "csv":
+        text = render.to_csv(records)
+    elif style == "markdown":
+        text = render.to_markdown(flops_frame(records))
+    elif style == "latex":
+        text = render.to_latex(flops_frame(records))
+    else:
+        text = render.to_terminal(flops_tables(records), flops_notes(records), to_file=output is not None)
+    emit(text, output)
+
+
+@app.command("list", cls=ListCommand)
+def list_(
+    kind: Annotated[str, typer.Argument(help="selectors or backbones")] = "selectors",
+    plugin: Plugin = None,
+    format_: Format = None,
+    output: Output = None,
+) -> None:
+    """List what can be named: selectors with what they read and return, or timm's backbones."""
+    style = output_format(format_, output)
+    (what,) = choices([kind], "kind", KINDS, ())
+    check_output(output)
+
+    from fgbench.catalogue import backbone_rows, selector_rows
+    from fgbench.registry import add_plugin_files
+    from fgbench_reports import render
+
+    problems: list[FgbenchError] = []
+    add_plugin_files(plugin or (), problems.append)
+    rows = selector_rows(problems.append) if what == "selectors" else backbone_rows()
+    emit(render.records(rows, style, to_file=output is not None), output)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def main() -> None:
+    """Entry point of the ``fgbench`` command."""
+    app()

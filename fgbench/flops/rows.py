@@ -1,0 +1,158 @@
+"""From a request to rows: backbones and selectors, counted beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench.flops import paper
+from fgbench.flops.counter import Count, count_flops
+from fgbench.flops.crosscheck import cross_check
+from fgbench.models.backbone import MetaBackbone, build_on_meta
+from fgbench.records import FlopsRow
+from fgbench.registry import Report, is_own, selectors, usable_selectors
+from fgbench_selectors import IMPLS, Selector, get
+from fgbench_selectors.registry import describe
+from fgbench_selectors.selector import score_breach
+
+# The backbones of the paper's Tables 1, 7 and 8, and its image sizes.
+PAPER_BACKBONES = ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch16_224")
+PAPER_SIZES = (224, 448, 768, 1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlopsRequest:
+    """What to count."""
+
+    sizes: Sequence[int] = PAPER_SIZES
+    backbones: Sequence[str] = PAPER_BACKBONES
+    selectors: Sequence[str] | None = None  # None: every registered one
+    impls: Sequence[str] = IMPLS
+    conventions: Sequence[str] = ("full",)
+    num_classes: int = 200
+    patch_stride: int | None = None  # None: patches side by side; convention "paper" as the paper has them
+    cross_check: bool = False
+
+
+def flops_rows(
+    request: FlopsRequest, report: Report, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[FlopsRow]:
+    """Count what a request asks for, a backbone and a size at a time.
+
+    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises.
+    """
+    names = usable_selectors(request.selectors, report)
+    _refuse_without_closed_form(request)
+    for name in request.backbones:
+        for size in request.sizes:
+            progress(f"{name} at {size}")
+            backbone = build_on_meta(name, size, request.num_classes, request.patch_stride)
+            measured = [c for c in request.conventions if c != "paper"]
+            if measured:
+                yield from _counted_rows(backbone, names, request, measured, report)
+            if "paper" in request.conventions:
+                yield from _paper_rows(backbone, names, request)
+
+
+def _counted_rows(
+    backbone: MetaBackbone, names: list[str], request: FlopsRequest, conventions: list[str], report: Report
+) -> Iterator[FlopsRow]:
+    base = count_flops(backbone.module.forward, backbone.image())
+    if request.cross_check:
+        cross_check(f"{backbone.name} at {backbone.image_size}", backbone, base)
+    results: list[tuple[str | None, str | None, Count, int]] = [(None, None, base, backbone.params)]
+    for name in list(names):
+        try:
+            found = [(name, impl, *_count_selector(name, impl, backbone)) for impl in request.impls]
+        except BrokenPluginError as error:
+            report(error)
+            names.remove(name)
+        else:
+            results += found
+    for convention in conventions:
+        whole = base.flops(convention)
+        for selector, impl, count, params in results:
+            flops = count.flops(convention)
+            yield _row(
+                backbone,
+                convention=convention,
+                selector=selector,
+                impl=impl,
+                num_tokens=backbone.num_tokens,
+                macs=count.macs,
+                flops=flops,
+                percent_of_backbone=100 * flops / whole,
+                params=params,
+            )
+
+
+def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
+    """A published selector from the ready maps that its backbone leaves, a fast one from queries and keys."""
+    try:
+        selector = get(name, impl=impl).eval()
+        features = backbone.features(selector.needs, ready_maps=impl == "published")
+        scores = []
+        count = count_flops(lambda: scores.append(selector(features)))
+        why = score_breach(selector, features, scores[0])
+    except BrokenPluginError:
+        raise
+    except Exception as error:
+        if is_own(name):
+            raise
+        why = f"impl {impl!r} cannot be counted: {describe(error)}"
+    if why:
+        raise BrokenPluginError(name, selectors.entries()[name].origin, why)
+    return count, _params(selector)
+
+
+def _params(selector: Selector) -> int:
+    return sum(parameter.numel() for parameter in selector.parameters())
+
+
+def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest) -> Iterator[FlopsRow]:
+    geometry = geometry_of(backbone, request)
+    whole = paper.backbone_cost(geometry)
+    published = "published" in request.impls
+    costs = {name: paper.SELECTOR_COSTS[name] for name in names if name in paper.SELECTOR_COSTS and published}
+    for selector, cost in [(None, whole), *((name, form(geometry)) for name, form in costs.items())]:
+        yield _row(
+            backbone,
+            convention="paper",
+            selector=selector,
+            impl=None if selector is None else "published",
+            num_tokens=cost.num_tokens,
+            macs=cost.macs,
+            flops=cost.flops,
+            percent_of_backbone=100 * cost.flops / whole.flops,
+            params=backbone.params if selector is None else _params(get(selector)),
+        )
+
+
+def geometry_of(backbone: MetaBackbone, request: FlopsRequest) -> paper.Geometry:
+    """The closed forms' variables of a backbone."""
+    return paper.Geometry(
+        image_size=backbone.image_size,
+        patch_size=backbone.patch_size,
+        embed_dim=backbone.embed_dim,
+        depth=backbone.depth,
+        num_heads=backbone.num_heads,
+        num_classes=request.num_classes,
+        num_prefix_tokens=backbone.num_prefix_tokens,
+        stride=request.patch_stride,
+    )
+
+
+def _row(backbone: MetaBackbone, **fields: object) -> FlopsRow:
+    return FlopsRow(backbone=backbone.name, model=None, image_size=backbone.image_size, **fields)  # type: ignore[arg-type]
+
+
+def _refuse_without_closed_form(request: FlopsRequest) -> None:
+    if tuple(request.conventions) != ("paper",):
+        return
+    if "published" not in request.impls:
+        raise FgbenchError("the paper has no closed form for impl", "fast", "add --impl published")
+    for name in request.selectors or ():
+        if name not in paper.SELECTOR_COSTS:
+            known = ", ".join(paper.SELECTOR_COSTS)
+            raise FgbenchError("the paper has no closed form for selector", name, f"it has: {known}")

@@ -1,0 +1,79 @@
+"""Where results leave the program: standard output, or a file that is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from fgbench_selectors.errors import FgbenchError
+
+BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse a path that cannot be written before anything is measured for it."""
+    if path is None:
+        return
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise FgbenchError("cannot write to", str(path), "it is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise FgbenchError("cannot write to", str(path), f"there is no folder {str(path.parent)!r}; make it first")
+    place = target if target.exists() and not _is_regular(target) else target.parent
+    if not os.access(place, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise FgbenchError("cannot write to", str(path), "permission is missing")
+
+
+def emit(text: str, path: Path | None = None) -> None:
+    """Write text to a file, whole or not at all, or to standard output."""
+    if path is None:
+        _to_stdout(text)
+        return
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not _is_regular(target):
+            target.write_text(text, encoding="utf-8")  # a pipe or a device: there is nothing to replace
+        else:
+            _replace(target, text)
+    except OSError as error:
+        raise FgbenchError("cannot write to", str(path), error.strerror or str(error)) from error
+
+
+def _replace(target: Path, text: str) -> None:
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _is_regular(path: Path) -> bool:
+    return stat.S_ISREG(path.stat().st_mode)
+
+
+def _to_stdout(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more. Python would complain once more while it closes stdout: give it another one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None

@@ -1,0 +1,39 @@
+"""What can be named on the command line, and where a broken plug-in is reported instead of raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench_selectors.registry import OWN_DISTRIBUTION, selectors
+
+Report = Callable[[FgbenchError], None]
+
+__all__ = ["Report", "add_plugin_files", "is_own", "selectors", "usable_selectors"]
+
+
+def add_plugin_files(paths: Iterable[str], report: Report) -> None:
+    """Load plug-in files that were named explicitly; a broken one is reported, the others still work."""
+    for path in paths:
+        try:
+            selectors.add_file(path)
+        except BrokenPluginError as error:
+            report(error)
+
+
+def usable_selectors(names: Iterable[str] | None, report: Report) -> list[str]:
+    """The selectors of these names, or all, that can be loaded. Unknown names raise; broken ones are reported."""
+    usable = []
+    for name in selectors.names() if names is None else names:
+        try:
+            selectors.load(name)
+        except BrokenPluginError as error:
+            report(error)
+        else:
+            usable.append(name)
+    return usable
+
+
+def is_own(selector: str) -> bool:
+    """Whether a selector is one of fgbench's own."""
+    return selectors.entries()[selector].origin == OWN_DISTRIBUTION

@@ -1,0 +1,1 @@
+"""Tables from rows: pandas and rich, no torch. Figures and pages follow."""

@@ -1,0 +1,84 @@
+"""Rows and frames as text that programs read. One place turns them into a format; another one writes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+
+def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A JSON array, an object per line."""
+    lines = ",\n".join(json.dumps(dict(row), allow_nan=False) for row in rows)
+    return f"[\n{lines}\n]\n" if rows else "[]\n"
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Comma-separated rows under a header; missing values are empty."""
+    import pandas as pd
+
+    return str(pd.DataFrame([dict(row) for row in rows], dtype=object).to_csv(index=False))
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A pipe table; pipes in cells are escaped."""
+    escaped = frame.map(lambda cell: str(cell).replace("|", "\\|"))
+    return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame))) + "\n"
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """A booktabs table; characters that LaTeX would read are escaped."""
+    columns = "".join(side[0] for side in _alignment(frame))
+    return str(frame.to_latex(index=False, escape=True, column_format=columns))
+
+
+def _alignment(frame: pd.DataFrame) -> list[str]:
+    """Numbers to the right, names to the left."""
+    return ["left" if name in ("convention", "backbone", "selector") else "right" for name in frame.columns]
+
+
+def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: bool = False) -> str:
+    """Tables for people: colour on a terminal, plain text into a pipe or a file."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=120, color_system=None) if to_file else _stdout_console()
+    with console.capture() as captured:
+        for table in tables:
+            console.print(table)
+        for note in notes:
+            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    return "\n".join(lines) + "\n"
+
+
+def _stdout_console() -> Console:
+    from rich.console import Console
+
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=120)
+
+
+def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = False) -> str:
+    """Simple rows, a column per field, in any format."""
+    if style == "json":
+        return to_json(rows)
+    if style == "csv":
+        return to_csv(rows)
+    if style in ("markdown", "latex"):
+        import pandas as pd
+
+        frame = pd.DataFrame([dict(row) for row in rows])
+        return to_markdown(frame) if style == "markdown" else to_latex(frame)
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ()), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row.values()))
+    return to_terminal([table], to_file=to_file)

@@ -1,0 +1,76 @@
+"""The selectors once more, from the formulas, in NumPy and float64: nothing here is shared with the package.
+
+Every function takes one image: logits M as a list over blocks of (H, N, N) arrays, tokens as (N, D).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def logits(q: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """(H, N, d) queries and keys → (H, N, N)."""
+    return np.einsum("hid,hjd->hij", q, k) / np.sqrt(q.shape[-1])
+
+
+def psm(blocks: list[np.ndarray], prefix: int) -> np.ndarray:
+    heads = []
+    for h in range(blocks[0].shape[0]):
+        joint = np.eye(blocks[0].shape[-1])
+        for m in blocks[:-1]:
+            joint = softmax(m[h], axis=1) @ joint
+        heads.append(joint[0, prefix:])
+    return np.stack(heads)
+
+
+def rollout(blocks: list[np.ndarray], prefix: int, reading: str = "cls") -> np.ndarray:
+    n = blocks[0].shape[-1]
+    joint = np.eye(n)
+    for m in blocks:
+        step = softmax(m, axis=2).mean(axis=0) + np.eye(n)
+        joint = (step / step.sum(axis=1, keepdims=True)) @ joint
+    row = joint.mean(axis=0) if reading == "rams" else joint[0]
+    patches = row[prefix:]
+    return patches / patches.max() if reading == "ev" else patches
+
+
+def maws(blocks: list[np.ndarray]) -> np.ndarray:
+    scores = []
+    for m in blocks[:-1]:
+        a = softmax(m, axis=2).mean(axis=0)[0, :]
+        b = softmax(m, axis=1).mean(axis=0)[:, 0]
+        scores.append(a * b)
+    return np.stack(scores)
+
+
+def sacm_untrained(blocks: list[np.ndarray], prefix: int) -> np.ndarray:
+    """An excitation whose last layer is zero weighs every block sigmoid(0) = ½."""
+    return sum(0.5 * softmax(m, axis=2).prod(axis=0)[0, prefix:] for m in blocks)
+
+
+def sacm_trained(
+    blocks: list[np.ndarray], prefix: int, w1: np.ndarray, b1: np.ndarray, w2: np.ndarray, b2: np.ndarray
+) -> np.ndarray:
+    products = [softmax(m, axis=2).prod(axis=0) for m in blocks]
+    z = np.array([p.mean() for p in products])
+    weights = 1 / (1 + np.exp(-(w2 @ np.maximum(w1 @ z + b1, 0) + b2)))
+    return sum(w * p[0, prefix:] for w, p in zip(weights, products, strict=True))
+
+
+def gls(tokens: np.ndarray, prefix: int, metric: str = "cosine", class_token: bool = True) -> np.ndarray:
+    local = tokens[prefix:]
+    glob = tokens[0] if class_token else local.mean(axis=0)
+    if metric == "cosine":
+        return np.array([x @ glob / (np.linalg.norm(x) * np.linalg.norm(glob)) for x in local])
+    if metric == "l1":
+        return -np.array([np.abs(x - glob).mean() for x in local])
+    return -np.array([((x - glob) ** 2).mean() for x in local])
+
+
+def attention(blocks: list[np.ndarray], prefix: int, block: int = -1) -> np.ndarray:
+    return softmax(blocks[block], axis=2).mean(axis=0)[0, prefix:]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fgbench_selectors import QK, Features, FeaturesError, Maps
+
+
+def test_a_square_grid_is_inferred():
+    assert Features(tokens=torch.zeros(1, 17, 8)).grid == (4, 4)
+    assert Features(tokens=torch.zeros(1, 21, 8), num_prefix_tokens=5).grid == (4, 4)
+    assert Features(tokens=torch.zeros(1, 16, 8), num_prefix_tokens=0).has_class_token is False
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Features(), "features are empty"),
+        (lambda: Features(tokens=torch.zeros(1, 18, 8)), "17 patch tokens are no square grid"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=(3, 5)), "do not fill the grid"),
+        (lambda: Features(tokens=torch.zeros(17, 8)), r"tokens must be \(B, N, D\)"),
+        (lambda: Features(tokens=torch.zeros(1, 3, 8), num_prefix_tokens=3), "no patch tokens are left"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=-1), "negative"),
+        (
+            lambda: Features(tokens=torch.zeros(1, 17, 8), attention=[Maps(torch.zeros(1, 2, 5, 5))]),
+            "tokens and blocks disagree",
+        ),
+        (lambda: Features(attention=[torch.zeros(1, 2, 5, 5)]), "attention of block 1 is a 'Tensor'"),
+        (lambda: QK(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 6, 4)), r"must both be \(B, H, N, d\)"),
+        (lambda: Maps(torch.zeros(1, 2, 5, 4)), r"probs must be \(B, H, N, N\)"),
+        (lambda: Maps(torch.zeros(1, 2, 5, 5), torch.zeros(1, 1, 5, 5)), "logits must be"),
+    ],
+)
+def test_contradictions_are_refused_in_one_line(make, message):
+    with pytest.raises(FeaturesError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_scale_of_queries_and_keys_is_the_usual_one_unless_given():
+    q = torch.randn(1, 2, 5, 16)
+    assert QK(q, q).scale == 0.25
+    torch.testing.assert_close(QK(q, q, scale=1.0).logits_map(), q @ q.mT)

@@ -1,0 +1,215 @@
+"""Every selector, both implementations, from queries and keys and from ready maps, against NumPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import references
+import torch
+from hypothesis import given, settings
+from strategies import Case, cases, make_case
+
+import fgbench_selectors.qk
+from fgbench_selectors import IMPLS, Features, FeaturesError, FgbenchError, Maps, get
+
+REFERENCES = {
+    "psm": lambda case, b: references.psm(case.logits[b], case.prefix),
+    "rollout": lambda case, b: references.rollout(case.logits[b], case.prefix),
+    "maws": lambda case, b: references.maws(case.logits[b]),
+    "sacm": lambda case, b: references.sacm_untrained(case.logits[b], case.prefix),
+    "gls": lambda case, b: references.gls(case.tokens[b], case.prefix),
+    "attention": lambda case, b: references.attention(case.logits[b], case.prefix),
+}
+
+
+@pytest.fixture(params=[4096, 1], ids=["one block", "many blocks"], autouse=True)
+def stream_in_blocks(request, monkeypatch):
+    """Run everything once in one block and once a row at a time."""
+    monkeypatch.setattr(fgbench_selectors.qk, "STREAM_ELEMENTS", request.param)
+    monkeypatch.setattr(fgbench_selectors.qk, "MIN_STREAM_ROWS", 3)
+
+
+def batch_of(reference, case: Case) -> np.ndarray:
+    return np.stack([reference(case, b) for b in range(len(case.logits))])
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("name", REFERENCES)
+@given(case=cases())
+@settings(max_examples=25, deadline=None)
+def test_scores_equal_the_formula(name, impl, case):
+    expected = batch_of(REFERENCES[name], case)
+    for features in (case.features, case.maps()):
+        scores = get(name, impl=impl)(features).detach()
+        assert scores.shape == expected.shape
+        np.testing.assert_allclose(scores, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("reading", ["cls", "dcal", "rams", "ev"])
+@given(case=cases())
+@settings(max_examples=15, deadline=None)
+def test_rollout_reads_as_each_paper_does(impl, reading, case):
+    expected = batch_of(lambda c, b: references.rollout(c.logits[b], c.prefix, reading), case)
+    scores = get("rollout", impl=impl, reading=reading)(case.features)
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("metric", ["cosine", "l1", "l2"])
+@given(case=cases())
+@settings(max_examples=15, deadline=None)
+def test_gls_in_every_metric_scores_the_most_similar_patch_highest(impl, metric, case):
+    expected = batch_of(lambda c, b: references.gls(c.tokens[b], c.prefix, metric), case)
+    scores = get("gls", impl=impl, metric=metric)(case.features)
+    np.testing.assert_allclose(scores, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("prefix", [0, 4])
+def test_gls_without_a_class_token_reads_the_mean_patch(impl, prefix):
+    case = make_case(prefix=1)
+    tokens = case.features.tokens[:, 1:]
+    registers = torch.randn(2, prefix, tokens.shape[2], dtype=tokens.dtype)
+    features = Features(
+        tokens=torch.cat([registers, tokens], dim=1),
+        num_prefix_tokens=prefix,
+        has_class_token=False,
+    )
+    expected = [references.gls(image, 0, class_token=False) for image in tokens.numpy()]
+    np.testing.assert_allclose(get("gls", impl=impl)(features), np.stack(expected), rtol=1e-9)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("block", [0, 2, -2])
+def test_attention_reads_the_block_it_is_told(impl, block):
+    case = make_case()
+    expected = batch_of(lambda c, b: references.attention(c.logits[b], c.prefix, block), case)
+    np.testing.assert_allclose(get("attention", impl=impl, block=block)(case.features), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_sacm_weighs_blocks_by_its_excitation(impl):
+    case = make_case(depth=3)
+    selector = get("sacm", impl=impl, depth=3, hidden_ratio=2)
+    selector = selector.double()
+    first, _, last, _ = selector.excitation
+    assert first.out_features == 6
+    for layer in (first, last):
+        torch.nn.init.normal_(layer.weight, std=30)
+        torch.nn.init.normal_(layer.bias)
+    weights = [p.detach().numpy() for p in (first.weight, first.bias, last.weight, last.bias)]
+    expected = batch_of(lambda c, b: references.sacm_trained(c.logits[b], c.prefix, *weights), case)
+    np.testing.assert_allclose(selector(case.features).detach(), expected, rtol=1e-6)
+
+
+def test_sacm_trains_its_excitation_and_nothing_else():
+    case = make_case(depth=3)
+    selector = get("sacm", depth=3)
+    features = case.features.map(lambda x: x.float().requires_grad_())
+    selector(features).sum().backward()
+    assert all(p.grad is not None for p in selector.parameters())
+    assert all(block.q.grad is None for block in features.attention)
+
+
+def test_sacm_adapts_to_the_number_of_blocks_unless_it_is_fixed():
+    selector = get("sacm")
+    for depth in (3, 5):
+        assert selector(make_case(depth=depth).features).shape == (2, 16)
+    with pytest.raises(FeaturesError, match="depth=3"):
+        get("sacm", depth=3)(make_case(depth=5).features)
+
+
+@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "sacm"])
+@pytest.mark.parametrize("impl", IMPLS)
+def test_no_gradient_flows_through_a_selection(name, impl):
+    features = make_case().features.map(lambda x: x.requires_grad_())
+    assert not get(name, impl=impl)(features).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_fast_scores_of_half_precision_are_exact_for_the_halves(name, dtype):
+    """The only rounding is the one of the queries, keys and tokens themselves."""
+    rounded = make_case(grid=(6, 6), head_dim=16).features.map(lambda x: x.to(dtype))
+    exact = rounded.map(lambda x: x.double())
+    scores = get(name)(rounded)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), get(name)(exact), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_fast_scores_of_half_maps_lose_no_more_than_the_maps_did(name, dtype):
+    case = make_case(grid=(6, 6))
+    halves = case.maps().map(lambda x: x.to(dtype))
+    exact = halves.map(lambda x: x.double())
+    torch.testing.assert_close(get(name)(halves).double(), get(name)(exact), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_published_runs_in_half_precision(name, dtype):
+    features = make_case().features.map(lambda x: x.to(dtype))
+    scores = get(name, impl="published")(features)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores.float(), get(name)(features), rtol=0.1, atol=0.02)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_equal_patches_score_equally(name):
+    """Ties stay ties: with equal tokens everywhere no patch is preferred."""
+    case = make_case()
+    features = case.features.map(lambda x: x[..., :1, :].expand_as(x).contiguous())
+    for impl in IMPLS:
+        scores = get(name, impl=impl)(features).detach()
+        patches = scores[..., 1:] if name == "maws" else scores
+        torch.testing.assert_close(patches, patches[..., :1].expand_as(patches))
+
+
+@pytest.mark.parametrize("name", ["psm", "rollout"])
+def test_fast_picks_the_same_patches_in_float32(name):
+    for seed in range(5):
+        features = make_case(heads=4, depth=12, grid=(14, 14), seed=seed, head_dim=16).features.map(torch.Tensor.float)
+        published, fast = (get(name, impl=impl)(features) for impl in IMPLS)
+        torch.testing.assert_close(fast, published, rtol=2e-5, atol=1e-8)
+        assert torch.equal(fast.argmax(-1), published.argmax(-1))
+
+
+def test_maws_says_that_maps_without_logits_do_not_suffice():
+    case = make_case()
+    features = Features(attention=[Maps(block.probs_map()) for block in case.features.attention])
+    for impl in IMPLS:
+        with pytest.raises(FeaturesError, match="logits are needed"):
+            get("maws", impl=impl)(features)
+
+
+def test_blocks_that_were_not_recorded_are_named():
+    case = make_case(depth=4)
+    blocks = [*case.features.attention[:1], None, *case.features.attention[2:]]
+    with pytest.raises(FeaturesError, match="attention of 2 is needed"):
+        get("psm")(Features(attention=blocks))
+    with pytest.raises(FeaturesError, match="tokens after the last norm"):
+        get("gls")(Features(attention=case.features.attention))
+
+
+@pytest.mark.parametrize("name", ["psm", "maws"])
+def test_the_last_block_is_not_needed_where_the_paper_does_not_read_it(name):
+    case = make_case()
+    without = Features(attention=[*case.features.attention[:-1], None])
+    torch.testing.assert_close(get(name)(without), get(name)(case.features))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rollout", {"reading": "row"}, "unknown reading"),
+        ("gls", {"metric": "dot"}, "unknown similarity metric"),
+        ("psm", {"impl": "quick"}, "unknown implementation"),
+        ("attention", {"block": "last"}, "whole number"),
+        ("psm", {"heads": 3}, "has no option 'heads'"),
+    ],
+)
+def test_wrong_options_are_named(name, options, message):
+    with pytest.raises(FgbenchError, match=message):
+        get(name, **options)
