@@ -48,7 +48,7 @@ class FlopCounter(TorchDispatchMode):
         super().__init__()
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
-        self._handlers: dict[object, tuple[str, Handler]] = {}
+        self._known: dict[object, _Operator] = {}
         self._tracker = ModuleTracker() if modules else None
 
     def __enter__(self) -> FlopCounter:
@@ -67,17 +67,12 @@ class FlopCounter(TorchDispatchMode):
     ) -> Any:
         """Run one operator and add its cost."""
         kwargs = kwargs or {}
-        found = self._handlers.get(func)
-        if found is None:
-            schema = getattr(func, "_schema", None)
-            if schema is None:  # a higher-order operator, such as flex attention
-                raise UncountedOperatorError(str(func))
-            found = self._handlers[func] = (schema.name, handler_for(schema.name))
+        operator = self._known.get(func)
+        if operator is None:
+            operator = self._known[func] = _Operator.of(func)
         outputs = func(*args, **kwargs)
-        name, handler = found
-        inputs = _in_schema_order(func, args, kwargs) if kwargs else args
-        cost = handler(inputs, outputs if isinstance(outputs, (tuple, list)) else (outputs,))
-        self._operators[name] += cost
+        cost = operator.cost(args, kwargs, outputs)
+        self._operators[operator.name] += cost
         if self._tracker is not None:
             for module in self._tracker.parents - {EVERYWHERE}:
                 self._modules[module] += cost
@@ -87,6 +82,36 @@ class FlopCounter(TorchDispatchMode):
         """What has been counted so far."""
         total = sum(self._operators.values(), Cost())
         return Count(total, dict(self._operators), dict(sorted(self._modules.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """An operator that was met: its handler, and its arguments as the schema orders them."""
+
+    name: str
+    handler: Handler
+    arguments: tuple[str, ...]
+    defaults: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, func: Any) -> _Operator:
+        schema = getattr(func, "_schema", None)
+        if schema is None:  # a higher-order operator, such as flex attention
+            raise UncountedOperatorError(str(func))
+        arguments = schema.arguments
+        return cls(
+            schema.name,
+            handler_for(schema.name),
+            tuple(argument.name for argument in arguments),
+            tuple(argument.default_value for argument in arguments),
+        )
+
+    def cost(self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Cost:
+        inputs = args + self.defaults[len(args) :]
+        if kwargs:
+            rest = zip(self.arguments[len(args) :], self.defaults[len(args) :], strict=True)
+            inputs = (*args, *(kwargs.get(name, default) for name, default in rest))
+        return self.handler(inputs, outputs if isinstance(outputs, (tuple, list)) else (outputs,))
 
 
 def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool = False) -> Count:
@@ -127,8 +152,3 @@ def _no_fused_encoder() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _in_schema_order(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    rest = func._schema.arguments[len(args) :]
-    return [*args, *(kwargs.get(argument.name, argument.default_value) for argument in rest)]

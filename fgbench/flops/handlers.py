@@ -161,8 +161,8 @@ def _per_input(factor: int, *, norms: bool = False) -> Handler:
 
 def _mean(inputs: Inputs, outputs: Inputs) -> Cost:
     # adaptive_avg_pool2d to one pixel arrives as a mean over [-1, -2] that keeps them; fvcore counts it.
-    dims = inputs[1] if len(inputs) > 1 else None
-    pooled = isinstance(dims, (list, tuple)) and list(dims) == [-1, -2] and bool(inputs[2])
+    dims = inputs[1]
+    pooled = isinstance(dims, (list, tuple)) and list(dims) == [-1, -2] and inputs[2] is True
     return _per_input(1, norms=pooled)(inputs, outputs)
 
 
@@ -191,7 +191,7 @@ def _accumulate(index: int, flag: int | None = None) -> Handler:
     """Scattered additions: one per element that is added; nothing where a flag says it only writes."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        if flag is not None and not (len(inputs) > flag and inputs[flag]):
+        if flag is not None and not inputs[flag]:
             return Cost()
         return Cost(others=inputs[index].numel())
 
@@ -255,6 +255,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::topk": _topk,
     "aten::max_pool2d_with_indices": _pool,
     "aten::avg_pool2d": _pool,
+    "aten::col2im": _per_input(1),  # overlapping patches are added
     "aten::index_add": _accumulate(3),
     "aten::scatter_add": _accumulate(3),
     "aten::index_put": _accumulate(2, flag=3),

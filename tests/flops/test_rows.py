@@ -1,0 +1,137 @@
+"""Rows: every selector beside its backbone, like by like."""
+
+from __future__ import annotations
+
+import pytest
+
+from fgbench.errors import CheckFailedError, FgbenchError, UnknownNameError
+from fgbench.flops import crosscheck, paper
+from fgbench.flops.counter import Count, count_flops
+from fgbench.flops.handlers import Cost
+from fgbench.flops.rows import FlopsRequest, flops_rows, geometry_of
+from fgbench.models.backbone import backbone_names, build_on_meta
+
+TINY = ("vit_tiny_patch16_224",)
+
+
+def rows_of(**request) -> list:
+    problems: list[FgbenchError] = []
+    rows = list(flops_rows(FlopsRequest(**{"backbones": TINY, "sizes": (224,), **request}), problems.append))
+    assert problems == []
+    return rows
+
+
+def test_a_backbone_row_leads_and_percent_divides_like_by_like():
+    for convention in ("full", "fvcore", "paper"):
+        base, *others = rows_of(conventions=(convention,))
+        assert (base.selector, base.impl, base.percent_of_backbone) == (None, None, 100.0)
+        assert base.params == 5_563_016  # ViT-T/16 with 200 classes
+        assert others
+        for row in others:
+            assert row.percent_of_backbone == pytest.approx(100 * row.flops / base.flops)
+            assert row.convention == convention
+
+
+@pytest.mark.parametrize("stride", [16, 12])
+@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "gls", "sacm"])
+def test_the_matrix_products_of_published_selectors_equal_the_closed_forms(name, stride):
+    """On one grid for both; counted operator by operator on one side, arithmetic on the other."""
+    request = {"selectors": (name,), "impls": ("published",), "patch_stride": stride}
+    (_, counted) = rows_of(**request)
+    (_, form) = rows_of(**request, conventions=("paper",))
+    assert (counted.macs, counted.num_tokens) == (form.macs, form.num_tokens)
+    assert counted.num_tokens == {16: 197, 12: 325}[stride]
+
+
+@pytest.mark.parametrize("size", [224, 300])
+@pytest.mark.parametrize("stride", [None, 12])
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "vit_base_patch32_224"])
+def test_a_backbones_macs_equal_torchs_counter_and_the_closed_form(backbone, size, stride):
+    built = build_on_meta(backbone, size, stride=stride)
+    count = count_flops(built.module.forward, built.image())
+    assert count.macs == crosscheck.torch_macs(built.module.forward, built.image())
+    assert count.macs == crosscheck.closed_form_macs(built)
+    if built.num_prefix_tokens == 1:
+        geometry = geometry_of(built, FlopsRequest(patch_stride=stride))
+        assert count.macs == paper.backbone_cost(geometry).macs
+
+
+@pytest.mark.parametrize("selector", ["psm", "rollout", "maws", "sacm", "gls", "attention"])
+@pytest.mark.parametrize("impl", ["published", "fast"])
+def test_selectors_macs_equal_torchs_counter(selector, impl):
+    from fgbench_selectors import get
+
+    built = build_on_meta("vit_tiny_patch16_224", 224)
+    made = get(selector, impl=impl)
+    features = built.features(made.needs, ready_maps=impl == "published")
+    assert count_flops(made.forward, features).macs == crosscheck.torch_macs(made.forward, features)
+
+
+def test_the_cross_check_fails_when_a_count_is_off():
+    built = build_on_meta("vit_tiny_patch16_224", 224)
+    count = count_flops(built.module.forward, built.image())
+    crosscheck.cross_check("it", built, count)
+    with pytest.raises(CheckFailedError, match="torch.utils.flop_counter says"):
+        crosscheck.cross_check("it", built, Count(count.total + Cost(macs=1), count.by_operator))
+
+
+def test_the_closed_form_leaves_out_blocks_that_it_does_not_describe():
+    assert crosscheck.closed_form_macs(build_on_meta("eva02_tiny_patch14_224", 224)) is None
+
+
+def test_maws_and_gls_are_not_free():
+    full = {(row.selector, row.impl): row for row in rows_of(selectors=("maws", "gls"))}
+    fvcore = {(row.selector, row.impl): row for row in rows_of(selectors=("maws", "gls"), conventions=("fvcore",))}
+    for name in ("maws", "gls"):
+        assert full[name, "published"].flops > 0
+        assert fvcore[name, "published"].flops == 0, "this is what fvcore itself says"
+
+
+def test_selectors_are_counted_on_the_grid_of_the_backbone_they_run_on():
+    for size, stride, tokens in ((224, None, 197), (224, 12, 325), (448, 12, 1370), (1024, 12, 7226)):
+        rows = rows_of(sizes=(size,), patch_stride=stride, selectors=("maws",))
+        assert {row.num_tokens for row in rows} == {tokens}
+
+
+def test_registers_count_as_tokens_and_not_as_patches():
+    rows = rows_of(backbones=("vit_small_patch14_reg4_dinov2",), sizes=(518,))
+    assert {row.num_tokens for row in rows} == {37 * 37 + 5}
+
+
+def test_sizes_that_the_patch_does_not_divide_are_floored():
+    (base, *_) = rows_of(sizes=(230,))
+    assert base.num_tokens == 197
+
+
+def test_a_billion_element_map_takes_no_memory():
+    rows = rows_of(sizes=(4096,), selectors=("psm",), impls=("published",))
+    assert rows[1].macs == 10 * 3 * 65537**3
+
+
+def test_every_listed_backbone_family_can_be_counted():
+    """One of each family; the whole list would take minutes."""
+    names = backbone_names()
+    assert len(names) > 200
+    picked = ("beit_base_patch16_224", "deit3_small_patch16_224", "eva02_tiny_patch14_224", "vit_tiny_patch16_224")
+    assert set(picked) <= set(names)
+    for row in rows_of(backbones=picked, selectors=("gls",)):
+        assert row.macs >= 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message"),
+    [
+        ({"backbones": ("vit_tinny_patch16_224",)}, UnknownNameError, "did you mean vit_tiny_patch16_224"),
+        ({"selectors": ("pms",)}, UnknownNameError, "did you mean psm"),
+        ({"backbones": ("resnet50",)}, FgbenchError, "no plain vision transformer: 'resnet50'"),
+        ({"backbones": ("swin_tiny_patch4_window7_224",)}, FgbenchError, "no plain vision transformer"),
+        ({"sizes": (15,)}, FgbenchError, "smaller than the 16-pixel patch"),
+        ({"patch_stride": 17}, FgbenchError, "would skip pixels"),
+        ({"conventions": ("paper",), "selectors": ("attention",)}, FgbenchError, "no closed form for selector"),
+        ({"conventions": ("paper",), "impls": ("fast",)}, FgbenchError, "no closed form for impl"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused_in_one_line(request_, error, message):
+    with pytest.raises(error, match=message) as caught:
+        rows_of(**request_)
+    assert "\n" not in str(caught.value)
