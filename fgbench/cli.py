@@ -39,17 +39,22 @@ Output = Annotated[
 Plugin = Annotated[Many, typer.Option("--plugin", help="Python files with selectors of your own")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        emit(f"fgbench {version('fgbench')}\n")
+        raise typer.Exit(DONE)
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
-    version: Annotated[bool, typer.Option("--version", help="show the version and leave", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version and leave", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
-    if version:
-        from importlib.metadata import version as installed
-
-        emit(f"fgbench {installed('fgbench')}\n")
-        raise typer.Exit(DONE)
 
 
 @app.command("flops", cls=ListCommand)

@@ -26,11 +26,11 @@ ZERO_COST = frozenset(
 ELEMENTWISE = frozenset(
     """
     abs acos acosh add angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
-    bitwise_right_shift bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ __iand__ __ior__ __ixor__ __ilshift__ __irshift__
-    _conj_physical conj_physical bucketize ceil celu
+    bitwise_right_shift bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ __iand__ __ior__ __ixor__ __ilshift__
+    __irshift__ _conj_physical conj_physical bucketize ceil celu
     clamp clamp_max clamp_min clip complex copysign cos cosh deg2rad digamma div elu eq erf erfc erfinv exp exp2
-    expm1 float_power floor floor_divide fmax fmin fmod frac ge gelu gt hardshrink hardsigmoid hardswish hardtanh heaviside
-    hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lgamma log log10 log1p log2
+    expm1 float_power floor floor_divide fmax fmin fmod frac ge gelu gt hardshrink hardsigmoid hardswish
+    hardtanh heaviside hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lgamma log log10 log1p log2
     log_sigmoid_forward logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill
     maximum minimum mish mul nan_to_num ne neg nextafter polar positive pow prelu _prelu_kernel rad2deg
     reciprocal relu relu6 remainder round rrelu rsqrt rsub searchsorted selu sgn sigmoid sign signbit silu sin

@@ -43,6 +43,7 @@ NOTES = {
 
 def flops_tables(rows: Sequence[Row]) -> Iterable[Table]:
     """One terminal table per convention and backbone."""
+    from rich.markup import escape
     from rich.table import Table
 
     for (convention, backbone), group in _grouped(rows, "convention", "backbone").items():
@@ -61,7 +62,7 @@ def flops_tables(rows: Sequence[Row]) -> Iterable[Table]:
         table.add_column("paper\n%", justify="right", style="dim")
         for lines in _grouped(group, "image_size").values():
             for index, line in enumerate(_lines(lines, impls)):
-                cells = [line["size"] if index == 0 else "", line["N"], line["selector"]]
+                cells = [line["size"] if index == 0 else "", line["N"], escape(line["selector"])]
                 for impl in impls:
                     cells += [line[f"{impl} MACs"], line[f"{impl} FLOPs"], _coloured(line[f"{impl} %"])]
                 table.add_row(*cells, line["paper %"], style="bold" if index == 0 else None)

@@ -67,10 +67,10 @@ def _breach(name: str, features: Features) -> str | None:
             scores = selector(features)
         except Exception as error:  # a plug-in may fail in any way, and must be named
             return f"{impl}: it does not run: {describe(error)}"
-        if why := score_breach(selector, features, scores) or _value_breach(selector, features, scores):
-            return f"{impl}: {why}"
         if not all(torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
             return f"{impl}: it changes its input"
+        if why := score_breach(selector, features, scores) or _value_breach(selector, features, scores):
+            return f"{impl}: {why}"
         results[impl] = scores.detach()
     if not torch.allclose(results["published"], results["fast"], rtol=1e-3, atol=1e-6):
         return "published and fast disagree"

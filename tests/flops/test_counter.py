@@ -246,8 +246,10 @@ def test_every_pointwise_operator_of_torch_is_in_a_table_or_a_known_exception():
     missing = {
         name
         for name in tagged
-        if not name.endswith("backward") and not name.startswith(exotic)
-        and f"aten::{name}" not in HANDLERS and f"aten::{name.rstrip('_')}" not in HANDLERS
+        if not name.endswith("backward")
+        and not name.startswith(exotic)
+        and f"aten::{name}" not in HANDLERS
+        and f"aten::{name.rstrip('_')}" not in HANDLERS
     }
     assert missing == set()
 

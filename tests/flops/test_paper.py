@@ -80,9 +80,7 @@ def test_the_ratios_in_the_papers_prose_are_reproduced():
     [(224, 16, None, 196), (1024, 14, None, 73 * 73), (224, 16, 12, 18 * 18), (1024, 16, 12, 85 * 85), (16, 16, 4, 1)],
 )
 def test_grids_floor_as_the_convolution_does(size, patch, stride, patches):
-    g = Geometry(
-        image_size=size, patch_size=patch, embed_dim=8, depth=2, num_heads=1, num_classes=1, stride=stride
-    )
+    g = Geometry(image_size=size, patch_size=patch, embed_dim=8, depth=2, num_heads=1, num_classes=1, stride=stride)
     assert g.num_patches() == patches
 
 

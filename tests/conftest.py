@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def same_as_snapshot(request) -> Callable[[str, str], None]:
+    """Compare text with ``snapshots/<name>`` beside the test; FGBENCH_UPDATE_SNAPSHOTS=1 rewrites it."""
+    folder = Path(request.path).parent / "snapshots"
+
+    def compare(name: str, text: str) -> None:
+        if os.environ.get("FGBENCH_UPDATE_SNAPSHOTS"):
+            (folder / name).write_text(text, encoding="utf-8")
+        assert text == (folder / name).read_text(encoding="utf-8")
+
+    return compare

@@ -1,0 +1,72 @@
+"""Every format of the FLOPs table, from fixed rows: what is printed is printed here once more."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from fgbench_reports import render
+from fgbench_reports.flops import NOTES, flops_frame, flops_notes, flops_tables
+
+FIELDS = "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params".split()
+
+
+def row(*values) -> dict:
+    return dict(zip(FIELDS, values, strict=True))
+
+
+ROWS = [
+    row("full", "vit_base_patch16_224", None, None, None, 224, 197, 17_563_213_824, 35_186_142_288, 100.0, 85_952_456),
+    row("full", "vit_base_patch16_224", None, "psm", "published", 224, 197, 917_444_760, 1_834_889_520, 5.21482, 0),
+    row("full", "vit_base_patch16_224", None, "psm", "fast", 224, 197, 302_861_496, 630_533_940, 1.79199, 0),
+    row("full", "vit_base_patch16_224", None, "mine|_&", "fast", 224, 197, 0, 12, 0.00000003, 0),
+]
+
+
+def test_the_terminal_table(same_as_snapshot):
+    same_as_snapshot("flops_table.txt", render.to_terminal(flops_tables(ROWS), flops_notes(ROWS), to_file=True))
+
+
+def test_the_markdown_table(same_as_snapshot):
+    same_as_snapshot("flops_table.md", render.to_markdown(flops_frame(ROWS)))
+
+
+def test_the_latex_table(same_as_snapshot):
+    same_as_snapshot("flops_table.tex", render.to_latex(flops_frame(ROWS)))
+
+
+def test_csv_and_json_hold_the_rows_as_they_are():
+    assert json.loads(render.to_json(ROWS)) == ROWS
+    read = list(csv.DictReader(io.StringIO(render.to_csv(ROWS))))
+    assert [list(line) for line in read] == [FIELDS] * 4
+    assert [line["macs"] for line in read] == [str(r["macs"]) for r in ROWS]
+    assert read[0]["selector"] == read[0]["impl"] == ""
+
+
+def test_no_rows_make_an_empty_table_and_an_empty_array():
+    assert render.to_json([]) == "[]\n"
+    assert render.to_terminal(flops_tables([]), to_file=True) == "\n"
+
+
+def test_the_papers_own_convention_is_rounded_as_the_paper_rounds():
+    name = "vit_tiny_patch16_224"
+    rows = [
+        row("paper", name, None, None, None, 224, 197, 1, 1, 100.0, 1),
+        row("paper", name, None, "gls", "published", 224, 197, 0, 113_484, 0.008849131, 0),
+    ]
+    line = flops_frame(rows).iloc[1]
+    assert (line["published %"], line["paper %"]) == ("0.0089", "0.0089")
+    assert "fast %" not in line
+
+
+@pytest.mark.parametrize("convention", NOTES)
+def test_three_lines_say_what_differs(convention):
+    assert len(flops_notes([{"convention": convention}])) == 3
+
+
+def test_markup_in_a_selectors_name_is_text():
+    rows = [ROWS[0], {**ROWS[1], "selector": "[red]x[/red]"}]
+    assert "[red]x[/red]" in render.to_terminal(flops_tables(rows), to_file=True)

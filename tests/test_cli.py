@@ -1,0 +1,202 @@
+"""The commands, as they are typed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fgbench.cli import app
+from fgbench_selectors import selectors
+
+TINY = ["--backbones", "vit_tiny_patch16_224"]
+FLOPS_FIELDS = (
+    "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params".split()
+)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins_left_behind(monkeypatch):
+    monkeypatch.setattr(selectors, "_from_files", {})
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, list(words))
+
+
+def flops_json(*words: str) -> list[dict]:
+    result = run("flops", *TINY, "--format", "json", *words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def test_rows_have_the_fields_of_the_contract_in_order():
+    rows = flops_json("--sizes", "224", "448")
+    assert [list(row) for row in rows] == [FLOPS_FIELDS] * len(rows)
+    assert [row["image_size"] for row in rows if row["selector"] is None] == [224, 448]
+    assert {row["model"] for row in rows} == {None}
+    pairs = {(row["selector"], row["impl"]) for row in rows if row["selector"] and row["image_size"] == 224}
+    assert pairs == {(name, impl) for name in selectors.names() for impl in ("published", "fast")}
+
+
+@pytest.mark.parametrize("typed", [["--sizes", "224", "448"], ["--sizes", "224,448"], ["--sizes=224", "--sizes=448"]])
+def test_sizes_are_taken_in_every_habit(typed):
+    rows = flops_json("--selectors", "gls", *typed)
+    assert {row["image_size"] for row in rows} == {224, 448}
+
+
+def test_paper_convention_gives_the_papers_percents():
+    rows = flops_json("--sizes", "224", "--convention", "paper")
+    percents = {row["selector"]: round(row["percent_of_backbone"], 2) for row in rows}
+    assert percents == {None: 100.0, "psm": 160.36, "rollout": 13.23, "maws": 0.0, "sacm": 0.21, "gls": 0.01}
+
+
+def test_options_narrow_the_rows():
+    rows = flops_json("--sizes", "224", "--selectors", "psm,gls", "--impl", "fast", "--num-classes", "10")
+    assert [(row["selector"], row["impl"]) for row in rows] == [(None, None), ("psm", "fast"), ("gls", "fast")]
+    assert rows[0]["params"] == 5_563_016 - 190 * 193
+
+
+def test_the_default_table_shows_both_implementations_the_papers_percent_and_three_notes():
+    result = run("flops", "--sizes", "224")
+    assert result.exit_code == 0
+    for words in ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch16_224", "46.531", "117.51"):
+        assert words in result.stdout
+    assert len(result.stdout.rstrip().rpartition("\n\n")[2].splitlines()) == 3
+
+
+def test_a_file_gets_the_format_of_its_suffix(tmp_path):
+    for name, starts in (("a.json", "["), ("a.csv", "convention,"), ("a.md", "| convention"), ("a.tex", "\\begin")):
+        result = run("flops", *TINY, "--sizes", "224", "--selectors", "gls", "--output", str(tmp_path / name))
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert (tmp_path / name).read_text().startswith(starts)
+    assert len(list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))) == 3
+
+
+def test_the_cross_check_says_that_it_ran():
+    result = run("flops", *TINY, "--sizes", "224", "--selectors", "gls", "--cross-check", "--format", "json")
+    assert result.exit_code == 0
+    assert "torch's own counter" in result.stderr
+    json.loads(result.stdout)
+
+
+def test_selectors_are_listed_with_what_they_read_and_where_they_come_from():
+    result = run("list", "--format", "json")
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert set(rows) == set(selectors.names())
+    assert (rows["psm"]["reads"], rows["gls"]["reads"]) == ("q, k of blocks 1…L−1", "tokens")
+    assert {row["from"] for row in rows.values()} == {"fgbench"}
+    assert all(name in run("list").stdout for name in rows)
+
+
+def test_backbones_are_listed():
+    names = [row["name"] for row in json.loads(run("list", "backbones", "--format", "json").stdout)]
+    assert "vit_base_patch16_224" in names
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("flops --selectors pms", "unknown selector 'pms'; did you mean psm"),
+        (
+            "flops --backbones vit_bas_patch16_224",
+            "unknown backbone 'vit_bas_patch16_224'; did you mean vit_base_patch16",
+        ),
+        ("flops --format yaml", "unknown format 'yaml'; known formats: csv, json, latex, markdown, table"),
+        ("flops --impl quick", "unknown impl 'quick'"),
+        ("flops --convention papers", "did you mean paper"),
+        ("flops --sizes 0", "image size must be at least 1, got 0"),
+        ("flops --sizes -224", "image size must be at least 1, got -224"),
+        ("flops --sizes 224px", "image size must be a whole number, got '224px'"),
+        ("flops --sizes 224.5", "image size must be a whole number, got '224.5'"),
+        ("flops --sizes 99999", "image size must be at most 16384"),
+        ("flops --sizes 8", "image size 8 is smaller than the 16-pixel patch"),
+        ("flops --sizes", "requires an argument"),
+        ("flops --sizes ,", "no image size was given"),
+        ("flops --num-classes none", "number of classes must be a whole number"),
+        ("flops --patch-stride 20", "would skip pixels"),
+        ("flops --plugin nowhere.py", "no plug-in file 'nowhere.py'"),
+        ("flops --output nowhere/rows.json", "there is no folder 'nowhere'"),
+        ("flops --output .", "it is a folder"),
+        ("flops --size 224", "No such option: --size"),
+        ("flops extra", "unexpected extra argument"),
+        ("flop", "No such command 'flop'"),
+        ("list nothing", "unknown kind 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_arguments_show_the_help():
+    result = run()
+    assert (result.exit_code, "flops" in result.stdout) == (0, True)
+
+
+def test_debug_shows_the_traceback():
+    assert run("flops", "--selectors", "pms", "--debug").exception is not None
+
+
+GOOD = """
+from fgbench_selectors import Needs, Selector
+
+class Norm(Selector):
+    '''Length of every patch token.'''
+    needs = Needs(tokens=True)
+    score_shape = ("batch", "patches")
+
+    def published(self, features):
+        return features.read_tokens()[:, features.num_prefix_tokens:].norm(dim=-1)
+"""
+
+BROKEN = {
+    "does not import": ("import nothing_of_that_name", "ModuleNotFoundError"),
+    "is no Python": ("def (", "SyntaxError"),
+    "defines no selector": ("x = 1", "defines no class derived from Selector"),
+    "takes a name": (GOOD.replace("class Norm", "class PSM"), "the name is taken"),
+    "declares no needs": (GOOD.replace("needs =", "wants ="), "'needs' must be a"),
+    "declares no shape": (GOOD.replace("score_shape =", "shape ="), "'score_shape' must be a tuple"),
+    "has no method": (GOOD.replace("def published", "def score"), "has no method 'published(features)'"),
+    "scores another shape": (GOOD.replace("dim=-1)", "dim=-1).sum(-1)"), "its scores have shape (1,)"),
+    "scores no tensor": (GOOD.replace("return features", "return None and features"), "not a tensor"),
+    "reads values": (GOOD.replace("dim=-1)", "dim=-1).item()"), "cannot be counted"),
+    "raises": (GOOD.replace("return features", "raise KeyError('x') or features"), "KeyError"),
+    "runs what has no cost": (
+        GOOD.replace("dim=-1)", "dim=-1) + __import__('torch').linalg.det(features.read_tokens()[:, :2, :2])"),
+        "operator without a cost",
+    ),
+}
+
+
+def test_a_plug_in_file_is_counted_and_listed_like_any_other(tmp_path):
+    path = tmp_path / "norm.py"
+    path.write_text(GOOD)
+    rows = flops_json("--sizes", "224", "--plugin", str(path))
+    assert [row["flops"] for row in rows if row["selector"] == "norm"] == [2 * 196 * 192] * 2
+    selectors._from_files.clear()
+    listed = run("list", "--plugin", str(path))
+    assert listed.exit_code == 0
+    assert "Length of every patch token" in listed.stdout
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plug_in_is_named_and_the_others_still_work(case, tmp_path):
+    code, message = BROKEN[case]
+    path = tmp_path / "broken.py"
+    path.write_text(code)
+    result = run("flops", *TINY, "--sizes", "224", "--format", "json", "--plugin", str(path))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert message in line
+    assert "plug-in" in line
+    assert str(path) in line
+    assert {row["selector"] for row in json.loads(result.stdout)} == {None, *set(selectors.names()) - {"norm"}}

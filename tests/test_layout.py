@@ -1,0 +1,96 @@
+"""The house: which room may know which, and the trap in the name of one of them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {"fgbench": ROOT / "fgbench", "fgbench_selectors": ROOT / "selectors", "fgbench_reports": ROOT / "reports"}
+LONGEST = 400
+
+
+def sources(room: str) -> list[Path]:
+    return sorted(ROOMS[room].rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("folder", ["selectors", "reports"])
+def test_source_roots_are_no_packages(folder):
+    """``selectors/__init__.py`` would shadow Python's own module of that name for everything started here."""
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+def test_pythons_own_selectors_module_is_found_from_the_root():
+    result = python("-c", "import selectors, subprocess, asyncio; print(selectors.DefaultSelector.__module__)")
+    assert (result.returncode, result.stdout.strip()) == (0, "selectors")
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"),
+    [
+        ("fgbench_selectors", ("fgbench.", "fgbench_reports", "timm", "fvcore", "pandas", "rich", "typer")),
+        ("fgbench_reports", ("fgbench.", "fgbench_selectors", "torch", "timm", "fvcore", "typer")),
+    ],
+)
+def test_arrows_run_one_way(room, forbidden):
+    for path in sources(room):
+        for name in imports(path):
+            assert name != "fgbench"
+            assert not name.startswith(forbidden), f"{path.name} imports {name}"
+
+
+def test_inside_the_harness_arrows_run_from_the_commands_down():
+    """cli → flops → models → selectors; nothing below imports what stands above it."""
+    above = {
+        "models": ("fgbench.cli", "fgbench.shell", "fgbench.flops", "fgbench_reports"),
+        "flops": ("fgbench.cli", "fgbench.shell", "fgbench_reports"),
+    }
+    for room, forbidden in above.items():
+        for path in sorted((ROOT / "fgbench" / room).glob("*.py")):
+            assert not [name for name in imports(path) if name.startswith(forbidden)], path.name
+
+
+def test_no_module_is_longer_than_can_be_read():
+    long = {
+        path.name: n for room in ROOMS for path in sources(room) if (n := len(path.read_text().splitlines())) > LONGEST
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "from fgbench.cli import app; app(['--help'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['flops', '--help'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['flops', '--sizes', 'x'], standalone_mode=False)",
+        "import fgbench, fgbench_selectors, fgbench_reports.flops, fgbench_reports.render",
+    ],
+)
+def test_help_errors_and_reports_do_not_import_torch(command):
+    result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_module_runs_as_a_command():
+    result = python("-m", "fgbench", "--version")
+    assert result.stdout.startswith("fgbench 0.")

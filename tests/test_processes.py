@@ -1,0 +1,138 @@
+"""What only whole processes show: foreign distributions, interrupts, readers that go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT_S = 240
+
+
+def fgbench(*words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
+    return subprocess.run(
+        [sys.executable, "-m", "fgbench", *words],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def third_party(tmp_path_factory) -> Path:
+    """A tiny distribution with one good and one broken selector, installed into a folder of its own."""
+    project = tmp_path_factory.mktemp("project")
+    installed = tmp_path_factory.mktemp("installed")
+    (project / "tiny_selector.py").write_text(
+        "from fgbench_selectors import Needs, Selector\n\n\n"
+        "class Energy(Selector):\n"
+        '    """Squared length of every patch token."""\n\n'
+        "    needs = Needs(tokens=True)\n"
+        '    score_shape = ("batch", "patches")\n\n'
+        "    def published(self, features):\n"
+        "        return features.read_tokens()[:, features.num_prefix_tokens :].square().sum(dim=-1)\n"
+    )
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
+        '[project]\nname = "tiny-selector"\nversion = "1.0"\ndependencies = ["fgbench"]\n\n'
+        '[project.entry-points."fgbench.selectors"]\n'
+        'energy = "tiny_selector:Energy"\nlost = "tiny_selector_that_is_not_there:Lost"\n\n'
+        '[tool.hatch.build.targets.wheel]\nonly-include = ["tiny_selector.py"]\n'
+    )
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"),
+            *("--no-build-isolation", "--python", sys.executable, "--target", str(installed), str(project)),
+        ],
+        check=True,
+        timeout=TIMEOUT_S,
+    )
+    return installed
+
+
+def test_a_third_party_selector_is_listed_and_a_broken_one_is_named(third_party):
+    result = fgbench("list", "--format", "json", path=third_party)
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["energy"]["from"] == "tiny-selector"
+    assert rows["energy"]["description"] == "Squared length of every patch token"
+    assert rows["lost"]["description"].startswith("broken: ModuleNotFoundError")
+    assert rows["psm"]["from"] == "fgbench"
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "plug-in 'lost' from tiny-selector is broken" in result.stderr
+
+
+def test_a_third_party_selector_is_counted_beside_the_built_in_ones(third_party):
+    words = ["flops", "--sizes", "224", "--backbones", "vit_tiny_patch16_224", "--format", "json"]
+    result = fgbench(*words, path=third_party)
+    rows = json.loads(result.stdout)
+    assert [row["flops"] for row in rows if row["selector"] == "energy"] == [2 * 196 * 192] * 2
+    assert {"psm", "rollout", "maws", "sacm", "gls", "attention"} < {row["selector"] for row in rows}
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    chosen = fgbench(*words, "--selectors", "energy", path=third_party)
+    assert (chosen.returncode, chosen.stderr) == (0, "")
+
+
+def test_a_third_party_selector_passes_the_conformance_test(third_party):
+    tests = ROOT / "tests" / "selectors" / "test_conformance.py"
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", "energy or lost", "-rA"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(third_party)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert "PASSED tests/selectors/test_conformance.py::test_selector_conforms[energy]" in result.stdout
+    assert "FAILED tests/selectors/test_conformance.py::test_selector_conforms[lost]" in result.stdout
+
+
+def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):
+    plugin = tmp_path / "stop.py"
+    plugin.write_text(
+        "import os, signal\n"
+        "from fgbench_selectors import Needs, Selector\n"
+        "class Stop(Selector):\n"
+        "    needs, score_shape = Needs(tokens=True), ('batch', 'patches')\n"
+        "    def published(self, features):\n"
+        "        if features.num_patches > 196:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return features.read_tokens()[:, 1:, 0]\n"
+    )
+    words = ["--backbones", "vit_tiny_patch16_224", "--sizes", "224", "448", "--format", "json"]
+    result = fgbench("flops", *words, "--selectors", "gls", "stop", "--plugin", str(plugin))
+    assert result.returncode == 130
+    assert {row["image_size"] for row in json.loads(result.stdout)} == {224}
+    assert result.stderr.startswith("fgbench: interrupted; the rows above are finished")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error_worth_a_word():
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fgbench", "list"], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(read)
+    os.close(write)
+    _, complaints = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, complaints) == (128 + signal.SIGPIPE, "")
+
+
+def test_a_full_disk_gives_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    result = fgbench("list", "--output", "/dev/full")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == ["fgbench: cannot write to '/dev/full'; No space left on device"]
