@@ -32,7 +32,10 @@ class _Attention:
     shape: tuple[int, int, int]  # B, H, N
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Consecutive rows of A: (slice of rows, (B·H, rows, N)), float32 or better."""
+        """Consecutive rows of A: (slice of rows, (B·H, rows, N)), float32 or better, without gradient.
+
+        A block is valid until the next one is asked for.
+        """
         raise NotImplementedError
 
     def left(self, v: Tensor) -> Tensor:
@@ -114,11 +117,16 @@ class QK(_Attention):
         return (_accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of A, a block at a time; the queries are scaled once."""
-        q = (_accurate(self.q) * self.scale).flatten(0, 1)
-        kt = _accurate(self.k).flatten(0, 1).transpose(-2, -1)
+        """Rows of A, a block at a time, in two buffers that the next block overwrites."""
+        q = (_accurate(self.q.detach()) * self.scale).flatten(0, 1)
+        kt = _accurate(self.k.detach()).flatten(0, 1).transpose(-2, -1)
+        logits, probs = (q.new_empty(0) for _ in range(2))
         for rows in self._row_slices():
-            yield rows, q[:, rows].bmm(kt).softmax(dim=-1)
+            some = q[:, rows]
+            if logits.shape[1:2] != some.shape[1:2]:
+                logits, probs = (q.new_empty(*some.shape[:2], kt.shape[-1]) for _ in range(2))
+            torch.bmm(some, kt, out=logits)
+            yield rows, torch.softmax(logits, dim=-1, out=probs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +174,7 @@ class Maps(_Attention):
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A: all at once, or in blocks where half precision has to be widened."""
-        probs = self.probs.flatten(0, 1)
+        probs = self.probs.detach().flatten(0, 1)
         if probs.dtype not in (torch.float16, torch.bfloat16):
             yield slice(0, self.shape[2]), probs
             return

@@ -1,0 +1,48 @@
+"""`nox` runs everything that must hold; `nox -s bench` measures what must be fast."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and lint rules."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict types on the three packages."""
+    session.install(".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole test suite, on the package as it is installed."""
+    session.install(".[dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Published against fast, and whole commands; fails where a target is missed."""
+    session.install(".[dev]")
+    session.run(
+        "pytest",
+        "tests/benchmarks",
+        "-o",
+        "python_files=bench_*.py",
+        "--benchmark-only",
+        "--benchmark-columns=median,iqr,rounds",
+        "--benchmark-json=benchmarks.json",
+        *session.posargs,
+    )
+    session.run("python", "tests/benchmarks/show.py", "benchmarks.json")
