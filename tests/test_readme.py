@@ -19,6 +19,7 @@ SHOWN = re.compile(r"`fgbench (flops [^`]+)`\n\n```\n(.*?)```\n", re.DOTALL)
 
 def test_the_output_it_shows_is_the_real_one():
     command, shown = SHOWN.search(README).groups()
+    assert "psm" in shown
     assert CliRunner().invoke(app, command.split()).stdout == shown
 
 

@@ -238,6 +238,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::grid_sampler_2d": _per_output(4, norms=True),
     "aten::_adaptive_avg_pool2d": _per_input(1, norms=True),
     "aten::upsample_bicubic2d": _per_output(32),
+    "aten::softmax": _per_output(SOFTMAX),  # so it arrives when it is given a place for its result
     "aten::_softmax": _per_output(SOFTMAX),
     "aten::_safe_softmax": _per_output(SOFTMAX),
     "aten::_log_softmax": _per_output(SOFTMAX),
