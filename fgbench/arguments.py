@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fgbench_selectors.errors import FgbenchError, UnknownNameError
+from fgbench.errors import FgbenchError, UnknownNameError
 
 SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".txt": "table"}
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))

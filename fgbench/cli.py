@@ -23,6 +23,7 @@ KINDS = ("selectors", "backbones")
 app = typer.Typer(
     cls=FgbenchGroup,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich help takes twice as long to import as everything else together
     help="What selecting the discriminative parts of an image costs, and what it buys.",
 )
 
@@ -30,13 +31,17 @@ app = typer.Typer(
 Many = Optional[list[str]]  # noqa: UP045
 Format = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--format", "-f", help="table, json, csv, markdown or latex; by default what --output ends in"),
+    typer.Option(
+        "--format", "-f", metavar="NAME", help="table, json, csv, markdown or latex; by default what --output ends in"
+    ),
 ]
 Output = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--output", "-o", help="a file, written whole or not at all; standard output by default"),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="a file, written whole or not at all; standard output by default"
+    ),
 ]
-Plugin = Annotated[Many, typer.Option("--plugin", help="Python files with selectors of your own")]
+Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,24 +62,31 @@ def options(
     """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
 
 
-@app.command("flops", cls=ListCommand)
+@app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")
 def flops(
-    sizes: Annotated[Many, typer.Option("--sizes", help="image sides in pixels  [default: 224 448 768 1024]")] = None,
+    sizes: Annotated[
+        Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024]")
+    ] = None,
     backbones: Annotated[
         Many,
-        typer.Option("--backbones", help="timm names  [default: the paper's ViT-B/16, ViT-B/14 and ViT-T/16]"),
+        typer.Option(
+            "--backbones", metavar="NAME…", help="timm's names  [default: the paper's ViT-B/16, ViT-B/14, ViT-T/16]"
+        ),
     ] = None,
-    selectors: Annotated[Many, typer.Option("--selectors", help="selectors  [default: all]")] = None,
-    impl: Annotated[Many, typer.Option("--impl", help="published, fast  [default: both]")] = None,
-    convention: Annotated[Many, typer.Option("--convention", help="full, fvcore, paper  [default: full]")] = None,
-    num_classes: Annotated[str, typer.Option("--num-classes", help="classes of the backbone's head")] = "200",
+    selectors: Annotated[Many, typer.Option("--selectors", metavar="NAME…", help="[default: all]")] = None,
+    impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: both]")] = None,
+    convention: Annotated[
+        Many, typer.Option("--convention", metavar="NAME…", help="full, fvcore, paper  [default: full]")
+    ] = None,
+    num_classes: Annotated[
+        str, typer.Option("--num-classes", metavar="N", help="classes of the backbone's head")
+    ] = "200",
     patch_stride: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--patch-stride", help="pixels between patches; 12 overlaps patches of 16"),
+        typer.Option("--patch-stride", metavar="PIXELS", help="step between patches; 12 overlaps patches of 16"),
     ] = None,
     cross_check: Annotated[
-        bool,
-        typer.Option("--cross-check", help="hold every backbone against torch's counter and the closed form"),
+        bool, typer.Option("--cross-check", help="hold every backbone against torch's counter and the closed form")
     ] = False,
     plugin: Plugin = None,
     format_: Format = None,
@@ -152,9 +164,9 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None) -> No
     emit(text, output)
 
 
-@app.command("list", cls=ListCommand)
+@app.command("list", cls=ListCommand, short_help="What can be named: selectors, backbones.")
 def list_(
-    kind: Annotated[str, typer.Argument(help="selectors or backbones")] = "selectors",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="selectors or backbones")] = "selectors",
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from fgbench_selectors.errors import FgbenchError
+from fgbench.errors import FgbenchError
 
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
 

@@ -9,7 +9,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from fgbench.arguments import spread_values
-from fgbench_selectors.errors import FgbenchError
+from fgbench.errors import FgbenchError
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
 
