@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from fgbench_selectors.errors import FeaturesError
@@ -85,6 +86,13 @@ class Features:
         if rows * columns != patches:
             raise FeaturesError(f"{patches} patch tokens do not fill the grid", self.grid)
         return rows, columns
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        if self.tokens is not None:
+            return self.tokens.device
+        return next(block.device for block in self.attention if block is not None)
 
     @property
     def num_patches(self) -> int:

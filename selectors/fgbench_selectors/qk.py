@@ -94,6 +94,11 @@ class QK(_Attention):
         batch, heads, tokens, _ = self.q.shape
         return batch, heads, tokens
 
+    @property
+    def device(self) -> torch.device:
+        """Where the queries and keys live."""
+        return self.q.device
+
     def map(self, change: Callable[[Tensor], Tensor]) -> QK:
         """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``."""
         return QK(change(self.q), change(self.k), self.scale)
@@ -149,6 +154,11 @@ class Maps(_Attention):
         """B, H, N."""
         batch, heads, tokens, _ = self.probs.shape
         return batch, heads, tokens
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps live."""
+        return self.probs.device
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Maps:
         """The same, with every tensor changed."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +51,22 @@ class Selector(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Features of one forward pass → scores of shape ``score_shape``, by the chosen implementation."""
-        score = self.published if self.impl == "published" else self.fast
-        if self.learned:
-            return score(features)
-        with torch.no_grad():
-            return score(features)
+        with torch.set_grad_enabled(self.learned and torch.is_grad_enabled()):
+            if self.impl == "published":
+                return self.published(features)
+            with _without_autocast(features.device):
+                return self.fast(features)
 
     def extra_repr(self) -> str:
         """Show the implementation in ``repr``."""
         return f"impl={self.impl!r}"
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Keep autocast from rounding what a fast implementation adds up in float32."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def contract_breach(candidate: object) -> str | None:

@@ -138,6 +138,14 @@ def test_fast_scores_of_half_precision_are_exact_for_the_halves(name, dtype):
     torch.testing.assert_close(scores.double(), get(name)(exact), rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", REFERENCES)
+def test_autocast_does_not_round_fast_scores(name):
+    features = make_case(grid=(6, 6)).features.map(torch.Tensor.float)
+    expected = get(name)(features)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(get(name)(features), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_fast_scores_of_half_maps_lose_no_more_than_the_maps_did(name, dtype):
