@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from fgbench.arguments import choices, image_sizes, output_format, split_list, whole_number
-from fgbench.output import check_output, emit
+from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.shell import DONE, INTERRUPTED, FgbenchGroup, ListCommand, complain
 
 if TYPE_CHECKING:
@@ -102,10 +102,7 @@ def flops(
     check_output(output)
 
     from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
-    from fgbench.registry import add_plugin_files
 
-    problems: list[FgbenchError] = []
-    add_plugin_files(plugin or (), problems.append)
     request = FlopsRequest(
         sizes=pixels,
         backbones=split_list(backbones) or PAPER_BACKBONES,
@@ -116,7 +113,9 @@ def flops(
         patch_stride=stride,
         cross_check=cross_check,
     )
-    rows, finished = _collect_flops(request, problems)
+    problems: list[FgbenchError] = []
+    with prints_on_stderr():
+        rows, finished = _collect_flops(request, plugin or (), problems)
     _show_flops(rows, style, output)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
@@ -129,12 +128,16 @@ def flops(
         raise typer.Exit(max(problem.exit_code for problem in problems))
 
 
-def _collect_flops(request: FlopsRequest, problems: list[FgbenchError]) -> tuple[list[FlopsRow], bool]:
+def _collect_flops(
+    request: FlopsRequest, plugins: Sequence[str], problems: list[FgbenchError]
+) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
     from rich.console import Console
 
     from fgbench.flops.rows import flops_rows
+    from fgbench.registry import add_plugin_files
 
+    add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
     console = Console(stderr=True)
     with console.status("counting") as status:
@@ -181,8 +184,9 @@ def list_(
     from fgbench_reports import render
 
     problems: list[FgbenchError] = []
-    add_plugin_files(plugin or (), problems.append)
-    rows = selector_rows(problems.append) if what == "selectors" else backbone_rows()
+    with prints_on_stderr():
+        add_plugin_files(plugin or (), problems.append)
+        rows = selector_rows(problems.append) if what == "selectors" else backbone_rows()
     emit(render.records(rows, style, to_file=output is not None), output)
     for problem in problems:
         complain(problem)

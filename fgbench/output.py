@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import AbstractContextManager, redirect_stdout, suppress
 from pathlib import Path
 
 from fgbench.errors import FgbenchError
@@ -26,6 +26,11 @@ def check_output(path: Path | None) -> None:
     place = target if target.exists() and not _is_regular(target) else target.parent
     if not os.access(place, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
         raise FgbenchError("cannot write to", str(path), "permission is missing")
+
+
+def prints_on_stderr() -> AbstractContextManager[object]:
+    """Send what libraries and plug-ins print to stderr: standard output belongs to the result alone."""
+    return redirect_stdout(sys.stderr)
 
 
 def emit(text: str, path: Path | None = None) -> None:

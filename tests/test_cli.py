@@ -161,6 +161,8 @@ class Norm(Selector):
 BROKEN = {
     "does not import": ("import nothing_of_that_name", "ModuleNotFoundError"),
     "is no Python": ("def (", "SyntaxError"),
+    "leaves": ("raise SystemExit(0)", "SystemExit"),
+    "leaves while it is counted": (GOOD.replace("return features", "exit(0) or features"), "SystemExit"),
     "defines no selector": ("x = 1", "defines no class derived from Selector"),
     "takes a name": (GOOD.replace("class Norm", "class PSM"), "the name is taken"),
     "declares no needs": (GOOD.replace("needs =", "wants ="), "'needs' must be a"),
@@ -175,6 +177,15 @@ BROKEN = {
         "operator without a cost",
     ),
 }
+
+
+def test_a_plug_in_that_prints_does_not_spoil_the_json(tmp_path):
+    path = tmp_path / "norm.py"
+    path.write_text("print('hello')\n" + GOOD.replace("        return", "        print('counting')\n        return"))
+    result = run("flops", *TINY, "--sizes", "224", "--format", "json", "--plugin", str(path))
+    assert "norm" in {row["selector"] for row in json.loads(result.stdout)}
+    assert "hello" in result.stderr
+    assert "counting" in result.stderr
 
 
 def test_a_plug_in_file_is_counted_and_listed_like_any_other(tmp_path):

@@ -13,7 +13,7 @@ from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
 from fgbench.registry import Report, is_own, selectors, usable_selectors
 from fgbench_selectors import IMPLS, Selector, get
-from fgbench_selectors.registry import describe
+from fgbench_selectors.registry import PLUGIN_FAILURES, describe
 from fgbench_selectors.selector import score_breach
 
 # The backbones of the paper's Tables 1, 7 and 8, and its image sizes.
@@ -97,7 +97,7 @@ def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count
         why = score_breach(selector, features, scores[0])
     except BrokenPluginError:
         raise
-    except Exception as error:
+    except PLUGIN_FAILURES as error:
         if is_own(name):
             raise
         why = f"impl {impl!r} cannot be counted: {describe(error)}"

@@ -17,7 +17,7 @@ from torch import Tensor
 from fgbench_selectors.errors import BrokenPluginError
 from fgbench_selectors.features import Features
 from fgbench_selectors.qk import QK, Maps
-from fgbench_selectors.registry import describe, get, selectors
+from fgbench_selectors.registry import PLUGIN_FAILURES, describe, get, selectors
 from fgbench_selectors.selector import IMPLS, Selector, score_breach
 
 HEADS, HEAD_DIM, DEPTH = 3, 8, 4
@@ -65,7 +65,7 @@ def _breach(name: str, features: Features) -> str | None:
         kept = [tensor.clone() for tensor in given]
         try:
             scores = selector(features)
-        except Exception as error:  # a plug-in may fail in any way, and must be named
+        except PLUGIN_FAILURES as error:
             return f"{impl}: it does not run: {describe(error)}"
         if not all(torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
             return f"{impl}: it changes its input"

@@ -16,6 +16,9 @@ from fgbench_selectors.selector import Selector, contract_breach
 
 OWN_DISTRIBUTION = "fgbench"
 
+# All that a plug-in may do wrong: an exit at import must not end the command either.
+PLUGIN_FAILURES = (Exception, SystemExit)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -70,7 +73,7 @@ class Registry:
         entry = entries[name]
         try:
             loaded = entry.load()
-        except Exception as error:  # a plug-in may fail in any way, and must be named
+        except PLUGIN_FAILURES as error:
             raise BrokenPluginError(name, entry.origin, describe(error)) from error
         if why := self._breach(loaded):
             raise BrokenPluginError(name, entry.origin, why)
@@ -91,7 +94,7 @@ class Registry:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # as above
+        except PLUGIN_FAILURES as error:
             raise BrokenPluginError(path.name, str(path), describe(error)) from error
         classes = [
             value
@@ -140,7 +143,7 @@ def get(name: str, impl: str = "fast", **options: Any) -> Selector:
         made = factory(impl=impl, **options)
     except FgbenchError:
         raise
-    except Exception as error:
+    except PLUGIN_FAILURES as error:
         entry = selectors.entries()[name]
         unknown = [key for key in options if key not in inspect.signature(factory).parameters]
         if unknown:
