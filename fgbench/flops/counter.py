@@ -135,12 +135,13 @@ def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool
 def meta_copy(module: nn.Module) -> nn.Module:
     """A copy of a module on the meta device; its parameters and buffers are never duplicated."""
     tensors = [*module.parameters(), *module.buffers()]
-    return copy.deepcopy(module, {id(tensor): _to_meta(tensor) for tensor in tensors})
+    copied = copy.deepcopy(module, {id(tensor): _to_meta(tensor) for tensor in tensors})
+    return copied.requires_grad_(False)
 
 
 def _to_meta(tensor: Tensor) -> Tensor:
     empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 @contextmanager

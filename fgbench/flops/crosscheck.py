@@ -29,7 +29,7 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
     block = module.blocks[0]
     weights = {name: tuple(p.shape) for name, p in block.named_parameters() if p.ndim == 2}
     plain = {"attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"}
-    classifies = isinstance(getattr(module, "head", None), nn.Linear)
+    classifies = isinstance(getattr(module, "head", None), nn.Linear) and not hasattr(module, "head_dist")
     if set(weights) != plain or not classifies or module.global_pool != "token":
         return None
     tokens, patches = backbone.num_tokens, backbone.grid[0] * backbone.grid[1]

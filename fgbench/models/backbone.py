@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from fgbench_selectors import QK, Features, Maps, Needs
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
     warnings.simplefilter("ignore")
     import timm
+
+FAMILIES = ("vit_*", "deit*", "eva02_*", "beit*", "flexivit_*")
+# Windows, convolutions before the patches (hybrids), parallel or other blocks.
+OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +76,8 @@ class MetaBackbone:
 
 def backbone_names() -> list[str]:
     """Every timm architecture of the vision-transformer family that can be a backbone."""
-    families = ("vit_*", "deit*", "eva02_*", "beit*", "flexivit_*")
-    return sorted({name for family in families for name in timm.list_models(family) if "sam_" not in name})
+    families = {name for family in FAMILIES for name in timm.list_models(family)}
+    return sorted(name for name in families if not OTHER_STRUCTURE.search(name))
 
 
 def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
@@ -119,14 +124,14 @@ def _create(architecture: str, side: int | None, num_classes: int) -> nn.Module:
     for part in module.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = False  # type: ignore[assignment]
-    return module.eval()
+    return module.eval().requires_grad_(False)
 
 
 def _patch_size(name: str, module: nn.Module) -> int:
     projection: Any = getattr(getattr(module, "patch_embed", None), "proj", None)
     attention = getattr(next(iter(getattr(module, "blocks", [])), None), "attn", None)
-    plain = isinstance(projection, nn.Conv2d) and hasattr(attention, "num_heads")
-    if not plain or not hasattr(module, "num_prefix_tokens"):
+    from_pixels = isinstance(projection, nn.Conv2d) and projection.in_channels == 3
+    if not from_pixels or not hasattr(attention, "num_heads") or not hasattr(module, "num_prefix_tokens"):
         raise _not_plain(name)
     height, width = projection.kernel_size
     if height != width:
