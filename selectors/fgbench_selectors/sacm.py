@@ -19,8 +19,8 @@ class SACM(Selector):
     untrained, every block weighs ½. ``depth`` fixes L; left out, the excitation is built for the number of
     blocks that it meets, anew when that changes.
 
-    The product of H probabilities is small – (1/N)^H for uniform attention, which leaves float32's normal
-    range at H = 12 and N > 1,400. It is taken in float32 or better whatever the dtype of the features.
+    Scores are float64: the product of H probabilities is about (1/N)^H, which leaves float32's normal range
+    at H = 12 and N > 1,400.
     """
 
     needs = Needs(blocks=slice(None))
@@ -45,8 +45,7 @@ class SACM(Selector):
         squeezed, rows = [], []
         for block in features.read_blocks(slice(None)):
             probs = block.probs_map()
-            probs = probs.float() if probs.dtype in (torch.float16, torch.bfloat16) else probs
-            product = probs[:, 0]
+            product = probs[:, 0].double()
             for head in range(1, probs.shape[1]):
                 product = product * probs[:, head]
             squeezed.append(product.mean(dim=(1, 2)))
