@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.module_tracker import ModuleTracker
 
 from fgbench.flops.handlers import Cost, Handler, UncountedOperatorError, handler_for
+from fgbench.flops.replay import MetaReplay
 
 EVERYWHERE = "Global"  # ModuleTracker's name for "outside of every module"
 
@@ -49,6 +50,7 @@ class FlopCounter(TorchDispatchMode):
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
         self._known: dict[object, _Operator] = {}
+        self._replay = MetaReplay()
         self._tracker = ModuleTracker() if modules else None
 
     def __enter__(self) -> FlopCounter:
@@ -70,7 +72,7 @@ class FlopCounter(TorchDispatchMode):
         operator = self._known.get(func)
         if operator is None:
             operator = self._known[func] = _Operator.of(func)
-        outputs = func(*args, **kwargs)
+        outputs = self._replay.run(func, args, kwargs)
         cost = operator.cost(args, kwargs, outputs)
         self._operators[operator.name] += cost
         if self._tracker is not None:
