@@ -7,7 +7,16 @@ from pathlib import Path
 
 from fgbench.errors import FgbenchError, UnknownNameError
 
-SUFFIXES = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex", ".txt": "table"}
+SUFFIXES = {
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".tex": "latex",
+    ".latex": "latex",
+    ".txt": "table",
+    "": "table",
+}
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 MAX_IMAGE_SIZE = 16384
 
@@ -56,24 +65,37 @@ def whole_number(text: str | int, what: str, example: int, largest: int | None =
 
 
 def image_sizes(values: Sequence[str] | None, default: Sequence[int]) -> list[int]:
-    """Image sides in pixels."""
+    """Image sides in pixels, each once."""
+    sizes = [whole_number(word, "image size", 224, MAX_IMAGE_SIZE) for word in names(values, "image size") or ()]
+    return list(dict.fromkeys(sizes)) or list(default)
+
+
+def names(values: Sequence[str] | None, kind: str) -> list[str] | None:
+    """The names of a list option, or None where the option was not given; a list without any is an error."""
     words = split_list(values)
     if values and not words:
-        raise FgbenchError("no image size was given", do="for example --sizes 224 448")
-    return [whole_number(word, "image size", 224, MAX_IMAGE_SIZE) for word in words] or list(default)
+        raise FgbenchError(f"no {kind} was given", do="an empty list is not the default; leave the option out")
+    return words or None
 
 
 def choices(values: Sequence[str] | None, kind: str, known: Sequence[str], default: Sequence[str]) -> list[str]:
     """Names out of a short list, or an error that shows the nearest and all of them."""
-    words = split_list(values)
-    for word in words:
-        if word not in known:
-            raise UnknownNameError(kind, word, known)
-    return words or list(default)
+    return [choice(word, kind, known) for word in names(values, kind) or default]
+
+
+def choice(word: str, kind: str, known: Sequence[str]) -> str:
+    """One name out of a short list."""
+    if word not in known:
+        raise UnknownNameError(kind, word, known)
+    return word
 
 
 def output_format(given: str | None, output: Path | None) -> str:
     """The format that was asked for, or the one of the file's suffix, or a table."""
     if given is not None:
-        return choices([given], "format", FORMATS, ())[0]
-    return SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
+        return choice(given, "format", FORMATS)
+    suffix = output.suffix.lower() if output else ""
+    if suffix not in SUFFIXES and output is not None and not output.exists():
+        known = " ".join(filter(None, SUFFIXES))
+        raise FgbenchError("no format is known for the suffix", suffix, f"known: {known}; or say --format")
+    return SUFFIXES.get(suffix, "table")

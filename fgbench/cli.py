@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from fgbench.arguments import choices, image_sizes, output_format, split_list, whole_number
+from fgbench.arguments import choice, choices, image_sizes, names, output_format, whole_number
+from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.shell import DONE, INTERRUPTED, FgbenchGroup, ListCommand, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fgbench.errors import FgbenchError
     from fgbench.flops.rows import FlopsRequest
     from fgbench.records import FlopsRow
 
 KINDS = ("selectors", "backbones")
+MAX_CLASSES = 10_000_000
 
 app = typer.Typer(
     cls=FgbenchGroup,
@@ -97,7 +98,7 @@ def flops(
     impls = choices(impl, "impl", ("published", "fast"), ("published", "fast"))
     conventions = choices(convention, "convention", ("full", "fvcore", "paper"), ("full",))
     pixels = image_sizes(sizes, (224, 448, 768, 1024))
-    classes = whole_number(num_classes, "number of classes", 200)
+    classes = whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
     stride = None if patch_stride is None else whole_number(patch_stride, "patch stride", 12)
     check_output(output)
 
@@ -105,8 +106,8 @@ def flops(
 
     request = FlopsRequest(
         sizes=pixels,
-        backbones=split_list(backbones) or PAPER_BACKBONES,
-        selectors=split_list(selectors) or None,
+        backbones=names(backbones, "backbone") or PAPER_BACKBONES,
+        selectors=names(selectors, "selector"),
         impls=impls,
         conventions=conventions,
         num_classes=classes,
@@ -114,15 +115,21 @@ def flops(
         cross_check=cross_check,
     )
     problems: list[FgbenchError] = []
-    with prints_on_stderr():
-        rows, finished = _collect_flops(request, plugin or (), problems)
-    _show_flops(rows, style, output)
+    try:
+        with prints_on_stderr():
+            rows, finished = _collect_flops(request, plugin or (), problems)
+    except FgbenchError:
+        for problem in problems:  # a plug-in that did not load explains why its name is unknown
+            complain(problem)
+        raise
+    if rows or finished:
+        _show_flops(rows, style, output, beside_paper=stride is None)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
     for problem in problems:
         complain(problem)
     if not finished:
-        complain("interrupted; the rows above are finished, start again for the others")
+        complain(f"interrupted; {len(rows)} rows were finished and kept, start again for the others")
         raise typer.Exit(INTERRUPTED)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
@@ -149,7 +156,7 @@ def _collect_flops(
     return rows, True
 
 
-def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None) -> None:
+def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, beside_paper: bool) -> None:
     from fgbench_reports import render
     from fgbench_reports.flops import flops_frame, flops_notes, flops_tables
 
@@ -159,11 +166,12 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None) -> No
     elif style == "csv":
         text = render.to_csv(records)
     elif style == "markdown":
-        text = render.to_markdown(flops_frame(records))
+        text = render.to_markdown(flops_frame(records, beside_paper=beside_paper))
     elif style == "latex":
-        text = render.to_latex(flops_frame(records))
+        text = render.to_latex(flops_frame(records, beside_paper=beside_paper))
     else:
-        text = render.to_terminal(flops_tables(records), flops_notes(records), to_file=output is not None)
+        tables = flops_tables(records, beside_paper=beside_paper)
+        text = render.to_terminal(tables, flops_notes(records), to_file=output is not None)
     emit(text, output)
 
 
@@ -176,7 +184,7 @@ def list_(
 ) -> None:
     """List what can be named: selectors with what they read and return, or timm's backbones."""
     style = output_format(format_, output)
-    (what,) = choices([kind], "kind", KINDS, ())
+    what = choice(kind, "kind", KINDS)
     check_output(output)
 
     from fgbench.catalogue import backbone_rows, selector_rows

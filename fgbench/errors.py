@@ -15,6 +15,7 @@ __all__ = [
     "CheckFailedError",
     "FeaturesError",
     "FgbenchError",
+    "LeftOutNotice",
     "UnknownNameError",
 ]
 
@@ -23,6 +24,12 @@ class CannotMeasureError(FgbenchError):
     """The request was fine, and a figure for it could not be had."""
 
     exit_code = 3
+
+
+class LeftOutNotice(FgbenchError):  # noqa: N818  # it is reported, not raised
+    """Part of a broad request does not apply and was left out; the rest is done."""
+
+    exit_code = 0
 
 
 class CheckFailedError(FgbenchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -11,13 +12,21 @@ from pathlib import Path
 
 from fgbench.errors import FgbenchError
 
+STDOUT = ("-", "/dev/stdout")
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
 
 
 def check_output(path: Path | None) -> None:
     """Refuse a path that cannot be written before anything is measured for it."""
-    if path is None:
+    if path is None or str(path) in STDOUT:
         return
+    try:
+        _check(path)
+    except OSError as error:
+        raise FgbenchError("cannot write to", str(path), error.strerror or str(error)) from error
+
+
+def _check(path: Path) -> None:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise FgbenchError("cannot write to", str(path), "it is a folder; name a file in it")
@@ -35,15 +44,14 @@ def prints_on_stderr() -> AbstractContextManager[object]:
 
 def emit(text: str, path: Path | None = None) -> None:
     """Write text to a file, whole or not at all, or to standard output."""
-    if path is None:
+    if path is None or str(path) in STDOUT:
         _to_stdout(text)
         return
-    target = Path(os.path.realpath(path))
     try:
-        if target.exists() and not _is_regular(target):
-            target.write_text(text, encoding="utf-8")  # a pipe or a device: there is nothing to replace
+        if path.exists() and not _is_regular(path):
+            path.write_text(text, encoding="utf-8")  # a pipe or a device: there is nothing to replace
         else:
-            _replace(target, text)
+            _replace(Path(os.path.realpath(path)), text)
     except OSError as error:
         raise FgbenchError("cannot write to", str(path), error.strerror or str(error)) from error
 
@@ -76,9 +84,16 @@ def _is_regular(path: Path) -> bool:
 
 def _to_stdout(text: str) -> None:
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "·" still shows the figures
         sys.stdout.write(text)
         sys.stdout.flush()
+    except AttributeError as error:
+        raise FgbenchError("standard output is closed", do="give --output FILE") from error
     except BrokenPipeError:
         # Nobody reads any more. Python would complain once more while it closes stdout: give it another one.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise FgbenchError("cannot write to standard output:", error.strerror or str(error)) from error

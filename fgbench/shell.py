@@ -28,8 +28,8 @@ class FgbenchGroup(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run a command line; exit with its code, or return it outside of standalone mode."""
-        words = list(sys.argv[1:] if args is None else args) or ["--help"]
-        code = self._run([word for word in words if word != "--debug"], "--debug" in words, extra)
+        words = list(sys.argv[1:] if args is None else args)
+        code = self._run([word for word in words if word != "--debug"] or ["--help"], "--debug" in words, extra)
         if standalone_mode:
             sys.exit(code)
         return code

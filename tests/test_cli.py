@@ -116,6 +116,12 @@ def test_backbones_are_listed():
         ("flops --sizes 8", "image size 8 is smaller than the 16-pixel patch"),
         ("flops --sizes", "requires an argument"),
         ("flops --sizes ,", "no image size was given"),
+        ("flops --backbones ,", "no backbone was given"),
+        ("flops --selectors ,", "no selector was given"),
+        ("flops --format json,csv", "unknown format 'json,csv'"),
+        ("flops --output rows.pdf", "no format is known for the suffix '.pdf'"),
+        ("flops --num-classes 99999999999999999999", "number of classes must be at most"),
+        ("flops --sizes 224 8 --backbones vit_tiny_patch16_224", "image size 8 is smaller"),
         ("flops --num-classes none", "number of classes must be a whole number"),
         ("flops --patch-stride 20", "would skip pixels"),
         ("flops --plugin nowhere.py", "no plug-in file 'nowhere.py'"),
@@ -140,6 +146,27 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(words, message, tmp_path, m
 def test_no_arguments_show_the_help():
     result = run()
     assert (result.exit_code, "flops" in result.stdout) == (0, True)
+
+
+def test_a_plug_in_that_does_not_load_explains_why_its_name_is_unknown(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import nothing_of_that_name")
+    result = run("flops", "--plugin", str(path), "--selectors", "broken")
+    assert result.exit_code == 2
+    first, second = result.stderr.splitlines()
+    assert "ModuleNotFoundError" in first
+    assert "unknown selector 'broken'" in second
+
+
+def test_a_dash_is_standard_output():
+    result = run("list", "--output", "-")
+    assert (result.exit_code, "psm" in result.stdout) == (0, True)
+
+
+def test_the_papers_figures_stand_beside_its_own_grid_only():
+    words = ["flops", *TINY, "--sizes", "224", "--selectors", "psm"]
+    assert "160.36" in run(*words).stdout
+    assert "160.36" not in run(*words, "--patch-stride", "12").stdout
 
 
 def test_debug_shows_the_traceback():
@@ -168,6 +195,7 @@ BROKEN = {
     "declares no needs": (GOOD.replace("needs =", "wants ="), "'needs' must be a"),
     "declares no shape": (GOOD.replace("score_shape =", "shape ="), "'score_shape' must be a tuple"),
     "has no method": (GOOD.replace("def published", "def score"), "has no method 'published(features)'"),
+    "has an odd name": (GOOD.replace("needs =", "name = 5\n    needs ="), "is no plain word: 5"),
     "scores another shape": (GOOD.replace("dim=-1)", "dim=-1).sum(-1)"), "its scores have shape (1,)"),
     "scores no tensor": (GOOD.replace("return features", "return None and features"), "not a tensor"),
     "reads values": (GOOD.replace("dim=-1)", "dim=-1).item()"), "cannot be counted"),
@@ -197,6 +225,35 @@ def test_a_plug_in_file_is_counted_and_listed_like_any_other(tmp_path):
     listed = run("list", "--plugin", str(path))
     assert listed.exit_code == 0
     assert "Length of every patch token" in listed.stdout
+
+
+LEARNED = """
+from __future__ import annotations
+from dataclasses import dataclass
+import torch
+from fgbench_selectors import Needs, Selector
+
+@dataclass
+class Options:
+    power: float = 1.0
+
+class Learned(Selector):
+    needs, score_shape, learned = Needs(tokens=True), ("batch", "patches"), True
+
+    def __init__(self, impl="fast"):
+        super().__init__(impl)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def published(self, features):
+        return features.read_tokens()[:, features.num_prefix_tokens:].sum(-1) * self.weight
+"""
+
+
+def test_a_learned_plug_in_with_a_dataclass_is_counted(tmp_path):
+    path = tmp_path / "learned.py"
+    path.write_text(LEARNED)
+    rows = flops_json("--sizes", "224", "--plugin", str(path), "--selectors", "learned")
+    assert [row["params"] for row in rows[1:]] == [1, 1]
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -115,7 +115,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):
     result = fgbench("flops", *words, "--selectors", "gls", "stop", "--plugin", str(plugin))
     assert result.returncode == 130
     assert {row["image_size"] for row in json.loads(result.stdout)} == {224}
-    assert result.stderr.startswith("fgbench: interrupted; the rows above are finished")
+    assert "rows were finished and kept" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -136,3 +136,15 @@ def test_a_full_disk_gives_one_line():
     result = fgbench("list", "--output", "/dev/full")
     assert result.returncode == 2
     assert result.stderr.splitlines() == ["fgbench: cannot write to '/dev/full'; No space left on device"]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "fgbench", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1
+    assert "cannot write to standard output" in process.stderr

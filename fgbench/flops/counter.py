@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,17 +119,20 @@ class _Operator:
 def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool = False) -> Count:
     """Count one call of a module or a function.
 
-    A module is counted as a throw-away copy in eval mode on the meta device, whatever the size of image: no
-    weights are copied, no memory is taken and the module itself is left alone. A function runs as it is.
+    A module is counted as a throw-away copy in eval mode on the meta device: no weights are copied, no memory is
+    taken and the module itself is left alone; hooks that it carries run with the copy. The inputs must be what it
+    takes: build it for the image size. A function runs as it is.
 
         count_flops(model, torch.empty(1, 3, 1024, 1024)).macs
 
     ``modules=True`` fills ``by_module`` too. Raises :class:`UncountedOperatorError` for unknown operators.
     """
+    place: AbstractContextManager[Any] = nullcontext()
     if isinstance(run, nn.Module):
         run = meta_copy(run).eval()
         inputs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs)
-    with torch.no_grad(), _no_fused_encoder(), FlopCounter(modules=modules) as counter:
+        place = torch.device("meta")  # tensors that the forward itself makes belong there too
+    with torch.no_grad(), _no_fused_encoder(), place, FlopCounter(modules=modules) as counter:
         run(*inputs)
     return counter.result()
 

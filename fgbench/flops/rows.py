@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops import paper
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check
@@ -44,21 +44,24 @@ def flops_rows(
     """
     names = usable_selectors(request.selectors, report)
     _refuse_without_closed_form(request)
-    for name in request.backbones:
-        for size in request.sizes:
-            progress(f"{name} at {size}")
-            backbone = build_on_meta(name, size, request.num_classes, request.patch_stride)
-            measured = [c for c in request.conventions if c != "paper"]
-            if measured:
-                yield from _counted_rows(backbone, names, request, measured, report)
-            if "paper" in request.conventions:
-                yield from _paper_rows(backbone, names, request)
+    pairs = [(name, size) for name in request.backbones for size in request.sizes]
+    # Whatever cannot be built is met before anything is counted.
+    built = [build_on_meta(*pair, request.num_classes, request.patch_stride) for pair in pairs]
+    measured = [convention for convention in request.conventions if convention != "paper"]
+    for backbone in built:
+        progress(f"{backbone.name} at {backbone.image_size}")
+        fitting = _fitting(names, backbone, request, report)
+        if measured or request.cross_check:
+            yield from _counted_rows(backbone, fitting, request, measured, report)
+            names = [name for name in names if name in fitting or not _fits(name, backbone)]
+        if "paper" in request.conventions:
+            yield from _paper_rows(backbone, fitting, request)
 
 
 def _counted_rows(
     backbone: MetaBackbone, names: list[str], request: FlopsRequest, conventions: list[str], report: Report
 ) -> Iterator[FlopsRow]:
-    base = count_flops(backbone.module.forward, backbone.image())
+    base = _count_backbone(backbone)
     if request.cross_check:
         cross_check(f"{backbone.name} at {backbone.image_size}", backbone, base)
     results: list[tuple[str | None, str | None, Count, int]] = [(None, None, base, backbone.params)]
@@ -87,10 +90,35 @@ def _counted_rows(
             )
 
 
+def _fits(name: str, backbone: MetaBackbone) -> bool:
+    return backbone.has_class_token or not selectors.load(name).needs.class_token
+
+
+def _fitting(names: list[str], backbone: MetaBackbone, request: FlopsRequest, report: Report) -> list[str]:
+    """The selectors that this backbone has what it takes for; one that was asked for by name must fit."""
+    fitting = [name for name in names if _fits(name, backbone)]
+    left_out = [name for name in names if name not in fitting]
+    if left_out:
+        what = f"{backbone.name!r} has no class token, whose row these selectors read: {', '.join(left_out)}"
+        if request.selectors is not None:
+            raise FgbenchError(what)
+        report(LeftOutNotice(f"left out: {what}"))
+    return fitting
+
+
+def _count_backbone(backbone: MetaBackbone) -> Count:
+    try:
+        return count_flops(backbone.module.forward, backbone.image())
+    except (AssertionError, RuntimeError) as error:  # timm's own checks of the image size
+        raise FgbenchError(
+            f"backbone {backbone.name!r} does not run on images of {backbone.image_size} pixels: {describe(error)}"
+        ) from error
+
+
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
     """A published selector from the ready maps that its backbone leaves, a fast one from queries and keys."""
     try:
-        selector = get(name, impl=impl).eval()
+        selector = get(name, impl=impl).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")
         scores = []
         count = count_flops(lambda: scores.append(selector(features)))

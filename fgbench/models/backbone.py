@@ -16,10 +16,13 @@ from fgbench_selectors import QK, Features, Maps, Needs
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
     warnings.simplefilter("ignore")
     import timm
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
 
-FAMILIES = ("vit_*", "deit*", "eva02_*", "beit*", "flexivit_*")
-# Windows, convolutions before the patches (hybrids), parallel or other blocks.
-OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee")
+FAMILIES = ("vit_*", "deit*", "eva02_*", "flexivit_*")
+# Windows, convolutions before the patches (hybrids), parallel or other blocks, attention with a position bias that
+# queries and keys do not hold.
+OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,9 @@ def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: in
         module = _create(architecture, side, num_classes)
     except FgbenchError:
         raise
-    except TypeError as error:  # it takes no img_size
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
         raise _not_plain(name) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -130,6 +135,8 @@ def _create(architecture: str, side: int | None, num_classes: int) -> nn.Module:
 def _patch_size(name: str, module: nn.Module) -> int:
     projection: Any = getattr(getattr(module, "patch_embed", None), "proj", None)
     attention = getattr(next(iter(getattr(module, "blocks", [])), None), "attn", None)
+    if not isinstance(module, (VisionTransformer, Eva)):  # one sequence of all tokens through all blocks
+        raise _not_plain(name)
     from_pixels = isinstance(projection, nn.Conv2d) and projection.in_channels == 3
     if not from_pixels or not hasattr(attention, "num_heads") or not hasattr(module, "num_prefix_tokens"):
         raise _not_plain(name)

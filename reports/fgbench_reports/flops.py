@@ -19,7 +19,7 @@ NOTES = {
         "MACs are the multiply–adds of matrix products and convolutions; FLOPs are 2·MACs + every element-wise, "
         "reduction, softmax and comparison operation. % is FLOPs over the backbone's FLOPs.",
         "published starts from the N×N maps that its backbone has to keep for it; fast starts from queries and "
-        "keys, keeps no map, and pays for recomputing them – at small sizes that can be the larger count.",
+        "keys, keeps no map, and pays for recomputing them: the larger count for sacm, and for rollout at small sizes.",
         f"paper: {SOURCE}. It counts psm and sacm on overlapped patches beside a backbone without overlap, and "
         "two operations per multiply–add beside a backbone in one; --convention paper reproduces it.",
     ),
@@ -41,18 +41,22 @@ NOTES = {
 }
 
 
-def flops_tables(rows: Sequence[Row]) -> Iterable[Table]:
-    """One terminal table per convention and backbone."""
+def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> Iterable[Table]:
+    """One terminal table per convention and backbone.
+
+    ``beside_paper=False`` leaves the paper's figures out: on another grid than the paper's they compare with nothing.
+    """
     from rich.markup import escape
     from rich.table import Table
 
     for (convention, backbone), group in _grouped(rows, "convention", "backbone").items():
         impls = _impls(group)
         table = Table(
-            title=f"{backbone} · convention {convention}",
+            title=f"{escape(backbone)} · convention {convention}",
             title_justify="left",
             title_style="bold",
             box=_box(),
+            padding=0,  # with this, the lines fit 80 columns
         )
         for heading in ("size", "N", "selector"):
             table.add_column(heading, justify="left" if heading == "selector" else "right")
@@ -61,7 +65,7 @@ def flops_tables(rows: Sequence[Row]) -> Iterable[Table]:
                 table.add_column(f"{impl}\n{heading}" if heading == "MACs" else f"\n{heading}", justify="right")
         table.add_column("paper\n%", justify="right", style="dim")
         for lines in _grouped(group, "image_size").values():
-            for index, line in enumerate(_lines(lines, impls)):
+            for index, line in enumerate(_lines(lines, impls, beside_paper)):
                 cells = [line["size"] if index == 0 else "", line["N"], escape(line["selector"])]
                 for impl in impls:
                     cells += [line[f"{impl} MACs"], line[f"{impl} FLOPs"], _coloured(line[f"{impl} %"])]
@@ -75,14 +79,14 @@ def flops_notes(rows: Sequence[Row]) -> list[str]:
     return [note for convention in dict.fromkeys(row["convention"] for row in rows) for note in NOTES[convention]]
 
 
-def flops_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def flops_frame(rows: Sequence[Row], *, beside_paper: bool = True) -> pd.DataFrame:
     """The same table as a DataFrame of printed cells, one line per backbone, size and selector."""
     import pandas as pd
 
     impls = _impls(rows)
     lines = []
     for (convention, backbone, _), group in _grouped(rows, "convention", "backbone", "image_size").items():
-        for line in _lines(group, impls):
+        for line in _lines(group, impls, beside_paper):
             lines.append({"convention": convention, "backbone": backbone, **line})
     return pd.DataFrame(lines)
 
@@ -99,7 +103,7 @@ def _impls(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row["impl"] for row in rows if row["impl"])) or ["published"]
 
 
-def _lines(rows: Sequence[Row], impls: Sequence[str]) -> Iterable[dict[str, str]]:
+def _lines(rows: Sequence[Row], impls: Sequence[str], beside_paper: bool) -> Iterable[dict[str, str]]:
     """One size of one backbone: the backbone's line, then a line per selector."""
     for selector, group in _grouped(rows, "selector").items():
         by_impl = {row["impl"]: row for row in group}
@@ -110,7 +114,7 @@ def _lines(rows: Sequence[Row], impls: Sequence[str]) -> Iterable[dict[str, str]
             "N": str(first["num_tokens"]),
             "selector": selector or "(backbone)",
         }
-        printed = flops_percents().get(key, "") if selector else ""
+        printed = flops_percents().get(key, "") if selector and beside_paper else ""
         for impl in impls:
             row = by_impl.get(impl) or by_impl.get(None)
             line[f"{impl} MACs"] = with_prefix(row["macs"]) if row else "–"

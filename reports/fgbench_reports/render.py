@@ -61,7 +61,9 @@ def _stdout_console() -> Console:
     from rich.console import Console
 
     plain = Console()
-    return plain if plain.is_terminal else Console(width=120)
+    if not plain.is_terminal:
+        return Console(width=120)
+    return plain if plain.width >= 80 else Console(width=80)  # the terminal may wrap a line; a digit is never cut
 
 
 def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = False) -> str:

@@ -16,14 +16,14 @@ class Attention(Selector):
     Source: GLSim, Figure 2, second and third column.
     """
 
-    needs = Needs(blocks=slice(-1, None))
+    needs = Needs(blocks=slice(-1, None), class_token=True)
     score_shape = ("batch", "patches")
 
     def __init__(self, impl: str = "fast", block: int = -1) -> None:
         super().__init__(impl)
         if not isinstance(block, int):
             raise FgbenchError("block must be a whole number, got", block)
-        self.needs = Needs(blocks=slice(block, block + 1 or None))
+        self.needs = Needs(blocks=slice(block, block + 1 or None), class_token=True)
 
     def published(self, features: Features) -> Tensor:
         """Average whole maps over heads, then read row 0: O(H·N²)."""

@@ -23,6 +23,7 @@ class Needs:
     tokens: bool = False  # the tokens after the encoder's last norm
     blocks: slice | None = None  # the blocks whose attention is read; None reads none
     logits: bool = False  # softmaxed maps alone do not suffice
+    class_token: bool = False  # row 0 is read as the class token's
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ class MAWS(Selector):
     Source: FFVT, section 3.2, equations 5–7.
     """
 
-    needs = Needs(blocks=slice(None, -1), logits=True)
+    needs = Needs(blocks=slice(None, -1), logits=True, class_token=True)
     score_shape = ("batch", "blocks", "tokens")
 
     def published(self, features: Features) -> Tensor:

@@ -15,7 +15,7 @@ class PSM(Selector):
     of every head. Source: TransFG, section 3.2; the fast chain is the same product, associated from the left.
     """
 
-    needs = Needs(blocks=slice(None, -1))
+    needs = Needs(blocks=slice(None, -1), class_token=True)
     score_shape = ("batch", "heads", "patches")
 
     def published(self, features: Features) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -15,6 +17,7 @@ from fgbench_selectors.errors import BrokenPluginError, FgbenchError, UnknownNam
 from fgbench_selectors.selector import Selector, contract_breach
 
 OWN_DISTRIBUTION = "fgbench"
+PLAIN_NAME = re.compile(r"[\w.-]+")
 
 # All that a plug-in may do wrong: an exit at import must not end the command either.
 PLUGIN_FAILURES = (Exception, SystemExit)
@@ -92,9 +95,11 @@ class Registry:
         if spec is None or spec.loader is None:
             raise BrokenPluginError(path.name, str(path), "it is no Python file")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # dataclasses and pickle look their module up there
         try:
             spec.loader.exec_module(module)
         except PLUGIN_FAILURES as error:
+            del sys.modules[module_name]
             raise BrokenPluginError(path.name, str(path), describe(error)) from error
         classes = [
             value
@@ -105,6 +110,8 @@ class Registry:
             raise BrokenPluginError(path.name, str(path), "it defines no class derived from Selector")
         added = {getattr(value, "name", value.__name__.lower()): value for value in classes}
         for name, value in added.items():
+            if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
+                raise BrokenPluginError(value.__name__, str(path), f"its 'name' is no plain word: {name!r}")
             if name in self.entries():
                 raise BrokenPluginError(name, str(path), "the name is taken; set another one as its 'name'")
             self._from_files[name] = Entry(name, str(path), functools.partial(lambda kept: kept, value))

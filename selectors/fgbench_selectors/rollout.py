@@ -25,7 +25,7 @@ class Rollout(Selector):
     DCAL 2022, section 3.1; EV (Conde & Turgutlu) 2021, section 3.
     """
 
-    needs = Needs(blocks=slice(None))
+    needs = Needs(blocks=slice(None), class_token=True)
     score_shape = ("batch", "patches")
 
     def __init__(self, impl: str = "fast", reading: str = "cls") -> None:
@@ -33,6 +33,7 @@ class Rollout(Selector):
         if reading not in READINGS:
             raise FgbenchError("unknown reading of the rollout", reading, f"known: {', '.join(READINGS)}")
         self.reading = reading
+        self.needs = Needs(blocks=slice(None), class_token=reading != "rams")
 
     def published(self, features: Features) -> Tensor:
         """Average the heads, add the identity, renormalise, multiply N×N matrices: O(L·N³)."""

@@ -23,7 +23,7 @@ class SACM(Selector):
     at H = 12 and N > 1,400.
     """
 
-    needs = Needs(blocks=slice(None))
+    needs = Needs(blocks=slice(None), class_token=True)
     score_shape = ("batch", "patches")
     learned = True
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fgbench_selectors.errors import FgbenchError
+from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
 
 IMPLS = ("published", "fast")
@@ -51,6 +51,10 @@ class Selector(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Features of one forward pass → scores of shape ``score_shape``, by the chosen implementation."""
+        if self.needs.class_token and not features.has_class_token:
+            raise FeaturesError(
+                f"{type(self).__name__} reads the class token's row, and the backbone has no class token"
+            )
         with torch.set_grad_enabled(self.learned and torch.is_grad_enabled()):
             if self.impl == "published":
                 return self.published(features)

@@ -262,6 +262,15 @@ def test_no_operator_stands_in_two_tables():
     assert not ELEMENTWISE & set(REDUCTIONS)
 
 
+class MakesTensors(nn.Module):
+    def forward(self, x):
+        return x * torch.arange(x.shape[-1]) + torch.zeros(1)
+
+
+def test_tensors_that_a_forward_makes_are_on_the_right_device():
+    assert count_flops(MakesTensors(), torch.randn(3, 4)).flops() == 24
+
+
 def test_counters_nest():
     x = torch.randn(3, 4)
     with FlopCounter() as outer:

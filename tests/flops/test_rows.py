@@ -12,6 +12,7 @@ from fgbench.flops.rows import FlopsRequest, flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
 
 TINY = ("vit_tiny_patch16_224",)
+REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")
 
 
 def rows_of(**request) -> list:
@@ -119,18 +120,41 @@ def test_every_listed_backbone_can_be_built_at_another_size():
 @pytest.mark.parametrize(
     "name",
     [
-        "beit_base_patch16_224",
         "deit3_small_patch16_224",
         "deit_tiny_distilled_patch16_224",
         "eva02_tiny_patch14_224",
         "flexivit_small",
-        "vit_base_patch16_siglip_224",
         "vit_small_patch14_reg4_dinov2",
     ],
 )
 def test_one_backbone_of_every_family_passes_the_cross_check(name):
     rows = rows_of(backbones=(name,), cross_check=True)
     assert len(rows) == 1 + 2 * 6
+
+
+def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
+    request = {"backbones": ("vit_base_patch16_siglip_224", *TINY), "sizes": (224,)}
+    problems: list[FgbenchError] = []
+    rows = list(flops_rows(FlopsRequest(**request), problems.append))
+    assert {row.selector for row in rows if "siglip" in row.backbone} == {None, "gls"}
+    assert {row.selector for row in rows if "tiny" in row.backbone} == {None, *REGISTERED}
+    (notice,) = problems
+    assert notice.exit_code == 0
+    assert "attention, maws, psm, rollout, sacm" in str(notice)
+    with pytest.raises(FgbenchError, match="has no class token"):
+        list(flops_rows(FlopsRequest(**request, selectors=("psm",)), problems.append))
+
+
+def test_nothing_is_counted_before_everything_can_be_built():
+    rows = flops_rows(FlopsRequest(backbones=TINY, sizes=(224, 8)), lambda _: None)
+    with pytest.raises(FgbenchError, match="smaller than the 16-pixel patch"):
+        next(rows)
+
+
+def test_the_cross_check_runs_in_convention_paper_too(monkeypatch):
+    monkeypatch.setattr(crosscheck, "torch_macs", lambda *_: 1)
+    with pytest.raises(CheckFailedError):
+        rows_of(conventions=("paper",), cross_check=True)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,9 @@ def test_one_backbone_of_every_family_passes_the_cross_check(name):
         ({"selectors": ("pms",)}, UnknownNameError, "did you mean psm"),
         ({"backbones": ("resnet50",)}, FgbenchError, "no plain vision transformer: 'resnet50'"),
         ({"backbones": ("swin_tiny_patch4_window7_224",)}, FgbenchError, "no plain vision transformer"),
+        ({"backbones": ("beit_base_patch16_224",)}, FgbenchError, "no plain vision transformer"),
+        ({"backbones": ("cait_xxs24_224",)}, FgbenchError, "no plain vision transformer"),
+        ({"backbones": ("vit_base_patch16_dinov3",), "sizes": (250,)}, FgbenchError, "does not run on images of 250"),
         ({"backbones": ("vit_tiny_r_s16_p8_224",)}, FgbenchError, "no plain vision transformer"),
         ({"backbones": ("vit_small_patch16_18x2_224",)}, FgbenchError, "no plain vision transformer"),
         ({"sizes": (15,)}, FgbenchError, "smaller than the 16-pixel patch"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fgbench_selectors import QK, Features, FeaturesError, Maps
+from fgbench_selectors import QK, Features, FeaturesError, Maps, get
 
 
 def test_a_square_grid_is_inferred():
@@ -35,6 +35,15 @@ def test_contradictions_are_refused_in_one_line(make, message):
     with pytest.raises(FeaturesError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["psm", "maws", "sacm", "rollout", "attention"])
+def test_the_class_tokens_row_is_not_read_from_another_token(name):
+    q = torch.randn(1, 2, 20, 4)
+    features = Features(attention=[QK(q, q)] * 3, num_prefix_tokens=4, has_class_token=False)
+    with pytest.raises(FeaturesError, match="the backbone has no class token"):
+        get(name)(features)
+    assert get("rollout", reading="rams")(features).shape == (1, 16)
 
 
 def test_the_scale_of_queries_and_keys_is_the_usual_one_unless_given():
