@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
+
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
     """A JSON array, an object per line."""
@@ -47,7 +49,7 @@ def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: 
     """Tables for people: colour on a terminal, plain text into a pipe or a file."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=120, color_system=None) if to_file else _stdout_console()
+    console = Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None) if to_file else _like_stdout()
     with console.capture() as captured:
         for table in tables:
             console.print(table)
@@ -57,13 +59,20 @@ def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: 
     return "\n".join(lines) + "\n"
 
 
-def _stdout_console() -> Console:
+def _like_stdout() -> Console:
+    """A console that writes nowhere and looks like standard output: writing is another's work."""
     from rich.console import Console
 
-    plain = Console()
-    if not plain.is_terminal:
-        return Console(width=120)
-    return plain if plain.width >= 80 else Console(width=80)  # the terminal may wrap a line; a digit is never cut
+    out = Console()
+    if not out.is_terminal:
+        return Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None)
+    # A terminal narrower than a table may wrap its lines; a digit is never cut.
+    return Console(
+        file=io.StringIO(),
+        width=max(out.width, MIN_WIDTH),
+        force_terminal=True,
+        color_system=out.color_system,  # type: ignore[arg-type]  # rich returns what it takes
+    )
 
 
 def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = False) -> str:
