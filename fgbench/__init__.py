@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fgbench.flops.counter import Count as Count
     from fgbench.flops.counter import count_flops as count_flops
+    from fgbench.models.build import create_model as create_model
 
-__all__ = ["Count", "count_flops"]
+__all__ = ["Count", "count_flops", "create_model"]
+
+_HOMES = {
+    "Count": "fgbench.flops.counter",
+    "count_flops": "fgbench.flops.counter",
+    "create_model": "fgbench.models.build",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: ``fgbench --help`` must not wait."""
-    if name in __all__:
-        from fgbench.flops import counter
-
-        return getattr(counter, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

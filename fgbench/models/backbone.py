@@ -1,4 +1,4 @@
-"""timm vision transformers as backbones: built without weights, described by their geometry."""
+"""timm vision transformers as backbones: built for an image size, described by their geometry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # torchvision scripts functions with a deprecat
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 
-FAMILIES = ("vit_*", "deit*", "eva02_*", "flexivit_*")
+FAMILIES = ("vit_*", "deit*", "eva_*", "eva02_*", "flexivit_*", "test_vit*")
 # Windows, convolutions before the patches (hybrids), parallel or other blocks, attention with a position bias that
 # queries and keys do not hold.
 OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos")
@@ -84,52 +84,86 @@ def backbone_names() -> list[str]:
 
 
 def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
-    """Build a timm backbone for an image size, without weights.
+    """Build a timm backbone for an image size, without weights, to be counted.
 
-    ``stride`` is the step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch
-    size by default. Attention is unfused: the operators that the count then sees are the ones that cost.
-
-    Raises :class:`UnknownNameError`, or :class:`FgbenchError` where the model is no plain vision transformer
-    or the size does not fit it.
+    Attention is unfused: the operators that the count then sees are the ones that cost. For ``stride`` and errors
+    see :func:`build_vit`.
     """
-    architecture = name.partition(".")[0]
-    if not timm.is_model(architecture):
+    with torch.device("meta"):
+        module = build_vit(name, image_size, num_classes, stride)
+    unfuse_attention(module)
+    return _describe(name, module.eval().requires_grad_(False), image_size)
+
+
+def build_vit(
+    name: str,
+    image_size: int,
+    num_classes: int = 200,
+    stride: int | None = None,
+    *,
+    overlap: int = 0,
+    pretrained: bool = False,
+) -> nn.Module:
+    """A timm vision transformer for square images of ``image_size`` pixels, its position embeddings resized to them.
+
+    ``stride`` is the step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch size
+    minus ``overlap`` by default. On torch's meta device no weights are drawn.
+
+    Raises :class:`UnknownNameError`, :class:`FgbenchError` where the model is no plain vision transformer or the
+    size does not fit it, or :class:`CannotMeasureError` where timm cannot build it or its weights cannot be had.
+    """
+    if not timm.is_model(name.partition(".")[0]):
         raise UnknownNameError("backbone", name, backbone_names())
-    try:
-        probe = _create(architecture, None, num_classes) if stride else None
-        patch = _patch_size(name, probe) if probe is not None else 0
-        side = image_size if probe is None else _grid_side(name, image_size, patch, stride or patch) * patch
-        module = _create(architecture, side, num_classes)
-    except FgbenchError:
-        raise
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-        raise _not_plain(name) from error
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CannotMeasureError(f"timm cannot build {name!r} for images of {image_size} pixels: {reason}") from error
+    side = image_size
+    if stride or overlap:
+        with torch.device("meta"):
+            patch = _patch_size(name, create_with_timm(name, num_classes))
+        if stride is None and not 0 <= overlap < patch:
+            raise FgbenchError(f"patches of {patch} pixels cannot overlap by", overlap, f"give 0 to {patch - 1}")
+        stride = stride or patch - overlap
+        # As many patches side by side as there are overlapping ones; the step is set afterwards.
+        side = _grid_side(name, image_size, patch, stride) * patch
+    module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=side)
     patch = _patch_size(name, module)
     _grid_side(name, image_size, patch, stride or patch)
     if stride:
         embed: Any = module.patch_embed
         embed.proj.stride = (stride, stride)
         embed.img_size = (image_size, image_size)
-    return _describe(name, module, image_size, patch)
+    return module
 
 
-def _create(architecture: str, side: int | None, num_classes: int) -> nn.Module:
-    options: dict[str, Any] = {"num_classes": num_classes} | ({} if side is None else {"img_size": side})
-    module: nn.Module
-    with torch.device("meta"):
-        try:  # drawing weights that hold no data takes five times as long as the rest
-            module = timm.create_model(architecture, weight_init="skip", **options)
-        except TypeError:  # a family without that option
-            module = timm.create_model(architecture, **options)
+def unfuse_attention(module: nn.Module) -> None:
+    """Have every block of timm's write its attention out, as counting needs it."""
     for part in module.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = False  # type: ignore[assignment]
-    return module.eval().requires_grad_(False)
+
+
+def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """``timm.create_model`` whose failures are one line, and which draws no weights on the meta device."""
+    if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
+        options["weight_init"] = "skip"
+    try:
+        try:
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        except TypeError:
+            if "weight_init" not in options:
+                raise
+            del options["weight_init"]  # a family without that option
+            module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        raise _not_plain(name) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if pretrained:
+            do = "; leave --pretrained out for random weights, or load a file that you have with load_checkpoint"
+            raise CannotMeasureError(f"no pretrained weights for {name!r}: {reason}{do}") from error
+        size = f" for images of {options['img_size']} pixels" if "img_size" in options else ""
+        raise CannotMeasureError(f"timm cannot build {name!r}{size}: {reason}") from error
+    return module
 
 
 def _patch_size(name: str, module: nn.Module) -> int:
@@ -166,14 +200,14 @@ def _grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
     return (image_size - patch) // stride + 1
 
 
-def _describe(name: str, module: Any, image_size: int, patch: int) -> MetaBackbone:
+def _describe(name: str, module: Any, image_size: int) -> MetaBackbone:
     attention = module.blocks[0].attn
     rows, columns = module.patch_embed.grid_size
     return MetaBackbone(
         name=name,
         module=module,
         image_size=image_size,
-        patch_size=patch,
+        patch_size=module.patch_embed.proj.kernel_size[0],
         grid=(rows, columns),
         num_prefix_tokens=module.num_prefix_tokens,
         has_class_token=getattr(module, "cls_token", None) is not None,

@@ -1,0 +1,195 @@
+"""CAL: counterfactual attention learning on a ResNet (Rao et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fgbench.errors import FgbenchError
+from fgbench.models.losses import center_loss
+from fgbench.models.model import Explanation, Model, fuse
+from fgbench.models.resnet101 import build_resnet
+from fgbench.models.selection import cut
+
+EPSILON = 1e-6
+CROPS = ((0.3, 0.1), (0.2, 0.1), (0.1, 0.05))  # θ and padding of the official test; the last one is used in training
+
+
+class CAL(Model):
+    """Bilinear attention pooling over ``num_attentions`` maps; logits averaged over the image and its crops.
+
+    ``passes`` is 2 (the image and one crop, as validated in training) or 8 (image and mirror image, three crops
+    each, the official test). The ResNet's last stage has stride 1 and no dilation: maps of S/16. ``beta`` moves the
+    classes' centers. Loss: cross-entropy of the image, of its crop and drop, of the counterfactual effect of all
+    three, and the centre loss. Source: CAL, sections 3.1–3.3; released code.
+    """
+
+    default_backbone = "resnet101"
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        img_size: int = 224,
+        num_classes: int = 200,
+        impl: str = "fast",
+        pretrained: bool = False,
+        num_attentions: int = 32,
+        passes: int = 2,
+        beta: float = 0.05,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(impl, label_smoothing)
+        if passes not in (2, 8):
+            raise FgbenchError("CAL is run with 2 or 8 passes, got", passes)
+        self.features: Any = build_resnet(backbone or self.default_backbone, 0, pretrained=pretrained)
+        _keep_resolution(self.features.layer4)
+        width = self.features.num_features
+        self.attentions = nn.ModuleDict(
+            {
+                "conv": nn.Conv2d(width, num_attentions, kernel_size=1, bias=False),
+                "bn": nn.BatchNorm2d(num_attentions, eps=1e-3),
+            }
+        )
+        self.fc = nn.Linear(num_attentions * width, num_classes, bias=False)
+        self.image_size, self.num_classes, self.passes, self.beta = img_size, num_classes, passes, beta
+        self.feature_center: Tensor | None
+        self.register_buffer("feature_center", None)  # (classes, maps · width), there once training has begun
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, the mean attention map as scores (B, S/16 · S/16), boxes and crops."""
+        logits, heat = self.step("pass 1", self.predict, images)
+        sources, heats = [images], [heat]
+        heads = {"image": logits}
+        if self.passes == 8:
+            mirrored = images.flip(3)
+            heads["mirror"], mirrored_heat = self.step("pass 1", self.predict, mirrored)
+            sources, heats = [images, mirrored], [heat, mirrored_heat]
+        boxes, crops = [], []
+        for source, seen in zip(sources, heats, strict=True):
+            for theta, padding in CROPS if self.passes == 8 else CROPS[-1:]:
+                box, crop = self.step("crop", self.crop, source, seen, theta, padding)
+                boxes.append(box)
+                crops.append(crop)
+                heads[f"crop{len(crops)}"] = self.step("pass 2", self.predict, crop)[0]
+        fused = self.step("fusion", fuse, heads, "mean")
+        return Explanation(
+            fused, heat.flatten(1), boxes=torch.stack(boxes, dim=1), crops=torch.stack(crops, dim=1), heads=heads
+        )
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass: logits (B, classes) and the mean attention map (B, 1, h, w)."""
+        features, maps = self.look(images)
+        return self.classify(self.pool(features, maps)), maps.mean(dim=1, keepdim=True)
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images → features (B, C, h, w) and attention maps (B, M, h, w)."""
+        features = self.features.forward_features(images)
+        return features, self.attentions["bn"](self.attentions["conv"](features)).relu()
+
+    def pool(self, features: Tensor, maps: Tensor) -> Tensor:
+        """Bilinear attention pooling: the signed root of features under every map, normalised → (B, M·C)."""
+        height, width = features.shape[2:]
+        pooled = (maps.flatten(2) @ features.flatten(2).transpose(1, 2) / (height * width)).flatten(1)
+        return functional.normalize(pooled.sign() * (pooled.abs() + EPSILON).sqrt(), dim=-1)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Pooled features (B, M·C) → logits (B, classes)."""
+        logits: Tensor = self.fc(pooled * 100)
+        return logits
+
+    def crop(self, images: Tensor, heat: Tensor, theta: Tensor | float, padding: float) -> Any:
+        """Boxes (B, 4) around heat ≥ θ · max, padded by a share of the side, and their crops."""
+        boxes = attention_boxes(heat, images.shape[-1], theta, padding)
+        return boxes, cut(images.detach(), boxes, images.shape[-1], published=self.published)
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """⅓ image + ⅔ crop and drop + counterfactual effect + centre loss; logits of image and crop averaged."""
+        features, maps = self.look(images)
+        pooled = self.pool(features, maps)
+        raw = self.classify(pooled)
+        effects = [raw - self.classify(self.pool(features, counterfactual(maps)))]
+        centers = self.move_centers(pooled.detach(), targets)
+        with torch.no_grad():
+            chosen = choose_maps(maps)  # (B, 2, h, w): one to crop by, one to drop by
+            draw = images.new_empty(2, len(images), 1, 1, 1).uniform_()
+            _, crops = self.crop(images, chosen[:, :1], 0.4 + 0.2 * draw[0], 0.1)
+            drops = drop(images, chosen[:, 1:], 0.2 + 0.3 * draw[1])
+        both = torch.cat([crops, drops])
+        features, maps = self.look(both)
+        augmented = self.classify(self.pool(features, maps))
+        effects.append(augmented - self.classify(self.pool(features, counterfactual(maps))))
+        twice = torch.cat([targets, targets])
+        loss = (
+            self.cross_entropy(raw, targets) / 3
+            + self.cross_entropy(augmented, twice) * 2 / 3
+            + self.cross_entropy(torch.cat(effects), torch.cat([targets, twice]))
+            + center_loss(pooled, centers)
+        )
+        return loss, (raw + augmented[: len(images)]) / 2
+
+    @torch.no_grad()
+    def move_centers(self, pooled: Tensor, targets: Tensor) -> Tensor:
+        """The normalised centers of the targets (B, M·C), after which the centers move towards the features.
+
+        Several images of a class move its center by their mean; in the released code the last one wins.
+        """
+        if self.feature_center is None:
+            self.feature_center = pooled.new_zeros(self.num_classes, pooled.shape[1], dtype=torch.float32)
+        centers = functional.normalize(self.feature_center[targets], dim=-1)
+        step = self.beta * (pooled.float() - centers)
+        alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).float()
+        step = (alike @ step) / alike.sum(dim=1, keepdim=True)
+        self.feature_center = self.feature_center.index_put((targets,), self.feature_center[targets] + step)
+        return centers
+
+
+def attention_boxes(heat: Tensor, size: int, theta: Any, padding: float) -> Tensor:
+    """(B, 1, h, w) maps → (B, 4) pixel boxes around what reaches θ of the maximum, padded by padding · size.
+
+    An all-zero map gives the whole image. ``theta`` is a number or a tensor (B, 1, 1, 1). Source: CAL, released code.
+    """
+    large = functional.interpolate(heat, (size, size), mode="bilinear", align_corners=True)
+    mask = (large >= theta * heat.amax(dim=(1, 2, 3), keepdim=True)).squeeze(1)
+    below, above = math.ceil(padding * size), math.floor(padding * size)
+    places, sides = torch.arange(size, device=heat.device), []
+    for line in (mask.any(dim=2), mask.any(dim=1)):
+        first = torch.where(line, places, size).amin(dim=1)
+        last = torch.where(line, places, -1).amax(dim=1)
+        begin = (first - below).clamp_min(0)
+        sides.append((begin, torch.maximum((last + above).clamp_max(size), begin + 1)))
+    (y0, y1), (x0, x1) = sides
+    return torch.stack((y0, x0, y1, x1), dim=1)
+
+
+def drop(images: Tensor, heat: Tensor, theta: Any) -> Tensor:
+    """Images with what reaches θ of the map's maximum blacked out. Source: CAL, released code; WS-DAN."""
+    size = images.shape[-2:]
+    large = functional.interpolate(heat, size, mode="bilinear", align_corners=True)
+    kept = large < theta * heat.amax(dim=(1, 2, 3), keepdim=True)
+    return images * kept
+
+
+def counterfactual(maps: Tensor) -> Tensor:
+    """Attention that has nothing to do with the image: uniform in [0, 2)."""
+    return torch.empty_like(maps).uniform_(0, 2)
+
+
+def choose_maps(maps: Tensor, count: int = 2) -> Tensor:
+    """Draw ``count`` of an image's maps (B, M, h, w), with probability ∝ the root of their sum."""
+    weights = (maps.sum(dim=(2, 3)).float() + EPSILON).sqrt()
+    index = weights.multinomial(count, replacement=True)
+    return maps.gather(1, index[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+
+
+def _keep_resolution(stage: Any) -> None:
+    """Take the stride out of a ResNet stage without dilating it, as CAL's own ResNet does."""
+    for module in stage[0].modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+        if isinstance(module, nn.AvgPool2d):  # ResNet-D's pooled shortcut
+            raise FgbenchError("CAL needs a ResNet with plain shortcuts", do="choose resnet101")

@@ -1,0 +1,101 @@
+"""DCAL: dual cross-attention learning (Zhu et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.errors import FgbenchError
+from fgbench.models.encoder import cross_block
+from fgbench.models.losses import weigh_by_uncertainty
+from fgbench.models.model import Explanation, fuse
+from fgbench.models.selection import best, take
+from fgbench.models.vit import VisionTransformerModel
+from fgbench_selectors import Selector
+
+READOUTS = ("mean", "class_token")
+
+
+class DCAL(VisionTransformerModel):
+    """L self-attention blocks, then one block in which the best patches ask all tokens (GLCA); two heads.
+
+    The ``ratio`` of patches that the rollout ranks highest become the queries of a cross-attention block with
+    weights, norm and head of its own. ``readout`` says what that head reads, which the paper leaves open: the
+    ``mean`` of those queries by default, or a ``class_token`` that asks beside them – which, in a single block, the
+    selection cannot influence. The classes' probabilities of both heads are added (``fusion``). In training, a
+    second run in which every image attends to another one too (PWCA) shares all weights; the three losses are
+    weighted by learned uncertainties. Source: DCAL, sections 3.2–3.3 and 4.1.
+    """
+
+    accepts = (("batch", "patches"),)
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        selector: str | Selector | None = None,
+        ratio: float = 0.1,
+        readout: str = "mean",
+        fusion: str = "probabilities",
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, **options)
+        self.selector: Selector = self.use_selector(selector, "rollout", reading="dcal")
+        if not 0 < ratio <= 1:
+            raise FgbenchError("the ratio of selected patches must lie in (0, 1], got", ratio)
+        if readout not in READOUTS:
+            raise FgbenchError("unknown readout", readout, f"known: {', '.join(READOUTS)}")
+        self.top_k = max(1, int(ratio * self.encoder.num_patches))
+        self.readout, self.fusion = readout, fusion
+        vit = self.encoder.vit
+        self.cross_block = copy.deepcopy(vit.blocks[-1])  # its own weights, started from the last block's
+        self.cross_norm = copy.deepcopy(vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm)
+        self.cross_head = copy.deepcopy(self.head)
+        self.log_variances = nn.Parameter(torch.zeros(3))  # of the losses: self-attention, GLCA, PWCA
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, scores, the patches that ask (B, R); heads ``global`` and ``local``."""
+        state = self.step("pass 1", self.run_all, images)
+        scores = self.step("selector", lambda: self.selector(self.encoder.features(state, self.selector.needs)))
+        index = self.step("fusion", best, scores, self.top_k)
+        heads = {
+            "global": self.step("pass 1", lambda: self.head(self.encoder.norm(state.tokens[:, :1])[:, 0])),
+            "local": self.step("fusion", self.ask_globally, state.tokens, index),
+        }
+        return Explanation(self.step("fusion", fuse, heads, self.fusion), scores, index, heads=heads)
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The same with the boxes of the patches that ask."""
+        return self.with_patch_boxes(self.flow(images))
+
+    def run_all(self, images: Tensor) -> Any:
+        """All blocks, recorded."""
+        state = self.encoder.start(images)
+        blocks = range(self.encoder.depth)
+        self.encoder.run(state, blocks, self.selector.needs, maps=self.keeps_maps(self.selector))
+        return state
+
+    def ask_globally(self, tokens: Tensor, index: Tensor) -> Tensor:
+        """Global–local cross-attention: selected patches (B, R) ask all tokens (B, N, D) → logits (B, classes)."""
+        asking = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
+        if self.readout == "class_token":
+            asking = torch.cat([tokens[:, :1], asking], dim=1)
+        local = self.cross_norm(cross_block(self.cross_block, asking, tokens))
+        read = local[:, 0] if self.readout == "class_token" else local.mean(dim=1)
+        logits: Tensor = self.cross_head(read)
+        return logits
+
+    def loss(self, images: Tensor, targets: Tensor, partner: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The three losses, weighted; ``partner`` (B,) says who distracts whom, drawn at random by default."""
+        explanation = self.flow(images)
+        if partner is None:
+            partner = torch.randperm(len(images), device=images.device)
+        state = self.encoder.start(images)
+        self.encoder.run_in_pairs(state, partner)
+        distracted = self.head(self.encoder.norm(state.tokens[:, :1])[:, 0])
+        heads = (*explanation.heads.values(), distracted)
+        losses = torch.stack([self.cross_entropy(head, targets) for head in heads])
+        return weigh_by_uncertainty(losses, self.log_variances), explanation.logits

@@ -1,0 +1,60 @@
+"""FFVT: tokens selected after every block, fused in the last one (Wang, Yu & Gao, BMVC 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fgbench.models.encoder import State
+from fgbench.models.model import Explanation
+from fgbench.models.selection import best, take
+from fgbench.models.vit import VisionTransformerModel
+from fgbench_selectors import Selector
+
+
+class FFVT(VisionTransformerModel):
+    """One pass: L − 1 blocks, ``num_tokens`` tokens of each block's own output, block L on the class token and those.
+
+    ``num_tokens`` is 12, or 24 for Dogs. The class token takes part in the selection, as in the released code.
+    ``fresh_last_block`` is as in TransFG. Source: FFVT, sections 3.1–3.2; released code.
+    """
+
+    accepts = (("batch", "blocks", "tokens"),)
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        selector: str | Selector | None = None,
+        num_tokens: int = 12,
+        fresh_last_block: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, **options)
+        self.selector: Selector = self.use_selector(selector, "maws")
+        self.num_tokens = num_tokens
+        if fresh_last_block and options.get("pretrained"):
+            self.renew_last_block()
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, scores (B, L − 1, N), the selected tokens (B, L − 1, K)."""
+        state, features = self.step("pass 1", self.all_but_last, images, self.selector, hidden=True)
+        scores = self.step("selector", self.selector, features)
+        token, index = self.step("fusion", self.last_block, state, scores)
+        return Explanation(self.step("fusion", self.head, token), scores, index)
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The same with a box (B, (L − 1)·K, 4) per selected token; a prefix token's is the whole image."""
+        return self.with_patch_boxes(self.flow(images), prefix=self.encoder.num_prefix_tokens)
+
+    def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The class token (B, D) after the last block, and the tokens that were selected, (B, L − 1, K)."""
+        index = best(scores, self.num_tokens)
+        blocks = self.encoder.recorded_blocks(self.selector.needs)[: scores.shape[1]]
+        chosen = [take(state.hidden[block], index[:, row]) for row, block in enumerate(blocks)]
+        together = State(torch.cat([state.tokens[:, :1], *chosen], dim=1))
+        asking = slice(None) if self.published else slice(0, 1)
+        out = self.encoder.block_on(self.encoder.depth - 1, together, asking)
+        return self.encoder.norm(out)[:, 0], index

@@ -1,0 +1,147 @@
+"""The contract of every model: images in, logits out, and on request what was selected and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fgbench.errors import FgbenchError
+from fgbench_selectors import IMPLS, Selector, get
+
+Result = TypeVar("Result")
+
+# The stages that a forward pass is counted and timed by, in the order in which they run.
+STAGES = ("pass 1", "selector", "crop", "pass 2", "fusion")
+
+FUSIONS = ("mean", "probabilities", "first", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A forward pass with what it selected. What a model does not have is None."""
+
+    logits: Tensor  # (B, classes)
+    scores: Tensor | None = None  # as the selector returns them
+    selected: Tensor | None = None  # (B, …, K) the tokens that were selected, where tokens are: patches, or all
+    boxes: Tensor | None = None  # (B, K, 4) pixels y0, x0, y1, x1, ends exclusive: crops, or selected patches
+    crops: Tensor | None = None  # (B, K, 3, S, S)
+    heads: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # logits (B, classes) of every head, before they are fused
+    token: Tensor | None = None  # (B, D), what the head reads, where a loss reads it too
+
+
+class Model(nn.Module):
+    """A published system. ``model(images)`` → logits (B, classes); ``model(images, targets)`` → (loss, logits).
+
+    A model is one class in one file. It says what its selector's scores must look like (``accepts``, see
+    :data:`fgbench_selectors.selector.AXES`) and writes its forward pass as :meth:`flow`, every part of it run
+    through :meth:`step`, so that each can be counted and timed alone.
+    """
+
+    default_backbone: ClassVar[str] = "vit_base_patch16_224"
+    accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # score shapes; a model without a selector has none
+    # Parameters that no loss can reach, by the beginning of their names, and why.
+    without_gradient: ClassVar[Mapping[str, str]] = {}
+
+    # Set by whoever counts or times the stages: called with the stage's name and what is to be run.
+    on_step: Callable[[str, Callable[[], Any]], Any] | None = None
+
+    def __init__(self, impl: str = "fast", label_smoothing: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise FgbenchError("label smoothing must lie in [0, 1), got", label_smoothing)
+        self.label_smoothing = label_smoothing
+        self.selector: Selector | None = None
+        self.impl = impl
+
+    @property
+    def impl(self) -> str:
+        """``published`` or ``fast``; it can be changed at any time, and the selector's changes with it."""
+        return self._impl
+
+    @impl.setter
+    def impl(self, impl: str) -> None:
+        if impl not in IMPLS:
+            raise FgbenchError("unknown implementation", impl, f"known: {', '.join(IMPLS)}")
+        self._impl = impl
+        if self.selector is not None:
+            self.selector.impl = impl
+
+    @property
+    def published(self) -> bool:
+        """Whether the published computation is done, or the fast one with the same result."""
+        return self.impl == "published"
+
+    def flow(self, images: Tensor) -> Explanation:
+        """The forward pass: images (B, 3, S, S) → logits, and whatever else is there anyway."""
+        raise NotImplementedError
+
+    def explain(self, images: Tensor) -> Explanation:
+        """Images (B, 3, S, S) → logits, scores, boxes and crops."""
+        return self.flow(images)
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Any:
+        """Images (B, 3, S, S) → logits (B, classes); with targets (B,) → (loss, logits)."""
+        if targets is None:
+            return self.flow(images).logits
+        return self.loss(images, targets)
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The training loss and the logits: cross-entropy of every head, added, with label smoothing."""
+        explanation = self.flow(images)
+        heads = list(explanation.heads.values()) or [explanation.logits]
+        return self.cross_entropy(heads[0], targets, *heads[1:]), explanation.logits
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing, added over heads."""
+        loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        for other in others:
+            loss = loss + functional.cross_entropy(other, targets, label_smoothing=self.label_smoothing)
+        return loss
+
+    def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
+        """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""
+        if self.on_step is None:
+            return run(*args, **options)
+        result: Result = self.on_step(stage, lambda: run(*args, **options))
+        return result
+
+    def use_selector(self, selector: str | Selector | None, published: str, **options: Any) -> Selector:
+        """Make the selector that was asked for; ``options`` are what the model sets for the one it was published with.
+
+        Raises :class:`FgbenchError` where the scores have another shape than the model can use.
+        """
+        name = selector or published
+        if isinstance(name, str):
+            name = get(name, impl=self.impl, **(options if name == published else {}))
+        name.impl = self.impl
+        if name.score_shape not in self.accepts:
+            shapes = " or ".join(f"({', '.join(shape)})" for shape in self.accepts)
+            raise FgbenchError(
+                f"{type(self).__name__} selects by scores of shape {shapes}; "
+                f"{type(name).__name__} returns ({', '.join(name.score_shape)})",
+                do="choose a selector whose scores fit: 'fgbench list' shows them",
+            )
+        return name
+
+
+def fuse(heads: Mapping[str, Tensor], rule: str) -> Tensor:
+    """Logits of several heads (B, classes) → one.
+
+    ``mean``: the mean of the logits. ``probabilities``: the logarithm of the mean probability, which ranks classes
+    as the sum of probabilities does. ``first``, ``last``: one head alone.
+    """
+    several = list(heads.values())
+    if rule == "mean":
+        return sum(several[1:], several[0]) / len(several)
+    if rule == "probabilities":
+        total = sum((head.softmax(dim=-1) for head in several[1:]), several[0].softmax(dim=-1))
+        return (total / len(several)).clamp_min(1e-38).log()
+    if rule in ("first", "last"):
+        return several[0 if rule == "first" else -1]
+    raise FgbenchError("unknown fusion", rule, f"known: {', '.join(FUSIONS)}")

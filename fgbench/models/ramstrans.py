@@ -1,0 +1,88 @@
+"""RAMS-Trans: attention rollout proposes a region, which is looked at again (Hu et al., ACM MM 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.models.encoder import State
+from fgbench.models.model import Explanation, fuse
+from fgbench.models.vit import VisionTransformerModel
+from fgbench_selectors import Features, Selector
+from fgbench_selectors.components import component_boxes
+
+
+class RAMSTrans(VisionTransformerModel):
+    """Two passes with two class tokens: the image is read by the first, the proposed region by the second.
+
+    Both tokens are there in both passes; weights and head are shared. The region is the largest component of
+    scores above ``threshold`` times their mean. The ``fusion`` of the two predictions is not established: the mean
+    of the logits by default. Source: RAMS-Trans, sections 3.2–3.4; released code (see
+    :func:`fgbench_selectors.components.component_boxes` for ``rule``).
+    """
+
+    accepts = (("batch", "patches"),)
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        selector: str | Selector | None = None,
+        threshold: float = 1.2,
+        rule: str = "released",
+        fusion: str = "mean",
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, **options)
+        self.selector: Selector = self.use_selector(selector, "rollout", reading="rams")
+        self.threshold, self.rule, self.fusion = threshold, rule, fusion
+        vit = self.encoder.vit
+        token = vit.cls_token.detach()
+        if not (vit.no_embed_class or vit.pos_embed is None):
+            token = token + vit.pos_embed[:, :1].detach()
+        self.second_class_token = nn.Parameter(token.clone())  # (1, 1, D), its position included
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
+        token, features = self.step("pass 1", self.first_pass, images)
+        scores = self.step("selector", self.selector, features)
+        boxes, crops = self.step("crop", self.crop, images, scores)
+        second = self.step("pass 2", self.second_pass, crops)
+        heads = {
+            "image": self.step("fusion", self.head, token),
+            "crop": self.step("fusion", self.head, second),
+        }
+        logits = self.step("fusion", fuse, heads, self.fusion)
+        return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1), heads=heads)
+
+    def start(self, images: Tensor) -> State:
+        """Embedded images with the second class token behind the first."""
+        state = self.encoder.start(images)
+        second = self.encoder.vit.norm_pre(self.second_class_token).expand(len(images), -1, -1)
+        state.tokens = torch.cat([state.tokens[:, :1], second.type_as(state.tokens), state.tokens[:, 1:]], dim=1)
+        return state
+
+    def first_pass(self, images: Tensor) -> tuple[Tensor, Features]:
+        """The first class token (B, D) of the image, and what the selector reads."""
+        tokens, features = self.finish(self.start(images), self.selector)
+        return tokens[:, 0], features
+
+    def second_pass(self, crops: Tensor) -> Tensor:
+        """The second class token (B, D) of the crop."""
+        return self.last_token(self.start(crops), index=1)[:, 0]
+
+    def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (B, 4) around the largest component of high scores, and their crops (B, 3, S, S)."""
+        encoder = self.encoder
+        boxes = component_boxes(
+            scores,
+            encoder.grid,
+            encoder.patch_size,
+            self.image_size,
+            threshold=self.threshold,
+            rule=self.rule,
+            stride=encoder.stride,
+        )
+        return boxes, self.cut(images, boxes)

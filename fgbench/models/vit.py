@@ -1,0 +1,133 @@
+"""ViT: the plain vision transformer (Dosovitskiy et al., ICLR 2021), and what every model built on one shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.models.backbone import build_vit
+from fgbench.models.encoder import Encoder, State
+from fgbench.models.model import Explanation, Model
+from fgbench.models.selection import cut, patch_boxes
+from fgbench_selectors import Features, Selector
+
+
+class VisionTransformerModel(Model):
+    """Base of the models on a timm ViT: its encoder, a linear head on the class token, maybe a selector.
+
+    ``backbone`` is timm's name, ``img_size`` the side of square images in pixels, ``overlap`` the pixels that
+    neighbouring patches share, ``norm_eps`` the ε of every LayerNorm (timm's own by default).
+    """
+
+    overlap: ClassVar[int] = 0  # pixels, where the paper has overlapping patches
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        img_size: int = 224,
+        num_classes: int = 200,
+        impl: str = "fast",
+        pretrained: bool = False,
+        overlap: int | None = None,
+        norm_eps: float | None = None,
+        label_smoothing: float = 0.1,
+    ) -> None:
+        super().__init__(impl, label_smoothing)
+        name = backbone or self.default_backbone
+        shared = type(self).overlap if overlap is None else overlap
+        vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared)
+        self.head: nn.Module = vit.head
+        for part in ("head", "head_dist"):  # a distilled model's second head, which nothing here would train
+            if hasattr(vit, part):
+                setattr(vit, part, nn.Identity())
+        if getattr(vit, "attn_pool", None) is not None:
+            vit.attn_pool = None
+        self.encoder = Encoder(vit, name, img_size)
+        self.num_classes = num_classes
+        if norm_eps is not None:
+            self.set_norm_eps(norm_eps)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images in pixels."""
+        return self.encoder.image_size
+
+    def set_norm_eps(self, eps: float) -> None:
+        """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = eps
+
+    def read(self, images: Tensor, selector: Selector) -> tuple[Tensor, Features]:
+        """A full pass: normalised tokens (B, N, D), and what the selector reads of it."""
+        state = self.encoder.start(images)
+        return self.finish(state, selector)
+
+    def all_but_last(self, images: Tensor, selector: Selector, *, hidden: bool = False) -> tuple[State, Features]:
+        """Blocks 1…L − 1, and what the selector reads of them; one that reads all blocks reads these."""
+        encoder, needs = self.encoder, selector.needs
+        last = encoder.depth - 1
+        depth = last if last in encoder.recorded_blocks(needs) else encoder.depth
+        state = encoder.start(images)
+        encoder.run(state, range(last), needs, maps=self.keeps_maps(selector), hidden=hidden, depth=depth)
+        return state, encoder.features(state, needs, depth=depth)
+
+    def finish(self, state: State, selector: Selector) -> tuple[Tensor, Features]:
+        """The same from embedded images."""
+        self.encoder.run(state, range(self.encoder.depth), selector.needs, maps=self.keeps_maps(selector))
+        return self.encoder.norm(state.tokens), self.encoder.features(state, selector.needs)
+
+    def keeps_maps(self, selector: Selector) -> bool:
+        """Whether the encoder builds N×N maps: only a published selector that reads attention wants them."""
+        return self.published and selector.needs.blocks is not None
+
+    def class_token(self, images: Tensor, class_token: Tensor | None = None) -> Tensor:
+        """A pass of which only the normalised class token is read, (B, 1, D)."""
+        return self.last_token(self.encoder.start(images, class_token))
+
+    def last_token(self, state: State, index: int = 0) -> Tensor:
+        """The normalised prefix token ``index``; the published codes compute all the others' last block with it."""
+        if self.published:
+            self.encoder.run(state, range(self.encoder.depth))
+            return self.encoder.norm(state.tokens)[:, index : index + 1]
+        self.encoder.run(state, range(self.encoder.depth - 1))
+        return self.encoder.last_block_token(state, index)
+
+    def renew_last_block(self) -> None:
+        """Draw the last block's weights anew, as timm draws them."""
+        for module in self.encoder.vit.blocks[-1].modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+
+    def with_patch_boxes(self, found: Explanation, prefix: int = 0) -> Explanation:
+        """Add a box per selected token; the first ``prefix`` tokens have no place in the image and get all of it."""
+        assert found.selected is not None
+        encoder, side = self.encoder, self.image_size
+        patches = found.selected.flatten(1) - prefix
+        boxes = patch_boxes(patches.clamp_min(0), encoder.grid, encoder.patch_size, encoder.stride)
+        boxes = torch.where((patches < 0).unsqueeze(-1), boxes.new_tensor([0, 0, side, side]), boxes)
+        return replace(found, boxes=boxes)
+
+    def cut(self, images: Tensor, boxes: Tensor) -> Tensor:
+        """Crops (B, 3, S, S) of boxes (B, 4), without gradient."""
+        return cut(images.detach(), boxes, self.image_size, published=self.published)
+
+
+class ViT(VisionTransformerModel):
+    """timm's vision transformer with a linear head on the class token: one pass, no selection.
+
+    Source: Dosovitskiy et al., ICLR 2021, section 3.1; GLSim's baseline, section 4.
+    """
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits."""
+        tokens = self.step("pass 1", self.encoder, images)
+        return Explanation(self.step("fusion", self.head, tokens[:, 0]))
