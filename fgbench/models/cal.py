@@ -170,7 +170,7 @@ def drop(images: Tensor, heat: Tensor, theta: Any) -> Tensor:
     """Images with what reaches θ of the map's maximum blacked out. Source: CAL, released code; WS-DAN."""
     size = images.shape[-2:]
     large = functional.interpolate(heat, size, mode="bilinear", align_corners=True)
-    kept = large < theta * heat.amax(dim=(1, 2, 3), keepdim=True)
+    kept: Tensor = large < theta * heat.amax(dim=(1, 2, 3), keepdim=True)
     return images * kept
 
 
