@@ -9,13 +9,19 @@ if TYPE_CHECKING:
     from fgbench.flops.counter import Count as Count
     from fgbench.flops.counter import count_flops as count_flops
     from fgbench.models.build import create_model as create_model
+    from fgbench.models.checkpoints.load import LoadReport as LoadReport
+    from fgbench.models.checkpoints.load import load_checkpoint as load_checkpoint
+    from fgbench.models.checkpoints.load import save_checkpoint as save_checkpoint
 
-__all__ = ["Count", "count_flops", "create_model"]
+__all__ = ["Count", "LoadReport", "count_flops", "create_model", "load_checkpoint", "save_checkpoint"]
 
 _HOMES = {
     "Count": "fgbench.flops.counter",
     "count_flops": "fgbench.flops.counter",
     "create_model": "fgbench.models.build",
+    "LoadReport": "fgbench.models.checkpoints.load",
+    "load_checkpoint": "fgbench.models.checkpoints.load",
+    "save_checkpoint": "fgbench.models.checkpoints.load",
 }
 
 

@@ -51,8 +51,8 @@ class DCAL(VisionTransformerModel):
         self.top_k = max(1, int(ratio * self.encoder.num_patches))
         self.readout, self.fusion = readout, fusion
         vit = self.encoder.vit
-        self.cross_block = copy.deepcopy(vit.blocks[-1])  # its own weights, started from the last block's
-        self.cross_norm = copy.deepcopy(vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm)
+        norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
+        self.cross_block, self.cross_norm = copy.deepcopy(vit.blocks[-1]), copy.deepcopy(norm)
         self.cross_head = copy.deepcopy(self.head)
         self.log_variances = nn.Parameter(torch.zeros(3))  # of the losses: self-attention, GLCA, PWCA
 
@@ -70,6 +70,13 @@ class DCAL(VisionTransformerModel):
     def explain(self, images: Tensor) -> Explanation:
         """The same with the boxes of the patches that ask."""
         return self.with_patch_boxes(self.flow(images))
+
+    def start_from_backbone(self) -> None:
+        """Start the cross-attention block where the last block is; its weights are its own from then on."""
+        vit = self.encoder.vit
+        norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
+        self.cross_block.load_state_dict(vit.blocks[-1].state_dict())
+        self.cross_norm.load_state_dict(norm.state_dict())
 
     def run_all(self, images: Tensor) -> Any:
         """All blocks, recorded."""

@@ -35,7 +35,13 @@ class FFVT(VisionTransformerModel):
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "maws")
         self.num_tokens = num_tokens
-        if fresh_last_block and options.get("pretrained"):
+        self.fresh_last_block = fresh_last_block
+        if options.get("pretrained"):
+            self.start_from_backbone()
+
+    def start_from_backbone(self) -> None:
+        """Renew the last block, which the released code does not load."""
+        if self.fresh_last_block:
             self.renew_last_block()
 
     def flow(self, images: Tensor) -> Explanation:

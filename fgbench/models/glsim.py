@@ -39,7 +39,9 @@ class GLSim(VisionTransformerModel):
         self.selector: Selector = self.use_selector(selector, "gls")
         self.top_k = top_k or max(1, min(round(8 * self.image_size / 224), self.encoder.num_patches))
         self.rule = rule
-        self.crop_class_token = nn.Parameter(self.encoder.vit.cls_token.detach().clone()) if crop_class_token else None
+        token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None
+        self.crop_class_token: nn.Parameter | None = token
+        self.start_from_backbone()
         width = self.encoder.embed_dim
         self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=type_of_norm(self))
         self.aggregator_norm = type_of_norm(self)(width)
@@ -52,6 +54,12 @@ class GLSim(VisionTransformerModel):
         token = self.step("pass 2", self.class_token, crops, self.crop_class_token)
         logits = self.step("fusion", self.aggregate, tokens[:, :1], token)
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
+
+    @torch.no_grad()
+    def start_from_backbone(self) -> None:
+        """Start the crop's class token where the image's is."""
+        if self.crop_class_token is not None:
+            self.crop_class_token.copy_(self.encoder.vit.cls_token)
 
     def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) around the best patches, and their crops (B, 3, S, S)."""

@@ -104,6 +104,15 @@ class Model(nn.Module):
             loss = loss + functional.cross_entropy(other, targets, label_smoothing=self.label_smoothing)
         return loss
 
+    def set_norm_eps(self, eps: float) -> None:
+        """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = eps
+
+    def start_from_backbone(self) -> None:
+        """Start the model's own parameters where its backbone is, after the backbone alone was loaded."""
+
     def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
         """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""
         if self.on_step is None:

@@ -38,11 +38,15 @@ class RAMSTrans(VisionTransformerModel):
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "rollout", reading="rams")
         self.threshold, self.rule, self.fusion = threshold, rule, fusion
+        self.second_class_token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim))  # its position included
+        self.start_from_backbone()
+
+    @torch.no_grad()
+    def start_from_backbone(self) -> None:
+        """Start the second class token where the first one is."""
         vit = self.encoder.vit
-        token = vit.cls_token.detach()
-        if not (vit.no_embed_class or vit.pos_embed is None):
-            token = token + vit.pos_embed[:, :1].detach()
-        self.second_class_token = nn.Parameter(token.clone())  # (1, 1, D), its position included
+        position = 0 if vit.no_embed_class or vit.pos_embed is None else vit.pos_embed[:, :1]
+        self.second_class_token.copy_(vit.cls_token + position)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""

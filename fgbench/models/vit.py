@@ -56,12 +56,6 @@ class VisionTransformerModel(Model):
         """Side of the square images in pixels."""
         return self.encoder.image_size
 
-    def set_norm_eps(self, eps: float) -> None:
-        """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
-        for module in self.modules():
-            if isinstance(module, nn.LayerNorm):
-                module.eps = eps
-
     def read(self, images: Tensor, selector: Selector) -> tuple[Tensor, Features]:
         """A full pass: normalised tokens (B, N, D), and what the selector reads of it."""
         state = self.encoder.start(images)
@@ -98,7 +92,7 @@ class VisionTransformerModel(Model):
         return self.encoder.last_block_token(state, index)
 
     def renew_last_block(self) -> None:
-        """Draw the last block's weights anew, as timm draws them."""
+        """Draw the last block's weights anew."""
         for module in self.encoder.vit.blocks[-1].modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,0 +1,161 @@
+"""The names of weights in released files, and ours for the same. No file is touched here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fgbench.models.model import Model
+
+Weights = dict[str, Tensor]
+
+WRAPPERS = ("module.", "model.", "net.")  # what a name may begin with when a model was saved inside another
+
+TRANSFORMER_BLOCK = (
+    (r"\.attention_norm\.", ".norm1."),
+    (r"\.ffn_norm\.", ".norm2."),
+    (r"\.ffn\.(fc\d)\.", r".mlp.\1."),
+    (r"\.attn\.out\.", ".attn.proj."),
+    (r"\.attn\.query\.", ".attn.q."),
+    (r"\.attn\.key\.", ".attn.k."),
+    (r"\.attn\.value\.", ".attn.v."),
+)
+EMBEDDINGS = (
+    (r"^transformer\.embeddings\.patch_embeddings\.", "encoder.vit.patch_embed.proj."),
+    (r"^transformer\.embeddings\.position_embeddings$", "encoder.vit.pos_embed"),
+    (r"^transformer\.embeddings\.cls_token$", "encoder.vit.cls_token"),
+    (r"^transformer\.encoder\.layer\.", "encoder.vit.blocks."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way to name weights: how it is recognised, and what its names are called here."""
+
+    name: str
+    signature: str  # a name that no other format has
+    renames: tuple[tuple[str, str], ...] = ()
+    norm_eps: float | None = None  # ε of LayerNorm in the code that trained the file
+    ignored: str | None = None  # names that the code creates and never uses
+    backbone_only: bool = False
+
+    def rename(self, weights: Mapping[str, Tensor], model: Model) -> Weights:
+        """The same weights under the names of our models; queries, keys and values in one matrix."""
+        depth = getattr(getattr(model, "encoder", None), "depth", 0)
+        renamed: Weights = {}
+        for name, tensor in weights.items():
+            new = name
+            for pattern, replacement in self.renames:
+                new = re.sub(pattern, replacement.replace("{last}", str(depth - 1)), new)
+            renamed[new] = tensor
+        return _join_projections(renamed)
+
+
+RESNET_IN_SEQUENCE = tuple(
+    (rf"^features\.{index}\.", f"features.{name}.")
+    for index, name in {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}.items()
+)
+
+FORMATS = (
+    Format(
+        "glsim",
+        "positional_embedding.pos_embedding",
+        (
+            (r"^class_token$", "encoder.vit.cls_token"),
+            (r"^anchor_class_token$", "crop_class_token"),
+            (r"^patch_embedding\.", "encoder.vit.patch_embed.proj."),
+            (r"^positional_embedding\.pos_embedding$", "encoder.vit.pos_embed"),
+            (r"^encoder\.blocks\.", "encoder.vit.blocks."),
+            (r"^encoder_norm\.", "encoder.vit.norm."),
+            (r"^aggregator\.blocks\.0\.", "aggregator."),
+            (r"(^aggregator|\.blocks\.\d+)\.proj\.", r"\1.attn.proj."),
+            (r"\.pwff\.", ".mlp."),
+            (r"\.attn\.proj_([qkv])\.", r".attn.\1."),
+        ),
+        norm_eps=1e-12,
+        ignored="crop_class_token",
+    ),
+    Format(
+        "transfg",
+        "part_head.weight",
+        (
+            *EMBEDDINGS,
+            (r"^transformer\.encoder\.part_layer\.", "encoder.vit.blocks.{last}."),
+            (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
+            (r"^part_head\.", "head."),
+            *TRANSFORMER_BLOCK,
+        ),
+        norm_eps=1e-6,
+    ),
+    Format(
+        "ffvt",
+        "transformer.embeddings.cls_token",
+        (
+            *EMBEDDINGS,
+            (r"^transformer\.encoder\.ff_last_layer\.", "encoder.vit.blocks.{last}."),
+            (r"^transformer\.encoder\.(ff_)?encoder_norm\.", "encoder.vit.norm."),
+            *TRANSFORMER_BLOCK,
+        ),
+        norm_eps=1e-6,
+    ),
+    Format("cal", "features.0.weight", RESNET_IN_SEQUENCE),
+    Format(
+        "timm ViT",
+        "patch_embed.proj.weight",
+        ((r"^(?!head\.)", "encoder.vit."),),
+        backbone_only=True,
+    ),
+)
+
+
+def timm_resnet(model: Model) -> Format:
+    """A ResNet of timm's or torchvision's, under the name that the model has for it."""
+    home = "features" if hasattr(model, "features") else "backbone"
+    return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True)
+
+
+def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weights] | None:
+    """The format of some weights, and the weights without the wrapper of their names. None if it is unknown."""
+    own = set(model.state_dict())
+    for bare in _unwrapped(weights):
+        if len(own & set(bare)) > len(own) // 2:
+            return Format("fgbench", ""), bare
+        for format_ in (*FORMATS, timm_resnet(model)):
+            if format_.signature in bare:
+                return format_, bare
+    return None
+
+
+def _unwrapped(weights: Mapping[str, Tensor]) -> list[Weights]:
+    """The weights as they are, and without each wrapper that all their names have in common."""
+    bare = [dict(weights)]
+    while prefix := _common_wrapper(bare[-1]):
+        bare.append({name.removeprefix(prefix): tensor for name, tensor in bare[-1].items()})
+    return bare
+
+
+def _common_wrapper(weights: Weights) -> str | None:
+    for prefix in WRAPPERS:
+        if weights and all(name.startswith(prefix) for name in weights):
+            return prefix
+    return None
+
+
+def _join_projections(weights: Weights) -> Weights:
+    joined: Weights = {}
+    for name, tensor in weights.items():
+        match = re.fullmatch(r"(.*\.attn)\.([qkv])\.(weight|bias)", name)
+        if match is None:
+            joined[name] = tensor
+        elif match[2] == "q":
+            parts = [weights.get(f"{match[1]}.{letter}.{match[3]}") for letter in "qkv"]
+            present = [part for part in parts if part is not None]
+            if len(present) == 3:
+                joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(present)
+            else:
+                joined[name] = tensor
+    return joined
