@@ -1,12 +1,16 @@
 """Attention as selectors ask for it: the dense map, one row, one column, v·A, a product over heads.
 
 ``QK`` holds queries and keys and never builds an N×N map unless ``probs_map`` or ``logits_map`` is called:
-everything else streams over blocks of rows, in O(N) memory and in float32 or better.
-``Maps`` answers the same questions from maps that exist already.
+everything else streams over blocks of rows, a quarter of the map at most, in O(N) memory as N grows and in
+float32 or better. ``Maps`` answers the same questions from maps that exist already.
+
+Gradient reaches q and k through the maps, ``row`` and ``column_softmax``. What streams reads them without
+gradient: ``left`` and ``left_mean`` pass it on to v alone, ``head_product`` to nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +23,7 @@ from fgbench_selectors.errors import FeaturesError
 # CPU and are enough to fill a GPU; the memory of a stream is a small multiple of it.
 STREAM_ELEMENTS = 2**22
 MIN_STREAM_ROWS = 32
+MIN_STREAM_BLOCKS = 4  # however small the map is: one block of all rows would be the map
 
 
 def _accurate(x: Tensor) -> Tensor:
@@ -31,18 +36,21 @@ class _Attention:
 
     shape: tuple[int, int, int]  # B, H, N
 
-    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """Consecutive rows of A: (slice of rows, (B·H, rows, N)), float32 or better, without gradient.
 
-        A block is valid until the next one is asked for.
+        A block is valid until the next one is asked for; with ``keep`` for good, at O(N²) memory if all are kept.
         """
         raise NotImplementedError
 
     def left(self, v: Tensor) -> Tensor:
-        """``v A`` for every head: (B, H, N) → (B, H, N), streamed."""
-        row = v.reshape(-1, 1, v.shape[-1])
+        """``v A`` for every head: (B, H, N) → (B, H, N), streamed.
+
+        Where v wants its gradient, autograd keeps every block for the way back: O(N²) memory.
+        """
+        row = v.flatten(0, 1).unsqueeze(1)
         out: Tensor | None = None
-        for rows, probs in self.row_blocks():
+        for rows, probs in self.row_blocks(keep=torch.is_grad_enabled() and v.requires_grad):
             out = row[..., rows].bmm(probs) if out is None else out.baddbmm_(row[..., rows], probs)
         assert out is not None
         return out.view(v.shape)
@@ -60,7 +68,7 @@ class _Attention:
         sums: list[Tensor] = []
         first: Tensor | None = None
         for _, probs in self.row_blocks():
-            product = probs.view(batch, heads, -1, tokens).prod(dim=1, dtype=torch.float64)
+            product = probs.view(batch, heads, probs.shape[1], tokens).prod(dim=1, dtype=torch.float64)
             first = product[:, 0].clone() if first is None else first
             sums.append(product.sum(dim=(1, 2)))
         assert first is not None
@@ -68,7 +76,8 @@ class _Attention:
 
     def _row_slices(self) -> Iterator[slice]:
         batch, heads, tokens = self.shape
-        rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // (batch * heads * tokens))
+        rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // max(1, batch * heads * tokens))
+        rows = min(rows, math.ceil(tokens / MIN_STREAM_BLOCKS))
         for start in range(0, tokens, rows):
             yield slice(start, min(start + rows, tokens))
 
@@ -82,12 +91,16 @@ class QK(_Attention):
     scale: float = None  # type: ignore[assignment]  # 1/√d is filled in
 
     def __post_init__(self) -> None:
-        """Check the shapes; fill in the scale."""
-        if self.q.ndim != 4 or self.q.shape != self.k.shape:
+        """Check that queries and keys fit each other; fill in the scale."""
+        q, k = self.q, self.k
+        if q.ndim != 4 or q.shape != k.shape or 0 in q.shape[1:]:
             raise FeaturesError(
-                "queries and keys must both be (B, H, N, d), got shapes",
-                (*map(tuple, (self.q.shape, self.k.shape)),),
+                "queries and keys must both be (B, H, N, d), got shapes", (tuple(q.shape), tuple(k.shape))
             )
+        if q.dtype != k.dtype or not q.is_floating_point():
+            raise FeaturesError("queries and keys must share a floating-point dtype, got", (str(q.dtype), str(k.dtype)))
+        if q.device != k.device:
+            raise FeaturesError("queries and keys must share a device, got", (str(q.device), str(k.device)))
         if self.scale is None:
             object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
 
@@ -124,15 +137,17 @@ class QK(_Attention):
         key = _accurate(self.k[:, :, index : index + 1]) * self.scale
         return (_accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
 
-    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of A, a block at a time, in two buffers that the next block overwrites."""
+    def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of A, a block at a time, in two buffers that the next block overwrites unless they are kept."""
         q = (_accurate(self.q.detach()) * self.scale).flatten(0, 1)
         kt = _accurate(self.k.detach()).flatten(0, 1).transpose(-2, -1)
-        logits, probs = (q.new_empty(0) for _ in range(2))
+        buffers: list[Tensor] = []
         for rows in self._row_slices():
             some = q[:, rows]
-            if logits.shape[1:2] != some.shape[1:2]:
-                logits, probs = (q.new_empty(*some.shape[:2], kt.shape[-1]) for _ in range(2))
+            shape = (*some.shape[:2], kt.shape[-1])
+            if keep or not buffers:  # the first block is the largest one
+                buffers = [q.new_empty(math.prod(shape)) for _ in range(2)]
+            logits, probs = (buffer[: math.prod(shape)].view(shape) for buffer in buffers)
             torch.bmm(some, kt, out=logits)
             yield rows, torch.softmax(logits, dim=-1, out=probs)
 
@@ -178,14 +193,14 @@ class Maps(_Attention):
         return self.probs
 
     def row(self, index: int) -> Tensor:
-        """A[index, :]: (B, H, N)."""
-        return _accurate(self.probs[:, :, index])
+        """A[index, :]: (B, H, N), a copy that leaves the maps alone."""
+        return _accurate(self.probs[:, :, index]).clone()
 
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over queries of M[:, index]: (B, H, N)."""
         return _accurate(self.logits_map()[..., index]).softmax(dim=-1)
 
-    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A: all at once, or in blocks where half precision has to be widened."""
         probs = self.probs.detach().flatten(0, 1)
         if probs.dtype not in (torch.float16, torch.bfloat16):
