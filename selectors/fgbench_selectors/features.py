@@ -52,6 +52,12 @@ class Features:
             if self.tokens.ndim != 3:
                 raise FeaturesError("tokens must be (B, N, D), got shape", tuple(self.tokens.shape))
             sizes.add((self.tokens.shape[0], self.tokens.shape[1]))
+        if not isinstance(self.attention, Sequence):
+            raise FeaturesError(
+                "attention must be a list with an entry per block, got a",
+                type(self.attention).__name__,
+                "write [QK(q, k)]",
+            )
         for number, block in enumerate(self.attention, start=1):
             if block is None:
                 continue
@@ -64,8 +70,12 @@ class Features:
             raise FeaturesError("features are empty", do="give tokens, attention, or both")
         if len(sizes) > 1:
             raise FeaturesError("tokens and blocks disagree on (batch, tokens):", sorted(sizes))
-        if self.num_prefix_tokens < 0:
-            raise FeaturesError("num_prefix_tokens is negative:", self.num_prefix_tokens)
+        if not isinstance(self.num_prefix_tokens, int) or self.num_prefix_tokens < 0:
+            raise FeaturesError("num_prefix_tokens must be 0 or a positive whole number, got", self.num_prefix_tokens)
+        if self.has_class_token and self.num_prefix_tokens == 0:
+            raise FeaturesError(
+                "has_class_token is set and num_prefix_tokens is", 0, "count the class token among the prefix tokens"
+            )
         object.__setattr__(self, "grid", self._checked_grid(sizes.pop()[1] - self.num_prefix_tokens))
         if self.has_class_token is None:
             object.__setattr__(self, "has_class_token", self.num_prefix_tokens > 0)
@@ -83,6 +93,12 @@ class Features:
                     do="pass grid=(rows, columns), or check num_prefix_tokens",
                 )
             return side, side
+        if (
+            not isinstance(self.grid, Sequence)
+            or [type(side) for side in self.grid] != [int, int]
+            or min(self.grid) < 1
+        ):
+            raise FeaturesError("grid must be (rows, columns) in whole numbers from 1, got", self.grid)
         rows, columns = self.grid
         if rows * columns != patches:
             raise FeaturesError(f"{patches} patch tokens do not fill the grid", self.grid)
@@ -120,7 +136,7 @@ class Features:
         numbered = list(enumerate(self.attention, start=1))[blocks]
         missing = [number for number, block in numbered if block is None]
         if missing or not numbered:
-            which = ", ".join(map(str, missing)) or "any block"
+            which = f"block{'s' if missing[1:] else ''} {', '.join(map(str, missing))}" if missing else "any block"
             raise FeaturesError(
                 f"attention of {which} is needed and was not recorded", do=f"L is {len(self.attention)}"
             )

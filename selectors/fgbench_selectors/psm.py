@@ -24,7 +24,7 @@ class PSM(Selector):
         joint = first
         for probs in later:
             joint = probs @ joint
-        return joint[:, :, 0, features.num_prefix_tokens :]
+        return joint[:, :, 0, features.num_prefix_tokens :].clone()  # a view would keep the maps, or be the caller's
 
     def fast(self, features: Features) -> Tensor:
         """Carry one row through the blocks: O(L·H·N²), and no map is built from queries and keys."""

@@ -66,5 +66,6 @@ class Rollout(Selector):
     def _read(self, row: Tensor, features: Features) -> Tensor:
         patches = row[:, features.num_prefix_tokens :]
         if self.reading == "ev":
-            patches = patches / patches.amax(dim=-1, keepdim=True)
+            peak = patches.amax(dim=-1, keepdim=True)
+            patches = patches / peak.masked_fill(peak == 0, 1)  # nothing attended to: all zero, not 0/0
         return patches

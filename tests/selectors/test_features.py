@@ -20,7 +20,16 @@ def test_a_square_grid_is_inferred():
         (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=(3, 5)), "do not fill the grid"),
         (lambda: Features(tokens=torch.zeros(17, 8)), r"tokens must be \(B, N, D\)"),
         (lambda: Features(tokens=torch.zeros(1, 3, 8), num_prefix_tokens=3), "no patch tokens are left"),
-        (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=-1), "negative"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=-1), "whole number, got -1"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=1.0), "whole number, got 1.0"),
+        (
+            lambda: Features(tokens=torch.zeros(1, 16, 8), num_prefix_tokens=0, has_class_token=True),
+            "has_class_token is set and num_prefix_tokens is 0",
+        ),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=4), r"grid must be \(rows, columns\).*, got 4"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=(-4, -4)), r"grid must be .*, got \(-4, -4\)"),
+        (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=(16,)), r"grid must be .*, got \(16,\)"),
+        (lambda: Features(attention=QK(torch.zeros(1, 2, 5, 4), torch.zeros(1, 2, 5, 4))), r"a list .* got a 'QK'"),
         (
             lambda: Features(tokens=torch.zeros(1, 17, 8), attention=[Maps(torch.zeros(1, 2, 5, 5))]),
             "tokens and blocks disagree",

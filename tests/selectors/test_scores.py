@@ -22,9 +22,9 @@ REFERENCES = {
 }
 
 
-@pytest.fixture(params=[4096, 1], ids=["one block", "many blocks"], autouse=True)
+@pytest.fixture(params=[4096, 1], ids=["few blocks", "many blocks"], autouse=True)
 def stream_in_blocks(request, monkeypatch):
-    """Run everything once in one block and once a row at a time."""
+    """Run everything once in four blocks and once in many."""
     monkeypatch.setattr(fgbench_selectors.qk, "STREAM_ELEMENTS", request.param)
     monkeypatch.setattr(fgbench_selectors.qk, "MIN_STREAM_ROWS", 3)
 
@@ -170,7 +170,43 @@ def test_published_runs_in_half_precision(name, dtype):
     features = make_case().features.map(lambda x: x.to(dtype))
     scores = get(name, impl="published")(features)
     assert scores.isfinite().all()
-    torch.testing.assert_close(scores.float(), get(name)(features).float(), rtol=0.1, atol=0.02)
+    expected = get(name)(features)
+    torch.testing.assert_close(scores.double(), expected.double(), rtol=4 * torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_an_empty_batch_has_empty_scores_of_the_right_shape(name, impl):
+    case = make_case()
+    for features in (case.features, case.maps()):
+        scores, empty = (get(name, impl=impl)(f) for f in (features, features.map(lambda x: x[:0])))
+        assert empty.shape == (0, *scores.shape[1:])
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_map_that_attends_to_no_patch_scores_zero_in_evs_reading(impl, dtype):
+    probs = torch.zeros(1, 2, 5, 5, dtype=dtype)
+    probs[..., 0] = 1
+    scores = get("rollout", impl=impl, reading="ev")(Features(attention=[Maps(probs)] * 3))
+    assert scores.tolist() == [[0.0] * 4]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("where", [0, 3], ids=["class token", "patch"])
+def test_gls_of_a_token_without_length_is_zero(impl, where):
+    tokens = torch.ones(1, 5, 8)
+    tokens[:, where] = 0
+    scores = get("gls", impl=impl)(Features(tokens=tokens))
+    torch.testing.assert_close(scores, torch.tensor([[0.0] * 4 if where == 0 else [1.0, 1.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_scores_are_no_view_of_the_callers_maps(impl):
+    maps = Maps(torch.rand(1, 2, 5, 5))
+    before = maps.probs.clone()
+    get("psm", impl=impl)(Features(attention=[maps, None])).zero_()
+    assert torch.equal(maps.probs, before)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -204,7 +240,7 @@ def test_maws_says_that_maps_without_logits_do_not_suffice():
 def test_blocks_that_were_not_recorded_are_named():
     case = make_case(depth=4)
     blocks = [*case.features.attention[:1], None, *case.features.attention[2:]]
-    with pytest.raises(FeaturesError, match="attention of 2 is needed"):
+    with pytest.raises(FeaturesError, match="attention of block 2 is needed"):
         get("psm")(Features(attention=blocks))
     with pytest.raises(FeaturesError, match="tokens after the last norm"):
         get("gls")(Features(attention=case.features.attention))
