@@ -7,6 +7,7 @@ from typing import Any
 from fgbench.errors import BrokenPluginError
 from fgbench.registry import Report, selectors
 from fgbench_selectors import Needs, Selector
+from fgbench_selectors.plugins import blame
 
 
 def selector_rows(report: Report) -> list[dict[str, Any]]:
@@ -16,13 +17,13 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
         row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
         try:
             selector: type[Selector] = selectors.load(name)
+            with blame(name, entry.origin):
+                row["reads"] = _reads(selector.needs)
+                row["scores"] = f"({', '.join(selector.score_shape)})"
+                row["description"] = (selector.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
-        else:
-            row["reads"] = _reads(selector.needs)
-            row["scores"] = f"({', '.join(selector.score_shape)})"
-            row["description"] = (selector.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         rows.append(row)
     return rows
 
@@ -41,7 +42,8 @@ def _reads(needs: Needs) -> str:
         start, stop = needs.blocks.start, needs.blocks.stop
         first = "1" if start is None else _block(start)
         last = "L" if stop is None else _block(stop - 1)
-        parts.append(f"q, k of block {last}" if first == last else f"q, k of blocks {first}…{last}")
+        steps = f" in steps of {needs.blocks.step}" if needs.blocks.step not in (None, 1) else ""
+        parts.append(f"q, k of block {last}" if first == last else f"q, k of blocks {first}…{last}{steps}")
     return " and ".join(parts)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fgbench_selectors.errors import FeaturesError
+from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.qk import QK, Maps
 
 
@@ -24,6 +24,19 @@ class Needs:
     blocks: slice | None = None  # the blocks whose attention is read; None reads none
     logits: bool = False  # softmaxed maps alone do not suffice
     class_token: bool = False  # row 0 is read as the class token's
+
+    def __post_init__(self) -> None:
+        """Refuse what no backbone could record."""
+        for name in ("tokens", "logits", "class_token"):
+            if not isinstance(getattr(self, name), bool):
+                raise FgbenchError(f"Needs({name}=…) must be True or False, got", getattr(self, name))
+        if self.blocks is None:
+            return
+        if not isinstance(self.blocks, slice):
+            raise FgbenchError("Needs(blocks=…) must be a slice, got", self.blocks, "slice(3, 4) reads block 4 alone")
+        ends = (self.blocks.start, self.blocks.stop, self.blocks.step)
+        if not all(end is None or isinstance(end, int) for end in ends) or self.blocks.step == 0:
+            raise FgbenchError("Needs(blocks=…) must be a slice of whole numbers, got", self.blocks)
 
 
 @dataclass(frozen=True, eq=False)

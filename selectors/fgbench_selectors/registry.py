@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from fgbench_selectors.errors import BrokenPluginError, FgbenchError, UnknownNameError
+from fgbench_selectors.features import Needs
+from fgbench_selectors.plugins import (
+    PLUGIN_FAILURES,
+    blame,
+    classes_in_file,
+    describe,
+    existing_file,
+    installed_points,
+    load_point,
+)
 from fgbench_selectors.selector import Selector, contract_breach
 
-OWN_DISTRIBUTION = "fgbench"
-PLAIN_NAME = re.compile(r"[\w.-]+")
+__all__ = ["OWN_DISTRIBUTION", "PLUGIN_FAILURES", "Entry", "Registry", "blame", "describe", "get", "selectors"]
 
-# All that a plug-in may do wrong: an exit at import must not end the command either.
-PLUGIN_FAILURES = (Exception, SystemExit)
+OWN_DISTRIBUTION = "fgbench"
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,14 @@ class Entry:
     name: str
     origin: str  # the distribution or the file that it comes from
     load: Callable[[], object]
+    file: Path | None = None  # the file, resolved
 
 
 class Registry:
     """The objects of one entry-point group, imported only when they are asked for.
 
     A name that a second distribution takes again stays with the first one (fgbench's own before others);
-    the second one is listed as broken under ``name@distribution``.
+    the second one is listed as broken under ``name@distribution``, as is a file of entry points that cannot be read.
     """
 
     def __init__(self, group: str, kind: str, breach: Callable[[object], str | None]) -> None:
@@ -46,14 +51,19 @@ class Registry:
     @functools.cached_property
     def _installed(self) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
-        points = sorted(set(entry_points(group=self.group)), key=_own_first)
-        for point in points:
-            origin = _distribution(point)
-            if point.name not in found:
-                found[point.name] = Entry(point.name, origin, point.load)
+        # Stable: of one distribution that is installed twice the copy that Python itself would import comes first.
+        for origin, point in sorted(
+            installed_points(self.group), key=lambda pair: (pair[0] != OWN_DISTRIBUTION, pair[0])
+        ):
+            if isinstance(point, Exception):
+                name = f"entry_points.txt@{origin}"
+                found[name] = Entry(name, origin, functools.partial(_raise, point))
+            elif point.name not in found:
+                found[point.name] = Entry(point.name, origin, functools.partial(load_point, point))
             elif found[point.name].origin != origin:
                 name = f"{point.name}@{origin}"
-                found[name] = Entry(name, origin, functools.partial(_refuse_taken, point.name))
+                taken = ValueError(f"the name {point.name!r} is taken by another distribution; rename its entry point")
+                found[name] = Entry(name, origin, functools.partial(_raise, taken))
         return found
 
     def entries(self) -> dict[str, Entry]:
@@ -74,66 +84,33 @@ class Registry:
         if name not in entries:
             raise UnknownNameError(self.kind, name, entries)
         entry = entries[name]
-        try:
+        with blame(name, entry.origin):
             loaded = entry.load()
-        except PLUGIN_FAILURES as error:
-            raise BrokenPluginError(name, entry.origin, describe(error)) from error
-        if why := self._breach(loaded):
+            why = self._breach(loaded)
+        if why:
             raise BrokenPluginError(name, entry.origin, why)
         return loaded
 
     def add_file(self, path: str | Path) -> list[str]:
-        """Register what one Python file defines; return the names.
+        """Register what one Python file defines, all or nothing; return the names. Once is enough for one file.
 
-        A class is registered under its attribute ``name``, or else its own name in lower case.
+        A class is registered under its attribute ``name``, or else its own name in lower case; one that others
+        in the file derive from only where it has a ``name``.
         """
         path = Path(path)
-        if not path.is_file():
-            raise FgbenchError("no plug-in file", str(path), "give the path of a Python file")
-        module_name = f"fgbench_plugin_{path.stem}_{abs(hash(path.resolve()))}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise BrokenPluginError(path.name, str(path), "it is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # dataclasses and pickle look their module up there
-        try:
-            spec.loader.exec_module(module)
-        except PLUGIN_FAILURES as error:
-            del sys.modules[module_name]
-            raise BrokenPluginError(path.name, str(path), describe(error)) from error
-        classes = [
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value) and value.__module__ == module_name and issubclass(value, Selector)
-        ]
-        if not classes:
-            raise BrokenPluginError(path.name, str(path), "it defines no class derived from Selector")
-        added = {getattr(value, "name", value.__name__.lower()): value for value in classes}
-        for name, value in added.items():
-            if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
-                raise BrokenPluginError(value.__name__, str(path), f"its 'name' is no plain word: {name!r}")
-            if name in self.entries():
-                raise BrokenPluginError(name, str(path), "the name is taken; set another one as its 'name'")
-            self._from_files[name] = Entry(name, str(path), functools.partial(lambda kept: kept, value))
-        return sorted(added)
+        file = existing_file(path)
+        if known := [entry.name for entry in self._from_files.values() if entry.file == file]:
+            return sorted(known)
+        found = classes_in_file(path)
+        if taken := sorted(set(found) & set(self.entries())):
+            raise BrokenPluginError(taken[0], str(path), "the name is taken; set another one as its 'name'")
+        for name, value in found.items():
+            self._from_files[name] = Entry(name, str(path), functools.partial(lambda kept: kept, value), file)
+        return sorted(found)
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _refuse_taken(name: str) -> object:
-    raise ValueError(f"the name {name!r} is taken by another distribution; rename its entry point")
-
-
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unnamed distribution"
-
-
-def _own_first(point: EntryPoint) -> tuple[bool, str, str]:
-    origin = _distribution(point)
-    return origin != OWN_DISTRIBUTION, origin, point.name
+def _raise(error: Exception) -> object:
+    raise error
 
 
 selectors = Registry("fgbench.selectors", "selector", contract_breach)
@@ -146,15 +123,17 @@ def get(name: str, impl: str = "fast", **options: Any) -> Selector:
     :class:`UnknownNameError`, :class:`BrokenPluginError`, or :class:`FgbenchError` for a wrong option.
     """
     factory = selectors.load(name)
-    try:
-        made = factory(impl=impl, **options)
-    except FgbenchError:
-        raise
-    except PLUGIN_FAILURES as error:
-        entry = selectors.entries()[name]
-        unknown = [key for key in options if key not in inspect.signature(factory).parameters]
-        if unknown:
-            raise FgbenchError(f"selector {name!r} has no option", unknown[0]) from error
-        raise BrokenPluginError(name, entry.origin, describe(error)) from error
-    assert isinstance(made, Selector)
+    origin = selectors.entries()[name].origin
+    with blame(name, origin, FgbenchError):
+        try:
+            made = factory(impl=impl, **options)
+        except FgbenchError:  # the selector itself says what is wrong
+            raise
+        except Exception as error:
+            unknown = [key for key in options if key not in inspect.signature(factory).parameters]
+            if unknown:
+                raise FgbenchError(f"selector {name!r} has no option", unknown[0]) from error
+            raise
+        if not isinstance(made, Selector) or not isinstance(made.needs, Needs):
+            raise TypeError("its class must make a Selector whose 'needs' is a fgbench_selectors.Needs")
     return made

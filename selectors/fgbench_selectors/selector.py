@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -77,10 +78,12 @@ def contract_breach(candidate: object) -> str | None:
     """Why an object is no selector class, in words; None when it is one."""
     if not (isinstance(candidate, type) and issubclass(candidate, Selector)):
         return "it must be a class derived from fgbench_selectors.Selector"
+    if inspect.isabstract(candidate):
+        return f"it is abstract, without {', '.join(sorted(getattr(candidate, '__abstractmethods__', ())))}"
     if not isinstance(getattr(candidate, "needs", None), Needs):
         return "its attribute 'needs' must be a fgbench_selectors.Needs"
     shape = getattr(candidate, "score_shape", None)
-    if not isinstance(shape, tuple) or not shape or shape[0] != "batch" or not set(shape) <= set(AXES):
+    if not isinstance(shape, tuple) or shape[:1] != ("batch",) or not all(axis in AXES for axis in shape):
         return f"its attribute 'score_shape' must be a tuple that begins with 'batch', out of {AXES}"
     if candidate.published is Selector.published:
         return "it has no method 'published(features)'"
@@ -88,13 +91,15 @@ def contract_breach(candidate: object) -> str | None:
 
 
 def score_breach(selector: Selector, features: Features, scores: object) -> str | None:
-    """Why scores do not have the declared shape, in words; None when they do."""
+    """Why scores are no floating-point tensor of the declared shape, in words; None when they are."""
     if not isinstance(scores, Tensor):
         return f"its scores are a {type(scores).__name__}, not a tensor"
     expected = expected_shape(selector, features)
     if tuple(scores.shape) != expected:
         declared = ", ".join(selector.score_shape)
         return f"its scores have shape {tuple(scores.shape)}, but ({declared}) is {expected} here"
+    if not scores.is_floating_point():
+        return f"its scores are {scores.dtype}, not floating point"
     return None
 
 
