@@ -51,7 +51,7 @@ class _Attention:
         row = v.flatten(0, 1).unsqueeze(1)
         out: Tensor | None = None
         for rows, probs in self.row_blocks(keep=torch.is_grad_enabled() and v.requires_grad):
-            out = row[..., rows].bmm(probs) if out is None else out.baddbmm_(row[..., rows], probs)
+            out = row[..., rows].bmm(probs) if out is None else out.baddbmm(row[..., rows], probs)
         assert out is not None
         return out.view(v.shape)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from fgbench_selectors.errors import FeaturesError
+from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
+from fgbench_selectors.qk import QK, Maps
 from fgbench_selectors.selector import Selector
 
 
@@ -15,12 +20,14 @@ class SACM(Selector):
 
     Â_l = product over heads of A_l; squeeze z_l = mean of Â_l; w = sigmoid(MLP(z)); score = Σ_l w_l Â_l[0].
     No code was published, so this is a reconstruction from the paper's abstract and GLSim's cost model:
-    the hidden width (``hidden_ratio`` · L) and the activation are parameters. The last layer starts at zero:
-    untrained, every block weighs ½. ``depth`` fixes L; left out, the excitation is built for the number of
-    blocks that it meets, anew when that changes.
+    the hidden width (``hidden_ratio`` · L) and the activation are parameters.
+
+    ``depth`` is L, and gives the excitation its parameters; the last layer starts at zero, so that untrained
+    every block weighs ½. Without ``depth`` there are no parameters and nothing is trained: every block of any
+    number weighs ½, until a state dict with an excitation is loaded and brings its depth along.
 
     Scores are float64: the product of H probabilities is about (1/N)^H, which leaves float32's normal range
-    at H = 12 and N > 1,400.
+    at H = 12 and N > 1,400. Devices without float64 (MPS) are refused.
     """
 
     needs = Needs(blocks=slice(None), class_token=True)
@@ -35,15 +42,23 @@ class SACM(Selector):
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__(impl)
+        if depth is not None and (not isinstance(depth, int) or depth < 1):
+            raise FgbenchError("depth must be a whole number from 1, got", depth)
+        if not isinstance(hidden_ratio, (int, float)) or not 0 < hidden_ratio < math.inf:
+            raise FgbenchError("hidden_ratio must be a positive number, got", hidden_ratio)
+        if not (isinstance(activation, type) and issubclass(activation, nn.Module)):
+            raise FgbenchError("activation must be a class of torch.nn modules, got", activation, "such as nn.ReLU")
         self.depth, self.hidden_ratio, self.activation = depth, hidden_ratio, activation
+        self._like: Tensor
+        self.register_buffer("_like", torch.empty(0), persistent=False)  # follows .to() and .double()
         self.excitation: nn.Sequential | None = None
         if depth is not None:
-            self.excitation = self._build(depth, torch.empty(0))
+            self.excitation = self._build(depth, self._hidden(depth))
 
     def published(self, features: Features) -> Tensor:
         """Multiply the heads' maps one after another, average whole maps: O(L·H·N²)."""
         squeezed, rows = [], []
-        for block in features.read_blocks(slice(None)):
+        for block in _blocks(features):
             probs = block.probs_map()
             product = probs[:, 0].double()
             for head in range(1, probs.shape[1]):
@@ -54,30 +69,47 @@ class SACM(Selector):
 
     def fast(self, features: Features) -> Tensor:
         """The same mean and row, streamed: O(N) memory from queries and keys."""
-        streamed = [block.head_product() for block in features.read_blocks(slice(None))]
+        streamed = [block.head_product() for block in _blocks(features)]
         return self._weigh([mean for mean, _ in streamed], [row for _, row in streamed], features)
 
     def _weigh(self, squeezed: list[Tensor], rows: list[Tensor], features: Features) -> Tensor:
         z = torch.stack(squeezed, dim=-1).detach()  # the maps are read, not trained
-        excitation = self._excitation_for(z)
-        weights = excitation(z.to(next(excitation.parameters()).dtype)).to(z.dtype)
-        collected: Tensor = weights.unsqueeze(-2) @ torch.stack(rows, dim=-2).detach()
+        collected: Tensor = self._excite(z).unsqueeze(-2) @ torch.stack(rows, dim=-2).detach()
         return collected.squeeze(-2)[:, features.num_prefix_tokens :]
 
-    def _excitation_for(self, z: Tensor) -> nn.Sequential:
+    def _excite(self, z: Tensor) -> Tensor:
+        """(B, L) squeezed blocks → (B, L) weights."""
         met = z.shape[-1]
-        if self.depth not in (None, met):
+        if self.excitation is None:  # ½ for every block, by the operations of an excitation: a count sees its cost
+            first = z.new_zeros(self._hidden(met), met)
+            hidden = self.activation()(functional.linear(z, first, first[:, 0]))
+            return functional.linear(hidden, first.T, first[0]).sigmoid()
+        if self.depth != met:
             raise FeaturesError(
-                f"sacm was built for depth={self.depth} and met blocks:", met, "leave depth out, or match it"
+                f"sacm's excitation is for depth={self.depth} and met blocks:", met, f"make one with depth={met}"
             )
-        if self.excitation is None or self.excitation[0].in_features != met:
-            self.excitation = self._build(met, z)
-        return self.excitation
+        weights: Tensor = self.excitation(z.to(next(self.excitation.parameters()).dtype))
+        return weights.to(z.dtype)
 
-    def _build(self, blocks: int, like: Tensor) -> nn.Sequential:
-        hidden = max(1, round(self.hidden_ratio * blocks))
-        first = nn.Linear(blocks, hidden, device=like.device)
-        last = nn.Linear(hidden, blocks, device=like.device)
+    def _hidden(self, blocks: int) -> int:
+        return max(1, round(self.hidden_ratio * blocks))
+
+    def _build(self, blocks: int, hidden: int) -> nn.Sequential:
+        first, last = nn.Linear(blocks, hidden), nn.Linear(hidden, blocks)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        return nn.Sequential(first, self.activation(), last, nn.Sigmoid())
+        return nn.Sequential(first, self.activation(), last, nn.Sigmoid()).to(self._like).train(self.training)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Build the excitation that a state dict holds; torch then fills it, as it does every submodule."""
+        first = state_dict.get(f"{prefix}excitation.0.weight")
+        if self.excitation is None and first is not None:
+            hidden, self.depth = first.shape
+            self.excitation = self._build(self.depth, hidden)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _blocks(features: Features) -> list[QK | Maps]:
+    if features.device.type == "mps":
+        raise FeaturesError("sacm needs float64, which the device lacks:", "mps", "move the features to the CPU")
+    return features.read_blocks(slice(None))
