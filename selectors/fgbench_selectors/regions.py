@@ -55,10 +55,15 @@ def crop_resize(images: Tensor, boxes: Tensor, size: int | tuple[int, int]) -> T
 
     Equal to ``interpolate(image[:, y0:y1, x0:x1], size, mode="bilinear", align_corners=True)`` image by
     image, but for the whole batch at once and without reading the boxes on the host. Boxes are whole pixels
-    y0, x0, y1, x1 with y0 < y1 and x0 < x1, inside the image; gradient flows to the images.
+    y0, x0, y1, x1. What reaches beyond the image is cut off, and a box that is empty, inverted or outside is
+    read as the one pixel nearest to its y0, x0. Gradient flows to the images.
     """
     if images.ndim != 4:
         raise FeaturesError("images must be (B, C, height, width), got shape", tuple(images.shape))
+    if not images.is_floating_point():
+        raise FeaturesError(
+            "images must be floating point, got", str(images.dtype), "convert them: images.float() / 255"
+        )
     if boxes.shape != (images.shape[0], 4) or boxes.is_floating_point():
         raise FeaturesError(
             f"boxes must be whole numbers of shape ({images.shape[0]}, 4), got",
@@ -75,7 +80,8 @@ def _resample(images: Tensor, start: Tensor, end: Tensor, size: int, dim: int) -
     """Linear interpolation along one axis: positions start … end − 1, ``size`` of them, ends included."""
     dtype = images.dtype if images.dtype in (torch.float32, torch.float64) else torch.float32
     steps = torch.arange(size, device=images.device, dtype=dtype)
-    last = (end - start - 1).unsqueeze(1)  # index of the last pixel of the slice
+    start = start.clamp(0, images.shape[dim] - 1)
+    last = (end.clamp_max(images.shape[dim]) - start - 1).clamp_min(0).unsqueeze(1)  # last pixel of the slice
     position = steps * (last.to(dtype) / max(size - 1, 1))
     low = position.floor().long().clamp_max(last)
     high = (low + 1).clamp_max(last)

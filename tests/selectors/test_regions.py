@@ -86,6 +86,22 @@ def test_crops_in_every_dtype(dtype):
     torch.testing.assert_close(crops[1:], expected.to(dtype), rtol=1e-2 if dtype != torch.float32 else 1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("box", "same_as"),
+    [
+        ([2, 3, 2, 3], [2, 3, 3, 4]),  # empty
+        ([5, 3, 2, 6], [5, 3, 6, 6]),  # inverted
+        ([-4, -1, 3, 2], [0, 0, 3, 2]),  # reaches beyond the upper left corner
+        ([5, 6, 12, 99], [5, 6, 8, 8]),  # and beyond the lower right one
+        ([9, 9, 12, 12], [7, 7, 8, 8]),  # lies outside
+    ],
+)
+def test_a_box_is_cut_to_the_image_and_holds_a_pixel_at_least(box, same_as):
+    images = torch.rand(1, 2, 8, 8)
+    crops = crop_resize(images, torch.tensor([box]), 5)
+    torch.testing.assert_close(crops, crop_resize(images, torch.tensor([same_as]), 5), rtol=0, atol=0)
+
+
 def test_gradient_flows_to_the_pixels_of_the_box_alone():
     images = torch.rand(1, 1, 8, 8, requires_grad=True)
     crop_resize(images, torch.tensor([[2, 3, 5, 7]]), 8).sum().backward()
@@ -106,6 +122,7 @@ def test_crops_run_without_data_and_so_without_reading_boxes_on_the_host():
         (torch.zeros(3, 8, 8), torch.zeros(1, 4, dtype=torch.long), 8, "images must be"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(2, 4, dtype=torch.long), 8, "boxes must be whole numbers"),
         (torch.zeros(1, 3, 8, 8), torch.zeros(1, 4), 8, "boxes must be whole numbers"),
+        (torch.zeros(1, 3, 8, 8).byte(), torch.zeros(1, 4).long(), 8, "must be floating point, got 'torch.uint8'"),
     ],
 )
 def test_crops_refuse_what_does_not_fit(images, boxes, size, message):
