@@ -15,27 +15,32 @@ import torch
 from torch import Tensor
 
 from fgbench_selectors.errors import BrokenPluginError
-from fgbench_selectors.features import Features
+from fgbench_selectors.features import Features, Needs
 from fgbench_selectors.qk import QK, Maps
-from fgbench_selectors.registry import PLUGIN_FAILURES, describe, get, selectors
+from fgbench_selectors.registry import blame, describe, get, selectors
 from fgbench_selectors.selector import IMPLS, Selector, score_breach
 
 HEADS, HEAD_DIM, DEPTH = 3, 8, 4
+GEOMETRIES = ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3), (2, (4, 4), 0))  # batch, grid, prefix tokens
+TOLERANCE = 1e-4  # of the largest score of a row, or of its spread
 
 
 def check_selector(name: str) -> None:
     """Raise :class:`BrokenPluginError` with the first clause of the contract that a selector breaks.
 
-    Over batches, grids that are no squares and several prefix tokens: both implementations give finite
-    scores of the declared shape, agree with each other, repeat themselves, leave their input alone, treat
-    every image on its own, take queries and keys or ready maps, and run on the meta device for counting.
+    Over batches, grids that are no squares and several prefix tokens, and given what ``needs`` declares alone:
+    both implementations give finite floating-point scores of the declared shape, agree with each other in
+    value and order, repeat themselves, leave their input alone, treat every image on its own, take queries and
+    keys or ready maps, and run on the meta device for counting.
     """
     selectors.load(name)
     origin = selectors.entries()[name].origin
-    for batch, grid, prefix in ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3)):
-        features = random_features(batch, grid, prefix)
-        if why := _breach(name, features):
-            raise BrokenPluginError(name, origin, f"{why} (batch {batch}, grid {grid}, {prefix} prefix tokens)")
+    for batch, grid, prefix in GEOMETRIES:
+        if prefix or not _make(name, IMPLS[0]).needs.class_token:
+            with blame(name, origin):
+                why = _breach(name, random_features(batch, grid, prefix))
+            if why:
+                raise BrokenPluginError(name, origin, f"{why} (batch {batch}, grid {grid}, {prefix} prefix tokens)")
 
 
 def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 0) -> Features:
@@ -51,44 +56,86 @@ def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 
     return Features(tokens=draw(batch, tokens, HEADS * HEAD_DIM), attention=blocks, num_prefix_tokens=prefix, grid=grid)
 
 
-def as_maps(features: Features) -> Features:
+def as_declared(features: Features, needs: Needs) -> Features:
+    """What a backbone records for these needs, and nothing else."""
+    depth = len(features.attention)
+    read = range(depth)[needs.blocks] if needs.blocks is not None else range(0)
+    blocks = [block if number in read else None for number, block in enumerate(features.attention)]
+    return replace(features, tokens=features.tokens if needs.tokens else None, attention=blocks)
+
+
+def as_maps(features: Features, *, logits: bool) -> Features:
     """The same features with ready maps in place of queries and keys."""
-    blocks = [block and Maps(block.probs_map(), block.logits_map()) for block in features.attention]
+    blocks = [block and Maps(block.probs_map(), block.logits_map() if logits else None) for block in features.attention]
     return replace(features, attention=blocks)
 
 
-def _breach(name: str, features: Features) -> str | None:
+def _make(name: str, impl: str) -> Selector:
+    with torch.random.fork_rng(devices=[]):  # a learned selector draws the same weights for both implementations
+        torch.default_generator.manual_seed(0)
+        return get(name, impl=impl).eval()
+
+
+def _breach(name: str, everything: Features) -> str | None:
     results: dict[str, Tensor] = {}
     for impl in IMPLS:
-        selector = get(name, impl=impl).eval()
-        given = _tensors(features)
-        kept = [tensor.clone() for tensor in given]
+        selector = _make(name, impl)
+        if not selector.needs.tokens and selector.needs.blocks is None:
+            return f"{impl}: its 'needs' declare neither tokens nor blocks"
+        declared = as_declared(everything, selector.needs)
         try:
-            scores = selector(features)
-        except PLUGIN_FAILURES as error:
-            return f"{impl}: it does not run: {describe(error)}"
-        if not all(torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
-            return f"{impl}: it changes its input"
-        if why := score_breach(selector, features, scores) or _value_breach(selector, features, scores):
+            scores, why = _run(selector, declared, everything)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            more = "reads more than its 'needs' declare" if _runs(selector, everything) else "does not run"
+            return f"{impl}: it {more}: {describe(error)}"
+        if why:
             return f"{impl}: {why}"
-        results[impl] = scores.detach()
-    if not torch.allclose(results["published"], results["fast"], rtol=1e-3, atol=1e-6):
+        results[impl] = scores
+    if not _equal(results["fast"], results["published"]):
         return "published and fast disagree"
+    if not _same_order(results["fast"], results["published"]):
+        return "published and fast disagree on which patches are the best"
     return None
+
+
+def _run(selector: Selector, features: Features, everything: Features) -> tuple[Tensor, str | None]:
+    """Scores, and which clause they break."""
+    given = _tensors(features)
+    kept = [tensor.clone() for tensor in given]
+    scores = selector(features)
+    if not all(torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
+        return scores, "it changes its input"
+    why = score_breach(selector, features, scores)
+    return scores, why or _value_breach(selector, features, scores) or _reading_breach(
+        selector, features, everything, scores
+    )
 
 
 def _value_breach(selector: Selector, features: Features, scores: Tensor) -> str | None:
     if not scores.isfinite().all():
         return "its scores are not finite"
+    if _is_view(scores, features):
+        return "its scores are a view of its input"
     if not torch.equal(scores, selector(features)):
         return "a second call gives other scores"
     if not selector.learned and selector(features.map(lambda x: x.clone().requires_grad_())).requires_grad:
         return "gradient flows through it, and it is not declared 'learned'"
     for index in range(scores.shape[0]):
-        alone = selector(features.map(_image(index)))
-        if not torch.allclose(alone[0], scores[index], rtol=1e-4, atol=1e-6):
+        if not _equal(selector(features.map(_image(index))), scores[index : index + 1]):
             return "the scores of an image depend on its neighbours in the batch"
-    if not torch.allclose(selector(as_maps(features)), scores, rtol=1e-4, atol=1e-6):
+    return None
+
+
+def _reading_breach(selector: Selector, features: Features, everything: Features, scores: Tensor) -> str | None:
+    if not _equal(selector(everything), scores):
+        return "it reads more than its 'needs' declare: its scores change when everything is recorded"
+    maps = as_maps(features, logits=selector.needs.logits)
+    from_maps = selector(maps)
+    if _is_view(from_maps, maps):
+        return "its scores are a view of its input"
+    if not _equal(from_maps, scores):
         return "ready maps give other scores than queries and keys"
     elsewhere = features.map(lambda x: x.to("meta"))
     try:
@@ -96,6 +143,38 @@ def _value_breach(selector: Selector, features: Features, scores: Tensor) -> str
     except Exception as error:  # whatever it is, it keeps the selector from being counted
         return f"it does not run on the meta device: {describe(error)}"
     return score_breach(selector, elsewhere, on_meta)
+
+
+def _runs(selector: Selector, features: Features) -> bool:
+    try:
+        selector(features)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return True
+
+
+def _equal(scores: Tensor, expected: Tensor) -> bool:
+    """Equal up to rounding, which is measured by the largest score of each row, however small the scores are."""
+    a, b = _rows(scores), _rows(expected)
+    return a.shape == b.shape and bool(((a - b).abs() <= TOLERANCE * b.abs().amax(dim=-1, keepdim=True)).all())
+
+
+def _same_order(scores: Tensor, expected: Tensor) -> bool:
+    """The first, second, … by one are worth as much by the other; ties may be broken either way."""
+    a, b = _rows(scores), _rows(expected)
+    best = b.sort(dim=-1, descending=True).values
+    found = b.gather(-1, a.argsort(dim=-1, descending=True))
+    return bool(((best - found).abs() <= TOLERANCE * (best[..., :1] - best[..., -1:])).all())
+
+
+def _rows(scores: Tensor) -> Tensor:
+    return (scores if scores.ndim > 1 else scores.unsqueeze(-1)).detach().double()
+
+
+def _is_view(scores: Tensor, features: Features) -> bool:
+    return scores.untyped_storage().data_ptr() in {x.untyped_storage().data_ptr() for x in _tensors(features)}
 
 
 def _image(index: int) -> Callable[[Tensor], Tensor]:
