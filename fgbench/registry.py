@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench_selectors import Selector, get
 from fgbench_selectors.registry import OWN_DISTRIBUTION, selectors
 
 Report = Callable[[FgbenchError], None]
 
-__all__ = ["Report", "add_plugin_files", "is_own", "selectors", "usable_selectors"]
+__all__ = ["Report", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
 
 
 def add_plugin_files(paths: Iterable[str], report: Report) -> None:
@@ -32,6 +35,13 @@ def usable_selectors(names: Iterable[str] | None, report: Report) -> list[str]:
         else:
             usable.append(name)
     return usable
+
+
+def make_selector(name: str, impl: str, depth: int, **options: Any) -> Selector:
+    """A selector for an encoder of ``depth`` blocks; one that learns a weight per block is told how many there are."""
+    if "depth" in inspect.signature(selectors.load(name)).parameters:
+        options = {"depth": depth} | options
+    return get(name, impl=impl, **options)
 
 
 def is_own(selector: str) -> bool:

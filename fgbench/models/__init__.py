@@ -1,1 +1,9 @@
-"""Adapters to timm backbones; the published models follow."""
+"""Published systems as models: ``create_model("glsim")``, or ``timm.create_model("fgbench_glsim")``."""
+
+from fgbench.models.build import create_model, models
+from fgbench.models.model import Explanation, Model
+from fgbench.models.timm_names import register_with_timm
+
+__all__ = ["Explanation", "Model", "create_model", "models"]
+
+register_with_timm()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
-from fgbench_selectors.registry import PLUGIN_FAILURES, Registry
+from fgbench_selectors.plugins import blame
+from fgbench_selectors.registry import OWN_DISTRIBUTION, Registry
 
 # What cannot be built yet, and why: listed, so that nobody searches for it in vain.
 NOT_REPRODUCIBLE = {
@@ -41,17 +43,9 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     for option in options:
         if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
-    try:
+    origin = models.entries()[name].origin
+    with nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError):
         made = kind(backbone, **options)
-    except FgbenchError:
-        raise
-    except PLUGIN_FAILURES as error:
-        if models.entries()[name].origin == "fgbench":
-            raise
-        from fgbench.errors import BrokenPluginError
-        from fgbench_selectors.registry import describe
-
-        raise BrokenPluginError(name, models.entries()[name].origin, describe(error)) from error
     assert isinstance(made, Model)
     return made
 

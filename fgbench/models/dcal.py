@@ -43,7 +43,7 @@ class DCAL(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", reading="dcal")
+        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="dcal")
         if not 0 < ratio <= 1:
             raise FgbenchError("the ratio of selected patches must lie in (0, 1], got", ratio)
         if readout not in READOUTS:

@@ -39,7 +39,7 @@ class EV(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", reading="ev")
+        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="ev")
         self.threshold, self.max_iou, self.fusion = threshold, max_iou, fusion
         self.part_size = min(part_size, self.image_size)
 

@@ -33,7 +33,7 @@ class FFVT(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "maws")
+        self.selector: Selector = self.use_selector(selector, "maws", depth=self.encoder.depth - 1)
         self.num_tokens = num_tokens
         self.fresh_last_block = fresh_last_block
         if options.get("pretrained"):

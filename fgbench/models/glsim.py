@@ -36,7 +36,7 @@ class GLSim(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "gls")
+        self.selector: Selector = self.use_selector(selector, "gls", depth=self.encoder.depth)
         self.top_k = top_k or max(1, min(round(8 * self.image_size / 224), self.encoder.num_patches))
         self.rule = rule
         token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None

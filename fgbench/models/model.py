@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
-from fgbench_selectors import IMPLS, Selector, get
+from fgbench.registry import make_selector
+from fgbench_selectors import IMPLS, Selector
 
 Result = TypeVar("Result")
 
@@ -47,6 +48,7 @@ class Model(nn.Module):
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # score shapes; a model without a selector has none
     # Parameters that no loss can reach, by the beginning of their names, and why.
     without_gradient: ClassVar[Mapping[str, str]] = {}
+    two_impls: ClassVar[bool] = True  # whether published and fast differ; a model that selects nothing has one
 
     # Set by whoever counts or times the stages: called with the stage's name and what is to be run.
     on_step: Callable[[str, Callable[[], Any]], Any] | None = None
@@ -57,6 +59,7 @@ class Model(nn.Module):
             raise FgbenchError("label smoothing must lie in [0, 1), got", label_smoothing)
         self.label_smoothing = label_smoothing
         self.selector: Selector | None = None
+        self.selector_name: str | None = None
         self.impl = impl
 
     @property
@@ -120,23 +123,28 @@ class Model(nn.Module):
         result: Result = self.on_step(stage, lambda: run(*args, **options))
         return result
 
-    def use_selector(self, selector: str | Selector | None, published: str, **options: Any) -> Selector:
-        """Make the selector that was asked for; ``options`` are what the model sets for the one it was published with.
+    def use_selector(self, selector: str | Selector | None, published: str, *, depth: int, **options: Any) -> Selector:
+        """Make the selector that was asked for, which sees ``depth`` blocks.
+
+        ``options`` are what the model sets for the one that it was ``published`` with.
 
         Raises :class:`FgbenchError` where the scores have another shape than the model can use.
         """
-        name = selector or published
-        if isinstance(name, str):
-            name = get(name, impl=self.impl, **(options if name == published else {}))
-        name.impl = self.impl
-        if name.score_shape not in self.accepts:
+        asked = selector or published
+        if isinstance(asked, Selector):
+            made, self.selector_name = asked, type(asked).__name__.lower()
+        else:
+            made = make_selector(asked, self.impl, depth, **(options if asked == published else {}))
+            self.selector_name = asked
+        made.impl = self.impl
+        if made.score_shape not in self.accepts:
             shapes = " or ".join(f"({', '.join(shape)})" for shape in self.accepts)
             raise FgbenchError(
                 f"{type(self).__name__} selects by scores of shape {shapes}; "
-                f"{type(name).__name__} returns ({', '.join(name.score_shape)})",
+                f"{self.selector_name} returns ({', '.join(made.score_shape)})",
                 do="choose a selector whose scores fit: 'fgbench list' shows them",
             )
-        return name
+        return made
 
 
 def fuse(heads: Mapping[str, Tensor], rule: str) -> Tensor:

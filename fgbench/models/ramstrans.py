@@ -36,7 +36,7 @@ class RAMSTrans(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", reading="rams")
+        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="rams")
         self.threshold, self.rule, self.fusion = threshold, rule, fusion
         self.second_class_token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim))  # its position included
         self.start_from_backbone()

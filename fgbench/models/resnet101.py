@@ -15,6 +15,7 @@ class ResNet101(Model):
     """timm's ResNet with its linear head: one pass, no selection. ``backbone`` may be any ResNet of timm's."""
 
     default_backbone = "resnet101"
+    two_impls = False
 
     def __init__(
         self,

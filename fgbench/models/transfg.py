@@ -39,7 +39,7 @@ class TransFG(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "psm")
+        self.selector: Selector = self.use_selector(selector, "psm", depth=self.encoder.depth - 1)
         self.contrastive, self.margin = contrastive, margin
         self.fresh_last_block = fresh_last_block
         if options.get("pretrained"):

@@ -121,6 +121,8 @@ class ViT(VisionTransformerModel):
     Source: Dosovitskiy et al., ICLR 2021, section 3.1; GLSim's baseline, section 4.
     """
 
+    two_impls = False
+
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
         tokens = self.step("pass 1", self.encoder, images)
