@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.module_tracker import ModuleTracker
 
+from fgbench.errors import CannotMeasureError
 from fgbench.flops.handlers import Cost, Handler, UncountedOperatorError, handler_for
+from fgbench.flops.metacopy import meta_copy
 from fgbench.flops.replay import MetaReplay
 
+NO_DATA = re.compile(r"[Mm]eta tensor|register_meta")  # how torch says that a meta tensor has no values
 EVERYWHERE = "Global"  # ModuleTracker's name for "outside of every module"
 
 
@@ -42,36 +45,41 @@ class Count:
 class FlopCounter(TorchDispatchMode):
     """Adds up the cost of every operator that runs inside ``with FlopCounter() as counter:``.
 
-    Raises :class:`UncountedOperatorError` at the first operator that has no cost.
+    It stands below autograd, where operators arrive as they were called: fused attention or pooling as one operator,
+    whatever a device would make of it, and the same in inference mode as outside of it. One that has no cost of its
+    own is taken apart. Raises :class:`UncountedOperatorError` at the first one that cannot be.
     """
 
     def __init__(self, *, modules: bool = False) -> None:
         super().__init__()
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
-        self._known: dict[object, _Operator] = {}
+        self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
         self._replay = MetaReplay()
         self._tracker = ModuleTracker() if modules else None
+        self._around = ExitStack()
 
     def __enter__(self) -> FlopCounter:
+        self._around.enter_context(torch._C._AutoDispatchBelowAutograd())
         if self._tracker is not None:
-            self._tracker.__enter__()
+            self._around.enter_context(self._tracker)
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        if self._tracker is not None:
-            self._tracker.__exit__(*exception)
+        self._around.close()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator and add its cost."""
         kwargs = kwargs or {}
-        operator = self._known.get(func)
+        if func not in self._known:
+            self._known[func] = _Operator.of(func)
+        operator = self._known[func]
         if operator is None:
-            operator = self._known[func] = _Operator.of(func)
+            return self._take_apart(func, args, kwargs)
         outputs = self._replay.run(func, args, kwargs)
         cost = operator.cost(args, kwargs, outputs)
         self._operators[operator.name] += cost
@@ -79,6 +87,14 @@ class FlopCounter(TorchDispatchMode):
             for module in self._tracker.parents - {EVERYWHERE}:
                 self._modules[module] += cost
         return outputs
+
+    def _take_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run what an operator consists of, each part under this counter."""
+        super().__enter__()  # torch puts a mode aside while it handles an operator
+        try:
+            return func.decompose(*args, **kwargs)
+        finally:
+            super().__exit__(None, None, None)
 
     def result(self) -> Count:
         """What has been counted so far."""
@@ -96,14 +112,21 @@ class _Operator:
     defaults: tuple[Any, ...]
 
     @classmethod
-    def of(cls, func: Any) -> _Operator:
+    def of(cls, func: Any) -> _Operator | None:
+        """The operator with its handler; None where it has no cost of its own, and its parts may have one."""
         schema = getattr(func, "_schema", None)
         if schema is None:  # a higher-order operator, such as flex attention
             raise UncountedOperatorError(str(func))
+        try:
+            handler = handler_for(schema.name)
+        except UncountedOperatorError:
+            if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+                return None
+            raise
         arguments = schema.arguments
         return cls(
             schema.name,
-            handler_for(schema.name),
+            handler,
             tuple(argument.name for argument in arguments),
             tuple(argument.default_value for argument in arguments),
         )
@@ -116,7 +139,7 @@ class _Operator:
         return self.handler(inputs, outputs if isinstance(outputs, (tuple, list)) else (outputs,))
 
 
-def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool = False) -> Count:
+def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: bool = False, **named: Any) -> Count:
     """Count one call of a module or a function.
 
     A module is counted as a throw-away copy in eval mode on the meta device: no weights are copied, no memory is
@@ -125,28 +148,33 @@ def count_flops(run: nn.Module | Callable[..., Any], *inputs: Any, modules: bool
 
         count_flops(model, torch.empty(1, 3, 1024, 1024)).macs
 
-    ``modules=True`` fills ``by_module`` too. Raises :class:`UncountedOperatorError` for unknown operators.
+    ``modules=True`` fills ``by_module`` too; further keywords are handed on. Raises :class:`UncountedOperatorError`
+    for unknown operators, and :class:`CannotMeasureError` where a module reads the values of its tensors.
     """
-    place: AbstractContextManager[Any] = nullcontext()
-    if isinstance(run, nn.Module):
-        run = meta_copy(run).eval()
-        inputs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs)
-        place = torch.device("meta")  # tensors that the forward itself makes belong there too
+    if not isinstance(run, nn.Module):
+        return _count(run, inputs, named, nullcontext(), modules)
+    inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
+    try:  # tensors that the forward itself makes belong on the meta device too
+        return _count(meta_copy(run).eval(), inputs, named, torch.device("meta"), modules)
+    except RuntimeError as error:
+        if not NO_DATA.search(str(error)):
+            raise
+        raise CannotMeasureError(
+            f"{type(run).__name__} reads the values of tensors, and a copy on the meta device has none",
+            do="count_flops(lambda: model(images)) counts a run on real tensors",
+        ) from error
+
+
+def _count(
+    run: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    named: dict[str, Any],
+    place: AbstractContextManager[Any],
+    modules: bool,
+) -> Count:
     with torch.no_grad(), _no_fused_encoder(), place, FlopCounter(modules=modules) as counter:
-        run(*inputs)
+        run(*inputs, **named)
     return counter.result()
-
-
-def meta_copy(module: nn.Module) -> nn.Module:
-    """A copy of a module on the meta device; its parameters and buffers are never duplicated."""
-    tensors = [*module.parameters(), *module.buffers()]
-    copied = copy.deepcopy(module, {id(tensor): _to_meta(tensor) for tensor in tensors})
-    return copied.requires_grad_(False)
-
-
-def _to_meta(tensor: Tensor) -> Tensor:
-    empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 @contextmanager

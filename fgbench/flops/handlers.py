@@ -115,10 +115,10 @@ def _convolution(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _fused_attention(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Both products, the scaling of the queries, a mask where there is one, and the softmax."""
+    """Both products, the scaling of the queries, a mask where there is one, and the softmax: as if it ran unfused."""
     query, key, value = inputs[:3]
     pairs = math.prod(_shape(query)[:-1]) * _shape(key)[-2]
-    masked = any(isinstance(x, Tensor) and x.ndim >= 2 for x in inputs[3:])
+    masked = inputs[3] is not None or inputs[5]
     return Cost(
         macs=pairs * (_shape(query)[-1] + _shape(value)[-1]),
         others=query.numel() + (SOFTMAX + masked) * pairs,
@@ -159,13 +159,6 @@ def _per_input(factor: int, *, norms: bool = False) -> Handler:
     return handler
 
 
-def _mean(inputs: Inputs, outputs: Inputs) -> Cost:
-    # adaptive_avg_pool2d to one pixel arrives as a mean over [-1, -2] that keeps them; fvcore counts it.
-    dims = inputs[1]
-    pooled = isinstance(dims, (list, tuple)) and list(dims) == [-1, -2] and inputs[2] is True
-    return _per_input(1, norms=pooled)(inputs, outputs)
-
-
 def _extremum(inputs: Inputs, outputs: Inputs) -> Cost:
     pairwise = len(inputs) > 1 and isinstance(inputs[1], Tensor)
     return Cost(others=outputs[0].numel() if pairwise else inputs[0].numel())
@@ -187,6 +180,15 @@ def _pool(inputs: Inputs, outputs: Inputs) -> Cost:
     return Cost(others=outputs[0].numel() * window)
 
 
+def _addmm_activation(inputs: Inputs, outputs: Inputs) -> Cost:
+    return _addmm(inputs, outputs) + Cost(others=outputs[0].numel())
+
+
+def _scatter(inputs: Inputs, outputs: Inputs) -> Cost:
+    """Writing is free; ``reduce=`` adds or multiplies what an index is given for."""
+    return Cost(others=inputs[2].numel() if len(inputs) > 4 else 0)
+
+
 def _accumulate(index: int, flag: int | None = None) -> Handler:
     """Scattered additions: one per element that is added; nothing where a flag says it only writes."""
 
@@ -202,10 +204,12 @@ def _free(inputs: Inputs, outputs: Inputs) -> Cost:
     return Cost()
 
 
+MARKS = ("profiler::_record_function_enter_new", "profiler::_record_function_exit")
 SOFTMAX = 5  # largest, subtract, exponential, sum, divide
 
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((f"aten::{name}" for name in ZERO_COST), _free),
+    **dict.fromkeys(MARKS, _free),
     **dict.fromkeys((f"aten::{name}" for name in ELEMENTWISE), _per_output(1)),
     **{f"aten::{name}": _per_input(factor) for name, factor in REDUCTIONS.items()},
     "aten::mm": _fvcore_products(fvcore.matmul_flop_jit),
@@ -213,7 +217,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::baddbmm": _fvcore_products(fvcore.bmm_flop_jit, first=1),
     "aten::addbmm": _fvcore_products(fvcore.bmm_flop_jit, first=1),
     "aten::addmm": _addmm,
-    "aten::_addmm_activation": _addmm,
+    "aten::_addmm_activation": _addmm_activation,
     "aten::mv": _vector_product(),
     "aten::addmv": _vector_product(first=1),
     "aten::dot": _vector_product(),
@@ -221,13 +225,10 @@ HANDLERS: dict[str, Handler] = {
     "aten::linear": _linear,
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
-    "aten::_scaled_dot_product_flash_attention": _fused_attention,
-    "aten::_scaled_dot_product_flash_attention_for_cpu": _fused_attention,
-    "aten::_scaled_dot_product_efficient_attention": _fused_attention,
-    "aten::_scaled_dot_product_cudnn_attention": _fused_attention,
-    "aten::_scaled_dot_product_fused_attention_overrideable": _fused_attention,
+    "aten::scaled_dot_product_attention": _fused_attention,
     "aten::native_layer_norm": _norm(2),
     "aten::native_group_norm": _norm(1),
+    "aten::instance_norm": _norm(1),
     "aten::native_batch_norm": _batch_norm(5),
     "aten::cudnn_batch_norm": _batch_norm(5),
     "aten::_native_batch_norm_legit": _batch_norm(5),
@@ -236,19 +237,20 @@ HANDLERS: dict[str, Handler] = {
     "aten::upsample_nearest2d": _per_output(1, norms=True),
     "aten::upsample_bilinear2d": _per_output(4, norms=True),
     "aten::grid_sampler_2d": _per_output(4, norms=True),
+    "aten::adaptive_avg_pool2d": _per_input(1, norms=True),
     "aten::_adaptive_avg_pool2d": _per_input(1, norms=True),
+    "aten::adaptive_avg_pool1d": _per_input(1),  # fvcore knows the two-dimensional one alone
     "aten::upsample_bicubic2d": _per_output(32),
     "aten::softmax": _per_output(SOFTMAX),  # so it arrives when it is given a place for its result
     "aten::_softmax": _per_output(SOFTMAX),
-    "aten::_safe_softmax": _per_output(SOFTMAX),
     "aten::_log_softmax": _per_output(SOFTMAX),
-    "aten::_fused_rms_norm": _per_input(4),
+    "aten::rms_norm": _per_input(4),
+    "aten::_weight_norm": _per_input(3),  # square, add, multiply
     "aten::addcmul": _per_output(2),
     "aten::addcdiv": _per_output(2),
     "aten::lerp": _per_output(3),
     "aten::glu": _per_output(2),
     "aten::native_dropout": _per_output(2),
-    "aten::mean": _mean,
     "aten::max": _extremum,
     "aten::min": _extremum,
     "aten::sort": _sort,
@@ -258,7 +260,9 @@ HANDLERS: dict[str, Handler] = {
     "aten::avg_pool2d": _pool,
     "aten::col2im": _per_input(1),  # overlapping patches are added
     "aten::index_add": _accumulate(3),
-    "aten::scatter_add": _accumulate(3),
+    "aten::scatter": _scatter,
+    "aten::scatter_add": _accumulate(2),
+    "aten::scatter_reduce": _accumulate(2),
     "aten::index_put": _accumulate(2, flag=3),
 }
 

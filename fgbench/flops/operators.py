@@ -12,12 +12,12 @@ ZERO_COST = frozenset(
     _to_copy cat channel_shuffle clone constant_pad_nd contiguous copy flip im2col native_channel_shuffle
     pixel_shuffle pixel_unshuffle reflection_pad2d repeat repeat_interleave replication_pad2d resolve_conj
     resolve_neg roll select_scatter slice_scatter stack tril triu
-    embedding gather index index_copy index_fill index_select masked_scatter masked_select scatter take
+    embedding gather index index_copy index_fill index_select masked_scatter masked_select take
     take_along_dim
     arange bernoulli empty empty_like empty_permuted empty_strided exponential eye fill fill_diagonal full
     full_like linspace new_empty new_empty_strided new_full new_ones new_zeros normal ones ones_like rand
     rand_like randint randint_like randn randn_like randperm random scalar_tensor uniform zero zeros zeros_like
-    _assert_async _assert_scalar _local_scalar_dense equal is_same_size resize set
+    _assert_async _assert_scalar _local_scalar_dense is_same_size resize set
     sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
     """.split()
 )
@@ -41,8 +41,8 @@ ELEMENTWISE = frozenset(
 # Operations per element of what is reduced.
 REDUCTIONS = {
     **dict.fromkeys(
-        "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum kthvalue "
-        "median mode nansum nonzero prod sum trace".split(),
+        "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum equal "
+        "kthvalue mean median mode nansum nonzero prod sum trace".split(),
         1,
     ),
     "aminmax": 2,

@@ -131,7 +131,20 @@ def test_multi_head_attention_is_counted_without_its_fast_path():
     right = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
     assert count_flops(module, x).macs == count_flops(lambda: module(x)).macs == right
     assert fvcore_total(module, x) == 0
-    assert torch.backends.mha.get_fastpath_enabled(), "the switch was left off"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_switch_of_the_fast_path_is_left_as_it_was(enabled):
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(enabled)
+    try:
+        count_flops(lambda: torch.ones(1))
+        assert torch.backends.mha.get_fastpath_enabled() is enabled
+        with pytest.raises(ZeroDivisionError):
+            count_flops(lambda: 1 / 0)
+        assert torch.backends.mha.get_fastpath_enabled() is enabled
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def test_what_fvcore_counts_as_nothing_is_counted():
@@ -171,7 +184,7 @@ def test_conventions_add_up_by_hand():
 
 
 @pytest.mark.parametrize("size", [64, 96])
-def test_fused_and_unfused_attention_cost_the_same(size):
+def test_fused_attention_costs_what_unfused_does_whatever_a_device_makes_of_it(size):
     options = {"img_size": size, "num_classes": 10}
     fused = timm.create_model("vit_tiny_patch16_224", **options).eval()
     unfused = timm.create_model("vit_tiny_patch16_224", **options).eval()
@@ -179,9 +192,56 @@ def test_fused_and_unfused_attention_cost_the_same(size):
         block.attn.fused_attn = False
     assert all(block.attn.fused_attn for block in fused.blocks)
     image = torch.randn(1, 3, size, size)
-    on_cpu = count_flops(lambda: fused(image))
-    assert any("flash" in name for name in on_cpu.by_operator), "the CPU did not take its fused kernel"
-    assert on_cpu.flops() == count_flops(unfused, image).flops()
+    on_cpu, on_meta = count_flops(lambda: fused(image)), count_flops(fused, image)
+    assert on_cpu.by_operator == on_meta.by_operator
+    assert "aten::scaled_dot_product_attention" in on_meta.by_operator
+    assert on_meta.total == count_flops(unfused, image).total
+
+
+def test_attention_inside_of_an_encoder_layer_is_counted_like_any_other():
+    """nn.TransformerEncoderLayer asks for no weights, and its attention is fused."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    x = torch.randn(1, 5, 8)
+    assert count_flops(layer, x).total == count_flops(lambda: layer(x)).total
+    assert count_flops(layer, x).by_operator["aten::scaled_dot_product_attention"] == Cost(
+        macs=2 * 5 * 5 * 8, others=5 * 8 + 5 * 2 * 25
+    )
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(3, 4, 3, padding="same"),
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.SELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.Dropout(), nn.Softmax(-1)),
+    ],
+)
+def test_the_count_is_the_same_in_inference_mode(module):
+    x = torch.randn(1, 3, 8, 8)
+    outside = count_flops(module, x)
+    with torch.inference_mode():
+        assert count_flops(module, x) == outside
+        assert count_flops(lambda: module.eval()(x)) == outside
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x: x.mean((-1, -2), keepdim=True),
+        lambda x: x.mean([-1, -2], keepdim=True),
+        lambda x: functional.adaptive_avg_pool2d(x, 1),
+        lambda x: functional.adaptive_avg_pool2d(x, 2),
+        lambda x: functional.adaptive_avg_pool1d(x[0], 1),
+        lambda x: functional.adaptive_avg_pool1d(x[0], 2),
+        lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+        nn.InstanceNorm2d(4, affine=True, track_running_stats=True).eval(),
+        nn.InstanceNorm2d(4, affine=True).eval(),
+        nn.InstanceNorm2d(4).eval(),
+    ],
+)
+def test_pooling_means_and_norms_are_fvcores_in_its_convention(run):
+    x = torch.randn(2, 4, 8, 8)
+    assert count_flops(Run(run), x).flops("fvcore") == fvcore_total(Run(run), x)
 
 
 def test_grouped_and_transposed_convolutions():

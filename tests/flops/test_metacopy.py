@@ -1,0 +1,109 @@
+"""Which modules can be counted without their data, and what is said about the others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fgbench import count_flops
+from fgbench.errors import FgbenchError
+from fgbench.flops.metacopy import meta_copy
+
+X = torch.randn(2, 6)
+
+
+class PlainTensors(nn.Module):
+    """Tensors that are neither parameters nor buffers, one of them with a graph behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.ones(6)
+        self.more = {"list": [nn.Parameter(torch.ones(6)) * 2]}
+
+    def forward(self, x):
+        return x * self.scale * self.more["list"][0]
+
+
+class Keywords(nn.Module):
+    def forward(self, x, *, mask=None, twice=False):
+        x = x if mask is None else x * mask
+        return x + x if twice else x
+
+
+class Marked(nn.Module):
+    def forward(self, x):
+        with torch.profiler.record_function("part"):
+            return x + 1
+
+
+def test_plain_tensors_go_along():
+    assert count_flops(PlainTensors(), X).flops() == 2 * 12
+
+
+def test_keywords_are_handed_on():
+    assert count_flops(Keywords(), X).flops() == 0
+    assert count_flops(Keywords(), X, mask=torch.ones(6), twice=True).flops() == 2 * 12
+    assert count_flops(Keywords().forward, X, mask=torch.ones(6)).flops() == 12
+
+
+@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_reparametrized_weights_are_counted(normed):
+    layer = normed(nn.Linear(6, 5))
+    layer(X)  # leaves its weight behind as a tensor with a graph
+    assert count_flops(layer, X).flops() == 3 * 30 + 2 * 60
+    assert count_flops(lambda: layer(X)).flops() == 3 * 30 + 2 * 60
+
+
+def test_what_is_wrapped_for_several_devices_is_counted_on_its_own():
+    assert count_flops(nn.DataParallel(nn.Linear(6, 5)), X).macs == 60
+
+
+def test_marks_for_a_profiler_are_free():
+    assert count_flops(Marked(), X).flops() == 12
+
+
+def test_a_copy_takes_no_data():
+    copied = meta_copy(PlainTensors())
+    assert copied.scale.device.type == copied.more["list"][0].device.type == "meta"
+
+
+class Indexes(nn.Module):
+    def forward(self, x):
+        return x[x > 0]
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        return x + 1 if x.sum() > 0 else x
+
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        return x.cpu()
+
+
+@pytest.mark.parametrize("module", [Indexes(), Branches(), Leaves()])
+def test_a_module_that_reads_values_is_refused_with_a_way_out(module):
+    with pytest.raises(FgbenchError, match=r"reads the values of tensors.*count_flops\(lambda: model\(images\)\)"):
+        count_flops(module, X)
+
+
+@pytest.mark.parametrize("module", [Indexes(), Branches()])
+def test_the_way_out_works(module):
+    assert count_flops(lambda: module(X)).flops() > 0
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_modules_that_cannot_be_copied_are_refused_in_one_line():
+    scripted = nn.Sequential(torch.jit.script(nn.Linear(6, 5)))
+    for module, message in ((scripted, "torch.jit module"), (nn.LazyLinear(5), "no shape yet")):
+        with pytest.raises(FgbenchError, match=message) as caught:
+            count_flops(module, X)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_the_modules_own_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="broadcast"):
+        count_flops(PlainTensors(), torch.randn(2, 5))
