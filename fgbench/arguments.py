@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,17 +47,17 @@ def _is_flag(word: str) -> bool:
 
 
 def split_list(values: Sequence[str] | None) -> list[str]:
-    """``["224,448", "768"]`` → ``["224", "448", "768"]``, each once, in order."""
-    words = [word.strip() for value in values or () for word in value.split(",")]
-    return list(dict.fromkeys(word for word in words if word))
+    """``["224,448", "768 1024"]`` → ``["224", "448", "768", "1024"]``, each once, in order."""
+    return list(dict.fromkeys(word for value in values or () for word in value.replace(",", " ").split()))
 
 
 def whole_number(text: str | int, what: str, example: int, largest: int | None = None) -> int:
     """A whole number from 1 up, or an error that says what was met."""
-    try:
-        number = int(str(text))
-    except ValueError:
-        raise FgbenchError(f"{what} must be a whole number, got", text, f"for example {example}") from None
+    if not re.fullmatch(
+        r"[+-]?[0-9]{1,99}", str(text).strip()
+    ):  # int() also takes 1_60 and the digits of other scripts
+        raise FgbenchError(f"{what} must be a whole number, got", text, f"for example {example}")
+    number = int(text)
     if number < 1:
         raise FgbenchError(f"{what} must be at least 1, got", number, f"for example {example}")
     if largest is not None and number > largest:
@@ -90,12 +91,19 @@ def choice(word: str, kind: str, known: Sequence[str]) -> str:
     return word
 
 
+def output_path(text: str) -> Path:
+    """The file to write to. A path would forget the slash at the end that names a folder."""
+    if text.endswith("/"):
+        raise FgbenchError("cannot write to", text, "it is the name of a folder; name a file in it")
+    return Path(text)
+
+
 def output_format(given: str | None, output: Path | None) -> str:
     """The format that was asked for, or the one of the file's suffix, or a table."""
     if given is not None:
         return choice(given, "format", FORMATS)
     suffix = output.suffix.lower() if output else ""
-    if suffix not in SUFFIXES and output is not None and not output.exists():
+    if suffix not in SUFFIXES:
         known = " ".join(filter(None, SUFFIXES))
         raise FgbenchError("no format is known for the suffix", suffix, f"known: {known}; or say --format")
-    return SUFFIXES.get(suffix, "table")
+    return SUFFIXES[suffix]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from fgbench.arguments import choice, choices, image_sizes, names, output_format, whole_number
+from fgbench.arguments import choice, choices, image_sizes, names, output_format, output_path, whole_number
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.shell import DONE, INTERRUPTED, FgbenchGroup, ListCommand, complain
@@ -39,7 +39,11 @@ Format = Annotated[
 Output = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
-        "--output", "-o", metavar="FILE", help="a file, written whole or not at all; standard output by default"
+        "--output",
+        "-o",
+        metavar="FILE",
+        parser=output_path,
+        help="a file, written whole or not at all; standard output by default",
     ),
 ]
 Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
@@ -203,5 +207,5 @@ def list_(
 
 
 def main() -> None:
-    """Entry point of the ``fgbench`` command."""
+    """Run a command line, and leave with its exit code."""
     app()

@@ -7,8 +7,10 @@ import os
 import stat
 import sys
 import tempfile
-from contextlib import AbstractContextManager, redirect_stdout, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from fgbench.errors import FgbenchError
 
@@ -28,6 +30,8 @@ def check_output(path: Path | None) -> None:
 
 def _check(path: Path) -> None:
     target = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        target.lstat()  # a name that is too long says so here; later it would be after the work
     if target.is_dir():
         raise FgbenchError("cannot write to", str(path), "it is a folder; name a file in it")
     if not target.parent.is_dir():
@@ -37,9 +41,40 @@ def _check(path: Path) -> None:
         raise FgbenchError("cannot write to", str(path), "permission is missing")
 
 
-def prints_on_stderr() -> AbstractContextManager[object]:
-    """Send what libraries and plug-ins print to stderr: standard output belongs to the result alone."""
-    return redirect_stdout(sys.stderr)
+class _Aside(io.TextIOBase):
+    """Hands on to stderr what is printed. A plug-in that closes it closes nothing else."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+
+@contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Send what libraries, plug-ins and their child processes print to stderr: standard output is for the result."""
+    kept = _copy_of_stdout()
+    try:
+        if kept is not None:
+            with suppress(OSError):  # stderr is closed
+                os.dup2(2, 1)
+        with redirect_stdout(_Aside()):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _copy_of_stdout() -> int | None:
+    try:
+        return os.dup(1)
+    except OSError:  # it is closed
+        return None
 
 
 def emit(text: str, path: Path | None = None) -> None:
@@ -58,7 +93,9 @@ def emit(text: str, path: Path | None = None) -> None:
 
 def _replace(target: Path, text: str) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=".fgbench."
+    )  # its own name may be as long as a name can be
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -88,12 +125,21 @@ def _to_stdout(text: str) -> None:
             sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "·" still shows the figures
         sys.stdout.write(text)
         sys.stdout.flush()
-    except AttributeError as error:
+    except (AttributeError, ValueError) as error:  # there is none, or a plug-in closed it
         raise FgbenchError("standard output is closed", do="give --output FILE") from error
     except BrokenPipeError:
-        # Nobody reads any more. Python would complain once more while it closes stdout: give it another one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
+        leave_without_reader()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         raise FgbenchError("cannot write to standard output:", error.strerror or str(error)) from error
+
+
+def leave_without_reader() -> NoReturn:
+    """Nobody reads any more, as after ``| head``: that is no error worth a word."""
+    _drop_stdout()
+    raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
+
+
+def _drop_stdout() -> None:
+    """Python would complain once more while it closes standard output: give it another one."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

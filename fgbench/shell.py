@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from fgbench.arguments import spread_values
 from fgbench.errors import FgbenchError
+from fgbench.output import leave_without_reader
 
-DONE, USAGE, INTERRUPTED = 0, 2, 130
+DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+
+
+class InterruptError(FgbenchError):
+    """Ctrl-C where nothing is there to be kept."""
+
+    exit_code = INTERRUPTED
 
 
 class ListCommand(TyperCommand):
@@ -20,7 +28,12 @@ class ListCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Spread the values before typer sees them."""
         flags = [flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts]
-        return super().parse_args(ctx, spread_values(args, flags))
+        try:
+            return super().parse_args(ctx, spread_values(args, flags))
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:
+                vars(error)["ctx"] = ctx  # typer forgets whose option lacks its value
+            raise
 
 
 class FgbenchGroup(TyperGroup):
@@ -34,27 +47,53 @@ class FgbenchGroup(TyperGroup):
             sys.exit(code)
         return code
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the command line."""
+        with _before_typer():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _before_typer():
+            return super().invoke(ctx)
+
     def _run(self, args: list[str], debug: bool, extra: dict[str, Any]) -> int:
         extra["prog_name"] = "fgbench"
         try:
             result = super().main(args, standalone_mode=False, **extra)
-        except (FgbenchError, KeyboardInterrupt) as error:
+        except FgbenchError as error:
             if debug:
                 raise
-            complain("interrupted" if isinstance(error, KeyboardInterrupt) else error)
-            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.exit_code
+            complain(error)
+            return error.exit_code
         except Exception as error:
-            # typer's usage errors; which module they live in depends on its version
-            if debug or not hasattr(error, "format_message"):
+            if debug:
                 raise
-            complain(_usage(error))
-            return USAGE
+            # typer's usage errors; which module they live in depends on its version
+            if hasattr(error, "format_message"):
+                complain(_usage(error))
+                return USAGE
+            complain(f"internal error: {type(error).__name__}: {error}; --debug shows where")
+            return INTERNAL
         return result if isinstance(result, int) else DONE
 
 
+@contextmanager
+def _before_typer() -> Iterator[None]:
+    """Typer leaves without a word after Ctrl-C, and with exit code 1 when nobody reads its help: come before it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptError("interrupted") from error
+    except BrokenPipeError:
+        leave_without_reader()
+
+
 def complain(what: object) -> None:
-    """One line on stderr."""
-    print(f"fgbench: {' '.join(str(what).split())}", file=sys.stderr)
+    """One line on stderr, where there is one."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(f"fgbench: {' '.join(str(what).split())}", file=sys.stderr)
 
 
 def _usage(error: Any) -> str:

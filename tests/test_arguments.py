@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from fgbench_selectors.errors import FgbenchError
         "--sizes=224 448",
         "--sizes 224 --sizes 448",
         "--sizes 224, 448",
+        "--sizes '224 448'",
+        "--sizes='224 448'",
     ],
 )
 def test_lists_come_in_every_habit(typed):
-    spread = spread_values([*typed.split(), "--format", "json"], ["--sizes"])
+    spread = spread_values([*shlex.split(typed), "--format", "json"], ["--sizes"])
     assert spread[-2:] == ["--format", "json"]
     values = [word.removeprefix("--sizes=") for word in spread[:-2]]
     assert image_sizes(values, ()) == [224, 448]
@@ -41,7 +44,7 @@ def test_sizes_survive_any_mixture(sizes):
     assert split_list([",".join(words[:2]), *words[2:]]) == words
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "-3", "2.5", "nan", "1e3", "²"])
+@pytest.mark.parametrize("text", ["", "x", "0", "-3", "2.5", "nan", "1e3", "²", "١٢٨", "1_60", "9" * 5000])
 def test_what_is_no_whole_number_is_refused(text):
     with pytest.raises(FgbenchError, match="image size must be"):
         whole_number(text, "image size", 224)

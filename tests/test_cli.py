@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.errors import UnknownNameError
 from fgbench_selectors import selectors
 
 TINY = ["--backbones", "vit_tiny_patch16_224"]
@@ -114,7 +115,10 @@ def test_backbones_are_listed():
         ("flops --sizes 224.5", "image size must be a whole number, got '224.5'"),
         ("flops --sizes 99999", "image size must be at most 16384"),
         ("flops --sizes 8", "image size 8 is smaller than the 16-pixel patch"),
-        ("flops --sizes", "requires an argument"),
+        ("flops --sizes", "requires an argument; 'fgbench flops --help' shows"),
+        ("flops --sizes ١٢٨", "image size must be a whole number, got '١٢٨'"),
+        ("flops --sizes 1_60", "image size must be a whole number, got '1_60'"),
+        ("flops --num-classes " + "9" * 5000, "number of classes must be a whole number"),
         ("flops --sizes ,", "no image size was given"),
         ("flops --backbones ,", "no backbone was given"),
         ("flops --selectors ,", "no selector was given"),
@@ -127,6 +131,9 @@ def test_backbones_are_listed():
         ("flops --plugin nowhere.py", "no plug-in file 'nowhere.py'"),
         ("flops --output nowhere/rows.json", "there is no folder 'nowhere'"),
         ("flops --output .", "it is a folder"),
+        ("flops --output nofolder/", "it is the name of a folder"),
+        ("flops --output " + 300 * "x" + ".json", "File name too long"),
+        ("flops --output " + 300 * "x" + ".xyz", "no format is known for the suffix '.xyz'"),
         ("flops --size 224", "No such option: --size"),
         ("flops extra", "unexpected extra argument"),
         ("flop", "No such command 'flop'"),
@@ -141,6 +148,15 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(words, message, tmp_path, m
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_kind_is_not_overwritten_with_a_table(tmp_path):
+    target = tmp_path / "keep.pdf"
+    target.write_text("old")
+    result = run("list", "--output", str(target))
+    assert (result.exit_code, target.read_text()) == (2, "old")
+    assert "no format is known for the suffix '.pdf'" in result.stderr
+    assert run("list", "--output", str(target), "--format", "csv").exit_code == 0
 
 
 def test_no_arguments_show_the_help():
@@ -158,6 +174,16 @@ def test_a_plug_in_that_does_not_load_explains_why_its_name_is_unknown(tmp_path)
     assert "unknown selector 'broken'" in second
 
 
+def test_the_largest_exit_code_of_several_problems_is_the_commands(tmp_path):
+    """A selector that was left out is none; a broken plug-in is, whichever was met first."""
+    path = tmp_path / "broken.py"
+    path.write_text(GOOD.replace("return features", "raise KeyError('x') or features"))
+    words = ["--sizes", "224", "--backbones", "vit_base_patch16_siglip_224"]
+    assert run("flops", *words).exit_code == 0
+    result = run("flops", *words, "--plugin", str(path))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 2)
+
+
 def test_a_dash_is_standard_output():
     result = run("list", "--output", "-")
     assert (result.exit_code, "psm" in result.stdout) == (0, True)
@@ -170,7 +196,9 @@ def test_the_papers_figures_stand_beside_its_own_grid_only():
 
 
 def test_debug_shows_the_traceback():
-    assert run("flops", "--selectors", "pms", "--debug").exception is not None
+    for words in (["flops", "--selectors", "pms", "--debug"], ["--debug", "flops", "--selectors", "pms"]):
+        assert isinstance(run(*words).exception, UnknownNameError)
+    assert isinstance(run("flops", "--selectors", "pms").exception, SystemExit)
 
 
 GOOD = """

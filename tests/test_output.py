@@ -14,11 +14,29 @@ from fgbench_selectors.errors import FgbenchError
 def test_a_file_is_replaced_whole_and_keeps_its_permissions(tmp_path):
     target = tmp_path / "rows.json"
     target.write_text("old")
-    target.chmod(0o600)
+    target.chmod(0o640)  # neither what a temporary file has nor what a new one gets
     emit("new", target)
     assert target.read_text() == "new"
-    assert target.stat().st_mode & 0o777 == 0o600
+    assert target.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_new_file_gets_the_permissions_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o026)
+    try:
+        emit("new", tmp_path / "rows.json")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "rows.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path):
+    longest = tmp_path / ("x" * 250 + ".json")
+    check_output(longest)
+    emit("new", longest)
+    assert longest.read_text() == "new"
+    with pytest.raises(FgbenchError, match="File name too long"):
+        check_output(tmp_path / ("x" * 256))
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -119,10 +119,70 @@ def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error_worth_a_word():
+def test_an_interrupt_outside_of_the_count_says_so(tmp_path):
+    plugin = tmp_path / "stop.py"
+    plugin.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    for command in ("list", "flops"):
+        result = fgbench(command, "--plugin", str(plugin))
+        assert (result.returncode, result.stdout, result.stderr) == (130, "", "fgbench: interrupted\n")
+
+
+def test_an_interrupt_before_anything_is_imported_says_so():
+    code = (
+        "import sys, fgbench.__main__\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "fgbench.__main__.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "fgbench: interrupted\n")
+
+
+def test_the_command_is_the_module():
+    assert 'fgbench = "fgbench.__main__:main"' in (ROOT / "pyproject.toml").read_text()
+
+
+CLOSING = (
+    "import sys\n"
+    "from fgbench_selectors import Needs, Selector\n"
+    "class Closing(Selector):\n"
+    "    needs, score_shape = Needs(tokens=True), ('batch', 'patches')\n"
+    "    def published(self, features):\n"
+    "        print('spoken')\n"
+    "        sys.stdout.close()\n"
+    "        return features.read_tokens()[:, 1:, 0]\n"
+)
+
+
+def test_standard_output_belongs_to_the_result_whatever_a_plug_in_does(tmp_path):
+    plugin = tmp_path / "loud.py"
+    plugin.write_text("import os\nos.system('echo from a child')\nos.write(1, b'from below\\n')\n" + CLOSING)
+    words = ["--backbones", "vit_tiny_patch16_224", "--sizes", "224", "--selectors", "closing", "--format", "json"]
+    result = fgbench("flops", *words, "--plugin", str(plugin))
+    assert len(json.loads(result.stdout)) == 3
+    assert {"spoken", "from a child", "from below"} <= set(result.stderr.splitlines())
+    assert result.returncode == 0
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_on_request(tmp_path):
+    plugin = tmp_path / "sabotage.py"
+    plugin.write_text("import torch\ntorch.empty = None\n" + CLOSING)
+    words = ["flops", "--backbones", "vit_tiny_patch16_224", "--sizes", "224", "--plugin", str(plugin)]
+    result = fgbench(*words)
+    assert (result.returncode, result.stdout) == (3, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("fgbench: internal error: TypeError")
+    assert line.endswith("--debug shows where")
+    assert "Traceback" in fgbench(*words, "--debug").stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["flops", "--help"]])
+def test_a_reader_that_goes_away_is_no_error_worth_a_word(words):
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "fgbench", "list"], stdout=write, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "fgbench", *words], stdout=write, stderr=subprocess.PIPE, text=True
     )
     os.close(read)
     os.close(write)
