@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# What a terminal or a CI wants to look like: rich reads it, and the expected tables are plain.
+for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
+    os.environ.pop(wish, None)
+
 
 @pytest.fixture
 def same_as_snapshot(request) -> Callable[[str, str], None]:

@@ -190,6 +190,20 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_word(words):
     assert (process.returncode, complaints) == (128 + signal.SIGPIPE, "")
 
 
+def test_what_a_ci_wants_of_terminals_does_not_reach_the_expected_tables():
+    wishes = {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "40"}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "reports")],
+        cwd=ROOT,
+        env={**os.environ, **wishes},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
 def test_a_full_disk_gives_one_line():
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

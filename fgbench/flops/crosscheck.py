@@ -12,6 +12,8 @@ from fgbench.errors import CheckFailedError
 from fgbench.flops.counter import Count
 from fgbench.models.backbone import MetaBackbone
 
+PLAIN_BLOCK = {"attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"}
+
 
 def torch_macs(run: Any, *inputs: Any) -> int:
     """Multiply–adds of matrix products and convolutions by ``torch.utils.flop_counter``."""
@@ -26,11 +28,9 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
     Blocks with other parts – gated MLPs, projections of their own – have another form.
     """
     module: Any = backbone.module
-    block = module.blocks[0]
-    weights = {name: tuple(p.shape) for name, p in block.named_parameters() if p.ndim == 2}
-    plain = {"attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"}
+    weights = _block_weights(backbone)
     classifies = isinstance(getattr(module, "head", None), nn.Linear) and not hasattr(module, "head_dist")
-    if set(weights) != plain or not classifies or module.global_pool != "token":
+    if set(weights) != PLAIN_BLOCK or not classifies or module.global_pool != "token":
         return None
     tokens, patches = backbone.num_tokens, backbone.grid[0] * backbone.grid[1]
     per_token = sum(rows * columns for rows, columns in weights.values())
@@ -38,6 +38,18 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
     embedding = patches * 3 * backbone.patch_size**2 * backbone.embed_dim
     blocks = backbone.depth * (tokens * per_token + attention)
     return int(embedding + blocks + module.head.in_features * module.head.out_features)
+
+
+def has_paper_blocks(backbone: MetaBackbone) -> bool:
+    """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
+    dim = backbone.embed_dim
+    shapes = {"attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
+    return _block_weights(backbone) == {f"{name}.weight": shape for name, shape in shapes.items()}
+
+
+def _block_weights(backbone: MetaBackbone) -> dict[str, tuple[int, int]]:
+    module: Any = backbone.module
+    return {name: tuple(p.shape) for name, p in module.blocks[0].named_parameters() if p.ndim == 2}
 
 
 def cross_check(what: str, backbone: MetaBackbone, count: Count) -> None:

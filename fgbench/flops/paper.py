@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fgbench.errors import FgbenchError
+
 # TransFG and AF-Trans overlap their patches: stride P − 4 (TransFG, section 3.1).
 OVERLAP = 4
 OVERLAPPED = ("psm", "sacm")
@@ -37,6 +39,12 @@ class Geometry:
         """N that a selector is counted on: overlapped for PSM and SACM unless a stride was given."""
         overlapped = selector in OVERLAPPED and self.stride is None
         step = self.patch_size - OVERLAP if overlapped else None
+        if step is not None and step < 1:
+            raise FgbenchError(
+                f"the paper counts {selector} on patches that overlap by {OVERLAP} pixels, and these are no larger:",
+                self.patch_size,
+                "give --patch-stride",
+            )
         return self.num_patches(step) + self.num_prefix_tokens
 
 
@@ -59,6 +67,8 @@ def backbone_cost(g: Geometry) -> PaperCost:
 
 def psm_cost(g: Geometry) -> PaperCost:
     """(L−1)·H·N²(2N−1) over L = depth − 1 blocks."""
+    if g.depth < 2:
+        raise FgbenchError("the paper's form for psm needs two blocks or more, got", g.depth)
     n, products = g.num_tokens("psm"), (g.depth - 2) * g.num_heads
     return PaperCost(num_tokens=n, flops=products * n**2 * (2 * n - 1), macs=products * n**3)
 

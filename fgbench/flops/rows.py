@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops import paper
 from fgbench.flops.counter import Count, count_flops
-from fgbench.flops.crosscheck import cross_check
+from fgbench.flops.crosscheck import cross_check, has_paper_blocks
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
 from fgbench.registry import Report, is_own, selectors, usable_selectors
@@ -42,6 +43,7 @@ def flops_rows(
 
     A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises.
     """
+    report = _each_once(report)
     names = usable_selectors(request.selectors, report)
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
@@ -55,7 +57,19 @@ def flops_rows(
             yield from _counted_rows(backbone, fitting, request, measured, report)
             names = [name for name in names if name in fitting or not _fits(name, backbone)]
         if "paper" in request.conventions:
-            yield from _paper_rows(backbone, fitting, request)
+            yield from _paper_rows(backbone, fitting, request, report)
+
+
+def _each_once(report: Report) -> Report:
+    """What a backbone lacks it lacks at every size; saying so once is enough."""
+    told: set[str] = set()
+
+    def report_new(error: FgbenchError) -> None:
+        if str(error) not in told:
+            told.add(str(error))
+            report(error)
+
+    return report_new
 
 
 def _counted_rows(
@@ -118,7 +132,7 @@ def _count_backbone(backbone: MetaBackbone) -> Count:
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
     """A published selector from the ready maps that its backbone leaves, a fast one from queries and keys."""
     try:
-        selector = get(name, impl=impl).eval().to("meta")
+        selector = _made(name, impl, backbone).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")
         scores = []
         count = count_flops(lambda: scores.append(selector(features)))
@@ -134,16 +148,31 @@ def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count
     return count, _params(selector)
 
 
+def _made(name: str, impl: str, backbone: MetaBackbone) -> Selector:
+    """A selector; one that learns something per block is told how many there are."""
+    factory = selectors.load(name)
+    per_block = factory.learned and "depth" in inspect.signature(factory).parameters
+    return get(name, impl=impl, **({"depth": backbone.depth} if per_block else {}))
+
+
 def _params(selector: Selector) -> int:
     return sum(parameter.numel() for parameter in selector.parameters())
 
 
-def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest) -> Iterator[FlopsRow]:
+def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest, report: Report) -> Iterator[FlopsRow]:
+    if not has_paper_blocks(backbone):
+        what = f"the blocks of {backbone.name!r} are not the paper's: qkv, projection and a two-layer MLP of 4·D"
+        if set(request.conventions) == {"paper"}:
+            raise FgbenchError(what, do="--convention full counts them")
+        report(LeftOutNotice(f"left out of convention paper: {what}"))
+        return
     geometry = geometry_of(backbone, request)
     whole = paper.backbone_cost(geometry)
-    published = "published" in request.impls
-    costs = {name: paper.SELECTOR_COSTS[name] for name in names if name in paper.SELECTOR_COSTS and published}
-    for selector, cost in [(None, whole), *((name, form(geometry)) for name, form in costs.items())]:
+    costs: list[tuple[str | None, paper.PaperCost]] = [(None, whole)]
+    for name in names if "published" in request.impls else ():
+        if name in paper.SELECTOR_COSTS:
+            costs.append((name, paper.SELECTOR_COSTS[name](geometry)))
+    for selector, cost in costs:
         yield _row(
             backbone,
             convention="paper",
@@ -153,7 +182,7 @@ def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest)
             macs=cost.macs,
             flops=cost.flops,
             percent_of_backbone=100 * cost.flops / whole.flops,
-            params=backbone.params if selector is None else _params(get(selector)),
+            params=backbone.params if selector is None else _params(_made(selector, "published", backbone)),
         )
 
 

@@ -59,7 +59,7 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> Iterable[
             padding=0,  # with this, the lines fit 80 columns
         )
         for heading in ("size", "N", "selector"):
-            table.add_column(heading, justify="left" if heading == "selector" else "right")
+            table.add_column(heading, justify="left" if heading == "selector" else "right", overflow="fold")
         for impl in impls:
             for heading in ("MACs", "FLOPs", "%"):
                 table.add_column(f"{impl}\n{heading}" if heading == "MACs" else f"\n{heading}", justify="right")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
 
 
 def with_prefix(value: int) -> str:
@@ -10,7 +10,7 @@ def with_prefix(value: int) -> str:
     if value < 1000:
         return str(value)
     scaled, prefix = float(value), 0
-    while f"{scaled:.3g}" == "1e+03" or scaled >= 1000:
+    while (f"{scaled:.3g}" == "1e+03" or scaled >= 1000) and prefix < len(PREFIXES) - 1:
         scaled, prefix = scaled / 1000, prefix + 1
     return f"{scaled:#.3g}".rstrip(".") + f" {PREFIXES[prefix]}"
 
@@ -21,8 +21,11 @@ def percent(value: float) -> str:
         return "0"
     if value < 0.00005:
         return "<0.0001"
-    decimals = max(0, min(4, 5 - len(str(int(value)))))
-    return f"{value:.{decimals}f}"
+    for decimals in (4, 3, 2, 1):
+        text = f"{value:.{decimals}f}"  # it can be a digit longer than the value: 9.99996 is 10.000
+        if len(text) <= len("46.531"):
+            return text
+    return f"{value:.0f}"
 
 
 def as_printed(value: float, printed: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
+NAMES = ("convention", "backbone", "selector")  # of a table of figures, the columns that hold none
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -28,21 +29,20 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return str(pd.DataFrame([dict(row) for row in rows], dtype=object).to_csv(index=False))
 
 
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A pipe table; pipes in cells are escaped."""
+def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
+    """A pipe table; pipes in cells are escaped, columns that hold names stand to the left."""
     escaped = frame.map(lambda cell: str(cell).replace("|", "\\|"))
-    return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame))) + "\n"
+    return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names))) + "\n"
 
 
-def to_latex(frame: pd.DataFrame) -> str:
-    """A booktabs table; characters that LaTeX would read are escaped."""
-    columns = "".join(side[0] for side in _alignment(frame))
+def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
+    """A booktabs table; characters that LaTeX would read are escaped, columns that hold names stand to the left."""
+    columns = "".join(side[0] for side in _alignment(frame, names))
     return str(frame.to_latex(index=False, escape=True, column_format=columns))
 
 
-def _alignment(frame: pd.DataFrame) -> list[str]:
-    """Numbers to the right, names to the left."""
-    return ["left" if name in ("convention", "backbone", "selector") else "right" for name in frame.columns]
+def _alignment(frame: pd.DataFrame, names: Collection[str]) -> list[str]:
+    return ["left" if name in names else "right" for name in frame.columns]
 
 
 def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: bool = False) -> str:
@@ -76,7 +76,7 @@ def _like_stdout() -> Console:
 
 
 def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = False) -> str:
-    """Simple rows, a column per field, in any format."""
+    """Simple rows of words, a column per field, in any format."""
     if style == "json":
         return to_json(rows)
     if style == "csv":
@@ -85,11 +85,14 @@ def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = Fa
         import pandas as pd
 
         frame = pd.DataFrame([dict(row) for row in rows])
-        return to_markdown(frame) if style == "markdown" else to_latex(frame)
+        write = to_markdown if style == "markdown" else to_latex
+        return write(frame, names=frame.columns)
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*(rows[0] if rows else ()), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in rows[0] if rows else ():
+        table.add_column(heading, overflow="fold")  # a name that is cut is no name
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row.values()))
     return to_terminal([table], to_file=to_file)

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import pytest
 
+from fgbench.errors import FgbenchError
 from fgbench.flops import paper
 from fgbench.flops.paper import Geometry
 from fgbench_reports.numbers import as_printed
@@ -89,6 +90,16 @@ def test_psm_and_sacm_are_counted_on_overlapped_patches_unless_a_stride_is_given
     strided = geometry("vit_base_patch16_224", 224, stride=16)
     assert [plain.num_tokens(name) for name in ("psm", "sacm", "rollout", "maws", "gls")] == [325, 325, 197, 197, 197]
     assert {strided.num_tokens(name) for name in paper.SELECTOR_COSTS} == {197}
+
+
+def test_geometries_that_the_forms_do_not_hold_for_are_refused():
+    tiny = {"image_size": 32, "embed_dim": 8, "num_heads": 1, "num_classes": 1}
+    with pytest.raises(FgbenchError, match="needs two blocks or more, got 1"):
+        paper.psm_cost(Geometry(**tiny, patch_size=8, depth=1))
+    for selector in ("psm", "sacm"):
+        with pytest.raises(FgbenchError, match=f"counts {selector} on patches that overlap by 4 pixels.*4"):
+            paper.SELECTOR_COSTS[selector](Geometry(**tiny, patch_size=4, depth=3))
+        assert paper.SELECTOR_COSTS[selector](Geometry(**tiny, patch_size=4, depth=3, stride=2)).flops > 0
 
 
 def test_forms_hold_for_any_width_depth_patch_and_class_count():

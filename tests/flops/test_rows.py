@@ -10,6 +10,7 @@ from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.handlers import Cost
 from fgbench.flops.rows import FlopsRequest, flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
+from fgbench.registry import selectors
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")
@@ -143,6 +144,56 @@ def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
     assert "attention, maws, psm, rollout, sacm" in str(notice)
     with pytest.raises(FgbenchError, match="has no class token"):
         list(flops_rows(FlopsRequest(**request, selectors=("psm",)), problems.append))
+
+
+def test_what_a_backbone_lacks_is_said_once_and_not_at_every_size():
+    problems: list[FgbenchError] = []
+    request = FlopsRequest(backbones=("vit_base_patch16_siglip_224",), sizes=(224, 448), selectors=None)
+    list(flops_rows(request, problems.append))
+    assert len(problems) == 1
+
+
+def test_a_selector_that_breaks_is_reported_once_and_left_out_at_every_size(monkeypatch, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(
+        "from fgbench_selectors import Needs, Selector\n"
+        "calls = []\n"
+        "class Broken(Selector):\n"
+        "    needs, score_shape = Needs(tokens=True), ('batch', 'patches')\n"
+        "    def published(self, features):\n"
+        "        calls.append(1)\n"
+        "        raise KeyError(len(calls))\n"
+    )
+    monkeypatch.setattr(selectors, "_from_files", {})
+    selectors.add_file(path)
+    problems: list[FgbenchError] = []
+    rows = list(
+        flops_rows(FlopsRequest(backbones=TINY, sizes=(224, 448), selectors=["gls", "broken"]), problems.append)
+    )
+    assert [problem.exit_code for problem in problems] == [2]
+    assert {row.selector for row in rows} == {None, "gls"}
+    assert {row.image_size for row in rows} == {224, 448}
+
+
+def test_parameters_are_the_same_in_every_convention():
+    for row in rows_of(conventions=("full", "fvcore", "paper"), impls=("published",), selectors=("sacm", "gls")):
+        assert row.params == {None: 5_563_016, "sacm": 2 * (12 * 12 + 12), "gls": 0}[row.selector]
+
+
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "vit_so150m_patch16_reg4_gap_256"])
+def test_backbones_of_other_blocks_have_no_closed_form(name):
+    request = {"backbones": (name, *TINY), "sizes": (224,), "selectors": ("gls",)}
+    problems: list[FgbenchError] = []
+    rows = list(flops_rows(FlopsRequest(**request, conventions=("full", "paper")), problems.append))
+    assert {(row.backbone, row.convention) for row in rows} == {
+        (name, "full"),
+        *((TINY[0], c) for c in ("full", "paper")),
+    }
+    (notice,) = problems
+    assert notice.exit_code == 0
+    assert "left out of convention paper" in str(notice)
+    with pytest.raises(FgbenchError, match="not the paper's"):
+        rows_of(**request, conventions=("paper",))
 
 
 def test_nothing_is_counted_before_everything_can_be_built():

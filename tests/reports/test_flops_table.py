@@ -67,6 +67,22 @@ def test_three_lines_say_what_differs(convention):
     assert len(flops_notes([{"convention": convention}])) == 3
 
 
+def test_a_long_name_is_folded_and_not_cut():
+    name = "a_selector_with_a_name_" + 12 * "as_long_as_"
+    table = render.to_terminal(flops_tables([ROWS[0], {**ROWS[1], "selector": name}]), to_file=True)
+    assert "…" not in table
+    listed = render.records([{"name": name, "from": name}], "table", to_file=True)
+    assert "…" not in listed
+    assert "".join(listed.split()).count("as_long_as_") > 12
+
+
+def test_columns_of_words_stand_to_the_left():
+    rows = [{"name": "gls", "scores": "(batch, patches)"}]
+    assert "{ll}" in render.records(rows, "latex")
+    assert ":----" not in render.records(rows, "markdown").replace("|:---", "")
+    assert "---:" not in render.records(rows, "markdown")
+
+
 def test_markup_in_a_selectors_name_is_text():
     rows = [ROWS[0], {**ROWS[1], "selector": "[red]x[/red]"}]
     assert "[red]x[/red]" in render.to_terminal(flops_tables(rows), to_file=True)
