@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from fgbench.errors import FgbenchError
 
@@ -41,17 +41,14 @@ def _check(path: Path) -> None:
         raise FgbenchError("cannot write to", str(path), "permission is missing")
 
 
-class _Aside(io.TextIOBase):
-    """Hands on to stderr what is printed. A plug-in that closes it closes nothing else."""
+class _Aside:
+    """Stands in for standard output and is stderr in everything but ``close``, which a plug-in may call."""
 
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-    def fileno(self) -> int:
-        return sys.stderr.fileno()
+    def close(self) -> None:
+        """Stay open: the complaints are still to come."""
 
 
 @contextmanager
@@ -62,7 +59,7 @@ def prints_on_stderr() -> Iterator[None]:
         if kept is not None:
             with suppress(OSError):  # stderr is closed
                 os.dup2(2, 1)
-        with redirect_stdout(_Aside()):
+        with redirect_stdout(cast(TextIO, _Aside())):
             yield
     finally:
         if kept is not None:
