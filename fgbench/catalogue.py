@@ -20,7 +20,7 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
             with blame(name, entry.origin):
                 row["reads"] = _reads(selector.needs)
                 row["scores"] = f"({', '.join(selector.score_shape)})"
-                row["description"] = (selector.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+                row["description"] = _first_line(selector.__doc__)
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
@@ -28,11 +28,38 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
+def model_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per model; what is broken or cannot be reproduced says why."""
+    from fgbench.models.build import NOT_REPRODUCIBLE, models
+
+    rows = []
+    for name, entry in models.entries().items():
+        row = {"name": name, "backbone": "", "selects by": "", "from": entry.origin, "description": ""}
+        try:
+            with blame(name, entry.origin):
+                model = models.load(name)
+                row["backbone"] = str(model.default_backbone)
+                row["selects by"] = " or ".join(f"({', '.join(shape)})" for shape in model.accepts) or "–"
+                row["description"] = _first_line(model.__doc__)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    for name, why in NOT_REPRODUCIBLE.items():
+        empty = {"backbone": "–", "selects by": "–", "from": "fgbench"}
+        rows.append({"name": name, **empty, "description": f"not reproducible yet: {why}"})
+    return sorted(rows, key=lambda row: row["name"])
+
+
 def backbone_rows() -> list[dict[str, Any]]:
     """A row per timm architecture of the vision-transformer family."""
     from fgbench.models.backbone import backbone_names
 
     return [{"name": name} for name in backbone_names()]
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 
 
 def _reads(needs: Needs) -> str:

@@ -15,10 +15,11 @@ from fgbench.shell import DONE, INTERRUPTED, FgbenchGroup, ListCommand, complain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fgbench.flops.models import ModelsRequest
     from fgbench.flops.rows import FlopsRequest
     from fgbench.records import FlopsRow
 
-KINDS = ("selectors", "backbones")
+KINDS = ("selectors", "models", "backbones")
 MAX_CLASSES = 10_000_000
 
 app = typer.Typer(
@@ -78,7 +79,13 @@ def flops(
             "--backbones", metavar="NAME…", help="timm's names  [default: the paper's ViT-B/16, ViT-B/14, ViT-T/16]"
         ),
     ] = None,
-    selectors: Annotated[Many, typer.Option("--selectors", metavar="NAME…", help="[default: all]")] = None,
+    selectors: Annotated[
+        Many, typer.Option("--selectors", metavar="NAME…", help="[default: all; with --models, the published ones]")
+    ] = None,
+    models: Annotated[
+        Many, typer.Option("--models", metavar="NAME…", help="whole models instead, by part: 'fgbench list models'")
+    ] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="rows of models' parts in json and csv too")] = False,
     impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: both]")] = None,
     convention: Annotated[
         Many, typer.Option("--convention", metavar="NAME…", help="full, fvcore, paper  [default: full]")
@@ -106,18 +113,36 @@ def flops(
     stride = None if patch_stride is None else whole_number(patch_stride, "patch stride", 12)
     check_output(output)
 
+    chosen = names(models, "model")
+    if chosen and (stride is not None or cross_check):
+        option = "--cross-check" if cross_check else "--patch-stride"
+        raise FgbenchError(f"{option} is for backbones, and has no meaning with", "--models", "leave one of them out")
+
+    from fgbench.flops.models import ModelsRequest
     from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
 
-    request = FlopsRequest(
-        sizes=pixels,
-        backbones=names(backbones, "backbone") or PAPER_BACKBONES,
-        selectors=names(selectors, "selector"),
-        impls=impls,
-        conventions=conventions,
-        num_classes=classes,
-        patch_stride=stride,
-        cross_check=cross_check,
-    )
+    request: FlopsRequest | ModelsRequest
+    if chosen:
+        request = ModelsRequest(
+            models=chosen,
+            sizes=pixels,
+            backbones=names(backbones, "backbone"),
+            selectors=names(selectors, "selector"),
+            impls=impls,
+            conventions=conventions,
+            num_classes=classes,
+        )
+    else:
+        request = FlopsRequest(
+            sizes=pixels,
+            backbones=names(backbones, "backbone") or PAPER_BACKBONES,
+            selectors=names(selectors, "selector"),
+            impls=impls,
+            conventions=conventions,
+            num_classes=classes,
+            patch_stride=stride,
+            cross_check=cross_check,
+        )
     problems: list[FgbenchError] = []
     try:
         with prints_on_stderr():
@@ -127,7 +152,10 @@ def flops(
             complain(problem)
         raise
     if rows or finished:
-        _show_flops(rows, style, output, beside_paper=stride is None)
+        if chosen:
+            _show_models(rows, style, output, parts=parts)
+        else:
+            _show_flops(rows, style, output, beside_paper=stride is None)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
     for problem in problems:
@@ -140,11 +168,12 @@ def flops(
 
 
 def _collect_flops(
-    request: FlopsRequest, plugins: Sequence[str], problems: list[FgbenchError]
+    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError]
 ) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
     from rich.console import Console
 
+    from fgbench.flops.models import ModelsRequest, model_rows
     from fgbench.flops.rows import flops_rows
     from fgbench.registry import add_plugin_files
 
@@ -152,8 +181,16 @@ def _collect_flops(
     rows: list[FlopsRow] = []
     console = Console(stderr=True)
     with console.status("counting") as status:
+
+        def progress(what: str) -> None:
+            status.update(f"counting {what}")
+
         try:
-            for row in flops_rows(request, problems.append, lambda what: status.update(f"counting {what}")):
+            if isinstance(request, ModelsRequest):
+                found = model_rows(request, problems.append, progress)
+            else:
+                found = flops_rows(request, problems.append, progress)
+            for row in found:
                 rows.append(row)
         except KeyboardInterrupt:
             return rows, False
@@ -179,26 +216,46 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, be
     emit(text, output)
 
 
-@app.command("list", cls=ListCommand, short_help="What can be named: selectors, backbones.")
+def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, parts: bool) -> None:
+    from fgbench_reports import render
+    from fgbench_reports.models import model_frame, model_notes, model_tables
+
+    if style in ("json", "csv"):
+        records = [row.as_dict(parts=parts) for row in rows if parts or row.part is None]
+        text = render.to_json(records) if style == "json" else render.to_csv(records)
+    else:
+        records = [row.as_dict(parts=True) for row in rows]
+        if style == "table":
+            text = render.to_terminal(model_tables(records), model_notes(records), to_file=output is not None)
+        else:
+            frame = model_frame(records)
+            text = render.to_markdown(frame) if style == "markdown" else render.to_latex(frame)
+    emit(text, output)
+
+
+@app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, backbones.")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="selectors or backbones")] = "selectors",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="selectors, models or backbones")] = "selectors",
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
 ) -> None:
-    """List what can be named: selectors with what they read and return, or timm's backbones."""
+    """List what can be named: selectors with what they read and return, models, or timm's backbones."""
     style = output_format(format_, output)
     what = choice(kind, "kind", KINDS)
     check_output(output)
 
-    from fgbench.catalogue import backbone_rows, selector_rows
+    from fgbench.catalogue import backbone_rows, model_rows, selector_rows
     from fgbench.registry import add_plugin_files
     from fgbench_reports import render
 
     problems: list[FgbenchError] = []
     with prints_on_stderr():
         add_plugin_files(plugin or (), problems.append)
-        rows = selector_rows(problems.append) if what == "selectors" else backbone_rows()
+        if what == "selectors":
+            rows = selector_rows(problems.append)
+        else:
+            rows = model_rows(problems.append) if what == "models" else backbone_rows()
     emit(render.records(rows, style, to_file=output is not None), output)
     for problem in problems:
         complain(problem)

@@ -16,12 +16,16 @@ class FlopsRow:
     selector: str | None  # null in the backbone's own row
     impl: str | None  # published or fast; null in the backbone's own row
     image_size: int  # pixels, square
-    num_tokens: int  # N, prefix tokens included
+    num_tokens: int | None  # N, prefix tokens included; null for a convolutional network
     macs: int  # multiply–adds of matrix products and convolutions, in every convention
     flops: int  # in the convention's own unit
     percent_of_backbone: float  # flops over the backbone's flops, both in the convention's unit
-    params: int  # trainable and fixed parameters
+    params: int | None  # trainable and fixed parameters; null for a part of a model, which shares them with others
+    part: str | None = None  # a part of a model's forward pass, such as "selector"; null for all of it
 
-    def as_dict(self) -> dict[str, Any]:
-        """The row with its fields in the order above, ready for JSON."""
-        return asdict(self)
+    def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON; ``part`` only where it is asked for."""
+        fields = asdict(self)
+        if not parts:
+            del fields["part"]
+        return fields

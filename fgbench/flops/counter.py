@@ -31,6 +31,7 @@ class Count:
     total: Cost
     by_operator: Mapping[str, Cost]
     by_module: Mapping[str, Cost] = field(default_factory=dict)
+    by_label: Mapping[str, Cost] = field(default_factory=dict)  # what ran under :meth:`FlopCounter.under`
 
     @property
     def macs(self) -> int:
@@ -54,6 +55,8 @@ class FlopCounter(TorchDispatchMode):
         super().__init__()
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
+        self._labels: dict[str, Cost] = defaultdict(Cost)
+        self._label: str | None = None
         self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
         self._replay = MetaReplay()
         self._tracker = ModuleTracker() if modules else None
@@ -86,7 +89,18 @@ class FlopCounter(TorchDispatchMode):
         if self._tracker is not None:
             for module in self._tracker.parents - {EVERYWHERE}:
                 self._modules[module] += cost
+        if self._label is not None:
+            self._labels[self._label] += cost
         return outputs
+
+    def under(self, label: str, run: Callable[[], Any]) -> Any:
+        """Run something and count it under a label too; several runs under one label add up."""
+        outer, self._label = self._label, label
+        self._labels[label] += Cost()
+        try:
+            return run()
+        finally:
+            self._label = outer
 
     def _take_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run what an operator consists of, each part under this counter."""
@@ -99,7 +113,7 @@ class FlopCounter(TorchDispatchMode):
     def result(self) -> Count:
         """What has been counted so far."""
         total = sum(self._operators.values(), Cost())
-        return Count(total, dict(self._operators), dict(sorted(self._modules.items())))
+        return Count(total, dict(self._operators), dict(sorted(self._modules.items())), dict(self._labels))
 
 
 @dataclass(frozen=True, slots=True)

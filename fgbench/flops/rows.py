@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,8 @@ from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check, has_paper_blocks
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
-from fgbench.registry import Report, is_own, selectors, usable_selectors
-from fgbench_selectors import IMPLS, Selector, get
+from fgbench.registry import Report, is_own, make_selector, selectors, usable_selectors
+from fgbench_selectors import IMPLS, Selector
 from fgbench_selectors.registry import PLUGIN_FAILURES, describe
 from fgbench_selectors.selector import score_breach
 
@@ -132,7 +131,7 @@ def _count_backbone(backbone: MetaBackbone) -> Count:
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
     """A published selector from the ready maps that its backbone leaves, a fast one from queries and keys."""
     try:
-        selector = _made(name, impl, backbone).eval().to("meta")
+        selector = make_selector(name, impl, backbone.depth).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")
         scores = []
         count = count_flops(lambda: scores.append(selector(features)))
@@ -146,13 +145,6 @@ def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count
     if why:
         raise BrokenPluginError(name, selectors.entries()[name].origin, why)
     return count, _params(selector)
-
-
-def _made(name: str, impl: str, backbone: MetaBackbone) -> Selector:
-    """A selector; one that learns something per block is told how many there are."""
-    factory = selectors.load(name)
-    per_block = factory.learned and "depth" in inspect.signature(factory).parameters
-    return get(name, impl=impl, **({"depth": backbone.depth} if per_block else {}))
 
 
 def _params(selector: Selector) -> int:
@@ -182,7 +174,9 @@ def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest,
             macs=cost.macs,
             flops=cost.flops,
             percent_of_backbone=100 * cost.flops / whole.flops,
-            params=backbone.params if selector is None else _params(_made(selector, "published", backbone)),
+            params=backbone.params
+            if selector is None
+            else _params(make_selector(selector, "published", backbone.depth)),
         )
 
 

@@ -36,9 +36,7 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     weights for the backbone), ``label_smoothing``; where the model selects, ``selector`` (a name or an instance).
     Others are the model's own. Raises :class:`UnknownNameError` or :class:`FgbenchError` for what does not fit.
     """
-    if name in NOT_REPRODUCIBLE:
-        raise FgbenchError("the model cannot be reproduced yet:", name, NOT_REPRODUCIBLE[name])
-    kind = models.load(name)
+    kind: Any = model_class(name)
     known = model_options(kind)
     for option in options:
         if option not in known:
@@ -48,6 +46,14 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
         made = kind(backbone, **options)
     assert isinstance(made, Model)
     return made
+
+
+def model_class(name: str) -> type[Model]:
+    """The class of a registered model, or an error that says why there is none."""
+    if name in NOT_REPRODUCIBLE:
+        raise FgbenchError("the model cannot be reproduced yet:", name, NOT_REPRODUCIBLE[name])
+    kind: type[Model] = models.load(name)
+    return kind
 
 
 def model_options(kind: type[Model]) -> set[str]:

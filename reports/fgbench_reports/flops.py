@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from fgbench_reports.numbers import as_printed, percent, with_prefix
+from fgbench_reports.cost_table import Line, Row, cost_cells, cost_table, grouped, impls_of
+from fgbench_reports.numbers import as_printed
 from fgbench_reports.published import SOURCE, flops_percents
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
-
-Row = Mapping[str, Any]
 
 NOTES = {
     "full": (
@@ -47,31 +46,12 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> Iterable[
     ``beside_paper=False`` leaves the paper's figures out: on another grid than the paper's they compare with nothing.
     """
     from rich.markup import escape
-    from rich.table import Table
 
-    for (convention, backbone), group in _grouped(rows, "convention", "backbone").items():
-        impls = _impls(group)
-        table = Table(
-            title=f"{escape(backbone)} · convention {convention}",
-            title_justify="left",
-            title_style="bold",
-            box=_box(),
-            padding=0,  # with this, the lines fit 80 columns
-        )
-        for heading in ("size", "N", "selector"):
-            table.add_column(heading, justify="left" if heading == "selector" else "right", overflow="fold")
-        for impl in impls:
-            for heading in ("MACs", "FLOPs", "%"):
-                table.add_column(f"{impl}\n{heading}" if heading == "MACs" else f"\n{heading}", justify="right")
-        table.add_column("paper\n%", justify="right", style="dim")
-        for lines in _grouped(group, "image_size").values():
-            for index, line in enumerate(_lines(lines, impls, beside_paper)):
-                cells = [line["size"] if index == 0 else "", line["N"], escape(line["selector"])]
-                for impl in impls:
-                    cells += [line[f"{impl} MACs"], line[f"{impl} FLOPs"], _coloured(line[f"{impl} %"])]
-                table.add_row(*cells, line["paper %"], style="bold" if index == 0 else None)
-            table.add_section()
-        yield table
+    for (convention, backbone), group in grouped(rows, "convention", "backbone").items():
+        impls = impls_of(group)
+        blocks = [_lines(lines, impls, beside_paper) for lines in grouped(group, "image_size").values()]
+        title = f"{escape(backbone)} · convention {convention}"
+        yield cost_table(title, "selector", impls, blocks, last="paper %")
 
 
 def flops_notes(rows: Sequence[Row]) -> list[str]:
@@ -83,63 +63,27 @@ def flops_frame(rows: Sequence[Row], *, beside_paper: bool = True) -> pd.DataFra
     """The same table as a DataFrame of printed cells, one line per backbone, size and selector."""
     import pandas as pd
 
-    impls = _impls(rows)
+    impls = impls_of(rows)
     lines = []
-    for (convention, backbone, _), group in _grouped(rows, "convention", "backbone", "image_size").items():
+    for (convention, backbone, _), group in grouped(rows, "convention", "backbone", "image_size").items():
         for line in _lines(group, impls, beside_paper):
             lines.append({"convention": convention, "backbone": backbone, **line})
     return pd.DataFrame(lines)
 
 
-def _grouped(rows: Sequence[Row], *keys: str) -> dict[Any, list[Row]]:
-    groups: dict[Any, list[Row]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in keys)
-        groups.setdefault(key if len(keys) > 1 else key[0], []).append(row)
-    return groups
-
-
-def _impls(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["impl"] for row in rows if row["impl"])) or ["published"]
-
-
-def _lines(rows: Sequence[Row], impls: Sequence[str], beside_paper: bool) -> Iterable[dict[str, str]]:
+def _lines(rows: Sequence[Row], impls: Sequence[str], beside_paper: bool) -> Iterable[Line]:
     """One size of one backbone: the backbone's line, then a line per selector."""
-    for selector, group in _grouped(rows, "selector").items():
-        by_impl = {row["impl"]: row for row in group}
+    for selector, group in grouped(rows, "selector").items():
         first = group[0]
         key = (first["backbone"].partition(".")[0], selector, first["image_size"])
+        printed = flops_percents().get(key, "") if selector and beside_paper else ""
         line = {
             "size": str(first["image_size"]),
             "N": str(first["num_tokens"]),
             "selector": selector or "(backbone)",
+            **cost_cells(group, impls),
+            "paper %": printed,
         }
-        printed = flops_percents().get(key, "") if selector and beside_paper else ""
-        for impl in impls:
-            row = by_impl.get(impl) or by_impl.get(None)
-            line[f"{impl} MACs"] = with_prefix(row["macs"]) if row else "–"
-            line[f"{impl} FLOPs"] = with_prefix(row["flops"]) if row else "–"
-            line[f"{impl} %"] = _percent(row, printed) if row else "–"
-        line["paper %"] = printed
+        if printed and first["convention"] == "paper":
+            line[f"{first['impl']} %"] = as_printed(first["percent_of_backbone"], printed)
         yield line
-
-
-def _percent(row: Row, printed: str) -> str:
-    value = row["percent_of_backbone"]
-    return as_printed(value, printed) if printed and row["convention"] == "paper" else percent(value)
-
-
-def _coloured(cell: str) -> str:
-    try:
-        value = float(cell.lstrip("<"))
-    except ValueError:
-        return cell
-    if value == 100:
-        return cell
-    return f"[{'red' if value > 100 else 'yellow' if value > 5 else 'green'}]{cell}[/]"
-
-
-def _box() -> Any:
-    from rich import box
-
-    return box.SIMPLE_HEAD

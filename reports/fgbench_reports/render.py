@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
-NAMES = ("convention", "backbone", "selector")  # of a table of figures, the columns that hold none
+NAMES = ("convention", "model", "backbone", "selector", "part")  # of a table of figures, the columns that hold none
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:

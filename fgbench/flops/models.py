@@ -1,0 +1,135 @@
+"""From a request to rows: whole published models, and the parts of their forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from fgbench.errors import FgbenchError, LeftOutNotice
+from fgbench.flops.counter import Count, FlopCounter
+from fgbench.models.build import create_model, model_class, model_options
+from fgbench.models.model import STAGES, Model
+from fgbench.models.vit import VisionTransformerModel
+from fgbench.records import FlopsRow
+from fgbench.registry import Report
+from fgbench_selectors import IMPLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsRequest:
+    """What to count."""
+
+    models: Sequence[str]
+    sizes: Sequence[int]
+    backbones: Sequence[str] | None = None  # None: every model on the one that it was published with
+    selectors: Sequence[str] | None = None  # in place of the published ones; None: those
+    impls: Sequence[str] = IMPLS
+    conventions: Sequence[str] = ("full",)
+    num_classes: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One model to count, with its options."""
+
+    name: str
+    backbone: str
+    selector: str | None
+    size: int
+
+
+def model_rows(
+    request: ModelsRequest, report: Report, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[FlopsRow]:
+    """Count whole models beside their plain backbone, in all and by part.
+
+    A model's own rows have ``part`` null; ``percent_of_backbone`` divides by one pass of its backbone without
+    overlap or selection. Convention ``paper`` knows no models.
+    """
+    conventions = _measured(request, report)
+    bases: dict[tuple[str, int], Count] = {}
+    for case in _cases(request):
+        progress(f"{case.name} at {case.size}")
+        model = _build(case, request)
+        key = (case.backbone, case.size)
+        if key not in bases:
+            plain = _plain(model, case, request)
+            bases[key] = count_model(plain, case.size)
+            yield from _rows(case, plain, conventions, bases[key], bases[key], impl=None, whole_model=False)
+        for impl in request.impls if model.two_impls else (None,):
+            model.impl = impl or "fast"
+            count = count_model(model, case.size)
+            yield from _rows(case, model, conventions, count, bases[key], impl=impl, whole_model=True)
+
+
+def count_model(model: Model, size: int) -> Count:
+    """The work of one image through a model on the meta device; ``by_label`` holds that of its parts."""
+    with torch.no_grad(), FlopCounter() as counter:
+        model.on_step = counter.under
+        try:
+            model.flow(torch.empty(1, 3, size, size, device="meta"))
+        finally:
+            model.on_step = None
+    return counter.result()
+
+
+def _measured(request: ModelsRequest, report: Report) -> list[str]:
+    measured = [convention for convention in request.conventions if convention != "paper"]
+    what = "the paper has closed forms for selectors beside a backbone, and none for whole models"
+    if not measured:
+        raise FgbenchError(what, do="--convention full counts them")
+    if len(measured) < len(request.conventions):
+        report(LeftOutNotice(f"left out of convention paper: {what}"))
+    return measured
+
+
+def _cases(request: ModelsRequest) -> Iterator[_Case]:
+    """Every combination that was asked for; a name that is unknown is met before anything is counted."""
+    kinds = [(name, model_class(name)) for name in request.models]
+    for name, kind in kinds:
+        if request.selectors is not None and "selector" not in model_options(kind):
+            raise FgbenchError("this model selects nothing by a selector:", name, "leave --selectors out")
+        for backbone in request.backbones or (kind.default_backbone,):
+            for selector in request.selectors or (None,):
+                for size in request.sizes:
+                    yield _Case(name, backbone, selector, size)
+
+
+def _build(case: _Case, request: ModelsRequest) -> Model:
+    options = {} if case.selector is None else {"selector": case.selector}
+    with torch.device("meta"):
+        model = create_model(case.name, case.backbone, img_size=case.size, num_classes=request.num_classes, **options)
+    return model.eval()
+
+
+def _plain(model: Model, case: _Case, request: ModelsRequest) -> Model:
+    """The model's backbone alone, with a linear head."""
+    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
+    with torch.device("meta"):
+        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
+
+
+def _rows(
+    case: _Case, model: Model, conventions: list[str], count: Count, base: Count, *, impl: str | None, whole_model: bool
+) -> Iterator[FlopsRow]:
+    parts = [(None, count.total), *((part, count.by_label[part]) for part in STAGES if part in count.by_label)]
+    for convention in conventions:
+        whole = base.flops(convention)
+        for part, cost in parts if whole_model else parts[:1]:
+            flops = cost.flops(convention)
+            yield FlopsRow(
+                convention=convention,
+                backbone=case.backbone,
+                model=case.name if whole_model else None,
+                selector=model.selector_name if whole_model else None,
+                impl=impl,
+                image_size=case.size,
+                num_tokens=model.encoder.num_tokens if isinstance(model, VisionTransformerModel) else None,
+                macs=cost.macs,
+                flops=flops,
+                percent_of_backbone=100 * flops / whole,
+                params=sum(p.numel() for p in model.parameters()) if part is None else None,
+                part=part,
+            )
