@@ -68,11 +68,11 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a NumPy .npz file; objects in it are refused."""
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             return {name: held[name] for name in held.files}
     except FileNotFoundError:
         raise FgbenchError("no checkpoint file", str(path)) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise _damaged(path, error) from error
 
 

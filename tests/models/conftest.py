@@ -1,0 +1,51 @@
+"""Small backbones under timm's roof: registers, layer scale and odd patches too, in seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.models import register_model
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.vision_transformer import VisionTransformer
+
+torch.set_num_threads(1)  # small models; two threads would wait for each other
+
+NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+
+
+@register_model
+def fgtest_vit(**options: Any) -> VisionTransformer:
+    """A plain ViT: patches of 16, 4 blocks, 2 heads."""
+    return _vit(options, patch_size=16, embed_dim=64, depth=4, num_heads=2)
+
+
+@register_model
+def fgtest_vit_reg4(**options: Any) -> VisionTransformer:
+    """As DINOv2 with registers: patches of 14, 4 registers, layer scale, positions for patches alone."""
+    shape = {"patch_size": 14, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    return _vit(options, **shape, reg_tokens=4, init_values=0.5, no_embed_class=True)
+
+
+@register_model
+def fgtest_resnet(**options: Any) -> ResNet:
+    """A narrow ResNet of four bottleneck blocks."""
+    return _resnet(options, block=Bottleneck, layers=[1, 1, 1, 1], channels=(8, 16, 16, 24))
+
+
+@register_model
+def fgtest_resnet_basic(**options: Any) -> ResNet:
+    """A narrow ResNet of five basic blocks, whose stride is in another convolution."""
+    return _resnet(options, block=BasicBlock, layers=[1, 1, 1, 2], channels=(8, 8, 16, 32))
+
+
+def _resnet(options: dict[str, Any], **shape: Any) -> ResNet:
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    return ResNet(**shape, **options)
+
+
+def _vit(options: dict[str, Any], **shape: Any) -> VisionTransformer:
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    return VisionTransformer(**shape, **options)

@@ -1,0 +1,269 @@
+"""Files of weights: what fits is loaded, what does not is named, and nothing in a file is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from models.scenes import backbones_of, enliven, images
+
+import fgbench
+from fgbench.errors import FgbenchError
+from fgbench.models.build import create_model, models
+
+
+def built(name="glsim", size=64, seed=0, **options):
+    backbone = options.pop("backbone", backbones_of(models.load(name))[0])
+    return enliven(create_model(name, backbone, img_size=size, num_classes=3, **options), seed).eval()
+
+
+def logits(model, size=64):
+    with torch.no_grad():
+        return model(images(2, size))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_our_own_files_give_the_same_logits_again(name, tmp_path):
+    first, second = built(name, seed=1), built(name, seed=2)
+    fgbench.save_checkpoint(first, tmp_path / "own.safetensors")
+    report = fgbench.load_checkpoint(second, tmp_path / "own.safetensors")
+    assert torch.equal(logits(first), logits(second))
+    assert (report.format, report.missing, report.unexpected, report.resized) == ("fgbench", (), (), ())
+    assert set(report.loaded) == set(first.state_dict())
+    with safetensors.safe_open(tmp_path / "own.safetensors", "pt") as file:
+        assert file.metadata()["model"] == type(first).__name__
+
+
+def test_cal_s_centers_come_along_once_training_has_begun(tmp_path):
+    trained = built("cal")
+    trained(images(2, 64), torch.tensor([0, 2]))
+    fgbench.save_checkpoint(trained, tmp_path / "cal.safetensors")
+    fresh = built("cal", seed=3)
+    assert fresh.feature_center is None
+    report = fgbench.load_checkpoint(fresh, tmp_path / "cal.safetensors")
+    assert torch.equal(fresh.feature_center, trained.feature_center)
+    assert report.unexpected == ()
+
+
+def test_positions_of_another_grid_are_resized_and_said(tmp_path):
+    small, large = built(size=64), built(size=128, seed=5)
+    fgbench.save_checkpoint(small, tmp_path / "small.safetensors")
+    report = fgbench.load_checkpoint(large, tmp_path / "small.safetensors")
+    assert report.resized == ("encoder.vit.pos_embed",)
+    assert "resized" in str(report)
+    given, kept = small.encoder.vit.pos_embed, large.encoder.vit.pos_embed
+    assert kept.shape == (1, 65, 64)
+    assert torch.equal(kept[:, :1], given[:, :1])
+    # the corners of a resized grid lie near those of the old one
+    assert torch.nn.functional.cosine_similarity(kept[0, 1], given[0, 1], dim=0) > 0.8
+
+
+def test_what_is_missing_and_what_nobody_asked_for_is_listed(tmp_path):
+    model = built()
+    weights = model.state_dict()
+    del weights["aggregator_norm.weight"]
+    weights["extra.weight"] = torch.zeros(2)
+    torch.save(weights, tmp_path / "part.pth")
+    kept = model.aggregator_norm.weight.clone()
+    report = fgbench.load_checkpoint(model, tmp_path / "part.pth")
+    assert report.missing == ("aggregator_norm.weight",)
+    assert report.unexpected == ("extra.weight",)
+    assert torch.equal(model.aggregator_norm.weight, kept)
+    for word in ("aggregator_norm.weight", "extra.weight"):
+        assert word in str(report)
+
+
+def test_shapes_that_cannot_fit_are_named_and_the_model_stays_as_it_was(tmp_path):
+    other = enliven(create_model("glsim", "fgtest_vit", img_size=64, num_classes=7))
+    fgbench.save_checkpoint(other, tmp_path / "seven.safetensors")
+    model = built(seed=4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(FgbenchError, match=r"2 shapes do not fit: head.weight \(7, 64\) in the file, \(3, 64\)"):
+        fgbench.load_checkpoint(model, tmp_path / "seven.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"model": w}, lambda w: {"state_dict": w, "epoch": 3}])
+@pytest.mark.parametrize("prefix", ["", "model.", "module.model."])
+def test_files_are_taken_whole_or_bare_with_or_without_prefix(wrap, prefix, tmp_path):
+    first, second = built(seed=1), built(seed=2)
+    weights = {prefix + name: tensor for name, tensor in first.state_dict().items()}
+    torch.save(wrap(weights), tmp_path / "file.pth")
+    fgbench.load_checkpoint(second, tmp_path / "file.pth")
+    assert torch.equal(logits(first), logits(second))
+
+
+def test_the_arguments_and_the_log_of_a_training_run_do_no_harm(tmp_path):
+    first, second = built(seed=1), built(seed=2)
+    log = {"top1": np.array([1.0, 2.0]), "loss": np.float64(0.5), "epoch": 3, "seen": np.int64(4)}
+    held = {"model": first.state_dict(), "args": argparse.Namespace(lr=0.1, name="x"), "logs": log}
+    torch.save(held, tmp_path / "whole.pth")
+    fgbench.load_checkpoint(second, tmp_path / "whole.pth")
+    assert torch.equal(logits(first), logits(second))
+
+
+class Evil:
+    """An object whose restoring runs a command."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_a_crafted_file_is_refused_and_nothing_in_it_runs(tmp_path):
+    trace = tmp_path / "it-ran"
+    model = built()
+    before = logits(model)
+    torch.save({"model": model.state_dict(), "extra": Evil(trace)}, tmp_path / "evil.pth")
+    with (tmp_path / "raw.pth").open("wb") as file:
+        pickle.dump({"model": Evil(trace)}, file)
+    np.savez(tmp_path / "evil.npz", **{"embedding/kernel": np.array([Evil(trace)], dtype=object)})
+    torch.save({"model": np.array([Evil(trace)], dtype=object)}, tmp_path / "array.pth")
+    for name in ("evil.pth", "raw.pth", "evil.npz", "array.pth"):
+        with pytest.raises(FgbenchError) as caught:
+            fgbench.load_checkpoint(model, tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert not trace.exists(), name
+    assert torch.equal(logits(model), before)
+    # the same file does run where somebody unpickles it
+    torch.load(tmp_path / "evil.pth", weights_only=False)
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.npz"])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half an archive"])
+def test_a_damaged_file_is_one_clear_line(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FgbenchError, match=name) as caught:
+        fgbench.load_checkpoint(built(), tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_a_file_is_one_clear_line(tmp_path):
+    fgbench.save_checkpoint(built(), tmp_path / "a.safetensors")
+    torch.save(built().state_dict(), tmp_path / "a.pth")
+    for name in ("a.safetensors", "a.pth"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(FgbenchError, match="cannot be read"):
+            fgbench.load_checkpoint(built(), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [({"a": torch.zeros(1)}, "of no known format"), ({"epoch": 3}, "no weights"), ([1, 2], "no weights")],
+)
+def test_a_file_of_something_else_is_refused(held, why, tmp_path):
+    torch.save(held, tmp_path / "other.pth")
+    with pytest.raises(FgbenchError, match=why):
+        fgbench.load_checkpoint(built(), tmp_path / "other.pth")
+
+
+def test_a_missing_file_and_a_folder_that_is_not_there_are_one_line(tmp_path):
+    for name in ("none.pth", "none.npz", "none.safetensors"):
+        with pytest.raises(FgbenchError, match="no checkpoint file"):
+            fgbench.load_checkpoint(built(), tmp_path / name)
+    with pytest.raises(FgbenchError, match="cannot be written"):
+        fgbench.save_checkpoint(built(), tmp_path / "nowhere" / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def google_arrays(depth=4, width=64, heads=2, side=4, head=None):
+    """A small ViT in the layout of Google's .npz files."""
+    rng = np.random.default_rng(0)
+    each = width // heads
+
+    def draw(*shape):
+        return rng.normal(0, 0.2, shape).astype(np.float32)
+
+    arrays = {
+        "cls": draw(1, 1, width),
+        "embedding/kernel": draw(16, 16, 3, width),
+        "embedding/bias": draw(width),
+        "Transformer/posembed_input/pos_embedding": draw(1, side * side + 1, width),
+        "Transformer/encoder_norm/scale": draw(width),
+        "Transformer/encoder_norm/bias": draw(width),
+    }
+    for block in range(depth):
+        root = f"Transformer/encoderblock_{block}"
+        for norm in ("LayerNorm_0", "LayerNorm_2"):
+            arrays |= {f"{root}/{norm}/scale": draw(width), f"{root}/{norm}/bias": draw(width)}
+        attention = f"{root}/MultiHeadDotProductAttention_1"
+        for part in ("query", "key", "value"):
+            arrays |= {f"{attention}/{part}/kernel": draw(width, heads, each)}
+            arrays |= {f"{attention}/{part}/bias": draw(heads, each)}
+        arrays |= {f"{attention}/out/kernel": draw(heads, each, width), f"{attention}/out/bias": draw(width)}
+        arrays |= {f"{root}/MlpBlock_3/Dense_0/kernel": draw(width, 4 * width)}
+        arrays |= {f"{root}/MlpBlock_3/Dense_0/bias": draw(4 * width)}
+        arrays |= {f"{root}/MlpBlock_3/Dense_1/kernel": draw(4 * width, width)}
+        arrays |= {f"{root}/MlpBlock_3/Dense_1/bias": draw(width)}
+    if head:
+        arrays |= {"head/kernel": draw(width, head), "head/bias": draw(head)}
+    return arrays
+
+
+@pytest.mark.parametrize("name", ["vit", "glsim", "ramstrans", "dcal", "transfg"])
+def test_google_s_npz_fills_the_backbone_and_starts_what_hangs_on_it(name, tmp_path):
+    arrays = google_arrays(head=21)
+    np.savez(tmp_path / "vit.npz", **arrays)
+    options = {"crop_class_token": True} if name == "glsim" else {}
+    model = built(name, overlap=0, **options)
+    report = fgbench.load_checkpoint(model, tmp_path / "vit.npz")
+    vit = model.encoder.vit
+    query = arrays["Transformer/encoderblock_1/MultiHeadDotProductAttention_1/query/kernel"].reshape(64, 64).T
+    assert torch.equal(vit.blocks[1].attn.qkv.weight[:64], torch.from_numpy(query.copy()))
+    assert torch.equal(vit.cls_token, torch.from_numpy(arrays["cls"]))
+    assert torch.equal(vit.pos_embed, torch.from_numpy(arrays["Transformer/posembed_input/pos_embedding"]))
+    assert report.resized == ()
+    assert "head.weight" in report.missing
+    assert report.unexpected == ("head/bias", "head/kernel")
+    last = torch.from_numpy(arrays["Transformer/encoderblock_3/MlpBlock_3/Dense_0/kernel"].T.copy())
+    assert torch.equal(vit.blocks[3].mlp.fc1.weight, last) == (name != "transfg"), "TransFG renews its last block"
+    if name == "glsim":
+        assert torch.equal(model.crop_class_token, vit.cls_token)
+    if name == "ramstrans":
+        assert torch.equal(model.second_class_token, vit.cls_token + vit.pos_embed[:, :1])
+    if name == "dcal":
+        assert torch.equal(model.cross_block.mlp.fc1.weight, last)
+
+
+def test_google_s_npz_of_another_grid_is_resized(tmp_path):
+    np.savez(tmp_path / "vit.npz", **google_arrays(side=2))
+    assert fgbench.load_checkpoint(built("vit"), tmp_path / "vit.npz").resized == ("encoder.vit.pos_embed",)
+
+
+def test_an_npz_of_another_width_or_for_a_convolutional_network_is_refused(tmp_path):
+    np.savez(tmp_path / "wide.npz", **google_arrays(width=32))
+    model = built("vit")
+    before = logits(model)
+    with pytest.raises(FgbenchError, match="do not fit the backbone"):
+        fgbench.load_checkpoint(model, tmp_path / "wide.npz")
+    assert torch.equal(logits(model), before)
+    with pytest.raises(FgbenchError, match="are for vision transformers"):
+        fgbench.load_checkpoint(built("cal"), tmp_path / "wide.npz")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(FgbenchError, match="not those of Google's ViT"):
+        fgbench.load_checkpoint(model, tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("glsim", "fgtest_vit"), ("cal", "fgtest_resnet")])
+def test_timm_s_own_weights_fill_the_backbone_whatever_their_classes(name, backbone, tmp_path):
+    import timm
+
+    theirs = enliven(timm.create_model(backbone, num_classes=11), seed=8)
+    torch.save(theirs.state_dict(), tmp_path / "timm.pth")
+    model = built(name, size=224)
+    report = fgbench.load_checkpoint(model, tmp_path / "timm.pth")
+    home = model.encoder.vit if name == "glsim" else model.features
+    assert report.format.startswith("timm")
+    shared = [key for key in home.state_dict() if key in theirs.state_dict()]
+    assert len(shared) > 30
+    assert all(torch.equal(home.state_dict()[key], theirs.state_dict()[key]) for key in shared)
+    assert any("head" in key or "fc" in key for key in report.unexpected)

@@ -1,0 +1,170 @@
+"""What every registered model promises, ours and everybody else's."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from models.scenes import backbones_of, enliven, images
+from torch import nn
+
+from fgbench.errors import FgbenchError
+from fgbench.models.build import create_model, model_options, models
+from fgbench_selectors.registry import selectors
+
+CLASSES = 5
+CASES = [
+    (name, backbone, size)
+    for name in models.names()
+    for backbone, size in itertools.product(backbones_of(models.load(name)), (224, 448))
+]
+
+
+def build(name: str, backbone: str, size: int, **options):
+    return enliven(create_model(name, backbone, img_size=size, num_classes=CLASSES, **options)).eval()
+
+
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+def test_logits_have_a_row_per_image_are_repeatable_and_do_not_depend_on_neighbours(name, backbone, size):
+    model, batch = build(name, backbone, size), images(3, size)
+    with torch.no_grad():
+        together = model(batch)
+        again = model(batch)
+        alone = torch.cat([model(image[None]) for image in batch])
+    assert together.shape == (3, CLASSES)
+    assert torch.isfinite(together).all()
+    assert torch.equal(together, again)
+    assert (together - alone).abs().max() <= 1e-5 * max(1.0, together.abs().max().item())
+    assert len({tuple(row) for row in together.tolist()}) == 3, "the logits do not depend on the image"
+
+
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+def test_the_published_computation_gives_the_fast_logits(name, backbone, size):
+    model, batch = build(name, backbone, size), images(3, size, seed=1)
+    with torch.no_grad():
+        fast = model.explain(batch)
+        model.impl = "published"
+        published = model.explain(batch)
+    assert (fast.logits - published.logits).abs().max() <= 1e-4 * max(1.0, fast.logits.abs().max().item())
+    if fast.boxes is not None:
+        assert torch.equal(fast.boxes, published.boxes)
+
+
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_gradient_reaches_every_trainable_parameter_or_the_model_says_why_not(name, backbone, size, batch):
+    if size == 448 and batch == 3:
+        pytest.skip("the same graph as at 224, at four times the cost")
+    torch.manual_seed(0)
+    model = build(name, backbone, size).train()
+    if batch == 1 and name in ("cal", "resnet101"):
+        for module in model.modules():  # batch statistics of one image and one pixel do not exist
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+    loss, logits = model(images(batch, size), torch.arange(batch) % CLASSES)
+    loss.backward()
+    assert logits.shape == (batch, CLASSES)
+    assert torch.isfinite(loss)
+    excused = tuple(model.without_gradient)
+    for parameter_name, parameter in model.named_parameters():
+        if excused and parameter_name.startswith(excused):
+            assert parameter.grad is None
+            continue
+        assert parameter.grad is not None, f"no gradient reaches {parameter_name}"
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.abs().max() > 0, f"the gradient of {parameter_name} is zero"
+
+
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+@pytest.mark.parametrize("impl", ["published", "fast"])
+def test_half_precision_runs_as_weights_and_as_autocast(name, backbone, size, impl):
+    model, batch = build(name, backbone, size, impl=impl), images(2, size)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model(batch)
+        half = model.to(torch.bfloat16)(batch.bfloat16())
+    for logits in (mixed, half):
+        assert logits.shape == (2, CLASSES)
+        assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet101", "dcal", "ffvt"])
+def test_half_precision_is_close_where_no_crop_can_jump(name):
+    model, batch = build(name, backbones_of(models.load(name))[0], 224), images(4, 224)
+    with torch.no_grad():
+        expected = model(batch)
+        half = model.to(torch.bfloat16)(batch.bfloat16()).float()
+    assert (half - expected).abs().mean() < 0.1 * expected.std()
+
+
+@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+@pytest.mark.parametrize("impl", ["published", "fast"])
+def test_a_model_is_built_and_run_on_the_meta_device(name, backbone, size, impl):
+    with torch.device("meta"):
+        model = create_model(name, backbone, img_size=size, num_classes=CLASSES, impl=impl).eval()
+        found = model.explain(torch.empty(3, 3, size, size))
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert found.logits.is_meta
+    assert found.logits.shape == (3, CLASSES)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_explain_shows_what_was_selected_inside_the_image(name):
+    size = 224
+    model, batch = build(name, backbones_of(models.load(name))[0], size), images(2, size)
+    with torch.no_grad():
+        found = model.explain(batch)
+        assert torch.equal(found.logits, model(batch))
+    if model.accepts:
+        assert found.scores is not None
+        assert found.scores.shape[0] == 2
+        assert found.boxes is not None
+    if found.boxes is not None:
+        y0, x0, y1, x1 = found.boxes.unbind(-1)
+        assert found.boxes.shape[::2] == (2, 4)
+        assert (y0 >= 0).all()
+        assert (x0 >= 0).all()
+        assert (y1 > y0).all()
+        assert (x1 > x0).all()
+        assert (y1 <= size).all()
+        assert (x1 <= size).all()
+    if found.crops is not None:
+        assert found.crops.shape == (*found.boxes.shape[:2], 3, size, size)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_model_leaves_no_hook_behind_and_holds_no_tensor_of_a_run(name):
+    model, batch = build(name, backbones_of(models.load(name))[0], 224), images(1, 224)
+    before = {key: id(value) for key, value in vars(model).items()}
+    with torch.no_grad():
+        model(batch)
+    assert {key: id(value) for key, value in vars(model).items()} == before
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_selector_fits_or_is_refused_in_one_line(name):
+    kind = models.load(name)
+    if "selector" not in model_options(kind):
+        pytest.skip("selects by no selector")
+    for selector in selectors.names():
+        fits = selectors.load(selector).score_shape in kind.accepts
+        options = {"img_size": 96, "num_classes": CLASSES, "selector": selector}
+        if not fits:
+            with pytest.raises(FgbenchError, match=r"scores of shape .* choose a selector"):
+                create_model(name, backbones_of(kind)[0], **options)
+            continue
+        model = enliven(create_model(name, backbones_of(kind)[0], **options)).eval()
+        with torch.no_grad():
+            fast = model(images(2, 96))
+            model.impl = "published"
+            assert torch.allclose(model(images(2, 96)), fast, atol=1e-4), selector
+
+
+def test_images_of_another_size_are_refused_with_the_size_that_the_model_has():
+    model = build("glsim", "fgtest_vit", 224)
+    with pytest.raises(FgbenchError, match=r"images of shape \(B, 3, 224, 224\)"):
+        model(images(1, 448))

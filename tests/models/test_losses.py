@@ -1,0 +1,162 @@
+"""Losses against cases worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from models.scenes import enliven, images
+from torch.nn import functional
+
+from fgbench.models.build import create_model
+from fgbench.models.cal import attention_boxes, choose_maps, drop
+from fgbench.models.losses import center_loss, contrastive_loss, weigh_by_uncertainty
+from fgbench.models.model import fuse
+
+
+def test_contrastive_loss_of_two_of_a_class_and_one_stranger():
+    # cosines: a·b = 0.6 (one class), a·c = 0.8, b·c = 0 (strangers); lengths do not matter
+    tokens = torch.tensor([[1.0, 0.0], [1.2, 1.6], [1.6, -1.2]])
+    loss = contrastive_loss(tokens, torch.tensor([7, 7, 3]), margin=0.4)
+    pairs = 2 * (1 - 0.6) + 2 * (0.8 - 0.4) + 2 * 0.0
+    assert loss.item() == pytest.approx(pairs / 9, abs=1e-6)
+
+
+def test_contrastive_loss_is_nothing_for_equals_of_a_class_and_strangers_below_the_margin():
+    tokens = torch.tensor([[2.0, 0.0], [5.0, 0.0], [0.3, 1.0]])
+    assert contrastive_loss(tokens, torch.tensor([0, 0, 1]), margin=0.4).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_center_loss_adds_over_features_and_averages_over_images():
+    features = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    centers = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    assert center_loss(features, centers).item() == pytest.approx((1 + 4 + 9 + 16) / 2)
+
+
+def test_uncertainty_halves_each_loss_and_adds_its_logarithm():
+    losses = torch.tensor([2.0, 4.0])
+    weighted = weigh_by_uncertainty(losses, torch.tensor([0.0, math.log(2)]))
+    assert weighted.item() == pytest.approx(0.5 * (2 + 0) + 0.5 * (4 / 2 + math.log(2)))
+
+
+def test_label_smoothing_by_hand():
+    model = create_model("vit", "fgtest_vit", img_size=32, num_classes=3, label_smoothing=0.3)
+    logits = torch.tensor([[0.0, math.log(2), 0.0]])  # probabilities ¼ ½ ¼
+    # targets of 0.3 / 3 everywhere and 0.7 more on the right one
+    expected = -(0.1 * math.log(0.25) + 0.8 * math.log(0.5) + 0.1 * math.log(0.25))
+    assert model.cross_entropy(logits, torch.tensor([1])).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_fusion_of_two_heads_by_hand():
+    heads = {"a": torch.tensor([[0.0, 0.0]]), "b": torch.tensor([[math.log(3), 0.0]])}
+    assert fuse(heads, "mean")[0].tolist() == pytest.approx([math.log(3) / 2, 0])
+    # (½ + ¾) / 2 and (½ + ¼) / 2
+    assert fuse(heads, "probabilities").exp()[0].tolist() == pytest.approx([0.625, 0.375])
+    assert torch.equal(fuse(heads, "first"), heads["a"])
+    assert torch.equal(fuse(heads, "last"), heads["b"])
+
+
+def test_transfg_adds_the_contrastive_term_on_its_class_token():
+    model = enliven(create_model("transfg", "fgtest_vit", img_size=64, num_classes=3, contrastive=2.0)).eval()
+    batch, targets = images(3, 64), torch.tensor([0, 0, 2])
+    loss, logits = model(batch, targets)
+    found = model.flow(batch)
+    expected = functional.cross_entropy(found.logits, targets, label_smoothing=0.1)
+    expected = expected + 2 * contrastive_loss(found.token, targets, 0.4)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.equal(logits, found.logits)
+
+
+def test_pair_wise_attention_with_itself_changes_nothing_and_with_another_does():
+    # Every key and value twice: the softmax halves each weight, and the sum is the same.
+    model = enliven(create_model("dcal", "fgtest_vit_reg4", img_size=70, num_classes=3)).eval()
+    batch = images(2, 70)
+    with torch.no_grad():
+        alone = model.encoder.start(batch)
+        model.encoder.run(alone, range(model.encoder.depth))
+        itself, other = model.encoder.start(batch), model.encoder.start(batch)
+        model.encoder.run_in_pairs(itself, torch.tensor([0, 1]))
+        model.encoder.run_in_pairs(other, torch.tensor([1, 0]))
+    assert torch.allclose(itself.tokens, alone.tokens, atol=1e-4)
+    assert not torch.allclose(other.tokens, alone.tokens, atol=1e-2)
+
+
+def test_dcal_trains_three_predictions_weighted_by_their_uncertainty():
+    model = enliven(create_model("dcal", "fgtest_vit", img_size=64, num_classes=3)).eval()
+    batch, targets, partner = images(2, 64), torch.tensor([0, 2]), torch.tensor([0, 1])
+    loss, _ = model.loss(batch, targets, partner)
+    found = model.flow(batch)
+    cost = [functional.cross_entropy(head, targets, label_smoothing=0.1) for head in found.heads.values()]
+    losses = torch.stack([*cost, cost[0]])  # a partner that is oneself distracts nobody
+    assert loss.item() == pytest.approx(weigh_by_uncertainty(losses, model.log_variances).item(), rel=1e-4)
+
+
+def test_cal_boxes_surround_what_reaches_the_threshold():
+    heat = torch.zeros(2, 1, 5, 5)
+    heat[0, 0, 1, 3] = 1.0  # at 17 pixels and corners aligned, cell c lies at pixel 4·c: row 4, column 12
+    # ½ of a single peak reaches two pixels to each side along a row or column
+    assert attention_boxes(heat, 17, 0.5, 0.0).tolist() == [[2, 10, 6, 14], [0, 0, 16, 16]]
+    # padded by 0.2 · 17 = 3.4 pixels: int(2 − 3.4) → 0, int(6 + 3.4) = 9, int(10 − 3.4) = 6, 14 + 3.4 → 17
+    assert attention_boxes(heat, 17, 0.5, 0.2)[0].tolist() == [0, 6, 9, 17]
+
+
+def test_cal_drops_what_reaches_the_threshold():
+    heat = torch.tensor([[[[1.0, 0.0], [0.0, 0.4]]]])
+    dropped = drop(torch.ones(1, 3, 2, 2), heat, 0.5)
+    assert dropped[0, 0].tolist() == [[0, 1], [1, 1]]
+
+
+def test_cal_chooses_maps_by_the_root_of_their_sum():
+    torch.manual_seed(0)
+    maps = torch.zeros(1, 3, 2, 2)
+    maps[0, 1], maps[0, 2] = 1.0, 4.0  # sums 4 and 16: roots 2 and 4
+    drawn = torch.cat([choose_maps(maps, 64).amax(dim=(2, 3)) for _ in range(100)])
+    shares = [(drawn == value).float().mean().item() for value in (0.0, 1.0, 4.0)]
+    assert shares == pytest.approx([0.0, 1 / 3, 2 / 3], abs=0.03)
+
+
+def test_cal_centers_start_at_zero_and_move_towards_their_class():
+    model = create_model("cal", "fgtest_resnet", img_size=64, num_classes=3, beta=0.5)
+    pooled = torch.zeros(3, model.fc.in_features)
+    pooled[0, 0], pooled[1, 0], pooled[2, 1] = 1.0, 3.0, 1.0
+    before = model.move_centers(pooled, torch.tensor([1, 1, 0]))
+    assert not before.any()
+    # half of the way to the mean of 1 and 3
+    assert model.feature_center[1, :2].tolist() == [1.0, 0.0]
+    assert model.feature_center[0, :2].tolist() == [0.0, 0.5]
+    assert not model.feature_center[2].any()
+    again = model.move_centers(pooled, torch.tensor([1, 1, 0]))
+    assert again[0, 0].item() == pytest.approx(1.0), "centers are compared at length one"
+
+
+def test_cal_loss_by_its_parts():
+    """The four terms put together from the model's own pieces, drawn alike."""
+    from fgbench.models import cal
+
+    model = enliven(create_model("cal", "fgtest_resnet", img_size=64, num_classes=3)).eval()
+    batch, targets = images(2, 64), torch.tensor([2, 0])
+    torch.manual_seed(3)
+    loss, logits = model(batch, targets)
+
+    model.feature_center = None
+    torch.manual_seed(3)
+    features, maps = model.look(batch)
+    phi = model.pool(features, maps)
+    raw, fake = model.fc(100 * phi), model.fc(100 * model.pool(features, cal.counterfactual(maps)))
+    chosen = choose_maps(maps)
+    draw = batch.new_empty(2, 2, 1, 1, 1).uniform_()
+    crops = cal.cut(batch, attention_boxes(chosen[:, :1], 64, 0.4 + 0.2 * draw[0], 0.1), 64)
+    both = torch.cat([crops, drop(batch, chosen[:, 1:], 0.2 + 0.3 * draw[1])])
+    features, maps = model.look(both)
+    augmented = model.fc(100 * model.pool(features, maps))
+    fake_augmented = model.fc(100 * model.pool(features, cal.counterfactual(maps)))
+    twice = torch.cat([targets, targets])
+    expected = (
+        functional.cross_entropy(raw, targets) / 3
+        + functional.cross_entropy(augmented, twice) * 2 / 3
+        + functional.cross_entropy(torch.cat([raw - fake, augmented - fake_augmented]), torch.cat([targets, twice]))
+        + phi.square().sum() / 2
+    )
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.allclose(logits, (raw + augmented[:2]) / 2, atol=1e-6)
