@@ -1,0 +1,16 @@
+"""Build one model and run it on one image; ``peak.py`` says what that takes."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from fgbench import create_model
+
+name, impl, size, overlap, threads = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+torch.set_num_threads(threads)
+model = create_model(name, img_size=size, impl=impl, overlap=overlap).eval()
+with torch.no_grad():
+    for _ in range(2):
+        model(torch.randn(1, 3, size, size))
