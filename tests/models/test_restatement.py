@@ -1,0 +1,172 @@
+"""Every model, both implementations, against the plain restatement: a batch of three, image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from models import randomness, restatement
+from torch import Tensor
+from torch.nn import functional
+
+from fgbench.models.build import create_model
+
+TINY, REGISTERS, DEIT3 = "vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "deit3_small_patch16_224"
+SHAPES = {
+    TINY: {"patch": 16, "heads": 3},
+    REGISTERS: {"patch": 14, "heads": 6, "num_prefix": 5},  # LayerScale; positions for patches alone
+    DEIT3: {"patch": 16, "heads": 6},  # the same without registers
+    "resnet26": {},
+    "resnet50": {},
+}
+TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+CONVOLUTIONS = ("resnet101", "cal")
+CLASSES = 10
+
+
+def case(name: str, backbone: str, size: int = 224, seed: int = 0, **options: Any) -> Any:
+    words = [name, backbone.split("_patch")[0], str(size), *(f"{k} {v}" for k, v in options.items())]
+    return pytest.param((name, backbone, size, seed, options), id=", ".join(words))
+
+
+CASES = [
+    *(case(name, backbone) for backbone in (TINY, REGISTERS) for name in TRANSFORMERS),
+    *(case(name, TINY, 230) for name in TRANSFORMERS),  # 16 leaves six pixels at the border, 12 leaves ten
+    *(case(name, backbone) for backbone in ("resnet26", "resnet50") for name in CONVOLUTIONS),
+    case("resnet101", "resnet26", 200),
+    case("cal", "resnet26", 200, passes=8),
+    case("glsim", DEIT3),
+    case("glsim", TINY, 448),
+    *(case(name, TINY, rule=rule) for name, rule in (("ramstrans", "enclosing"), ("aftrans", "released"))),
+    *(case(name, TINY, threshold=2.5) for name in ("ramstrans", "aftrans")),
+    *(case("ramstrans", TINY, fusion=fusion) for fusion in ("probabilities", "first", "last")),
+    case("aftrans", TINY, fusion="probabilities"),
+    case("ffvt", TINY, num_tokens=24),
+    case("dcal", TINY, readout="class_token"),
+    case("ev", TINY, seed=2, max_iou=0.3),
+    case("ev", TINY, seed=1, part_size=200),  # no two such windows of 224 pixels are apart
+    case("ev", TINY, part_size=90),
+    case("glsim", TINY, rule="enclosing"),
+    case("glsim", TINY, 230, rule="enclosing", crop_class_token=True),
+    case("glsim", REGISTERS, rule="enclosing", crop_class_token=True, top_k=3),
+    case("glsim", TINY, top_k=1),
+]
+
+
+def attend_to_objects(weights: dict[str, Tensor], images: Tensor) -> None:
+    """Turn CAL's attention towards what bright places have in common: random maps would cover every image."""
+    seen = torch.stack([restatement.resnet_features(image, weights, "features.", last_stride=1) for image in images])
+    brightness = functional.adaptive_avg_pool2d(images.mean(dim=1), seen.shape[-2:])
+    common = ((seen - seen.mean(dim=(2, 3), keepdim=True)) * brightness[:, None]).mean(dim=(0, 2, 3))
+    weights["attentions.conv.weight"] *= 0.3
+    weights["attentions.conv.weight"] += (common / common.norm())[None, :, None, None]
+    raw = torch.cat([restatement.convolve(x, weights, "attentions.conv").flatten(1) for x in seen], dim=1)
+    weights["attentions.bn.running_mean"], weights["attentions.bn.running_var"] = raw.mean(dim=1), raw.var(dim=1)
+    weights["attentions.bn.bias"] -= 2
+
+
+@dataclass
+class Run:
+    """A model with random weights, three images, and what the restatement makes of each."""
+
+    name: str
+    backbone: str
+    size: int
+    options: dict[str, Any]
+    seed: int = 0
+    model: Any = None
+    images: Tensor = field(init=False)
+    logits: Tensor = field(init=False)
+    boxes: list[list[restatement.Box]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = create_model(
+            self.name, self.backbone, img_size=self.size, num_classes=CLASSES, **self.options
+        ).eval()
+        self.images = randomness.images(3, self.size)
+        self.weights = randomness.randomise(self.model.state_dict(), self.seed)
+        if self.name == "cal":
+            attend_to_objects(self.weights, self.images)
+        self.model.load_state_dict(self.weights)
+        self.logits, self.boxes = self.restate(torch.float32)
+
+    def restate(self, dtype: torch.dtype) -> tuple[Tensor, list[list[restatement.Box]]]:
+        weights = {name: w.to(dtype) for name, w in self.weights.items()}
+        answers = [
+            restatement.MODELS[self.name](
+                weights, image.to(dtype), img_size=self.size, **SHAPES[self.backbone], **self.options
+            )
+            for image in self.images
+        ]
+        return torch.stack([logits for logits, _ in answers]), [boxes for _, boxes in answers]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(params=CASES, scope="module")
+def run(request, without_gradients) -> Run:
+    name, backbone, size, seed, options = request.param
+    return Run(name, backbone, size, options, seed)
+
+
+@pytest.mark.parametrize("impl", ["fast", "published"])
+def test_a_batch_equals_the_restatement_image_by_image(run, impl):
+    run.model.impl = impl
+    explanation = run.model.explain(run.images)
+    torch.testing.assert_close(explanation.logits, run.logits, rtol=0, atol=1e-4)
+    assert run.boxes == ([[], [], []] if explanation.boxes is None else explanation.boxes.tolist())
+
+
+def test_the_restatement_tells_images_and_classes_apart(run):
+    """Otherwise the test above says little: everything selected alike, or logits lost under the tolerance."""
+    assert 0.2 < run.logits.std() < 5
+    assert (run.logits[0] - run.logits[1]).abs().max() > 0.01
+    if run.boxes[0]:
+        assert len({str(boxes) for boxes in run.boxes}) == len(run.images)
+
+
+@pytest.mark.parametrize("run", [case(name, TINY) for name in TRANSFORMERS], indirect=True)
+def test_the_restatement_selects_the_same_in_double_precision(run):
+    """Otherwise a box would hang on the last bit, and on the machine."""
+    logits, boxes = run.restate(torch.float64)
+    assert boxes == run.boxes
+    torch.testing.assert_close(run.logits.double(), logits, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("run", [case(name, TINY) for name in TRANSFORMERS], indirect=True)
+def test_forward_gives_the_logits_that_are_explained(run):
+    torch.testing.assert_close(run.model(run.images), run.logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ramstrans", "aftrans"])
+def test_a_mask_that_holds_nothing_keeps_the_whole_image(name):
+    run = Run(name, TINY, 224, {"threshold": 1e4})
+    assert run.boxes == [[[0, 0, 224, 224]]] * 3
+    assert run.model.explain(run.images).boxes.tolist() == run.boxes
+    torch.testing.assert_close(run.model(run.images), run.logits, rtol=0, atol=1e-4)
+
+
+def test_attention_that_is_zero_everywhere_keeps_the_whole_image():
+    run = Run("cal", "resnet26", 200, {})
+    run.weights["attentions.bn.bias"] -= 100
+    run.model.load_state_dict(run.weights)
+    logits, boxes = run.restate(torch.float32)
+    assert boxes == [[[0, 0, 200, 200]]] * 3
+    assert run.model.explain(run.images).boxes.tolist() == boxes
+    torch.testing.assert_close(run.model(run.images), logits, rtol=0, atol=1e-4)
+
+
+def test_untrained_excitation_weighs_every_block_alike():
+    run = Run("aftrans", TINY, 224, {})
+    for name in ("selector.excitation.2.weight", "selector.excitation.2.bias"):
+        run.weights[name].zero_()
+    run.model.load_state_dict(run.weights)
+    logits, boxes = run.restate(torch.float32)
+    assert run.model.explain(run.images).boxes.tolist() == boxes
+    torch.testing.assert_close(run.model(run.images), logits, rtol=0, atol=1e-4)
