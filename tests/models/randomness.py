@@ -52,17 +52,32 @@ def randomise(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
         elif name.endswith("qkv.bias"):
             out[name] = normal(w, 0.1)
             out[name][: len(w) // 3] *= 10
-        elif name.endswith("patch_embed.proj.bias"):
+        elif name.endswith((".proj_q.bias", ".query.bias")):
+            out[name] = normal(w, 1.0)
+        elif name.endswith(("patch_embed.proj.bias", "patch_embedding.bias", "patch_embeddings.bias")):
             out[name] = normal(w, 1.0)  # what the background has in common
         elif w.dim() == 1:
             out[name] = normal(w, 0.1)
-        elif last == "pos_embed":
+        elif last in ("pos_embed", "pos_embedding", "position_embeddings"):
             out[name] = normal(w, 0.15)
-        elif "token" in last or "pos_embed" in last or last == "pos_embedding":
+        elif "token" in last:
             out[name] = normal(w, 0.5)
         else:
             fan_in = w[0].numel()
             out[name] = normal(w, math.sqrt((2 if w.dim() == 4 and w.shape[1] > 3 else 1) / fan_in))
             if name.endswith("qkv.weight"):
                 out[name][: 2 * w.shape[1]] *= Q_AND_K
+            elif name.endswith((".proj_q.weight", ".proj_k.weight", ".query.weight", ".key.weight")):
+                out[name] *= Q_AND_K
     return out
+
+
+def attend_to_objects(weights: dict[str, Tensor], images: Tensor, features: Tensor) -> None:
+    """Turn CAL's attention towards what bright places have in common: random maps would cover every image."""
+    brightness = nn.functional.adaptive_avg_pool2d(images.mean(dim=1), features.shape[-2:])
+    common = ((features - features.mean(dim=(2, 3), keepdim=True)) * brightness[:, None]).mean(dim=(0, 2, 3))
+    weights["attentions.conv.weight"] *= 0.3
+    weights["attentions.conv.weight"] += (common / common.norm())[None, :, None, None]
+    raw = torch.einsum("mc,bchw->mbhw", weights["attentions.conv.weight"][:, :, 0, 0], features).flatten(1)
+    weights["attentions.bn.running_mean"], weights["attentions.bn.running_var"] = raw.mean(dim=1), raw.var(dim=1)
+    weights["attentions.bn.bias"] -= 2

@@ -9,7 +9,6 @@ import pytest
 import torch
 from models import randomness, restatement
 from torch import Tensor
-from torch.nn import functional
 
 from fgbench.models.build import create_model
 
@@ -55,18 +54,6 @@ CASES = [
 ]
 
 
-def attend_to_objects(weights: dict[str, Tensor], images: Tensor) -> None:
-    """Turn CAL's attention towards what bright places have in common: random maps would cover every image."""
-    seen = torch.stack([restatement.resnet_features(image, weights, "features.", last_stride=1) for image in images])
-    brightness = functional.adaptive_avg_pool2d(images.mean(dim=1), seen.shape[-2:])
-    common = ((seen - seen.mean(dim=(2, 3), keepdim=True)) * brightness[:, None]).mean(dim=(0, 2, 3))
-    weights["attentions.conv.weight"] *= 0.3
-    weights["attentions.conv.weight"] += (common / common.norm())[None, :, None, None]
-    raw = torch.cat([restatement.convolve(x, weights, "attentions.conv").flatten(1) for x in seen], dim=1)
-    weights["attentions.bn.running_mean"], weights["attentions.bn.running_var"] = raw.mean(dim=1), raw.var(dim=1)
-    weights["attentions.bn.bias"] -= 2
-
-
 @dataclass
 class Run:
     """A model with random weights, three images, and what the restatement makes of each."""
@@ -88,7 +75,8 @@ class Run:
         self.images = randomness.images(3, self.size)
         self.weights = randomness.randomise(self.model.state_dict(), self.seed)
         if self.name == "cal":
-            attend_to_objects(self.weights, self.images)
+            seen = [restatement.resnet_features(image, self.weights, "features.", 1) for image in self.images]
+            randomness.attend_to_objects(self.weights, self.images, torch.stack(seen))
         self.model.load_state_dict(self.weights)
         self.logits, self.boxes = self.restate(torch.float32)
 
