@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import fgbench
+from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model
 
 CLASSES = 7
@@ -225,7 +226,7 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(images, tmp_path):
     state = trained(released.GLSimViT, images).state_dict()
     torch.save({"model": state, "args": Intruder(tmp_path / "intruded")}, tmp_path / "released.pth")
     model = ours("vit", TINY)
-    with pytest.raises(fgbench.FgbenchError):
+    with pytest.raises(FgbenchError):
         fgbench.load_checkpoint(model, tmp_path / "released.pth")
     assert not (tmp_path / "intruded").exists()
 
@@ -234,14 +235,14 @@ def test_a_backbone_of_another_width_is_refused_and_the_model_stays_as_it_was(im
     torch.save({"model": trained(released.GLSimViT, images, width=128, heads=2).state_dict()}, tmp_path / "narrow.pth")
     model = ours("vit", TINY)
     before = {name: w.clone() for name, w in model.state_dict().items()}
-    with pytest.raises(fgbench.FgbenchError):
+    with pytest.raises(FgbenchError):
         fgbench.load_checkpoint(model, tmp_path / "narrow.pth")
     assert all(torch.equal(w, before[name]) for name, w in model.state_dict().items())
 
 
 def test_a_file_of_names_that_nobody_released_is_refused(tmp_path):
     torch.save({"model": {"somebody.elses.weight": torch.zeros(3)}}, tmp_path / "unknown.pth")
-    with pytest.raises(fgbench.FgbenchError):
+    with pytest.raises(FgbenchError):
         fgbench.load_checkpoint(ours("vit", TINY), tmp_path / "unknown.pth")
 
 
