@@ -296,3 +296,59 @@ def test_a_broken_plug_in_is_named_and_the_others_still_work(case, tmp_path):
     assert "plug-in" in line
     assert str(path) in line
     assert {row["selector"] for row in json.loads(result.stdout)} == {None, *set(selectors.names()) - {"norm"}}
+
+
+def test_models_have_the_fields_of_the_contract_and_their_parts_when_asked_for():
+    whole = flops_json("--models", "glsim", "--sizes", "224")
+    assert [list(row) for row in whole] == [FLOPS_FIELDS] * 3
+    assert [(row["model"], row["selector"], row["impl"]) for row in whole] == [
+        (None, None, None),
+        ("glsim", "gls", "published"),
+        ("glsim", "gls", "fast"),
+    ]
+    parts = flops_json("--models", "glsim", "--sizes", "224", "--parts")
+    assert [list(row) for row in parts] == [[*FLOPS_FIELDS, "part"]] * len(parts)
+    assert [row["part"] for row in parts if row["impl"] == "fast"] == [
+        None,
+        "pass 1",
+        "selector",
+        "crop",
+        "pass 2",
+        "fusion",
+    ]
+
+
+def test_the_table_of_models_shows_every_part_beside_the_backbone():
+    result = run("flops", *TINY, "--models", "transfg", "--sizes", "224")
+    assert result.exit_code == 0
+    for words in ("(backbone)", "transfg", "pass 1", "selector", "fusion", "published", "fast"):
+        assert words in result.stdout
+    for style, mark in (("markdown", "| part "), ("latex", "\\toprule"), ("csv", "num_tokens")):
+        assert mark in run("flops", *TINY, "--models", "transfg", "--sizes", "224", "-f", style).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--models", "glsmi"], "did you mean glsim"),
+        (["--models", "tpskg"], "cannot be reproduced yet"),
+        (["--models", "glsim", "--patch-stride", "12"], "--patch-stride is for backbones"),
+        (["--models", "glsim", "--cross-check"], "--cross-check is for backbones"),
+        (["--models", "ffvt", "--selectors", "gls"], "choose a selector whose scores fit"),
+        (["--models", "glsim", "--convention", "paper"], "none for whole models"),
+    ],
+)
+def test_models_that_cannot_be_counted_are_one_line_and_exit_2(words, why):
+    result = run("flops", *TINY, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_every_model_is_listed_and_the_one_that_cannot_be_built_says_why():
+    rows = json.loads(run("list", "models", "-f", "json").stdout)
+    names = "aftrans cal dcal ev ffvt glsim ramstrans resnet101 tpskg transfg vit".split()
+    assert [row["name"] for row in rows] == names
+    assert all(row["description"] for row in rows)
+    (tpskg,) = [row for row in rows if row["name"] == "tpskg"]
+    assert "not reproducible yet" in tpskg["description"]

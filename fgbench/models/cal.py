@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,6 +81,15 @@ class CAL(Model):
         return Explanation(
             fused, heat.flatten(1), boxes=torch.stack(boxes, dim=1), crops=torch.stack(crops, dim=1), heads=heads
         )
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The same, with the boxes of the mirror image where they lie in the image."""
+        found = self.flow(images)
+        if self.passes == 2 or found.boxes is None:
+            return found
+        y0, x0, y1, x1 = found.boxes[:, len(CROPS) :].unbind(-1)
+        turned = torch.stack((y0, self.image_size - x1, y1, self.image_size - x0), dim=-1)
+        return replace(found, boxes=torch.cat([found.boxes[:, : len(CROPS)], turned], dim=1))
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One pass: logits (B, classes) and the mean attention map (B, 1, h, w)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -42,6 +43,16 @@ class EV(VisionTransformerModel):
         self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="ev")
         self.threshold, self.max_iou, self.fusion = threshold, max_iou, fusion
         self.part_size = min(part_size, self.image_size)
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The same, with the boxes of the parts where they lie in the image."""
+        found = self.flow(images)
+        assert found.boxes is not None
+        whole, parts = found.boxes[:, :1], found.boxes[:, 1:]
+        origin, extent = whole[..., :2].repeat(1, 1, 2), (whole[..., 2:] - whole[..., :2]).repeat(1, 1, 2)
+        placed = origin + (parts * extent + self.image_size // 2) // self.image_size
+        placed[..., 2:] = torch.maximum(placed[..., 2:], placed[..., :2] + 1)
+        return replace(found, boxes=torch.cat([whole, placed], dim=1))
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores; boxes and crops of object, part and part; heads ``image object part1 part2``.

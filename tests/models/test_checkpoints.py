@@ -267,3 +267,15 @@ def test_timm_s_own_weights_fill_the_backbone_whatever_their_classes(name, backb
     assert len(shared) > 30
     assert all(torch.equal(home.state_dict()[key], theirs.state_dict()[key]) for key in shared)
     assert any("head" in key or "fc" in key for key in report.unexpected)
+
+
+def test_strict_loading_refuses_what_is_missing_or_too_much_and_changes_nothing(tmp_path):
+    model = built()
+    weights = {f"model.{name}": tensor + 1 for name, tensor in model.state_dict().items()}
+    weights["model.extra"] = torch.zeros(1)
+    del weights["model.head.bias"]
+    torch.save(weights, tmp_path / "part.pth")
+    before = logits(model)
+    with pytest.raises(FgbenchError, match=r"missing: head.bias; unexpected: extra"):
+        fgbench.load_checkpoint(model, tmp_path / "part.pth", strict=True)
+    assert torch.equal(logits(model), before)

@@ -133,6 +133,27 @@ def test_explain_shows_what_was_selected_inside_the_image(name):
         assert found.crops.shape == (*found.boxes.shape[:2], 3, size, size)
 
 
+def brightness_of(name: str, **options) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The mean of every crop, and of what its box holds in the image: left bright, right dark, top between."""
+    model = build(name, backbones_of(models.load(name))[0], 224, **options)
+    picture = images(2, 224)
+    picture += 4 * torch.linspace(1, 0, 224) + 2 * torch.linspace(0, 1, 224)[:, None]
+    with torch.no_grad():
+        found = model.explain(picture)
+    cut = [
+        torch.stack([image[:, y0:y1, x0:x1].mean() for y0, x0, y1, x1 in boxes.tolist()])
+        for image, boxes in zip(picture, found.boxes, strict=True)
+    ]
+    return found.crops.mean(dim=(2, 3, 4)), torch.stack(cut), found.boxes
+
+
+@pytest.mark.parametrize(("name", "options"), [("ev", {"part_size": 64}), ("cal", {"passes": 8}), ("glsim", {})])
+def test_boxes_lie_where_their_crops_were_cut_in_the_image(name, options):
+    crops, cut, boxes = brightness_of(name, **options)
+    assert len({str(box) for box in boxes.flatten(0, 1).tolist()}) > 1 or name == "cal"
+    assert (crops - cut).abs().max() < 0.15
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_a_model_leaves_no_hook_behind_and_holds_no_tensor_of_a_run(name):
     model, batch = build(name, backbones_of(models.load(name))[0], 224), images(1, 224)

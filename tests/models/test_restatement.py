@@ -108,7 +108,8 @@ def run(request, without_gradients) -> Run:
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_batch_equals_the_restatement_image_by_image(run, impl):
     run.model.impl = impl
-    explanation = run.model.explain(run.images)
+    # The restatement's boxes are those that are cut: parts lie in the object's crop, some of CAL's in the mirror image.
+    explanation = run.model.flow(run.images) if run.name in ("ev", "cal") else run.model.explain(run.images)
     torch.testing.assert_close(explanation.logits, run.logits, rtol=0, atol=1e-4)
     assert run.boxes == ([[], [], []] if explanation.boxes is None else explanation.boxes.tolist())
 

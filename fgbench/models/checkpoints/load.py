@@ -22,7 +22,7 @@ POSITIONS = "encoder.vit.pos_embed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What a file gave to a model, in the model's names; where it has none, in the file's."""
+    """What a file gave to a model. ``unexpected`` and ``ignored`` are the file's own names, all others the model's."""
 
     format: str
     loaded: tuple[str, ...]
@@ -53,18 +53,25 @@ def save_checkpoint(model: Model, path: str | Path, **metadata: str) -> None:
     write_weights(model.state_dict(), Path(path), {"format": "fgbench", "model": type(model).__name__, **metadata})
 
 
-def load_checkpoint(model: Model, path: str | Path) -> LoadReport:
+def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> LoadReport:
     """Load weights into a model.
 
     Files: our own .safetensors; what the authors of GLSim, TransFG, FFVT and CAL released; timm's; Google's .npz.
     Released files may be whole or a bare dictionary, their names with or without ``model.``. Position embeddings of
-    another grid are resized. Nothing in the file is executed, and the model changes only if everything fits.
+    another grid are resized. Nothing in the file is executed, and the model changes only if all shapes fit.
+
+    What the file lacks keeps its value and is listed in the report; ``strict`` makes that, and what the file has
+    too much, an error.
 
     Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where its names are
     of no known format, or where shapes cannot fit; the message names them.
     """
     path = Path(path)
     if path.suffix == ".npz":
+        if strict:
+            raise FgbenchError(
+                "Google's .npz files hold a backbone, never all of a model:", str(path), "leave strict out"
+            )
         return _load_npz(model, path)
     weights = read_weights(path)
     found = recognise(weights, model)
@@ -76,10 +83,13 @@ def load_checkpoint(model: Model, path: str | Path) -> LoadReport:
             "known: fgbench, GLSim, TransFG, FFVT, CAL, timm",
         )
     format_, bare = found
-    return _put(model, format_.rename(bare, model), format_)
+    renamed, origins = format_.rename(bare, model)
+    return _put(model, renamed, origins, format_, [name for name in format_.ignored if name in bare], strict)
 
 
-def _put(model: Model, weights: Weights, format_: Format) -> LoadReport:
+def _put(
+    model: Model, weights: Weights, origins: dict[str, str], format_: Format, ignored: list[str], strict: bool
+) -> LoadReport:
     own = model.state_dict()
     if format_.backbone_only:  # its head was trained for other classes
         other = [n for n in weights if _is_head(n) and n in own and weights[n].shape != own[n].shape]
@@ -99,7 +109,11 @@ def _put(model: Model, weights: Weights, format_: Format) -> LoadReport:
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*left_out, *(name for name in weights if name not in own and name not in waiting)]
-    ignored = [name for name in surplus if format_.ignored is not None and name == format_.ignored]
+    missing = [name for name in own if name not in weights]
+    if strict and (missing or surplus):
+        what = [f"missing: {', '.join(missing)}"] if missing else []
+        what += [f"unexpected: {', '.join(origins[name] for name in surplus)}"] if surplus else []
+        raise FgbenchError(f"the checkpoint and the model do not hold the same weights; {'; '.join(what)}")
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(weights[name])
@@ -108,13 +122,13 @@ def _put(model: Model, weights: Weights, format_: Format) -> LoadReport:
         setattr(model.get_submodule(home), leaf, weights[name].clone())
     if format_.norm_eps is not None:
         model.set_norm_eps(format_.norm_eps)
-    if format_.backbone_only:
+    if format_.backbone_only or "crop_class_token" in missing:
         model.start_from_backbone()
     return LoadReport(
         format=format_.name,
         loaded=tuple(loaded) + tuple(sorted(waiting)),
-        missing=tuple(name for name in own if name not in weights),
-        unexpected=tuple(name for name in surplus if name not in ignored),
+        missing=tuple(missing),
+        unexpected=tuple(origins[name] for name in surplus),
         ignored=tuple(ignored),
         resized=tuple(resized),
         norm_eps=format_.norm_eps,

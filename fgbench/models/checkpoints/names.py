@@ -40,19 +40,25 @@ class Format:
     signature: str  # a name that no other format has
     renames: tuple[tuple[str, str], ...] = ()
     norm_eps: float | None = None  # ε of LayerNorm in the code that trained the file
-    ignored: str | None = None  # names that the code creates and never uses
+    ignored: tuple[str, ...] = ()  # names that the code creates and never uses
     backbone_only: bool = False
 
-    def rename(self, weights: Mapping[str, Tensor], model: Model) -> Weights:
-        """The same weights under the names of our models; queries, keys and values in one matrix."""
+    def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
+        """The same weights under the names of our models, and for each of those a name that the file has for it.
+
+        Queries, keys and values of a block become one matrix where all three are there.
+        """
         depth = getattr(getattr(model, "encoder", None), "depth", 0)
         renamed: Weights = {}
+        origins: dict[str, str] = {}
         for name, tensor in weights.items():
+            if name in self.ignored:
+                continue
             new = name
             for pattern, replacement in self.renames:
                 new = re.sub(pattern, replacement.replace("{last}", str(depth - 1)), new)
-            renamed[new] = tensor
-        return _join_projections(renamed)
+            renamed[new], origins[new] = tensor, name
+        return _join_projections(renamed, origins), origins
 
 
 RESNET_IN_SEQUENCE = tuple(
@@ -66,7 +72,6 @@ FORMATS = (
         "positional_embedding.pos_embedding",
         (
             (r"^class_token$", "encoder.vit.cls_token"),
-            (r"^anchor_class_token$", "crop_class_token"),
             (r"^patch_embedding\.", "encoder.vit.patch_embed.proj."),
             (r"^positional_embedding\.pos_embedding$", "encoder.vit.pos_embed"),
             (r"^encoder\.blocks\.", "encoder.vit.blocks."),
@@ -77,7 +82,7 @@ FORMATS = (
             (r"\.attn\.proj_([qkv])\.", r".attn.\1."),
         ),
         norm_eps=1e-12,
-        ignored="crop_class_token",
+        ignored=("anchor_class_token",),
     ),
     Format(
         "transfg",
@@ -145,17 +150,16 @@ def _common_wrapper(weights: Weights) -> str | None:
     return None
 
 
-def _join_projections(weights: Weights) -> Weights:
-    joined: Weights = {}
-    for name, tensor in weights.items():
-        match = re.fullmatch(r"(.*\.attn)\.([qkv])\.(weight|bias)", name)
+def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
+    """Put queries, keys and values of a block into one matrix, in that order, where all three are there."""
+    joined = dict(weights)
+    for name in weights:
+        match = re.fullmatch(r"(.*\.attn)\.q\.(weight|bias)", name)
         if match is None:
-            joined[name] = tensor
-        elif match[2] == "q":
-            parts = [weights.get(f"{match[1]}.{letter}.{match[3]}") for letter in "qkv"]
-            present = [part for part in parts if part is not None]
-            if len(present) == 3:
-                joined[f"{match[1]}.qkv.{match[3]}"] = torch.cat(present)
-            else:
-                joined[name] = tensor
+            continue
+        stem, kind = match.groups()
+        three = [f"{stem}.{letter}.{kind}" for letter in "qkv"]
+        if all(part in weights for part in three):
+            joined[f"{stem}.qkv.{kind}"] = torch.cat([joined.pop(part) for part in three])
+            origins[f"{stem}.qkv.{kind}"] = origins[name]
     return joined

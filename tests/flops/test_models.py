@@ -1,0 +1,124 @@
+"""Whole models, counted: the parts make the whole, and independent counts agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.flops.crosscheck import torch_macs
+from fgbench.flops.models import ModelsRequest, count_model, model_rows
+from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.models.backbone import unfuse_attention
+from fgbench.models.build import create_model, models
+
+TINY = "vit_tiny_patch16_224"
+
+
+def small(name: str) -> str:
+    return "resnet18" if models.load(name).default_backbone.startswith("resnet") else TINY
+
+
+def rows_of(*names: str, **request) -> list:
+    problems: list[FgbenchError] = []
+    wanted = {"sizes": (224,), "backbones": (small(names[0]),), **request}
+    rows = list(model_rows(ModelsRequest(models=names, **wanted), problems.append))
+    assert problems == []
+    return rows
+
+
+@pytest.mark.parametrize("impl", ["published", "fast"])
+@pytest.mark.parametrize("name", models.names())
+def test_the_parts_add_up_to_the_whole(name, impl):
+    rows = rows_of(name, impls=(impl,), conventions=("full", "fvcore"))
+    for convention in ("full", "fvcore"):
+        (whole,) = [row for row in rows if (row.model, row.part, row.convention) == (name, None, convention)]
+        parts = [row for row in rows if row.model == name and row.part and row.convention == convention]
+        assert parts
+        assert sum(row.macs for row in parts) == whole.macs
+        # joining heads into pictures is not work; a handful of sums outside of every part is forgiven, no more
+        assert whole.flops - sum(row.flops for row in parts) <= 1e-6 * whole.flops
+        assert all(row.params is None for row in parts)
+        assert whole.params > 0
+
+
+@pytest.mark.parametrize("impl", ["published", "fast"])
+@pytest.mark.parametrize("name", models.names())
+def test_macs_equal_torch_s_own_counter(name, impl):
+    with torch.device("meta"):
+        model = create_model(name, small(name), img_size=224, impl=impl).eval()
+    unfuse_attention(model)  # torch's counter has a formula for fused attention only on some devices
+    image = torch.empty(1, 3, 224, 224, device="meta")
+    with torch.device("meta"):
+        assert count_model(model, 224).macs == torch_macs(model, image)
+
+
+def test_a_model_stands_beside_the_backbone_that_the_other_table_has():
+    base = rows_of("glsim")[0]
+    (other, *_) = flops_rows(FlopsRequest(sizes=(224,), backbones=(TINY,), selectors=("gls",)), lambda _: None)
+    assert (base.model, base.selector, base.impl, base.part) == (None, None, None, None)
+    assert (base.macs, base.flops, base.params, base.num_tokens) == (
+        other.macs,
+        other.flops,
+        other.params,
+        other.num_tokens,
+    )
+
+
+def test_glsim_published_is_two_vits_without_heads_and_an_aggregator():
+    rows = {(row.impl, row.part): row for row in rows_of("glsim")}
+    width, classes = 192, 200
+    vit = rows[None, None].macs - width * classes
+    block = 2 * (4 * width**2 + 2 * 4 * width**2) + 2 * 2**2 * width  # two tokens
+    assert rows["published", None].macs == 2 * vit + block + width * classes
+    assert rows["published", "pass 2"].macs == vit
+    # fast: one query in the last block, one token behind it; keys and values of all 197
+    tokens = 197
+    full = tokens * 12 * width**2 + 2 * tokens**2 * width
+    short = 2 * tokens * width**2 + 2 * tokens * width + (1 + 1 + 8) * width**2
+    assert rows["fast", "pass 2"].macs == vit - full + short
+
+
+def test_transfg_published_pays_its_matrices_and_fast_does_not():
+    rows = {(row.impl, row.part): row for row in rows_of("transfg", sizes=(448,))}
+    tokens, heads = 37 * 37 + 1, 3
+    assert rows["published", "selector"].macs == 10 * heads * tokens**3
+    assert rows["published", "selector"].percent_of_backbone > 100
+    assert rows["fast", "selector"].macs < rows["published", "selector"].macs / 20
+    assert rows["fast", "pass 1"].macs == rows["published", "pass 1"].macs
+
+
+def test_another_selector_is_counted_in_the_published_one_s_place():
+    rows = [row for row in rows_of("glsim", selectors=("gls", "rollout"), impls=("fast",)) if row.part == "selector"]
+    assert [row.selector for row in rows] == ["gls", "rollout"]
+    assert rows[1].macs > 100 * rows[0].macs
+
+
+def test_models_that_select_nothing_have_one_implementation():
+    assert [row.impl for row in rows_of("vit") if row.part is None] == [None, None]
+    assert {row.num_tokens for row in rows_of("resnet101")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "why"),
+    [
+        ({"models": ("glsmi",)}, UnknownNameError, "did you mean glsim"),
+        ({"models": ("tpskg",)}, FgbenchError, "cannot be reproduced yet"),
+        ({"models": ("vit",), "selectors": ("gls",)}, FgbenchError, "selects nothing by a selector"),
+        ({"models": ("glsim",), "selectors": ("psm",)}, FgbenchError, "choose a selector whose scores fit"),
+        ({"models": ("glsim",), "conventions": ("paper",)}, FgbenchError, "none for whole models"),
+        ({"models": ("glsim",), "backbones": ("resnet50",)}, FgbenchError, "no plain vision transformer"),
+        ({"models": ("glsim",), "sizes": (8,)}, FgbenchError, "smaller than the 16-pixel patch"),
+    ],
+)
+def test_what_cannot_be_counted_is_one_clear_line(request_, kind, why):
+    with pytest.raises(kind, match=why) as caught:
+        list(model_rows(ModelsRequest(**{"sizes": (224,), "backbones": (TINY,), **request_}), lambda _: None))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_paper_s_convention_beside_another_one_is_left_out_and_said():
+    problems = []
+    request = ModelsRequest(models=("vit",), sizes=(224,), backbones=(TINY,), conventions=("paper", "full"))
+    assert {row.convention for row in model_rows(request, problems.append)} == {"full"}
+    assert [problem.exit_code for problem in problems] == [0]
