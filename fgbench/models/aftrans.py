@@ -10,7 +10,6 @@ from torch import Tensor
 from fgbench.models.model import Explanation, fuse
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
-from fgbench_selectors.components import component_boxes
 
 
 class AFTrans(VisionTransformerModel):
@@ -46,7 +45,8 @@ class AFTrans(VisionTransformerModel):
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
         tokens, features = self.step("pass 1", self.read, images, self.selector)
         scores = self.step("selector", self.selector, features)
-        boxes, crops = self.step("crop", self.crop, images, scores)
+        how = {"threshold": self.threshold, "rule": self.rule}
+        boxes, crops = self.step("crop", self.crop_component, images, scores, **how)
         token = self.step("pass 2", self.class_token, crops)
         heads = {
             "image": self.step("fusion", self.head, tokens[:, 0]),
@@ -54,17 +54,3 @@ class AFTrans(VisionTransformerModel):
         }
         logits = self.step("fusion", fuse, heads, self.fusion)
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1), heads=heads)
-
-    def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (B, 4) around the largest component of high scores, and their crops (B, 3, S, S)."""
-        encoder = self.encoder
-        boxes = component_boxes(
-            scores,
-            encoder.grid,
-            encoder.patch_size,
-            self.image_size,
-            threshold=self.threshold,
-            rule=self.rule,
-            stride=encoder.stride,
-        )
-        return boxes, self.cut(images, boxes)

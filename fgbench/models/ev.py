@@ -11,7 +11,6 @@ from torch import Tensor
 from fgbench.models.model import Explanation, fuse
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
-from fgbench_selectors.components import component_boxes
 from fgbench_selectors.regions import crop_resize
 from fgbench_selectors.windows import window_boxes
 
@@ -63,7 +62,8 @@ class EV(VisionTransformerModel):
         scores = self.step("selector", self.selector, features)
         if self.published:
             tokens = self.step("pass 1", self.encoder, images)
-        box, crop = self.step("crop", self.crop_object, images, scores)
+        how = {"threshold": self.threshold, "choose": "peak", "close": True, "rule": "enclosing"}
+        box, crop = self.step("crop", self.crop_component, images, scores, **how)
         boxes, parts = self.step("crop", self.crop_parts, crop, box, scores)
         batch = len(images)
         regions = torch.cat([crop, *parts])
@@ -73,22 +73,6 @@ class EV(VisionTransformerModel):
         fused = self.step("fusion", fuse, heads, self.fusion)
         all_boxes = torch.cat([box.unsqueeze(1), boxes], dim=1)
         return Explanation(fused, scores, boxes=all_boxes, crops=torch.stack([crop, *parts], dim=1), heads=heads)
-
-    def crop_object(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The object's box (B, 4) and crop (B, 3, S, S)."""
-        encoder = self.encoder
-        boxes = component_boxes(
-            scores,
-            encoder.grid,
-            encoder.patch_size,
-            self.image_size,
-            threshold=self.threshold,
-            choose="peak",
-            close=True,
-            rule="enclosing",
-            stride=encoder.stride,
-        )
-        return boxes, self.cut(images, boxes)
 
     def crop_parts(self, crop: Tensor, box: Tensor, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The parts' boxes (B, 2, 4) in the object's crop, and their crops, (B, 3, S, S) each."""

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from fgbench.models.encoder import State
+from fgbench.models.last_block import LastBlockModel
 from fgbench.models.model import Explanation
 from fgbench.models.selection import best, take
-from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 
 
-class FFVT(VisionTransformerModel):
+class FFVT(LastBlockModel):
     """One pass: L − 1 blocks, ``num_tokens`` tokens of each block's own output, block L on the class token and those.
 
     ``num_tokens`` is 12, or 24 for Dogs. The class token takes part in the selection, as in the released code.
-    ``fresh_last_block`` is as in TransFG. Source: FFVT, sections 3.1–3.2; released code.
+    Source: FFVT, sections 3.1–3.2; released code.
     """
 
     accepts = (("batch", "blocks", "tokens"),)
@@ -29,20 +29,11 @@ class FFVT(VisionTransformerModel):
         *,
         selector: str | Selector | None = None,
         num_tokens: int = 12,
-        fresh_last_block: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "maws", depth=self.encoder.depth - 1)
         self.num_tokens = num_tokens
-        self.fresh_last_block = fresh_last_block
-        if options.get("pretrained"):
-            self.start_from_backbone()
-
-    def start_from_backbone(self) -> None:
-        """Renew the last block, which the released code does not load."""
-        if self.fresh_last_block:
-            self.renew_last_block()
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores (B, L − 1, N), the selected tokens (B, L − 1, K)."""
@@ -60,7 +51,4 @@ class FFVT(VisionTransformerModel):
         index = best(scores, self.num_tokens)
         blocks = self.encoder.recorded_blocks(self.selector.needs)[: scores.shape[1]]
         chosen = [take(state.hidden[block], index[:, row]) for row, block in enumerate(blocks)]
-        together = State(torch.cat([state.tokens[:, :1], *chosen], dim=1))
-        asking = slice(None) if self.published else slice(0, 1)
-        out = self.encoder.block_on(self.encoder.depth - 1, together, asking)
-        return self.encoder.norm(out)[:, 0], index
+        return self.last_block_on(state, torch.cat(chosen, dim=1)), index

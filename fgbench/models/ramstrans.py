@@ -11,7 +11,6 @@ from fgbench.models.encoder import State
 from fgbench.models.model import Explanation, fuse
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
-from fgbench_selectors.components import component_boxes
 
 
 class RAMSTrans(VisionTransformerModel):
@@ -52,7 +51,8 @@ class RAMSTrans(VisionTransformerModel):
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
         token, features = self.step("pass 1", self.first_pass, images)
         scores = self.step("selector", self.selector, features)
-        boxes, crops = self.step("crop", self.crop, images, scores)
+        how = {"threshold": self.threshold, "rule": self.rule}
+        boxes, crops = self.step("crop", self.crop_component, images, scores, **how)
         second = self.step("pass 2", self.second_pass, crops)
         heads = {
             "image": self.step("fusion", self.head, token),
@@ -76,17 +76,3 @@ class RAMSTrans(VisionTransformerModel):
     def second_pass(self, crops: Tensor) -> Tensor:
         """The second class token (B, D) of the crop."""
         return self.last_token(self.start(crops), index=1)[:, 0]
-
-    def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (B, 4) around the largest component of high scores, and their crops (B, 3, S, S)."""
-        encoder = self.encoder
-        boxes = component_boxes(
-            scores,
-            encoder.grid,
-            encoder.patch_size,
-            self.image_size,
-            threshold=self.threshold,
-            rule=self.rule,
-            stride=encoder.stride,
-        )
-        return boxes, self.cut(images, boxes)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fgbench.models.encoder import State
+from fgbench.models.last_block import LastBlockModel
 from fgbench.models.losses import contrastive_loss
 from fgbench.models.model import Explanation
 from fgbench.models.selection import best, take
-from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 
 
-class TransFG(VisionTransformerModel):
+class TransFG(LastBlockModel):
     """One pass over overlapping patches: L − 1 blocks, the best token of every head, block L on those alone.
 
     The class token and the H selected tokens of block L − 1 go through the last block; the class token classifies.
     A selector with one score per patch selects the H best patches. A selector that reads all blocks reads L − 1
     here, since the last one runs after the selection. Loss: cross-entropy and, weighted by ``contrastive``, the
-    contrastive term with its ``margin``. ``fresh_last_block`` starts the last block from random weights even where
-    the backbone is pretrained, as the released code does. Source: TransFG, sections 3.2–3.3; released code.
+    contrastive term with its ``margin``. Source: TransFG, sections 3.2–3.3; released code.
     """
 
     overlap = 4
@@ -35,20 +33,11 @@ class TransFG(VisionTransformerModel):
         selector: str | Selector | None = None,
         contrastive: float = 1.0,
         margin: float = 0.4,
-        fresh_last_block: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "psm", depth=self.encoder.depth - 1)
         self.contrastive, self.margin = contrastive, margin
-        self.fresh_last_block = fresh_last_block
-        if options.get("pretrained"):
-            self.start_from_backbone()
-
-    def start_from_backbone(self) -> None:
-        """Renew the last block, which the released code does not load."""
-        if self.fresh_last_block:
-            self.renew_last_block()
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the selected patches (B, H)."""
@@ -73,7 +62,4 @@ class TransFG(VisionTransformerModel):
         index = best(scores, 1).squeeze(-1) if scores.ndim == 3 else best(scores, self.encoder.num_heads)
         tokens = state.tokens
         chosen = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
-        together = State(torch.cat([tokens[:, :1], chosen], dim=1))
-        asking = slice(None) if self.published else slice(0, 1)
-        out = self.encoder.block_on(self.encoder.depth - 1, together, asking)
-        return self.encoder.norm(out)[:, 0], index
+        return self.last_block_on(state, chosen), index

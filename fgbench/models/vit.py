@@ -13,6 +13,7 @@ from fgbench.models.encoder import Encoder, State
 from fgbench.models.model import Explanation, Model
 from fgbench.models.selection import cut, patch_boxes
 from fgbench_selectors import Features, Selector
+from fgbench_selectors.components import component_boxes
 
 
 class VisionTransformerModel(Model):
@@ -61,15 +62,6 @@ class VisionTransformerModel(Model):
         state = self.encoder.start(images)
         return self.finish(state, selector)
 
-    def all_but_last(self, images: Tensor, selector: Selector, *, hidden: bool = False) -> tuple[State, Features]:
-        """Blocks 1…L − 1, and what the selector reads of them; one that reads all blocks reads these."""
-        encoder, needs = self.encoder, selector.needs
-        last = encoder.depth - 1
-        depth = last if last in encoder.recorded_blocks(needs) else encoder.depth
-        state = encoder.start(images)
-        encoder.run(state, range(last), needs, maps=self.keeps_maps(selector), hidden=hidden, depth=depth)
-        return state, encoder.features(state, needs, depth=depth)
-
     def finish(self, state: State, selector: Selector) -> tuple[Tensor, Features]:
         """The same from embedded images."""
         self.encoder.run(state, range(self.encoder.depth), selector.needs, maps=self.keeps_maps(selector))
@@ -91,16 +83,6 @@ class VisionTransformerModel(Model):
         self.encoder.run(state, range(self.encoder.depth - 1))
         return self.encoder.last_block_token(state, index)
 
-    def renew_last_block(self) -> None:
-        """Draw the last block's weights anew."""
-        for module in self.encoder.vit.blocks[-1].modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
-
     def with_patch_boxes(self, found: Explanation, prefix: int = 0) -> Explanation:
         """Add a box per selected token; the first ``prefix`` tokens have no place in the image and get all of it."""
         assert found.selected is not None
@@ -109,6 +91,15 @@ class VisionTransformerModel(Model):
         boxes = patch_boxes(patches.clamp_min(0), encoder.grid, encoder.patch_size, encoder.stride)
         boxes = torch.where((patches < 0).unsqueeze(-1), boxes.new_tensor([0, 0, side, side]), boxes)
         return replace(found, boxes=boxes)
+
+    def crop_component(self, images: Tensor, scores: Tensor, **how: Any) -> tuple[Tensor, Tensor]:
+        """Boxes (B, 4) around a component of high scores (B, G²), and their crops (B, 3, S, S).
+
+        ``how`` is what :func:`fgbench_selectors.components.component_boxes` takes.
+        """
+        grid, patch, stride = self.encoder.grid, self.encoder.patch_size, self.encoder.stride
+        boxes = component_boxes(scores, grid, patch, self.image_size, stride=stride, **how)
+        return boxes, self.cut(images, boxes)
 
     def cut(self, images: Tensor, boxes: Tensor) -> Tensor:
         """Crops (B, 3, S, S) of boxes (B, 4), without gradient."""
