@@ -334,6 +334,7 @@ def test_the_table_of_models_shows_every_part_beside_the_backbone():
         (["--models", "tpskg"], "cannot be reproduced yet"),
         (["--models", "glsim", "--patch-stride", "12"], "--patch-stride is for backbones"),
         (["--models", "glsim", "--cross-check"], "--cross-check is for backbones"),
+        (["--parts"], "--parts goes with --models"),
         (["--models", "ffvt", "--selectors", "gls"], "choose a selector whose scores fit"),
         (["--models", "glsim", "--convention", "paper"], "none for whole models"),
     ],

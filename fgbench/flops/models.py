@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,9 @@ from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.records import FlopsRow
-from fgbench.registry import Report
+from fgbench.registry import Report, is_own, selectors
 from fgbench_selectors import IMPLS
+from fgbench_selectors.plugins import blame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +52,44 @@ def model_rows(
     """
     conventions = _measured(request, report)
     bases: dict[tuple[str, int], Count] = {}
-    for case in _cases(request):
+    met: list[FgbenchError] = []
+    counted = False
+    for case in list(_cases(request)):
         progress(f"{case.name} at {case.size}")
-        model = _build(case, request)
-        key = (case.backbone, case.size)
-        if key not in bases:
-            plain = _plain(model, case, request)
-            bases[key] = count_model(plain, case.size)
-            yield from _rows(case, plain, conventions, bases[key], bases[key], impl=None, whole_model=False)
-        for impl in request.impls if model.two_impls else (None,):
-            model.impl = impl or "fast"
-            count = count_model(model, case.size)
-            yield from _rows(case, model, conventions, count, bases[key], impl=impl, whole_model=True)
+        try:
+            rows = _case_rows(case, request, conventions, bases)
+        except FgbenchError as error:  # one combination that does not fit leaves the others standing
+            if str(error) not in map(str, met):
+                met.append(error)
+            continue
+        counted = True
+        yield from rows
+    if met and not counted:
+        raise met[0]
+    for problem in met:
+        report(problem)
+
+
+def _case_rows(
+    case: _Case, request: ModelsRequest, conventions: list[str], bases: dict[tuple[str, int], Count]
+) -> list[FlopsRow]:
+    """All rows of one case, its backbone's first where they have not been counted yet."""
+    rows: list[FlopsRow] = []
+    model = _build(case, request)
+    key = (case.backbone, case.size)
+    counts: list[tuple[str | None, Count]] = []
+    foreign = case.selector is not None and not is_own(case.selector)
+    for impl in request.impls if model.two_impls else (None,):
+        model.impl = impl or "fast"
+        with blame(str(case.selector), selectors.entries()[str(case.selector)].origin) if foreign else nullcontext():
+            counts.append((impl, count_model(model, case.size)))
+    if key not in bases:
+        plain = _plain(model, case, request)
+        bases[key] = count_model(plain, case.size)
+        rows += _rows(case, plain, conventions, bases[key], bases[key], impl=None, whole_model=False)
+    for impl, count in counts:
+        rows += _rows(case, model, conventions, count, bases[key], impl=impl, whole_model=True)
+    return rows
 
 
 def count_model(model: Model, size: int) -> Count:
@@ -89,8 +117,6 @@ def _cases(request: ModelsRequest) -> Iterator[_Case]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
     kinds = [(name, model_class(name)) for name in request.models]
     for name, kind in kinds:
-        if request.selectors is not None and "selector" not in model_options(kind):
-            raise FgbenchError("this model selects nothing by a selector:", name, "leave --selectors out")
         for backbone in request.backbones or (kind.default_backbone,):
             for selector in request.selectors or (None,):
                 for size in request.sizes:
@@ -99,6 +125,8 @@ def _cases(request: ModelsRequest) -> Iterator[_Case]:
 
 def _build(case: _Case, request: ModelsRequest) -> Model:
     options = {} if case.selector is None else {"selector": case.selector}
+    if options and "selector" not in model_options(model_class(case.name)):
+        raise FgbenchError("this model selects nothing by a selector:", case.name, "leave --selectors out")
     with torch.device("meta"):
         model = create_model(case.name, case.backbone, img_size=case.size, num_classes=request.num_classes, **options)
     return model.eval()

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fgbench.models.model import Explanation, fuse
+from fgbench.models.model import FUSIONS, Explanation, fuse
+from fgbench.models.options import number, one_of
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
+from fgbench_selectors.components import RULES
 
 
 class AFTrans(VisionTransformerModel):
@@ -39,7 +41,8 @@ class AFTrans(VisionTransformerModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "sacm", depth=self.encoder.depth)
-        self.threshold, self.rule, self.fusion = threshold, rule, fusion
+        self.threshold = number(threshold, "threshold", 0)
+        self.rule, self.fusion = one_of(rule, "box rule", RULES), one_of(fusion, "fusion", FUSIONS)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""

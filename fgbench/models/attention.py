@@ -14,8 +14,6 @@ from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor
 from torch.nn import functional
 
-from fgbench_selectors import QK, Maps
-
 
 class Projected(NamedTuple):
     """Queries (B, H, N_q, d), keys and values (B, H, N, d) of one block, normalised and rotated as it does."""
@@ -71,16 +69,6 @@ def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
         merged = merged * attn.gate(asking).sigmoid()
     result: Tensor = attn.proj_drop(attn.proj(merged))
     return result
-
-
-def recorded(attn: Any, projected: Projected) -> QK:
-    """What a selector reads of a block: no gradient reaches the backbone through it."""
-    return QK(projected.q.detach(), projected.k.detach(), attn.scale)
-
-
-def recorded_maps(probs: Tensor, logits: Tensor | None) -> Maps:
-    """The same where the maps exist anyway."""
-    return Maps(probs.detach(), None if logits is None else logits.detach())
 
 
 def _bias(attn: Any) -> Tensor | None:

@@ -112,8 +112,8 @@ def build_vit(
     Raises :class:`UnknownNameError`, :class:`FgbenchError` where the model is no plain vision transformer or the
     size does not fit it, or :class:`CannotMeasureError` where timm cannot build it or its weights cannot be had.
     """
-    if not timm.is_model(name.partition(".")[0]):
-        raise UnknownNameError("backbone", name, backbone_names())
+    if not isinstance(name, str) or not timm.is_model(name.partition(".")[0]) or name.startswith("fgbench_"):
+        raise UnknownNameError("backbone", str(name), backbone_names())
     side = image_size
     if stride or overlap:
         with torch.device("meta"):

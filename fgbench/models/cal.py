@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fgbench.arguments import MAX_IMAGE_SIZE
 from fgbench.errors import FgbenchError
 from fgbench.models.losses import center_loss
 from fgbench.models.model import Explanation, Model, fuse
+from fgbench.models.options import check_images, number, whole_number
 from fgbench.models.resnet101 import build_resnet
 from fgbench.models.selection import cut
 
@@ -47,7 +50,12 @@ class CAL(Model):
         super().__init__(impl, label_smoothing)
         if passes not in (2, 8):
             raise FgbenchError("CAL is run with 2 or 8 passes, got", passes)
-        self.features: Any = build_resnet(backbone or self.default_backbone, 0, pretrained=pretrained)
+        self.image_size, self.passes = whole_number(img_size, "img_size", 32, MAX_IMAGE_SIZE), passes
+        self.num_classes = whole_number(num_classes, "num_classes", 1)
+        whole_number(num_attentions, "num_attentions", 1)
+        self.beta = number(beta, "beta", 0, 1)
+        name = self.default_backbone if backbone is None else backbone
+        self.features: Any = build_resnet(name, 0, pretrained=pretrained)
         _keep_resolution(self.features.layer4)
         width = self.features.num_features
         self.attentions = nn.ModuleDict(
@@ -57,12 +65,12 @@ class CAL(Model):
             }
         )
         self.fc = nn.Linear(num_attentions * width, num_classes, bias=False)
-        self.image_size, self.num_classes, self.passes, self.beta = img_size, num_classes, passes, beta
         self.feature_center: Tensor | None
         self.register_buffer("feature_center", None)  # (classes, maps · width), there once training has begun
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, the mean attention map as scores (B, S/16 · S/16), boxes and crops."""
+        check_images(images, self.image_size)
         logits, heat = self.step("pass 1", self.predict, images)
         sources, heats = [images], [heat]
         heads = {"image": logits}
@@ -118,7 +126,14 @@ class CAL(Model):
         return boxes, cut(images.detach(), boxes, images.shape[-1], published=self.published)
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """⅓ image + ⅔ crop and drop + counterfactual effect + centre loss; logits of image and crop averaged."""
+        """⅓ image + ⅔ crop and drop + counterfactual effect + centre loss; logits of image and crop averaged.
+
+        In eval mode the cross-entropy of the prediction: nothing is drawn, and no center moves.
+        """
+        check_images(images, self.image_size)
+        if not self.training:
+            logits = self.flow(images).logits
+            return self.cross_entropy(logits, targets), logits
         features, maps = self.look(images)
         pooled = self.pool(features, maps)
         raw = self.classify(pooled)
@@ -142,14 +157,24 @@ class CAL(Model):
         )
         return loss, (raw + augmented[: len(images)]) / 2
 
+    def make_room(self, names: Collection[str]) -> None:
+        """Create the centers, at zero."""
+        if "feature_center" in names and self.feature_center is None:
+            weight = self.fc.weight
+            self.feature_center = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        self.make_room([name.removeprefix(prefix) for name in state_dict])
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
     @torch.no_grad()
     def move_centers(self, pooled: Tensor, targets: Tensor) -> Tensor:
         """The normalised centers of the targets (B, M·C), after which the centers move towards the features.
 
         Several images of a class move its center by their mean; in the released code the last one wins.
         """
-        if self.feature_center is None:
-            self.feature_center = pooled.new_zeros(self.num_classes, pooled.shape[1], dtype=torch.float32)
+        self.make_room(["feature_center"])
+        assert self.feature_center is not None
         centers = functional.normalize(self.feature_center[targets], dim=-1)
         step = self.beta * (pooled.float() - centers)
         alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).float()

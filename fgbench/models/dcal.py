@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgbench.errors import FgbenchError
 from fgbench.models.encoder import cross_block
 from fgbench.models.losses import weigh_by_uncertainty
-from fgbench.models.model import Explanation, fuse
+from fgbench.models.model import FUSIONS, Explanation, fuse
+from fgbench.models.options import number, one_of
 from fgbench.models.selection import best, take
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
@@ -44,12 +44,9 @@ class DCAL(VisionTransformerModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="dcal")
-        if not 0 < ratio <= 1:
-            raise FgbenchError("the ratio of selected patches must lie in (0, 1], got", ratio)
-        if readout not in READOUTS:
-            raise FgbenchError("unknown readout", readout, f"known: {', '.join(READOUTS)}")
-        self.top_k = max(1, int(ratio * self.encoder.num_patches))
-        self.readout, self.fusion = readout, fusion
+        share = number(ratio, "the ratio of selected patches", 0, 1)
+        self.top_k = max(1, int(share * self.encoder.num_patches))
+        self.readout, self.fusion = one_of(readout, "readout", READOUTS), one_of(fusion, "fusion", FUSIONS)
         vit = self.encoder.vit
         norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
         self.cross_block, self.cross_norm = copy.deepcopy(vit.blocks[-1]), copy.deepcopy(norm)
@@ -71,12 +68,13 @@ class DCAL(VisionTransformerModel):
         """The same with the boxes of the patches that ask."""
         return self.with_patch_boxes(self.flow(images))
 
-    def start_from_backbone(self) -> None:
+    def start_from_backbone(self) -> tuple[str, ...]:
         """Start the cross-attention block where the last block is; its weights are its own from then on."""
         vit = self.encoder.vit
         norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
         self.cross_block.load_state_dict(vit.blocks[-1].state_dict())
         self.cross_norm.load_state_dict(norm.state_dict())
+        return "cross_block.", "cross_norm."
 
     def run_all(self, images: Tensor) -> Any:
         """All blocks, recorded."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.attention import Projected, attend, attend_densely, merge_heads, project
+from fgbench.models.options import check_images
 from fgbench_selectors import QK, Features, Maps, Needs
 
 BLOCK_PARTS = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
@@ -73,19 +74,20 @@ class Encoder(nn.Module):
 
     def start(self, images: Tensor, class_token: Tensor | None = None) -> State:
         """Embed images: patches, prefix tokens and positions. ``class_token`` (1, 1, D) replaces the class token."""
-        side = self.image_size
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
-            raise FgbenchError(
-                f"the model was built for images of shape (B, 3, {side}, {side}), got",
-                tuple(images.shape),
-                "build it with another img_size, or resize the images",
-            )
+        check_images(images, self.image_size)
         embedded = self.vit._pos_embed(self.vit.patch_embed(images))
         tokens, rope = embedded if isinstance(embedded, tuple) else (self.vit.patch_drop(embedded), None)
         if class_token is not None:
-            first = class_token if self.vit.no_embed_class else class_token + self.vit.pos_embed[:, :1]
+            first = class_token + self.class_position()
             tokens = torch.cat([first.expand(len(tokens), -1, -1), tokens[:, 1:]], dim=1)
         return State(self.vit.norm_pre(tokens), rope)
+
+    def class_position(self) -> Tensor | float:
+        """The class token's position embedding (1, 1, D); 0 where the backbone gives it none."""
+        if self.vit.no_embed_class or self.vit.pos_embed is None:
+            return 0.0
+        position: Tensor = self.vit.pos_embed[:, :1]
+        return position
 
     def run(
         self,
@@ -197,4 +199,5 @@ def _check_parts(name: str, block: Any) -> None:
     shared_keys = getattr(attn, "num_kv_heads", None) not in (None, getattr(attn, "num_heads", None))
     if missing or shared_keys or type(block).__name__ not in ("Block", "EvaBlock"):
         why = f"its blocks are {type(block).__name__}" + (f" without {', '.join(missing)}" if missing else "")
+        why = "its heads share keys and values (grouped-query attention)" if shared_keys else why
         raise FgbenchError(f"backbone {name!r} cannot be run block by block: {why}", do="choose a plain ViT")

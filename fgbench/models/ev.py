@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fgbench.models.model import Explanation, fuse
+from fgbench.models.model import FUSIONS, Explanation, fuse
+from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.regions import crop_resize
@@ -40,8 +41,9 @@ class EV(VisionTransformerModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="ev")
-        self.threshold, self.max_iou, self.fusion = threshold, max_iou, fusion
-        self.part_size = min(part_size, self.image_size)
+        self.threshold, self.max_iou = number(threshold, "threshold", 0), number(max_iou, "max_iou", 0, 1)
+        self.fusion = one_of(fusion, "fusion", FUSIONS)
+        self.part_size = min(whole_number(part_size, "part_size", 1), self.image_size)
 
     def explain(self, images: Tensor) -> Explanation:
         """The same, with the boxes of the parts where they lie in the image."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from fgbench.models.encoder import State
 from fgbench.models.last_block import LastBlockModel
 from fgbench.models.model import Explanation
+from fgbench.models.options import whole_number
 from fgbench.models.selection import best, take
 from fgbench_selectors import Selector
 
@@ -33,7 +34,7 @@ class FFVT(LastBlockModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "maws", depth=self.encoder.depth - 1)
-        self.num_tokens = num_tokens
+        self.num_tokens = whole_number(num_tokens, "num_tokens", 1, self.encoder.num_tokens)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores (B, L − 1, N), the selected tokens (B, L − 1, K)."""

@@ -9,9 +9,10 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from fgbench.models.model import Explanation
+from fgbench.models.options import one_of, whole_number
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
-from fgbench_selectors.regions import top_k_boxes
+from fgbench_selectors.regions import RULES, top_k_boxes
 
 
 class GLSim(VisionTransformerModel):
@@ -37,8 +38,10 @@ class GLSim(VisionTransformerModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "gls", depth=self.encoder.depth)
-        self.top_k = top_k or max(1, min(round(8 * self.image_size / 224), self.encoder.num_patches))
-        self.rule = rule
+        patches = self.encoder.num_patches
+        default = max(1, min(round(8 * self.image_size / 224), patches))
+        self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)
+        self.rule = one_of(rule, "box rule", RULES)
         token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None
         self.crop_class_token: nn.Parameter | None = token
         self.start_from_backbone()
@@ -56,10 +59,12 @@ class GLSim(VisionTransformerModel):
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
 
     @torch.no_grad()
-    def start_from_backbone(self) -> None:
+    def start_from_backbone(self) -> tuple[str, ...]:
         """Start the crop's class token where the image's is."""
-        if self.crop_class_token is not None:
-            self.crop_class_token.copy_(self.encoder.vit.cls_token)
+        if self.crop_class_token is None:
+            return ()
+        self.crop_class_token.copy_(self.encoder.vit.cls_token)
+        return ("crop_class_token",)
 
     def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) around the best patches, and their crops (B, 3, S, S)."""

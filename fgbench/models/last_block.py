@@ -25,17 +25,19 @@ class LastBlockModel(VisionTransformerModel):
         if options.get("pretrained"):
             self.start_from_backbone()
 
-    def start_from_backbone(self) -> None:
+    def start_from_backbone(self) -> tuple[str, ...]:
         """Draw the last block's weights anew."""
         if not self.fresh_last_block:
-            return
-        for module in self.encoder.vit.blocks[-1].modules():
+            return ()
+        last = self.encoder.depth - 1
+        for module in self.encoder.vit.blocks[last].modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.LayerNorm):
                 module.reset_parameters()
+        return (f"encoder.vit.blocks.{last}.",)
 
     def all_but_last(self, images: Tensor, selector: Selector, *, hidden: bool = False) -> tuple[State, Features]:
         """Blocks 1…L − 1, and what the selector reads of them; one that reads all blocks reads these."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
+from fgbench.models.options import number, one_of
 from fgbench.registry import make_selector
 from fgbench_selectors import IMPLS, Selector
 
@@ -55,9 +59,7 @@ class Model(nn.Module):
 
     def __init__(self, impl: str = "fast", label_smoothing: float = 0.1) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise FgbenchError("label smoothing must lie in [0, 1), got", label_smoothing)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
         self.selector: Selector | None = None
         self.selector_name: str | None = None
         self.impl = impl
@@ -69,9 +71,7 @@ class Model(nn.Module):
 
     @impl.setter
     def impl(self, impl: str) -> None:
-        if impl not in IMPLS:
-            raise FgbenchError("unknown implementation", impl, f"known: {', '.join(IMPLS)}")
-        self._impl = impl
+        self._impl = one_of(impl, "implementation", IMPLS)
         if self.selector is not None:
             self.selector.impl = impl
 
@@ -113,8 +113,15 @@ class Model(nn.Module):
             if isinstance(module, nn.LayerNorm):
                 module.eps = eps
 
-    def start_from_backbone(self) -> None:
-        """Start the model's own parameters where its backbone is, after the backbone alone was loaded."""
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Start the model's own parameters where its backbone is, after the backbone alone was loaded.
+
+        Returns the beginnings of their names.
+        """
+        return ()
+
+    def make_room(self, names: Collection[str]) -> None:
+        """Create those buffers of these names that are there only once training has begun."""
 
     def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
         """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""
@@ -130,9 +137,11 @@ class Model(nn.Module):
 
         Raises :class:`FgbenchError` where the scores have another shape than the model can use.
         """
-        asked = selector or published
-        if isinstance(asked, Selector):
-            made, self.selector_name = asked, type(asked).__name__.lower()
+        asked = published if selector is None else selector
+        if isinstance(asked, Selector):  # a copy: models set the implementation of what is theirs
+            made, self.selector_name = copy.deepcopy(asked), type(asked).__name__.lower()
+        elif not isinstance(asked, str):
+            raise FgbenchError("a selector is a name or an instance, got", asked, "such as get('gls', metric='l1')")
         else:
             made = make_selector(asked, self.impl, depth, **(options if asked == published else {}))
             self.selector_name = asked
@@ -157,8 +166,5 @@ def fuse(heads: Mapping[str, Tensor], rule: str) -> Tensor:
     if rule == "mean":
         return sum(several[1:], several[0]) / len(several)
     if rule == "probabilities":
-        total = sum((head.softmax(dim=-1) for head in several[1:]), several[0].softmax(dim=-1))
-        return (total / len(several)).clamp_min(1e-38).log()
-    if rule in ("first", "last"):
-        return several[0 if rule == "first" else -1]
-    raise FgbenchError("unknown fusion", rule, f"known: {', '.join(FUSIONS)}")
+        return torch.stack([head.log_softmax(dim=-1) for head in several]).logsumexp(dim=0) - math.log(len(several))
+    return several[0 if one_of(rule, "fusion", FUSIONS) == "first" else -1]

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.models.encoder import State
-from fgbench.models.model import Explanation, fuse
+from fgbench.models.model import FUSIONS, Explanation, fuse
+from fgbench.models.options import number, one_of
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
+from fgbench_selectors.components import RULES
 
 
 class RAMSTrans(VisionTransformerModel):
@@ -36,16 +38,16 @@ class RAMSTrans(VisionTransformerModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="rams")
-        self.threshold, self.rule, self.fusion = threshold, rule, fusion
+        self.threshold = number(threshold, "threshold", 0)
+        self.rule, self.fusion = one_of(rule, "box rule", RULES), one_of(fusion, "fusion", FUSIONS)
         self.second_class_token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim))  # its position included
         self.start_from_backbone()
 
     @torch.no_grad()
-    def start_from_backbone(self) -> None:
+    def start_from_backbone(self) -> tuple[str, ...]:
         """Start the second class token where the first one is."""
-        vit = self.encoder.vit
-        position = 0 if vit.no_embed_class or vit.pos_embed is None else vit.pos_embed[:, :1]
-        self.second_class_token.copy_(vit.cls_token + position)
+        self.second_class_token.copy_(self.encoder.vit.cls_token + self.encoder.class_position())
+        return ("second_class_token",)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import timm
+from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from fgbench.errors import FgbenchError
+from fgbench.arguments import MAX_IMAGE_SIZE
+from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.models.backbone import create_with_timm
 from fgbench.models.model import Explanation, Model
+from fgbench.models.options import check_images, whole_number
 
 
 class ResNet101(Model):
@@ -28,24 +32,22 @@ class ResNet101(Model):
         label_smoothing: float = 0.1,
     ) -> None:
         super().__init__(impl, label_smoothing)
-        self.backbone = build_resnet(backbone or self.default_backbone, num_classes, pretrained=pretrained)
-        self.image_size, self.num_classes = img_size, num_classes
+        self.image_size = whole_number(img_size, "img_size", 32, MAX_IMAGE_SIZE)
+        self.num_classes = whole_number(num_classes, "num_classes", 1)
+        name = self.default_backbone if backbone is None else backbone
+        self.backbone = build_resnet(name, num_classes, pretrained=pretrained)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
+        check_images(images, self.image_size)
         features = self.step("pass 1", self.backbone.forward_features, images)
         return Explanation(self.step("fusion", self.backbone.forward_head, features))
 
 
 def build_resnet(name: str, num_classes: int, *, pretrained: bool = False) -> Any:
     """A ResNet of timm's, or an error where the name is no ResNet's."""
-    import timm
-    from timm.models.resnet import ResNet
-
-    from fgbench.errors import UnknownNameError
-
-    if not timm.is_model(name.partition(".")[0]):
-        raise UnknownNameError("backbone", name, timm.list_models("resnet*"))
+    if not isinstance(name, str) or not timm.is_model(name.partition(".")[0]):
+        raise UnknownNameError("backbone", str(name), timm.list_models("resnet*"))
     module: nn.Module = create_with_timm(name, num_classes, pretrained=pretrained)
     if not isinstance(module, ResNet):
         raise FgbenchError("this model is built on a ResNet, which is not", name, "for example resnet101")

@@ -10,6 +10,7 @@ from fgbench.models.encoder import State
 from fgbench.models.last_block import LastBlockModel
 from fgbench.models.losses import contrastive_loss
 from fgbench.models.model import Explanation
+from fgbench.models.options import number
 from fgbench.models.selection import best, take
 from fgbench_selectors import Selector
 
@@ -37,7 +38,7 @@ class TransFG(LastBlockModel):
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "psm", depth=self.encoder.depth - 1)
-        self.contrastive, self.margin = contrastive, margin
+        self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", -1, 1)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the selected patches (B, H)."""

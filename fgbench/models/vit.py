@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fgbench.arguments import MAX_IMAGE_SIZE
 from fgbench.models.backbone import build_vit
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.model import Explanation, Model
+from fgbench.models.options import number, whole_number
 from fgbench.models.selection import cut, patch_boxes
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.components import component_boxes
@@ -38,8 +40,10 @@ class VisionTransformerModel(Model):
         label_smoothing: float = 0.1,
     ) -> None:
         super().__init__(impl, label_smoothing)
-        name = backbone or self.default_backbone
-        shared = type(self).overlap if overlap is None else overlap
+        name = self.default_backbone if backbone is None else backbone
+        whole_number(img_size, "img_size", 1, MAX_IMAGE_SIZE)
+        whole_number(num_classes, "num_classes", 1)
+        shared = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
         vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared)
         self.head: nn.Module = vit.head
         for part in ("head", "head_dist"):  # a distilled model's second head, which nothing here would train
@@ -50,7 +54,7 @@ class VisionTransformerModel(Model):
         self.encoder = Encoder(vit, name, img_size)
         self.num_classes = num_classes
         if norm_eps is not None:
-            self.set_norm_eps(norm_eps)
+            self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
 
     @property
     def image_size(self) -> int:
@@ -89,7 +93,8 @@ class VisionTransformerModel(Model):
         encoder, side = self.encoder, self.image_size
         patches = found.selected.flatten(1) - prefix
         boxes = patch_boxes(patches.clamp_min(0), encoder.grid, encoder.patch_size, encoder.stride)
-        boxes = torch.where((patches < 0).unsqueeze(-1), boxes.new_tensor([0, 0, side, side]), boxes)
+        nowhere = (patches < 0).unsqueeze(-1)
+        boxes = torch.cat([boxes[..., :2].masked_fill(nowhere, 0), boxes[..., 2:].masked_fill(nowhere, side)], dim=-1)
         return replace(found, boxes=boxes)
 
     def crop_component(self, images: Tensor, scores: Tensor, **how: Any) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ PARTS = (
     "MACs are the multiply–adds of matrix products and convolutions; {flops}. % is FLOPs over those of one pass of "
     "the plain backbone, without overlapping patches.",
     "pass 1: the whole image, with the maps that a published selector wants; selector: scores; crop: box, cut, resize; "
-    "pass 2: all further passes; fusion: selected tokens, last blocks and heads.",
+    "pass 2: all further passes; fusion: selected tokens, last blocks, heads (CAL's belong to its passes).",
 )
 
 

@@ -122,3 +122,38 @@ def test_the_paper_s_convention_beside_another_one_is_left_out_and_said():
     request = ModelsRequest(models=("vit",), sizes=(224,), backbones=(TINY,), conventions=("paper", "full"))
     assert {row.convention for row in model_rows(request, problems.append)} == {"full"}
     assert [problem.exit_code for problem in problems] == [0]
+
+
+def test_one_combination_that_does_not_fit_leaves_the_others_standing():
+    problems = []
+    request = ModelsRequest(models=("vit", "transfg"), sizes=(224, 8), backbones=(TINY,), selectors=("gls",))
+    rows = list(model_rows(request, problems.append))
+    assert {(row.model, row.selector, row.image_size) for row in rows if row.part is None} == {
+        (None, None, 224),
+        ("transfg", "gls", 224),
+    }
+    assert [problem.exit_code for problem in problems] == [2, 2]
+    assert "selects nothing by a selector" in str(problems[0])
+    assert "smaller than the 16-pixel patch" in str(problems[1])
+
+
+def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_counted(tmp_path, monkeypatch):
+    from fgbench.registry import selectors
+
+    monkeypatch.setattr(selectors, "_from_files", {})
+    (tmp_path / "boom.py").write_text(
+        "from fgbench_selectors import Needs, Selector\n"
+        "class Boom(Selector):\n"
+        "    needs = Needs(tokens=True)\n"
+        "    score_shape = ('batch', 'patches')\n"
+        "    def published(self, features):\n"
+        "        raise ValueError('broken on purpose')\n"
+    )
+    selectors.add_file(tmp_path / "boom.py")
+    problems = []
+    request = ModelsRequest(models=("glsim",), sizes=(224,), backbones=(TINY,), selectors=("boom", "gls"))
+    rows = list(model_rows(request, problems.append))
+    assert {row.selector for row in rows if row.model} == {"gls"}
+    (problem,) = problems
+    assert "plug-in 'boom'" in str(problem)
+    assert "broken on purpose" in str(problem)

@@ -40,7 +40,7 @@ def test_our_own_files_give_the_same_logits_again(name, tmp_path):
 
 
 def test_cal_s_centers_come_along_once_training_has_begun(tmp_path):
-    trained = built("cal")
+    trained = built("cal").train()
     trained(images(2, 64), torch.tensor([0, 2]))
     fgbench.save_checkpoint(trained, tmp_path / "cal.safetensors")
     fresh = built("cal", seed=3)
@@ -48,6 +48,9 @@ def test_cal_s_centers_come_along_once_training_has_begun(tmp_path):
     report = fgbench.load_checkpoint(fresh, tmp_path / "cal.safetensors")
     assert torch.equal(fresh.feature_center, trained.feature_center)
     assert report.unexpected == ()
+    plain = built("cal", seed=4)
+    plain.load_state_dict(trained.state_dict())
+    assert torch.equal(plain.feature_center, trained.feature_center)
 
 
 def test_positions_of_another_grid_are_resized_and_said(tmp_path):
@@ -223,7 +226,9 @@ def test_google_s_npz_fills_the_backbone_and_starts_what_hangs_on_it(name, tmp_p
     assert torch.equal(vit.pos_embed, torch.from_numpy(arrays["Transformer/posembed_input/pos_embedding"]))
     assert report.resized == ()
     assert "head.weight" in report.missing
-    assert report.unexpected == ("head/bias", "head/kernel")
+    assert set(report.unexpected) == {"head/bias", "head/kernel"}
+    assert any(name.startswith("encoder.vit.blocks.3.") for name in report.started) == (name == "transfg")
+    assert not set(report.loaded) & set(report.started)
     last = torch.from_numpy(arrays["Transformer/encoderblock_3/MlpBlock_3/Dense_0/kernel"].T.copy())
     assert torch.equal(vit.blocks[3].mlp.fc1.weight, last) == (name != "transfg"), "TransFG renews its last block"
     if name == "glsim":
@@ -243,13 +248,13 @@ def test_an_npz_of_another_width_or_for_a_convolutional_network_is_refused(tmp_p
     np.savez(tmp_path / "wide.npz", **google_arrays(width=32))
     model = built("vit")
     before = logits(model)
-    with pytest.raises(FgbenchError, match="do not fit the backbone"):
+    with pytest.raises(FgbenchError, match=r"54 shapes do not fit: .* and 46 more"):
         fgbench.load_checkpoint(model, tmp_path / "wide.npz")
     assert torch.equal(logits(model), before)
-    with pytest.raises(FgbenchError, match="are for vision transformers"):
+    with pytest.raises(FgbenchError, match=r"has no weight for a .?CAL"):
         fgbench.load_checkpoint(built("cal"), tmp_path / "wide.npz")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(FgbenchError, match="not those of Google's ViT"):
+    with pytest.raises(FgbenchError, match="of no known format"):
         fgbench.load_checkpoint(model, tmp_path / "other.npz")
 
 
@@ -279,3 +284,83 @@ def test_strict_loading_refuses_what_is_missing_or_too_much_and_changes_nothing(
     with pytest.raises(FgbenchError, match=r"missing: head.bias; unexpected: extra"):
         fgbench.load_checkpoint(model, tmp_path / "part.pth", strict=True)
     assert torch.equal(logits(model), before)
+
+
+def test_google_s_npz_equals_timm_s_own_reading(tmp_path):
+    arrays = google_arrays()
+    np.savez(tmp_path / "vit.npz", **arrays)
+    ours, theirs = built("vit", seed=1), built("vit", seed=2)
+    fgbench.load_checkpoint(ours, tmp_path / "vit.npz")
+    theirs.encoder.vit.load_pretrained(str(tmp_path / "vit.npz"))
+    expected = theirs.encoder.vit.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in ours.encoder.vit.state_dict().items())
+
+
+def test_an_npz_with_more_than_the_model_has_says_so(tmp_path):
+    np.savez(tmp_path / "deep.npz", **google_arrays(depth=5), **{"foo/bar": np.zeros(2)})
+    report = fgbench.load_checkpoint(built("vit"), tmp_path / "deep.npz")
+    assert "foo/bar" in report.unexpected
+    assert any(name.startswith("Transformer/encoderblock_4/") for name in report.unexpected)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, 64).to_sparse(),
+        torch.zeros(3, 64, dtype=torch.complex64),
+        torch.zeros(3, 64, device="meta"),
+        torch.zeros(1).expand(3, 64),
+        torch.zeros(1).expand(10**6, 10**7),
+    ],
+)
+def test_a_tensor_that_is_no_weight_is_refused_before_anything_changes(tensor, tmp_path):
+    model = built()
+    before = logits(model)
+    weights = {name: value + 1 for name, value in model.state_dict().items()} | {"head.weight": tensor}
+    torch.save(weights, tmp_path / "odd.pth")
+    with pytest.raises(
+        FgbenchError, match=r"head.weight in the checkpoint is no weight|more than weights|cannot be read"
+    ) as caught:
+        fgbench.load_checkpoint(model, tmp_path / "odd.pth")
+    assert "\n" not in str(caught.value)
+    assert torch.equal(logits(model), before)
+
+
+def test_queries_keys_and_values_of_other_shapes_are_named(tmp_path):
+    stem = "transformer.encoder.layer.0.attn"
+    weights = {f"{stem}.{part}.weight": torch.zeros(64, 64) for part in ("query", "value")}
+    weights |= {f"{stem}.key.weight": torch.zeros(32, 32), "part_head.weight": torch.zeros(3, 64)}
+    torch.save(weights, tmp_path / "odd.pth")
+    with pytest.raises(FgbenchError, match=r"one shape, got .*attn.key.weight \(32, 32\)"):
+        fgbench.load_checkpoint(built("transfg"), tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "module."])
+def test_what_stands_beside_the_state_dict_does_not_hide_it(prefix, tmp_path):
+    first, second = built(seed=1), built(seed=2)
+    weights = {prefix + name: tensor for name, tensor in first.state_dict().items()} | {"criterion.w": torch.zeros(1)}
+    torch.save({"model": {"state_dict": weights}, "best": torch.tensor(0.9)}, tmp_path / "file.pth")
+    report = fgbench.load_checkpoint(second, tmp_path / "file.pth")
+    assert torch.equal(logits(first), logits(second))
+    assert report.unexpected == ("criterion.w",)
+
+
+def test_tied_weights_and_other_metadata_are_saved_and_another_suffix_is_refused(tmp_path):
+    model = built()
+    model.aggregator.norm1.weight = model.aggregator.norm2.weight
+    fgbench.save_checkpoint(model, tmp_path / "tied.safetensors", epoch=3)
+    second = built(seed=2)
+    fgbench.load_checkpoint(second, tmp_path / "tied.safetensors")
+    assert torch.equal(logits(model), logits(second))
+    with pytest.raises(FgbenchError, match=r"as .safetensors, not as 'own.pth'"):
+        fgbench.save_checkpoint(model, tmp_path / "own.pth")
+
+
+@pytest.mark.parametrize("name", ["transfg", "ffvt"])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_the_last_block_starts_anew_unless_it_is_to_keep_the_backbone_s(name, fresh, tmp_path):
+    np.savez(tmp_path / "vit.npz", **google_arrays())
+    model = built(name, overlap=0, fresh_last_block=fresh)
+    fgbench.load_checkpoint(model, tmp_path / "vit.npz")
+    given = google_arrays()["Transformer/encoderblock_3/MlpBlock_3/Dense_0/kernel"].T.copy()
+    assert torch.equal(model.encoder.vit.blocks[3].mlp.fc1.weight, torch.from_numpy(given)) != fresh

@@ -11,6 +11,7 @@ from torch import nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model, model_options, models
+from fgbench_selectors import get
 from fgbench_selectors.registry import selectors
 
 CLASSES = 5
@@ -133,25 +134,88 @@ def test_explain_shows_what_was_selected_inside_the_image(name):
         assert found.crops.shape == (*found.boxes.shape[:2], 3, size, size)
 
 
-def brightness_of(name: str, **options) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The mean of every crop, and of what its box holds in the image: left bright, right dark, top between."""
+@pytest.mark.parametrize(("name", "options"), [("ev", {"part_size": 64}), ("glsim", {})])
+def test_boxes_lie_where_their_crops_were_cut_in_the_image(name, options):
     model = build(name, backbones_of(models.load(name))[0], 224, **options)
-    picture = images(2, 224)
-    picture += 4 * torch.linspace(1, 0, 224) + 2 * torch.linspace(0, 1, 224)[:, None]
+    picture = images(2, 224) + 4 * torch.linspace(1, 0, 224) + 2 * torch.linspace(0, 1, 224)[:, None]
     with torch.no_grad():
         found = model.explain(picture)
-    cut = [
-        torch.stack([image[:, y0:y1, x0:x1].mean() for y0, x0, y1, x1 in boxes.tolist()])
-        for image, boxes in zip(picture, found.boxes, strict=True)
-    ]
-    return found.crops.mean(dim=(2, 3, 4)), torch.stack(cut), found.boxes
+    assert len({str(box) for box in found.boxes.flatten(0, 1).tolist()}) > 1
+    for image, boxes, crops in zip(picture, found.boxes.tolist(), found.crops, strict=True):
+        for (y0, x0, y1, x1), crop in zip(boxes, crops, strict=True):
+            assert abs(crop.mean() - image[:, y0:y1, x0:x1].mean()) < 0.15
 
 
-@pytest.mark.parametrize(("name", "options"), [("ev", {"part_size": 64}), ("cal", {"passes": 8}), ("glsim", {})])
-def test_boxes_lie_where_their_crops_were_cut_in_the_image(name, options):
-    crops, cut, boxes = brightness_of(name, **options)
-    assert len({str(box) for box in boxes.flatten(0, 1).tolist()}) > 1 or name == "cal"
-    assert (crops - cut).abs().max() < 0.15
+def test_cal_s_boxes_of_the_mirror_image_are_turned_back(monkeypatch):
+    from fgbench.models import cal
+
+    monkeypatch.setattr(cal, "attention_boxes", lambda heat, *_: torch.tensor([[10, 20, 30, 60]]).expand(len(heat), 4))
+    model = build("cal", "fgtest_resnet", 224, passes=8)
+    with torch.no_grad():
+        boxes = model.explain(images(1, 224)).boxes[0].tolist()
+    assert boxes == [[10, 20, 30, 60]] * 3 + [[10, 164, 30, 204]] * 3
+
+
+BAD_OPTIONS = [
+    ("glsim", {"top_k": 0}),
+    ("glsim", {"top_k": 1000}),
+    ("glsim", {"top_k": "8"}),
+    ("glsim", {"top_k": 1.5}),
+    ("glsim", {"rule": "x"}),
+    ("glsim", {"norm_eps": -1}),
+    ("glsim", {"selector": 5}),
+    ("glsim", {"impl": "fastest"}),
+    ("glsim", {"overlap": 16}),
+    ("glsim", {"overlap": 2.5}),
+    ("glsim", {"img_size": "64"}),
+    ("glsim", {"img_size": (64, 64)}),
+    ("glsim", {"img_size": 8}),
+    ("glsim", {"num_classes": 0}),
+    ("glsim", {"backbone": 5}),
+    ("glsim", {"backbone": ""}),
+    ("glsim", {"backbone": "fgbench_vit"}),
+    ("ffvt", {"num_tokens": 50}),
+    ("dcal", {"ratio": "x"}),
+    ("dcal", {"readout": "max"}),
+    ("ramstrans", {"rule": "x"}),
+    ("aftrans", {"fusion": "nope"}),
+    ("ev", {"max_iou": float("nan")}),
+    ("ev", {"part_size": 0}),
+    ("transfg", {"margin": 2}),
+    ("vit", {"label_smoothing": 1}),
+    ("cal", {"passes": 3}),
+    ("cal", {"num_attentions": 0}),
+    ("cal", {"img_size": 0}),
+    ("resnet101", {"num_classes": -1}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), BAD_OPTIONS)
+def test_a_bad_option_is_one_line_before_anything_runs(name, options):
+    defaults = {"backbone": backbones_of(models.load(name))[0], "img_size": 64, "num_classes": 3}
+    with pytest.raises(FgbenchError) as caught:
+        create_model(name, **defaults | options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("shape", [(0, 3, 64, 64), (1, 3, 64, 96), (3, 64, 64), (1, 1, 64, 64), (2, 3, 128, 128)])
+def test_what_is_no_batch_of_the_model_s_images_is_refused(name, shape):
+    model = build(name, backbones_of(models.load(name))[0], 64)
+    with pytest.raises(FgbenchError, match=r"images of shape \(B, 3, 64, 64\)"):
+        model(torch.zeros(shape))
+
+
+def test_a_crop_s_own_class_token_needs_no_position():
+    model = create_model("glsim", "vit_small_patch16_dinov3", img_size=64, num_classes=3, crop_class_token=True)
+    assert model(images(1, 64)).shape == (1, 3)
+
+
+def test_a_selector_that_is_handed_over_stays_as_it_was():
+    selector = get("gls", metric="l1")
+    first = create_model("glsim", "fgtest_vit", img_size=64, selector=selector)
+    create_model("glsim", "fgtest_vit", img_size=64, selector=selector, impl="published")
+    assert (selector.impl, first.selector.impl, first.selector.metric) == ("fast", "fast", "l1")
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -175,17 +239,12 @@ def test_every_selector_fits_or_is_refused_in_one_line(name):
         fits = selectors.load(selector).score_shape in kind.accepts
         options = {"img_size": 96, "num_classes": CLASSES, "selector": selector}
         if not fits:
-            with pytest.raises(FgbenchError, match=r"scores of shape .* choose a selector"):
+            with pytest.raises(FgbenchError, match=r"scores of shape .* choose a selector") as caught:
                 create_model(name, backbones_of(kind)[0], **options)
+            assert "\n" not in str(caught.value)
             continue
         model = enliven(create_model(name, backbones_of(kind)[0], **options)).eval()
         with torch.no_grad():
             fast = model(images(2, 96))
             model.impl = "published"
             assert torch.allclose(model(images(2, 96)), fast, atol=1e-4), selector
-
-
-def test_images_of_another_size_are_refused_with_the_size_that_the_model_has():
-    model = build("glsim", "fgtest_vit", 224)
-    with pytest.raises(FgbenchError, match=r"images of shape \(B, 3, 224, 224\)"):
-        model(images(1, 448))

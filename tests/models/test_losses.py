@@ -57,6 +57,69 @@ def test_fusion_of_two_heads_by_hand():
     assert torch.equal(fuse(heads, "last"), heads["b"])
 
 
+def test_label_smoothing_reaches_every_head():
+    model = create_model("vit", "fgtest_vit", img_size=32, num_classes=3, label_smoothing=0.3)
+    logits, targets = torch.tensor([[0.0, math.log(2), 0.0]]), torch.tensor([1])
+    one = model.cross_entropy(logits, targets).item()
+    assert model.cross_entropy(logits, targets, logits, logits).item() == pytest.approx(3 * one)
+
+
+def test_the_probabilities_of_half_precision_stay_finite():
+    heads = {"a": torch.tensor([[40.0, 0.0]]).half(), "b": torch.tensor([[38.0, 0.0]]).half()}
+    assert torch.isfinite(fuse(heads, "probabilities")).all()
+
+
+def test_the_margin_is_the_one_that_was_asked_for():
+    tokens, targets = torch.tensor([[1.0, 0.0], [0.8, 0.6]]), torch.tensor([0, 1])
+    assert contrastive_loss(tokens, targets, 0.2).item() == pytest.approx(2 * 0.6 / 4)
+    assert contrastive_loss(tokens, targets, 0.7).item() == pytest.approx(2 * 0.1 / 4)
+    model = enliven(create_model("transfg", "fgtest_vit", img_size=64, num_classes=3)).eval()
+    batch = images(3, 64), torch.tensor([0, 1, 2])
+    losses = []
+    for margin in (-1.0, 1.0):
+        model.margin = margin
+        losses.append(model(*batch)[0].item())
+    assert losses[0] > losses[1] + 0.1
+
+
+def test_cal_outside_of_training_draws_nothing_and_moves_no_center():
+    model = enliven(create_model("cal", "fgtest_resnet", img_size=64, num_classes=3)).eval()
+    batch, targets = images(2, 64), torch.tensor([2, 0])
+    first, logits = model(batch, targets)
+    assert first.item() == model(batch, targets)[0].item()
+    assert first.item() == pytest.approx(functional.cross_entropy(logits, targets).item())
+    assert model.feature_center is None
+    assert torch.equal(logits, model(batch))
+
+
+def test_pair_wise_attention_by_hand():
+    """One head, one token an image: the weights of one's own value and of the partner's are a softmax of two."""
+    from types import SimpleNamespace
+
+    from fgbench.models.encoder import Encoder, State
+
+    same = torch.nn.Identity()
+    qkv = torch.nn.Linear(1, 3, bias=False)
+    with torch.no_grad():
+        qkv.weight.copy_(torch.tensor([[1.0], [2.0], [10.0]]))  # q = x, k = 2x, v = 10x
+    attn = SimpleNamespace(
+        qkv=qkv, num_heads=1, q_norm=same, k_norm=same, scale=1.0, fused_attn=False, training=False, attn_drop=same
+    )
+    attn.proj = attn.proj_drop = same
+    block = SimpleNamespace(
+        norm1=same, attn=attn, drop_path1=same, norm2=same, mlp=lambda x: 0 * x, drop_path2=same, ls1=None, ls2=None
+    )
+    encoder = SimpleNamespace(vit=SimpleNamespace(blocks=[block]), _rope=lambda *_: None)
+    state = State(torch.tensor([[[1.0]], [[0.5]]]))
+    with torch.no_grad():
+        Encoder.run_in_pairs(encoder, state, torch.tensor([1, 0]))
+    own = 1 / (1 + math.exp(1.0 * 1.0 - 1.0 * 2.0))  # image 0: logits 1·2 with itself, 1·1 with its partner
+    other = 1 / (1 + math.exp(0.5 * 2.0 - 0.5 * 1.0))  # image 1: logits 0.5·1 with itself, 0.5·2 with its partner
+    assert state.tokens.flatten().tolist() == pytest.approx(
+        [1 + own * 10 + (1 - own) * 5, 0.5 + other * 5 + (1 - other) * 10], rel=1e-5
+    )
+
+
 def test_transfg_adds_the_contrastive_term_on_its_class_token():
     model = enliven(create_model("transfg", "fgtest_vit", img_size=64, num_classes=3, contrastive=2.0)).eval()
     batch, targets = images(3, 64), torch.tensor([0, 0, 2])
@@ -134,7 +197,10 @@ def test_cal_loss_by_its_parts():
     """The four terms put together from the model's own pieces, drawn alike."""
     from fgbench.models import cal
 
-    model = enliven(create_model("cal", "fgtest_resnet", img_size=64, num_classes=3)).eval()
+    model = enliven(create_model("cal", "fgtest_resnet", img_size=64, num_classes=3)).train()
+    for module in model.modules():  # so that both runs below see the same statistics
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
     batch, targets = images(2, 64), torch.tensor([2, 0])
     torch.manual_seed(3)
     loss, logits = model(batch, targets)

@@ -21,6 +21,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 
 NESTS = ("model", "state_dict", "state_dict_ema", "model_state_dict")
+BESIDE = ("feature_center",)  # what released codes keep next to the state dict
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -37,24 +38,37 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise _damaged(path, error) from error
     held = _unpickle(path)
-    for nest in NESTS:
-        if isinstance(held, Mapping) and isinstance(held.get(nest), Mapping):
-            held = {**_tensors(held), **held[nest]}
-            break
+    beside: dict[str, Tensor] = {}
+    while nest := next((n for n in NESTS if isinstance(held, Mapping) and isinstance(held.get(n), Mapping)), None):
+        beside |= {name: value for name, value in _tensors(held).items() if name in BESIDE}
+        held = held[nest]
     weights = _tensors(held)
     if not weights:
         raise FgbenchError("no weights in the checkpoint", str(path), "a dictionary of tensors was expected")
+    weights |= beside
+    for name, tensor in weights.items():
+        if why := _no_weight(tensor):
+            raise FgbenchError(f"{name} in the checkpoint is no weight but {why}:", str(path))
     return weights
 
 
-def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[str, object]) -> None:
     """Write tensors as .safetensors, whole or not at all."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if path.suffix != ".safetensors":
+        raise FgbenchError("a checkpoint is written as .safetensors, not as", path.name)
+    plain: dict[str, Tensor] = {}
+    homes: set[int] = set()
+    for name, tensor in weights.items():
+        plain[name] = tensor.detach().cpu().contiguous()
+        home = plain[name].untyped_storage().data_ptr()
+        if home in homes:  # tied weights are written once each: the format knows no ties
+            plain[name] = plain[name].clone()
+        homes.add(home)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".fgbench-", suffix=".safetensors")
         os.close(handle)
         try:
-            safetensors.torch.save_file(plain, temporary, metadata=dict(metadata))
+            safetensors.torch.save_file(plain, temporary, metadata={key: str(value) for key, value in metadata.items()})
             umask = os.umask(0)
             os.umask(umask)
             Path(temporary).chmod(0o666 & ~umask)
@@ -99,6 +113,15 @@ def _harmless() -> list[Any]:
     homes = ("numpy.core.multiarray", "numpy._core.multiarray")
     named = [(rebuild, f"{home}._reconstruct") for home in homes] + [(scalar, f"{home}.scalar") for home in homes]
     return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *named]
+
+
+def _no_weight(tensor: Tensor) -> str | None:
+    """What is wrong with a tensor as a weight; one that repeats a few stored numbers could fill any memory."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+        return f"a {tensor.layout}, {tensor.dtype} tensor on {tensor.device}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"a view of shape {tuple(tensor.shape)} on fewer numbers"
+    return None
 
 
 def _tensors(held: Any) -> dict[str, Tensor]:

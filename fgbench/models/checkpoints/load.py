@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.files import read_arrays, read_weights, write_weights
-from fgbench.models.checkpoints.names import Format, Weights, recognise
+from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
 from fgbench.models.model import Model
 
 POSITIONS = "encoder.vit.pos_embed"
+SHOWN = 8  # shapes that do not fit, in one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class LoadReport:
     missing: tuple[str, ...]  # kept as they were
     unexpected: tuple[str, ...]  # in the file, without a place in the model
     ignored: tuple[str, ...] = ()  # in the file, and unused by the code that wrote it
+    started: tuple[str, ...] = ()  # not in a file of a backbone alone: drawn anew, or begun where the backbone is
     resized: tuple[str, ...] = ()  # position embeddings of another grid
     norm_eps: float | None = None  # the ε that every LayerNorm was set to
 
@@ -39,6 +40,7 @@ class LoadReport:
             ("missing, kept as they were", self.missing),
             ("without a place in the model", self.unexpected),
             ("unused by the code that wrote the file", self.ignored),
+            ("started anew or from the backbone", self.started),
             ("resized to the model's grid", self.resized),
         ):
             if names:
@@ -48,7 +50,7 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def save_checkpoint(model: Model, path: str | Path, **metadata: str) -> None:
+def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
     """Write a model's weights as .safetensors, whole or not at all."""
     write_weights(model.state_dict(), Path(path), {"format": "fgbench", "model": type(model).__name__, **metadata})
 
@@ -61,26 +63,24 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> 
     another grid are resized. Nothing in the file is executed, and the model changes only if all shapes fit.
 
     What the file lacks keeps its value and is listed in the report; ``strict`` makes that, and what the file has
-    too much, an error.
+    too much, an error. A file of a backbone alone starts the model's own parameters where the backbone is.
 
     Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where its names are
     of no known format, or where shapes cannot fit; the message names them.
     """
     path = Path(path)
     if path.suffix == ".npz":
-        if strict:
-            raise FgbenchError(
-                "Google's .npz files hold a backbone, never all of a model:", str(path), "leave strict out"
-            )
-        return _load_npz(model, path)
-    weights = read_weights(path)
-    found = recognise(weights, model)
+        weights = google_weights(read_arrays(path))
+        found = (GOOGLE, weights) if any(name.endswith("embedding/kernel") for name in weights) else None
+    else:
+        weights = read_weights(path)
+        found = recognise(weights, model)
     if found is None:
         some = ", ".join(list(weights)[:3])
         raise FgbenchError(
             f"the names of the weights ({some}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, TransFG, FFVT, CAL, timm",
+            "known: fgbench, GLSim, TransFG, FFVT, CAL, timm, Google's npz",
         )
     format_, bare = found
     renamed, origins = format_.rename(bare, model)
@@ -90,25 +90,24 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> 
 def _put(
     model: Model, weights: Weights, origins: dict[str, str], format_: Format, ignored: list[str], strict: bool
 ) -> LoadReport:
+    model.make_room(weights.keys())
     own = model.state_dict()
-    if format_.backbone_only:  # its head was trained for other classes
-        other = [n for n in weights if _is_head(n) and n in own and weights[n].shape != own[n].shape]
-        left_out = {name: weights.pop(name) for name in other}
-    else:
-        left_out = {}
+    # A backbone's head was trained for other classes.
+    head = [n for n in weights if _is_head(n) and n in own and weights[n].shape != own[n].shape]
+    other_head = {name: weights.pop(name) for name in head} if format_.backbone_only else {}
     resized = _resize_positions(model, weights, own)
-    waiting = {name for name in weights if name not in own and _waiting_buffer(model, name)}
     misfits = [
         f"{name} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
         for name, tensor in own.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
     if misfits:
-        raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits)}")
+        more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
+        raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits[:SHOWN])}{more}")
     loaded = [name for name in own if name in weights]
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
-    surplus = [*left_out, *(name for name in weights if name not in own and name not in waiting)]
+    surplus = [*other_head, *(name for name in weights if name not in own)]
     missing = [name for name in own if name not in weights]
     if strict and (missing or surplus):
         what = [f"missing: {', '.join(missing)}"] if missing else []
@@ -117,18 +116,19 @@ def _put(
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(weights[name])
-    for name in waiting:
-        home, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(home), leaf, weights[name].clone())
     if format_.norm_eps is not None:
         model.set_norm_eps(format_.norm_eps)
+    begun: tuple[str, ...] = ()
+    # In a GLSim file the crop's token is one that its code creates and never uses.
     if format_.backbone_only or "crop_class_token" in missing:
-        model.start_from_backbone()
+        begun = model.start_from_backbone()
+    started = [name for name in own if begun and name.startswith(begun)]
     return LoadReport(
         format=format_.name,
-        loaded=tuple(loaded) + tuple(sorted(waiting)),
-        missing=tuple(missing),
+        loaded=tuple(name for name in loaded if name not in started),
+        missing=tuple(name for name in missing if name not in started),
         unexpected=tuple(origins[name] for name in surplus),
+        started=tuple(started),
         ignored=tuple(ignored),
         resized=tuple(resized),
         norm_eps=format_.norm_eps,
@@ -150,43 +150,3 @@ def _resize_positions(model: Model, weights: Weights, own: dict[str, Tensor]) ->
 
 def _is_head(name: str) -> bool:
     return name.startswith("head.") or ".fc." in name
-
-
-def _waiting_buffer(model: Model, name: str) -> bool:
-    """Whether a name is that of a buffer which is empty until training fills it."""
-    home, _, leaf = name.rpartition(".")
-    try:
-        module = model.get_submodule(home)
-    except AttributeError:
-        return False
-    return leaf in module._buffers and module._buffers[leaf] is None
-
-
-def _load_npz(model: Model, path: Path) -> LoadReport:
-    """Google's ViT files, which timm reads; the class token's position and the grid are resized there."""
-    arrays = read_arrays(path)
-    names = set(arrays)
-    vit = getattr(getattr(model, "encoder", None), "vit", None)
-    if not isinstance(vit, VisionTransformer):
-        raise FgbenchError("Google's .npz files are for vision transformers, not for a", type(model).__name__)
-    if not any(name.endswith("embedding/kernel") for name in names):
-        raise FgbenchError("the names of the arrays are not those of Google's ViT in", str(path))
-    before = {name: tensor.detach().clone() for name, tensor in vit.state_dict().items()}
-    try:
-        vit.load_pretrained(str(path))
-    except Exception as error:
-        vit.load_state_dict(before)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FgbenchError(f"the arrays do not fit the backbone ({reason}):", str(path)) from error
-    model.start_from_backbone()
-    own = list(model.state_dict())
-    loaded = tuple(name for name in own if name.startswith("encoder.vit."))
-    positions = next((arrays[name] for name in sorted(names) if name.endswith("pos_embedding")), None)
-    moved = positions is not None and positions.shape[-2] != before["pos_embed"].shape[1]
-    return LoadReport(
-        format="Google's npz",
-        loaded=loaded,
-        missing=tuple(name for name in own if name not in loaded),
-        unexpected=tuple(sorted(name for name in names if name.startswith(("head/", "pre_logits/")))),
-        resized=(POSITIONS,) if moved else (),
-    )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
 
 Weights = dict[str, Tensor]
 
-WRAPPERS = ("module.", "model.", "net.")  # what a name may begin with when a model was saved inside another
+# What names begin with when a model was saved inside another.
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 
 TRANSFORMER_BLOCK = (
     (r"\.attention_norm\.", ".norm1."),
@@ -117,6 +120,46 @@ FORMATS = (
 )
 
 
+GOOGLE = Format(
+    "Google's npz",
+    "Transformer/encoder_norm/scale",
+    (
+        (r"^(opt/target|params)/", ""),
+        (r"^cls$", "encoder.vit.cls_token"),
+        (r"^embedding/", "encoder.vit.patch_embed.proj/"),
+        (r"^Transformer/posembed_input/pos_embedding$", "encoder.vit.pos_embed"),
+        (r"^Transformer/encoder_norm/", "encoder.vit.norm/"),
+        (r"^Transformer/encoderblock_(\d+)/", r"encoder.vit.blocks.\1."),
+        (r"LayerNorm_0/", "norm1/"),
+        (r"LayerNorm_2/", "norm2/"),
+        (r"MultiHeadDotProductAttention_1/(q|k|v)\w+/", r"attn.\1/"),
+        (r"MultiHeadDotProductAttention_1/out/", "attn.proj/"),
+        (r"MlpBlock_3/Dense_0/", "mlp.fc1/"),
+        (r"MlpBlock_3/Dense_1/", "mlp.fc2/"),
+        (r"/(kernel|scale)$", ".weight"),
+        (r"/bias$", ".bias"),
+    ),
+    backbone_only=True,
+)
+
+
+def google_weights(arrays: Mapping[str, Any]) -> Weights:
+    """Google's arrays as torch has them: outputs first, heads side by side."""
+    weights: Weights = {}
+    for name, array in arrays.items():
+        tensor = torch.from_numpy(array)
+        if name.endswith("embedding/kernel"):  # (P, P, 3, D)
+            tensor = tensor.permute(3, 2, 0, 1) if tensor.ndim == 4 else tensor
+        elif name.endswith("/out/kernel"):  # (H, d, D)
+            tensor = tensor.flatten(0, 1).T if tensor.ndim == 3 else tensor
+        elif name.endswith("/kernel"):  # (D, H, d) or (D, outputs)
+            tensor = tensor.flatten(1).T if tensor.ndim > 1 else tensor
+        elif re.search(r"/(query|key|value)/bias$", name):  # (H, d)
+            tensor = tensor.flatten()
+        weights[name] = tensor.contiguous()
+    return weights
+
+
 def timm_resnet(model: Model) -> Format:
     """A ResNet of timm's or torchvision's, under the name that the model has for it."""
     home = "features" if hasattr(model, "features") else "backbone"
@@ -136,7 +179,7 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
 
 
 def _unwrapped(weights: Mapping[str, Tensor]) -> list[Weights]:
-    """The weights as they are, and without each wrapper that all their names have in common."""
+    """The weights as they are, and without each wrapper that most of their names have in common."""
     bare = [dict(weights)]
     while prefix := _common_wrapper(bare[-1]):
         bare.append({name.removeprefix(prefix): tensor for name, tensor in bare[-1].items()})
@@ -145,7 +188,7 @@ def _unwrapped(weights: Mapping[str, Tensor]) -> list[Weights]:
 
 def _common_wrapper(weights: Weights) -> str | None:
     for prefix in WRAPPERS:
-        if weights and all(name.startswith(prefix) for name in weights):
+        if sum(name.startswith(prefix) for name in weights) > len(weights) / 2:
             return prefix
     return None
 
@@ -160,6 +203,10 @@ def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
         stem, kind = match.groups()
         three = [f"{stem}.{letter}.{kind}" for letter in "qkv"]
         if all(part in weights for part in three):
+            shapes = [tuple(weights[part].shape) for part in three]
+            if len(set(shapes)) > 1 or not shapes[0]:
+                found = ", ".join(f"{origins[part]} {shape}" for part, shape in zip(three, shapes, strict=True))
+                raise FgbenchError(f"queries, keys and values of a block must have one shape, got {found}")
             joined[f"{stem}.qkv.{kind}"] = torch.cat([joined.pop(part) for part in three])
             origins[f"{stem}.qkv.{kind}"] = origins[name]
     return joined
