@@ -364,3 +364,14 @@ def test_the_last_block_starts_anew_unless_it_is_to_keep_the_backbone_s(name, fr
     fgbench.load_checkpoint(model, tmp_path / "vit.npz")
     given = google_arrays()["Transformer/encoderblock_3/MlpBlock_3/Dense_0/kernel"].T.copy()
     assert torch.equal(model.encoder.vit.blocks[3].mlp.fc1.weight, torch.from_numpy(given)) != fresh
+
+
+def test_a_file_of_another_depth_whose_last_block_would_hide_another_is_refused(tmp_path):
+    names = [
+        "part_head.weight",
+        "transformer.encoder.layer.3.ffn.fc1.weight",
+        "transformer.encoder.part_layer.ffn.fc1.weight",
+    ]
+    torch.save({name: torch.zeros(3, 64) for name in names}, tmp_path / "deep.pth")
+    with pytest.raises(FgbenchError, match=r"layer.3.ffn.fc1.weight and .*part_layer.* does its depth fit"):
+        fgbench.load_checkpoint(built("transfg"), tmp_path / "deep.pth")

@@ -60,6 +60,12 @@ class Format:
             new = name
             for pattern, replacement in self.renames:
                 new = re.sub(pattern, replacement.replace("{last}", str(depth - 1)), new)
+            if new in renamed:
+                raise FgbenchError(
+                    f"{origins[new]} and {name} in the checkpoint have one place in the model:",
+                    new,
+                    "does its depth fit?",
+                )
             renamed[new], origins[new] = tensor, name
         return _join_projections(renamed, origins), origins
 
