@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fgbench.arguments import MAX_IMAGE_SIZE
 from fgbench.errors import FgbenchError
 from fgbench.models.losses import center_loss
 from fgbench.models.model import Explanation, Model, fuse
@@ -50,7 +49,7 @@ class CAL(Model):
         super().__init__(impl, label_smoothing)
         if passes not in (2, 8):
             raise FgbenchError("CAL is run with 2 or 8 passes, got", passes)
-        self.image_size, self.passes = whole_number(img_size, "img_size", 32, MAX_IMAGE_SIZE), passes
+        self.image_size, self.passes = whole_number(img_size, "img_size", 32), passes
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         whole_number(num_attentions, "num_attentions", 1)
         self.beta = number(beta, "beta", 0, 1)

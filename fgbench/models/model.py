@@ -34,9 +34,7 @@ class Explanation:
     selected: Tensor | None = None  # (B, …, K) the tokens that were selected, where tokens are: patches, or all
     boxes: Tensor | None = None  # (B, K, 4) pixels y0, x0, y1, x1, ends exclusive: crops, or selected patches
     crops: Tensor | None = None  # (B, K, 3, S, S)
-    heads: Mapping[str, Tensor] = field(
-        default_factory=dict
-    )  # logits (B, classes) of every head, before they are fused
+    heads: Mapping[str, Tensor] = field(default_factory=dict)  # (B, classes) of every head, before they are fused
     token: Tensor | None = None  # (B, D), what the head reads, where a loss reads it too
 
 

@@ -8,7 +8,6 @@ import timm
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from fgbench.arguments import MAX_IMAGE_SIZE
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.models.backbone import create_with_timm
 from fgbench.models.model import Explanation, Model
@@ -32,7 +31,7 @@ class ResNet101(Model):
         label_smoothing: float = 0.1,
     ) -> None:
         super().__init__(impl, label_smoothing)
-        self.image_size = whole_number(img_size, "img_size", 32, MAX_IMAGE_SIZE)
+        self.image_size = whole_number(img_size, "img_size", 32)
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         name = self.default_backbone if backbone is None else backbone
         self.backbone = build_resnet(name, num_classes, pretrained=pretrained)

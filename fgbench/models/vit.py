@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fgbench.arguments import MAX_IMAGE_SIZE
 from fgbench.models.backbone import build_vit
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.model import Explanation, Model
@@ -41,7 +40,7 @@ class VisionTransformerModel(Model):
     ) -> None:
         super().__init__(impl, label_smoothing)
         name = self.default_backbone if backbone is None else backbone
-        whole_number(img_size, "img_size", 1, MAX_IMAGE_SIZE)
+        whole_number(img_size, "img_size", 1)
         whole_number(num_classes, "num_classes", 1)
         shared = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
         vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared)
