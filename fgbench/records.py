@@ -29,3 +29,45 @@ class FlopsRow:
         if not parts:
             del fields["part"]
         return fields
+
+
+# How a point ended. Those with figures: ok, unconverged (the time ran out before the interval was narrow enough),
+# contended (something else used the device). oom_inferred: a smaller batch did not fit.
+STATUSES = ("ok", "oom", "oom_inferred", "unconverged", "contended", "timeout", "crashed", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThroughputRow:
+    """One measured point: a model at one image size, batch size and mode on one device. What is missing is null."""
+
+    model: str
+    selector: str | None  # null for a model that selects nothing by a selector
+    impl: str | None  # published or fast; null for a model that has one implementation
+    backbone: str  # timm's name
+    image_size: int  # pixels, square
+    batch_size: int  # images
+    device: str  # cuda or cpu
+    dtype: str  # float32, tf32, float16, bfloat16 or amp
+    compiled: bool
+    status: str  # one of STATUSES
+    reason: str | None  # why it is not ok, in words
+    throughput_img_s: float | None  # batch_size / latency_s
+    latency_s: float | None  # of one batch: the median of the blocks
+    latency_ci95_low_s: float | None
+    latency_ci95_high_s: float | None
+    blocks: list[float] | None  # seconds per batch: the median of every block of iterations, raw, in order
+    peak_memory_allocated_bytes: int | None  # tensors, after the warm-up; null on a CPU
+    peak_memory_reserved_bytes: int | None  # what the allocator held for them; null on a CPU
+    device_memory_bytes: int | None  # all that the process holds, context included; on a CPU its peak resident set
+    energy_j_per_image: float | None
+    mfu: float | None  # achieved over measured rate of matrix products, between 0 and 1
+    best: bool  # the highest throughput of its model and size, in its mode
+    environment: dict[str, Any]  # what it was measured on and with, and why fields are missing
+    repeat: int | None = None  # from 1, where points are measured several times
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON; ``repeat`` only where there are several."""
+        fields = asdict(self)
+        if self.repeat is None:
+            del fields["repeat"]
+        return fields

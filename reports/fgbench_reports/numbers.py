@@ -38,3 +38,46 @@ def as_printed(value: float, printed: str) -> str:
     digits = max(3, len(printed.replace(".", "").lstrip("0")))
     first = Decimal(f"{value:.{digits - 1}e}")
     return str(first.quantize(Decimal(printed), ROUND_HALF_UP))
+
+
+def significant(value: float | None, digits: int = 3, *, decimals: int = 3) -> str:
+    """So many digits, no exponent, so many decimals at most: 3512, 84.3, 0.512, <0.001; what is missing is –."""
+    from math import isfinite
+
+    if value is None or not isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if 0 < value < 0.5 * 10**-decimals:
+        return f"<{10**-decimals:.{decimals}f}"
+    exponent = int(
+        f"{value:.{digits - 1}e}".partition("e")[2]
+    )  # after rounding: 99.96 has three digits before the point
+    return f"{value:.{min(max(digits - 1 - exponent, 0), decimals)}f}"
+
+
+def img_per_s(value: float | None) -> str:
+    """Throughput: three digits, all of those before the point: 3512, 84.3, 0.512."""
+    return significant(value)
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as milliseconds, in four digits: 0.8123, 12.34, 284.4, 35124."""
+    return significant(None if seconds is None else seconds * 1e3, 4, decimals=4)
+
+
+def gigabytes(count: int | None) -> str:
+    """Bytes as decimal gigabytes, 10⁹ bytes: 0.512, 12.3, 141."""
+    return significant(None if count is None else count / 1e9)
+
+
+def short_percent(value: float | None) -> str:
+    """A small percentage, in two digits: 0.12, 1.3, 24, <0.01."""
+    return significant(value, 2, decimals=2)
+
+
+def half_width_percent(low: float | None, middle: float | None, high: float | None) -> str:
+    """Half the width of an interval, in percent of what it is about."""
+    if low is None or middle is None or high is None or middle <= 0:
+        return "–"
+    return short_percent((high - low) / 2 / middle * 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
-NAMES = ("convention", "model", "backbone", "selector", "part")  # of a table of figures, the columns that hold none
+# Of a table of figures, the columns that hold none.
+NAMES = (
+    *("convention", "model", "backbone", "selector", "part"),
+    *("device name", "impl", "device", "dtype", "mode", "status", "best"),
+)
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -23,22 +28,35 @@ def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Comma-separated rows under a header; missing values are empty."""
+    """Comma-separated rows under a header; missing values are empty, lists and dicts are JSON in one cell."""
     import pandas as pd
 
-    return str(pd.DataFrame([dict(row) for row in rows], dtype=object).to_csv(index=False))
+    lines = [{name: _csv_cell(cell) for name, cell in row.items()} for row in rows]
+    return str(pd.DataFrame(lines, dtype=object).to_csv(index=False))
+
+
+def _csv_cell(cell: object) -> object:
+    # A name that begins with "=" stays as it is: programs look rows up by it.
+    return json.dumps(cell, allow_nan=False) if isinstance(cell, (dict, list)) else cell
 
 
 def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
-    """A pipe table; pipes in cells are escaped, columns that hold names stand to the left."""
-    escaped = frame.map(lambda cell: str(cell).replace("|", "\\|"))
+    """A pipe table; what Markdown would read is escaped in cells, columns that hold names stand to the left."""
+    escaped = frame.map(lambda cell: _markdown_cell(str(cell)))
     return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names))) + "\n"
+
+
+def _markdown_cell(cell: str) -> str:
+    text = re.sub(r"[\\|*`\[~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", cell)
+    beside_words = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word, or alone, an underscore is no markup
+    return re.sub(beside_words, r"\\_", text) if len(re.findall(beside_words, text)) > 1 else text
 
 
 def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
     """A booktabs table; characters that LaTeX would read are escaped, columns that hold names stand to the left."""
     columns = "".join(side[0] for side in _alignment(frame, names))
-    return str(frame.to_latex(index=False, escape=True, column_format=columns))
+    text = str(frame.to_latex(index=False, escape=True, column_format=columns))
+    return re.sub(r"(?m)^[*\[]", r"{\g<0>}", text)  # the line before would take these as its own option
 
 
 def _alignment(frame: pd.DataFrame, names: Collection[str]) -> list[str]:
@@ -54,7 +72,9 @@ def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: 
         for table in tables:
             console.print(table)
         for note in notes:
-            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+            console.print(
+                note, style="dim", highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
+            )
     lines = (line.rstrip() for line in captured.get().splitlines())
     return "\n".join(lines) + "\n"
 

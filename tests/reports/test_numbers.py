@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench_reports.numbers import PREFIXES, as_printed, percent, with_prefix
+from fgbench_reports.numbers import (
+    PREFIXES,
+    as_printed,
+    gigabytes,
+    half_width_percent,
+    img_per_s,
+    milliseconds,
+    percent,
+    significant,
+    with_prefix,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +68,66 @@ def test_cells_of_few_digits_are_rounded_from_three():
     assert as_printed(0.000749, "0.0007") == "0.0007"
     assert as_printed(46.5305, "46.531") == "46.531"
     assert as_printed(46.5304, "46.531") == "46.530"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (0.0, "0"),
+        (3512.4, "3512"),
+        (123456.7, "123457"),
+        (999.96, "1000"),
+        (99.96, "100"),
+        (84.31, "84.3"),
+        (5.6, "5.60"),
+        (0.5123, "0.512"),
+        (0.0312, "0.031"),
+        (0.00001, "<0.001"),
+    ],
+)
+def test_throughput_has_three_digits_and_no_exponent(value, text):
+    assert img_per_s(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (0.01234, "12.34"), (0.00081234, "0.8123"), (1.4286, "1429"), (35.1239, "35124"), (1e-9, "<0.0001")],
+)
+def test_seconds_are_printed_as_milliseconds(seconds, text):
+    assert milliseconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "–"), (0, "0"), (512_000_000, "0.512"), (141_000_000_000, "141"), (2_384_185_791, "2.38")],
+)
+def test_bytes_are_printed_as_decimal_gigabytes(count, text):
+    assert gigabytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "middle", "high", "text"),
+    [
+        (None, 1.0, 1.1, "–"),
+        (0.9, None, 1.1, "–"),
+        (0.9, 1.0, None, "–"),
+        (0.0, 0.0, 0.0, "–"),
+        (1.0, 1.0, 1.0, "0"),
+        (0.9988, 1.0, 1.0012, "0.12"),
+        (0.987, 1.0, 1.013, "1.3"),
+        (0.5, 1.0, 1.5, "50"),
+        (0.99999, 1.0, 1.00001, "<0.01"),
+    ],
+)
+def test_an_interval_is_printed_as_half_its_width_in_percent(low, middle, high, text):
+    assert half_width_percent(low, middle, high) == text
+
+
+@given(st.floats(0.001, 1e12), st.integers(2, 6))
+def test_significant_digits_read_back(value, digits):
+    text = significant(value, digits, decimals=9)
+    assert "e" not in text
+    assert float(text) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
