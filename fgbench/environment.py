@@ -1,0 +1,90 @@
+"""What a figure was measured on and with. No torch: what only torch knows is asked of a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# What a measured figure runs through. Tables and command lines may change without making it old.
+MEASURED_BY = (
+    "models/**/*.py",
+    *(f"throughput/{name}.py" for name in ("clocks", "energy", "interference", "intervals", "matrix_rate", "measure")),
+    *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer")),
+)
+
+
+def software() -> dict[str, Any]:
+    """Versions and revisions that a figure depends on."""
+    return {
+        "fgbench": _version("fgbench"),
+        "git_revision": git_revision(Path(__file__).parent),
+        "timm": _version("timm"),
+        "numpy": _version("numpy"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def processor() -> dict[str, Any]:
+    """The host's processor."""
+    return {"cpu": _cpu_name(), "cpu_count": os.cpu_count()}
+
+
+def code_digest(plugins: Iterable[str | Path] = ()) -> str:
+    """A digest of the code that a figure runs through: models, selectors, timing, and plug-in files."""
+    digest = hashlib.sha256()
+    own = Path(__file__).parent
+    files = [path for pattern in MEASURED_BY for path in sorted(own.glob(pattern))]
+    selectors = importlib.util.find_spec("fgbench_selectors")
+    if selectors is not None and selectors.submodule_search_locations:
+        files += sorted(Path(selectors.submodule_search_locations[0]).glob("*.py"))
+    for path in [*files, *map(Path, plugins)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def git_revision(folder: Path) -> str | None:
+    """The revision of the checkout that a folder lies in, ``+`` behind it where files differ; None outside of one."""
+    git = shutil.which("git")
+    if git is None or not (folder.parent / ".git").exists():  # an environment inside somebody else's checkout
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        revision = _git(git, folder, "rev-parse", "--short=12", "HEAD")
+        return revision + ("+" if _git(git, folder, "status", "--porcelain", "--untracked-files=no") else "")
+    return None
+
+
+def _git(git: str, folder: Path, *words: str) -> str:
+    run = subprocess.run(
+        [git, "-C", str(folder), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+        stdin=subprocess.DEVNULL,
+    )
+    return run.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str | None:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None

@@ -1,0 +1,57 @@
+"""A process that has torch loaded and does nothing with it but fork: every worker is fresh, and starts at once.
+
+It never touches a GPU, runs no operator and loads no plug-in, so that a worker finds everything as after an import.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import socket
+import sys
+
+from fgbench.throughput.channel import Channel
+from fgbench.throughput.lifeline import be_killed_first, die_with
+
+FORK = b"f"
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Fork a worker whenever the sweep sends a pair of descriptors: its channel, its log."""
+    die_with(parent)
+    sock = socket.socket(fileno=descriptor)
+    channel = Channel(sock)
+
+    import fgbench.throughput.worker as worker  # takes seconds, once
+
+    channel.send({"ready": os.getpid()})
+    while True:
+        message, descriptors, *_ = socket.recv_fds(sock, 1, 2)
+        if message != FORK or len(descriptors) != 2:
+            return
+        mine = os.getpid()
+        child = os.fork()
+        if child == 0:
+            sock.close()
+            _become_worker(mine, descriptors[1])
+            worker.serve(socket.socket(fileno=descriptors[0]))
+        for number in descriptors:
+            os.close(number)
+        channel.send({"worker": child})
+        _, status = os.waitpid(child, 0)
+        channel.send({"ended": os.waitstatus_to_exitcode(status)})
+
+
+def _become_worker(parent: int, log: int) -> None:
+    """What it prints goes to its log; it can be killed with all its children, and does not outlive its host."""
+    os.setsid()
+    die_with(parent)
+    be_killed_first()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, stream in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(number, stream)
+    faulthandler.enable()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

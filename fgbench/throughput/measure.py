@@ -1,0 +1,264 @@
+"""One model in one mode, measured batch by batch in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fgbench.errors import FgbenchError
+from fgbench.flops.models import count_model
+from fgbench.models.build import create_model, model_class, model_options
+from fgbench.models.model import Model
+from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
+from fgbench.throughput.energy import Energy, measure_energy
+from fgbench.throughput.interference import TOLERATED, Interference
+from fgbench.throughput.memory import forget_peak, peak_resident_bytes
+from fgbench.throughput.modes import eager_step, first_line, graph_step, prepare, random_images, set_precision
+from fgbench.throughput.nvml import DeviceState, Gpu, disturbing
+from fgbench.throughput.points import Case, Mode
+from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN, Timing, TimingPlan, time_iterations
+
+Progress = Callable[[float, int], None]
+TRIES = 2  # of a point that is disturbed, before it is kept as such
+BUSY_PERCENT = 5  # a GPU that is used by others at the start
+SETTLE_S = 3.0  # NVML's utilization is an average that lags behind
+
+ON_CPU = {
+    "peak_memory_allocated_bytes": "torch has no account of a CPU's memory; device_memory_bytes is the resident set",
+    "peak_memory_reserved_bytes": "torch has no account of a CPU's memory; device_memory_bytes is the resident set",
+    "energy_j_per_image": "no energy counter is read on a CPU",
+}
+
+
+def timing_plan(device: str, cap_s: float | None) -> TimingPlan:
+    """The plan of a device, with another cap where one was asked for."""
+    plan = CUDA_PLAN if device == "cuda" else CPU_PLAN
+    if cap_s is None:
+        return plan
+    return replace(plan, cap_s=cap_s, warm_cap_s=min(plan.warm_cap_s, cap_s), warm_s=min(plan.warm_s, cap_s))
+
+
+def resolve(case: Case) -> Case:
+    """A case with its defaults filled in. Raises :class:`FgbenchError` for what does not fit."""
+    model = _on_meta(case)
+    impl = (case.impl or model.impl) if model.two_impls else None
+    return replace(
+        case,
+        backbone=case.backbone or type(model).default_backbone,
+        selector=model.selector_name,
+        impl=impl,
+        foreign_code=_foreign_code(type(model), type(model.selector)),
+    )
+
+
+def _foreign_code(*kinds: type) -> str | None:
+    """A digest of the files that define classes of others; None where all are fgbench's own."""
+    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("fgbench", "fgbench_selectors")]
+    files = [inspect.getsourcefile(kind) for kind in foreign if kind.__module__ != "builtins"]
+    content = b"".join(Path(file).read_bytes() for file in files if file)
+    return hashlib.sha256(content).hexdigest()[:16] if content else None
+
+
+def build(case: Case) -> Model:
+    """The model of a case, with random weights."""
+    options: dict[str, Any] = {} if case.impl is None else {"impl": case.impl}
+    if case.selector is not None:
+        if "selector" not in model_options(model_class(case.model)):
+            raise FgbenchError("this model selects nothing by a selector:", case.model, "leave --selectors out")
+        options["selector"] = case.selector
+    backbone = case.backbone or None
+    return create_model(case.model, backbone, img_size=case.image_size, num_classes=case.num_classes, **options)
+
+
+def _on_meta(case: Case) -> Model:
+    with torch.device("meta"):
+        return build(case).eval()
+
+
+class Bench:
+    """A built model, ready to be measured at any batch size."""
+
+    def __init__(self, case: Case, mode: Mode, *, gpu: Gpu | None = None, cap_s: float | None = None) -> None:
+        self.case, self.mode, self.gpu = case, mode, gpu
+        self.plan = timing_plan(mode.device, cap_s)
+        self.missing: dict[str, str] = {}  # field → why it is null
+        self.busy = _busy(gpu) if gpu is not None else None  # before anything of ours runs there
+        self.memory_before = gpu.used_memory_bytes() if gpu is not None else None
+        torch.manual_seed(0)
+        if mode.threads is not None:
+            torch.set_num_threads(mode.threads)
+        if mode.device == "cuda" and mode.memory_limit_bytes is not None:
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, mode.memory_limit_bytes / total))
+        set_precision(mode)
+        self.macs = self._macs()
+        with torch.device(mode.device):
+            model = build(case)
+        self.run = prepare(model, mode)
+
+    def measure(self, batch_size: int, *, energy: bool = True, progress: Progress = lambda *_: None) -> dict[str, Any]:
+        """Time, memory and energy of one batch size: the fields of a row, and what else was seen.
+
+        Raises what the model raises, out of memory included.
+        """
+        images = random_images(self.mode, batch_size, self.case.image_size)
+        seen: dict[str, Any] = {}
+        step = eager_step(self.run, images, self.mode)
+        if self.mode.cuda_graph:
+            step, checked = graph_step(self.run, images, self.mode)
+            seen |= checked
+        attempts = 0
+        disturbed: str | None = "not measured yet"
+        while disturbed and attempts < TRIES:
+            attempts += 1
+            watch = _CudaWatch(self) if self.mode.device == "cuda" else _CpuWatch(self)
+            clock = EventClock(step) if self.mode.device == "cuda" else HostClock(step)
+            timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
+            disturbed = watch.disturbed()
+        seen |= watch.seen() | {"attempts": attempts, **_timing_facts(timing)}
+        status, reason = self._verdict(timing, disturbed)
+        low, high = timing.interval_s
+        fields = {
+            "status": status,
+            "reason": reason,
+            "latency_s": timing.latency_s,
+            "latency_ci95_low_s": low,
+            "latency_ci95_high_s": high,
+            "blocks": timing.blocks,
+            "throughput_img_s": batch_size / timing.latency_s,
+            **watch.memory(),
+        }
+        spent = self._energy(step, batch_size, wanted=energy)
+        fields["energy_j_per_image"] = spent.energy_j_per_image if spent else None
+        seen |= {"energy": asdict(spent)} if spent and spent.reason is None else {}
+        return {**fields, "macs_per_image": self.macs, "missing": dict(self.missing), "seen": seen}
+
+    def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[str, str | None]:
+        if self.busy or disturbed:
+            return "contended", self.busy or disturbed
+        if not timing.converged:
+            width = f"{100 * timing.relative_half_width:.2g} %"
+            return (
+                "unconverged",
+                f"after {self.plan.cap_s:g} s the interval is ±{width}, not ±{100 * self.plan.target:g} %",
+            )
+        return "ok", None
+
+    def _macs(self) -> int | None:
+        """Multiply–adds of one image, counted without running it."""
+        try:
+            return count_model(_on_meta(self.case), self.case.image_size).total.macs
+        except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
+            self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
+            return None
+
+    def _energy(self, step: Step, batch_size: int, *, wanted: bool) -> Energy | None:
+        if self.mode.device != "cuda" or self.gpu is None:
+            self.missing["energy_j_per_image"] = ON_CPU["energy_j_per_image"]
+            return None
+        if not wanted:
+            self.missing["energy_j_per_image"] = "not asked for"
+            return None
+        spent = measure_energy(EventQueue(step), self.gpu.energy_j, time.monotonic, batch_size)
+        if spent.reason is not None:
+            self.missing["energy_j_per_image"] = spent.reason
+        return spent
+
+
+class _CpuWatch:
+    """Memory of this process and load from others, while a point is timed on the host."""
+
+    def __init__(self, bench: Bench) -> None:
+        bench.missing |= ON_CPU
+        self.missing = bench.missing
+        forget_peak()
+        self.load = Interference(torch.get_num_threads())
+        self.warm_peak: int | None = None
+
+    def warmed(self) -> None:
+        self.warm_peak = peak_resident_bytes()
+        self.forgot = forget_peak()
+        self.load.start()
+
+    def disturbed(self) -> str | None:
+        self.lost = self.load.share()
+        if self.lost is None or self.lost <= TOLERATED:
+            return None
+        return f"others took {100 * self.lost:.0f} % of our threads' time"
+
+    def memory(self) -> dict[str, int | None]:
+        peak = peak_resident_bytes()
+        if peak is None:
+            self.missing["device_memory_bytes"] = "the system does not tell a process's peak resident set"
+        return {
+            "peak_memory_allocated_bytes": None,
+            "peak_memory_reserved_bytes": None,
+            "device_memory_bytes": peak,
+        }
+
+    def seen(self) -> dict[str, Any]:
+        return {
+            "warm_up_peak_bytes": self.warm_peak,
+            "peak_is_since_start": not self.forgot,
+            "taken_by_others": self.lost,
+        }
+
+
+class _CudaWatch:
+    """Memory, clocks and temperature of the GPU, while a point is timed on it."""
+
+    def __init__(self, bench: Bench) -> None:
+        assert bench.gpu is not None
+        self.gpu, self.missing, self.before = bench.gpu, bench.missing, bench.memory_before
+        self.states: list[DeviceState] = []
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+    def warmed(self) -> None:
+        self.warm_peak = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        self.states.append(self.gpu.state())
+
+    def disturbed(self) -> str | None:
+        self.states.append(self.gpu.state())
+        return next(filter(None, map(disturbing, self.states)), None)
+
+    def memory(self) -> dict[str, int | None]:
+        now = self.gpu.used_memory_bytes()
+        known = now is not None and self.before is not None
+        if not known:
+            self.missing["device_memory_bytes"] = self.gpu.missing.get("used_memory_bytes", "NVML does not tell")
+        return {
+            "peak_memory_allocated_bytes": torch.cuda.max_memory_allocated(),
+            "peak_memory_reserved_bytes": torch.cuda.max_memory_reserved(),
+            "device_memory_bytes": max(0, now - self.before) if now is not None and self.before is not None else None,
+        }
+
+    def seen(self) -> dict[str, Any]:
+        return {"warm_up_peak_bytes": self.warm_peak, "device_states": [asdict(state) for state in self.states]}
+
+
+def _timing_facts(timing: Timing) -> dict[str, Any]:
+    return {
+        "iterations_per_block": timing.iterations,
+        "warm_up_iterations": timing.warm_iterations,
+        "warm_up_s": timing.warm_s,
+    }
+
+
+def _busy(gpu: Gpu, sleep: Callable[[float], None] = time.sleep) -> str | None:
+    """Whether others use the GPU before we do; its average is given time to forget the worker before."""
+    waited, percent = 0.0, gpu.state().utilization_percent
+    while percent is not None and percent > BUSY_PERCENT and waited < SETTLE_S:
+        sleep(0.25)
+        waited, percent = waited + 0.25, gpu.state().utilization_percent
+    if percent is None or percent <= BUSY_PERCENT:
+        return None
+    return f"the GPU was {percent:.0f} % busy with others at the start"

@@ -1,0 +1,62 @@
+"""Memory of a process on the host: its peak, what is left for it, and a limit that turns too much into an error."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+
+SPARED = 0.9  # a worker may take so much of what is free; the rest is the system's
+
+
+def peak_resident_bytes(proc: Path = Path("/proc")) -> int | None:
+    """The peak resident set of this process since :func:`forget_peak`; None where the system does not tell.
+
+    ``ru_maxrss`` is no substitute: it begins with what the parent held.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in (proc / "self" / "status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def forget_peak(proc: Path = Path("/proc")) -> bool:
+    """Let the peak begin again at what is resident now. False where the system does not let it."""
+    try:
+        (proc / "self" / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory that could still be taken without swapping, a control group's limit included; None where unknown."""
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
+            most, now = (int((cgroup / name).read_text(encoding="ascii")) for name in (limit, used))
+            found.append(max(0, most - now))
+    return min(found, default=None)
+
+
+def limit_memory(extra_bytes: int) -> None:
+    """Refuse this process allocations beyond what it has now and so much more.
+
+    An allocation that fails is an exception here; memory that runs out altogether is a process killed at random.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmData:"):
+                most = int(line.split()[1]) * 1024 + extra_bytes
+                _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+                if hard != resource.RLIM_INFINITY:
+                    most = min(most, hard)
+                resource.setrlimit(resource.RLIMIT_DATA, (most, hard))

@@ -1,0 +1,87 @@
+"""From a worker's result to a row, and the best batch among rows. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fgbench.records import ThroughputRow
+from fgbench.throughput.agenda import FIGURES
+from fgbench.throughput.points import Group
+
+Row = dict[str, Any]
+_FIELDS = tuple(ThroughputRow.__dataclass_fields__)
+MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # what a worker answers, as it stands in a row
+FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
+
+
+def make_row(
+    group: Group,
+    batch_size: int,
+    result: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    rate: tuple[float | None, str | None],
+) -> Row:
+    """The row of a finished point, with its environment; ``rate`` is that of matrix products, or why there is none."""
+    case, mode = group.case, group.mode
+    flop_s, why = rate
+    missing = dict(result.get("missing", {}))
+    if flop_s is None and why and result.get("throughput_img_s"):
+        missing["mfu"] = why
+    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED}
+    environment = {
+        **facts,
+        **{name: getattr(mode, name) for name in FLAGS},
+        "num_classes": case.num_classes,
+        "foreign_code": case.foreign_code,
+        "matrix_rate_flop_s": flop_s,
+        "macs_per_image": result.get("macs_per_image"),
+        "missing": missing,
+        "seen": result.get("seen", {}),
+    }
+    return ThroughputRow(
+        model=case.model,
+        selector=case.selector,
+        impl=case.impl,
+        backbone=case.backbone,
+        image_size=case.image_size,
+        batch_size=batch_size,
+        device=mode.device,
+        dtype=mode.dtype,
+        compiled=mode.compiled,
+        mfu=_mfu(result, flop_s),
+        best=False,
+        environment=environment,
+        repeat=group.repeat,
+        **measured,
+    ).as_dict()
+
+
+def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
+    macs, speed = result.get("macs_per_image"), result.get("throughput_img_s")
+    return 2 * macs * speed / flop_s if flop_s and macs and speed else None
+
+
+def mark_best(rows: Sequence[Row]) -> list[Row]:
+    """Rows with ``best`` set on the highest throughput of each model and size, in its mode.
+
+    A figure that was disturbed or did not converge is marked only where there is no other.
+    """
+    best: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        if row["status"] in FIGURES and row["throughput_img_s"] is not None:
+            among = _among(row)
+            if among not in best or _rank(row) > _rank(rows[best[among]]):
+                best[among] = index
+    chosen = set(best.values())
+    return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
+
+
+def _among(row: Row) -> str:
+    """What rows have in common among which one batch is the best."""
+    names = ("model", "selector", "impl", "backbone", "image_size", "device", "dtype", "compiled", "repeat")
+    return repr([row.get(name) for name in names] + [row["environment"].get(name) for name in (*FLAGS, "device_name")])
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    return row["status"] == "ok", row["throughput_img_s"]

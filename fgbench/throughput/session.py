@@ -1,0 +1,149 @@
+"""One session of measuring: its device, the points that were asked for, their keys, and what rows say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fgbench.environment import code_digest, processor, software
+from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.registry import Report
+from fgbench.throughput.points import Case, Group, Mode, point_key
+from fgbench.throughput.request import DEFAULTS, SweepRequest
+from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
+
+SETUP_S = 300.0  # to name devices and check what was asked for
+# Of a session, what could change a figure; the rest of what is known is kept beside it.
+IN_KEY = ("device_name", "device_memory_bytes", "torch", "cuda", "cudnn", "driver", "timm", "cpu", "code")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What stays the same from the first point to the last."""
+
+    request: SweepRequest
+    device: str  # cuda or cpu
+    uuid: str | None  # of the GPU
+    groups: list[Group]
+    batch_sizes: tuple[int, ...]  # ascending
+    facts: Mapping[str, Any]  # the environment of every row
+    rates: dict[Mode, tuple[float | None, str | None]] = field(default_factory=dict)  # flop/s, or why there is none
+
+    def key(self, group: Group, batch_size: int) -> str:
+        """The key of a point."""
+        facts = {name: self.facts.get(name) for name in IN_KEY} | {"cap_s": self.request.cap_s}
+        return point_key(group, batch_size, facts)
+
+    def worker(self, host: Host, group: Group) -> WorkerProcess:
+        """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
+        self._measure_rate(host, group.mode)
+        worker = host.fork()
+        try:
+            limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
+            if plugins:
+                worker.ask("plugins", limit_s, files=plugins)
+            case, mode = asdict(group.case), asdict(group.mode)
+            worker.ask("load", limit_s, case=case, mode=mode, uuid=self.uuid, cap_s=self.request.cap_s)
+        except BaseException:
+            worker.close()
+            raise
+        return worker
+
+    def _measure_rate(self, host: Host, mode: Mode) -> None:
+        """The rate of matrix products, once per mode."""
+        if mode in self.rates:
+            return
+        try:
+            with host.fork() as worker:
+                self.rates[mode] = worker.ask("rate", SETUP_S, mode=asdict(mode))["flop_s"], None
+        except WorkerFailed as failure:
+            self.rates[mode] = None, f"the rate of matrix products could not be measured: {failure.reason}"
+
+
+def open_session(request: SweepRequest, host: Host, report: Report) -> Session:
+    """Name the device and check the request there.
+
+    Raises :class:`FgbenchError` where nothing of it can be measured; the part that does not fit is reported.
+    """
+    with host.fork() as worker:
+        for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
+            report(FgbenchError(problem))
+        described = _ask(worker, "describe", device=request.device)
+        modes = _modes(request, described)
+        sizes, batches = DEFAULTS[described["device"]]
+        cases = _cases(worker, request, request.image_sizes or sizes, report)
+    repeats = range(1, request.repeats + 1) if request.repeats > 1 else [None]
+    return Session(
+        request=request,
+        device=described["device"],
+        uuid=described["uuid"],
+        groups=[Group(case=case, mode=mode, repeat=repeat) for case in cases for mode in modes for repeat in repeats],
+        batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
+        facts=_facts(described, request.plugins),
+    )
+
+
+def _facts(described: Mapping[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+    host = processor()
+    facts = {name: value for name, value in described.items() if name not in ("device", "uuid", "threads")}
+    facts["device_name"] = facts["device_name"] or host["cpu"]
+    facts["driver"] = (facts.get("nvml") or {}).get("driver_version")
+    return {**facts, **software(), **host, "code": code_digest(plugins)}
+
+
+def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], report: Report) -> list[Case]:
+    """Cases with their defaults filled in."""
+    wanted = [
+        {
+            "model": model,
+            "backbone": backbone,
+            "selector": selector,
+            "impl": impl,
+            "image_size": size,
+            "num_classes": request.num_classes,
+        }
+        for model in request.models
+        for backbone in request.backbones or ("",)
+        for selector in request.selectors or (None,)
+        for impl in request.impls
+        for size in sizes
+    ]
+    answers = _ask(worker, "resolve", cases=wanted)["cases"]
+    found = list(dict.fromkeys(Case(**answer["case"]) for answer in answers if "case" in answer))
+    refusals = list(dict.fromkeys(answer["refused"] for answer in answers if "refused" in answer))
+    if not found:
+        raise FgbenchError(refusals[0])
+    for refusal in refusals:
+        report(FgbenchError(refusal))
+    return found
+
+
+def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[Mode]:
+    on_cpu = described["device"] == "cpu"
+    if on_cpu and request.cuda_graph:
+        raise FgbenchError("CUDA graphs run on CUDA devices, and this is a", "cpu", "leave --cuda-graph out")
+    if on_cpu and "tf32" in request.dtypes:
+        raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
+    return [
+        Mode(
+            device=described["device"],
+            dtype=dtype,
+            compiled=request.compiled,
+            channels_last=request.channels_last,
+            cuda_graph=request.cuda_graph,
+            threads=(request.threads or described["threads"]) if on_cpu else None,
+            memory_limit_bytes=request.memory_limit_bytes,
+        )
+        for dtype in request.dtypes
+    ]
+
+
+def _ask(worker: WorkerProcess, do: str, **arguments: Any) -> dict[str, Any]:
+    """Ask before anything is measured: a refusal is an error of the request."""
+    try:
+        return worker.ask(do, SETUP_S, **arguments)
+    except WorkerFailed as failure:
+        if failure.refused:
+            raise FgbenchError(failure.reason) from failure
+        raise CannotMeasureError(f"nothing can be measured, '{do}' failed: {failure.reason}") from failure

@@ -1,0 +1,149 @@
+"""What a worker does: one request after the other, each answered by a result, a refusal, or the worker's end."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from fgbench.errors import FgbenchError
+from fgbench.registry import add_plugin_files
+from fgbench.throughput.channel import Channel, ChannelClosed, Message
+from fgbench.throughput.matrix_rate import matrix_rate
+from fgbench.throughput.measure import Bench, resolve
+from fgbench.throughput.memory import available_bytes, limit_memory
+from fgbench.throughput.modes import first_line
+from fgbench.throughput.nvml import Gpu
+from fgbench.throughput.points import Case, Mode
+
+SPARED = 0.9  # of the memory that is free; the rest is the system's
+NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
+             "alloc_failed", "failed to allocate")  # fmt: skip
+
+
+class Worker:
+    """Answers requests; keeps the model that was loaded last."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.bench: Bench | None = None
+        self.requests: dict[str, Callable[..., Message]] = {
+            "plugins": self.plugins,
+            "resolve": self.resolve,
+            "describe": self.describe,
+            "rate": self.rate,
+            "load": self.load,
+            "measure": self.measure,
+        }
+
+    def serve(self) -> None:
+        """Answer until nobody asks any more."""
+        while True:
+            try:
+                request = self.channel.receive()
+            except ChannelClosed:
+                return
+            self.channel.send(self.answer(**request))
+
+    def answer(self, do: str, **arguments: Any) -> Message:
+        """The result of a request, or why there is none."""
+        try:
+            return {"done": self.requests[do](**arguments)}
+        except BaseException as error:  # sys.exit in a plug-in as well
+            traceback.print_exc()  # into the worker's log
+            known = isinstance(error, FgbenchError)
+            return {
+                "failed": "oom" if is_out_of_memory(error) else "error",
+                "reason": str(error) if known else f"{type(error).__name__}: {first_line(error)}",
+                "refused": known,
+            }
+
+    def plugins(self, files: list[str]) -> Message:
+        """Load plug-in files; what is broken is named."""
+        problems: list[FgbenchError] = []
+        add_plugin_files(files, problems.append)
+        return {"problems": [str(problem) for problem in problems]}
+
+    def resolve(self, cases: list[Message]) -> Message:
+        """Fill in the defaults of cases; what does not fit says why."""
+        found: list[Message] = []
+        for case in cases:
+            try:
+                found.append({"case": asdict(resolve(Case(**case)))})
+            except FgbenchError as error:
+                found.append({"refused": str(error)})
+        return {"cases": found}
+
+    def describe(self, device: str | None) -> Message:
+        """The device that was asked for, or the best there is, and the libraries that run on it."""
+        there = torch.cuda.is_available()
+        facts: Message = {"torch": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+        if device == "cuda" and not there:
+            built = "this torch was built without CUDA" if torch.version.cuda is None else "no CUDA device is there"
+            raise FgbenchError(f"cannot measure on cuda: {built};", do="--device cpu measures here")
+        if device == "cpu" or not there:
+            return {"device": "cpu", "device_name": None, "uuid": None, **facts, "cuda": None}
+        device_facts = torch.cuda.get_device_properties(0)
+        uuid = str(getattr(device_facts, "uuid", "")) or None
+        gpu = Gpu.open(uuid)
+        return {
+            "device": "cuda",
+            "device_name": device_facts.name,
+            "uuid": uuid,
+            "device_memory_bytes": device_facts.total_memory,
+            "compute_capability": f"{device_facts.major}.{device_facts.minor}",
+            "cudnn": torch.backends.cudnn.version(),
+            **facts,
+            "threads": None,
+            "nvml": asdict(gpu.facts()),
+        }
+
+    def rate(self, mode: Message) -> Message:
+        """The measured rate of matrix products."""
+        return {"flop_s": matrix_rate(Mode(**mode))}
+
+    def load(self, case: Message, mode: Message, uuid: str | None, cap_s: float | None) -> Message:
+        """Build a model and bring it to its device."""
+        asked = Mode(**mode)
+        if asked.device == "cpu":
+            free = available_bytes()
+            most = asked.memory_limit_bytes or (None if free is None else int(SPARED * free))
+            if most is not None:
+                limit_memory(most)
+        gpu = Gpu.open(uuid) if asked.device == "cuda" else None
+        self.bench = Bench(Case(**case), asked, gpu=gpu, cap_s=cap_s)
+        return {}
+
+    def measure(self, batch_size: int, energy: bool) -> Message:
+        """Measure one batch size of the loaded model."""
+        assert self.bench is not None, "load comes first"
+
+        def progress(latency_s: float, blocks: int) -> None:
+            self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
+
+        return self.bench.measure(batch_size, energy=energy, progress=progress)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that led to it, says that memory ran out, in the words of whoever met it."""
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+            return True
+        if isinstance(error, (RuntimeError, OSError)) and any(words in str(error).lower() for words in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def serve(sock: Any) -> None:
+    """The life of a worker process; it ends here, whatever its threads still do."""
+    try:
+        Worker(Channel(sock)).serve()
+    except ChannelClosed:  # nobody waits for the answer any more
+        pass
+    finally:
+        os._exit(0)
