@@ -20,6 +20,9 @@ SUFFIXES = {
 }
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 MAX_IMAGE_SIZE = 16384
+MAX_BATCH_SIZE = 1_000_000
+UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+LONGEST_S = 1e8  # three years
 
 
 def spread_values(args: Sequence[str], flags: Iterable[str]) -> list[str]:
@@ -69,6 +72,30 @@ def image_sizes(values: Sequence[str] | None, default: Sequence[int]) -> list[in
     """Image sides in pixels, each once."""
     sizes = [whole_number(word, "image size", 224, MAX_IMAGE_SIZE) for word in names(values, "image size") or ()]
     return list(dict.fromkeys(sizes)) or list(default)
+
+
+def batch_sizes(values: Sequence[str] | None) -> list[int] | None:
+    """Batch sizes in images, each once; None where none was asked for."""
+    words = names(values, "batch size")
+    return None if words is None else [whole_number(word, "batch size", 8, MAX_BATCH_SIZE) for word in words]
+
+
+def duration(text: str, what: str) -> float:
+    """``10m``, ``90s``, ``1h30m`` or ``1.5h`` in seconds."""
+    compact = text.strip().lower().replace(" ", "")
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)", compact)
+    seconds = sum(float(number) * UNITS_S[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != compact or not 0 < seconds < LONGEST_S:
+        raise FgbenchError(f"{what} must be a time, got", text, "for example 90s, 10m or 1h30m")
+    return seconds
+
+
+def memory_size(text: str, what: str) -> int:
+    """``8GB`` or ``512MiB`` in bytes."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))
+    if match is None or float(match[1]) <= 0:
+        raise FgbenchError(f"{what} must be an amount of memory, got", text, "for example 8GB or 512MiB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
 
 
 def names(values: Sequence[str] | None, kind: str) -> list[str] | None:

@@ -1,0 +1,188 @@
+"""``fgbench flops``: what selection costs beside its backbone, and whole models, in FLOPs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
+from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin
+from fgbench.errors import FgbenchError
+from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.shell import INTERRUPTED, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fgbench.flops.models import ModelsRequest
+    from fgbench.flops.rows import FlopsRequest
+    from fgbench.records import FlopsRow
+
+
+def flops(
+    sizes: Annotated[
+        Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024]")
+    ] = None,
+    backbones: Annotated[
+        Many,
+        typer.Option(
+            "--backbones", metavar="NAME…", help="timm's names  [default: the paper's ViT-B/16, ViT-B/14, ViT-T/16]"
+        ),
+    ] = None,
+    selectors: Annotated[
+        Many, typer.Option("--selectors", metavar="NAME…", help="[default: all; with --models, the published ones]")
+    ] = None,
+    models: Annotated[
+        Many, typer.Option("--models", metavar="NAME…", help="whole models instead, by part: 'fgbench list models'")
+    ] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="rows of models' parts in json and csv too")] = False,
+    impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: both]")] = None,
+    convention: Annotated[
+        Many, typer.Option("--convention", metavar="NAME…", help="full, fvcore, paper  [default: full]")
+    ] = None,
+    num_classes: Annotated[
+        str, typer.Option("--num-classes", metavar="N", help="classes of the backbone's head")
+    ] = "200",
+    patch_stride: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--patch-stride", metavar="PIXELS", help="step between patches; 12 overlaps patches of 16"),
+    ] = None,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="hold every backbone against torch's counter and the closed form")
+    ] = False,
+    plugin: Plugin = None,
+    format_: Format = None,
+    output: Output = None,
+) -> None:
+    """Count the work of every selection mechanism beside its backbone, for one image. No GPU, no weights."""
+    style = output_format(format_, output)
+    impls = choices(impl, "impl", ("published", "fast"), ("published", "fast"))
+    conventions = choices(convention, "convention", ("full", "fvcore", "paper"), ("full",))
+    pixels = image_sizes(sizes, (224, 448, 768, 1024))
+    classes = whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
+    stride = None if patch_stride is None else whole_number(patch_stride, "patch stride", 12)
+    check_output(output)
+
+    chosen = names(models, "model")
+    if chosen and (stride is not None or cross_check):
+        option = "--cross-check" if cross_check else "--patch-stride"
+        raise FgbenchError(f"{option} is for backbones, and has no meaning with", "--models", "leave one of them out")
+
+    if parts and not chosen:
+        raise FgbenchError("only models have parts;", do="--parts goes with --models")
+
+    from fgbench.flops.models import ModelsRequest
+    from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
+
+    request: FlopsRequest | ModelsRequest
+    if chosen:
+        request = ModelsRequest(
+            models=chosen,
+            sizes=pixels,
+            backbones=names(backbones, "backbone"),
+            selectors=names(selectors, "selector"),
+            impls=impls,
+            conventions=conventions,
+            num_classes=classes,
+        )
+    else:
+        request = FlopsRequest(
+            sizes=pixels,
+            backbones=names(backbones, "backbone") or PAPER_BACKBONES,
+            selectors=names(selectors, "selector"),
+            impls=impls,
+            conventions=conventions,
+            num_classes=classes,
+            patch_stride=stride,
+            cross_check=cross_check,
+        )
+    problems: list[FgbenchError] = []
+    try:
+        with prints_on_stderr():
+            rows, finished = _collect_flops(request, plugin or (), problems)
+    except FgbenchError:
+        for problem in problems:  # a plug-in that did not load explains why its name is unknown
+            complain(problem)
+        raise
+    if rows or finished:
+        if chosen:
+            _show_models(rows, style, output, parts=parts)
+        else:
+            _show_flops(rows, style, output, beside_paper=stride is None)
+    if cross_check and finished:
+        complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
+    for problem in problems:
+        complain(problem)
+    if not finished:
+        complain(f"interrupted; {len(rows)} rows were finished and kept, start again for the others")
+        raise typer.Exit(INTERRUPTED)
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _collect_flops(
+    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError]
+) -> tuple[list[FlopsRow], bool]:
+    """Count with a progress line; an interrupt keeps what is finished."""
+    from rich.console import Console
+
+    from fgbench.flops.models import ModelsRequest, model_rows
+    from fgbench.flops.rows import flops_rows
+    from fgbench.registry import add_plugin_files
+
+    add_plugin_files(plugins, problems.append)
+    rows: list[FlopsRow] = []
+    console = Console(stderr=True)
+    with console.status("counting") as status:
+
+        def progress(what: str) -> None:
+            status.update(f"counting {what}")
+
+        try:
+            if isinstance(request, ModelsRequest):
+                found = model_rows(request, problems.append, progress)
+            else:
+                found = flops_rows(request, problems.append, progress)
+            for row in found:
+                rows.append(row)
+        except KeyboardInterrupt:
+            return rows, False
+    return rows, True
+
+
+def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, beside_paper: bool) -> None:
+    from fgbench_reports import render
+    from fgbench_reports.flops import flops_frame, flops_notes, flops_tables
+
+    records = [row.as_dict() for row in rows]
+    if style == "json":
+        text = render.to_json(records)
+    elif style == "csv":
+        text = render.to_csv(records)
+    elif style == "markdown":
+        text = render.to_markdown(flops_frame(records, beside_paper=beside_paper))
+    elif style == "latex":
+        text = render.to_latex(flops_frame(records, beside_paper=beside_paper))
+    else:
+        tables = flops_tables(records, beside_paper=beside_paper)
+        text = render.to_terminal(tables, flops_notes(records), to_file=output is not None)
+    emit(text, output)
+
+
+def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, parts: bool) -> None:
+    from fgbench_reports import render
+    from fgbench_reports.models import model_frame, model_notes, model_tables
+
+    if style in ("json", "csv"):
+        records = [row.as_dict(parts=parts) for row in rows if parts or row.part is None]
+        text = render.to_json(records) if style == "json" else render.to_csv(records)
+    else:
+        records = [row.as_dict(parts=True) for row in rows]
+        if style == "table":
+            text = render.to_terminal(model_tables(records), model_notes(records), to_file=output is not None)
+        else:
+            frame = model_frame(records)
+            text = render.to_markdown(frame) if style == "markdown" else render.to_latex(frame)
+    emit(text, output)

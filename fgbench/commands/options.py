@@ -1,0 +1,32 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from fgbench.arguments import output_path
+
+MAX_CLASSES = 10_000_000
+
+# typer reads these at run time, on Python 3.10 too.
+Many = Optional[list[str]]  # noqa: UP045
+Format = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--format", "-f", metavar="NAME", help="table, json, csv, markdown or latex; by default what --output ends in"
+    ),
+]
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        parser=output_path,
+        help="a file, written whole or not at all; standard output by default",
+    ),
+]
+Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]

@@ -1,0 +1,222 @@
+"""``fgbench throughput``: time, memory and energy of whole models, in a sweep that cannot be lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from fgbench.arguments import (
+    batch_sizes,
+    choice,
+    choices,
+    duration,
+    image_sizes,
+    memory_size,
+    names,
+    output_format,
+    whole_number,
+)
+from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin
+from fgbench.errors import FgbenchError
+from fgbench.output import check_output, emit
+from fgbench.shell import INTERRUPTED, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fgbench.throughput.request import SweepRequest
+    from fgbench.throughput.sweep import Sweep
+
+MAX_REPEATS, MAX_THREADS = 1000, 4096
+
+
+def throughput(
+    model: Annotated[
+        Many, typer.Option("--model", "--models", metavar="NAME…", help="[default: the eight of the paper's Table 4]")
+    ] = None,
+    sizes: Annotated[
+        Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024; on a CPU 224]")
+    ] = None,
+    batches: Annotated[
+        Many, typer.Option("--batch-sizes", metavar="N…", help="[default: 1 2 4 … 256; on a CPU 1 2 4 8]")
+    ] = None,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--device", metavar="NAME", help="cuda or cpu  [default: cuda where there is one]"),
+    ] = None,
+    dtype: Annotated[
+        Many, typer.Option("--dtype", metavar="NAME…", help="float32, tf32, float16, bfloat16, amp  [default: float32]")
+    ] = None,
+    selectors: Annotated[
+        Many, typer.Option("--selectors", metavar="NAME…", help="in place of the published ones")
+    ] = None,
+    impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: fast]")] = None,
+    backbones: Annotated[
+        Many, typer.Option("--backbones", metavar="NAME…", help="timm's names  [default: the published ones]")
+    ] = None,
+    num_classes: Annotated[str, typer.Option("--num-classes", metavar="N", help="classes of the head")] = "200",
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile, for fixed shapes")] = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="memory format of images and weights")] = False,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph", help="replay a CUDA graph, checked on other images")
+    ] = False,
+    threads: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--threads", metavar="N", help="of a CPU  [default: torch's]"),
+    ] = None,
+    memory_limit: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--memory-limit", metavar="SIZE", help="8GB: what does not fit into it is out of memory"),
+    ] = None,
+    no_energy: Annotated[bool, typer.Option("--no-energy", help="5 s less per point on a GPU")] = False,
+    max_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--max-time", metavar="TIME", help="of timing, per point  [default: 6s; on a CPU 10s]"),
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="a worker that has no result for a point by then is ended")
+    ] = "10m",
+    budget: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--budget", metavar="TIME", help="10m: the most informative points first, then the time is up"),
+    ] = None,
+    repeat: Annotated[str, typer.Option("--repeat", metavar="N", help="every point so often, in random order")] = "1",
+    a_a: Annotated[
+        bool, typer.Option("--a-a", help="self-test: everything twice in random order, and how far the two differ")
+    ] = False,
+    store: Annotated[
+        Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where results are kept")
+    ] = Path("fgbench.db"),
+    again: Annotated[bool, typer.Option("--again", help="measure what is in the store once more")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="measure once more what is in the store and not ok")] = False,
+    plugin: Plugin = None,
+    format_: Format = None,
+    output: Output = None,
+) -> None:
+    """Measure models × image sizes × batch sizes. What is finished is kept; start again, and the rest is measured.
+
+    Without a GPU a small grid is measured on the CPU: --sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256
+    is the full one.
+    """
+    from fgbench.throughput.points import DEVICES, DTYPES
+    from fgbench.throughput.request import PAPER_MODELS, SweepRequest
+
+    style = output_format(format_, output)
+    repeats = whole_number(repeat, "number of repeats", 2, MAX_REPEATS)
+    if a_a and repeats > 2:
+        raise FgbenchError("--a-a measures everything twice, and has no meaning with", f"--repeat {repeat}")
+    if cuda_graph and compile_:
+        raise FgbenchError("each is a mode of its own:", "--compile and --cuda-graph", "leave one of them out")
+    request = SweepRequest(
+        models=names(model, "model") or PAPER_MODELS,
+        image_sizes=image_sizes(sizes, ()) or None,
+        batch_sizes=batch_sizes(batches),
+        device=None if device is None else choice(device, "device", DEVICES),
+        dtypes=choices(dtype, "dtype", DTYPES, ("float32",)),
+        backbones=names(backbones, "backbone"),
+        selectors=names(selectors, "selector"),
+        impls=choices(impl, "impl", ("published", "fast"), ("fast",)),
+        num_classes=whole_number(num_classes, "number of classes", 200, MAX_CLASSES),
+        compiled=compile_,
+        channels_last=channels_last,
+        cuda_graph=cuda_graph,
+        threads=None if threads is None else whole_number(threads, "number of threads", 4, MAX_THREADS),
+        memory_limit_bytes=None if memory_limit is None else memory_size(memory_limit, "--memory-limit"),
+        energy=not no_energy,
+        cap_s=None if max_time is None else duration(max_time, "--max-time"),
+        timeout_s=duration(timeout, "--timeout"),
+        budget_s=None if budget is None else duration(budget, "--budget"),
+        repeats=2 if a_a else repeats,
+        again=again,
+        retry=retry,
+        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+    )
+    check_output(output)
+    _run(request, store, style, output, spread=request.repeats > 1)
+
+
+def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *, spread: bool) -> None:
+    """Sweep, and show what there is, however it ended."""
+    from fgbench.store import Store
+    from fgbench.throughput.progress import SweepProgress
+    from fgbench.throughput.session import open_session
+    from fgbench.throughput.supervisor import Host
+    from fgbench.throughput.sweep import Sweep
+
+    problems: list[FgbenchError] = []
+    failure: FgbenchError | None = None
+    interrupted = False
+    with Store(store) as kept, Host() as host:
+        with SweepProgress() as progress:
+            session = open_session(request, host, problems.append)
+            sweep = Sweep(session=session, store=kept, host=host, tell=progress)
+            try:
+                sweep.run()
+            except KeyboardInterrupt:
+                interrupted = True
+            except FgbenchError as error:  # what was measured is shown all the same
+                failure = error
+        if sweep.rows:
+            _show(sweep.rows, style, output, spread=spread)
+    for problem in problems:
+        complain(problem)
+    for line in _remarks(sweep, request, store):
+        complain(line)
+    if failure is not None:
+        raise failure
+    if interrupted:
+        complain(f"interrupted; {len(sweep.rows)} of {sweep.total} points are in {store}, start again for the others")
+        raise typer.Exit(INTERRUPTED)
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
+    """What the reader of the table should know beside it."""
+    remarks = []
+    if sweep.left_out:
+        points: dict[str, list[str]] = {}
+        for group, size in sweep.left_out:
+            points.setdefault(group.label, []).append(str(size))
+        listed = "; ".join(f"{label}: batch {' '.join(sizes)}" for label, sizes in points.items())
+        remarks.append(
+            f"the budget is spent; {len(sweep.left_out)} of {sweep.total} points are left out: {listed}; "
+            "the same command without --budget measures them"
+        )
+    if sweep.session.device == "cpu" and request.device is None and not (request.image_sizes and request.batch_sizes):
+        remarks.append(
+            "no CUDA device is there, so this is the CPU and a small grid; "
+            "--sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"
+        )
+    stored = len(sweep.rows) - sweep.measured
+    if stored > 0:
+        remarks.append(f"{stored} of {len(sweep.rows)} points were in {store} already; --again measures them once more")
+    return remarks
+
+
+def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, spread: bool) -> None:
+    from fgbench_reports import render
+    from fgbench_reports.throughput import (
+        spread_notes,
+        spread_table,
+        throughput_frame,
+        throughput_notes,
+        throughput_tables,
+    )
+
+    if style == "json":
+        text = render.to_json(rows)
+    elif style == "csv":
+        text = render.to_csv(rows)
+    elif style == "markdown":
+        text = render.to_markdown(throughput_frame(rows))
+    elif style == "latex":
+        text = render.to_latex(throughput_frame(rows))
+    else:
+        tables, notes = list(throughput_tables(rows)), throughput_notes(rows)
+        if spread:
+            tables, notes = [*tables, spread_table(rows)], [*notes, *spread_notes(rows)]
+        text = render.to_terminal(tables, notes, to_file=output is not None)
+    emit(text, output)
