@@ -19,7 +19,7 @@ from fgbench.models.model import Model
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.throughput.energy import Energy, measure_energy
 from fgbench.throughput.interference import TOLERATED, Interference
-from fgbench.throughput.memory import forget_peak, peak_resident_bytes
+from fgbench.throughput.memory import forget_peak, peak_resident_bytes, settle_allocator
 from fgbench.throughput.modes import eager_step, first_line, graph_step, prepare, random_images, set_precision
 from fgbench.throughput.nvml import DeviceState, Gpu, disturbing
 from fgbench.throughput.points import Case, Mode
@@ -98,6 +98,7 @@ class Bench:
             total = torch.cuda.get_device_properties(0).total_memory
             torch.cuda.set_per_process_memory_fraction(min(1.0, mode.memory_limit_bytes / total))
         set_precision(mode)
+        settle_allocator()
         self.macs = self._macs()
         with torch.device(mode.device):
             model = build(case)

@@ -25,6 +25,7 @@ class SweepProgress:
             TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
+            auto_refresh=False,  # drawing ten times a second would take a core from what is measured on a CPU
         )
         self._task = self._bar.add_task("loading torch", total=None, left="")
         self._began: tuple[float, int] | None = None  # when the first point began, and how many were there before
@@ -49,6 +50,7 @@ class SweepProgress:
             completed=event.done,
             total=event.total,
             left=self._time_left(event),
+            refresh=True,
         )
         if event.row is not None:
             self.console.print(escape(describe(event.row, event.what)), highlight=False, soft_wrap=True)

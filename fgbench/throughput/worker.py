@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from fgbench.throughput.nvml import Gpu
 from fgbench.throughput.points import Case, Mode
 
 SPARED = 0.9  # of the memory that is free; the rest is the system's
+TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
              "alloc_failed", "failed to allocate")  # fmt: skip
 
@@ -122,8 +124,13 @@ class Worker:
         """Measure one batch size of the loaded model."""
         assert self.bench is not None, "load comes first"
 
+        told = time.monotonic()
+
         def progress(latency_s: float, blocks: int) -> None:
-            self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
+            nonlocal told
+            if time.monotonic() - told >= TELL_S:
+                told = time.monotonic()
+                self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.bench.measure(batch_size, energy=energy, progress=progress)
 
