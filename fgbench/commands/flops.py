@@ -71,7 +71,7 @@ def flops(
         raise FgbenchError(f"{option} is for backbones, and has no meaning with", "--models", "leave one of them out")
 
     if parts and not chosen:
-        raise FgbenchError("only models have parts;", do="--parts goes with --models")
+        raise FgbenchError("only models have parts", do="--parts goes with --models")
 
     from fgbench.flops.models import ModelsRequest
     from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest

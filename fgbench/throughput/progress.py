@@ -24,6 +24,7 @@ class SweepProgress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
+            disable=not self.console.is_terminal,
             transient=True,
             auto_refresh=False,  # drawing ten times a second would take a core from what is measured on a CPU
         )

@@ -86,7 +86,7 @@ class Worker:
         facts: Message = {"torch": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
         if device == "cuda" and not there:
             built = "this torch was built without CUDA" if torch.version.cuda is None else "no CUDA device is there"
-            raise FgbenchError(f"cannot measure on cuda: {built};", do="--device cpu measures here")
+            raise FgbenchError(f"cannot measure on cuda: {built}", do="--device cpu measures here")
         if device == "cpu" or not there:
             return {"device": "cpu", "device_name": None, "uuid": None, **facts, "cuda": None}
         device_facts = torch.cuda.get_device_properties(0)

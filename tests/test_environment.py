@@ -1,0 +1,83 @@
+"""What a figure was measured with: the digest changes with the code that matters, and with no other."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+
+from fgbench import environment
+from fgbench.environment import MEASURED_BY, code_digest, git_revision, processor, software
+
+ROOM = Path(environment.__file__).parent
+
+
+def test_every_module_that_a_worker_measures_with_is_in_the_digest():
+    """The list is what ``measure.py`` and ``matrix_rate.py`` import of the sweep, and what that imports in turn."""
+    found, todo = set[str](), ["measure", "matrix_rate"]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((ROOM / "throughput" / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fgbench.throughput."):
+                todo.append(node.module.rpartition(".")[2])
+    listed = {path.stem for pattern in MEASURED_BY for path in ROOM.glob(pattern) if path.parent.name == "throughput"}
+    assert found - {"points"} == listed  # points.py is the key itself
+    assert all(list(ROOM.glob(pattern)) for pattern in MEASURED_BY)
+
+
+def test_the_digest_changes_with_a_plugin_and_is_the_same_twice(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("a = 1\n")
+    one = code_digest([plugin])
+    assert one == code_digest([plugin]) != code_digest()
+    plugin.write_text("a = 2\n")
+    assert code_digest([plugin]) != one
+
+
+def test_the_digest_changes_with_a_model_and_not_with_a_command(tmp_path, monkeypatch):
+    copy = tmp_path / "fgbench"
+    shutil.copytree(ROOM, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(environment, "__file__", str(copy / "environment.py"))
+    one = code_digest()
+    (copy / "cli.py").write_text("")
+    (copy / "throughput" / "progress.py").write_text("")
+    assert code_digest() == one
+    model = copy / "models" / "glsim.py"
+    model.write_text(model.read_text() + "\n")
+    assert code_digest() != one
+
+
+def test_the_revision_is_that_of_the_checkout_and_says_where_files_differ(tmp_path):
+    assert git_revision(tmp_path) is None
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "a.py").write_text("a = 1\n")
+
+    def git(*words: str) -> str:
+        author = ["-c", "user.name=x", "-c", "user.email=x@x"]
+        run = subprocess.run(["git", *author, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return run.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "--short=12", "HEAD")
+    assert git_revision(package) == head
+    (package / "a.py").write_text("a = 2\n")
+    assert git_revision(package) == head + "+"
+    deeper = package / "deeper"
+    deeper.mkdir()
+    assert git_revision(deeper) is None  # an environment inside somebody else's checkout
+
+
+def test_software_and_processor_are_named():
+    facts = software()
+    assert facts["fgbench"]
+    assert facts["timm"]
+    assert facts["python"].count(".") == 2
+    assert processor()["cpu"]
+    assert processor()["cpu_count"] >= 1
