@@ -18,7 +18,7 @@ from typing import Any
 MEASURED_BY = (
     "models/**/*.py",
     *(f"throughput/{name}.py" for name in ("clocks", "energy", "interference", "intervals", "matrix_rate", "measure")),
-    *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer")),
+    *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer", "watch")),
 )
 
 

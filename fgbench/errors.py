@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fgbench_selectors.errors import (
     BrokenPluginError,
     FeaturesError,
@@ -16,8 +18,12 @@ __all__ = [
     "FeaturesError",
     "FgbenchError",
     "LeftOutNotice",
+    "Report",
     "UnknownNameError",
 ]
+
+# Where an error goes that does not end the work.
+Report = Callable[[FgbenchError], None]
 
 
 class CannotMeasureError(FgbenchError):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench.errors import BrokenPluginError, Report
 from fgbench_selectors import Selector, get
 from fgbench_selectors.registry import OWN_DISTRIBUTION, selectors
-
-Report = Callable[[FgbenchError], None]
 
 __all__ = ["Report", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
 

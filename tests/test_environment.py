@@ -44,7 +44,7 @@ def test_the_digest_changes_with_a_model_and_not_with_a_command(tmp_path, monkey
     monkeypatch.setattr(environment, "__file__", str(copy / "environment.py"))
     one = code_digest()
     (copy / "cli.py").write_text("")
-    (copy / "throughput" / "progress.py").write_text("")
+    (copy / "throughput" / "sweep.py").write_text("")
     assert code_digest() == one
     model = copy / "models" / "glsim.py"
     model.write_text(model.read_text() + "\n")

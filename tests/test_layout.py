@@ -60,10 +60,12 @@ def test_arrows_run_one_way(room, forbidden):
 
 
 def test_inside_the_harness_arrows_run_from_the_commands_down():
-    """cli → flops → models → selectors; nothing below imports what stands above it."""
+    """commands → throughput → flops → models → selectors; nothing below imports what stands above it."""
+    commands = ("fgbench.cli", "fgbench.shell", "fgbench.commands", "fgbench.arguments", "fgbench_reports")
     above = {
-        "models": ("fgbench.cli", "fgbench.shell", "fgbench.flops", "fgbench_reports"),
-        "flops": ("fgbench.cli", "fgbench.shell", "fgbench_reports"),
+        "models": (*commands, "fgbench.flops", "fgbench.throughput", "fgbench.store"),
+        "flops": (*commands, "fgbench.throughput", "fgbench.store"),
+        "throughput": commands,
     }
     for room, forbidden in above.items():
         for path in sorted((ROOT / "fgbench" / room).glob("*.py")):
@@ -84,6 +86,9 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['flops', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['flops', '--sizes', 'x'], standalone_mode=False)",
         "import fgbench, fgbench_selectors, fgbench_reports.flops, fgbench_reports.render",
+        "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
+        "import fgbench.throughput.sweep, fgbench.throughput.session, fgbench.commands.progress",
     ],
 )
 def test_help_errors_and_reports_do_not_import_torch(command):

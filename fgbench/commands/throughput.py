@@ -139,8 +139,8 @@ def throughput(
 
 def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *, spread: bool) -> None:
     """Sweep, and show what there is, however it ended."""
+    from fgbench.commands.progress import SweepProgress
     from fgbench.store import Store
-    from fgbench.throughput.progress import SweepProgress
     from fgbench.throughput.session import open_session
     from fgbench.throughput.supervisor import Host
     from fgbench.throughput.sweep import Sweep
@@ -198,13 +198,8 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
 
 def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, spread: bool) -> None:
     from fgbench_reports import render
-    from fgbench_reports.throughput import (
-        spread_notes,
-        spread_table,
-        throughput_frame,
-        throughput_notes,
-        throughput_tables,
-    )
+    from fgbench_reports.spread import spread_notes, spread_table
+    from fgbench_reports.throughput import throughput_frame, throughput_notes, throughput_tables
 
     if style == "json":
         text = render.to_json(rows)

@@ -18,23 +18,15 @@ from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.throughput.energy import Energy, measure_energy
-from fgbench.throughput.interference import TOLERATED, Interference
-from fgbench.throughput.memory import forget_peak, peak_resident_bytes, settle_allocator
+from fgbench.throughput.memory import settle_allocator
 from fgbench.throughput.modes import eager_step, first_line, graph_step, prepare, random_images, set_precision
-from fgbench.throughput.nvml import DeviceState, Gpu, disturbing
+from fgbench.throughput.nvml import Gpu
 from fgbench.throughput.points import Case, Mode
 from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN, Timing, TimingPlan, time_iterations
+from fgbench.throughput.watch import CpuWatch, CudaWatch, busy_at_start
 
 Progress = Callable[[float, int], None]
 TRIES = 2  # of a point that is disturbed, before it is kept as such
-BUSY_PERCENT = 5  # a GPU that is used by others at the start
-SETTLE_S = 3.0  # NVML's utilization is an average that lags behind
-
-ON_CPU = {
-    "peak_memory_allocated_bytes": "torch has no account of a CPU's memory; device_memory_bytes is the resident set",
-    "peak_memory_reserved_bytes": "torch has no account of a CPU's memory; device_memory_bytes is the resident set",
-    "energy_j_per_image": "no energy counter is read on a CPU",
-}
 
 
 def timing_plan(device: str, cap_s: float | None) -> TimingPlan:
@@ -89,7 +81,7 @@ class Bench:
         self.case, self.mode, self.gpu = case, mode, gpu
         self.plan = timing_plan(mode.device, cap_s)
         self.missing: dict[str, str] = {}  # field → why it is null
-        self.busy = _busy(gpu) if gpu is not None else None  # before anything of ours runs there
+        self.busy = busy_at_start(gpu) if gpu is not None else None  # before anything of ours runs there
         self.memory_before = gpu.used_memory_bytes() if gpu is not None else None
         torch.manual_seed(0)
         if mode.threads is not None:
@@ -119,7 +111,7 @@ class Bench:
         disturbed: str | None = "not measured yet"
         while disturbed and attempts < TRIES:
             attempts += 1
-            watch = _CudaWatch(self) if self.mode.device == "cuda" else _CpuWatch(self)
+            watch = self._watch()
             clock = EventClock(step) if self.mode.device == "cuda" else HostClock(step)
             timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
             disturbed = watch.disturbed()
@@ -141,6 +133,11 @@ class Bench:
         seen |= {"energy": asdict(spent)} if spent and spent.reason is None else {}
         return {**fields, "macs_per_image": self.macs, "missing": dict(self.missing), "seen": seen}
 
+    def _watch(self) -> CpuWatch | CudaWatch:
+        if self.gpu is None:
+            return CpuWatch(self.missing, torch.get_num_threads())
+        return CudaWatch(self.missing, self.gpu, self.memory_before)
+
     def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[str, str | None]:
         if self.busy or disturbed:
             return "contended", self.busy or disturbed
@@ -161,8 +158,8 @@ class Bench:
             return None
 
     def _energy(self, step: Step, batch_size: int, *, wanted: bool) -> Energy | None:
-        if self.mode.device != "cuda" or self.gpu is None:
-            self.missing["energy_j_per_image"] = ON_CPU["energy_j_per_image"]
+        if self.gpu is None:
+            self.missing["energy_j_per_image"] = "no energy counter is read on a CPU"
             return None
         if not wanted:
             self.missing["energy_j_per_image"] = "not asked for"
@@ -173,93 +170,9 @@ class Bench:
         return spent
 
 
-class _CpuWatch:
-    """Memory of this process and load from others, while a point is timed on the host."""
-
-    def __init__(self, bench: Bench) -> None:
-        bench.missing |= ON_CPU
-        self.missing = bench.missing
-        forget_peak()
-        self.load = Interference(torch.get_num_threads())
-        self.warm_peak: int | None = None
-
-    def warmed(self) -> None:
-        self.warm_peak = peak_resident_bytes()
-        self.forgot = forget_peak()
-        self.load.start()
-
-    def disturbed(self) -> str | None:
-        self.lost = self.load.share()
-        if self.lost is None or self.lost <= TOLERATED:
-            return None
-        return f"others took {100 * self.lost:.0f} % of our threads' time"
-
-    def memory(self) -> dict[str, int | None]:
-        peak = peak_resident_bytes()
-        if peak is None:
-            self.missing["device_memory_bytes"] = "the system does not tell a process's peak resident set"
-        return {
-            "peak_memory_allocated_bytes": None,
-            "peak_memory_reserved_bytes": None,
-            "device_memory_bytes": peak,
-        }
-
-    def seen(self) -> dict[str, Any]:
-        return {
-            "warm_up_peak_bytes": self.warm_peak,
-            "peak_is_since_start": not self.forgot,
-            "taken_by_others": self.lost,
-        }
-
-
-class _CudaWatch:
-    """Memory, clocks and temperature of the GPU, while a point is timed on it."""
-
-    def __init__(self, bench: Bench) -> None:
-        assert bench.gpu is not None
-        self.gpu, self.missing, self.before = bench.gpu, bench.missing, bench.memory_before
-        self.states: list[DeviceState] = []
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-    def warmed(self) -> None:
-        self.warm_peak = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        self.states.append(self.gpu.state())
-
-    def disturbed(self) -> str | None:
-        self.states.append(self.gpu.state())
-        return next(filter(None, map(disturbing, self.states)), None)
-
-    def memory(self) -> dict[str, int | None]:
-        now = self.gpu.used_memory_bytes()
-        known = now is not None and self.before is not None
-        if not known:
-            self.missing["device_memory_bytes"] = self.gpu.missing.get("used_memory_bytes", "NVML does not tell")
-        return {
-            "peak_memory_allocated_bytes": torch.cuda.max_memory_allocated(),
-            "peak_memory_reserved_bytes": torch.cuda.max_memory_reserved(),
-            "device_memory_bytes": max(0, now - self.before) if now is not None and self.before is not None else None,
-        }
-
-    def seen(self) -> dict[str, Any]:
-        return {"warm_up_peak_bytes": self.warm_peak, "device_states": [asdict(state) for state in self.states]}
-
-
 def _timing_facts(timing: Timing) -> dict[str, Any]:
     return {
         "iterations_per_block": timing.iterations,
         "warm_up_iterations": timing.warm_iterations,
         "warm_up_s": timing.warm_s,
     }
-
-
-def _busy(gpu: Gpu, sleep: Callable[[float], None] = time.sleep) -> str | None:
-    """Whether others use the GPU before we do; its average is given time to forget the worker before."""
-    waited, percent = 0.0, gpu.state().utilization_percent
-    while percent is not None and percent > BUSY_PERCENT and waited < SETTLE_S:
-        sleep(0.25)
-        waited, percent = waited + 0.25, gpu.state().utilization_percent
-    if percent is None or percent <= BUSY_PERCENT:
-        return None
-    return f"the GPU was {percent:.0f} % busy with others at the start"

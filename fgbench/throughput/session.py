@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fgbench.environment import code_digest, processor, software
-from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.registry import Report
+from fgbench.errors import CannotMeasureError, FgbenchError, Report
 from fgbench.throughput.points import Case, Group, Mode, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fgbench.errors import FgbenchError
-from fgbench.throughput import measure, modes
+from fgbench.throughput import measure, modes, watch
 from fgbench.throughput.clocks import HostClock
 from fgbench.throughput.matrix_rate import matrix_rate
 from fgbench.throughput.measure import Bench, resolve, timing_plan
@@ -97,7 +97,7 @@ def test_load_from_others_is_tried_again_and_then_said(monkeypatch):
         def share(self) -> float:
             return next(shares)
 
-    monkeypatch.setattr(measure, "Interference", Loaded)
+    monkeypatch.setattr(watch, "Interference", Loaded)
     result = Bench(CASE, ONE, cap_s=0.05).measure(1)
     assert (result["status"], result["reason"]) == ("contended", "others took 40 % of our threads' time")
     assert result["seen"]["attempts"] == 2

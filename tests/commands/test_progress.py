@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fgbench.throughput import progress
-from fgbench.throughput.progress import SweepProgress, clock_time, describe
+from fgbench.commands import progress
+from fgbench.commands.progress import SweepProgress, clock_time, describe
 from fgbench.throughput.sweep import Event
 
 ROW = {"throughput_img_s": 84.31, "latency_s": 0.01186, "status": "ok", "reason": None}
