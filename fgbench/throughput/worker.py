@@ -124,7 +124,7 @@ class Worker:
         """Measure one batch size of the loaded model."""
         assert self.bench is not None, "load comes first"
 
-        told = time.monotonic()
+        told = -TELL_S
 
         def progress(latency_s: float, blocks: int) -> None:
             nonlocal told

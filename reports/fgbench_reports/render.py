@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+LATEX = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # OT1 prints ¡ ¿ — for them
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
 # Of a table of figures, the columns that hold none.
 NAMES = (
@@ -56,6 +57,7 @@ def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
     """A booktabs table; characters that LaTeX would read are escaped, columns that hold names stand to the left."""
     columns = "".join(side[0] for side in _alignment(frame, names))
     text = str(frame.to_latex(index=False, escape=True, column_format=columns))
+    text = re.sub("[<>|]", lambda found: LATEX[found[0]], text)
     return re.sub(r"(?m)^[*\[]", r"{\g<0>}", text)  # the line before would take these as its own option
 
 

@@ -1,4 +1,4 @@
-"""Every format of the table of throughput and of the spread of repeats, from fixed rows and from random ones."""
+"""Every format of the table of throughput, from fixed rows and from random ones."""
 
 from __future__ import annotations
 
@@ -11,125 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, in_terminal, points, row, tried
 
-from fgbench.records import STATUSES, ThroughputRow
+from fgbench.records import STATUSES
 from fgbench_reports import render
-from fgbench_reports.throughput import (
-    spread_notes,
-    spread_summary,
-    spread_table,
-    throughput_frame,
-    throughput_notes,
-    throughput_tables,
-)
-
-VIT = "vit_base_patch16_224"
-GPU = {
-    "device_name": "NVIDIA H200",
-    "torch": "2.9.0",
-    "cuda": "12.8",
-    "driver": "570.86",
-    "threads": 16,
-    "fgbench": "0.1.0",
-    "git_revision": "1a2b3c4d5e6f+",
-}
-CPU = {
-    "device_name": "Intel Xeon 8481C",
-    "torch": "2.9.0",
-    "cuda": None,
-    "threads": 2,
-    "missing": {
-        "energy_j_per_image": "no energy counter is read on a CPU",
-        "peak_memory_allocated_bytes": "torch has no account of a CPU's memory",
-    },
-}
-HOSTILE = "=mine|_a_&[red]<b>*\\x:heart:"
-
-
-def row(model="glsim", size=224, batch=1, img_s: float | None = 100.0, width=0.002, **fields) -> dict:
-    """A point of this throughput, with an interval of this width in both directions."""
-    latency = None if img_s is None else batch / img_s
-    defaults = {
-        "model": model,
-        "selector": "gls",
-        "impl": "fast",
-        "backbone": VIT,
-        "image_size": size,
-        "batch_size": batch,
-        "device": "cuda",
-        "dtype": "float32",
-        "compiled": False,
-        "status": "ok",
-        "reason": None,
-        "throughput_img_s": img_s,
-        "latency_s": latency,
-        "latency_ci95_low_s": latency and latency * (1 - width),
-        "latency_ci95_high_s": latency and latency * (1 + width),
-        "blocks": latency and [latency] * 3,
-        "peak_memory_allocated_bytes": None if img_s is None else 400_000_000 + 31_000_000 * batch,
-        "peak_memory_reserved_bytes": None,
-        "device_memory_bytes": None if img_s is None else 1_234_567_890,
-        "energy_j_per_image": None,
-        "mfu": None,
-        "best": False,
-        "environment": GPU,
-    }
-    return ThroughputRow(**{**defaults, **fields}).as_dict()
-
-
-def tried(status, reason, **fields) -> dict:
-    return row(img_s=None, status=status, reason=reason, **fields)
-
-
-H200 = [
-    row(batch=1, img_s=84.31, energy_j_per_image=3.21, mfu=0.0312),
-    row(batch=16, img_s=1012.2, energy_j_per_image=0.481, mfu=0.374),
-    row(batch=64, img_s=1208.9, energy_j_per_image=0.412, mfu=0.447, best=True),
-    row(
-        batch=256,
-        img_s=1199.4,
-        width=0.011,
-        energy_j_per_image=0.415,
-        mfu=0.443,
-        status="unconverged",
-        reason="after 6 s the interval is ±1.1 %, not ±0.3 %",
-    ),
-    row(size=1024, batch=1, img_s=21.4, best=True),
-    row(size=1024, batch=16, img_s=20.9, status="contended", reason="another process used the GPU"),
-    tried("oom", "CUDA out of memory. Tried to allocate 27.00 GiB.", size=1024, batch=64),
-    tried("oom_inferred", "batch 64 did not fit", size=1024, batch=256),
-    row("transfg", batch=1, img_s=0.512, selector="psm", impl="published", best=True),
-    tried("timeout", "no result within 60 s", model="transfg", batch=16, selector="psm", impl="published"),
-    row("resnet101", batch=1, img_s=3512.4, selector=None, impl=None, backbone="resnet101", best=True),
-    tried(
-        "crashed",
-        "the worker was killed by signal 11",
-        model=HOSTILE,
-        batch=2,
-        selector=None,
-        impl=None,
-        backbone="resnet101",
-    ),
-]
-HOST = [
-    {**row(batch=batch, img_s=img_s, device="cpu", compiled=True, best=batch == 4), "environment": CPU}
-    for batch, img_s in ((1, 4.12), (2, 5.03), (4, 5.61), (8, 5.6))
-]
-ROWS = H200 + HOST
-REPEATS = [
-    row(batch=1, img_s=84.31, repeat=1),
-    row(batch=1, img_s=84.42, repeat=2),
-    row(batch=64, img_s=1208.9, repeat=1),
-    row(batch=64, img_s=1241.0, repeat=2),
-    row(size=448, batch=1, img_s=50.1, repeat=2),
-    row(size=448, batch=1, img_s=50.2, repeat=1),
-    row(size=448, batch=64, img_s=60.0, repeat=1),
-    tried("oom", "CUDA out of memory.", size=448, batch=64, repeat=2),
-]
-
-
-def in_terminal(tables, notes=()) -> str:
-    return render.to_terminal(tables, notes, to_file=True)
+from fgbench_reports.throughput import throughput_frame, throughput_notes, throughput_tables
 
 
 def table_of(rows) -> str:
@@ -150,10 +36,6 @@ def test_the_latex_table(same_as_snapshot):
 
 def test_the_csv_table(same_as_snapshot):
     same_as_snapshot("throughput_table.csv", render.to_csv(ROWS[:2]))
-
-
-def test_the_spread_of_repeats(same_as_snapshot):
-    same_as_snapshot("throughput_spread.txt", in_terminal([spread_table(REPEATS)], spread_notes(REPEATS)))
 
 
 def test_no_rows_make_no_table():
@@ -190,6 +72,9 @@ def test_usual_lines_fit_80_columns():
         ({"threads": 4}, "threads 4"),
         ({"driver": None}, "driver unknown"),
         ({"device_name": "NVIDIA L4"}, "NVIDIA L4"),
+        ({"code": "ffeeddccbbaa9988"}, "code ffeeddccbbaa9988"),
+        ({"code": None}, "code of revision 1a2b3c4d5e6f+"),
+        ({"code": None, "git_revision": None}, "code unknown"),
         ({"channels_last": True}, "channels last"),
         ({"memory_limit_bytes": 8_000_000_000}, "at most 8.00 GB"),
     ],
@@ -199,7 +84,7 @@ def test_environments_and_modes_are_never_mixed(changed, told):
     first, second = map(in_terminal, ([table] for table in throughput_tables(rows)))
     assert told not in first
     assert told in " ".join(second.split("\n\n")[0].split())
-    differing = next(iter(changed)).replace("_", " ")
+    differing = next(iter(changed)).replace("_", " ").replace("code", "measured code")
     assert differing in throughput_frame(rows) or len(set(throughput_frame(rows)["mode"])) == 2
     assert list(throughput_frame(rows)["best"]) == ["yes", "yes"]
 
@@ -207,6 +92,36 @@ def test_environments_and_modes_are_never_mixed(changed, told):
 def test_several_environments_are_told():
     notes = throughput_notes([row(), row(environment={**GPU, "torch": "2.8.0"})])
     assert "There are 2 environments, in tables of their own; they differ in torch." in notes
+
+
+def measured(number=0, **changed) -> dict:
+    return row(batch=1 + number, environment={**GPU, **changed})
+
+
+def test_commits_that_leave_the_measured_code_alone_share_a_table():
+    rows = [measured(n, git_revision=f"revision{n}", fgbench=f"0.{n // 3}.0") for n in range(5)]
+    rows += [{**point, "dtype": "amp"} for point in rows[1:]]
+    assert table_of(rows).count("img/s") == 2
+    assert "measured code" not in throughput_frame(rows)
+    told = (
+        "threads 16, code 0f1e2d3c4b5a6978, fgbench 0.0.0, 0.1.0, revisions revision0, revision1, revision2 and 2 more."
+    )
+    assert throughput_notes(rows)[1:] == [f"Measured on NVIDIA H200, torch 2.9.0, CUDA 12.8, driver 570.86, {told}"]
+
+
+def test_measured_code_that_differs_is_told():
+    rows = [measured(), measured(code="ffeeddccbbaa9988", git_revision="ffeeddccbbaa")]
+    first, second, third = throughput_notes(rows)[1:]
+    assert first == "There are 2 environments, in tables of their own; they differ in measured code."
+    assert second.endswith(", code 0f1e2d3c4b5a6978, fgbench 0.1.0, revision 1a2b3c4d5e6f+.")
+    assert third.endswith(", code ffeeddccbbaa9988, fgbench 0.1.0, revision ffeeddccbbaa.")
+
+
+def test_rows_from_before_code_was_told_are_apart_by_their_revision():
+    rows = [measured(n, code=None, git_revision=revision) for n, revision in enumerate(("aa", "bb", "aa"))]
+    assert table_of(rows).count("img/s") == 2
+    assert list(throughput_frame(rows)["measured code"]) == ["of revision aa", "of revision aa", "of revision bb"]
+    assert throughput_notes(rows)[2].endswith(", threads 16, code of revision aa, fgbench 0.1.0.")
 
 
 def test_modes_stand_in_tables_of_their_own():
@@ -275,8 +190,17 @@ def test_names_are_text_in_every_format():
     assert "=mine\\|\\_a\\_&\\[red]\\<b>\\*\\\\x:heart:" in markdown
     assert "\\_\\_init\\_\\_" in markdown
     latex = render.to_latex(throughput_frame(rows))
-    assert "mine|\\_a\\_\\&[red]" in latex
+    assert "mine\\textbar{}\\_a\\_\\&[red]" in latex
     assert "\n{[}x]" in latex  # a [ behind \\ would be an option of the line's end
+
+
+def test_latex_prints_what_its_first_encoding_has_other_letters_for():
+    """OT1 has ¡ ¿ — where ASCII has < > |; in headings as in cells."""
+    latex = render.records([{"<a>": "x|y", "b": "<0.0001"}, {"<a>": "<", "b": "\\|"}], "latex")
+    assert "\\textless{}a\\textgreater{} & b" in latex
+    assert "x\\textbar{}y & \\textless{}0.0001" in latex
+    assert "\n\\textless{} & \\textbackslash \\textbar{} \\\\" in latex
+    assert not set("<>|") & set(latex)
 
 
 def test_lists_and_environments_are_json_in_one_cell_of_csv():
@@ -299,71 +223,6 @@ def test_ten_thousand_rows_take_seconds():
     assert time.process_time() - before < 30  # about five where nothing else runs
 
 
-def test_the_spread_in_figures():
-    assert spread_summary(REPEATS) == {
-        "points": 3,
-        "points_without_spread": 1,
-        "median_percent": pytest.approx(100 * (50.2 / 50.1 - 1)),
-        "largest_percent": pytest.approx(100 * (1241.0 / 1208.9 - 1)),
-        "within_1_percent": 2,
-        "overlapping": 2,
-    }
-
-
-def test_rows_without_repeats_have_no_spread():
-    assert spread_summary(H200)["points"] == 0
-    assert spread_summary(H200)["median_percent"] is None
-    assert spread_notes(H200) == ["No row was measured repeatedly: there is no spread to tell."]
-    assert in_terminal([spread_table([])])
-
-
-def test_repeats_of_several_modes_and_environments_are_points_of_their_own():
-    other = [{**point, "dtype": "bfloat16"} for point in REPEATS]
-    assert spread_summary(REPEATS + other)["points"] == 6
-    assert "bfloat16" in in_terminal([spread_table(REPEATS + other)])
-    assert spread_summary([REPEATS[0], {**REPEATS[1], "environment": CPU}])["points"] == 0
-
-
-def test_many_repeats_fold():
-    rows = [row(img_s=80.0 + number / 100, repeat=number) for number in range(1, 60)]
-    printed = in_terminal([spread_table(rows)])
-    assert max(map(len, printed.splitlines())) <= 120
-    assert printed.count("12.4") > 50
-
-
-positive = st.floats(1e-3, 1e6)
-missing_or = st.one_of(st.none(), positive)
-sizes, names = (
-    st.sampled_from([224, 448, 1024]),
-    st.sampled_from(["glsim", "transfg", HOSTILE, "m" * 40, "\n", "日本語"]),
-)
-
-
-@st.composite
-def points(draw):
-    figures = draw(st.booleans())
-    return row(
-        draw(st.one_of(names, st.text(max_size=12))),
-        size=draw(sizes),
-        batch=draw(st.sampled_from([1, 2, 64, 256])),
-        img_s=draw(positive) if figures else None,
-        width=draw(st.floats(0, 0.9)),
-        status=draw(st.sampled_from(STATUSES)),
-        reason=draw(st.one_of(st.none(), st.text(max_size=30))),
-        selector=draw(st.sampled_from([None, "gls", "psm"])),
-        impl=draw(st.sampled_from([None, "published", "fast"])),
-        backbone=draw(st.sampled_from([VIT, "resnet101", "vit_small_patch14_reg4_dinov2.lvd142m"])),
-        device=draw(st.sampled_from(["cuda", "cpu"])),
-        dtype=draw(st.sampled_from(["float32", "bfloat16"])),
-        compiled=draw(st.booleans()),
-        energy_j_per_image=draw(missing_or),
-        mfu=draw(st.one_of(st.none(), st.floats(0, 1.2))),
-        best=draw(st.booleans()),
-        environment=draw(st.sampled_from([GPU, CPU, {}, {"torch": "2.8.0", "missing": None}])),
-        repeat=draw(st.one_of(st.none(), st.integers(1, 3))),
-    )
-
-
 def same_place(point) -> tuple:
     told = point["environment"].get("torch"), point["environment"].get("device_name")
     return *(point[name] for name in "model selector impl backbone image_size device dtype compiled".split()), *told
@@ -372,9 +231,9 @@ def same_place(point) -> tuple:
 @settings(deadline=None)
 @given(st.lists(points(), max_size=12))
 def test_any_rows_make_tables(rows):
-    printed = in_terminal([*throughput_tables(rows), spread_table(rows)])
+    printed = table_of(rows)
     assert max(map(len, printed.splitlines())) <= 120
-    assert all(isinstance(note, str) for note in throughput_notes(rows) + spread_notes(rows))
+    assert all(isinstance(note, str) for note in throughput_notes(rows))
     frame = throughput_frame(rows)
     assert len(frame) == len(rows)
     if rows:
@@ -382,8 +241,6 @@ def test_any_rows_make_tables(rows):
         render.to_latex(frame)
         flagged = {same_place(point) for point in rows if point["best"] and point["latency_s"]}
         assert list(frame["best"]).count("yes") == len(flagged)
-    found = spread_summary(rows)
-    assert found["within_1_percent"] <= found["points"]
 
 
 @settings(deadline=None, max_examples=30)
