@@ -26,8 +26,11 @@ def make_row(
     case, mode = group.case, group.mode
     flop_s, why = rate
     missing = dict(result.get("missing", {}))
-    if flop_s is None and why and result.get("throughput_img_s"):
-        missing["mfu"] = why
+    mfu = _mfu(result, flop_s)
+    if mfu is not None and mfu > 1:
+        mfu, why = None, "the matrix products that it would be a share of were disturbed: this model was faster"
+    if mfu is None and why and result.get("throughput_img_s"):
+        missing.setdefault("mfu", why)
     measured: dict[str, Any] = {name: result.get(name) for name in MEASURED}
     environment = {
         **facts,
@@ -49,7 +52,7 @@ def make_row(
         device=mode.device,
         dtype=mode.dtype,
         compiled=mode.compiled,
-        mfu=_mfu(result, flop_s),
+        mfu=mfu,
         best=False,
         environment=environment,
         repeat=group.repeat,
@@ -63,15 +66,12 @@ def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
 
 
 def mark_best(rows: Sequence[Row]) -> list[Row]:
-    """Rows with ``best`` set on the highest throughput of each model and size, in its mode.
-
-    A figure that was disturbed or did not converge is marked only where there is no other.
-    """
+    """Rows with ``best`` set on the highest throughput of each model and size, in its mode."""
     best: dict[str, int] = {}
     for index, row in enumerate(rows):
         if row["status"] in FIGURES and row["throughput_img_s"] is not None:
             among = _among(row)
-            if among not in best or _rank(row) > _rank(rows[best[among]]):
+            if among not in best or row["throughput_img_s"] > rows[best[among]]["throughput_img_s"]:
                 best[among] = index
     chosen = set(best.values())
     return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
@@ -81,7 +81,3 @@ def _among(row: Row) -> str:
     """What rows have in common among which one batch is the best."""
     names = ("model", "selector", "impl", "backbone", "image_size", "device", "dtype", "compiled", "repeat")
     return repr([row.get(name) for name in names] + [row["environment"].get(name) for name in (*FLAGS, "device_name")])
-
-
-def _rank(row: Row) -> tuple[bool, float]:
-    return row["status"] == "ok", row["throughput_img_s"]

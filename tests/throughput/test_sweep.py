@@ -34,7 +34,7 @@ def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(host, tmp_p
         assert row["throughput_img_s"] == pytest.approx(row["batch_size"] / row["latency_s"])
         assert row["latency_ci95_low_s"] <= row["latency_s"] <= row["latency_ci95_high_s"]
         assert min(row["blocks"]) <= row["latency_s"] <= max(row["blocks"])
-        assert 0 < row["mfu"] < 1.2
+        assert row["mfu"] is None or 0 < row["mfu"] <= 1
         assert 50e6 < row["device_memory_bytes"] < 4e9
         assert row["peak_memory_allocated_bytes"] is row["energy_j_per_image"] is None
         environment = row["environment"]
@@ -43,7 +43,7 @@ def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(host, tmp_p
         for name in ("torch", "fgbench", "timm", "cpu", "device_name", "python", "time", "code"):
             assert environment[name], name
     rows = done.rows
-    best = max(rows, key=lambda row: (row["status"] == "ok", row["throughput_img_s"]))
+    best = max(rows, key=lambda row: row["throughput_img_s"])
     assert [row["best"] for row in rows] == [row is best for row in rows]
 
 

@@ -1,0 +1,87 @@
+"""From a worker's result to a row, and which batch is the best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from throughput.fakes import groups
+
+from fgbench.records import ThroughputRow
+from fgbench.throughput.rows import make_row, mark_best
+
+(GROUP,) = groups("vit")
+RESULT = {
+    "status": "ok",
+    "reason": None,
+    "throughput_img_s": 100.0,
+    "latency_s": 0.04,
+    "latency_ci95_low_s": 0.039,
+    "latency_ci95_high_s": 0.041,
+    "blocks": [0.04] * 8,
+    "device_memory_bytes": 5,
+    "macs_per_image": 10**9,
+    "missing": {"energy_j_per_image": "none here"},
+    "seen": {"attempts": 1},
+}
+FACTS = {"torch": "2.11", "device_name": "A CPU"}
+
+
+def row(batch_size: int = 4, rate=(1e12, None), **result):
+    return make_row(GROUP, batch_size, {**RESULT, **result}, FACTS, rate)
+
+
+def test_mfu_is_two_operations_per_multiply_add_over_the_measured_rate():
+    made = row()
+    assert made["mfu"] == pytest.approx(2 * 1e9 * 100 / 1e12)
+    assert list(made) == [name for name in ThroughputRow.__dataclass_fields__ if name != "repeat"]
+    assert made["environment"]["torch"] == "2.11"
+    assert made["environment"]["matrix_rate_flop_s"] == 1e12
+    assert made["environment"]["missing"] == {"energy_j_per_image": "none here"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rate": (None, "it could not be measured")}, "it could not be measured"),
+        ({"rate": (1e10, None)}, "were disturbed"),  # 20 times what the device can do
+        ({"macs_per_image": None, "missing": {"mfu": "cannot be counted"}}, "cannot be counted"),
+    ],
+)
+def test_an_mfu_that_cannot_be_is_null_with_its_reason(change, said):
+    made = row(**change)
+    assert made["mfu"] is None
+    assert said in made["environment"]["missing"]["mfu"]
+
+
+def test_a_point_without_a_figure_has_nulls():
+    made = make_row(GROUP, 4, {"status": "oom", "reason": "no room"}, FACTS, (1e12, None))
+    assert (made["status"], made["reason"]) == ("oom", "no room")
+    figures = ("throughput_img_s", "latency_s", "blocks", "mfu", "device_memory_bytes", "energy_j_per_image")
+    assert {made[name] for name in figures} == {None}
+
+
+def test_the_highest_throughput_of_each_group_is_the_best():
+    other = make_row(replace(GROUP, case=replace(GROUP.case, image_size=448)), 4, RESULT, FACTS, (None, None))
+    rows = [
+        row(1, throughput_img_s=50.0),
+        row(2, throughput_img_s=90.0, status="unconverged"),
+        row(4, throughput_img_s=80.0),
+    ]
+    marked = mark_best([*rows, other, row(8, status="oom", throughput_img_s=None)])
+    assert [each["best"] for each in marked] == [False, True, False, True, False]
+    assert [each["best"] for each in rows] == [False] * 3  # the originals are left alone
+
+
+def test_modes_and_machines_are_not_compared_with_each_other():
+    changed = [
+        make_row(replace(GROUP, mode=replace(GROUP.mode, channels_last=True)), 4, RESULT, FACTS, (None, None)),
+        make_row(replace(GROUP, mode=replace(GROUP.mode, dtype="bfloat16")), 4, RESULT, FACTS, (None, None)),
+        make_row(GROUP, 4, RESULT, FACTS | {"device_name": "Another"}, (None, None)),
+        make_row(replace(GROUP, repeat=2), 4, RESULT, FACTS, (None, None)),
+    ]
+    assert all(each["best"] for each in mark_best([row(throughput_img_s=1000.0), *changed]))
+
+
+def test_nothing_is_the_best_of_nothing():
+    assert mark_best([]) == []
