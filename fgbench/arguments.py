@@ -21,6 +21,7 @@ SUFFIXES = {
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 MAX_IMAGE_SIZE = 16384
 MAX_BATCH_SIZE = 1_000_000
+MAX_MEMORY = 10**15  # bytes
 UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
 LONGEST_S = 1e8  # three years
 
@@ -95,7 +96,10 @@ def memory_size(text: str, what: str) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))
     if match is None or float(match[1]) <= 0:
         raise FgbenchError(f"{what} must be an amount of memory, got", text, "for example 8GB or 512MiB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+    size = int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+    if size > MAX_MEMORY:
+        raise FgbenchError(f"{what} must be at most 1000 TB, got", text)
+    return size
 
 
 def names(values: Sequence[str] | None, kind: str) -> list[str] | None:

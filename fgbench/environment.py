@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +19,14 @@ MEASURED_BY = (
     *(f"throughput/{name}.py" for name in ("clocks", "energy", "interference", "intervals", "matrix_rate", "measure")),
     *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer", "watch")),
 )
+
+# Environment variables that change how libraries compute. Thread counts are recorded as they came out, and which GPU
+# is visible by its name.
+SETTINGS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH_", "TORCHINDUCTOR_",
+            "PYTORCH_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_TF32", "MALLOC_", "GLIBC_TUNABLES",
+            "LD_PRELOAD")  # fmt: skip
+NO_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
+               "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME")  # fmt: skip
 
 
 def software() -> dict[str, Any]:
@@ -35,19 +42,25 @@ def software() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """The host's processor."""
-    return {"cpu": _cpu_name(), "cpu_count": os.cpu_count()}
+    """The host's processor, how many of its cores there are for this process, and what libraries are told about it."""
+    told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
+    return {"cpu": _cpu_name(), "cpus": cores(), "settings": {n: v for n, v in told.items() if n not in NO_SETTINGS}}
 
 
-def code_digest(plugins: Iterable[str | Path] = ()) -> str:
-    """A digest of the code that a figure runs through: models, selectors, timing, and plug-in files."""
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def code_digest() -> str:
+    """A digest of the code of fgbench that a figure runs through: models, selectors, timing."""
     digest = hashlib.sha256()
     own = Path(__file__).parent
     files = [path for pattern in MEASURED_BY for path in sorted(own.glob(pattern))]
     selectors = importlib.util.find_spec("fgbench_selectors")
     if selectors is not None and selectors.submodule_search_locations:
         files += sorted(Path(selectors.submodule_search_locations[0]).glob("*.py"))
-    for path in [*files, *map(Path, plugins)]:
+    for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -19,7 +19,7 @@ from fgbench.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFil
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
 
-CLAIM_EXPIRES_S = 3600  # of another host, whose processes cannot be asked
+CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
 
 _ATTEMPTS = (
     "SELECT points.content, environments.content, measured_at FROM points "

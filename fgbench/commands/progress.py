@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -13,11 +15,21 @@ from fgbench.throughput.rows import Row
 from fgbench.throughput.sweep import Event
 
 
+class QuietConsole(Console):
+    """rich leaves the program with exit code 1 when nobody reads it; here that is not its business."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave that to whoever shows something."""
+        raise BrokenPipeError
+
+
 class SweepProgress:
     """A bar on standard error while it is a terminal, and a line per finished point anywhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or QuietConsole(stderr=True, emoji=False)
+        self._waiting = ""
+        self._unheard = False  # nobody reads any more
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -32,16 +44,31 @@ class SweepProgress:
         self._began: tuple[float, int] | None = None  # when the first point began, and how many were there before
 
     def __enter__(self) -> SweepProgress:
-        self._bar.start()
+        with self._though_nobody_reads():
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        with self._though_nobody_reads():
+            self._bar.stop()
+
+    @contextmanager
+    def _though_nobody_reads(self) -> Iterator[None]:
+        """A sweep goes on where its progress cannot be shown."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._unheard = True
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
+        with self._though_nobody_reads():
+            if not self._unheard:
+                self._show(event)
+
+    def _show(self, event: Event) -> None:
         if self._began is None:
             self._began = (time.monotonic(), event.done)
         figure = "" if event.latency_s is None else f"  {1000 * event.latency_s:.4g} ms"
@@ -53,6 +80,9 @@ class SweepProgress:
             left=self._time_left(event),
             refresh=True,
         )
+        if event.what.startswith("waiting") and event.what != self._waiting and not self.console.is_terminal:
+            self.console.print(event.what, highlight=False, soft_wrap=True)
+        self._waiting = event.what
         if event.row is not None:
             self.console.print(escape(describe(event.row, event.what)), highlight=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -19,7 +20,7 @@ from fgbench.arguments import (
     whole_number,
 )
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin
-from fgbench.errors import FgbenchError
+from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.output import check_output, emit
 from fgbench.shell import INTERRUPTED, complain
 
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
     from fgbench.throughput.sweep import Sweep
 
 MAX_REPEATS, MAX_THREADS = 1000, 4096
+NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 
 def throughput(
     model: Annotated[
-        Many, typer.Option("--model", "--models", metavar="NAME…", help="[default: the eight of the paper's Table 4]")
+        Many,
+        typer.Option(
+            "--model",
+            "--models",
+            metavar="NAME…",
+            help="'fgbench list models'  [default: the eight of the paper's Table 4]",
+        ),
     ] = None,
     sizes: Annotated[
         Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024; on a CPU 224]")
@@ -70,19 +78,29 @@ def throughput(
         Optional[str],  # noqa: UP045
         typer.Option("--memory-limit", metavar="SIZE", help="8GB: what does not fit into it is out of memory"),
     ] = None,
-    no_energy: Annotated[bool, typer.Option("--no-energy", help="5 s less per point on a GPU")] = False,
+    no_energy: Annotated[
+        bool, typer.Option("--no-energy", help="do not measure it: 5 s less per point on a GPU")
+    ] = False,
     max_time: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--max-time", metavar="TIME", help="of timing, per point  [default: 6s; on a CPU 10s]"),
+        typer.Option(
+            "--max-time", metavar="TIME", help="of timed blocks, per point, warm-up not counted  [default: 6s; CPU 10s]"
+        ),
     ] = None,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="a worker that has no result for a point by then is ended")
     ] = "10m",
     budget: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--budget", metavar="TIME", help="10m: the most informative points first, then the time is up"),
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="of measuring: the most informative points come first, a point that has begun is finished",
+        ),
     ] = None,
-    repeat: Annotated[str, typer.Option("--repeat", metavar="N", help="every point so often, in random order")] = "1",
+    repeat: Annotated[
+        str, typer.Option("--repeat", metavar="N", help="measure every point so many times, in random order")
+    ] = "1",
     a_a: Annotated[
         bool, typer.Option("--a-a", help="self-test: everything twice in random order, and how far the two differ")
     ] = False,
@@ -90,7 +108,9 @@ def throughput(
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where results are kept")
     ] = Path("fgbench.db"),
     again: Annotated[bool, typer.Option("--again", help="measure what is in the store once more")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="measure once more what is in the store and not ok")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="measure once more what is in the store with another status than ok")
+    ] = False,
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
@@ -129,7 +149,7 @@ def throughput(
         timeout_s=duration(timeout, "--timeout"),
         budget_s=None if budget is None else duration(budget, "--budget"),
         repeats=2 if a_a else repeats,
-        again=again,
+        again=again or a_a,  # a self-test of old figures would test nothing
         retry=retry,
         plugins=[str(Path(name).resolve()) for name in plugin or ()],
     )
@@ -151,17 +171,18 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     with Store(store) as kept, Host() as host:
         with SweepProgress() as progress:
             session = open_session(request, host, problems.append)
+            for problem in problems:  # before the hours that the rest takes
+                complain(problem)
             sweep = Sweep(session=session, store=kept, host=host, tell=progress)
             try:
                 sweep.run()
             except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
                 interrupted = True
             except FgbenchError as error:  # what was measured is shown all the same
                 failure = error
-        if sweep.rows:
+        if sweep.rows or style in ("json", "csv"):
             _show(sweep.rows, style, output, spread=spread)
-    for problem in problems:
-        complain(problem)
     for line in _remarks(sweep, request, store):
         complain(line)
     if failure is not None:
@@ -171,6 +192,8 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
         raise typer.Exit(INTERRUPTED)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
+    if sweep.rows and all(row["status"] in NO_RESULT for row in sweep.rows):
+        raise CannotMeasureError("no point could be measured; their reasons are above")
 
 
 def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
@@ -185,14 +208,14 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
             f"the budget is spent; {len(sweep.left_out)} of {sweep.total} points are left out: {listed}; "
             "the same command without --budget measures them"
         )
-    if sweep.session.device == "cpu" and request.device is None and not (request.image_sizes and request.batch_sizes):
+    if sweep.session.device == "cpu" and request.device is None and not (request.image_sizes or request.batch_sizes):
         remarks.append(
             "no CUDA device is there, so this is the CPU and a small grid; "
             "--sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"
         )
-    stored = len(sweep.rows) - sweep.measured
-    if stored > 0:
-        remarks.append(f"{stored} of {len(sweep.rows)} points were in {store} already; --again measures them once more")
+    if sweep.stored:
+        already = f"{sweep.stored} of {sweep.total} points were in {store} already"
+        remarks.append(f"{already}; --again measures them once more")
     return remarks
 
 

@@ -26,11 +26,16 @@ class Channel:
         self.sock = sock
         self._pending = b""
 
+    @property
+    def pending(self) -> bool:
+        """Whether a message is here already, so that the socket itself may stay silent."""
+        return b"\n" in self._pending
+
     def send(self, message: Message) -> None:
-        """Send a message. Raises :class:`ChannelClosed` where nobody listens."""
+        """Send a message. Raises :class:`ChannelClosed` where nobody listens, ValueError for NaN and infinity."""
         try:
             self.sock.settimeout(None)
-            self.sock.sendall(json.dumps(message).encode() + b"\n")
+            self.sock.sendall(json.dumps(message, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise ChannelClosed from error
 

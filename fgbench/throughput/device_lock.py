@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows, where no worker can be forked either
-    fcntl = None  # type: ignore[assignment]
-
-POLL_S = 0.2
+POLL_S = 0.1
 
 
 @contextmanager
-def device_lock(device: str, waiting: Callable[[], None] = lambda: None, folder: Path | None = None) -> Iterator[None]:
-    """Hold a device while a worker uses it; call ``waiting`` once where another sweep of this user has it.
+def device_lock(
+    device: str,
+    waiting: Callable[[], None] = lambda: None,
+    folder: Path | None = None,
+    until: float = math.inf,
+) -> Iterator[bool]:
+    """Hold a device while a worker uses it; False where another sweep of this user keeps it until that monotonic time.
 
-    The lock is the system's, on an open file: it ends with the process that holds it, however that ends.
+    ``waiting`` is called once where there is somebody to wait for. The locks are the system's, on open files: they end
+    with the process that holds them, however that ends. Whoever waits holds the turnstile, so that the one who has the
+    device cannot take it twice in a row.
     """
     name = "".join(c if c.isalnum() else "-" for c in device)
-    path = (folder or Path(tempfile.gettempdir())) / f"fgbench-{os.getuid()}-{name}.lock"
+    held: list[int] = []
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:  # no place for a lock is no reason to measure nothing
-        yield
-        return
-    try:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                told = True
-                time.sleep(POLL_S)
-        yield
+        got = True
+        with suppress(OSError):  # no place for a lock is no reason to measure nothing
+            place = Path(tempfile.gettempdir()) if folder is None else folder
+            for part in ("turnstile", "device"):
+                path = place / f"fgbench-{os.getuid()}-{name}.{part}"
+                held.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            told = False
+            for file in held:
+                while not _try(file):
+                    if not told:
+                        waiting()
+                    told = True
+                    if time.monotonic() >= until:
+                        got = False
+                        break
+                    time.sleep(POLL_S)
+                if not got:
+                    break
+            os.close(held.pop(0))
+        yield got
     finally:
-        os.close(file)
+        for file in held:
+            os.close(file)
+
+
+def _try(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -5,8 +5,10 @@ It never touches a GPU, runs no operator and loads no plug-in, so that a worker 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
+import signal
 import socket
 import sys
 
@@ -33,23 +35,29 @@ def main(descriptor: int, parent: int) -> None:
         child = os.fork()
         if child == 0:
             sock.close()
-            _become_worker(mine, descriptors[1])
+            _become_worker(mine, *descriptors)
             worker.serve(socket.socket(fileno=descriptors[0]))
         for number in descriptors:
             os.close(number)
         channel.send({"worker": child})
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # it is dead, and its number is still its own
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # and so is everything that it started
         _, status = os.waitpid(child, 0)
         channel.send({"ended": os.waitstatus_to_exitcode(status)})
 
 
-def _become_worker(parent: int, log: int) -> None:
+def _become_worker(parent: int, channel: int, log: int) -> None:
     """What it prints goes to its log; it can be killed with all its children, and does not outlive its host."""
     os.setsid()
     die_with(parent)
     be_killed_first()
+    os.set_inheritable(channel, False)  # what it starts must not keep the line open when it is dead itself
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, stream in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(number, stream)
+    for number in (nothing, log):
+        os.close(number)
     faulthandler.enable()
 
 

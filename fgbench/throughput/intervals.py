@@ -37,10 +37,13 @@ def half_width(values: Sequence[float]) -> float:
     """Half of the 95 % interval of the mean of a series, in the values' own unit; infinite for fewer than two.
 
     Corrected for lag-1 correlation ρ: an AR(1) series of n values tells as much about its mean as
-    n·(1 − ρ)/(1 + ρ) independent ones. Negative correlation is not trusted to narrow the interval.
+    n·(1 − ρ)/(1 + ρ) independent ones. Negative correlation is not trusted to narrow the interval. The estimate of ρ is
+    corrected for its bias (Kendall 1954, Note on bias in the estimation of autocorrelation).
     """
     if len(values) < 2:
         return math.inf
-    correlation = min(max(lag1_correlation(values), 0.0), MOST_CORRELATED)
+    found = lag1_correlation(values)
+    unbiased = found + (1 + 4 * found) / len(values)  # in short series the estimate is too low by that much
+    correlation = min(max(unbiased, 0.0), MOST_CORRELATED)
     inflation = (1 + correlation) / (1 - correlation)
     return t_975(len(values) - 1) * statistics.stdev(values) * math.sqrt(inflation / len(values))

@@ -13,7 +13,7 @@ from fgbench.throughput.points import Mode
 
 SIDES = {"cuda": (8192,), "cpu": (1024, 4096)}  # the first whose product takes long enough to tell the rate
 LONG_ENOUGH_S = 0.003
-SPENT_S, WARM = 0.5, 3  # on products that count; products before them
+SPENT_S, WARM = 0.3, 3  # on products that count; products before them
 
 
 def matrix_rate(mode: Mode) -> float:

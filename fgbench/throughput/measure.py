@@ -19,22 +19,22 @@ from fgbench.models.model import Model
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.throughput.energy import Energy, measure_energy
 from fgbench.throughput.memory import settle_allocator
-from fgbench.throughput.modes import eager_step, first_line, graph_step, prepare, random_images, set_precision
+from fgbench.throughput.modes import (
+    eager_step,
+    first_line,
+    forget_compiled,
+    graph_step,
+    prepare,
+    random_images,
+    set_precision,
+)
 from fgbench.throughput.nvml import Gpu
-from fgbench.throughput.points import Case, Mode
-from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN, Timing, TimingPlan, time_iterations
+from fgbench.throughput.points import NOT_ASKED_FOR, Case, Mode
+from fgbench.throughput.timer import Timing, time_iterations, timing_plan
 from fgbench.throughput.watch import CpuWatch, CudaWatch, busy_at_start
 
 Progress = Callable[[float, int], None]
 TRIES = 2  # of a point that is disturbed, before it is kept as such
-
-
-def timing_plan(device: str, cap_s: float | None) -> TimingPlan:
-    """The plan of a device, with another cap where one was asked for."""
-    plan = CUDA_PLAN if device == "cuda" else CPU_PLAN
-    if cap_s is None:
-        return plan
-    return replace(plan, cap_s=cap_s, warm_cap_s=min(plan.warm_cap_s, cap_s), warm_s=min(plan.warm_s, cap_s))
 
 
 def resolve(case: Case) -> Case:
@@ -101,8 +101,11 @@ class Bench:
 
         Raises what the model raises, out of memory included.
         """
+        if self.mode.compiled:
+            forget_compiled()
         images = random_images(self.mode, batch_size, self.case.image_size)
-        seen: dict[str, Any] = {}
+        missing, seen = dict(self.missing), dict[str, Any]()
+        watch = self._watch(missing)  # before a graph is captured: its memory belongs to the point
         step = eager_step(self.run, images, self.mode)
         if self.mode.cuda_graph:
             step, checked = graph_step(self.run, images, self.mode)
@@ -111,8 +114,8 @@ class Bench:
         disturbed: str | None = "not measured yet"
         while disturbed and attempts < TRIES:
             attempts += 1
-            watch = self._watch()
-            clock = EventClock(step) if self.mode.device == "cuda" else HostClock(step)
+            watch = watch if attempts == 1 else self._watch(missing)
+            clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
             timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
             disturbed = watch.disturbed()
         seen |= watch.seen() | {"attempts": attempts, **_timing_facts(timing)}
@@ -128,21 +131,22 @@ class Bench:
             "throughput_img_s": batch_size / timing.latency_s,
             **watch.memory(),
         }
-        spent = self._energy(step, batch_size, wanted=energy)
+        spent = self._energy(step, batch_size, missing, wanted=energy)
         fields["energy_j_per_image"] = spent.energy_j_per_image if spent else None
         seen |= {"energy": asdict(spent)} if spent and spent.reason is None else {}
-        return {**fields, "macs_per_image": self.macs, "missing": dict(self.missing), "seen": seen}
+        return {**fields, "macs_per_image": self.macs, "missing": missing, "seen": seen}
 
-    def _watch(self) -> CpuWatch | CudaWatch:
+    def _watch(self, missing: dict[str, str]) -> CpuWatch | CudaWatch:
         if self.gpu is None:
-            return CpuWatch(self.missing, torch.get_num_threads())
-        return CudaWatch(self.missing, self.gpu, self.memory_before)
+            return CpuWatch(missing, torch.get_num_threads())
+        return CudaWatch(missing, self.gpu, self.memory_before, keep_peak=self.mode.cuda_graph)
 
     def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[str, str | None]:
         if self.busy or disturbed:
             return "contended", self.busy or disturbed
         if not timing.converged:
-            width = f"{100 * timing.relative_half_width:.2g} %"
+            low, high = timing.interval_s
+            width = f"{50 * (high - low) / timing.latency_s:.2g} %"
             return (
                 "unconverged",
                 f"after {self.plan.cap_s:g} s the interval is ±{width}, not ±{100 * self.plan.target:g} %",
@@ -157,16 +161,16 @@ class Bench:
             self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
             return None
 
-    def _energy(self, step: Step, batch_size: int, *, wanted: bool) -> Energy | None:
+    def _energy(self, step: Step, batch_size: int, missing: dict[str, str], *, wanted: bool) -> Energy | None:
         if self.gpu is None:
-            self.missing["energy_j_per_image"] = "no energy counter is read on a CPU"
+            missing["energy_j_per_image"] = "no energy counter is read on a CPU"
             return None
         if not wanted:
-            self.missing["energy_j_per_image"] = "not asked for"
+            missing["energy_j_per_image"] = NOT_ASKED_FOR
             return None
         spent = measure_energy(EventQueue(step), self.gpu.energy_j, time.monotonic, batch_size)
         if spent.reason is not None:
-            self.missing["energy_j_per_image"] = spent.reason
+            missing["energy_j_per_image"] = spent.reason
         return spent
 
 

@@ -6,7 +6,16 @@ import contextlib
 import resource
 from pathlib import Path
 
-SPARED = 0.9  # a worker may take so much of what is free; the rest is the system's
+# Of version 2 and version 1: the limit, what is used, and how much of that is cache which the kernel gives back.
+CONTROL_GROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
 
 
 def peak_resident_bytes(proc: Path = Path("/proc")) -> int | None:
@@ -37,14 +46,20 @@ def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgr
         for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 found.append(int(line.split()[1]) * 1024)
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    for limit, used, statistics, cache in CONTROL_GROUPS:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
             most, now = (int((cgroup / name).read_text(encoding="ascii")) for name in (limit, used))
-            found.append(max(0, most - now))
+            found.append(max(0, most - now + _entry(cgroup / statistics, cache)))
     return min(found, default=None)
+
+
+def _entry(path: Path, name: str) -> int:
+    """A figure from a file of names and figures; 0 where it is not there."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="ascii").splitlines():
+            if line.split()[0] == name:
+                return int(line.split()[1])
+    return 0
 
 
 def settle_allocator() -> None:

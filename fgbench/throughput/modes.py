@@ -53,6 +53,18 @@ def prepare(model: nn.Module, mode: Mode) -> Callable[[Tensor], Any]:
     return torch.compile(model, dynamic=False) if mode.compiled else model
 
 
+def forget_compiled() -> None:
+    """Forget the shapes that were compiled so far, before another one.
+
+    torch.compile gives up on a function after eight recompilations and goes on in eager mode, with no more than a word
+    in its log: the ninth batch size would be measured uncompiled. Where that still happens, it is an error.
+    """
+    torch.compiler.reset()
+    for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):  # the second one before torch 2.7
+        if hasattr(torch._dynamo.config, name):
+            setattr(torch._dynamo.config, name, True)
+
+
 def random_images(mode: Mode, batch_size: int, image_size: int, seed: int = 0) -> Tensor:
     """Noise (B, 3, S, S) as the mode wants it: what is computed does not depend on it, the values are not special."""
     generator = torch.Generator().manual_seed(seed)

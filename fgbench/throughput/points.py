@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 DEVICES = ("cuda", "cpu")
+NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
 DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")
 
 
@@ -49,7 +50,7 @@ class Group:
     @property
     def label(self) -> str:
         """The group in a few words, for people."""
-        words = [self.case.model, self.case.selector, self.case.impl, f"at {self.case.image_size}"]
+        words = [self.case.model, self.case.selector, self.case.impl, self.case.backbone, f"at {self.case.image_size}"]
         words += [self.mode.dtype, f"repeat {self.repeat}" if self.repeat else None]
         return " ".join(word for word in words if word)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fgbench.environment import code_digest, processor, software
@@ -11,10 +11,14 @@ from fgbench.errors import CannotMeasureError, FgbenchError, Report
 from fgbench.throughput.points import Case, Group, Mode, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
+from fgbench.throughput.timer import timing_plan
 
 SETUP_S = 300.0  # to name devices and check what was asked for
 # Of a session, what could change a figure; the rest of what is known is kept beside it.
-IN_KEY = ("device_name", "device_memory_bytes", "torch", "cuda", "cudnn", "driver", "timm", "cpu", "code")
+IN_KEY = (
+    *("device_name", "device_memory_bytes", "cpu", "cpus", "settings"),
+    *("torch", "cuda", "cudnn", "driver", "timm", "python", "code"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,10 @@ class Session:
 
     def key(self, group: Group, batch_size: int) -> str:
         """The key of a point."""
-        facts = {name: self.facts.get(name) for name in IN_KEY} | {"cap_s": self.request.cap_s}
+        facts = {name: self.facts.get(name) for name in (*IN_KEY, "max_time_s")}
         return point_key(group, batch_size, facts)
 
-    def worker(self, host: Host, group: Group) -> WorkerProcess:
+    def worker(self, host: Host, group: Group, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
         self._measure_rate(host, group.mode)
         worker = host.fork()
@@ -43,7 +47,7 @@ class Session:
             if plugins:
                 worker.ask("plugins", limit_s, files=plugins)
             case, mode = asdict(group.case), asdict(group.mode)
-            worker.ask("load", limit_s, case=case, mode=mode, uuid=self.uuid, cap_s=self.request.cap_s)
+            worker.ask("load", limit_s, tick=tick, case=case, mode=mode, uuid=self.uuid, cap_s=self.request.cap_s)
         except BaseException:
             worker.close()
             raise
@@ -65,9 +69,9 @@ def open_session(request: SweepRequest, host: Host, report: Report) -> Session:
 
     Raises :class:`FgbenchError` where nothing of it can be measured; the part that does not fit is reported.
     """
-    with host.fork() as worker:
-        for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
-            report(FgbenchError(problem))
+    request = replace(request, plugins=_usable_plugins(host, request.plugins, report))
+    with _first_worker(host) as worker:
+        _ask(worker, "plugins", files=list(request.plugins))
         described = _ask(worker, "describe", device=request.device)
         modes = _modes(request, described)
         sizes, batches = DEFAULTS[described["device"]]
@@ -79,16 +83,39 @@ def open_session(request: SweepRequest, host: Host, report: Report) -> Session:
         uuid=described["uuid"],
         groups=[Group(case=case, mode=mode, repeat=repeat) for case in cases for mode in modes for repeat in repeats],
         batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
-        facts=_facts(described, request.plugins),
+        facts=_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s},
     )
 
 
-def _facts(described: Mapping[str, Any], plugins: Sequence[str]) -> dict[str, Any]:
+def _first_worker(host: Host) -> WorkerProcess:
+    try:
+        return host.fork()
+    except WorkerFailed as failure:
+        raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
+
+
+def _usable_plugins(host: Host, files: Sequence[str], report: Report) -> list[str]:
+    """The plug-in files that can be loaded; each is tried in a process of its own, which it may end."""
+    usable = []
+    for file in files:
+        try:
+            with _first_worker(host) as worker:
+                problems = worker.ask("plugins", SETUP_S, files=[file])["problems"]
+        except WorkerFailed as failure:
+            problems = [f"plug-in file {file!r} cannot be loaded: {failure.reason}"]
+        for problem in problems:
+            report(FgbenchError(problem))
+        if not problems:
+            usable.append(file)
+    return usable
+
+
+def _facts(described: Mapping[str, Any]) -> dict[str, Any]:
     host = processor()
     facts = {name: value for name, value in described.items() if name not in ("device", "uuid", "threads")}
     facts["device_name"] = facts["device_name"] or host["cpu"]
     facts["driver"] = (facts.get("nvml") or {}).get("driver_version")
-    return {**facts, **software(), **host, "code": code_digest(plugins)}
+    return {**facts, **software(), **host, "code": code_digest()}
 
 
 def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], report: Report) -> list[Case]:
@@ -111,8 +138,9 @@ def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], r
     answers = _ask(worker, "resolve", cases=wanted)["cases"]
     found = list(dict.fromkeys(Case(**answer["case"]) for answer in answers if "case" in answer))
     refusals = list(dict.fromkeys(answer["refused"] for answer in answers if "refused" in answer))
-    if not found:
-        raise FgbenchError(refusals[0])
+    unknown = [answer["refused"] for answer in answers if answer.get("unknown")]
+    if unknown or not found:
+        raise FgbenchError((unknown or refusals)[0])
     for refusal in refusals:
         report(FgbenchError(refusal))
     return found

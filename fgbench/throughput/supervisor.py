@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,8 +18,14 @@ from fgbench.errors import CannotMeasureError
 from fgbench.throughput.channel import Channel, ChannelClosed, Garbage, Message
 from fgbench.throughput.host import FORK
 
+# With the path that this process imports from: "-m" would put the working directory before it, and whatever lies there.
+BEGIN = (
+    "import sys; descriptor, parent, *sys.path = sys.argv[1:]; "
+    "from fgbench.throughput.host import main; main(int(descriptor), int(parent))"
+)
 START_S = 300.0  # torch from a cold network disk
-END_S = 10.0  # between a worker's last word and the news of its end
+END_S = 60.0  # at most, between a worker's last word and the news of its end
+TICK_S = 5.0  # between looks at whether somebody wants something else
 LOOKED_AT = 32768  # bytes at the end of a log that are searched for the reason
 KEPT = 2000  # characters of it that are kept with a row
 FATAL = "Fatal Python error:"  # begins the report that Python writes when it is killed from inside
@@ -49,7 +56,7 @@ class Host:
         """Load torch in a process of its own. Raises :class:`CannotMeasureError` where that fails."""
         ours, theirs = socket.socketpair()
         log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process that writes to it
-        words = [sys.executable, "-m", "fgbench.throughput.host", str(theirs.fileno()), str(os.getpid())]
+        words = [sys.executable, "-c", BEGIN, str(theirs.fileno()), str(os.getpid()), *sys.path]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -71,7 +78,18 @@ class Host:
             log.close()
 
     def fork(self) -> WorkerProcess:
-        """A fresh worker."""
+        """A fresh worker. Raises :class:`WorkerFailed` where there is none even from a new host."""
+        try:
+            return self._fork()
+        except (OSError, ChannelClosed, Garbage, KeyError):
+            self.close()
+        try:
+            return self._fork()
+        except (OSError, ChannelClosed, Garbage, KeyError) as error:
+            self.close()
+            raise WorkerFailed("crashed", "no worker can be forked: the process that does it dies") from error
+
+    def _fork(self) -> WorkerProcess:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self.start()
@@ -80,12 +98,13 @@ class Host:
         log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the worker
         try:
             socket.send_fds(self._channel.sock, [FORK], [theirs.fileno(), log.fileno()])
-            pid = self._channel.receive(END_S)["worker"]
-        except (OSError, ChannelClosed, Garbage, KeyError) as error:
+            while "ended" in (answer := self._channel.receive(END_S)):
+                pass  # late news of a worker before this one
+            pid = answer["worker"]
+        except BaseException:
             log.close()
             ours.close()
-            self.close()
-            raise WorkerFailed("crashed", "the process that workers are forked from is gone") from error
+            raise
         finally:
             theirs.close()
         return WorkerProcess(pid, Channel(ours), self._channel, log)
@@ -115,9 +134,14 @@ class WorkerProcess:
         self.close()
 
     def ask(
-        self, do: str, limit_s: float, progress: Callable[[Message], None] = lambda _: None, **arguments: Any
+        self,
+        do: str,
+        limit_s: float,
+        progress: Callable[[Message], None] = lambda _: None,
+        tick: Callable[[], None] = lambda: None,
+        **arguments: Any,
     ) -> Message:
-        """The result of a request.
+        """The result of a request; ``tick`` is called every few seconds while it is awaited.
 
         Raises :class:`WorkerFailed` for a refusal, an exception, a crash, or no result within the limit; only after
         a refusal or an exception can the worker be asked again.
@@ -125,12 +149,8 @@ class WorkerProcess:
         until = time.monotonic() + limit_s
         try:
             self._channel.send({"do": do, **arguments})
-            while True:
-                answer = self._channel.receive(max(0.0, until - time.monotonic()))
-                if "now" in answer:
-                    progress(answer["now"])
-                else:
-                    break
+            while "now" in (answer := self._next_answer(until, tick)):
+                progress(answer["now"])
         except TimeoutError as error:
             self.kill()
             raise WorkerFailed("timeout", f"no result within {limit_s:g} s", log=self.log()) from error
@@ -147,6 +167,18 @@ class WorkerProcess:
             refused=answer.get("refused", False),
             log=self.log(),
         )
+
+    def _next_answer(self, until: float, tick: Callable[[], None]) -> Message:
+        while True:
+            left = until - time.monotonic()
+            ready, _, _ = select.select([self._channel.sock, self._host.sock], [], [], max(0.0, min(left, TICK_S)))
+            if self._channel.sock in ready or self._channel.pending:
+                return self._channel.receive(max(0.0, left))
+            if ready:  # it is dead, though something that it started keeps its channel open
+                raise ChannelClosed
+            tick()
+            if left <= TICK_S and time.monotonic() >= until:
+                raise TimeoutError
 
     def _how_it_ended(self) -> str:
         code = self._end()

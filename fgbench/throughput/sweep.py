@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +13,7 @@ from typing import Any
 from fgbench.store import Store
 from fgbench.throughput.agenda import Agenda, Visit
 from fgbench.throughput.device_lock import device_lock
-from fgbench.throughput.points import Group
+from fgbench.throughput.points import NOT_ASKED_FOR, Group
 from fgbench.throughput.rows import Row, make_row, mark_best
 from fgbench.throughput.session import Session
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
@@ -41,8 +43,10 @@ class Sweep:
     tell: Callable[[Event], None] = lambda _: None
     left_out: list[tuple[Group, int]] = field(default_factory=list)  # when a budget ran out
     measured: int = 0  # by this sweep
+    stored: int = 0  # before it, or by another one meanwhile
     measuring_s: float = 0.0  # of the workers, warm-up included
     _finished: dict[tuple[Group, int], Row] = field(default_factory=dict)
+    _outdated: set[tuple[Group, int]] = field(default_factory=set)  # stored, and wanted again
     _agenda: Agenda = field(init=False)
     _until: float | None = field(init=False)
 
@@ -79,8 +83,10 @@ class Sweep:
                 self._look_again()
                 continue
             place = self.session.uuid or self.session.device
-            with device_lock(place, lambda: self._say("waiting for another sweep on this device")):
-                self._visit(visit)
+            tell = functools.partial(self._say, "waiting for another sweep on this device")
+            with device_lock(place, tell, until=self._until or math.inf) as held:
+                if held:
+                    self._visit(visit)
 
     def _visit(self, visit: Visit) -> None:
         """Measure some batches of one group in one worker, or in a new one after each that was lost."""
@@ -111,17 +117,23 @@ class Sweep:
         def progress(now: dict[str, Any]) -> None:
             self._say(what, latency_s=now["latency_s"])
 
+        def stay() -> None:
+            self.store.claim(KIND, self.session.key(group, size))  # as long as it takes
+
         self._say(what)
         try:
-            worker = worker or self.session.worker(self.host, group)
+            worker = worker or self.session.worker(self.host, group, stay)
             start = time.monotonic()
             request = self.session.request
             try:
-                result = worker.ask("measure", request.timeout_s, progress, batch_size=size, energy=request.energy)
+                result = worker.ask(
+                    "measure", request.timeout_s, progress, stay, batch_size=size, energy=request.energy
+                )
             finally:
                 self.measuring_s += time.monotonic() - start
         except WorkerFailed as failure:
-            result = {"status": failure.status, "reason": failure.reason, "seen": {"log": failure.log}}
+            seen = {"log": failure.log, "timeout_s": self.session.request.timeout_s}
+            result = {"status": failure.status, "reason": failure.reason, "seen": seen}
             if worker is not None:
                 worker.close()  # after an exception, too: what it kept would be in the way of the next batch
             worker = None
@@ -140,20 +152,35 @@ class Sweep:
         """Store a finished point."""
         row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, (None, None)))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
-        key, request = self.session.key(group, size), self.session.request
+        key = self.session.key(group, size)
         fields = {name: value for name, value in row.items() if name != "environment"}
-        self.store.add(KIND, key, fields, row["environment"], again=request.again or request.retry)
+        self.store.add(KIND, key, fields, row["environment"], again=(group, size) in self._outdated)
         self.measured += 1
         self._note(group, size, self.store.get(KIND, key) or row)  # what another sweep stored meanwhile stands
         self._say(f"{group.label} batch {size}", row=self._finished[group, size])
 
     def _take_stored(self, group: Group, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
-        request, row = self.session.request, self.store.get(KIND, self.session.key(group, size))
-        if row is None or request.again or (request.retry and row["status"] != "ok"):
+        row = self.store.get(KIND, self.session.key(group, size))
+        if row is None:
             return False
+        if self._wanted_again(row):
+            self._finished.setdefault((group, size), row)  # shown until there is a newer one
+            self._outdated.add((group, size))
+            return False
+        if (group, size) not in self._finished:
+            self.stored += 1
         self._note(group, size, row)
         return True
+
+    def _wanted_again(self, row: Row) -> bool:
+        """Whether a stored row does not answer this request."""
+        request, environment = self.session.request, row["environment"]
+        if request.again or (request.retry and row["status"] != "ok"):
+            return True
+        if row["status"] == "timeout":
+            return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
+        return request.energy and environment["missing"].get("energy_j_per_image") == NOT_ASKED_FOR
 
     def _note(self, group: Group, size: int, row: Row) -> None:
         self._finished[group, size] = row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fgbench.throughput.intervals import half_width
@@ -38,6 +38,14 @@ class TimingPlan:
 
 CUDA_PLAN = TimingPlan()
 CPU_PLAN = TimingPlan(min_iterations=1, target=0.02, cap_s=10.0, warm_spread=0.1)
+
+
+def timing_plan(device: str, cap_s: float | None) -> TimingPlan:
+    """The plan of a device, with another cap where one was asked for."""
+    plan = CUDA_PLAN if device == "cuda" else CPU_PLAN
+    if cap_s is None:
+        return plan
+    return replace(plan, cap_s=cap_s, warm_cap_s=min(plan.warm_cap_s, cap_s), warm_s=min(plan.warm_s, cap_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from fgbench.environment import cores
 from fgbench.throughput.interference import TOLERATED, Interference
 from fgbench.throughput.memory import forget_peak, peak_resident_bytes
 from fgbench.throughput.nvml import DeviceState, Gpu, disturbing
 
 BUSY_PERCENT = 5  # of a GPU that others use when a worker starts
+GLANCE_S = 0.5  # between looks at clocks and temperature
 SETTLE_S = 3.0  # NVML's utilization is an average that lags behind
 NO_ACCOUNT = "torch keeps no account of a CPU's memory; device_memory_bytes is the resident set"
 
@@ -27,6 +29,7 @@ class CpuWatch:
         self.lost: float | None = None
         self.forgot = forget_peak()
         self.load = Interference(threads)
+        self.crowded = threads > cores()  # then the threads wait for each other, and nobody can tell
 
     def warmed(self) -> None:
         """The warm-up is over: what counts begins here."""
@@ -37,7 +40,7 @@ class CpuWatch:
     def disturbed(self) -> str | None:
         """What took the device away from the timing, in words."""
         self.lost = self.load.share()
-        if self.lost is None or self.lost <= TOLERATED:
+        if self.lost is None or self.lost <= TOLERATED or self.crowded:
             return None
         return f"others took {100 * self.lost:.0f} % of our threads' time"
 
@@ -55,28 +58,36 @@ class CpuWatch:
             "warm_up_peak_bytes": self.warm_peak,
             "peak_is_since_start": not self.forgot,
             "taken_by_others": self.lost,
+            "more_threads_than_cores": self.crowded,
         }
 
 
 class CudaWatch:
     """Memory of the GPU, its clocks and temperature; ``before`` is what it held before this process used it."""
 
-    def __init__(self, missing: dict[str, str], gpu: Gpu, before: int | None) -> None:
-        self.missing, self.gpu, self.before = missing, gpu, before
+    def __init__(self, missing: dict[str, str], gpu: Gpu, before: int | None, *, keep_peak: bool = False) -> None:
+        self.missing, self.gpu, self.before, self.keep_peak = missing, gpu, before, keep_peak
         self.warm_peak: int | None = None
         self.states: list[DeviceState] = []
+        self._counts, self._glanced = False, 0.0
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def warmed(self) -> None:
         """The warm-up is over: what counts begins here."""
         self.warm_peak = torch.cuda.max_memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        self.states.append(self.gpu.state())
+        if not self.keep_peak:  # the replay of a graph takes nothing: its memory was taken when it was captured
+            torch.cuda.reset_peak_memory_stats()
+        self._counts = True
+
+    def glance(self) -> None:
+        """Look at the card while it works."""
+        if self._counts and time.monotonic() - self._glanced >= GLANCE_S:
+            self.states.append(self.gpu.state())
+            self._glanced = time.monotonic()
 
     def disturbed(self) -> str | None:
         """What the card did to protect itself, in words."""
-        self.states.append(self.gpu.state())
         return next(filter(None, map(disturbing, self.states)), None)
 
     def memory(self) -> dict[str, int | None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fgbench.errors import FgbenchError
+from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.registry import add_plugin_files
 from fgbench.throughput.channel import Channel, ChannelClosed, Message
 from fgbench.throughput.matrix_rate import matrix_rate
@@ -49,7 +49,11 @@ class Worker:
                 request = self.channel.receive()
             except ChannelClosed:
                 return
-            self.channel.send(self.answer(**request))
+            answer = self.answer(**request)
+            try:
+                self.channel.send(answer)
+            except ValueError:  # a clock that stood still
+                self.channel.send({"failed": "error", "reason": "the result is not finite", "refused": False})
 
     def answer(self, do: str, **arguments: Any) -> Message:
         """The result of a request, or why there is none."""
@@ -77,7 +81,7 @@ class Worker:
             try:
                 found.append({"case": asdict(resolve(Case(**case)))})
             except FgbenchError as error:
-                found.append({"refused": str(error)})
+                found.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
         return {"cases": found}
 
     def describe(self, device: str | None) -> Message:

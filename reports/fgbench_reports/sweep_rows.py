@@ -21,6 +21,7 @@ ENVIRONMENT = {
 }
 CONTENDER = ("model", "selector", "impl", "backbone")
 WORDS = {"oom_inferred": "(oom)", "unconverged": "noisy", "contended": "busy"}  # where the status is too long
+NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 FIGURES_VARY = ("oom", "oom_inferred", "unconverged", "contended", "timeout")  # from reason to reason
 MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in a note; at a place; in a reason
 MAX_REVISIONS = 3  # of fgbench, in an environment's note
@@ -154,20 +155,25 @@ def shown_sizes(points: Sequence[Sequence[Row]]) -> list[str]:
     return ["" if index and sizes[index - 1] == size else size for index, size in enumerate(sizes)]
 
 
+def _in_common(reasons: Sequence[str]) -> str:
+    """Reasons that differ in their figures alone as one; a figure that differs is left open."""
+    parts = zip(*(re.split(NUMBER, reason) for reason in reasons), strict=True)
+    return "".join(some[0] if len(set(some)) == 1 else "…" for some in parts)
+
+
 def reason_notes(rows: Sequence[Row]) -> list[str]:
     """Each reason once, with where it was met."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["status"] != "ok":
             reason = one_line(row["reason"])
-            key = re.sub(r"[\d.]+", "#", reason) if row["status"] in FIGURES_VARY else reason
+            key = re.sub(NUMBER, "#", reason) if row["status"] in FIGURES_VARY else reason
             groups.setdefault((row["status"], key), []).append(row)
     notes, sites = [], sites_of(rows)
     for (status, _), group in groups.items():
-        word, reason = status_word(group[0]), one_line(group[0]["reason"])
+        word, reason = status_word(group[0]), _in_common([one_line(row["reason"]) for row in group])
         meaning = "" if word == status else f" = {status}"
-        numbers = " (figures vary)" if len({one_line(row["reason"]) for row in group}) > 1 else ""
-        notes.append(f"{word}{meaning}: {places_of(group, sites)} – {reason}{numbers}")
+        notes.append(f"{word}{meaning}: {places_of(group, sites)} – {reason}")
     return first_notes(notes, "reason")
 
 

@@ -70,7 +70,6 @@ def test_a_sweep_is_spent_measuring(benchmark, host, tmp_path):
         start = time.perf_counter()
         done = sweep(host, tmp_path / "s.db", models=["vit", "glsim"], image_sizes=[224], batch_sizes=[1, 2, 4, 8])
         wall = time.perf_counter() - start
-        assert min(row["latency_s"] * len(row["blocks"]) for row in done.rows) > 0
         assert done.measuring_s / len(done.rows) >= 1
         shares.append((wall - done.measuring_s) / wall)
 

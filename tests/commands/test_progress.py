@@ -49,3 +49,29 @@ def test_a_terminal_sees_points_done_time_left_and_the_current_figure(monkeypatc
 def test_a_log_sees_a_line_per_point_and_nothing_else(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=False, width=80)
     assert shown(console, monkeypatch).strip() == "glsim [x] batch 1: 84.31 img/s, 11.86 ms"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(28, "No space left on device"), ValueError("closed file")]
+)
+def test_a_reader_that_goes_away_costs_the_sweep_nothing(monkeypatch, error, terminal):
+    """``2>&1 | head -1``: rich would leave the program with exit code 1."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise error
+
+    console = progress.QuietConsole(file=Gone(), force_terminal=terminal)
+    with SweepProgress(console) as bar:
+        bar(Event(done=0, total=2, what="vit batch 1"))
+        bar(Event(done=1, total=2, what="vit batch 1", row=ROW))
+        bar(Event(done=2, total=2, what="vit batch 2", row=ROW))
+
+
+def test_a_log_is_told_once_what_a_sweep_waits_for():
+    console = Console(file=io.StringIO(), force_terminal=False, width=80)
+    with SweepProgress(console) as bar:
+        for _ in range(3):
+            bar(Event(done=0, total=2, what="waiting for another sweep on this device"))
+    assert console.file.getvalue() == "waiting for another sweep on this device\n"

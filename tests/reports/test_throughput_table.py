@@ -141,7 +141,7 @@ def test_a_reason_is_told_once_with_the_points_it_befell():
     rows += [tried("error", "no kernel", model=f"model{number}") for number in range(9)]
     told = throughput_notes(rows)[1:5]
     assert told == [
-        "oom: glsim at 448, batches 64, 128 – Tried to allocate 64.5 GiB. (figures vary)",
+        "oom: glsim at 448, batches 64, 128 – Tried to allocate … GiB.",
         "crashed: glsim at 224, batch 9 – signal 9",
         "crashed: glsim at 224, batch 11 – signal 11",
         "error: model0 at 224, batch 1; model1 at 224, batch 1; model2 at 224, batch 1; model3 at 224, batch 1; "

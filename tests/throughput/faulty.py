@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import time
 
 import torch
@@ -101,3 +102,13 @@ class Leaves(Faulty):
 
     def misbehave(self):
         raise SystemExit("had enough")
+
+
+class Orphans(Faulty):
+    """Starts one child by a fork and one by a program, and dies."""
+
+    def misbehave(self):
+        if os.fork() == 0:
+            time.sleep(3600)
+        subprocess.Popen(["sleep", "3600"])
+        ctypes.string_at(0)

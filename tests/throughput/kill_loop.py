@@ -85,7 +85,7 @@ def stored(path: Path) -> Counter[str]:
 def main(store: Path, kills: int, batches: list[int]) -> dict[str, int]:
     generator, seen = random.Random(5), set[str]()
     report = {"kills": 0, "while_measuring": 0, "lost": 0, "twice": 0, "finished": 0}
-    while report["kills"] < kills:
+    while report["kills"] < kills or (len(seen) < 5 and report["kills"] < 3 * kills):  # a slow machine needs more
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:

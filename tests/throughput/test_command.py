@@ -79,7 +79,7 @@ def test_json_is_alone_on_standard_output_and_has_the_contracts_fields(run):
     assert [list(row) for row in rows] == [FIELDS] * 2
     assert [row["batch_size"] for row in rows] == [1, 2]
     assert sum(row["best"] for row in rows) == 1
-    assert "glsim gls fast at 64 float32 batch 2: " in result.stderr
+    assert "glsim gls fast test_vit at 64 float32 batch 2: " in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_the_self_test_measures_everything_twice_and_prints_the_spread(run):
 
 def test_a_budget_says_what_it_left_out_and_how_to_have_it(run):
     result = run("--model", "vit", *TINY, "--batch-sizes", "1", "2", "--budget", "0.000001s")
-    assert result.exit_code == 0
-    assert "2 of 2 points are left out: vit at 64 float32: batch 1 2" in result.stderr
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "2 of 2 points are left out: vit test_vit at 64 float32: batch 1 2" in result.stderr
     assert "the same command without --budget measures them" in result.stderr
 
 
@@ -152,6 +152,24 @@ def test_a_worker_that_dies_is_in_the_table_with_its_reason(run):
     assert result.exit_code == 0
     assert "crashed" in result.stdout
     assert "SIGKILL" in result.stdout
+
+
+def test_where_no_point_has_a_result_the_exit_code_says_so(run):
+    words = ["--model", "glsim", *TINY, "--batch-sizes", "2", "--selectors", "killed", "--plugin", str(FAULTY)]
+    result = run(*words)
+    assert result.exit_code == 3
+    assert result.stderr.endswith("fgbench: no point could be measured; their reasons are above\n")
+
+
+def test_an_empty_result_is_an_empty_list(run):
+    result = run("--model", "vit", *TINY, "--batch-sizes", "1", "--budget", "0.000001s", "--format", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_a_self_test_measures_every_time(run):
+    words = ["--model", "vit", *TINY, "--batch-sizes", "1", "--a-a", "--format", "json"]
+    first, second = (json.loads(run(*words).stdout) for _ in range(2))
+    assert first[0]["blocks"] != second[0]["blocks"]
 
 
 def test_a_misfit_is_named_the_rest_is_measured_and_the_exit_code_tells(run):
@@ -175,6 +193,7 @@ def test_a_misfit_is_named_the_rest_is_measured_and_the_exit_code_tells(run):
         (["--budget", "0s"], "--budget must be a time"),
         (["--budget=-5m"], "--budget must be a time"),
         (["--timeout", "never"], "--timeout must be a time, got 'never'"),
+        (["--memory-limit", "99999999999T"], "--memory-limit must be at most 1000 TB"),
         (["--memory-limit", "much"], "--memory-limit must be an amount of memory, got 'much'; for example 8GB"),
         (["--repeat", "0"], "number of repeats must be at least 1"),
         (["--a-a", "--repeat", "5"], "--a-a measures everything twice"),

@@ -28,13 +28,13 @@ pytestmark = pytest.mark.slow
         ("aborts", "crashed", "SIGABRT (an abort)"),
         ("segfaults", "crashed", "SIGSEGV (a segmentation fault)"),
         ("killed", "crashed", "SIGKILL (as the system does when memory runs out)"),
-        ("sleeps", "timeout", "no result within 4 s"),
-        ("hangs", "timeout", "no result within 4 s"),
+        ("sleeps", "timeout", "no result within 6 s"),
+        ("hangs", "timeout", "no result within 6 s"),
         ("speaksgarbage", "crashed", "garbage"),
     ],
 )
 def test_a_worker_that_dies_is_a_row_and_the_next_batch_is_measured(host, tmp_path, selector, status, reason):
-    limit = 4.0 if status == "timeout" else 60.0
+    limit = 6.0 if status == "timeout" else 60.0
     done = sweep(host, tmp_path / "s.db", selectors=[selector], plugins=[str(FAULTY)], timeout_s=limit)
     assert outcomes(done.rows) == [(1, "ok"), (2, status), (4, "ok")]
     row = done.rows[1]
@@ -84,6 +84,36 @@ def test_a_hanging_worker_leaves_no_process_behind(host, tmp_path):
     assert descendants(os.getpid()) == before
 
 
+def test_what_a_dead_worker_started_neither_hides_its_death_nor_outlives_it(host, tmp_path):
+    """A child that holds the worker's channel open: the crash is told at once, and the child is gone as well."""
+    before = descendants(os.getpid())
+    start = time.monotonic()
+    done = sweep(host, tmp_path / "s.db", selectors=["orphans"], plugins=[str(FAULTY)], batch_sizes=[2])
+    assert outcomes(done.rows) == [(2, "crashed")]
+    assert "SIGSEGV" in done.rows[0]["reason"]
+    assert time.monotonic() - start < 60  # the limit is two minutes
+    assert descendants(os.getpid()) == before
+
+
+def test_a_plugin_that_ends_the_interpreter_is_named_and_takes_nothing_else_down(host, tmp_path):
+    fatal = tmp_path / "fatal.py"
+    fatal.write_text("import os\nos._exit(5)\n")
+    problems: list = []
+    done = sweep(host, tmp_path / "s.db", problems, plugins=[str(fatal)], batch_sizes=[1])
+    assert outcomes(done.rows) == [(1, "ok")]
+    (problem,) = map(str, problems)
+    assert problem == f"plug-in file {str(fatal)!r} cannot be loaded: the worker left with exit code 5"
+
+
+def test_files_in_the_working_directory_are_not_taken_for_pythons_own(tmp_path, monkeypatch):
+    for name in ("statistics", "profile", "select"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('a file of the user was imported')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with Host() as host:
+        host.start()
+
+
 def test_the_host_may_die_and_the_sweep_goes_on(tmp_path):
     with Host() as mortal:
         mortal.start()
@@ -131,7 +161,7 @@ def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
 def test_a_host_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99 is missing')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(CannotMeasureError, match=r"libcudart\.so\.99 is missing"), Host() as host:
         host.fork()
 

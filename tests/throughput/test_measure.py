@@ -13,9 +13,9 @@ from fgbench.errors import FgbenchError
 from fgbench.throughput import measure, modes, watch
 from fgbench.throughput.clocks import HostClock
 from fgbench.throughput.matrix_rate import matrix_rate
-from fgbench.throughput.measure import Bench, resolve, timing_plan
+from fgbench.throughput.measure import Bench, resolve
 from fgbench.throughput.points import Case, Mode
-from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN
+from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN, timing_plan
 from fgbench.throughput.worker import is_out_of_memory
 
 CASE = Case(model="glsim", backbone="test_vit", selector=None, impl=None, image_size=96, num_classes=10)
@@ -204,6 +204,41 @@ def test_a_compiled_model_is_measured_where_there_is_a_compiler(host, tmp_path):
     done = sweep(host, tmp_path / "s.db", models=["vit"], batch_sizes=[1], compiled=True, timeout_s=300.0)
     assert done.rows[0]["compiled"]
     assert done.rows[0]["throughput_img_s"] > 0, done.rows[0]["reason"]
+
+
+def test_every_batch_size_is_compiled_however_many_there_are(monkeypatch):
+    """Dynamo gives up after eight recompilations, and the ninth batch would run eager; a backend that counts."""
+    compiled = []
+
+    def backend(module, _):
+        compiled.append(module)
+        return module.forward
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **options: real(model, backend=backend, **options))
+    run = modes.prepare(nn.Linear(3, 2), replace(ONE, compiled=True))
+    for batch_size in range(1, 12):
+        modes.forget_compiled()
+        run(torch.ones(batch_size, 3))
+    assert len(compiled) == 11
+    with pytest.raises(Exception, match="limit"):
+        run_many(run, range(1, 12))
+    torch.compiler.reset()
+
+
+def run_many(run, sizes) -> None:
+    for size in sizes:
+        run(torch.ones(size, 3))
+
+
+def test_a_compiled_model_forgets_before_every_batch(monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(measure, "forget_compiled", lambda: forgotten.append(1))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    bench = Bench(replace(CASE, model="vit"), replace(ONE, compiled=True), cap_s=0.01)
+    bench.measure(1)
+    bench.measure(2)
+    assert len(forgotten) == 2
 
 
 def graph_on_cpu(monkeypatch, replay):

@@ -57,6 +57,13 @@ def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path):
     assert available_bytes(proc, none) == 8000 * 1024
     second = write(tmp_path / "v2", memory_dot_max="5000000\n", memory_dot_current="2000000\n")
     assert available_bytes(proc, second) == 3_000_000
+    cached = write(
+        tmp_path / "cached",
+        memory_dot_max="5000000",
+        memory_dot_current="4900000",
+        memory_dot_stat="anon 100\ninactive_file 4000000\n",
+    )
+    assert available_bytes(proc, cached) == 4_100_000  # what the kernel only keeps as long as nobody wants it
     unlimited = write(tmp_path / "max", memory_dot_max="max\n", memory_dot_current="2000000\n")
     assert available_bytes(proc, unlimited) == 8000 * 1024
     first = write(

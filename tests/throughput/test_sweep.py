@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,26 @@ def test_a_larger_batch_than_one_that_did_not_fit_before_is_inferred_at_once(hos
     assert later.measuring_s == 0
 
 
+def test_a_timeout_is_tried_again_with_more_time_and_only_then(host, tmp_path):
+    options = {"selectors": ["sleeps"], "plugins": [str(FAULTY)], "batch_sizes": [2]}
+    assert outcomes(sweep(host, tmp_path / "s.db", timeout_s=2.0, **options).rows) == [(2, "timeout")]
+    assert sweep(host, tmp_path / "s.db", timeout_s=2.0, **options).measured == 0
+    again = sweep(host, tmp_path / "s.db", timeout_s=3.0, **options)
+    assert (again.measured, again.rows[0]["reason"]) == (1, "no result within 3 s")
+
+
+def test_a_plug_in_that_a_model_does_not_use_changes_nothing(host, tmp_path):
+    first = sweep(host, tmp_path / "s.db", batch_sizes=[1])
+    assert sweep(host, tmp_path / "s.db", batch_sizes=[1], plugins=[str(FAULTY)]).rows == first.rows
+
+
+def test_what_is_to_be_measured_again_is_shown_until_it_is(host, tmp_path):
+    first = sweep(host, tmp_path / "s.db", batch_sizes=[1])
+    none = sweep(host, tmp_path / "s.db", batch_sizes=[1], again=True, budget_s=1e-9)
+    assert none.rows == first.rows
+    assert len(none.left_out) == 1
+
+
 def test_repeats_are_rows_of_their_own_in_workers_of_their_own(host, tmp_path):
     events = []
     done = sweep(host, tmp_path / "s.db", events=events, repeats=2, batch_sizes=[1], image_sizes=[64, 96])
@@ -121,7 +142,7 @@ def test_progress_tells_every_point_and_the_figure_so_far(host, tmp_path):
     assert [(event.done, event.total) for event in rows] == [(1, 3), (2, 3), (3, 3)]
     assert {event.row["batch_size"] for event in rows} == {1, 2, 4}
     assert any(event.latency_s for event in events)
-    assert events[-1].what == "glsim gls fast at 96 float32 batch 4"
+    assert events[-1].what == "glsim gls fast test_vit at 96 float32 batch 4"
 
 
 def test_what_does_not_fit_is_named_and_the_others_are_measured(host, tmp_path):
@@ -206,7 +227,8 @@ def test_a_point_that_another_sweep_claims_is_waited_for(host, tmp_path, monkeyp
 
 def test_one_device_is_one_sweeps(tmp_path):
     order, told = [], threading.Event()
-    with device_lock("GPU-1", folder=tmp_path):
+    with device_lock("GPU-1", folder=tmp_path) as mine:
+        assert mine
 
         def other() -> None:
             with device_lock("GPU-1", told.set, folder=tmp_path):
@@ -220,6 +242,25 @@ def test_one_device_is_one_sweeps(tmp_path):
         order.append("first")
     thread.join(10)
     assert order == ["another device", "first", "other"]
+
+
+def test_whoever_waits_is_next_and_nobody_waits_beyond_his_time(tmp_path):
+    order, waiting = [], threading.Event()
+
+    def other() -> None:
+        with device_lock("x", waiting.set, folder=tmp_path):
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    with device_lock("x", folder=tmp_path):
+        thread.start()
+        assert waiting.wait(10)
+        with device_lock("x", folder=tmp_path, until=time.monotonic() + 0.3) as held:
+            assert not held
+    with device_lock("x", folder=tmp_path):  # at once, and still it is the other's turn
+        order.append("first again")
+    thread.join(10)
+    assert order == ["other", "first again"]
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
