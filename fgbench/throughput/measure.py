@@ -110,12 +110,11 @@ class Bench:
         if self.mode.cuda_graph:
             step, checked = graph_step(self.run, images, self.mode)
             seen |= checked
+        clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
         attempts = 0
         disturbed: str | None = "not measured yet"
         while disturbed and attempts < TRIES:
             attempts += 1
-            watch = watch if attempts == 1 else self._watch(missing)
-            clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
             timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
             disturbed = watch.disturbed()
         seen |= watch.seen() | {"attempts": attempts, **_timing_facts(timing)}

@@ -205,4 +205,5 @@ class Sweep:
         return self._until is not None and time.monotonic() >= self._until
 
     def _say(self, what: str, **more: Any) -> None:
-        self.tell(Event(done=len(self._finished), total=self.total, what=what, **more))
+        done = self.total - len(self._agenda.left())
+        self.tell(Event(done=done, total=self.total, what=what, **more))

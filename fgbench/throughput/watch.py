@@ -32,8 +32,8 @@ class CpuWatch:
         self.crowded = threads > cores()  # then the threads wait for each other, and nobody can tell
 
     def warmed(self) -> None:
-        """The warm-up is over: what counts begins here."""
-        self.warm_peak = peak_resident_bytes()
+        """The warm-up is over: what counts begins here, in a second attempt anew."""
+        self.warm_peak = larger(self.warm_peak, peak_resident_bytes())
         self.forgot = forget_peak()
         self.load.start()
 
@@ -74,11 +74,12 @@ class CudaWatch:
         torch.cuda.reset_peak_memory_stats()
 
     def warmed(self) -> None:
-        """The warm-up is over: what counts begins here."""
-        self.warm_peak = torch.cuda.max_memory_allocated()
+        """The warm-up is over: what counts begins here, in a second attempt anew."""
+        self.warm_peak = larger(self.warm_peak, torch.cuda.max_memory_allocated())
+        self.states.clear()
         if not self.keep_peak:  # the replay of a graph takes nothing: its memory was taken when it was captured
             torch.cuda.reset_peak_memory_stats()
-        self._counts = True
+        self._counts, self._glanced = True, -GLANCE_S  # the first block is looked at
 
     def glance(self) -> None:
         """Look at the card while it works."""
@@ -106,6 +107,11 @@ class CudaWatch:
     def seen(self) -> dict[str, Any]:
         """What is kept beside the row."""
         return {"warm_up_peak_bytes": self.warm_peak, "device_states": [asdict(state) for state in self.states]}
+
+
+def larger(one: int | None, other: int | None) -> int | None:
+    """The larger of two figures, either of which may be missing."""
+    return max((figure for figure in (one, other) if figure is not None), default=None)
 
 
 def busy_at_start(gpu: Gpu, sleep: Callable[[float], None] = time.sleep) -> str | None:

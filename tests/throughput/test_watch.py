@@ -130,6 +130,21 @@ def test_a_card_that_throttles_is_measured_once_more_and_then_flagged(on_card):
     assert always["throughput_img_s"] == 100
 
 
+def test_the_memory_of_a_graph_is_that_of_its_capture_in_every_attempt(monkeypatch):
+    """A replay takes nothing: were the peak forgotten after the warm-up, there would be no activations in it."""
+    resets: list[int] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: resets.append(1))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: GB)
+    graph = CudaWatch({}, Gpu.open(UUID, Card()), None, keep_peak=True)
+    graph.warmed()
+    graph.warmed()
+    assert len(resets) == 1
+    eager = CudaWatch({}, Gpu.open(UUID, Card()), None)
+    eager.warmed()
+    assert len(resets) == 3
+
+
 def test_a_power_cap_is_how_the_card_is_set(on_card):
     result = on_card(Card(reasons=(CAPPED,))).measure(1, energy=False)
     assert (result["status"], result["seen"]["attempts"]) == ("ok", 1)
