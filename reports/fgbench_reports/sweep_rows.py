@@ -132,7 +132,13 @@ def empty_table(title: str, headings: Sequence[str], right: Sequence[str]) -> Ta
     from rich.text import Text
 
     # Without edges the lines fit 80 columns; what stood above and below is a blank line.
-    table = Table(title=Text(f"{title}\n", "bold"), caption=" ", title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    table = Table(
+        title=Text(f"{title}\n", "bold", no_wrap=True, overflow="ignore"),
+        caption=" ",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
     table.show_edge = False
     for heading in headings:
         figures = heading in right and heading != "latency ms"  # never cut; names fold where a terminal is narrow
