@@ -28,7 +28,6 @@ from fgbench.throughput.session import open_session
 from fgbench.throughput.supervisor import Host
 from fgbench.throughput.sweep import KIND, Sweep
 
-
 told = dict(os.environ)
 importlib.import_module("fgbench.throughput.worker")  # loads torch, once – and torch sets variables of its own
 os.environ.clear()
