@@ -26,7 +26,7 @@ SETTINGS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "A
             "PYTORCH_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_TF32", "MALLOC_", "GLIBC_TUNABLES",
             "LD_PRELOAD")  # fmt: skip
 NO_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
-               "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME")  # fmt: skip
+               "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR")  # fmt: skip
 
 
 def software() -> dict[str, Any]:
