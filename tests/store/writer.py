@@ -1,4 +1,4 @@
-"""What the tests of the store run as other processes: ``store_writer.py [--nobody] WHAT STORE …``; says what it did."""
+"""What the tests of the store run as other processes: ``writer.py [--nobody] WHAT STORE …``; says what it did."""
 
 from __future__ import annotations
 

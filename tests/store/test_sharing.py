@@ -1,0 +1,285 @@
+"""Several processes on one store: locks, full disks, claims, and kills at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from store.stores import ENVIRONMENT, TIMEOUT_S, fill, is_sound, line, numbers, raw, refuses, run, start
+
+from fgbench.errors import CannotMeasureError
+from fgbench.store import Store
+
+
+def test_a_store_that_stays_locked(path):
+    path.touch()
+    locked = "another process keeps it locked; wait for it, or name another with --store"
+    with raw(path) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        refuses(path, locked, kind=CannotMeasureError)
+        assert 0.2 <= time.monotonic() - began < 2
+    fill(path, 2)
+    with raw(path) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        for statement in ("SELECT * FROM points", "CREATE TABLE more (id)"):  # without a log, and with one
+            db.execute(statement)
+            for read_only in (False, True):
+                refuses(path, locked, kind=CannotMeasureError, read_only=read_only)
+
+
+def test_a_store_that_is_locked_while_it_is_used(path):
+    with Store(path, wait_s=0.3) as store, raw(path) as db:
+        db.execute("BEGIN IMMEDIATE")
+        for write in (lambda: store.add("throughput", "a", {}, {}), lambda: store.claim("throughput", "a")):
+            began = time.monotonic()
+            with pytest.raises(CannotMeasureError, match="keeps it locked") as error:
+                write()
+            assert 0.3 <= time.monotonic() - began < 2
+            line(error, path)
+        db.execute("ROLLBACK")
+        assert store.claim("throughput", "a")
+        assert store.add("throughput", "a", {}, {})
+
+
+@pytest.mark.parametrize("hold", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_who_keeps_wal_from_being_set_is_waited_for(path, hold):
+    """SQLite itself waits for a reader and not for a writer."""
+    fill(path, 1)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute(hold)
+        db.execute("SELECT * FROM points")
+        refuses(path, "keeps it locked", kind=CannotMeasureError)
+        end = threading.Timer(0.3, db.execute, ["ROLLBACK"])
+        end.start()
+        with Store(path, wait_s=20) as store:
+            assert numbers(store) == [0]
+            assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        end.join()
+
+
+def test_what_goes_wrong_inside_a_transaction_ends_it(store, path):
+    with pytest.raises(UnicodeEncodeError):
+        store.claim("throughput", "half a character: \ud800")
+    assert store.add("throughput", "a", {}, ENVIRONMENT)
+    assert run("write", path) == (0, "")
+
+
+def test_a_lock_that_goes_away_is_waited_for(path):
+    fill(path, 1)
+    with start("race", path, "other", 300) as process:
+        process.stdout.readline()
+        print("go", file=process.stdin, flush=True)
+        process.stdout.readline()
+        fill(path, 50)  # in between
+        process.communicate(timeout=TIMEOUT_S)
+    with Store(path) as store:
+        assert len(list(store.rows("throughput"))) == 650
+
+
+def test_a_full_database_keeps_what_is_in_it(store, path):
+    store._db.execute("PRAGMA max_page_count = 20")
+    kept = []
+
+    def add_all() -> None:
+        for number in range(1000):
+            store.add("throughput", str(number), {"number": number, "filling": "x" * 700}, ENVIRONMENT)
+            kept.append(number)
+
+    with pytest.raises(CannotMeasureError, match="the disk is full; make room and start again") as error:
+        add_all()
+    line(error, path)
+    assert kept
+    assert numbers(store) == kept
+    store._db.execute("PRAGMA max_page_count = 1000")
+    assert store.add("throughput", "more", {"number": 1000}, ENVIRONMENT)
+    assert is_sound(path)
+
+
+def keeps_its_points(path: Path, output: str) -> list[str]:
+    *kept, last = output.splitlines()
+    assert re.match(rf"CannotMeasureError cannot use the store '{path}'; the disk (fails or )?is full", last)
+    with Store(path) as store:
+        assert [str(number) for number in numbers(store)][: len(kept)] == kept
+        assert len(numbers(store)) <= len(kept) + 1
+    assert is_sound(path)
+    return kept
+
+
+@pytest.mark.parametrize("largest", [100, 5000, 30_000, 60_000, 100_000, 200_000])
+def test_a_file_that_may_not_grow(path, largest):
+    code, output = run("limited", path, largest)
+    assert code == 3
+    kept = keeps_its_points(path, output)
+    assert bool(kept) == (largest > 30_000)
+
+
+def test_a_full_disk(tmp_path):
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "fgbench-test", tmp_path], capture_output=True)
+    if mount.returncode:
+        pytest.skip("no small disk can be mounted")
+    try:
+        path = tmp_path / "store.db"
+        code, output = run("add", path, 0)
+        assert code == 3
+        assert len(output.splitlines()) > 10
+        code, again = run("add", path, 10_000)
+        assert code == 3
+        shutil.copytree(tmp_path, tmp_path.parent / "roomy", dirs_exist_ok=True)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    with Store(tmp_path.parent / "roomy" / "store.db") as store:
+        added = [word for word in (output + "\n" + again).splitlines() if word.isdigit()]
+        assert [str(number) for number in numbers(store)] == added
+
+
+# Claims.
+
+
+def test_a_claim_is_ones_own_until_it_is_released(store, path):
+    with start("claim", path, "a") as other:
+        assert other.stdout.readline() == "True\n"
+        assert not store.claim("throughput", "a")
+        store.release("throughput", "a")  # is not ours
+        assert not store.claim("throughput", "a")
+        assert store.claim("throughput", "b")
+        assert store.claim("throughput", "b")
+        other.communicate("go\n")
+    assert store.claim("throughput", "a")
+    for key, answer in (("b", "False"), ("a", "False")):
+        with start("claim", path, key) as other:
+            assert other.stdout.readline() == f"{answer}\n"
+            other.communicate("go\n")
+    store.release("throughput", "a")
+    with start("claim", path, "a") as other:
+        assert other.stdout.readline() == "True\n"
+        other.communicate("go\n")
+
+
+def test_the_claim_of_a_killed_process_is_taken_over_even_before_its_parent_has_noticed(store, path):
+    with start("claim", path, "a") as other:
+        assert other.stdout.readline() == "True\n"
+        assert not store.claim("throughput", "a")
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        assert store.claim("throughput", "a")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system says not when processes began")
+def test_a_process_that_got_the_number_of_another_does_not_hold_its_claims(store, path):
+    with start("claim", path, "a") as other:
+        assert other.stdout.readline() == "True\n"
+        with raw(path) as db:
+            db.execute("UPDATE claims SET started = started - 1")
+        assert store.claim("throughput", "a")
+        store.release("throughput", "a")
+        with raw(path) as db:
+            db.execute("INSERT INTO claims SELECT 'throughput', 'a', ?, ?, 1, 0", (os.uname().nodename, os.getpid()))
+        assert store.claim("throughput", "a")
+        other.communicate("go\n")
+
+
+@pytest.mark.parametrize(("age", "taken"), [(0, False), (100, False), (-100, False), (140, True), (-140, True)])
+def test_the_claim_of_another_host_lasts_two_minutes(store, path, age, taken):
+    claimed_at = (datetime.now(timezone.utc) - timedelta(seconds=age)).timestamp()
+    with raw(path) as db:
+        db.execute("INSERT INTO claims VALUES ('throughput', 'a', 'another', 1, 1, ?)", (claimed_at,))
+    assert store.claim("throughput", "a") is taken
+    store.release("throughput", "a")
+    with raw(path) as db:
+        assert db.execute("SELECT count(*) FROM claims").fetchone() == (0 if taken else 1,)
+
+
+def test_the_claim_of_another_users_process_holds(everybodys):
+    shared = everybodys.parent / "store.db"
+    with start("claim", shared, "a", nobody=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with Store(shared) as mine:
+            assert not mine.claim("throughput", "a")
+        other.communicate("go\n")
+
+
+# Several processes, and their ends.
+
+
+def go_together(processes: list[subprocess.Popen[str]]) -> list[list[str]]:
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        print("go", file=process.stdin, flush=True)
+    said = [process.communicate(timeout=TIMEOUT_S)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writers", [2, 4])
+def test_writers_at_the_same_time_add_every_point_once(path, writers):
+    said = go_together([start("race", path, name, 60) for name in range(writers)])
+    keys = [key for words in said for key in words]
+    expected = {f"{name} {number}" for name in ("shared", *range(writers)) for number in range(60)}
+    assert Counter(keys) == Counter(expected)
+    with Store(path) as store:
+        assert len(list(store.rows("throughput"))) == len(expected)
+        assert all(len(store.history("throughput", key)) == 1 for key in expected)
+        assert [store.get("throughput", key)["by"] for key in said[0]] == ["0"] * len(said[0])
+    assert is_sound(path)
+
+
+@pytest.mark.slow
+def test_a_store_is_made_once_by_processes_that_start_together(path):
+    for round_ in range(8):
+        fresh = path.with_name(f"{round_}.db")
+        if round_ % 2:
+            fresh.touch()
+        said = go_together([start("race", fresh, name, 1) for name in range(4)])
+        assert Counter(key for words in said for key in words) == Counter(["shared 0", "0 0", "1 0", "2 0", "3 0"])
+
+
+@pytest.mark.slow
+def test_sweeps_share_the_work(path):
+    said = go_together([start("share", path, 60) for _ in range(3)])
+    assert Counter(key for words in said for key in words) == Counter(map(str, range(60)))
+    assert sum(bool(words) for words in said) > 1
+    with raw(path) as db:
+        assert db.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_loses_no_finished_point(path):
+    chance, confirmed, stores = random.Random(), Counter(), set()
+    for round_ in range(30):
+        store = path.with_name(f"{round_ // 10}.db")
+        stores.add(store)
+        with start("add", store, 1_000_000 * round_) as process:
+            if round_ % 2:  # in the middle of writing; else anywhere, while it starts or makes the store too
+                process.stdout.readline()
+            time.sleep(chance.uniform(0, 0.15))
+            process.send_signal(signal.SIGKILL)
+            lines = process.stdout.read().splitlines(keepends=True)
+        assert all(re.fullmatch(r"\d+\n?", text) for text in lines), lines
+        first = [1_000_000 * round_] if round_ % 2 else []
+        acknowledged = [*first, *(int(text) for text in lines if text.endswith("\n"))]
+        confirmed[store] += len(acknowledged)
+        with Store(store) as opened:
+            found = [number for number in numbers(opened) if number >= 1_000_000 * round_]
+            assert found[: len(acknowledged)] == acknowledged
+            assert len(found) <= len(acknowledged) + 1  # the one that could not be confirmed any more
+    assert min(confirmed.values()) > 10
+    for store in stores:
+        assert is_sound(store)
+        with Store(store) as opened:
+            assert all(len(opened.history("throughput", str(number))) == 1 for number in numbers(opened))
