@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
-from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin
+from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.shell import INTERRUPTED, complain
@@ -22,35 +22,21 @@ if TYPE_CHECKING:
 
 
 def flops(
-    sizes: Annotated[
-        Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024]")
-    ] = None,
+    sizes: Annotated[Many, option("--sizes", "image sides  [default: 224 448 768 1024]", "PIXELS…")] = None,
     backbones: Annotated[
-        Many,
-        typer.Option(
-            "--backbones", metavar="NAME…", help="timm's names  [default: the paper's ViT-B/16, ViT-B/14, ViT-T/16]"
-        ),
+        Many, option("--backbones", "timm's names  [default: the paper's ViT-B/16, ViT-B/14, ViT-T/16]")
     ] = None,
-    selectors: Annotated[
-        Many, typer.Option("--selectors", metavar="NAME…", help="[default: all; with --models, the published ones]")
-    ] = None,
-    models: Annotated[
-        Many, typer.Option("--models", metavar="NAME…", help="whole models instead, by part: 'fgbench list models'")
-    ] = None,
-    parts: Annotated[bool, typer.Option("--parts", help="rows of models' parts in json and csv too")] = False,
-    impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: both]")] = None,
-    convention: Annotated[
-        Many, typer.Option("--convention", metavar="NAME…", help="full, fvcore, paper  [default: full]")
-    ] = None,
-    num_classes: Annotated[
-        str, typer.Option("--num-classes", metavar="N", help="classes of the backbone's head")
-    ] = "200",
+    selectors: Annotated[Many, option("--selectors", "[default: all; with --models, the published ones]")] = None,
+    models: Annotated[Many, option("--models", "whole models instead, by part: 'fgbench list models'")] = None,
+    parts: Annotated[bool, switch("--parts", "rows of models' parts in json and csv too")] = False,
+    impl: Annotated[Many, option("--impl", "published, fast  [default: both]")] = None,
+    convention: Annotated[Many, option("--convention", "full, fvcore, paper  [default: full]")] = None,
+    num_classes: Annotated[str, option("--num-classes", "classes of the backbone's head", "N")] = "200",
     patch_stride: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--patch-stride", metavar="PIXELS", help="step between patches; 12 overlaps patches of 16"),
+        Text, option("--patch-stride", "step between patches; 12 overlaps patches of 16", "PIXELS")
     ] = None,
     cross_check: Annotated[
-        bool, typer.Option("--cross-check", help="hold every backbone against torch's counter and the closed form")
+        bool, switch("--cross-check", "hold every backbone against torch's counter and the closed form")
     ] = False,
     plugin: Plugin = None,
     format_: Format = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -13,8 +13,9 @@ MAX_CLASSES = 10_000_000
 
 # typer reads these at run time, on Python 3.10 too.
 Many = Optional[list[str]]  # noqa: UP045
+Text = Optional[str]  # noqa: UP045
 Format = Annotated[
-    Optional[str],  # noqa: UP045
+    Text,
     typer.Option(
         "--format", "-f", metavar="NAME", help="table, json, csv, markdown or latex; by default what --output ends in"
     ),
@@ -30,3 +31,13 @@ Output = Annotated[
     ),
 ]
 Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
+
+
+def option(flag: str, says: str, metavar: str = "NAME…") -> Any:
+    """What is typed after a flag; most are lists of names, and every command has its own default to tell of."""
+    return typer.Option(*flag.split(), metavar=metavar, help=says)
+
+
+def switch(flag: str, says: str) -> Any:
+    """A flag that nothing is typed after."""
+    return typer.Option(flag, help=says)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from fgbench.arguments import (
     output_format,
     whole_number,
 )
-from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin
+from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.output import check_output, emit
 from fgbench.shell import INTERRUPTED, complain
@@ -36,80 +36,51 @@ NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 def throughput(
     model: Annotated[
-        Many,
-        typer.Option(
-            "--model",
-            "--models",
-            metavar="NAME…",
-            help="'fgbench list models'  [default: the eight of the paper's Table 4]",
-        ),
+        Many, option("--model --models", "'fgbench list models'  [default: the eight of the paper's Table 4]")
     ] = None,
     sizes: Annotated[
-        Many, typer.Option("--sizes", metavar="PIXELS…", help="image sides  [default: 224 448 768 1024; on a CPU 224]")
+        Many, option("--sizes", "image sides  [default: 224 448 768 1024; on a CPU 224]", "PIXELS…")
     ] = None,
-    batches: Annotated[
-        Many, typer.Option("--batch-sizes", metavar="N…", help="[default: 1 2 4 … 256; on a CPU 1 2 4 8]")
-    ] = None,
-    device: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--device", metavar="NAME", help="cuda or cpu  [default: cuda where there is one]"),
-    ] = None,
-    dtype: Annotated[
-        Many, typer.Option("--dtype", metavar="NAME…", help="float32, tf32, float16, bfloat16, amp  [default: float32]")
-    ] = None,
-    selectors: Annotated[
-        Many, typer.Option("--selectors", metavar="NAME…", help="in place of the published ones")
-    ] = None,
-    impl: Annotated[Many, typer.Option("--impl", metavar="NAME…", help="published, fast  [default: fast]")] = None,
-    backbones: Annotated[
-        Many, typer.Option("--backbones", metavar="NAME…", help="timm's names  [default: the published ones]")
-    ] = None,
-    num_classes: Annotated[str, typer.Option("--num-classes", metavar="N", help="classes of the head")] = "200",
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile, for fixed shapes")] = False,
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="memory format of images and weights")] = False,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="replay a CUDA graph, checked on other images")
-    ] = False,
-    threads: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--threads", metavar="N", help="of a CPU  [default: torch's]"),
-    ] = None,
+    batches: Annotated[Many, option("--batch-sizes", "[default: 1 2 4 … 256; on a CPU 1 2 4 8]", "N…")] = None,
+    device: Annotated[Text, option("--device", "cuda or cpu  [default: cuda where there is one]", "NAME")] = None,
+    dtype: Annotated[Many, option("--dtype", "float32, tf32, float16, bfloat16, amp  [default: float32]")] = None,
+    selectors: Annotated[Many, option("--selectors", "in place of the published ones")] = None,
+    impl: Annotated[Many, option("--impl", "published, fast  [default: fast]")] = None,
+    backbones: Annotated[Many, option("--backbones", "timm's names  [default: the published ones]")] = None,
+    num_classes: Annotated[str, option("--num-classes", "classes of the head", "N")] = "200",
+    compile_: Annotated[bool, switch("--compile", "torch.compile, for fixed shapes")] = False,
+    channels_last: Annotated[bool, switch("--channels-last", "memory format of images and weights")] = False,
+    cuda_graph: Annotated[bool, switch("--cuda-graph", "replay a CUDA graph, checked on other images")] = False,
+    threads: Annotated[Text, option("--threads", "of a CPU  [default: torch's]", "N")] = None,
     memory_limit: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--memory-limit", metavar="SIZE", help="8GB: what does not fit into it is out of memory"),
+        Text, option("--memory-limit", "8GB: what does not fit into it is out of memory", "SIZE")
     ] = None,
-    no_energy: Annotated[
-        bool, typer.Option("--no-energy", help="do not measure it: 5 s less per point on a GPU")
-    ] = False,
+    no_energy: Annotated[bool, switch("--no-energy", "do not measure it: 5 s less per point on a GPU")] = False,
     max_time: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--max-time", metavar="TIME", help="of timed blocks, per point, warm-up not counted  [default: 6s; CPU 10s]"
-        ),
+        Text,
+        option("--max-time", "of timed blocks, per point, warm-up not counted  [default: 6s; CPU 10s]", "TIME"),
     ] = None,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="TIME", help="a worker that has no result for a point by then is ended")
+        str, option("--timeout", "a worker that has no result for a point by then is ended", "TIME")
     ] = "10m",
     budget: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
+        Text,
+        option(
             "--budget",
-            metavar="TIME",
-            help="of measuring: the most informative points come first, a point that has begun is finished",
+            "of measuring: the most informative points come first, a point that has begun is finished",
+            "TIME",
         ),
     ] = None,
-    repeat: Annotated[
-        str, typer.Option("--repeat", metavar="N", help="measure every point so many times, in random order")
-    ] = "1",
+    repeat: Annotated[str, option("--repeat", "measure every point so many times, in random order", "N")] = "1",
     a_a: Annotated[
-        bool, typer.Option("--a-a", help="self-test: everything twice in random order, and how far the two differ")
+        bool, switch("--a-a", "self-test: everything twice in random order, and how far the two differ")
     ] = False,
     store: Annotated[
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where results are kept")
     ] = Path("fgbench.db"),
-    again: Annotated[bool, typer.Option("--again", help="measure what is in the store once more")] = False,
+    again: Annotated[bool, switch("--again", "measure what is in the store once more")] = False,
     retry: Annotated[
-        bool, typer.Option("--retry", help="measure once more what is in the store with another status than ok")
+        bool, switch("--retry", "measure once more what is in the store with another status than ok")
     ] = False,
     plugin: Plugin = None,
     format_: Format = None,
