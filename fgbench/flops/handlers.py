@@ -125,6 +125,23 @@ def _fused_attention(inputs: Inputs, outputs: Inputs) -> Cost:
     )
 
 
+def _left(inputs: Inputs, outputs: Inputs) -> Cost:
+    """``v A`` of selectors: scaled products, their probabilities – an exponential where ℓ is known – and their sum."""
+    query, _, lse = inputs[:3]
+    pairs = query.numel() // _shape(query)[-1] * _shape(query)[-2]
+    return Cost(macs=pairs * (_shape(query)[-1] + 1), others=query.numel() + (SOFTMAX if lse is None else 1) * pairs)
+
+
+def _logsumexp(inputs: Inputs, outputs: Inputs) -> Cost:
+    query = inputs[0]
+    pairs = query.numel() // _shape(query)[-1] * _shape(query)[-2]
+    return Cost(macs=pairs * _shape(query)[-1], others=query.numel() + REDUCTIONS["logsumexp"] * pairs)
+
+
+def _left_of_maps(inputs: Inputs, outputs: Inputs) -> Cost:
+    return Cost(macs=inputs[0].numel())
+
+
 def _norm(affine_index: int) -> Handler:
     handle = fvcore.norm_flop_counter(affine_index)
 
@@ -226,6 +243,9 @@ HANDLERS: dict[str, Handler] = {
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
     "aten::scaled_dot_product_attention": _fused_attention,
+    "fgbench::left": _left,
+    "fgbench::left_of_maps": _left_of_maps,
+    "fgbench::logsumexp": _logsumexp,
     "aten::native_layer_norm": _norm(2),
     "aten::native_group_norm": _norm(1),
     "aten::instance_norm": _norm(1),

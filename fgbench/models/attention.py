@@ -14,6 +14,8 @@ from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from torch import Tensor
 from torch.nn import functional
 
+from fgbench_selectors.backends import fused
+
 
 class Projected(NamedTuple):
     """Queries (B, H, N_q, d), keys and values (B, H, N, d) of one block, normalised and rotated as it does."""
@@ -48,8 +50,14 @@ def attend(attn: Any, projected: Projected) -> Tensor:
     q, k, v = projected
     if not attn.fused_attn:
         return attend_densely(attn, projected)[0]
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=attn.scale)
+    return functional.scaled_dot_product_attention(q, k, v, dropout_p=_dropout(attn), scale=attn.scale)
+
+
+def attend_recorded(attn: Any, projected: Projected) -> tuple[Tensor, Tensor | None]:
+    """The same output, and the log-sum-exp (B, H, N) of every query's logits where the kernel returns it."""
+    if not attn.fused_attn or _dropout(attn):
+        return attend(attn, projected), None
+    return fused.attend(*projected, attn.scale)
 
 
 def attend_densely(attn: Any, projected: Projected) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,6 +77,11 @@ def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
         merged = merged * attn.gate(asking).sigmoid()
     result: Tensor = attn.proj_drop(attn.proj(merged))
     return result
+
+
+def _dropout(attn: Any) -> float:
+    p: float = attn.attn_drop.p
+    return p if attn.training else 0.0
 
 
 def _bias(attn: Any) -> Tensor | None:

@@ -56,7 +56,7 @@ class MetaBackbone:
         return torch.empty(1, 3, self.image_size, self.image_size, device="meta")
 
     def features(self, needs: Needs, *, ready_maps: bool) -> Features:
-        """What a selector declares, for one image: queries and keys, or the maps that they would make."""
+        """What a selector declares, for one image: queries, keys and their log-sum-exp, or the maps they would make."""
         recorded = range(self.depth)[needs.blocks] if needs.blocks is not None else range(0)
         return Features(
             tokens=self._empty(self.num_tokens, self.embed_dim) if needs.tokens else None,
@@ -70,7 +70,8 @@ class MetaBackbone:
         heads, tokens = self.num_heads, self.num_tokens
         if ready_maps:
             return Maps(self._empty(heads, tokens, tokens), self._empty(heads, tokens, tokens))
-        return QK(self._empty(heads, tokens, self.head_dim), self._empty(heads, tokens, self.head_dim))
+        per_head = (heads, tokens, self.head_dim)
+        return QK(self._empty(*per_head), self._empty(*per_head), lse=self._empty(heads, tokens))
 
     @staticmethod
     def _empty(*shape: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
-from fgbench.models.attention import Projected, attend, attend_densely, merge_heads, project
+from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project
 from fgbench.models.options import check_images
 from fgbench_selectors import QK, Features, Maps, Needs
 
@@ -30,9 +30,9 @@ class State:
 class Encoder(nn.Module):
     """Patch embedding, blocks and last norm of a timm ViT with a class token; its head is not used.
 
-    Attention stays fused. ``record`` names the blocks whose queries and keys are kept; with ``maps=True`` those
-    blocks build their N×N maps instead, as the published models do. Nothing is hooked, and the tokens are the same
-    with and without recording.
+    Attention stays fused. ``record`` names the blocks whose queries and keys are kept, with the log-sum-exp of their
+    logits where the kernel returns it; with ``maps=True`` those blocks build their N×N maps instead, as the published
+    models do. Nothing is hooked, and the tokens are the same with and without recording.
 
     Raises :class:`FgbenchError` where the backbone has no class token, or other blocks than a plain transformer's.
     """
@@ -109,10 +109,11 @@ class Encoder(nn.Module):
             if index in wanted and maps:
                 out, probs, logits = attend_densely(block.attn, projected)
                 kept = Maps(probs.detach(), logits.detach() if record is not None and record.logits else None)
+            elif index in wanted:  # no gradient reaches the backbone through a selector
+                out, lse = attend_recorded(block.attn, projected)
+                kept = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
             else:
                 out = attend(block.attn, projected)
-                if index in wanted:  # no gradient reaches the backbone through a selector
-                    kept = QK(projected.q.detach(), projected.k.detach(), block.attn.scale)
             state.tokens = _rest(block, state.tokens, merge_heads(block.attn, x, out))
             state.attention.append(kept)
             if hidden:

@@ -1,8 +1,8 @@
 """Attention as selectors ask for it: the dense map, one row, one column, v·A, a product over heads.
 
-``QK`` holds queries and keys and never builds an N×N map unless ``probs_map`` or ``logits_map`` is called:
-everything else streams over blocks of rows, a quarter of the map at most, in O(N) memory as N grows and in
-float32 or better. ``Maps`` answers the same questions from maps that exist already.
+``QK`` holds queries and keys and never builds an N×N map unless ``probs_map`` or ``logits_map`` is called: everything
+else takes O(N) memory as N grows and is added up in float32 or better, by the back end that suits the device
+(:mod:`fgbench_selectors.backends.left`). ``Maps`` answers the same questions from maps that exist already.
 
 Gradient reaches q and k through the maps, ``row`` and ``column_softmax``. What streams reads them without
 gradient: ``left`` and ``left_mean`` pass it on to v alone, ``head_product`` to nothing.
@@ -10,25 +10,15 @@ gradient: ``left`` and ``left_mean`` pass it on to v alone, ``head_product`` to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fgbench_selectors.backends.blocks import accurate, prob_blocks, row_slices, sum_rows
+from fgbench_selectors.backends.left import left, left_of_maps, logsumexp, map_blocks
 from fgbench_selectors.errors import FeaturesError
-
-# Elements of one streamed block, B·H·rows·N. 2²² float32 (16 MiB) stay near the caches of a
-# CPU and are enough to fill a GPU; the memory of a stream is a small multiple of it.
-STREAM_ELEMENTS = 2**22
-MIN_STREAM_ROWS = 32
-MIN_STREAM_BLOCKS = 4  # however small the map is: one block of all rows would be the map
-
-
-def _accurate(x: Tensor) -> Tensor:
-    """Half precision is widened to float32; everything else stays as it is."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class _Attention:
@@ -44,51 +34,41 @@ class _Attention:
         raise NotImplementedError
 
     def left(self, v: Tensor) -> Tensor:
-        """``v A`` for every head: (B, H, N) → (B, H, N), streamed.
+        """``v A`` for every head: v ≥ 0 (B, H, N) → (B, H, N), in float32 or better.
 
         Where v wants its gradient, autograd keeps every block for the way back: O(N²) memory.
         """
-        row = v.flatten(0, 1).unsqueeze(1)
-        out: Tensor | None = None
-        for rows, probs in self.row_blocks(keep=torch.is_grad_enabled() and v.requires_grad):
-            out = row[..., rows].bmm(probs) if out is None else out.baddbmm(row[..., rows], probs)
-        assert out is not None
-        return out.view(v.shape)
+        if torch.is_grad_enabled() and v.requires_grad:
+            return sum_rows(v.flatten(0, 1).unsqueeze(1), self.row_blocks(keep=True)).view(v.shape)
+        return self._left(v)
 
     def left_mean(self, v: Tensor) -> Tensor:
-        """``v`` times the mean of A over heads: (B, N) → (B, N), streamed."""
+        """``v`` times the mean of A over heads: (B, N) → (B, N)."""
         return self.left(v.unsqueeze(1).expand(-1, self.shape[1], -1)).mean(dim=1)
 
     def head_product(self) -> tuple[Tensor, Tensor]:
-        """Of the product of all heads' maps: its mean (B,) and its row 0 (B, N), streamed, in float64.
+        """Of the product of all heads' maps: its mean (B,) and its row 0 (B, N), in float64.
 
         (1/N)^H, the product of uniform maps, leaves float32's normal range at H = 12 and N > 1,400.
         """
-        batch, heads, tokens = self.shape
-        sums: list[Tensor] = []
-        first: Tensor | None = None
-        for _, probs in self.row_blocks():
-            product = probs.view(batch, heads, probs.shape[1], tokens).prod(dim=1, dtype=torch.float64)
-            first = product[:, 0].clone() if first is None else first
-            sums.append(product.sum(dim=(1, 2)))
-        assert first is not None
-        return torch.stack(sums).sum(dim=0) / tokens**2, first
+        raise NotImplementedError
 
-    def _row_slices(self) -> Iterator[slice]:
-        batch, heads, tokens = self.shape
-        rows = max(MIN_STREAM_ROWS, STREAM_ELEMENTS // max(1, batch * heads * tokens))
-        rows = min(rows, math.ceil(tokens / MIN_STREAM_BLOCKS))
-        for start in range(0, tokens, rows):
-            yield slice(start, min(start + rows, tokens))
+    def _left(self, v: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
 class QK(_Attention):
-    """Queries and keys of one block: q, k (B, H, N, d); A = softmax(scale · q kᵀ), scale 1/√d by default."""
+    """Queries and keys of one block: q, k (B, H, N, d); A = softmax(scale · q kᵀ), scale 1/√d by default.
+
+    ``lse`` (B, H, N) is the log-sum-exp over keys of scale · q kᵀ, where a fused attention kernel has returned it: one
+    pass over the pairs less for whoever streams. It must belong to these queries and keys.
+    """
 
     q: Tensor
     k: Tensor
     scale: float = None  # type: ignore[assignment]  # 1/√d is filled in
+    lse: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that queries and keys fit each other; fill in the scale."""
@@ -101,6 +81,10 @@ class QK(_Attention):
             raise FeaturesError("queries and keys must share a floating-point dtype, got", (str(q.dtype), str(k.dtype)))
         if q.device != k.device:
             raise FeaturesError("queries and keys must share a device, got", (str(q.device), str(k.device)))
+        if self.lse is not None and (self.lse.shape != q.shape[:3] or self.lse.device != q.device):
+            raise FeaturesError(
+                f"lse must be {tuple(q.shape[:3])} on {q.device}, got", (tuple(self.lse.shape), str(self.lse.device))
+            )
         if self.scale is None:
             object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
 
@@ -117,7 +101,7 @@ class QK(_Attention):
 
     def map(self, change: Callable[[Tensor], Tensor]) -> QK:
         """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``."""
-        return QK(change(self.q), change(self.k), self.scale)
+        return QK(change(self.q), change(self.k), self.scale, None if self.lse is None else change(self.lse))
 
     def logits_map(self) -> Tensor:
         """Dense M = scale · q kᵀ: (B, H, N, N), in the dtype of the queries. O(N²) memory."""
@@ -129,27 +113,38 @@ class QK(_Attention):
 
     def row(self, index: int) -> Tensor:
         """A[index, :], the attention of one query: (B, H, N), in O(N·d)."""
-        query = _accurate(self.q[:, :, index : index + 1]) * self.scale
-        return (query @ _accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+        query = accurate(self.q[:, :, index : index + 1]) * self.scale
+        return (query @ accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
 
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over *queries* of M[:, index]: (B, H, N), in O(N·d)."""
-        key = _accurate(self.k[:, :, index : index + 1]) * self.scale
-        return (_accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
+        key = accurate(self.k[:, :, index : index + 1]) * self.scale
+        return (accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of A, a block at a time, in two buffers that the next block overwrites unless they are kept."""
-        q = (_accurate(self.q.detach()) * self.scale).flatten(0, 1)
-        kt = _accurate(self.k.detach()).flatten(0, 1).transpose(-2, -1)
-        buffers: list[Tensor] = []
-        for rows in self._row_slices():
-            some = q[:, rows]
-            shape = (*some.shape[:2], kt.shape[-1])
-            if keep or not buffers:  # the first block is the largest one
-                buffers = [q.new_empty(math.prod(shape)) for _ in range(2)]
-            logits, probs = (buffer[: math.prod(shape)].view(shape) for buffer in buffers)
-            torch.bmm(some, kt, out=logits)
-            yield rows, torch.softmax(logits, dim=-1, out=probs)
+        """Rows of A, a block at a time, in a buffer that the next block overwrites unless they are kept."""
+        return prob_blocks(self.q, self.k, self.scale, self.lse, keep=keep)
+
+    def logsumexp(self) -> Tensor:
+        """ℓ_i = logsumexp_j(scale · q_i·k_j), as it was handed over or computed: (B, H, N), without gradient."""
+        return logsumexp(self.q, self.k, self.scale) if self.lse is None else self.lse.detach()
+
+    def head_product(self) -> tuple[Tensor, Tensor]:
+        """The product over heads as the attention of one head of width D = H·d, in O(N) memory.
+
+        Π_h exp(s_hij − ℓ_hi) = exp(scale · Q_i·K_j − Σ_h ℓ_hi), where Q and K are all heads' queries and keys side by
+        side: one exponential per pair, and the sum over j is a log-sum-exp again.
+        """
+        q, k = (x.detach().transpose(1, 2).flatten(2).unsqueeze(1) for x in (self.q, self.k))
+        together = logsumexp(q, k, self.scale).squeeze(1).double()
+        tokens = self.shape[2]
+        mean = (together - self.logsumexp().double().sum(dim=1)).exp().sum(dim=-1) / tokens**2
+        first = self.q[:, :, :1].detach().double() * self.scale @ self.k.detach().double().transpose(-2, -1)
+        return mean, first.log_softmax(dim=-1).squeeze(-2).sum(dim=1).exp()
+
+    def _left(self, v: Tensor) -> Tensor:
+        lse = None if self.lse is None else self.lse.detach()
+        return left(self.q.detach(), self.k.detach(), lse, v.detach(), self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,17 +189,28 @@ class Maps(_Attention):
 
     def row(self, index: int) -> Tensor:
         """A[index, :]: (B, H, N), a copy that leaves the maps alone."""
-        return _accurate(self.probs[:, :, index]).clone()
+        return accurate(self.probs[:, :, index]).clone()
 
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over queries of M[:, index]: (B, H, N)."""
-        return _accurate(self.logits_map()[..., index]).softmax(dim=-1)
+        return accurate(self.logits_map()[..., index]).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A: all at once, or in blocks where half precision has to be widened."""
-        probs = self.probs.detach().flatten(0, 1)
-        if probs.dtype not in (torch.float16, torch.bfloat16):
-            yield slice(0, self.shape[2]), probs
-            return
-        for rows in self._row_slices():
-            yield rows, _accurate(probs[:, rows])
+        return map_blocks(self.probs.detach())
+
+    def head_product(self) -> tuple[Tensor, Tensor]:
+        """The product over heads, element by element, a few rows at a time."""
+        tokens = self.shape[2]
+        sums: list[Tensor] = []
+        first: Tensor | None = None
+        probs = self.probs.detach()
+        for rows in row_slices(self.shape):
+            product = probs[:, :, rows].prod(dim=1, dtype=torch.float64)
+            first = product[:, 0].clone() if first is None else first
+            sums.append(product.sum(dim=(1, 2)))
+        assert first is not None
+        return torch.stack(sums).sum(dim=0) / tokens**2, first
+
+    def _left(self, v: Tensor) -> Tensor:
+        return left_of_maps(self.probs.detach(), v.detach())

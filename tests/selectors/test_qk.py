@@ -6,14 +6,14 @@ import pytest
 import torch
 from strategies import make_case
 
-import fgbench_selectors.qk
+import fgbench_selectors.backends.blocks
 from fgbench_selectors import QK, FeaturesError, Maps
 
 
 @pytest.fixture(params=[1, 3, 64], ids="{} rows a block".format)
 def stream_rows(request, monkeypatch):
-    monkeypatch.setattr(fgbench_selectors.qk, "STREAM_ELEMENTS", 1)
-    monkeypatch.setattr(fgbench_selectors.qk, "MIN_STREAM_ROWS", request.param)
+    monkeypatch.setattr(fgbench_selectors.backends.blocks, "STREAM_ELEMENTS", 1)
+    monkeypatch.setattr(fgbench_selectors.backends.blocks, "MIN_STREAM_ROWS", request.param)
 
 
 def blocks() -> list[QK | Maps]:

@@ -1,0 +1,123 @@
+"""``v A`` on a GPU, in one pass over queries and keys or over ready maps, with nothing but the result written.
+
+Every term v_i · exp(s_ij − ℓ_i) is at most v_i, because exp(s_ij − ℓ_i) is a probability. So the sum over queries needs
+no running maximum, no logarithm of v, and no second product: half the work of attention itself.
+
+Imported only where there is a GPU, or triton's interpreter stands in for one.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+LOG2E = tl.constexpr(1.4426950408889634)
+PROGRAMS = 1024  # enough to fill a GPU while maps are read
+FEWEST_ROWS = 64  # that one program reads of a map
+
+
+@triton.jit
+def _left_kernel(
+    q, k, lse, v, out,
+    q_batch, q_head, q_row, q_dim, k_batch, k_head, k_row, k_dim,
+    lse_batch, lse_head, lse_row, v_batch, v_head, v_row,
+    heads, tokens, scale,
+    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_I: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """out[j] = Σ_i v_i · 2^((s_ij − ℓ_i) · log₂e): a program has some columns j of one head, and walks over rows i."""
+    image = (tl.program_id(1) // heads).to(tl.int64)
+    head = (tl.program_id(1) % heads).to(tl.int64)
+    columns = tl.program_id(0) * BLOCK_J + tl.arange(0, BLOCK_J)
+    dims = tl.arange(0, BLOCK_D)
+    keys = tl.load(
+        k + image * k_batch + head * k_head + columns[:, None].to(tl.int64) * k_row + dims[None, :] * k_dim,
+        mask=(columns[:, None] < tokens) & (dims[None, :] < HEAD_DIM),
+        other=0.0,
+    )
+    q += image * q_batch + head * q_head
+    lse += image * lse_batch + head * lse_head
+    v += image * v_batch + head * v_head
+    total = tl.zeros((BLOCK_J, BLOCK_I), tl.float32)
+    for start in range(0, tokens, BLOCK_I):
+        rows = start + tl.arange(0, BLOCK_I)
+        inside = rows < tokens
+        queries = tl.load(
+            q + rows[None, :].to(tl.int64) * q_row + dims[:, None] * q_dim,
+            mask=inside[None, :] & (dims[:, None] < HEAD_DIM),
+            other=0.0,
+        )
+        logits = tl.dot(keys, queries, input_precision=PRECISION)
+        shift = tl.load(lse + rows * lse_row, mask=inside, other=0.0) * LOG2E
+        weight = tl.load(v + rows * v_row, mask=inside, other=0.0)  # 0 for rows that are not there
+        total += tl.exp2(logits * (scale * LOG2E) - shift[None, :]) * weight[None, :]
+    tl.store(out + tl.program_id(1).to(tl.int64) * tokens + columns, tl.sum(total, axis=1), mask=columns < tokens)
+
+
+@triton.jit
+def _maps_kernel(
+    probs, v, out,
+    probs_batch, probs_head, probs_row, probs_column, v_batch, v_head, v_row,
+    heads, tokens, rows_each,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr,
+):  # fmt: skip
+    """out[part, j] = Σ_i v_i · A_ij over a part of the rows: a program has some columns of one head."""
+    image = (tl.program_id(1) // heads).to(tl.int64)
+    head = (tl.program_id(1) % heads).to(tl.int64)
+    columns = tl.program_id(0) * BLOCK_J + tl.arange(0, BLOCK_J)
+    there = columns < tokens
+    probs += image * probs_batch + head * probs_head + columns[None, :] * probs_column
+    v += image * v_batch + head * v_head
+    first = tl.program_id(2) * rows_each
+    last = tl.minimum(first + rows_each, tokens)
+    total = tl.zeros((BLOCK_I, BLOCK_J), tl.float32)
+    for start in range(first, last, BLOCK_I):
+        rows = start + tl.arange(0, BLOCK_I)
+        inside = rows < last
+        weight = tl.load(v + rows * v_row, mask=inside, other=0.0)
+        some = tl.load(probs + rows[:, None].to(tl.int64) * probs_row, mask=inside[:, None] & there[None, :], other=0.0)
+        total += some.to(tl.float32) * weight[:, None]
+    where = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * tokens
+    tl.store(out + where + columns, tl.sum(total, axis=0), mask=there)
+
+
+def left(q: Tensor, k: Tensor, lse: Tensor, v: Tensor, scale: float, precision: str = "tf32x3") -> Tensor:
+    """``v A`` for every head from queries, keys and ℓ: float32 (B, H, N).
+
+    q, k (B, H, N, d) in float32, float16 or bfloat16 with any strides; lse, v (B, H, N) float32. ``precision`` is that
+    of products of float32: ``tf32x3`` is float32's own within a few ulp, ``tf32`` the mode of that name.
+    """
+    batch, heads, tokens, head_dim = q.shape
+    out = torch.empty(batch, heads, tokens, dtype=torch.float32, device=q.device)
+    half = q.dtype != torch.float32
+    block_j, block_i, warps = (128, 64, 8) if half else (64, 64, 4)
+    _left_kernel[(triton.cdiv(tokens, block_j), batch * heads)](
+        q, k, lse, v, out,
+        *q.stride(), *k.stride(), *lse.stride(), *v.stride(),
+        heads, tokens, scale,
+        HEAD_DIM=head_dim, BLOCK_D=max(16, triton.next_power_of_2(head_dim)), BLOCK_J=block_j, BLOCK_I=block_i,
+        PRECISION=precision, num_warps=warps, num_stages=3,
+    )  # fmt: skip
+    return out
+
+
+def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
+    """``v A`` for every head from ready maps (B, H, N, N) in any floating dtype but float64: float32 (B, H, N).
+
+    Every element is read once. Rows are shared out among programs until there are enough of them, and what each has
+    summed is added afterwards, in the same order every time.
+    """
+    batch, heads, tokens, _ = probs.shape
+    block_i, block_j = 16, 256
+    columns = triton.cdiv(tokens, block_j) * batch * heads
+    parts = max(1, min(triton.cdiv(tokens, FEWEST_ROWS), triton.cdiv(PROGRAMS, max(1, columns))))
+    out = torch.empty(parts, batch, heads, tokens, dtype=torch.float32, device=probs.device)
+    _maps_kernel[(triton.cdiv(tokens, block_j), batch * heads, parts)](
+        probs, v, out,
+        *probs.stride(), *v.stride(),
+        heads, tokens, triton.cdiv(tokens, parts),
+        BLOCK_I=block_i, BLOCK_J=block_j, num_warps=4,
+    )  # fmt: skip
+    return out[0] if parts == 1 else out.sum(dim=0)
