@@ -15,6 +15,8 @@ best one, within the rounding of a logit.
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from lifelike import lifelike_features
@@ -40,13 +42,22 @@ def choices(impl: str, features: Features) -> list[torch.Tensor]:
     return [get(name, impl=impl)(features).double() for name in NAMES]
 
 
+@cache
+def features(seed: int, dtype: torch.dtype = torch.float32) -> Features:
+    return lifelike_features(images=4, seed=seed).map(lambda x: x.to(dtype))
+
+
+@cache
+def exact_choices(seed: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    return choices("fast", features(seed, dtype).map(lambda x: x.double()))
+
+
 def compare(dtype: torch.dtype, impl: str = "fast", *, rounded_inputs: bool, seeds: int = 10) -> tuple[float, float]:
     """The share of equal choices, and how much the worst of the others is worth less than the best."""
     equal, losses = [], []
     for seed in range(seeds):
-        full = lifelike_features(images=8, seed=seed)
-        halves = full.map(lambda x: x.to(dtype))
-        exact = choices("fast", (halves if rounded_inputs else full).map(lambda x: x.double()))
+        halves = features(seed, dtype)
+        exact = exact_choices(seed, dtype if rounded_inputs else torch.float32)
         found = choices(impl, with_logsumexp(halves) if impl == "fast" else halves)
         for scores, best in zip(found, exact, strict=True):
             chosen = scores.argmax(dim=-1, keepdim=True)

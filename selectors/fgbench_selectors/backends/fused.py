@@ -79,7 +79,8 @@ def _choose(q: Tensor, k: Tensor, v: Tensor, scale: float) -> str | None:
         return None
     if torch.compiler.is_compiling():
         wants_gradient = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-        return _choose_for_a_graph(q.device, q.dtype, q.shape[-1], wants_gradient, scale)
+        chosen: str | None = _choose_for_a_graph(q.device, q.dtype, q.shape[-1], wants_gradient, scale)
+        return chosen
     return KERNELS.get((device, torch._fused_sdp_choice(q, k, v, None, 0.0, False, scale=scale)))
 
 
