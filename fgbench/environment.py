@@ -59,7 +59,7 @@ def code_digest() -> str:
     files = [path for pattern in MEASURED_BY for path in sorted(own.glob(pattern))]
     selectors = importlib.util.find_spec("fgbench_selectors")
     if selectors is not None and selectors.submodule_search_locations:
-        files += sorted(Path(selectors.submodule_search_locations[0]).glob("*.py"))
+        files += sorted(Path(selectors.submodule_search_locations[0]).rglob("*.py"))
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

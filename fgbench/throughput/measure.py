@@ -32,6 +32,7 @@ from fgbench.throughput.nvml import Gpu
 from fgbench.throughput.points import NOT_ASKED_FOR, Case, Mode
 from fgbench.throughput.timer import Timing, time_iterations, timing_plan
 from fgbench.throughput.watch import CpuWatch, CudaWatch, busy_at_start
+from fgbench_selectors.backends.recording import record_backends
 
 Progress = Callable[[float, int], None]
 TRIES = 2  # of a point that is disturbed, before it is kept as such
@@ -113,11 +114,12 @@ class Bench:
         clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
         attempts = 0
         disturbed: str | None = "not measured yet"
-        while disturbed and attempts < TRIES:
-            attempts += 1
-            timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
-            disturbed = watch.disturbed()
-        seen |= watch.seen() | {"attempts": attempts, **_timing_facts(timing)}
+        with record_backends() as chosen:
+            while disturbed and attempts < TRIES:
+                attempts += 1
+                timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
+                disturbed = watch.disturbed()
+        seen |= watch.seen() | {"attempts": attempts, "back_ends": chosen, **_timing_facts(timing)}
         status, reason = self._verdict(timing, disturbed)
         low, high = timing.interval_s
         fields = {

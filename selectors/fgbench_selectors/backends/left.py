@@ -45,7 +45,8 @@ def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, back
         return found
     name = choose(q) if backend is None else backend
     note("left", name)
-    return BACKENDS[name](q, k, lse, v, scale)
+    with _without_autocast(q):
+        return BACKENDS[name](q, k, lse, v, scale)
 
 
 def choose(q: Tensor) -> str:
@@ -69,7 +70,8 @@ def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
         with torch.cuda.device(probs.device):
             summed: Tensor = _triton().left_of_maps(probs, v)
             return summed
-    return sum_rows(v.flatten(0, 1).unsqueeze(1), map_blocks(probs)).view(v.shape)
+    with _without_autocast(probs):
+        return sum_rows(v.flatten(0, 1).unsqueeze(1), map_blocks(probs)).view(v.shape)
 
 
 def map_blocks(probs: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -87,7 +89,8 @@ def logsumexp(q: Tensor, k: Tensor, scale: float) -> Tensor:
     if torch.compiler.is_compiling() or q.is_meta:
         found: Tensor = torch.ops.fgbench.logsumexp(q, k, scale)
         return found
-    return fused.logsumexp(q, k, scale)
+    with _without_autocast(q):
+        return fused.logsumexp(q, k, scale)
 
 
 def _by_triton(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
@@ -166,20 +169,17 @@ def _without_autocast(q: Tensor) -> AbstractContextManager[Any]:
     "fgbench::left", mutates_args=(), schema="(Tensor q, Tensor k, Tensor? lse, Tensor v, float scale) -> Tensor"
 )
 def _left_operator(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
-    with _without_autocast(q):
-        return left(q, k, lse, v, scale).contiguous()
+    return left(q, k, lse, v, scale).contiguous()
 
 
 @torch.library.custom_op("fgbench::left_of_maps", mutates_args=(), schema="(Tensor probs, Tensor v) -> Tensor")
 def _left_of_maps_operator(probs: Tensor, v: Tensor) -> Tensor:
-    with _without_autocast(probs):
-        return left_of_maps(probs, v).contiguous()
+    return left_of_maps(probs, v).contiguous()
 
 
 @torch.library.custom_op("fgbench::logsumexp", mutates_args=(), schema="(Tensor q, Tensor k, float scale) -> Tensor")
 def _logsumexp_operator(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    with _without_autocast(q):
-        return logsumexp(q, k, scale).contiguous()
+    return logsumexp(q, k, scale).contiguous()
 
 
 @_left_operator.register_fake

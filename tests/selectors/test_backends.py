@@ -1,0 +1,237 @@
+"""``v A`` by every back end, against the map in float64; and who is chosen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fgbench_selectors import QK, Features, FeaturesError, get
+from fgbench_selectors.backends import blocks, fused
+from fgbench_selectors.backends.left import BACKENDS, DENSE_ELEMENTS, choose, left, left_of_maps, logsumexp
+from fgbench_selectors.backends.recording import record_backends
+
+ON_CPU = ("dense", "blocks", "kernel")
+ROUNDING = {torch.float64: 1e-12, torch.float32: 5e-6, torch.float16: 1e-4, torch.bfloat16: 1e-4}
+
+
+def drawn(
+    batch: int,
+    heads: int,
+    tokens: int,
+    width: int,
+    spread: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q and k as a fused projection leaves them, views of one tensor; v expanded over heads, with a zero in it."""
+    generator = torch.Generator().manual_seed(seed)
+    projected = spread * torch.randn(batch, tokens, 3 * heads * width, generator=generator, dtype=torch.float64)
+    q, k, _ = (x.unflatten(-1, (heads, width)).transpose(1, 2) for x in projected.to(dtype).chunk(3, dim=-1))
+    v = torch.rand(batch, tokens, generator=generator, dtype=torch.float64)
+    v[:, 0] = 0 if tokens > 1 else 1
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    return q, k, (v / v.sum(dim=-1, keepdim=True)).to(wide).unsqueeze(1).expand(-1, heads, -1)
+
+
+def exactly(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    maps = (q.double() @ k.double().transpose(-2, -1) * scale).softmax(dim=-1)
+    return (v.double().unsqueeze(-2) @ maps).squeeze(-2)
+
+
+def check(found: torch.Tensor, expected: torch.Tensor, rounding: float) -> None:
+    assert found.shape == expected.shape
+    assert (found.double() - expected).abs().max() <= rounding * expected.abs().max()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    heads=st.integers(1, 4),
+    tokens=st.integers(1, 70),
+    width=st.sampled_from([1, 8, 12, 64]),
+    spread=st.sampled_from([0.1, 1.0, 3.0]),
+    dtype=st.sampled_from(list(ROUNDING)),
+    backend=st.sampled_from(ON_CPU),
+    handed_over=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_back_end_gives_what_the_map_gives(
+    batch, heads, tokens, width, spread, dtype, backend, handed_over, seed
+):
+    q, k, v = drawn(batch, heads, tokens, width, spread, dtype, seed)
+    scale = width**-0.5
+    lse = fused.logsumexp(q, k, scale) if handed_over else None
+    check(left(q, k, lse, v, scale, backend), exactly(q, k, v, scale), ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_rows_that_point_at_one_token_lose_nothing(backend):
+    """Logits of ±100: all but one probability of a row are below what float32 can hold."""
+    q, k, v = drawn(2, 3, 40, 8, spread=12.0)
+    check(left(q, k, fused.logsumexp(q, k, 0.35), v, 0.35, backend), exactly(q, k, v, 0.35), 2e-4)
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_an_empty_batch_has_an_empty_answer(backend):
+    q = torch.empty(0, 3, 10, 8)
+    assert left(q, q, None, torch.empty(0, 3, 10), 0.35, backend).shape == (0, 3, 10)
+
+
+def test_blocks_of_any_number_of_rows_agree(monkeypatch):
+    monkeypatch.setattr(blocks, "MIN_STREAM_ROWS", 1)
+    q, k, v = drawn(2, 3, 41, 8)
+    for elements in (1, 500, 2000, 2**22):
+        monkeypatch.setattr(blocks, "STREAM_ELEMENTS", elements)
+        for lse in (None, fused.logsumexp(q, k, 0.3)):
+            check(left(q, k, lse, v, 0.3, "blocks"), exactly(q, k, v, 0.3), 5e-6)
+        check(logsumexp(q, k, 0.3), (q.double() @ k.double().mT * 0.3).logsumexp(-1), 5e-6)
+
+
+def test_who_is_chosen_on_a_cpu():
+    def queries(batch: int, tokens: int) -> torch.Tensor:
+        return torch.empty(batch, 1, 1, 8).expand(batch, 12, tokens, 8)
+
+    most = int((DENSE_ELEMENTS / 12) ** 0.5)
+    assert choose(queries(1, most)) == "dense"
+    assert choose(queries(1, most + 1)) == "blocks"
+    assert choose(queries(64, most)) == "blocks"
+    assert set(BACKENDS) == {"triton", "kernel", "dense", "blocks"}
+
+
+# --- the log-sum-exp of the backbone's own attention --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_attending_gives_torch_s_own_output_and_the_log_sum_exp(dtype):
+    q, k, _ = drawn(2, 3, 50, 16, dtype=dtype)
+    out, lse = fused.attend(q, k, k, 0.25)
+    assert torch.equal(out, functional.scaled_dot_product_attention(q, k, k, scale=0.25))
+    check(lse, (q.double() @ k.double().mT * 0.25).logsumexp(dim=-1), ROUNDING[dtype])
+
+
+def test_gradient_flows_through_the_output_and_not_through_the_log_sum_exp():
+    q, k, _ = (x.detach().requires_grad_() for x in drawn(2, 3, 50, 16))
+    out, lse = fused.attend(q, k, k, 0.25)
+    assert not lse.requires_grad
+    expected = torch.autograd.grad(functional.scaled_dot_product_attention(q, k, k, scale=0.25).square().sum(), (q, k))
+    for found, one in zip(torch.autograd.grad(out.square().sum(), (q, k)), expected, strict=True):
+        assert torch.equal(found, one)
+
+
+def test_where_the_user_has_switched_a_kernel_off_another_one_answers():
+    q, k, v = drawn(2, 3, 50, 16)
+    with sdpa_kernel(SDPBackend.MATH), record_backends() as chosen:
+        _, lse = fused.attend(q, k, k, 0.25)
+        check(left(q, k, None, v, 0.25, "kernel"), exactly(q, k, v, 0.25), 5e-6)
+    assert lse is None
+    assert chosen["attention"] == ["scaled_dot_product_attention"]
+
+
+class Operators(TorchDispatchMode):
+    """The names of all operators that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.__name__.partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_log_sum_exp_that_was_handed_over_saves_a_pass():
+    """No row is normalised again: one product and one exponential per block."""
+    q, k, v = drawn(1, 2, 60, 16)
+    lse = fused.attend(q, k, k, 0.25)[1]
+    ran = {}
+    for name, block in (("alone", QK(q, k)), ("handed over", QK(q, k, lse=lse))):
+        with Operators() as seen:
+            block.left(v)
+        ran[name] = seen.names
+    assert "softmax" in ran["alone"] or "_softmax" in ran["alone"]
+    assert not {"softmax", "_softmax", "logsumexp"} & set(ran["handed over"])
+    assert ran["handed over"].count("exp_") == 1
+
+
+def test_the_log_sum_exp_must_fit_the_queries():
+    q = torch.zeros(1, 2, 5, 4)
+    with pytest.raises(FeaturesError, match=r"lse must be \(1, 2, 5\) on cpu, got \(\(1, 2, 4\), 'cpu'\)"):
+        QK(q, q, lse=torch.zeros(1, 2, 4))
+
+
+def test_features_that_move_take_it_along():
+    q = torch.zeros(1, 2, 5, 4)
+    moved = Features(attention=[QK(q, q, lse=torch.zeros(1, 2, 5))]).map(lambda x: x.double())
+    assert moved.attention[0].lse.dtype == torch.float64
+
+
+# --- ready maps -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_ready_maps(dtype):
+    q, k, v = drawn(2, 3, 50, 16)
+    maps = (q @ k.mT * 0.25).softmax(dim=-1).to(dtype)
+    wide = v.double() if dtype == torch.float64 else v
+    check(left_of_maps(maps, wide), (v.double().unsqueeze(-2) @ maps.double()).squeeze(-2), 1e-6)
+
+
+# --- one operator in a graph ------------------------------------------------------------------------------------
+
+
+def test_the_operators_keep_torch_s_contract():
+    """Schema, fake tensors, autograd's registration: what a compiler relies on."""
+    q, k, v = drawn(2, 3, 20, 8)
+    lse = fused.logsumexp(q, k, 0.3)
+    checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+    for arguments in ((q, k, None, v, 0.3), (q, k, lse, v, 0.3), (q.bfloat16(), k.bfloat16(), lse, v, 0.3)):
+        torch.library.opcheck(torch.ops.fgbench.left.default, arguments, test_utils=checks)
+    torch.library.opcheck(torch.ops.fgbench.logsumexp.default, (q, k, 0.3), test_utils=checks)
+    torch.library.opcheck(torch.ops.fgbench.left_of_maps.default, (q @ k.mT, v), test_utils=checks)
+
+
+def test_autocast_changes_nothing():
+    q, k, v = drawn(1, 3, 10, 8)
+    expected = left(q, k, None, v, 0.3), logsumexp(q, k, 0.3), left_of_maps((q @ k.mT).softmax(-1), v)
+    maps = (q @ k.mT).softmax(-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = left(q, k, None, v, 0.3), logsumexp(q, k, 0.3), left_of_maps(maps, v)
+        assert torch.equal(torch.ops.fgbench.left(q, k, None, v, 0.3), expected[0])
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_ran_is_named():
+    q, k, v = drawn(1, 3, 10, 8)
+    with record_backends() as chosen:
+        left(q, k, None, v, 0.3)
+        left(q, k, None, v, 0.3)
+        left_of_maps((q @ k.mT).softmax(-1), v)
+    assert chosen == {"left": ["dense"], "left_of_maps": ["blocks"]}
+    left(q, k, None, v, 0.3)
+    assert chosen == {"left": ["dense"], "left_of_maps": ["blocks"]}
+
+
+# --- triton's kernels, run by its interpreter ---------------------------------------------------------------------
+
+
+def test_triton_s_kernels_by_its_interpreter():
+    """What a GPU would compute, instruction by instruction, on a CPU. Speed and bfloat16 products take a GPU."""
+    pytest.importorskip("triton")
+    script = Path(__file__).with_name("interpret_triton.py")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    run = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["kernels:", "16"]
