@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fgbench_selectors import QK, Features, FeaturesError, get
+from fgbench_selectors import QK, Features, FeaturesError
 from fgbench_selectors.backends import blocks, fused
 from fgbench_selectors.backends.left import BACKENDS, DENSE_ELEMENTS, choose, left, left_of_maps, logsumexp
 from fgbench_selectors.backends.recording import record_backends

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from fgbench_selectors.backends import blocks, fused
 from fgbench_selectors.backends.blocks import accurate, left_by_blocks, sum_rows
@@ -195,3 +196,19 @@ def _(probs: Tensor, v: Tensor) -> Tensor:
 @_logsumexp_operator.register_fake
 def _(q: Tensor, k: Tensor, scale: float) -> Tensor:
     return q.new_empty(q.shape[:3], dtype=torch.float64 if q.dtype == torch.float64 else torch.float32)
+
+
+# torch's own counter of FLOPs, 2 per multiply–add of products, knows operators by what is registered with it.
+@register_flop_formula(torch.ops.fgbench.left)
+def _left_flops(q: torch.Size, k: torch.Size, lse: Any, v: Any, scale: float, **rest: Any) -> int:
+    return 2 * math.prod(q[:3]) * q[2] * (q[3] + 1)
+
+
+@register_flop_formula(torch.ops.fgbench.logsumexp)
+def _logsumexp_flops(q: torch.Size, k: torch.Size, scale: float, **rest: Any) -> int:
+    return 2 * math.prod(q[:3]) * q[2] * q[3]
+
+
+@register_flop_formula(torch.ops.fgbench.left_of_maps)
+def _left_of_maps_flops(probs: torch.Size, v: torch.Size, **rest: Any) -> int:
+    return 2 * math.prod(probs)
