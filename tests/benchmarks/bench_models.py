@@ -86,6 +86,19 @@ def test_memory_of_transfg_beside_the_vit_with_its_patches_at_448(benchmark):
     assert fast / vit <= 1.3
 
 
+def test_memory_of_transfg_at_768(benchmark):
+    """Under 4 GB of resident memory, where the published computation takes more than 10."""
+
+    def peak(impl: str, passes: int) -> int:
+        return run([*PYTHON, "-f", str(PROBE), "transfg", impl, "768", "4", str(THREADS), str(passes)])[1]
+
+    published = peak("published", 1)  # minutes
+    fast = benchmark.pedantic(peak, args=("fast", 2), rounds=1)
+    benchmark.extra_info.update(fast_bytes=fast, published_bytes=published, target=4e9)
+    assert fast < 4e9
+    assert published > 10e9
+
+
 def test_flops_of_four_models_at_four_sizes(benchmark):
     """At most twice the wall time of the imports alone."""
     run(IMPORTS), run(FLOPS)
