@@ -129,7 +129,7 @@ def _count_backbone(backbone: MetaBackbone) -> Count:
 
 
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
-    """A published selector from the ready maps that its backbone leaves, a fast one from queries and keys."""
+    """A published selector from the ready maps that its backbone leaves, a fast one from queries, keys and ℓ."""
     try:
         selector = make_selector(name, impl, backbone.depth).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")

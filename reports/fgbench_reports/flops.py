@@ -17,8 +17,9 @@ NOTES = {
     "full": (
         "MACs are the multiply–adds of matrix products and convolutions; FLOPs are 2·MACs + every element-wise, "
         "reduction, softmax and comparison operation. % is FLOPs over the backbone's FLOPs.",
-        "published starts from the N×N maps that its backbone has to keep for it; fast starts from queries and "
-        "keys, keeps no map, and pays for recomputing them: the larger count for sacm, and for rollout at small sizes.",
+        "published starts from the N×N maps that its backbone has to keep for it; fast starts from queries, "
+        "keys and the log-sum-exp that fused attention returns, keeps no map, and pays for recomputing it: the larger "
+        "count for sacm, and for rollout at small sizes.",
         f"paper: {SOURCE}. It counts psm and sacm on overlapped patches beside a backbone without overlap, and "
         "two operations per multiply–add beside a backbone in one; --convention paper reproduces it.",
     ),

@@ -68,7 +68,7 @@ class SACM(Selector):
         return self._weigh(squeezed, rows, features)
 
     def fast(self, features: Features) -> Tensor:
-        """The same mean and row, streamed: O(N) memory from queries and keys."""
+        """The same mean and row through the attention of one wide head: O(N) memory, one exponential per pair."""
         streamed = [block.head_product() for block in _blocks(features)]
         return self._weigh([mean for mean, _ in streamed], [row for _, row in streamed], features)
 
