@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from fgbench_selectors import QK, Features, Maps, get
+from fgbench_selectors.backends.fused import attend
 
 BLOCKS, HEADS, TOKENS, HEAD_DIM, THREADS = 11, 12, 1370, 64, 2
 MEMORY_PROBE = Path(__file__).with_name("memory_probe.py")
@@ -32,7 +33,8 @@ def two_threads():
 def queries_and_keys() -> list[QK]:
     generator = torch.Generator().manual_seed(0)
     shape = (1, HEADS, TOKENS, HEAD_DIM)
-    return [QK(*(torch.randn(shape, generator=generator) for _ in range(2))) for _ in range(BLOCKS)]
+    drawn = [[torch.randn(shape, generator=generator) for _ in range(2)] for _ in range(BLOCKS)]
+    return [QK(q, k, lse=attend(q, k, k, HEAD_DIM**-0.5)[1]) for q, k in drawn]  # as a backbone hands them over
 
 
 @pytest.fixture(scope="module")

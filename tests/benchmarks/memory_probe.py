@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from fgbench_selectors import QK, Features, get
+from fgbench_selectors.backends.fused import attend
 
 
 def resident(field: str) -> int:
@@ -23,7 +24,8 @@ torch.set_num_threads(threads)
 
 def features(size: int) -> Features:
     """Queries and keys of every block; PSM does not read the last one, so it gets one more."""
-    recorded = [QK(*(torch.randn(1, heads, size, head_dim) for _ in range(2))) for _ in range(blocks)]
+    drawn = [[torch.randn(1, heads, size, head_dim) for _ in range(2)] for _ in range(blocks)]
+    recorded = [QK(q, k, lse=attend(q, k, k, head_dim**-0.5)[1]) for q, k in drawn]
     return Features(attention=[*recorded, None] if name == "psm" else recorded)
 
 
