@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fgbench_selectors.backends.blocks import accurate, prob_blocks, row_slices, sum_rows
+from fgbench_selectors.backends.blocks import prob_blocks, row_slices, sum_rows
 from fgbench_selectors.backends.left import left, left_of_maps, logsumexp, map_blocks
+from fgbench_selectors.backends.precision import accurate
 from fgbench_selectors.errors import FeaturesError
 
 

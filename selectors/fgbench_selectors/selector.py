@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fgbench_selectors.backends.precision import without_autocast
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
 
@@ -59,19 +59,12 @@ class Selector(nn.Module):
         with torch.set_grad_enabled(self.learned and torch.is_grad_enabled()):
             if self.impl == "published":
                 return self.published(features)
-            with _without_autocast(features.device):
+            with without_autocast(features.device):
                 return self.fast(features)
 
     def extra_repr(self) -> str:
         """Show the implementation in ``repr``."""
         return f"impl={self.impl!r}"
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Keep autocast from rounding what a fast implementation adds up in float32."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 def contract_breach(candidate: object) -> str | None:

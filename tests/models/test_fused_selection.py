@@ -14,6 +14,7 @@ from fgbench import create_model
 from fgbench_selectors.backends.recording import record_backends
 
 STREAMING = ("transfg", "ramstrans", "dcal", "ev", "aftrans", "ffvt")
+COMPILERS_MAY_WARN = pytest.mark.filterwarnings("default")  # of their own affairs, and torch 2.6 does
 MODES = ("float32", "bfloat16", "float16", "autocast")
 
 
@@ -61,6 +62,7 @@ def test_no_model_builds_a_map(name):
     assert seen.elements <= max(3 * images.numel(), 2**22) < tokens**2
 
 
+@COMPILERS_MAY_WARN
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), [("transfg", "float32"), ("transfg", "autocast"), ("aftrans", "bfloat16")])
 def test_compiled_in_one_graph_it_computes_the_same(name, mode):
@@ -74,6 +76,7 @@ def test_compiled_in_one_graph_it_computes_the_same(name, mode):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 if mode == "float32" else 3e-2)
 
 
+@COMPILERS_MAY_WARN
 @pytest.mark.slow
 def test_compiled_for_training_the_gradient_is_that_of_eager():
     model, images, targets = build("transfg", 64).train(), torch.randn(2, 3, 64, 64), torch.tensor([1, 3])

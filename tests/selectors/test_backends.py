@@ -199,7 +199,7 @@ def test_what_ran_is_named():
 
 def test_triton_s_kernels_by_its_interpreter():
     """What a GPU would compute, instruction by instruction, on a CPU. Speed and bfloat16 products take a GPU."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", minversion="3.4", reason="older interpreters do not run with today's numpy")
     script = Path(__file__).with_name("interpret_triton.py")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     run = subprocess.run(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from fgbench_selectors.backends.precision import accurate
+
 # Elements of one streamed block, B·H·rows·N. 2²² float32 (16 MiB) stay near the caches of a
 # CPU and are enough to fill a GPU; the memory of a stream is a small multiple of it.
 STREAM_ELEMENTS = 2**22
@@ -15,11 +17,6 @@ MIN_STREAM_ROWS = 32
 MIN_STREAM_BLOCKS = 4  # of a map that is not dense: a quarter of it at most is there at a time
 
 Shape = tuple[int, int, int]  # B, H, N
-
-
-def accurate(x: Tensor) -> Tensor:
-    """Half precision is widened to float32; everything else stays as it is."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def row_slices(shape: Shape) -> Iterator[slice]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from fgbench_selectors.backends import blocks, fused
-from fgbench_selectors.backends.blocks import accurate, left_by_blocks, sum_rows
+from fgbench_selectors.backends.blocks import left_by_blocks, sum_rows
+from fgbench_selectors.backends.precision import accurate, without_autocast
 from fgbench_selectors.backends.recording import note
 
 # Elements of B·H·N·N up to which one block of all rows is faster than several, measured (docs/cost.md, "Crossover").
@@ -46,7 +47,7 @@ def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, back
         return found
     name = choose(q) if backend is None else backend
     note("left", name)
-    with _without_autocast(q):
+    with without_autocast(q.device):
         return BACKENDS[name](q, k, lse, v, scale)
 
 
@@ -71,7 +72,7 @@ def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
         with torch.cuda.device(probs.device):
             summed: Tensor = _triton().left_of_maps(probs, v)
             return summed
-    with _without_autocast(probs):
+    with without_autocast(probs.device):
         return sum_rows(v.flatten(0, 1).unsqueeze(1), map_blocks(probs)).view(v.shape)
 
 
@@ -90,7 +91,7 @@ def logsumexp(q: Tensor, k: Tensor, scale: float) -> Tensor:
     if torch.compiler.is_compiling() or q.is_meta:
         found: Tensor = torch.ops.fgbench.logsumexp(q, k, scale)
         return found
-    with _without_autocast(q):
+    with without_autocast(q.device):
         return fused.logsumexp(q, k, scale)
 
 
@@ -159,11 +160,6 @@ def _triton_works(device: torch.device, dtype: torch.dtype) -> bool:
     if why:
         warnings.warn(f"triton cannot be used on {device} for {dtype} ({why}); torch's kernels are", stacklevel=2)
     return why is None
-
-
-def _without_autocast(q: Tensor) -> AbstractContextManager[Any]:
-    available = torch.amp.is_autocast_available(q.device.type)
-    return torch.autocast(q.device.type, enabled=False) if available else nullcontext()
 
 
 # In a graph and on the meta device, where shapes are all there is, each question is one operator: nothing is unrolled,
