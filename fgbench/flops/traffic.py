@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,18 +48,17 @@ class Traffic:
         if not self.touches or (self.may_be_view and _shares_memory(inputs[0], outputs[0])):
             return 0
         written = sum(map(held_bytes, _tensors(outputs[:1] if self.saves else outputs)))
-        read: dict[int, int] = {}  # an argument that is given twice is read once
-        for index, (value, is_read) in enumerate(zip(inputs, self.read, strict=True)):
-            if is_read:
-                for tensor in _tensors((value,)):
-                    held = held_bytes(tensor)
-                    read[id(tensor)] = min(held, written) if self.picks and index == 0 else held
+        given = [value for value, is_read in zip(inputs, self.read, strict=True) if is_read]
+        read = {id(tensor): held_bytes(tensor) for tensor in _tensors(given)}  # what is given twice is read once
+        if self.picks:
+            table = inputs[0]
+            read[id(table)] = min(read[id(table)], written)
         return written + sum(read.values())
 
 
 def held_bytes(tensor: Tensor) -> int:
     """Bytes of the elements that exist: along an axis that is expanded there is one."""
-    if tensor.layout is not torch.strided:
+    if tensor.layout is not torch.strided or tensor.is_contiguous():
         return tensor.numel() * tensor.element_size()
     held = tensor.element_size()
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
@@ -68,12 +67,14 @@ def held_bytes(tensor: Tensor) -> int:
     return held
 
 
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found
 
 
 def _shares_memory(one: Any, other: Any) -> bool:
