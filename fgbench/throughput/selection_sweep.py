@@ -85,8 +85,9 @@ def backend_rows(host: Host, request: SelectionRequest, progress: Progress) -> I
             cap_s = request.cap_s or BACKENDS_CAP_S
             found = _ask(host, "measure_backends", maps=maps, num_tokens=tokens, mode=asdict(mode), cap_s=cap_s)
             for backend, fields in found.get("backends", {}).items():
-                where = {"device": mode.device, "dtype": mode.dtype}
-                yield BackendRow(backend=backend, maps=maps, num_tokens=tokens, **where, **fields)
+                yield BackendRow(
+                    backend=backend, maps=maps, num_tokens=tokens, device=mode.device, dtype=mode.dtype, **fields
+                )
 
 
 def _ask(host: Host, do: str, **arguments: Any) -> dict[str, Any]:
