@@ -87,14 +87,18 @@ def backend_frame(rows: Sequence[Row]) -> pd.DataFrame:
             {"B·H": str(maps), "N": str(tokens), "elements": with_prefix(maps * tokens**2)}
             | {f"{name} ms": milliseconds(by_name[name]["latency_s"]) if name in by_name else "–" for name in names}
             | {"fastest": "–" if fastest is None else fastest["backend"], "chosen": chosen}
+            | {"disturbed": ", ".join(row["backend"] for row in some if row["status"] == "contended")}
         )
     return pd.DataFrame(lines)
 
 
 def crossover(rows: Sequence[Row]) -> list[str]:
-    """For every number of maps, between how many elements of B·H·N² blocks overtake the dense map."""
+    """For every number of maps, between how many elements of B·H·N² blocks overtake the dense map.
+
+    Points that others disturbed say nothing.
+    """
     found = []
-    for maps, some in grouped(rows, "maps").items():
+    for maps, some in grouped([row for row in rows if row["status"] != "contended"], "maps").items():
         faster: list[tuple[int, bool]] = []
         for tokens, pair in grouped(some, "num_tokens").items():
             seconds = {row["backend"]: row["latency_s"] for row in pair}
@@ -161,7 +165,7 @@ def _missing(devices: Sequence[str]) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "fewer, less, faster"))
+    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "disturbed", "fewer, less, faster"))
 
 
 def _bullets(lines: Sequence[str]) -> str:

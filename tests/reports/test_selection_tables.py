@@ -30,8 +30,11 @@ def row(selector: str | None, impl: str | None, latency_s: float | None, *, flop
     }  # fmt: skip
 
 
-def backend(name: str, tokens: int, latency_s: float | None, *, chosen: bool = False) -> dict:
-    return {"backend": name, "maps": 12, "num_tokens": tokens, "latency_s": latency_s, "chosen": chosen}
+def backend(
+    name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: str = "ok"
+) -> dict[str, object]:
+    where = {"backend": name, "maps": 12, "num_tokens": tokens}
+    return {**where, "latency_s": latency_s, "chosen": chosen, "status": status}
 
 
 SELECTIONS = [
@@ -55,6 +58,8 @@ SELECTIONS = [
 BACKENDS = [
     backend("dense", 100, 0.001, chosen=True),
     backend("blocks", 100, 0.002),
+    backend("dense", 500, 0.9, chosen=True),
+    backend("blocks", 500, 0.1, status="contended"),
     backend("dense", 1000, 0.3),
     backend("blocks", 1000, 0.2, chosen=True),
     backend("kernel", 1000, None),
@@ -88,8 +93,9 @@ def test_measures_that_rank_alike_are_told_from_those_that_do_not():
 def test_the_crossover_is_read_from_the_rows():
     (line,) = crossover(BACKENDS)
     assert line == "B·H = 12: the dense map wins last at 120 k elements, blocks win first at 12.0 M."
-    assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks"]
-    assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "blocks"]
+    assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks", "blocks"]
+    assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "dense", "blocks"]
+    assert list(backend_frame(BACKENDS)["disturbed"]) == ["", "blocks", ""]
     assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
 
 
