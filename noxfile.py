@@ -47,3 +47,10 @@ def bench(session: nox.Session) -> None:
         *session.posargs,
     )
     session.run("python", "tests/benchmarks/show.py", "benchmarks.json")
+
+
+@nox.session
+def cost(session: nox.Session) -> None:
+    """Measures every selection by itself, and writes the tables and figures of docs/cost.md."""
+    session.install(".")
+    session.run("python", "docs/cost.py", *session.posargs)

@@ -71,3 +71,48 @@ class ThroughputRow:
         if self.repeat is None:
             del fields["repeat"]
         return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionRow:
+    """One selection by itself on the features that a backbone hands over, or one pass of the backbone. Missing is null.
+
+    ``published`` starts from ready maps, ``fast`` from queries, keys and their log-sum-exps; making them is not timed.
+    """
+
+    selector: str | None  # null for the backbone's forward pass
+    impl: str | None  # published or fast; null for the backbone's
+    image_size: int  # pixels, square
+    num_tokens: int  # N, the class token included
+    batch_size: int  # images
+    device: str  # cuda or cpu
+    dtype: str
+    status: str  # one of STATUSES
+    reason: str | None  # why it is not ok, in words
+    backends: dict[str, list[str]]  # what was asked for → who computed it
+    latency_s: float | None  # of one batch, the median of the blocks
+    latency_ci95_low_s: float | None  # null where a single run was taken
+    latency_ci95_high_s: float | None
+    blocks: list[float]  # seconds
+    added_memory_bytes: int | None  # at the peak, beyond the features or the weights and images
+    macs: int  # of one batch
+    flops: int  # of one batch, convention full
+    bytes: int  # that operators move for one batch, each reading its arguments and writing its results once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendRow:
+    """``v A`` by one back end at one size."""
+
+    backend: str
+    maps: int  # B·H
+    num_tokens: int  # N
+    device: str
+    dtype: str
+    chosen: bool  # whether this back end is the one that is chosen here
+    status: str
+    reason: str | None
+    latency_s: float | None
+    latency_ci95_low_s: float | None
+    latency_ci95_high_s: float | None
+    blocks: list[float]  # seconds

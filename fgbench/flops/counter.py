@@ -19,6 +19,7 @@ from fgbench.errors import CannotMeasureError
 from fgbench.flops.handlers import Cost, Handler, UncountedOperatorError, handler_for
 from fgbench.flops.metacopy import meta_copy
 from fgbench.flops.replay import MetaReplay
+from fgbench.flops.traffic import Traffic
 
 NO_DATA = re.compile(r"[Mm]eta tensor|register_meta")  # how torch says that a meta tensor has no values
 EVERYWHERE = "Global"  # ModuleTracker's name for "outside of every module"
@@ -32,6 +33,7 @@ class Count:
     by_operator: Mapping[str, Cost]
     by_module: Mapping[str, Cost] = field(default_factory=dict)
     by_label: Mapping[str, Cost] = field(default_factory=dict)  # what ran under :meth:`FlopCounter.under`
+    bytes: int = 0  # that the operators move, each reading its arguments and writing its results once
 
     @property
     def macs(self) -> int:
@@ -57,6 +59,7 @@ class FlopCounter(TorchDispatchMode):
         self._modules: dict[str, Cost] = defaultdict(Cost)
         self._labels: dict[str, Cost] = defaultdict(Cost)
         self._label: str | None = None
+        self._bytes = 0
         self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
         self._replay = MetaReplay()
         self._tracker = ModuleTracker() if modules else None
@@ -84,7 +87,9 @@ class FlopCounter(TorchDispatchMode):
         if operator is None:
             return self._take_apart(func, args, kwargs)
         outputs = self._replay.run(func, args, kwargs)
-        cost = operator.cost(args, kwargs, outputs)
+        inputs, returned = operator.inputs(args, kwargs), outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        cost = operator.handler(inputs, returned)
+        self._bytes += operator.traffic.bytes(inputs, returned)
         self._operators[operator.name] += cost
         if self._tracker is not None:
             for module in self._tracker.parents - {EVERYWHERE}:
@@ -113,7 +118,7 @@ class FlopCounter(TorchDispatchMode):
     def result(self) -> Count:
         """What has been counted so far."""
         total = sum(self._operators.values(), Cost())
-        return Count(total, dict(self._operators), dict(sorted(self._modules.items())), dict(self._labels))
+        return Count(total, dict(self._operators), dict(sorted(self._modules.items())), dict(self._labels), self._bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class _Operator:
 
     name: str
     handler: Handler
+    traffic: Traffic
     arguments: tuple[str, ...]
     defaults: tuple[Any, ...]
 
@@ -141,16 +147,17 @@ class _Operator:
         return cls(
             schema.name,
             handler,
+            Traffic.of(schema),
             tuple(argument.name for argument in arguments),
             tuple(argument.default_value for argument in arguments),
         )
 
-    def cost(self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Cost:
-        inputs = args + self.defaults[len(args) :]
-        if kwargs:
-            rest = zip(self.arguments[len(args) :], self.defaults[len(args) :], strict=True)
-            inputs = (*args, *(kwargs.get(name, default) for name, default in rest))
-        return self.handler(inputs, outputs if isinstance(outputs, (tuple, list)) else (outputs,))
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of one call in the order of the schema, those that were left out included."""
+        if not kwargs:
+            return args + self.defaults[len(args) :]
+        rest = zip(self.arguments[len(args) :], self.defaults[len(args) :], strict=True)
+        return (*args, *(kwargs.get(name, default) for name, default in rest))
 
 
 def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: bool = False, **named: Any) -> Count:

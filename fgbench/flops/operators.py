@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-# No arithmetic on data: views, copies, indexing, creation, random draws.
-ZERO_COST = frozenset(
+# The same data under another shape, or nothing but a shape: no memory is touched.
+UNTOUCHED = frozenset(
     """
     _conj _neg_view _reshape_alias _unsafe_view alias as_strided detach diagonal expand lift_fresh movedim
-    narrow permute real imag reshape select slice split split_with_sizes squeeze swapaxes t transpose unbind
+    narrow permute real imag select slice split split_with_sizes squeeze swapaxes t transpose unbind
     unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as view_as_complex
     view_as_real
-    _to_copy cat channel_shuffle clone constant_pad_nd contiguous copy flip im2col native_channel_shuffle
-    pixel_shuffle pixel_unshuffle reflection_pad2d repeat repeat_interleave replication_pad2d resolve_conj
-    resolve_neg roll select_scatter slice_scatter stack tril triu
-    embedding gather index index_copy index_fill index_select masked_scatter masked_select take
-    take_along_dim
-    arange bernoulli empty empty_like empty_permuted empty_strided exponential eye fill fill_diagonal full
-    full_like linspace new_empty new_empty_strided new_full new_ones new_zeros normal ones ones_like rand
-    rand_like randint randint_like randn randn_like randperm random scalar_tensor uniform zero zeros zeros_like
+    empty empty_like empty_permuted empty_strided new_empty new_empty_strided
     _assert_async _assert_scalar _local_scalar_dense is_same_size resize set
     sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
     """.split()
+)
+
+# Their result does not depend on what their first argument holds: it is written, or gives a shape.
+OVERWRITING = frozenset(
+    """
+    bernoulli copy exponential fill normal random uniform zero
+    full_like new_full new_ones new_zeros ones_like rand_like randint_like randn_like zeros_like
+    """.split()
+)
+
+# Of their first argument they read no more than they return.
+PICKING = frozenset("embedding gather index index_select take take_along_dim".split())
+
+# No arithmetic on data: views, copies, indexing, creation, random draws.
+ZERO_COST = (
+    UNTOUCHED
+    | OVERWRITING
+    | PICKING
+    | frozenset(
+        """
+    reshape
+    _to_copy cat channel_shuffle clone constant_pad_nd contiguous flip im2col native_channel_shuffle
+    pixel_shuffle pixel_unshuffle reflection_pad2d repeat repeat_interleave replication_pad2d resolve_conj
+    resolve_neg roll select_scatter slice_scatter stack tril triu
+    index_copy index_fill masked_scatter masked_select
+    arange eye fill_diagonal full linspace ones rand randint randn randperm scalar_tensor zeros
+    """.split()
+    )
 )
 
 # One operation per element of the result, whatever the function.

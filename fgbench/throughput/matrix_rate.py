@@ -7,7 +7,7 @@ import statistics
 
 import torch
 
-from fgbench.throughput.clocks import EventClock, HostClock
+from fgbench.throughput.clocks import EventClock, HostClock, Step
 from fgbench.throughput.modes import WEIGHTS, half_of_amp, set_precision
 from fgbench.throughput.points import Mode
 
@@ -17,10 +17,7 @@ SPENT_S, WARM = 0.3, 3  # on products that count; products before them
 
 
 def matrix_rate(mode: Mode) -> float:
-    """Floating-point operations per second of products of two square matrices.
-
-    On a GPU the median product counts, as clocks allow it over time; on a CPU, which others use as well, the fastest.
-    """
+    """Floating-point operations per second of products of two square matrices."""
     set_precision(mode)
     if mode.threads is not None:
         torch.set_num_threads(mode.threads)
@@ -39,8 +36,15 @@ def _product_s(mode: Mode, side: int) -> float:
         with torch.inference_mode():
             return a @ b
 
-    on_gpu = mode.device == "cuda"
-    clock = EventClock(step) if on_gpu else HostClock(step)
+    return best_s(step, mode.device)
+
+
+def best_s(step: Step, device: str) -> float:
+    """Seconds of one step.
+
+    On a GPU the median counts, as clocks allow it over time; on a CPU, which others use as well, the fastest.
+    """
+    clock = EventClock(step) if device == "cuda" else HostClock(step)
     expected = clock.run(WARM)[-1]
     times = clock.run(max(WARM, math.ceil(SPENT_S / expected)))
-    return statistics.median(times) if on_gpu else min(times)
+    return statistics.median(times) if device == "cuda" else min(times)

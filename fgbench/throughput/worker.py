@@ -13,7 +13,9 @@ import torch
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.registry import add_plugin_files
+from fgbench.throughput import selection
 from fgbench.throughput.channel import Channel, ChannelClosed, Message
+from fgbench.throughput.copy_rate import copy_rate
 from fgbench.throughput.matrix_rate import matrix_rate
 from fgbench.throughput.measure import Bench, resolve
 from fgbench.throughput.memory import available_bytes, limit_memory
@@ -38,8 +40,12 @@ class Worker:
             "resolve": self.resolve,
             "describe": self.describe,
             "rate": self.rate,
+            "copies": self.copies,
             "load": self.load,
             "measure": self.measure,
+            "count_selection": self.count_selection,
+            "measure_selection": self.measure_selection,
+            "measure_backends": self.measure_backends,
         }
 
     def serve(self) -> None:
@@ -112,14 +118,14 @@ class Worker:
         """The measured rate of matrix products."""
         return {"flop_s": matrix_rate(Mode(**mode))}
 
+    def copies(self, mode: Message) -> Message:
+        """The measured rate of copies."""
+        return {"bytes_s": copy_rate(Mode(**mode))}
+
     def load(self, case: Message, mode: Message, uuid: str | None, cap_s: float | None) -> Message:
         """Build a model and bring it to its device."""
         asked = Mode(**mode)
-        if asked.device == "cpu":
-            free = available_bytes()
-            most = asked.memory_limit_bytes or (None if free is None else int(SPARED * free))
-            if most is not None:
-                limit_memory(most)
+        _limit(asked)
         gpu = Gpu.open(uuid) if asked.device == "cuda" else None
         self.bench = Bench(Case(**case), asked, gpu=gpu, cap_s=cap_s)
         return {}
@@ -137,6 +143,39 @@ class Worker:
                 self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.bench.measure(batch_size, energy=energy, progress=progress)
+
+    def count_selection(self, point: Message) -> Message:
+        """The work of a selection, or of its backbone, without running it."""
+        asked = _point(point)
+        found = selection.count_point(asked)
+        return {"num_tokens": asked.num_tokens, "macs": found.macs, "flops": found.flops(), "bytes": found.bytes}
+
+    def measure_selection(self, point: Message, cap_s: float) -> Message:
+        """Measure one selection, or its backbone."""
+        asked = _point(point)
+        _limit(asked.mode)
+        return selection.measure_point(asked, cap_s)
+
+    def measure_backends(self, maps: int, num_tokens: int, mode: Message, cap_s: float) -> Message:
+        """Measure v·A by every back end."""
+        asked = Mode(**mode)
+        _limit(asked)
+        names = selection.known_backends(asked.device)
+        return {"backends": selection.measure_backends(maps, num_tokens, names, asked, cap_s)}
+
+
+def _point(point: Message) -> selection.SelectionPoint:
+    return selection.SelectionPoint(**{**point, "mode": Mode(**point["mode"])})
+
+
+def _limit(mode: Mode) -> None:
+    """Have an allocation that a CPU's memory does not hold fail, before the system kills somebody."""
+    if mode.device != "cpu":
+        return
+    free = available_bytes()
+    most = mode.memory_limit_bytes or (None if free is None else int(SPARED * free))
+    if most is not None:
+        limit_memory(most)
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -1,0 +1,108 @@
+"""Measure what selection costs by itself, and write the tables and figures of docs/cost.md: ``nox -s cost``.
+
+Rows are kept with their environment, a file per device; ``--render`` writes the page from them and needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fgbench.output import emit
+from fgbench_reports.selection import DEVICES, filled, sections
+from fgbench_reports.selection_figures import figures
+
+ROOT = Path(__file__).parents[1]
+SELECTORS = ("psm", "rollout", "maws", "sacm", "gls", "attention")
+SCHEMA_VERSION = 1  # 1: environment, roof, selections, backends
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure, keep, render."""
+    options = parser().parse_args(words)
+    if not options.render:
+        measure(options)
+    render(options.rows, options.page)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of this script."""
+    known = argparse.ArgumentParser(description=__doc__)
+    known.add_argument("--render", action="store_true", help="write the page from the rows that are kept")
+    known.add_argument("--device", choices=DEVICES, help="the best one that is there, by default")
+    known.add_argument("--dtype", default="float32", choices=("float32", "tf32", "float16", "bfloat16"))
+    known.add_argument("--sizes", nargs="+", type=int, default=[224, 448, 768, 1024], help="image sizes in pixels")
+    known.add_argument("--batch-size", type=int, default=1)
+    known.add_argument("--selectors", nargs="+", default=list(SELECTORS))
+    known.add_argument("--tokens", nargs="+", type=int, help="numbers of tokens at which back ends are compared")
+    known.add_argument("--threads", type=int, help="on a CPU")
+    known.add_argument("--max-time", type=float, help="seconds of timed blocks per point")
+    known.add_argument("--rows", type=Path, default=ROOT / "reports" / "gallery" / "selection")
+    known.add_argument("--page", type=Path, default=ROOT / "docs" / "cost.md")
+    return known
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure everything on one device and keep its rows."""
+    from fgbench.throughput.points import Mode
+    from fgbench.throughput.selection_sweep import (
+        TOKENS,
+        SelectionRequest,
+        backend_rows,
+        describe,
+        measure_roof,
+        selection_rows,
+    )
+    from fgbench.throughput.supervisor import Host
+
+    with Host() as host:
+        device, environment = describe(host, options.device)
+        mode = Mode(device=device, dtype=options.dtype, threads=options.threads)
+        environment["threads"] = options.threads or environment["threads"]
+        request = SelectionRequest(
+            mode=mode,
+            selectors=options.selectors,
+            image_sizes=options.sizes,
+            batch_size=options.batch_size,
+            tokens=options.tokens or TOKENS,
+            cap_s=options.max_time,
+        )
+        kept: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "environment": environment}
+        kept["roof"] = measure_roof(host, mode)
+        kept["backends"] = [asdict(row) for row in backend_rows(host, request, tell)]
+        kept["selections"] = [asdict(row) for row in selection_rows(host, request, tell)]
+    options.rows.mkdir(parents=True, exist_ok=True)
+    emit(as_text(kept), options.rows / f"{device}.json")
+
+
+def render(rows: Path, page: Path) -> None:
+    """Fill the page's tables, and draw its figures beside it."""
+    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(rows.glob("*.json"))}
+    emit(filled(page.read_text(encoding="utf-8"), sections(kept)), page)
+    folder = page.parent / "figures"
+    folder.mkdir(exist_ok=True)
+    for device, found in kept.items():
+        for name, figure in figures(device, found).items():
+            emit(figure, folder / name)
+
+
+def as_text(kept: dict[str, Any]) -> str:
+    """JSON with a row per line: what changed from one run to the next can be read in a diff."""
+    parts = []
+    for name, value in kept.items():
+        lines = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else None
+        parts.append(f"{json.dumps(name)}: " + (json.dumps(value) if lines is None else f"[\n{lines}\n]"))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def tell(what: str) -> None:
+    """Say on stderr what is measured now."""
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Tables and figures of selections by themselves, from rows that are made up; and docs/cost.md from the kept ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib as mpl
+import pytest
+
+from fgbench_reports.selection import backend_frame, crossover, filled, ratio_frame, ratios, sections, selection_frame
+from fgbench_reports.selection_figures import figures
+
+ROOT = Path(__file__).parents[2]
+PAGE, ROWS = ROOT / "docs" / "cost.md", ROOT / "reports" / "gallery" / "selection"
+
+
+def row(selector: str | None, impl: str | None, latency_s: float | None, *, flops: int, moved: int, **fields) -> dict:
+    spread = {"latency_ci95_low_s": None, "latency_ci95_high_s": None, "blocks": []}
+    if latency_s is not None:
+        blocks = [latency_s] * 8
+        spread = {"latency_ci95_low_s": 0.9 * latency_s, "latency_ci95_high_s": 1.1 * latency_s, "blocks": blocks}
+    where = {"image_size": 224, "num_tokens": 197, "batch_size": 1, "device": "cpu", "dtype": "float32"}
+    work = {"macs": flops // 2, "flops": flops, "bytes": moved, "added_memory_bytes": 10**6, "backends": {}}
+    status = {"status": "ok", "reason": None}
+    return {
+        "selector": selector, "impl": impl, "latency_s": latency_s, **where, **status, **spread, **work, **fields
+    }  # fmt: skip
+
+
+def backend(
+    name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: str = "ok"
+) -> dict[str, object]:
+    where = {"backend": name, "maps": 12, "num_tokens": tokens}
+    return {**where, "latency_s": latency_s, "chosen": chosen, "status": status}
+
+
+SELECTIONS = [
+    row(None, None, 0.1, flops=10**9, moved=10**8),
+    row("psm", "published", 0.02, flops=10**8, moved=10**7),
+    row("psm", "fast", 0.01, flops=10**7, moved=10**6, backends={"left": ["dense"]}),
+    row(
+        "sacm",
+        "published",
+        0.004,
+        flops=10**5,
+        moved=10**7,
+        blocks=[0.004],
+        reason="a single run",
+        status="unconverged",
+    ),
+    row("sacm", "fast", None, flops=10**7, moved=10**6, status="oom", reason="MemoryError: too much"),
+    row("gls", "published", 0.001, flops=10**6, moved=10**6),
+    row("gls", "fast", 0.002, flops=10**5, moved=10**5),
+]
+BACKENDS = [
+    backend("dense", 100, 0.001, chosen=True),
+    backend("blocks", 100, 0.002),
+    backend("dense", 500, 0.9, chosen=True),
+    backend("blocks", 500, 0.1, status="contended"),
+    backend("dense", 1000, 0.3),
+    backend("blocks", 1000, 0.2, chosen=True),
+    backend("kernel", 1000, None),
+]
+KEPT = {
+    "environment": {"device_name": "a processor", "threads": 2, "torch": "2.x", "git_revision": "abc"},
+    "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e10},
+    "selections": SELECTIONS,
+    "backends": BACKENDS,
+}
+
+
+def test_a_selection_stands_beside_its_backbone():
+    frame = selection_frame(SELECTIONS).set_index(["selector", "impl"])
+    assert dict(frame.loc[("(backbone)", "")])["% FLOPs"] == "100.00"
+    psm = dict(frame.loc[("psm", "fast")])
+    assert (psm["% FLOPs"], psm["% time"], psm["FLOPs/byte"], psm["v·A by"]) == ("1.0000", "10.000", "10.0", "dense")
+    assert (psm["ms"], psm["±%"], psm["status"]) == ("10.00", "10", "")
+    assert dict(frame.loc[("sacm", "published")])["status"] == "once"
+    assert dict(frame.loc[("sacm", "fast")])["ms"] == "–"
+
+
+def test_measures_that_rank_alike_are_told_from_those_that_do_not():
+    frame = ratio_frame(SELECTIONS).set_index("selector")
+    assert frame.loc["psm"]["fewer, less, faster"] == "fast in all"
+    assert frame.loc["gls"]["fewer, less, faster"] == "FLOPs fast, bytes fast, time published"
+    assert frame.loc["sacm"]["fewer, less, faster"] == "–"
+    assert ratios(SELECTIONS[3:5])["time"] is None
+
+
+def test_the_crossover_is_read_from_the_rows():
+    (line,) = crossover(BACKENDS)
+    assert line == "B·H = 12: the dense map wins last at 120 k elements, blocks win first at 12.0 M."
+    assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks", "blocks"]
+    assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "dense", "blocks"]
+    assert list(backend_frame(BACKENDS)["disturbed"]) == ["", "blocks", ""]
+    assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
+
+
+def test_parts_of_a_page_are_replaced_and_nothing_else():
+    page = "before\n<!-- begin a -->\nold\n<!-- end a -->\nafter <!-- begin b --> stays"
+    once = filled(page, {"a": "new\n"})
+    assert once == "before\n<!-- begin a -->\n\nnew\n\n<!-- end a -->\nafter <!-- begin b --> stays"
+    assert filled(once, {"a": "new\n"}) == once
+    with pytest.raises(ValueError, match="'c'"):
+        filled(page, {"c": ""})
+
+
+def test_what_did_not_fit_and_what_ran_once_is_said():
+    text = sections({"cpu": KEPT})["selections"]
+    assert "oom: MemoryError: too much (sacm fast at 224)" in text
+    assert "once: a single run (sacm published at 224)" in text
+
+
+def test_a_device_without_rows_is_named():
+    assert "GPU: no run is kept yet." in sections({"cpu": KEPT})["machines"]
+    assert "GPU: no run" not in sections({"cpu": KEPT, "cuda": KEPT})["machines"]
+
+
+def test_figures_are_the_same_every_time():
+    once = figures("cpu", KEPT)
+    assert set(once) == {"cpu_time.svg", "cpu_roofline.svg", "cpu_crossover.svg"}
+    assert figures("cpu", KEPT) == once
+    assert "<dc:date>" not in "".join(once.values())
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("cost", ROOT / "docs" / "cost.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_kept_rows_say(tmp_path):
+    page = tmp_path / "cost.md"
+    text = PAGE.read_text(encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
+    script().render(ROWS, page)
+    assert page.read_text(encoding="utf-8") == text, "run: python docs/cost.py --render"
+    for drawn in (tmp_path / "figures").iterdir():
+        shown = (PAGE.parent / "figures" / drawn.name).read_text(encoding="utf-8")
+        if f"Matplotlib v{mpl.__version__}," in shown:  # another version draws other paths
+            assert drawn.read_text(encoding="utf-8") == shown, "run: python docs/cost.py --render"
+
+
+def test_the_page_shows_every_figure_and_names_none_that_is_not_there():
+    shown = set(re.findall(r"\]\((figures/[^)]+)\)", PAGE.read_text(encoding="utf-8")))
+    there = {f"figures/{path.name}" for path in (PAGE.parent / "figures").iterdir()}
+    assert shown == there
+
+
+def test_rendering_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys; sys.argv = ['cost.py', '--help']\ntry: import runpy; runpy.run_path(%r, run_name='__main__')\n"
+    code += "except SystemExit: sys.exit('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code % str(ROOT / "docs" / "cost.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
