@@ -107,14 +107,14 @@ class Bench:
         images = random_images(self.mode, batch_size, self.case.image_size)
         missing, seen = dict(self.missing), dict[str, Any]()
         watch = self._watch(missing)  # before a graph is captured: its memory belongs to the point
-        step = eager_step(self.run, images, self.mode)
-        if self.mode.cuda_graph:
-            step, checked = graph_step(self.run, images, self.mode)
-            seen |= checked
-        clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
-        attempts = 0
-        disturbed: str | None = "not measured yet"
-        with record_backends() as chosen:
+        with record_backends() as chosen:  # what a graph replays and a compiler has fixed is named while it is made
+            step = eager_step(self.run, images, self.mode)
+            if self.mode.cuda_graph:
+                step, checked = graph_step(self.run, images, self.mode)
+                seen |= checked
+            clock = EventClock(step, watch.glance) if isinstance(watch, CudaWatch) else HostClock(step)
+            attempts = 0
+            disturbed: str | None = "not measured yet"
             while disturbed and attempts < TRIES:
                 attempts += 1
                 timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)

@@ -1,8 +1,8 @@
 """Attention as selectors ask for it: the dense map, one row, one column, v·A, a product over heads.
 
-``QK`` holds queries and keys and never builds an N×N map unless ``probs_map`` or ``logits_map`` is called: everything
-else takes O(N) memory as N grows and is added up in float32 or better, by the back end that suits the device
-(:mod:`fgbench_selectors.backends.left`). ``Maps`` answers the same questions from maps that exist already.
+``QK`` holds queries and keys and builds no N×N map unless ``probs_map`` or ``logits_map`` is called, or there are few
+tokens: everything else takes O(N) memory as N grows. It is added up in float32 or better, by the back end that suits
+the device (:mod:`fgbench_selectors.backends.left`). ``Maps`` answers the same questions from maps that exist already.
 
 Gradient reaches q and k through the maps, ``row`` and ``column_softmax``. What streams reads them without
 gradient: ``left`` and ``left_mean`` pass it on to v alone, ``head_product`` to nothing.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fgbench_selectors.backends.blocks import prob_blocks, row_slices, sum_rows
 from fgbench_selectors.backends.left import left, left_of_maps, logsumexp, map_blocks
-from fgbench_selectors.backends.precision import accurate
+from fgbench_selectors.backends.precision import accurate, accurate_dtype, without_autocast
 from fgbench_selectors.errors import FeaturesError
 
 
@@ -40,7 +40,8 @@ class _Attention:
         Where v wants its gradient, autograd keeps every block for the way back: O(N²) memory.
         """
         if torch.is_grad_enabled() and v.requires_grad:
-            return sum_rows(v.flatten(0, 1).unsqueeze(1), self.row_blocks(keep=True)).view(v.shape)
+            with without_autocast(v.device):
+                return sum_rows(v.flatten(0, 1).unsqueeze(1), self.row_blocks(keep=True)).view(v.shape)
         return self._left(v)
 
     def left_mean(self, v: Tensor) -> Tensor:
@@ -82,10 +83,11 @@ class QK(_Attention):
             raise FeaturesError("queries and keys must share a floating-point dtype, got", (str(q.dtype), str(k.dtype)))
         if q.device != k.device:
             raise FeaturesError("queries and keys must share a device, got", (str(q.device), str(k.device)))
-        if self.lse is not None and (self.lse.shape != q.shape[:3] or self.lse.device != q.device):
-            raise FeaturesError(
-                f"lse must be {tuple(q.shape[:3])} on {q.device}, got", (tuple(self.lse.shape), str(self.lse.device))
-            )
+        if self.lse is not None:
+            met = tuple(self.lse.shape), str(self.lse.dtype), str(self.lse.device)
+            wanted = tuple(q.shape[:3]), str(accurate_dtype(q.dtype)), str(q.device)
+            if met != wanted:
+                raise FeaturesError(f"lse must be {wanted}, got", met)
         if self.scale is None:
             object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
 
@@ -101,8 +103,10 @@ class QK(_Attention):
         return self.q.device
 
     def map(self, change: Callable[[Tensor], Tensor]) -> QK:
-        """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``."""
-        return QK(change(self.q), change(self.k), self.scale, None if self.lse is None else change(self.lse))
+        """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``. In another dtype ℓ is another one."""
+        q = change(self.q)
+        kept = None if self.lse is None or q.dtype != self.q.dtype else change(self.lse)  # it belongs to these numbers
+        return QK(q, change(self.k), self.scale, kept)
 
     def logits_map(self) -> Tensor:
         """Dense M = scale · q kᵀ: (B, H, N, N), in the dtype of the queries. O(N²) memory."""
@@ -114,13 +118,15 @@ class QK(_Attention):
 
     def row(self, index: int) -> Tensor:
         """A[index, :], the attention of one query: (B, H, N), in O(N·d)."""
-        query = accurate(self.q[:, :, index : index + 1]) * self.scale
-        return (query @ accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+        with without_autocast(self.device):
+            query = accurate(self.q[:, :, index : index + 1]) * self.scale
+            return (query @ accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
 
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over *queries* of M[:, index]: (B, H, N), in O(N·d)."""
-        key = accurate(self.k[:, :, index : index + 1]) * self.scale
-        return (accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
+        with without_autocast(self.device):
+            key = accurate(self.k[:, :, index : index + 1]) * self.scale
+            return (accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """Rows of A, a block at a time, in a buffer that the next block overwrites unless they are kept."""

@@ -33,13 +33,19 @@ def in_mode(model, images: torch.Tensor, mode: str):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", STREAMING)
 def test_every_precision_takes_the_log_sum_exp_of_its_own_attention(name, mode):
-    """No softmax, and no other pass over the pairs, belongs to the selection."""
-    model = build(name, 96)
+    """Every block that is recorded has it; SACM alone computes another one, of all heads as one."""
+    model, handed_over = build(name, 96), []
+    model.selector.register_forward_pre_hook(lambda _, given: handed_over.extend(given[0].attention))
     with record_backends() as chosen:
         logits = in_mode(model, torch.randn(2, 3, 96, 96), mode)
     assert logits.isfinite().all()
+    recorded = [block for block in handed_over if block is not None]
+    assert len(recorded) >= model.encoder.depth - 1
+    for block in recorded:
+        expected = (block.q.double() @ block.k.double().mT * block.scale).logsumexp(dim=-1)
+        torch.testing.assert_close(block.lse.double(), expected, rtol=0, atol=1e-3)
     assert chosen["attention"] == ["flash_cpu"]
-    assert set(chosen) <= {"attention", "left"}
+    assert set(chosen) <= {"attention", "left"} | ({"logsumexp"} if name == "aftrans" else set())
 
 
 class LargestTensor(TorchDispatchMode):
@@ -78,7 +84,27 @@ def test_compiled_in_one_graph_it_computes_the_same(name, mode):
 
 @COMPILERS_MAY_WARN
 @pytest.mark.slow
-def test_compiled_for_training_the_gradient_is_that_of_eager():
+def test_compiled_for_any_batch_it_is_still_one_graph():
+    model = build("transfg", 64)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch in (2, 3):
+        images = torch.randn(batch, 3, 64, 64)
+        with torch.inference_mode():
+            torch.testing.assert_close(compiled(images), model(images), rtol=0, atol=1e-4)
+
+
+def test_an_exported_graph_keeps_the_log_sum_exp():
+    exported = torch.export.export(build("transfg", 64), (torch.randn(2, 3, 64, 64),), strict=False)
+    graphs = [part.graph for part in exported.graph_module.modules() if hasattr(part, "graph")]
+    calls = [node for graph in graphs for node in graph.nodes if "fgbench.left" in str(node.target)]
+    assert calls
+    assert all(node.args[2] is not None for node in calls)
+
+
+@COMPILERS_MAY_WARN
+@pytest.mark.slow
+def test_compiled_for_training_training_the_gradient_is_that_of_eager():
     model, images, targets = build("transfg", 64).train(), torch.randn(2, 3, 64, 64), torch.tensor([1, 3])
     model.loss(images, targets)[0].backward()
     expected = {name: p.grad.clone() for name, p in model.named_parameters()}

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgbench_selectors import QK, Features, FeaturesError
 from fgbench_selectors.backends import blocks, fused
-from fgbench_selectors.backends.left import BACKENDS, DENSE_ELEMENTS, choose, left, left_of_maps, logsumexp
-from fgbench_selectors.backends.recording import record_backends
+from fgbench_selectors.backends.left import BACKENDS, DENSE_TOKENS, choose, left, left_of_maps, logsumexp
+from fgbench_selectors.backends.recording import note, record_backends
 
 ON_CPU = ("dense", "blocks", "kernel")
 ROUNDING = {torch.float64: 1e-12, torch.float32: 5e-6, torch.float16: 1e-4, torch.bfloat16: 1e-4}
@@ -73,10 +73,10 @@ def test_who_is_chosen_on_a_cpu():
     def queries(batch: int, tokens: int) -> torch.Tensor:
         return torch.empty(batch, 1, 1, 8).expand(batch, 12, tokens, 8)
 
-    most = int((DENSE_ELEMENTS / 12) ** 0.5)
-    assert choose(queries(1, most)) == "dense"
-    assert choose(queries(1, most + 1)) == "blocks"
-    assert choose(queries(64, most)) == "blocks"
+    assert choose(queries(1, DENSE_TOKENS)) == "dense"
+    assert choose(queries(1, DENSE_TOKENS + 1)) == "blocks"
+    assert choose(queries(64, DENSE_TOKENS)) == "blocks", "never more than one streamed block"
+    assert choose(queries(64, 50)) == "dense"
     assert set(BACKENDS) == {"triton", "kernel", "dense", "blocks"}
 
 
@@ -98,6 +98,21 @@ def test_gradient_flows_through_the_output_and_not_through_the_log_sum_exp():
     expected = torch.autograd.grad(functional.scaled_dot_product_attention(q, k, k, scale=0.25).square().sum(), (q, k))
     for found, one in zip(torch.autograd.grad(out.square().sum(), (q, k)), expected, strict=True):
         assert torch.equal(found, one)
+
+
+def test_a_choice_for_a_graph_holds_for_the_layout_it_was_made_for():
+    """Queries whose last axis is not dense have no fused kernel, compiled as little as eager."""
+    q = torch.randn(2, 3, 16, 20).mT
+    expected = functional.scaled_dot_product_attention(q, q, q, scale=0.25)
+    attend = torch.compile(lambda x: fused.attend(x, x, x, 0.25)[0], backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(attend(q), expected)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_batches_of_batches_attend_without_a_log_sum_exp():
+    q = torch.randn(4, 2, 3, 20, 16)
+    found = torch.vmap(lambda x: fused.attend(x, x, x, 0.25)[0])(q)
+    torch.testing.assert_close(found, functional.scaled_dot_product_attention(q, q, q, scale=0.25))
 
 
 def test_where_the_user_has_switched_a_kernel_off_another_one_answers():
@@ -135,16 +150,41 @@ def test_a_log_sum_exp_that_was_handed_over_saves_a_pass():
     assert ran["handed over"].count("exp_") == 1
 
 
-def test_the_log_sum_exp_must_fit_the_queries():
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.zeros(1, 2, 4), torch.zeros(1, 2, 5).double(), torch.zeros(1, 2, 5).half(), torch.zeros(1, 2, 5).long()],
+)
+def test_the_log_sum_exp_must_fit_the_queries(wrong):
     q = torch.zeros(1, 2, 5, 4)
-    with pytest.raises(FeaturesError, match=r"lse must be \(1, 2, 5\) on cpu, got \(\(1, 2, 4\), 'cpu'\)"):
-        QK(q, q, lse=torch.zeros(1, 2, 4))
+    with pytest.raises(FeaturesError, match=r"lse must be \(\(1, 2, 5\), 'torch.float32', 'cpu'\), got"):
+        QK(q, q, lse=wrong)
 
 
-def test_features_that_move_take_it_along():
-    q = torch.zeros(1, 2, 5, 4)
-    moved = Features(attention=[QK(q, q, lse=torch.zeros(1, 2, 5))]).map(lambda x: x.double())
-    assert moved.attention[0].lse.dtype == torch.float64
+def test_features_that_move_take_it_along_and_in_another_dtype_it_is_another_one():
+    q, k, v = drawn(1, 2, 50, 16, spread=3.0)
+    block = Features(attention=[QK(q, k, lse=fused.logsumexp(q, k, 0.25))], grid=(7, 7))
+    assert block.map(lambda x: x[:1].clone()).attention[0].lse is not None
+    halves = block.map(lambda x: x.bfloat16()).attention[0]
+    assert halves.lse is None
+    check(halves.left(v), exactly(halves.q, halves.k, v, 0.25), 5e-6)
+
+
+def test_v_in_another_precision_is_taken_as_it_is_meant():
+    q, k, v = drawn(1, 2, 50, 16)
+    for some, rounding in ((v.double(), 5e-6), (v.bfloat16(), 5e-6)):
+        for block in (QK(q, k), QK(q.half(), k.half())):
+            check(block.left(some), exactly(block.q, block.k, some, 0.25), rounding)
+        assert QK(q, k).map(lambda x: x.to("meta")).left(some.to("meta")).dtype == torch.float32
+
+
+def test_autocast_rounds_no_answer():
+    q, k, v = drawn(1, 2, 50, 16)
+    block = QK(q, k)
+    expected = block.row(0), block.column_softmax(0), block.left(v)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = block.row(0), block.column_softmax(0), block.left(v.detach().requires_grad_())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
 # --- ready maps -------------------------------------------------------------------------------------------------
@@ -183,15 +223,25 @@ def test_autocast_changes_nothing():
         assert torch.equal(one, other)
 
 
+def test_who_records_inside_of_a_recording_takes_nothing_away_from_it():
+    with record_backends() as outer:
+        with record_backends() as inner:
+            note("left", "a")
+        note("left", "b")
+    assert (outer, inner) == ({"left": ["a", "b"]}, {"left": ["a"]})
+
+
 def test_what_ran_is_named():
     q, k, v = drawn(1, 3, 10, 8)
     with record_backends() as chosen:
         left(q, k, None, v, 0.3)
         left(q, k, None, v, 0.3)
         left_of_maps((q @ k.mT).softmax(-1), v)
-    assert chosen == {"left": ["dense"], "left_of_maps": ["blocks"]}
+        QK(q, k).head_product()
+    told = {"left": ["dense"], "left_of_maps": ["blocks"], "logsumexp": ["blocks"]}
+    assert chosen == told
     left(q, k, None, v, 0.3)
-    assert chosen == {"left": ["dense"], "left_of_maps": ["blocks"]}
+    assert chosen == told
 
 
 # --- triton's kernels, run by its interpreter ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from fgbench_selectors import QK, Features, get, selectors
 from fgbench_selectors.backends.blocks import MIN_STREAM_ROWS, STREAM_ELEMENTS
-from fgbench_selectors.backends.left import DENSE_ELEMENTS
+from fgbench_selectors.backends.left import DENSE_TOKENS
 
 HEADS, HEAD_DIM = 12, 64
 SIDES = [4, 14, 23, 28, 37, 64]  # up to 1024 pixels; 23 is the last at which all rows would fit into one block
@@ -46,7 +46,8 @@ def test_fast_never_builds_a_map_but_a_small_one(name, side):
     tokens = side**2 + 1
     features = HEADS * tokens * HEAD_DIM
     quarter = HEADS * tokens * math.ceil(tokens / 4)
-    assert largest(name, "fast", side) <= max(features, DENSE_ELEMENTS, min(quarter, STREAM_ELEMENTS))
+    dense = HEADS * min(tokens, DENSE_TOKENS) ** 2
+    assert largest(name, "fast", side) <= max(features, dense, min(quarter, STREAM_ELEMENTS))
 
 
 @pytest.mark.parametrize("name", selectors.names())

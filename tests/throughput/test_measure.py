@@ -71,6 +71,12 @@ def test_a_measurement_says_what_it_did():
     }
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_measurement_names_the_back_ends_that_ran(compiled):
+    bench = Bench(replace(CASE, model="transfg"), replace(ONE, compiled=compiled), cap_s=0.2)
+    assert bench.measure(1)["seen"]["back_ends"] == {"attention": ["flash_cpu"], "left": ["dense"]}
+
+
 def test_the_memory_of_the_warm_up_is_not_that_of_the_measurement(monkeypatch):
     """A first pass that takes 300 MB once: the peak of the warm-up has it, the figure does not."""
     bench = Bench(CASE, ONE, cap_s=0.1)

@@ -4,35 +4,32 @@
 |---|---|---|
 | ``triton`` | one pass in one kernel of ours, nothing written but the result | GPUs that triton compiles for |
 | ``kernel`` | a fused attention kernel of torch's with q and k swapped; its log-sum-exp is log(vA) | other GPUs |
-| ``dense`` | the whole map at once, where it is small | small maps on a CPU |
+| ``dense`` | the whole map at once | few tokens on a CPU |
 | ``blocks`` | a few rows of the map at a time | everything else, and float64 |
 
-No back end builds an N×N map, but ``dense``, which is never chosen above :data:`DENSE_ELEMENTS`. All sum in float32
-or better, whatever the queries are, and give the same result within rounding. docs/cost.md derives the swap.
+No back end builds an N×N map but ``dense``, which is chosen up to :data:`DENSE_TOKENS`, for no more elements than one
+streamed block has. All sum in float32 or better, whatever the queries are, and differ by its rounding and that of ℓ:
+a CPU's attention kernel gives ℓ of halves to 1e-4. docs/cost.md derives the swap.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from fgbench_selectors.backends import blocks, fused
+from fgbench_selectors.backends import blocks, fused, triton_support
 from fgbench_selectors.backends.blocks import left_by_blocks, sum_rows
-from fgbench_selectors.backends.precision import accurate, without_autocast
+from fgbench_selectors.backends.precision import accurate, accurate_dtype, without_autocast
 from fgbench_selectors.backends.recording import note
 
-# Elements of B·H·N·N up to which one block of all rows is faster than several, measured (docs/cost.md, "Crossover").
-DENSE_ELEMENTS = 2**20
-TRITON_CAPABILITY = (8, 0)  # of CUDA devices: tensor cores that know bfloat16 and TF32
-TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# Tokens up to which one block of all rows is faster than several on a CPU, measured (docs/cost.md, "Crossover").
+DENSE_TOKENS = 256
 
 Left = Callable[[Tensor, Tensor, Tensor | None, Tensor, float], Tensor]
 
@@ -45,6 +42,7 @@ def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, back
     if torch.compiler.is_compiling() or q.is_meta:  # one operator, for a graph and for a count
         found: Tensor = torch.ops.fgbench.left(q, k, lse, v, scale)
         return found
+    v = v.to(accurate_dtype(q.dtype))
     name = choose(q) if backend is None else backend
     note("left", name)
     with without_autocast(q.device):
@@ -53,11 +51,12 @@ def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, back
 
 def choose(q: Tensor) -> str:
     """The back end for queries (B, H, N, d), by their device, dtype and size."""
-    if q.is_cuda and q.numel() and q.dtype in TRITON_DTYPES:
-        return "triton" if _triton_works(q.device, q.dtype) else "kernel"
-    if not q.is_cuda and q.shape[2] * math.prod(q.shape[:3]) <= DENSE_ELEMENTS:
-        return "dense"
-    return "blocks"
+    if q.is_cuda:
+        if triton_support.usable(q, q.shape[-1]):
+            return "triton"
+        return "blocks" if q.dtype == torch.float64 else "kernel"
+    small = q.shape[2] <= DENSE_TOKENS and q.shape[2] * math.prod(q.shape[:3]) <= blocks.STREAM_ELEMENTS
+    return "dense" if small else "blocks"
 
 
 def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
@@ -65,12 +64,12 @@ def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or probs.is_meta:
         found: Tensor = torch.ops.fgbench.left_of_maps(probs, v)
         return found
-    on_gpu = probs.is_cuda and probs.numel() and probs.dtype in TRITON_DTYPES
-    name = "triton" if on_gpu and _triton_works(probs.device, probs.dtype) else "blocks"
+    v = v.to(accurate_dtype(probs.dtype))
+    name = "triton" if triton_support.usable(probs, 1) else "blocks"
     note("left_of_maps", name)
     if name == "triton":
         with torch.cuda.device(probs.device):
-            summed: Tensor = _triton().left_of_maps(probs, v)
+            summed: Tensor = triton_support.kernels().left_of_maps(probs, v)
             return summed
     with without_autocast(probs.device):
         return sum_rows(v.flatten(0, 1).unsqueeze(1), map_blocks(probs)).view(v.shape)
@@ -97,11 +96,8 @@ def logsumexp(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 def _by_triton(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
     lse = fused.logsumexp(q, k, scale) if lse is None else lse
-    precision = "ieee"  # of products of float32 in full; three products in TF32 are as good, and faster
-    if q.dtype == torch.float32 and torch.version.hip is None:
-        precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "tf32x3"
     with torch.cuda.device(q.device) if q.is_cuda else nullcontext():
-        found: Tensor = _triton().left(q, k, lse, v, scale, precision)
+        found: Tensor = triton_support.kernels().left(q, k, lse, v, scale)
         return found
 
 
@@ -135,33 +131,6 @@ def _densely(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) 
 BACKENDS: dict[str, Left] = {"triton": _by_triton, "kernel": _by_kernel, "dense": _densely, "blocks": _by_blocks}
 
 
-def _triton() -> Any:
-    from fgbench_selectors.backends import triton_kernels  # it needs triton, which is not everywhere
-
-    return triton_kernels
-
-
-@cache
-def _triton_works(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether triton's kernels compile on a device and give what blocks give; said once where they do not."""
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) < TRITON_CAPABILITY:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    q, k = (torch.randn(1, 2, 70, 24, generator=generator).to(device, dtype) for _ in range(2))
-    v = torch.rand(1, 2, 70, generator=generator).to(device)
-    expected = left_by_blocks(q, k, None, v, 0.2)
-    try:
-        maps = torch.cat([block for _, block in blocks.prob_blocks(q, k, 0.2, keep=True)], dim=1)
-        found = _by_triton(q, k, None, v, 0.2), _triton().left_of_maps(maps.view(1, 2, 70, 70), v)
-        wrong = max(float((x - expected).abs().max() / expected.max()) for x in found)
-        why = None if wrong < 1e-2 else f"its result is off by {wrong:.1g}"
-    except Exception as error:  # whatever a compiler meets on a machine that nobody has tried
-        why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if why:
-        warnings.warn(f"triton cannot be used on {device} for {dtype} ({why}); torch's kernels are", stacklevel=2)
-    return why is None
-
-
 # In a graph and on the meta device, where shapes are all there is, each question is one operator: nothing is unrolled,
 # and a count does not depend on how large the blocks are.
 @torch.library.custom_op(
@@ -183,20 +152,21 @@ def _logsumexp_operator(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 @_left_operator.register_fake
 def _(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
-    return v.new_empty(v.shape)
+    return v.new_empty(v.shape, dtype=accurate_dtype(q.dtype))
 
 
 @_left_of_maps_operator.register_fake
 def _(probs: Tensor, v: Tensor) -> Tensor:
-    return v.new_empty(v.shape)
+    return v.new_empty(v.shape, dtype=accurate_dtype(probs.dtype))
 
 
 @_logsumexp_operator.register_fake
 def _(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    return q.new_empty(q.shape[:3], dtype=torch.float64 if q.dtype == torch.float64 else torch.float32)
+    return q.new_empty(q.shape[:3], dtype=accurate_dtype(q.dtype))
 
 
-# torch's own counter of FLOPs, 2 per multiply–add of products, knows operators by what is registered with it.
+# torch's own counter of FLOPs, 2 per multiply–add of products, knows operators by what is registered with it. It meets
+# these in graphs and on the meta device; what blocks do in eager mode it sees as products of their own.
 @register_flop_formula(torch.ops.fgbench.left)
 def _left_flops(q: torch.Size, k: torch.Size, lse: Any, v: Any, scale: float, **rest: Any) -> int:
     return 2 * math.prod(q[:3]) * q[2] * (q[3] + 1)

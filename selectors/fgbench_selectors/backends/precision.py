@@ -16,6 +16,11 @@ def accurate(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def accurate_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What is added up in: float64 for float64, float32 for everything else."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Keep autocast from rounding what is added up in float32."""
     if device.type in ALWAYS_THERE or torch.amp.is_autocast_available(device.type):

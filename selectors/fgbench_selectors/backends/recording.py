@@ -31,4 +31,4 @@ def record_backends() -> Iterator[Chosen]:
     try:
         yield chosen
     finally:
-        _listening.remove(chosen)
+        _listening[:] = [one for one in _listening if one is not chosen]  # equal ones belong to others

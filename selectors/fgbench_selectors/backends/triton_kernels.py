@@ -8,10 +8,14 @@ Imported only where there is a GPU, or triton's interpreter stands in for one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from fgbench_selectors.backends.triton_support import rounded
 
 LOG2E = tl.constexpr(1.4426950408889634)
 PROGRAMS = 1024  # enough to fill a GPU while maps are read
@@ -28,9 +32,9 @@ def _left_kernel(
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """out[j] = Σ_i v_i · 2^((s_ij − ℓ_i) · log₂e): a program has some columns j of one head, and walks over rows i."""
-    image = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
-    columns = tl.program_id(0) * BLOCK_J + tl.arange(0, BLOCK_J)
+    image = (tl.program_id(0) // heads).to(tl.int64)
+    head = (tl.program_id(0) % heads).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK_J + tl.arange(0, BLOCK_J)
     dims = tl.arange(0, BLOCK_D)
     keys = tl.load(
         k + image * k_batch + head * k_head + columns[:, None].to(tl.int64) * k_row + dims[None, :] * k_dim,
@@ -53,7 +57,7 @@ def _left_kernel(
         shift = tl.load(lse + rows * lse_row, mask=inside, other=0.0) * LOG2E
         weight = tl.load(v + rows * v_row, mask=inside, other=0.0)  # 0 for rows that are not there
         total += tl.exp2(logits * (scale * LOG2E) - shift[None, :]) * weight[None, :]
-    tl.store(out + tl.program_id(1).to(tl.int64) * tokens + columns, tl.sum(total, axis=1), mask=columns < tokens)
+    tl.store(out + tl.program_id(0).to(tl.int64) * tokens + columns, tl.sum(total, axis=1), mask=columns < tokens)
 
 
 @triton.jit
@@ -64,9 +68,9 @@ def _maps_kernel(
     BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
     """out[part, j] = Σ_i v_i · A_ij over a part of the rows: a program has some columns of one head."""
-    image = (tl.program_id(1) // heads).to(tl.int64)
-    head = (tl.program_id(1) % heads).to(tl.int64)
-    columns = tl.program_id(0) * BLOCK_J + tl.arange(0, BLOCK_J)
+    image = (tl.program_id(0) // heads).to(tl.int64)
+    head = (tl.program_id(0) % heads).to(tl.int64)
+    columns = tl.program_id(1) * BLOCK_J + tl.arange(0, BLOCK_J)
     there = columns < tokens
     probs += image * probs_batch + head * probs_head + columns[None, :] * probs_column
     v += image * v_batch + head * v_head
@@ -79,28 +83,38 @@ def _maps_kernel(
         weight = tl.load(v + rows * v_row, mask=inside, other=0.0)
         some = tl.load(probs + rows[:, None].to(tl.int64) * probs_row, mask=inside[:, None] & there[None, :], other=0.0)
         total += some.to(tl.float32) * weight[:, None]
-    where = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * tokens
+    where = (tl.program_id(2) * tl.num_programs(0) + tl.program_id(0)).to(tl.int64) * tokens
     tl.store(out + where + columns, tl.sum(total, axis=0), mask=there)
 
 
-def left(q: Tensor, k: Tensor, lse: Tensor, v: Tensor, scale: float, precision: str = "tf32x3") -> Tensor:
+def left(q: Tensor, k: Tensor, lse: Tensor, v: Tensor, scale: float) -> Tensor:
     """``v A`` for every head from queries, keys and ℓ: float32 (B, H, N).
 
-    q, k (B, H, N, d) in float32, float16 or bfloat16 with any strides; lse, v (B, H, N) float32. ``precision`` is that
-    of products of float32: ``tf32x3`` is float32's own within a few ulp, ``tf32`` the mode of that name.
+    q, k (B, H, N, d) in float32, float16 or bfloat16 with any strides, d up to 256; lse, v (B, H, N) float32. Products
+    of float32 are as good as float32's own, in every mode of the backbone's: three of TF32, where that is there.
     """
     batch, heads, tokens, head_dim = q.shape
     out = torch.empty(batch, heads, tokens, dtype=torch.float32, device=q.device)
-    half = q.dtype != torch.float32
-    block_j, block_i, warps = (128, 64, 8) if half else (64, 64, 4)
-    _left_kernel[(triton.cdiv(tokens, block_j), batch * heads)](
+    _left_kernel[lambda sizes: (batch * heads, triton.cdiv(tokens, sizes["BLOCK_J"]))](
         q, k, lse, v, out,
         *q.stride(), *k.stride(), *lse.stride(), *v.stride(),
         heads, tokens, scale,
-        HEAD_DIM=head_dim, BLOCK_D=max(16, triton.next_power_of_2(head_dim)), BLOCK_J=block_j, BLOCK_I=block_i,
-        PRECISION=precision, num_warps=warps, num_stages=3,
+        HEAD_DIM=head_dim, **tiles(head_dim, q.dtype),
     )  # fmt: skip
     return out
+
+
+def tiles(head_dim: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Sizes of what a program has on the chip at a time: at most 100 kB, which every GPU from sm_80 on has."""
+    width = rounded(head_dim)
+    if dtype == torch.float32:
+        block_j, block_i, stages, warps = (64, 64, 2, 4) if width <= 64 else (64 if width <= 128 else 32, 32, 1, 4)
+        precision = "ieee" if torch.version.hip else "tf32x3"
+    else:
+        block_j, block_i, stages, warps = (128, 64, 3, 8) if width <= 128 else (64, 32, 2, 4)
+        precision = "ieee"
+    sizes = {"BLOCK_D": width, "BLOCK_J": block_j, "BLOCK_I": block_i}
+    return {**sizes, "PRECISION": precision, "num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
 
 
 def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
@@ -114,10 +128,10 @@ def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
     columns = triton.cdiv(tokens, block_j) * batch * heads
     parts = max(1, min(triton.cdiv(tokens, FEWEST_ROWS), triton.cdiv(PROGRAMS, max(1, columns))))
     out = torch.empty(parts, batch, heads, tokens, dtype=torch.float32, device=probs.device)
-    _maps_kernel[(triton.cdiv(tokens, block_j), batch * heads, parts)](
+    _maps_kernel[(batch * heads, triton.cdiv(tokens, block_j), parts)](
         probs, v, out,
         *probs.stride(), *v.stride(),
         heads, tokens, triton.cdiv(tokens, parts),
-        BLOCK_I=block_i, BLOCK_J=block_j, num_warps=4,
+        BLOCK_I=block_i, BLOCK_J=block_j, num_warps=4, enable_fp_fusion=True,
     )  # fmt: skip
     return out[0] if parts == 1 else out.sum(dim=0)
