@@ -212,7 +212,7 @@ class Maps(_Attention):
         sums: list[Tensor] = []
         first: Tensor | None = None
         probs = self.probs.detach()
-        for rows in row_slices(self.shape):
+        for rows in row_slices(self.shape, self.device):
             product = probs[:, :, rows].prod(dim=1, dtype=torch.float64)
             first = product[:, 0].clone() if first is None else first
             sums.append(product.sum(dim=(1, 2)))

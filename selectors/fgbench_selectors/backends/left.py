@@ -29,7 +29,7 @@ from fgbench_selectors.backends.precision import accurate, accurate_dtype, witho
 from fgbench_selectors.backends.recording import note
 
 # Tokens up to which one block of all rows is faster than several on a CPU, measured (docs/cost.md, "Crossover").
-DENSE_TOKENS = 256
+DENSE_TOKENS = 512
 
 Left = Callable[[Tensor, Tensor, Tensor | None, Tensor, float], Tensor]
 
@@ -81,7 +81,8 @@ def map_blocks(probs: Tensor) -> Iterator[tuple[slice, Tensor]]:
     if accurate(flat) is flat:
         yield slice(0, probs.shape[-1]), flat
         return
-    for rows in blocks.row_slices((probs.shape[0], probs.shape[1], probs.shape[2])):
+    shape = (probs.shape[0], probs.shape[1], probs.shape[2])
+    for rows in blocks.row_slices(shape, probs.device):
         yield rows, accurate(flat[:, rows])
 
 
