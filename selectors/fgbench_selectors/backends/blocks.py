@@ -72,12 +72,12 @@ def logsumexp_by_blocks(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 
 def left_by_blocks(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, *, dense: bool = False) -> Tensor:
-    """``v A`` for every head: (B, H, N) → (B, H, N). On a CPU, every thread has a head at a time."""
+    """``v A`` for every head: (B, H, N) → (B, H, N). On a CPU, a thread has a head or some small ones."""
     row = v.flatten(0, 1).unsqueeze(1)
     if dense or q.device.type != "cpu":
         return sum_rows(row, prob_blocks(q, k, scale, lse, dense=dense)).view(v.shape)
     flat = [None if x is None else x.flatten(0, 1).unsqueeze(0) for x in (q, k, lse)]
-    at_a_time = max(1, min(torch.get_num_threads(), row.shape[0]))
+    at_a_time = torch.get_num_threads() * max(1, THREAD_ELEMENTS // q.shape[2] ** 2)
     summed = []
     for first in range(0, row.shape[0], at_a_time):
         heads = slice(first, first + at_a_time)
