@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--dtype", default="float32", choices=("float32", "tf32", "float16", "bfloat16"))
     known.add_argument("--sizes", nargs="+", type=int, default=[224, 448, 768, 1024], help="image sizes in pixels")
     known.add_argument("--batch-size", type=int, default=1)
-    known.add_argument("--selectors", nargs="+", default=list(SELECTORS))
+    known.add_argument("--selectors", nargs="+", choices=SELECTORS, default=list(SELECTORS))
     known.add_argument("--tokens", nargs="+", type=int, help="numbers of tokens at which back ends are compared")
     known.add_argument("--threads", type=int, help="on a CPU")
     known.add_argument("--max-time", type=float, help="seconds of timed blocks per point")
@@ -73,10 +73,15 @@ def measure(options: argparse.Namespace) -> None:
         )
         kept: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "environment": environment}
         kept["roof"] = measure_roof(host, mode)
-        kept["backends"] = [asdict(row) for row in backend_rows(host, request, tell)]
-        kept["selections"] = [asdict(row) for row in selection_rows(host, request, tell)]
-    options.rows.mkdir(parents=True, exist_ok=True)
-    emit(as_text(kept), options.rows / f"{device}.json")
+        options.rows.mkdir(parents=True, exist_ok=True)
+        whole = options.rows / f"{device}.json"
+        unfinished = whole.with_suffix(".json.part")  # what an interrupted run has measured stays there
+        for name, rows in (("backends", backend_rows), ("selections", selection_rows)):
+            kept[name] = []
+            for row in rows(host, request, tell):
+                kept[name].append(asdict(row))
+                emit(as_text(kept), unfinished)
+    unfinished.replace(whole)
 
 
 def render(rows: Path, page: Path) -> None:
@@ -105,4 +110,9 @@ def tell(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what is finished is kept beside the rows, in a file .json.part")
+    except Exception as problem:
+        sys.exit(f"{type(problem).__name__}: {problem}")

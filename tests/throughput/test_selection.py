@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,30 @@ def test_one_command_measures_and_fills_the_page(tmp_path):
     assert "| psm        | fast      |" in page.read_text(encoding="utf-8")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {"cpu_time.svg", "cpu_roofline.svg", "cpu_crossover.svg"}
+
+
+def test_a_misspelt_selector_is_refused_before_anything_is_measured(tmp_path):
+    command = [sys.executable, str(ROOT / "docs" / "cost.py"), "--selectors", "pms", "--rows", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr.splitlines()[-1].partition(" (")[0]) == (
+        2,
+        "cost.py: error: argument --selectors: invalid choice: 'pms'",
+    )
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
+    words = ["--device", "cpu", "--sizes", "32", "--tokens", "20", "--max-time", "0.1", "--rows", str(tmp_path)]
+    command = [sys.executable, str(ROOT / "docs" / "cost.py"), *words, "--page", str(tmp_path / "page.md")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "psm fast" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert "interrupted; what is finished is kept" in said
+    assert "Traceback" not in said
+    kept = json.loads((tmp_path / "cpu.json.part").read_text(encoding="utf-8"))
+    assert [row["impl"] for row in kept["selections"]][:2] == [None, "published"]
+    assert not (tmp_path / "cpu.json").exists()
