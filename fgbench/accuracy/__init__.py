@@ -1,0 +1,1 @@
+"""What selection buys: data sets, the training recipe, training and evaluation."""

@@ -1,0 +1,110 @@
+"""The contract of every data set: what its splits hold, before a pixel is read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from PIL import Image
+
+from fgbench.errors import FgbenchError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of DAFB and Moe in the paper's recipe
+
+Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the image as stored, ends exclusive
+
+
+class DatasetError(FgbenchError):
+    """A data set that is missing, laid out in another way, empty, or not what was published."""
+
+
+class Split(ABC):
+    """Images in a fixed order with their classes. Nothing is opened before it is asked for."""
+
+    targets: Sequence[int]  # 0-based, contiguous class ids
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What a message calls the image: its path below the root, or its key."""
+
+    @abstractmethod
+    def open(self, index: int) -> Image.Image:
+        """The image in RGB. Whatever is raised means that it cannot be read."""
+
+    def parts(self, index: int) -> list[Box] | None:
+        """Boxes of the discriminative parts, in pixels of the image that :meth:`open` returns; None where unknown."""
+        return None
+
+    def missing(self) -> list[str]:
+        """Names of images that are not there, found without opening any."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class FileSplit(Split):
+    """Image files below a root, with part boxes where they are known."""
+
+    root: Path
+    paths: Sequence[str]  # relative to the root
+    targets: Sequence[int]
+    boxes: Mapping[str, list[Box]] | None = None
+
+    def name(self, index: int) -> str:
+        """The path below the root."""
+        return self.paths[index]
+
+    def open(self, index: int) -> Image.Image:
+        """Read and decode the file; a transparent image lies on white."""
+        with Image.open(self.root / self.paths[index]) as image:
+            image.load()
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                opaque = Image.new("RGBA", image.size, "white")
+                opaque.alpha_composite(image.convert("RGBA"))
+                return opaque.convert("RGB")
+            return image.convert("RGB")
+
+    def parts(self, index: int) -> list[Box] | None:
+        """The boxes of an image, none where parts are known and hidden, None where they are unknown."""
+        return None if self.boxes is None else list(self.boxes.get(self.paths[index], ()))
+
+    def missing(self) -> list[str]:
+        """Files that are not there."""
+        return [path for path in self.paths if not (self.root / path).is_file()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the paper's Table 9 says of a data set, corrected where it is known to be misprinted."""
+
+    classes: int
+    train_images: int
+    test_images: int
+    misprints: tuple[str, ...] = ()  # what the table prints instead, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A data set as it lies on disk: classes, ``train`` (all that training may see, the paper's train-val), ``test``."""
+
+    name: str
+    class_names: Sequence[str]
+    train: Split
+    test: Split
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    published: Published | None = None
+    notes: Sequence[str] = ()  # what a reader should know, such as class ids that were renumbered
+    # Of a run that was told nothing else: fields of the recipe, such as a small backbone for small images.
+    recipe: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
