@@ -116,3 +116,40 @@ class BackendRow:
     latency_ci95_low_s: float | None
     latency_ci95_high_s: float | None
     blocks: list[float]  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyRow:
+    """One model trained or tested once, or the mean over seeds. What is missing is null."""
+
+    model: str
+    selector: str | None  # null for a model that selects nothing by a selector
+    dataset: str
+    image_size: int  # pixels, square
+    seed: int | None  # null in a summary over seeds, and where nothing was trained
+    lr: float | None  # the highest of the schedule; null where nothing was trained
+    epochs: int | None
+    top1_percent: float  # of the last epoch; in a summary the mean
+    top5_percent: float | None  # null where there are fewer than five classes
+    images: int  # that were tested
+    seconds: float | None  # training and testing; in a summary the sum
+    checkpoint: str | None  # weights of the last epoch
+    top1_std_percent: float | None = None  # of a summary: the standard deviation over seeds, n − 1 in its denominator
+    top5_std_percent: float | None = None
+    best_top1_percent: float | None = None  # of the epoch that the test images themselves chose
+    best_epoch: int | None = None  # from 1
+    seeds: list[int] | None = None  # of a summary
+    backbone: str | None = None  # timm's name
+    impl: str | None = None  # published or fast; null for a model that has one implementation
+    num_classes: int | None = None
+    train_images: int | None = None
+    unreadable_images: int = 0  # left out of the test
+    unreadable_train_images: int = 0  # replaced by others in training
+    test_img_s: float | None = None  # of the test: reading pictures included, so no benchmark of the model
+    flip: bool = False  # whether the mirror image was tested too
+    recipe: dict[str, Any] | None = None  # of the training
+    environment: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON."""
+        return asdict(self)

@@ -32,6 +32,7 @@ class CAL(Model):
     """
 
     default_backbone = "resnet101"
+    buffers_of_training = ("feature_center",)
 
     def __init__(
         self,
