@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -70,7 +70,8 @@ def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> li
             except BrokenPluginError as error:
                 report(error)
                 continue
-            for selector in request.selectors or [None]:
+            wanted: Sequence[str | None] = request.selectors or [None]
+            for selector in wanted:
                 if selector is not None and not kind.accepts:
                     report(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
                 elif selector is not None and not _fits(kind, selector):

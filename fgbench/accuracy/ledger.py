@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from accelerate import PartialState
@@ -38,9 +39,10 @@ class Ledger:
 
     def add(self, kind: str, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a row beside what it was measured on, and return it so."""
+        environment = {**self._environment, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
         if self._store is not None:
-            self._store.add(kind, key, row, self._environment, again=self._again)
-        return {**row, "environment": dict(self._environment)}
+            self._store.add(kind, key, row, environment, again=self._again)
+        return {**row, "environment": environment}
 
     def claim(self, key: str) -> bool:
         """Whether this run may be trained now: not while another process of this store is at it."""

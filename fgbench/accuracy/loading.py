@@ -102,7 +102,9 @@ def training_batches(
     order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(images).tolist()
     size = min(batch_size, images) // (parts * processes) * parts * processes
     if not size:
-        raise FgbenchError(f"{images} training images cannot be shared by {processes} processes in steps of", batch_size)
+        raise FgbenchError(
+            f"{images} training images cannot be shared by {processes} processes in steps of", batch_size
+        )
     share = size // (parts * processes)
     batches = []
     for start in range(0, images - size + 1, size):
@@ -127,6 +129,7 @@ def load(images: Images, order: Order, workers: int, *, pin: bool) -> DataLoader
         collate_fn=collate,
         persistent_workers=workers > 0,
         pin_memory=pin,
+        generator=torch.Generator(),  # of what it draws for its workers, which nothing here reads
     )
 
 

@@ -76,7 +76,7 @@ def merge(shards: Sequence[Predictions], images: int) -> Predictions:
     unreadable = frozenset().union(*(shard.unreadable for shard in shards))
     seen = np.sort(np.concatenate([indices, np.array(sorted(unreadable), dtype=np.int64)]))
     if not np.array_equal(seen, np.arange(images)):
-        raise FgbenchError(f"of {images} images to evaluate", len(seen), "came back; each must come exactly once")
+        raise FgbenchError(f"each of {images} images must be tested exactly once; those that came back:", len(seen))
     full = [shard for shard in shards if shard.images]
     return Predictions(
         ranked=np.concatenate([shard.ranked for shard in full])[order],

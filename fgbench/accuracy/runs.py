@@ -221,9 +221,7 @@ class Runs:
             flip=request.flip,
             tick=tick,
         )
-        row = run_row(
-            contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip
-        )
+        row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
         self._keep(contender, key, row, predictions, contender.label)
 
     def _was_finished(self, contender: Contender, key: str, label: str) -> bool:

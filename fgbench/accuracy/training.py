@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, reduce
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # it is exported all the same
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
 from fgbench.accuracy.evaluation import evaluate
@@ -102,8 +102,8 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
                 lr=trainer.lr(epoch),
                 train_loss=loss,
                 train_top1_percent=right,
-                top1_percent=predictions and predictions.top1_percent,
-                top5_percent=predictions and predictions.top5_percent,
+                top1_percent=predictions.top1_percent if predictions else None,
+                top5_percent=predictions.top5_percent if predictions else None,
                 seconds=seconds,
             )
         )
@@ -202,7 +202,7 @@ class _Trainer:
         return loss_mean, share
 
     def _batches(self) -> Iterator[Batch]:
-        return iter(self.loader)  # type: ignore[arg-type]  # collated
+        return iter(self.loader)
 
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.accelerator.device
@@ -235,7 +235,7 @@ class _Trainer:
         self.progress = replace(
             before, epochs=epoch, seconds=before.seconds + seconds, unreadable=tuple(sorted(self.unreadable))
         )
-        top1 = predictions and predictions.top1_percent
+        top1 = predictions.top1_percent if predictions else None
         better = top1 is not None and (before.best_top1_percent is None or top1 > before.best_top1_percent)
         if better:
             self.progress = replace(self.progress, best_top1_percent=top1, best_epoch=epoch)

@@ -22,12 +22,14 @@ def train_transform(dataset: DataSet, image_size: int, level: AugReg) -> Transfo
     if level.trivial_augment:
         augment.append(v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR))
     erase = [v2.RandomErasing(level.random_erasing)] if level.random_erasing else []
-    return v2.Compose([*_resize(image_size), *augment, *_normalise(dataset), *erase])
+    made: Transform = v2.Compose([*_resize(image_size), *augment, *_normalise(dataset), *erase])
+    return made
 
 
 def eval_transform(dataset: DataSet, image_size: int) -> Transform:
     """Resize and centre crop → (3, S, S). GLSim, section 4."""
-    return v2.Compose([*_resize(image_size), v2.CenterCrop(image_size), *_normalise(dataset)])
+    made: Transform = v2.Compose([*_resize(image_size), v2.CenterCrop(image_size), *_normalise(dataset)])
+    return made
 
 
 def _resize(image_size: int) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fgbench.arguments import choice, image_sizes, key_values, names, number, output_format, whole_number
+from fgbench.arguments import choice, image_sizes, key_values, literal, names, output_format, real_number, whole_number
 from fgbench.commands.options import Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit
@@ -30,9 +30,13 @@ def accuracy(
     ] = "synthetic",
     data_dir: Annotated[Text, option("--data-dir", "where the data set lies", "DIR")] = None,
     dataset_options: Annotated[Many, option("--dataset-options", "such as classes=20", "KEY=VALUE…")] = None,
-    read_all: Annotated[bool, switch("--read-all", "open every image before training, and list what is broken")] = False,
+    read_all: Annotated[
+        bool, switch("--read-all", "open every image before training, and list what is broken")
+    ] = False,
     sizes: Annotated[Many, option("--sizes", "image sides  [default: 224; small for synthetic]", "PIXELS…")] = None,
-    backbone: Annotated[Text, option("--backbone", "timm's name  [default: ViT-B/16; small for synthetic]", "NAME")] = None,
+    backbone: Annotated[
+        Text, option("--backbone", "timm's name  [default: ViT-B/16; small for synthetic]", "NAME")
+    ] = None,
     selectors: Annotated[Many, option("--selectors", "in place of the published ones")] = None,
     impl: Annotated[str, option("--impl", "published or fast: the same result", "NAME")] = "fast",
     model_options: Annotated[Many, option("--model-options", "such as top_k=16", "KEY=VALUE…")] = None,
@@ -46,7 +50,9 @@ def accuracy(
         Many, option("--lr", "several are searched  [default: 0.03 0.01 0.003 0.001; one for synthetic]", "RATE…")
     ] = None,
     search_epochs: Annotated[Text, option("--search-epochs", "of the search  [default: as --epochs]", "N")] = None,
-    seeds: Annotated[Many, option("--seeds", "[default: 1 10 100; 1 10 beyond 50,000 images; one for synthetic]", "N…")] = None,
+    seeds: Annotated[
+        Many, option("--seeds", "[default: 1 10 100; 1 10 beyond 50,000 images; one for synthetic]", "N…")
+    ] = None,
     augreg: Annotated[Text, option("--augreg", "minimal, weak, medium, strong  [default: strong]", "NAME")] = None,
     batch_size: Annotated[Text, option("--batch-size", "images per step, of all processes  [default: 8]", "N")] = None,
     accumulate: Annotated[Text, option("--accumulate", "backward passes per step", "N")] = None,
@@ -63,9 +69,9 @@ def accuracy(
     test_batch_size: Annotated[str, option("--test-batch-size", "images", "N")] = "64",
     tracker: Annotated[Text, option("--tracker", "wandb, tensorboard or mlflow", "NAME")] = None,
     details: Annotated[bool, switch("--details", "accuracy per class, and what is taken for what")] = False,
-    checkpoints: Annotated[
-        Path, typer.Option("--checkpoints", metavar="DIR", help="where weights are kept")
-    ] = Path("fgbench-checkpoints"),
+    checkpoints: Annotated[Path, typer.Option("--checkpoints", metavar="DIR", help="where weights are kept")] = Path(
+        "fgbench-checkpoints"
+    ),
     store: Annotated[
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where results are kept")
     ] = Path("fgbench.db"),
@@ -85,7 +91,7 @@ def accuracy(
     style = output_format(format_, output)
     if test_only and checkpoint is None:
         raise FgbenchError("--test-only tests a file;", do="say which with --checkpoint FILE")
-    options = key_values(model_options, "--model-options")
+    options = {key: literal(value) for key, value in key_values(model_options, "--model-options").items()}
     if passes is not None:
         options["passes"] = whole_number(passes, "number of passes", 8, 8)
     recipe: dict[str, Any] = {
@@ -93,18 +99,20 @@ def accuracy(
         "batch_size": _whole(batch_size, "batch size", 8, MAX_BATCH),
         "accumulate": _whole(accumulate, "--accumulate", 2, MAX_BATCH),
         "optimizer": optimizer,
-        "weight_decay": None if weight_decay is None else number(weight_decay, "weight decay", 0.0, 1.0),
-        "warmup_steps": None if warmup_steps is None else whole_number(warmup_steps, "warm-up steps", 500, MAX_BATCH, 0),
+        "weight_decay": None if weight_decay is None else real_number(weight_decay, "weight decay", 1e-5, 1),
+        "warmup_steps": None
+        if warmup_steps is None
+        else whole_number(warmup_steps, "warm-up steps", 500, MAX_BATCH, 0),
         "augreg": None if augreg is None else choice(augreg, "AugReg level", tuple(AUGREG)),
         "mixed_precision": None if mixed_precision is None else choice(mixed_precision, "precision", PRECISIONS),
     }
     rates = names(lr, "learning rate")
     drawn = names(seeds, "seed")
     request = AccuracyRequest(
-        models=names(model, "model") or ("glsim",),
+        models=names(model, "model") or ["glsim"],
         dataset=dataset,
         data_dir=None if data_dir is None else Path(data_dir),
-        dataset_options={key: str(value) for key, value in key_values(dataset_options, "--dataset-options").items()},
+        dataset_options=key_values(dataset_options, "--dataset-options"),
         read_all=read_all,
         backbone=backbone,
         selectors=names(selectors, "selector"),
@@ -115,7 +123,7 @@ def accuracy(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         test_only=test_only,
         flip=flip,
-        lrs=None if rates is None else [number(rate, "learning rate", 0.0, 100.0, above=True) for rate in rates],
+        lrs=None if rates is None else [real_number(rate, "learning rate", 0.01, 100) for rate in rates],
         search_epochs=_whole(search_epochs, "number of epochs", 10, MAX_EPOCHS),
         seeds=None if drawn is None else [whole_number(seed, "seed", 1, MAX_SEED, 0) for seed in drawn],
         recipe={name: value for name, value in recipe.items() if value is not None},
@@ -169,7 +177,7 @@ def _run(request: AccuracyRequest, store: Path, style: str, output: Path | None,
             failure = error
     if not main:
         raise typer.Exit(0 if failure is None else failure.exit_code)
-    if runs.finished or style in ("json", "csv"):
+    if runs.finished or (failure is None and style in ("json", "csv")):
         _show(runs, style, output, details=details)
     if runs.stored:
         complain(f"{runs.stored} of {runs.total} runs were in {store} already; --again trains them once more")

@@ -84,7 +84,7 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 def read_metadata(path: Path) -> dict[str, str]:
     """What stands beside the tensors of a .safetensors file; errors as of :func:`read_weights`."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(path, error) from error
