@@ -153,3 +153,36 @@ class AccuracyRow:
     def as_dict(self) -> dict[str, Any]:
         """The row with its fields in the order above, ready for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRow:
+    """What one selector finds on one trained model, beside what it costs. What is missing is null.
+
+    Figures of parts are means over the images on which a part is visible, null where no boxes are known. All selectors
+    of a model crop around their ``top_k`` best patches by one rule.
+    """
+
+    model: str
+    selector: str  # "own": a map that the model makes by itself; "random", "centre": what needs no model
+    dataset: str
+    image_size: int  # pixels, square
+    seed: int | None  # that the model was trained with
+    checkpoint: str | None  # null for a model that was not loaded from a file
+    images: int  # that were looked at
+    images_without_parts: int | None  # with boxes that are known and of which none is visible; null: none are known
+    pointing_percent: float | None  # of images whose best patch has its centre on a part
+    heat_in_parts_percent: float | None  # of the heat: the energy-based pointing game
+    crop_part_percent: float | None  # of the crop's area that is part
+    crop_iou_percent: float | None  # of the crop with the smallest box that encloses the parts
+    part_recall_percent: float | None  # of the parts' area that is inside the crop
+    insertion_auc: float | None  # 0 to 1, the higher the better
+    deletion_auc: float | None  # 0 to 1, the lower the better
+    perturbed_images: int  # that the two curves are the mean of
+    top_k: int  # patches that are cropped around
+    selector_flops: int | None  # of one image, fast implementation, convention full; null where it cannot be counted
+    percent_of_backbone: float | None  # selector_flops over those of the plain backbone, patches side by side
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON."""
+        return asdict(self)
