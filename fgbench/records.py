@@ -182,6 +182,9 @@ class QualityRow:
     top_k: int  # patches that are cropped around
     selector_flops: int | None  # of one image, fast implementation, convention full; null where it cannot be counted
     percent_of_backbone: float | None  # selector_flops over those of the plain backbone, patches side by side
+    insertion_curve: list[float] | None  # mean probability at equal shares of pixels, from none to all
+    deletion_curve: list[float] | None
+    trained_with: str | None = None  # the selector that the model itself selects by; null where it has none
 
     def as_dict(self) -> dict[str, Any]:
         """The row with its fields in the order above, ready for JSON."""

@@ -37,6 +37,10 @@ class Ledger:
         found: dict[str, Any] | None = _from_main(self._store.get(kind, key) if self._store else None)
         return found
 
+    def get_alone(self, kind: str, key: str) -> dict[str, Any] | None:
+        """The same for the main process by itself; the others do not call it."""
+        return None if self._again or self._store is None else self._store.get(kind, key)
+
     def add(self, kind: str, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a row beside what it was measured on, and return it so."""
         environment = {**self._environment, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}

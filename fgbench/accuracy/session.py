@@ -40,11 +40,17 @@ class Session:
     report: Report
 
     @property
+    def device(self) -> torch.device:
+        """Where models of this process are."""
+        device: torch.device = PartialState().device
+        return device
+
+    @property
     def workers(self) -> int:
         """Processes that read pictures."""
         if self.request.workers is not None:
             return self.request.workers
-        return min(MAX_WORKERS, cores()) if PartialState().device.type == "cuda" else 0
+        return min(MAX_WORKERS, cores()) if self.device.type == "cuda" else 0
 
     def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
         """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""

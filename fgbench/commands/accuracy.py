@@ -11,14 +11,12 @@ import typer
 from fgbench.arguments import choice, image_sizes, key_values, literal, names, output_format, real_number, whole_number
 from fgbench.commands.options import Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import check_output
 from fgbench.shell import INTERRUPTED, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fgbench.accuracy.request import AccuracyRequest
-    from fgbench.accuracy.runs import Runs
+    from fgbench.commands.accuracy_result import Show
 
 MAX_EPOCHS, MAX_BATCH, MAX_WORKERS, MAX_THREADS, MAX_SEED = 100_000, 1_000_000, 1024, 4096, 2**31 - 1
 
@@ -69,6 +67,10 @@ def accuracy(
     test_batch_size: Annotated[str, option("--test-batch-size", "images", "N")] = "64",
     tracker: Annotated[Text, option("--tracker", "wandb, tensorboard or mlflow", "NAME")] = None,
     details: Annotated[bool, switch("--details", "accuracy per class, and what is taken for what")] = False,
+    quality: Annotated[
+        bool, switch("--quality", "what every selector finds on the trained models: parts, crops, insertion, deletion")
+    ] = False,
+    judged: Annotated[Many, option("--judged", "selectors for --quality  [default: all]")] = None,
     checkpoints: Annotated[Path, typer.Option("--checkpoints", metavar="DIR", help="where weights are kept")] = Path(
         "fgbench-checkpoints"
     ),
@@ -138,18 +140,22 @@ def accuracy(
         plugins=[str(Path(name).resolve()) for name in plugin or ()],
     )
     check_output(output)
-    _run(request, store, style, output, details=details)
+    from fgbench.commands.accuracy_result import Show
+
+    show = Show(style=style, output=output, details=details, quality=quality, judged=names(judged, "selector"))
+    _run(request, store, show)
 
 
 def _whole(text: str | None, what: str, example: int, largest: int) -> int | None:
     return None if text is None else whole_number(text, what, example, largest)
 
 
-def _run(request: AccuracyRequest, store: Path, style: str, output: Path | None, *, details: bool) -> None:
+def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
     """Train and test, and show what there is, however it ended."""
     from contextlib import nullcontext
 
     from fgbench.accuracy.launch import is_main_process
+    from fgbench.commands.accuracy_result import judge_all, show_result
     from fgbench.commands.training_progress import TrainingProgress
     from fgbench.store import Store
 
@@ -168,8 +174,11 @@ def _run(request: AccuracyRequest, store: Path, style: str, output: Path | None,
         from fgbench.accuracy.session import open_session
 
         runs = Runs(session=open_session(request, kept, report), tell=progress)
+        judged: list[dict[str, Any]] = []
         try:
             runs.run()
+            if show.quality and main:
+                judged = judge_all(runs, show.judged, progress)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
             interrupted = True
@@ -177,8 +186,8 @@ def _run(request: AccuracyRequest, store: Path, style: str, output: Path | None,
             failure = error
     if not main:
         raise typer.Exit(0 if failure is None else failure.exit_code)
-    if runs.finished or (failure is None and style in ("json", "csv")):
-        _show(runs, style, output, details=details)
+    if runs.finished or (failure is None and show.style in ("json", "csv")):
+        show_result(runs, judged, show)
     if runs.stored:
         complain(f"{runs.stored} of {runs.total} runs were in {store} already; --again trains them once more")
     if failure is not None:
@@ -188,26 +197,3 @@ def _run(request: AccuracyRequest, store: Path, style: str, output: Path | None,
         raise typer.Exit(INTERRUPTED)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
-
-
-def _show(runs: Runs, style: str, output: Path | None, *, details: bool) -> None:
-    from fgbench.accuracy.rows import summaries
-    from fgbench_reports import render
-    from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
-
-    rows: Sequence[dict[str, Any]] = [*runs.rows, *summaries(runs.rows)]
-    if style in ("json", "csv"):
-        if details:
-            per_run = [finished.classes for finished in runs.finished]
-            rows = [row | found for row, found in zip(runs.rows, per_run, strict=True)] + summaries(runs.rows)
-        text = render.to_json(rows) if style == "json" else render.to_csv(rows)
-    elif style == "markdown":
-        text = render.to_markdown(accuracy_frame(rows))
-    elif style == "latex":
-        text = render.to_latex(accuracy_frame(rows))
-    else:
-        tables = list(accuracy_tables(rows))
-        if details:
-            tables += [table for done in runs.finished for table in class_tables(done.row, done.classes)]
-        text = render.to_terminal(tables, accuracy_notes(rows), to_file=output is not None)
-    emit(text, output)

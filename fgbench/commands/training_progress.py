@@ -68,6 +68,14 @@ class TrainingProgress:
             if not self._unheard:
                 self._show(event)
 
+    def judged(self, label: str, done: int, total: int) -> None:
+        """Show how many images selectors were judged on."""
+        with self._though_nobody_reads():
+            if not self._unheard:
+                self._bar.update(
+                    self._task, description=escape(label), completed=done, total=total, left="", refresh=True
+                )
+
     def _show(self, event: Event) -> None:
         which = f"{event.label} ({event.run} of {event.runs})" if event.runs > 1 else event.label
         if event.epoch is not None:

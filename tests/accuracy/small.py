@@ -92,9 +92,7 @@ def plan(folder: Path, model: str = "vit", *, dataset: DataSet | None = None, re
 
 
 def accelerator(recipe: Recipe = RECIPE) -> Accelerator:
-    return Accelerator(
-        cpu=True, mixed_precision=recipe.mixed_precision, gradient_accumulation_steps=recipe.accumulate
-    )
+    return Accelerator(cpu=True, mixed_precision=recipe.mixed_precision, gradient_accumulation_steps=recipe.accumulate)
 
 
 def quiet(_: object) -> None: ...

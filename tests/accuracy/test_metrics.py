@@ -46,9 +46,7 @@ def test_shards_are_put_together_in_order(seed, images, shards, lost):
         ranked = whole.ranked[own] if len(own) else np.empty((0, 0), dtype=np.int64)
         mine = frozenset(unreadable) if place == 0 else frozenset()
         pieces.append(
-            Predictions(
-                ranked=ranked, targets=whole.targets[own], indices=own, unreadable=mine, seconds=float(place)
-            )
+            Predictions(ranked=ranked, targets=whole.targets[own], indices=own, unreadable=mine, seconds=float(place))
         )
     merged = merge(pieces[::-1], images)
     kept = [index for index in range(images) if index not in unreadable]

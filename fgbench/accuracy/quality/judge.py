@@ -14,7 +14,7 @@ from torch import Tensor
 from fgbench.accuracy.datasets.dataset import Box
 from fgbench.accuracy.quality.baselines import BASELINES, baseline_scores
 from fgbench.accuracy.quality.panel import Cost, Panel, Patches, panel_for
-from fgbench.accuracy.quality.perturbation import area_under, deletion_curve, insertion_curve
+from fgbench.accuracy.quality.perturbation import deletion_curve, insertion_curve
 from fgbench.accuracy.quality.tally import Parts, Tally
 from fgbench.errors import FgbenchError, Report
 from fgbench.models.model import Model
@@ -178,5 +178,5 @@ class _Judge:
     def _perturb(self, tally: Tally, images: Tensor, scores: Tensor, patches: Patches, classes: Tensor) -> None:
         heat = heat_map(scores, patches.grid, patches.image_size, patches.patch_size, patches.stride)
         steps = self.options.steps
-        tally.insertion += area_under(insertion_curve(self.model, images, heat, classes, steps)).tolist()
-        tally.deletion += area_under(deletion_curve(self.model, images, heat, classes, steps)).tolist()
+        tally.insertion += insertion_curve(self.model, images, heat, classes, steps).cpu().unbind()
+        tally.deletion += deletion_curve(self.model, images, heat, classes, steps).cpu().unbind()

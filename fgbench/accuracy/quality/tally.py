@@ -14,6 +14,7 @@ from fgbench.accuracy.datasets.dataset import Box
 from fgbench.accuracy.quality.boxes import mask_of, visible
 from fgbench.accuracy.quality.crops import crop_quality
 from fgbench.accuracy.quality.panel import Patches
+from fgbench.accuracy.quality.perturbation import area_under
 from fgbench.accuracy.quality.pointing import heat_inside, peak_centres, pointing_hits
 from fgbench_selectors.heat import heat_map
 
@@ -41,8 +42,8 @@ class Tally:
     part_share: list[float] = field(default_factory=list)
     iou: list[float] = field(default_factory=list)
     part_recall: list[float] = field(default_factory=list)
-    insertion: list[float] = field(default_factory=list)
-    deletion: list[float] = field(default_factory=list)
+    insertion: list[Tensor] = field(default_factory=list)  # curves (steps + 1,) of probabilities
+    deletion: list[Tensor] = field(default_factory=list)
 
     def add_parts(
         self,
@@ -72,9 +73,16 @@ class Tally:
             "crop_part_percent": _percent(self.part_share),
             "crop_iou_percent": _percent(self.iou),
             "part_recall_percent": _percent(self.part_recall),
-            "insertion_auc": fmean(self.insertion) if self.insertion else None,
-            "deletion_auc": fmean(self.deletion) if self.deletion else None,
+            **_curve("insertion", self.insertion),
+            **_curve("deletion", self.deletion),
         }
+
+
+def _curve(name: str, curves: Sequence[Tensor]) -> dict[str, Any]:
+    if not curves:
+        return {f"{name}_auc": None, f"{name}_curve": None}
+    together = torch.stack(list(curves)).double()
+    return {f"{name}_auc": fmean(area_under(together).tolist()), f"{name}_curve": together.mean(dim=0).tolist()}
 
 
 def _percent(shares: Sequence[float]) -> float | None:
