@@ -42,7 +42,7 @@ app.command("flops", cls=ListCommand, short_help="What selection costs beside it
 app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
     throughput
 )
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, backbones.")(list_)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
 def main() -> None:
