@@ -32,9 +32,7 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
     test = _images(root, tested)
     names = sorted({name for _, name in train})
     if train and (unknown := sorted({name for _, name in test} - set(names))):
-        raise DatasetError(
-            f"{tested}/ has {len(unknown):,} classes that {' and '.join(trained)} lack:", listed(unknown)
-        )
+        raise DatasetError(f"classes of {tested}/ that are not in {'/ or '.join(trained)}/:", listed(unknown))
     ids = {name: index for index, name in enumerate(names or sorted({name for _, name in test}))}
     return normalised(
         DataSet(

@@ -51,10 +51,14 @@ def hfds(
     readers = timm_readers(full, data_dir, train_split, test_split, input_key=input_key, target_key=target_key)
     labels = []
     for _, reader in readers:
-        if target_key not in (columns := reader.dataset.column_names):
-            raise DatasetError(f"no column in {full}:", target_key, f"it has {', '.join(columns)}; say target_key=")
+        table = reader.dataset
+        # timm asks for the images by their name, and a column that is not there is made up then, empty.
+        columns = [key for key in table.column_names if key != input_key or not len(table) or table[0][key] is not None]
+        if lacking := [key for key in (input_key, target_key) if key not in columns]:
+            do = f"it has {', '.join(columns)}; name them with input_key= and target_key="
+            raise DatasetError(f"no column in {full}:", lacking[0], do)
         with one_line(f"cannot read {target_key} of {full}:"):
-            labels.append(list(reader.dataset[target_key]))
+            labels.append(list(table[target_key]))
     (train_split, train), (tested, test) = readers
     names = {index: str(word) for word, index in train.class_to_idx.items()}
     classes = number_labels(full, labels[0], labels[1], names)

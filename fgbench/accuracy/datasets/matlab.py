@@ -15,6 +15,7 @@ def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
 
     Raises :class:`DatasetError` where it is no such file, lacks one, or holds something else in one.
     """
+    import numpy as np
     from scipy.io import loadmat
 
     try:
@@ -26,6 +27,6 @@ def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
         raise DatasetError(f"no variable {lacking[0]!r} in", str(path), f"it has: {', '.join(has) or 'none'}")
     try:
         # A single value is squeezed to no axis at all.
-        return [[kind(value) for value in content[name].reshape(-1).tolist()] for name, kind in kinds.items()]
-    except (ValueError, TypeError, AttributeError) as error:
+        return [[kind(value) for value in np.ravel(content[name]).tolist()] for name, kind in kinds.items()]
+    except (ValueError, TypeError) as error:
         raise DatasetError(f"not what {' and '.join(kinds)} should hold:", str(path), in_one_line(error)) from error

@@ -20,8 +20,8 @@ class Reader:
 
     Called with a folder and options it opens the data set. ``holds`` says in words what must lie in that folder;
     ``folder`` is the name that the official archive unpacks to, which may be given or its parent; ``needs`` are the
-    files and folders without which it is not this layout. Where ``fallback`` reads another layout (CSV manifests),
-    it is taken if the official one is not there, or on ``layout=manifest``.
+    files and folders without which it is not this layout, ``a or b`` where it may be either. Where ``fallback`` reads
+    another layout (CSV lists), it is taken if the official one is not there, or on ``layout=manifest``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Reader:
         if not data_dir.is_dir():
             what = "a file, not the folder of a data set:" if data_dir.exists() else "no such folder:"
             raise DatasetError(what, str(data_dir), f"--data-dir must hold {self.holds}")
-        dataset = self._open(data_dir, options.pop("layout", "auto"), options)
+        dataset = self._open(data_dir, options.pop("layout", "auto") if self.fallback else "auto", options)
         return replace(dataset, name=self.name, published=self.published)
 
     def _open(self, data_dir: Path, layout: Layout, options: dict[str, Any]) -> DataSet:
@@ -76,7 +76,7 @@ class Reader:
         )
 
     def _lacks(self, place: Path) -> list[str]:
-        return [need for need in self.needs if not (place / need).exists()]
+        return [need for need in self.needs if not any((place / other).exists() for other in need.split(" or "))]
 
 
 def reads(**facts: Any) -> Callable[[Callable[..., DataSet]], Reader]:

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class ShardSplit(Split):
 
     root: Path
     entries: Sequence[Entry]
-    targets: Sequence[int] = field(default=())
+    targets: Sequence[int]
 
     def name(self, index: int) -> str:
         """The shard and the key in it."""
@@ -63,7 +63,10 @@ def shards_of(root: Path, split: str) -> list[str]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError("not an info file of shards:", str(info), in_one_line(error)) from error
     pattern = split if split.endswith(".tar") else f"{split}*.tar"
-    return sorted(str(path.relative_to(root)) for path in root.glob(pattern))
+    try:
+        return sorted(below_root(str(path.relative_to(root))) for path in root.glob(pattern))
+    except (ValueError, NotImplementedError):  # a pattern that leads out of the folder, or is none
+        return []
 
 
 def index_shards(root: Path, shards: Sequence[str], target_key: str) -> tuple[list[Entry], list[int]]:

@@ -15,13 +15,13 @@ LISTS = tuple(f"vegfru_{split}.txt" for split in ("train", "val", "test"))
 
 @reads(
     holds="veg200_images/, fru92_images/ and vegfru_{train,val,test}.txt (the lists may lie in vegfru_list/)",
-    needs=("veg200_images", "fru92_images"),
+    needs=("veg200_images", "fru92_images", *(f"{file} or vegfru_list/{file}" for file in LISTS)),
     published=TABLE9["vegfru"],
     fallback=read_manifest,
 )
 def vegfru(root: Path) -> DataSet:
     """Vegetables and fruits, VegFru-292: train and val together are the training set."""
-    folder = root / "vegfru_list" if (root / "vegfru_list").is_dir() else root
+    folder = root if (root / LISTS[0]).is_file() else root / "vegfru_list"
     # "veg200_images/aloe/v_01_01_0001.jpg 0"
     train, val, test = ([*rows(folder / file, below_root, int)] for file in LISTS)
     names = {class_id: Path(image).parent.name.replace("_", " ") for image, class_id in (*train, *val, *test)}
