@@ -44,7 +44,7 @@ app.command("throughput", cls=ListCommand, short_help="Time, memory and energy o
     throughput
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, backbones.")(list_)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
 def main() -> None:
