@@ -28,8 +28,7 @@ PERTURBED = 64  # images that the curves are taken of, spread over the split
 def judge(
     session: Session, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
 ) -> list[Row]:
-    """Judge selectors on the test images of a finished run, the main process alone; rows that are there are not made
-    again.
+    """Judge selectors on the test images of a finished run, on the main process alone, unless it was done before.
 
     ``tell`` is told how many images of how many are done. A run whose weights are gone is reported and has no rows.
     """

@@ -97,8 +97,10 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
     dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
-    for note in check_dataset(dataset, read=request.read_all).notes:
-        report(LeftOutNotice(f"{dataset.name}: {note}"))
+    found = check_dataset(dataset, read=request.read_all)
+    for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
+        if said:
+            report(LeftOutNotice(said if dataset.name in said else f"{dataset.name}: {said}"))
     environment = facts(request.recipe["mixed_precision"])
     return Session(
         request=request,

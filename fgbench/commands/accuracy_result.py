@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,8 @@ def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgres
 
     rows = []
     for done in runs.finished:
-        label = f"{done.contender.label}: selectors"
-        rows += judge(
-            runs.session, done, selectors, lambda count, total, label=label: progress.judged(label, count, total)
-        )
+        tell = functools.partial(progress.judged, f"{done.contender.label}: selectors")
+        rows += judge(runs.session, done, selectors, tell)
     return rows
 
 

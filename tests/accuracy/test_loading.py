@@ -100,7 +100,7 @@ def test_a_batch_of_nothing_but_broken_images_is_empty():
 def test_more_than_one_percent_is_an_error_that_names_some():
     split = Colours(2, 300, 1)
     check_unreadable(split, {4, 5, 6})
-    with pytest.raises(DatasetError, match="4 of 300 images cannot be read .more than 1%.: '1/4, 1/5, 1/6'; mend"):
+    with pytest.raises(DatasetError, match=r"4 of 300 images cannot be read .more than 1%.: '1/4, 1/5, 1/6'; mend"):
         check_unreadable(split, {4, 5, 6, 7})
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import safetensors.torch
 import torch
-from accuracy.small import RECIPE, SIDE, Broken, Colours, accelerator, colours, plan, quiet
+from accuracy.small import RECIPE, SIDE, Broken, Colours, accelerator, plan, quiet
 from timm.layers.drop import DropPath
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
@@ -19,7 +19,7 @@ from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
 
 
-class Stop(Exception): ...
+class StopHereError(Exception): ...
 
 
 def weights(folder):
@@ -49,10 +49,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_very_weights(model, tmp_path):
 
     def stop_in_epoch_two(step):
         if (step.epoch, step.phase) == (2, "training") and step.done > 8:
-            raise Stop
+            raise StopHereError
 
     kept = []
-    with pytest.raises(Stop):
+    with pytest.raises(StopHereError):
         train(plan(tmp_path / "stopped", model, **how), accelerator(), kept.append, stop_in_epoch_two)
     torch.manual_seed(99)  # another process has drawn other numbers
     _, resumed, rest = curve(plan(tmp_path / "stopped", model, **how))
@@ -96,7 +96,7 @@ def test_accumulated_gradients_take_the_step_of_the_whole_batch(tmp_path):
 
 def test_mixed_precision_trains_and_its_weights_stay_float32(tmp_path):
     recipe = replace(RECIPE, epochs=1, mixed_precision="bf16")
-    predictions, _, kept = curve(plan(tmp_path, recipe=recipe), recipe)
+    _, _, kept = curve(plan(tmp_path, recipe=recipe), recipe)
     assert math.isfinite(kept[0].train_loss)
     assert {tensor.dtype for tensor in weights(tmp_path).values()} == {torch.float32}
     plain = replace(RECIPE, epochs=1)
@@ -162,7 +162,7 @@ def test_a_broken_image_is_replaced_counted_and_kept_count_of(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_may_help(tmp_path):
-    with pytest.raises(CannotMeasureError, match="not finite.*lower --lr"):
+    with pytest.raises(CannotMeasureError, match=r"not finite.*lower --lr"):
         curve(plan(tmp_path, lr=1e30, recipe=replace(RECIPE, warmup_steps=0, optimizer="momentum")))
 
 
