@@ -18,7 +18,7 @@ from fgbench.accuracy.loading import Images
 from fgbench.accuracy.metrics import Predictions
 from fgbench.accuracy.rows import Row, run_row
 from fgbench.accuracy.search import best_lr, search_parts
-from fgbench.accuracy.session import Session, check_shares
+from fgbench.accuracy.session import Session, check_recipe
 from fgbench.accuracy.starting import load_for_test, load_to_begin
 from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
@@ -72,7 +72,7 @@ class Runs:
         session = self.session
         todo = contenders(session.request, session.dataset, session.report)
         for contender in todo:
-            check_shares(contender)
+            check_recipe(contender.recipe)
         self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
         for contender in todo:
             if session.request.test_only:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +12,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
+from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is exported all the same
 
 from fgbench.accuracy.contenders import Contender, identify, run_key
 from fgbench.accuracy.datasets.build import open_dataset
 from fgbench.accuracy.datasets.check import check_dataset
 from fgbench.accuracy.datasets.dataset import DataSet
 from fgbench.accuracy.ledger import Ledger
+from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.request import AccuracyRequest
 from fgbench.accuracy.rows import facts
 from fgbench.accuracy.starting import file_digest
@@ -27,6 +30,7 @@ from fgbench.registry import add_plugin_files
 from fgbench.store import Store
 
 MAX_WORKERS = 8
+TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
     if request.device is None and not torch.cuda.is_available():
         request = replace(request, device="cpu")
+    if request.tracker:
+        _check_tracker(request.tracker)
     if request.threads:
         torch.set_num_threads(request.threads)
     state = PartialState(cpu=request.device == "cpu")
@@ -111,9 +117,17 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     )
 
 
-def check_shares(contender: Contender) -> None:
-    """Refuse a batch that cannot be cut into equal parts."""
-    recipe, processes = contender.recipe, PartialState().num_processes
+def _check_tracker(name: str) -> None:
+    """Accelerate leaves a tracker out without a word where its package is missing."""
+    if not any(importlib.util.find_spec(package) for package in TRACKER_PACKAGES.get(name, (name,))):
+        raise FgbenchError("a package is not installed that is needed by", f"--tracker {name}", f"pip install {name}")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
+    if recipe.optimizer not in list_optimizers():
+        raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
+    processes = PartialState().num_processes
     if recipe.batch_size % (recipe.accumulate * processes):
         raise FgbenchError(
             f"a batch cannot be shared equally by {processes} processes in {recipe.accumulate} parts:",

@@ -92,7 +92,7 @@ def accuracy(
 
     style = output_format(format_, output)
     if test_only and checkpoint is None:
-        raise FgbenchError("--test-only tests a file;", do="say which with --checkpoint FILE")
+        raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
     options = {key: literal(value) for key, value in key_values(model_options, "--model-options").items()}
     if passes is not None:
         options["passes"] = whole_number(passes, "number of passes", 8, 8)
