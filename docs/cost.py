@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.output import emit
-from fgbench_reports.selection import DEVICES, filled, sections
+from fgbench_reports.pages import as_text, filled
+from fgbench_reports.selection import DEVICES, sections
 from fgbench_reports.selection_figures import figures
 
 ROOT = Path(__file__).parents[1]
@@ -93,15 +94,6 @@ def render(rows: Path, page: Path) -> None:
     for device, found in kept.items():
         for name, figure in figures(device, found).items():
             emit(figure, folder / name)
-
-
-def as_text(kept: dict[str, Any]) -> str:
-    """JSON with a row per line: what changed from one run to the next can be read in a diff."""
-    parts = []
-    for name, value in kept.items():
-        lines = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else None
-        parts.append(f"{json.dumps(name)}: " + (json.dumps(value) if lines is None else f"[\n{lines}\n]"))
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def tell(what: str) -> None:

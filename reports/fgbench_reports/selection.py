@@ -126,18 +126,6 @@ def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
     }
 
 
-def filled(page: str, parts: Mapping[str, str]) -> str:
-    """A page whose parts between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` are replaced."""
-    for name, text in parts.items():
-        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-        before, found, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"the page has no part {name!r}: {begin.strip()} … {end}")
-        page = f"{before}{begin}\n{text}\n{end}{after}"
-    return page
-
-
 def _per_device(kept: Mapping[str, Kept], write: Any, field: str) -> str:
     parts = [
         f"**{title(device, kept[device])}**\n\n{write(kept[device][field])}" for device in DEVICES if device in kept

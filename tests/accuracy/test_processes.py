@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,21 +17,30 @@ import torch
 
 pytestmark = pytest.mark.slow
 DATA = ["--dataset-options", "classes=4", "train_images=64", "test_images=30", "side=48", "--sizes", "32"]
-WORDS = ["accuracy", "--model", "cal", "--backbone", "resnet18", *DATA, "--augreg", "strong"]
-WORDS += ["--batch-size", "8", "--epochs", "5", "--threads", "1", "--device", "cpu", "--format", "json"]
+RUN = [*DATA, "--batch-size", "8", "--threads", "1", "--device", "cpu", "--format", "json"]
+CAL = ["--model", "cal", "--backbone", "resnet18", "--augreg", "strong", "--epochs", "5", *RUN]
+VIT = ["--model", "vit", "--backbone", "test_vit", "--epochs", "2", *RUN]
 ALONE = [sys.executable, "-m", "fgbench"]
-TWO = [
-    *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
-    *("--mixed_precision", "no", "--dynamo_backend", "no", "-m", "fgbench"),
-]
+# What "--cpu --num_processes 2" starts is one process; "--multi_gpu" starts torch's own launcher, without a GPU too.
+TWO = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+TWO += ["--mixed_precision", "no", "--dynamo_backend", "no"]
 KILLS = 4
 
 
-def start(launch, folder, *more):
+def start(launch, folder, *words):
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if launch is TWO:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            launch = [*TWO, "--main_process_port", str(free.getsockname()[1]), "-m", "fgbench"]
     return subprocess.Popen(
-        [*launch, *WORDS, *more], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*launch, "accuracy", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -52,7 +62,7 @@ def same(one, two) -> bool:
 def alone(tmp_path_factory):
     """One uninterrupted run of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    (row,), said = finish(start(ALONE, folder))
+    (row,), said = finish(start(ALONE, folder, *CAL))
     assert said.count(": epoch ") == 5
     return folder, row
 
@@ -61,7 +71,7 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
     uninterrupted, expected = alone
     epochs: list[str] = []
     for kill in range(KILLS):
-        child = start(ALONE, tmp_path)
+        child = start(ALONE, tmp_path, *CAL)
         for line in child.stderr:  # after an epoch, somewhere in the next one
             if ": epoch " in line:
                 epochs.append(line.partition(": epoch ")[2].partition(",")[0])
@@ -69,7 +79,7 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
         time.sleep(random.Random(kill).uniform(0, 0.8))
         child.kill()
         child.communicate()
-    (row,), said = finish(start(ALONE, tmp_path))
+    (row,), said = finish(start(ALONE, tmp_path, *CAL))
     after = [line.partition(": epoch ")[2].partition(",")[0] for line in said.splitlines() if ": epoch " in line]
     # A kill costs at most the epoch under way: each begins at most one behind the last that was told.
     assert all(int(later) >= int(earlier) for earlier, later in zip(epochs, [*epochs[1:], *after[:1]], strict=False))
@@ -80,7 +90,7 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
 
 
 def test_ctrl_c_says_where_it_goes_on(tmp_path):
-    child = start(ALONE, tmp_path)
+    child = start(ALONE, tmp_path, *CAL)
     said = ""
     for line in child.stderr:
         said += line
@@ -98,7 +108,7 @@ def test_two_processes_test_exactly_what_one_does(alone, tmp_path):
     """30 images in batches of 7: neither processes nor batches have equal shares."""
     uninterrupted, row = alone
     checkpoint = str(uninterrupted / row["checkpoint"])
-    more = ["--test-only", "--checkpoint", checkpoint, "--test-batch-size", "7", "--details"]
+    more = [*CAL, "--test-only", "--checkpoint", checkpoint, "--test-batch-size", "7", "--details"]
     (one,), _ = finish(start(ALONE, tmp_path / "one", *more))
     (two,), _ = finish(start(TWO, tmp_path / "two", *more))
     assert two["environment"]["processes"] == 2
@@ -110,9 +120,8 @@ def test_two_processes_test_exactly_what_one_does(alone, tmp_path):
 
 def test_two_processes_train_one_model(tmp_path):
     """A model without batch statistics takes the same steps up to rounding."""
-    words = ["--model", "vit", "--backbone", "test_vit", "--epochs", "2"]
-    (one,), alone_said = finish(start(ALONE, tmp_path / "one", *words))
-    (two,), said = finish(start(TWO, tmp_path / "two", *words))
+    (one,), alone_said = finish(start(ALONE, tmp_path / "one", *VIT))
+    (two,), said = finish(start(TWO, tmp_path / "two", *VIT))
     losses = [
         [float(line.partition("loss ")[2].partition(",")[0]) for line in text.splitlines() if ": epoch " in line]
         for text in (alone_said, said)
@@ -128,9 +137,9 @@ def test_two_processes_train_one_model(tmp_path):
 
 
 def test_two_processes_train_cal_and_agree_on_its_statistics_and_centers(tmp_path):
-    (row,), said = finish(start(TWO, tmp_path, "--epochs", "2"))
+    (row,), _ = finish(start(TWO, tmp_path, *CAL))
     assert row["images"] == 30
     assert weights(tmp_path)["feature_center"].abs().sum() > 0
-    more = ["--test-only", "--checkpoint", str(tmp_path / row["checkpoint"])]
+    more = [*CAL, "--test-only", "--checkpoint", str(tmp_path / row["checkpoint"])]
     (tested,), _ = finish(start(ALONE, tmp_path / "again", *more))
     assert tested["top1_percent"] == row["top1_percent"]

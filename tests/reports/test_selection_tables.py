@@ -10,7 +10,8 @@ from types import ModuleType
 import matplotlib as mpl
 import pytest
 
-from fgbench_reports.selection import backend_frame, crossover, filled, ratio_frame, ratios, sections, selection_frame
+from fgbench_reports.pages import filled
+from fgbench_reports.selection import backend_frame, crossover, ratio_frame, ratios, sections, selection_frame
 from fgbench_reports.selection_figures import figures
 
 ROOT = Path(__file__).parents[2]
