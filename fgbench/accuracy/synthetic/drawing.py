@@ -24,7 +24,7 @@ from fgbench.accuracy.synthetic.scene import (
 )
 
 FINE = 2  # drawn at twice the side and averaged: smooth edges
-INK = (22, 20, 24)
+INK, EYE = (22, 20, 24), (250, 246, 235)
 NOISE = 5.0  # standard deviation of the sensor's noise, of 255
 
 
@@ -78,7 +78,7 @@ def draw(scene: Scene, kind: Kind | None, side: int) -> np.ndarray:
         _mark(canvas, placed, unit)
     for entry, outline in BODY:
         _fill(pen, scene.frame, outline, scene.plumage[entry], unit)
-    _fill(pen, scene.frame, _ellipse(35, -20, 1.8, 1.8), INK, unit)
+    _fill(pen, scene.frame, _ellipse(35, -20, 1.8, 1.8), EYE, unit)
     _mark(canvas, scene.decoy, unit)
     for blob in scene.before:
         _fill(pen, blob.frame, ELLIPSE, blob.colour, unit)
@@ -148,9 +148,10 @@ def _mark(canvas: Image.Image, placed: Placed, unit: float) -> None:
 def _inked(marking: Marking) -> list[list[Point]]:
     """What the pattern fills with ink; it may reach over the outline, where the mask cuts it."""
     if marking.pattern == "striped":
-        return [[(-2, y - 0.17), (2, y - 0.17), (2, y + 0.17), (-2, y + 0.17)] for y in (-0.75, 0.0, 0.75)]
+        return [[(-2, y - 0.13), (2, y - 0.13), (2, y + 0.13), (-2, y + 0.13)] for y in (-0.38, 0.38)]
     if marking.pattern == "eyed":
-        return [_ellipse(0, 0.05, 0.5, 0.5)]
+        return [_ellipse(0, 0, 0.55, 0.55)]
     if marking.pattern == "dotted":
-        return [_ellipse(x, y, 0.24, 0.24) for x, y in DOTS]
-    return []
+        return [_ellipse(x, y, 0.32, 0.32) for x, y in DOTS]
+    outer, inner = _ellipse(0, 0, 0.78, 0.78), _ellipse(0, 0, 0.55, 0.55)
+    return [[*outer, outer[0], inner[0], *reversed(inner)]]

@@ -13,7 +13,7 @@ Point = tuple[float, float]  # x to the right, y downwards
 Colour = tuple[int, int, int]
 
 SPAN = 128.0  # lengths are in 128ths of the image's side, whatever that is in pixels
-DISTRACTORS, PEBBLES, BLADES = 8, 5, 6
+MOST_DISTRACTORS, PEBBLES, BLADES = 14, 5, 6
 MARKING_RADIUS = 8.6  # of a disc of the same area, at scale 1
 
 
@@ -90,7 +90,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         decoy=Placed(any_marking(rng), frame.at(TAIL_PLACE, 0.7 * MARKING_RADIUS)),
         ground=60 + 130 * rng.random((4, 4, 1)) + 40 * (rng.random((4, 4, 3)) - 0.5),
         behind=tuple([_pebble(rng) for _ in range(PEBBLES)] + [_blade(rng) for _ in range(BLADES)]),
-        distractors=tuple(_distractor(rng) for _ in range(DISTRACTORS)),
+        distractors=tuple(_distractor(rng) for _ in range(int(_between(rng, 6, MOST_DISTRACTORS)))),
         before=tuple(blade for blade in blades if all(_distance(part, blade.frame) > clear for part in parts)),
         gain=(_between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1)),
         shading=(_between(rng, -0.25, 0.25), _between(rng, -0.25, 0.25)),
@@ -109,7 +109,7 @@ def _frame(angle: float, scale: float, shear: float, mirror: float, middle: Poin
 
 
 def _distractor(rng: np.random.Generator) -> Placed:
-    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.8, 1.25) * MARKING_RADIUS
+    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.7, 1.4) * MARKING_RADIUS
     return Placed(any_marking(rng), _frame(angle, size, _between(rng, -0.15, 0.15), 1.0, _anywhere(rng)))
 
 
