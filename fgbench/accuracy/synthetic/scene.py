@@ -13,8 +13,8 @@ Point = tuple[float, float]  # x to the right, y downwards
 Colour = tuple[int, int, int]
 
 SPAN = 128.0  # lengths are in 128ths of the image's side, whatever that is in pixels
-MOST_DISTRACTORS, PEBBLES, BLADES = 14, 5, 6
-MARKING_RADIUS = 8.6  # of a disc of the same area, at scale 1
+DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6
+MARKING_RADIUS = 9.0  # of a disc of the same area, at scale 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class Scene:
     noise: int  # seed of the sensor's noise
 
 
-WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-7.0, 1.0), (24.0, -17.0), (-40.0, 6.0)
+WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
     """The scene that a generator stands for. Only ``random`` is asked of it: its stream is kept between versions."""
     angle = math.radians(_between(rng, -40, 40))
-    scale, shear = _between(rng, 0.88, 1.25), _between(rng, -0.15, 0.15)
+    scale, shear = _between(rng, 0.9, 1.22), _between(rng, -0.15, 0.15)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     middle = SPAN / 2 + _between(rng, -7, 7), SPAN / 2 + _between(rng, -7, 7)
     frame = _frame(angle, scale, shear, mirror, middle)
@@ -89,8 +89,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         plumage=(_muted(rng), _muted(rng), _muted(rng), _muted(rng)),
         decoy=Placed(any_marking(rng), frame.at(TAIL_PLACE, 0.7 * MARKING_RADIUS)),
         ground=60 + 130 * rng.random((4, 4, 1)) + 40 * (rng.random((4, 4, 3)) - 0.5),
-        behind=tuple([_pebble(rng) for _ in range(PEBBLES)] + [_blade(rng) for _ in range(BLADES)]),
-        distractors=tuple(_distractor(rng) for _ in range(int(_between(rng, 6, MOST_DISTRACTORS)))),
+        behind=(
+            *(_pebble(rng, _muted(rng)) for _ in range(PEBBLES)),
+            *(_blade(rng) for _ in range(BLADES)),
+            *(_pebble(rng, COLOURS[_choice(rng, tuple(COLOURS))]) for _ in range(PETALS)),
+        ),
+        distractors=tuple(_distractor(rng) for _ in range(DISTRACTORS)),
         before=tuple(blade for blade in blades if all(_distance(part, blade.frame) > clear for part in parts)),
         gain=(_between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1)),
         shading=(_between(rng, -0.25, 0.25), _between(rng, -0.25, 0.25)),
@@ -109,14 +113,14 @@ def _frame(angle: float, scale: float, shear: float, mirror: float, middle: Poin
 
 
 def _distractor(rng: np.random.Generator) -> Placed:
-    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.7, 1.4) * MARKING_RADIUS
+    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.7, 1.3) * MARKING_RADIUS
     return Placed(any_marking(rng), _frame(angle, size, _between(rng, -0.15, 0.15), 1.0, _anywhere(rng)))
 
 
-def _pebble(rng: np.random.Generator) -> Blob:
-    width, height = _between(rng, 4, 14), _between(rng, 4, 10)
+def _pebble(rng: np.random.Generator, colour: Colour) -> Blob:
+    width, height = _between(rng, 4, 14), _between(rng, 4, 12)
     x, y = _anywhere(rng)
-    return Blob(_muted(rng), Frame(width, 0.0, 0.0, height, x, y))
+    return Blob(colour, Frame(width, 0.0, 0.0, height, x, y))
 
 
 def _blade(rng: np.random.Generator) -> Blob:
