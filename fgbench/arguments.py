@@ -55,18 +55,52 @@ def split_list(values: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(word for value in values or () for word in value.replace(",", " ").split()))
 
 
-def whole_number(text: str | int, what: str, example: int, largest: int | None = None) -> int:
-    """A whole number from 1 up, or an error that says what was met."""
+def whole_number(text: str | int, what: str, example: int, largest: int | None = None, smallest: int = 1) -> int:
+    """A whole number from ``smallest`` up, or an error that says what was met."""
     if not re.fullmatch(
         r"[+-]?[0-9]{1,99}", str(text).strip()
     ):  # int() also takes 1_60 and the digits of other scripts
         raise FgbenchError(f"{what} must be a whole number, got", text, f"for example {example}")
     number = int(text)
-    if number < 1:
-        raise FgbenchError(f"{what} must be at least 1, got", number, f"for example {example}")
+    if number < smallest:
+        raise FgbenchError(f"{what} must be at least {smallest}, got", number, f"for example {example}")
     if largest is not None and number > largest:
         raise FgbenchError(f"{what} must be at most {largest}, got", number, f"for example {example}")
     return number
+
+
+def real_number(text: str, what: str, example: float, largest: float) -> float:
+    """A number from 0 up, as ``0.001`` or ``1e-3``, or an error that says what was met."""
+    try:
+        found = float(text)
+    except ValueError:
+        raise FgbenchError(f"{what} must be a number, got", text, f"for example {example:g}") from None
+    if not 0 <= found <= largest:  # NaN is not, either
+        raise FgbenchError(f"{what} must lie between 0 and {largest:g}, got", text, f"for example {example:g}")
+    return found
+
+
+def key_values(values: Sequence[str] | None, flag: str) -> dict[str, str]:
+    """``KEY=VALUE`` words as a dictionary; the last one of a key counts."""
+    found = {}
+    for word in values or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise FgbenchError(f"{flag} takes KEY=VALUE, got", word, "for example top_k=16")
+        found[key] = value
+    return found
+
+
+def literal(text: str) -> bool | int | float | str:
+    """What a word stands for: true or false, a whole number, a number, or itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def image_sizes(values: Sequence[str] | None, default: Sequence[int]) -> list[int]:

@@ -58,6 +58,31 @@ def backbone_rows() -> list[dict[str, Any]]:
     return [{"name": name} for name in backbone_names()]
 
 
+def dataset_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per data set: the counts of the paper's Table 9, and what --data-dir must hold."""
+    from fgbench.accuracy.datasets.build import datasets
+    from fgbench.accuracy.datasets.hub import HUB
+
+    rows = []
+    for name, entry in datasets.entries().items():
+        row = {"name": name, "classes": "", "train": "", "test": "", "layout": "", "from": entry.origin}
+        try:
+            reader = datasets.load(name)
+            with blame(name, entry.origin):
+                if (published := getattr(reader, "published", None)) is not None:
+                    row["classes"], row["train"] = published.classes, published.train_images
+                    row["test"] = published.test_images
+                row["layout"] = str(getattr(reader, "holds", ""))
+                row["description"] = _first_line(reader.__doc__)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
+    rows += [{"name": f"{kind}/…", **empty, "description": _first_line(read.__doc__)} for kind, read in HUB.items()]
+    return rows
+
+
 def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 

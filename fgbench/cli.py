@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fgbench.commands.accuracy import accuracy
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
 from fgbench.commands.throughput import throughput
@@ -42,7 +43,8 @@ app.command("flops", cls=ListCommand, short_help="What selection costs beside it
 app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
     throughput
 )
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, backbones.")(list_)
+app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
 def main() -> None:

@@ -116,3 +116,76 @@ class BackendRow:
     latency_ci95_low_s: float | None
     latency_ci95_high_s: float | None
     blocks: list[float]  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyRow:
+    """One model trained or tested once, or the mean over seeds. What is missing is null."""
+
+    model: str
+    selector: str | None  # null for a model that selects nothing by a selector
+    dataset: str
+    image_size: int  # pixels, square
+    seed: int | None  # null in a summary over seeds, and where nothing was trained
+    lr: float | None  # the highest of the schedule; null where nothing was trained
+    epochs: int | None
+    top1_percent: float  # of the last epoch; in a summary the mean
+    top5_percent: float | None  # null where there are fewer than five classes
+    images: int  # that were tested
+    seconds: float | None  # training and testing; in a summary the sum
+    checkpoint: str | None  # weights of the last epoch
+    top1_std_percent: float | None = None  # of a summary: the standard deviation over seeds, n − 1 in its denominator
+    top5_std_percent: float | None = None
+    best_top1_percent: float | None = None  # of the epoch that the test images themselves chose
+    best_epoch: int | None = None  # from 1
+    seeds: list[int] | None = None  # of a summary
+    backbone: str | None = None  # timm's name
+    impl: str | None = None  # published or fast; null for a model that has one implementation
+    num_classes: int | None = None
+    train_images: int | None = None
+    unreadable_images: int = 0  # left out of the test
+    unreadable_train_images: int = 0  # replaced by others in training
+    test_img_s: float | None = None  # of the test: reading pictures included, so no benchmark of the model
+    flip: bool = False  # whether the mirror image was tested too
+    recipe: dict[str, Any] | None = None  # of the training
+    environment: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityRow:
+    """What one selector finds on one trained model, beside what it costs. What is missing is null.
+
+    Figures of parts are means over the images on which a part is visible, null where no boxes are known. All selectors
+    of a model crop around their ``top_k`` best patches by one rule.
+    """
+
+    model: str
+    selector: str  # "own": a map that the model makes by itself; "random", "centre": what needs no model
+    dataset: str
+    image_size: int  # pixels, square
+    seed: int | None  # that the model was trained with
+    checkpoint: str | None  # null for a model that was not loaded from a file
+    images: int  # that were looked at
+    images_without_parts: int | None  # with boxes that are known and of which none is visible; null: none are known
+    pointing_percent: float | None  # of images whose best patch has its centre on a part
+    heat_in_parts_percent: float | None  # of the heat: the energy-based pointing game
+    crop_part_percent: float | None  # of the crop's area that is part
+    crop_iou_percent: float | None  # of the crop with the smallest box that encloses the parts
+    part_recall_percent: float | None  # of the parts' area that is inside the crop
+    insertion_auc: float | None  # 0 to 1, the higher the better
+    deletion_auc: float | None  # 0 to 1, the lower the better
+    perturbed_images: int  # that the two curves are the mean of
+    top_k: int  # patches that are cropped around
+    selector_flops: int | None  # of one image, fast implementation, convention full; null where it cannot be counted
+    percent_of_backbone: float | None  # selector_flops over those of the plain backbone, patches side by side
+    insertion_curve: list[float] | None  # mean probability at equal shares of pixels, from none to all
+    deletion_curve: list[float] | None
+    trained_with: str | None = None  # the selector that the model itself selects by; null where it has none
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its fields in the order above, ready for JSON."""
+        return asdict(self)

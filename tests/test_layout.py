@@ -60,15 +60,16 @@ def test_arrows_run_one_way(room, forbidden):
 
 
 def test_inside_the_harness_arrows_run_from_the_commands_down():
-    """commands → throughput → flops → models → selectors; nothing below imports what stands above it."""
+    """commands → throughput, accuracy → flops → models → selectors; nothing below imports what stands above it."""
     commands = ("fgbench.cli", "fgbench.shell", "fgbench.commands", "fgbench.arguments", "fgbench_reports")
     above = {
         "models": (*commands, "fgbench.flops", "fgbench.throughput", "fgbench.store"),
         "flops": (*commands, "fgbench.throughput", "fgbench.store"),
         "throughput": commands,
+        "accuracy": commands,
     }
     for room, forbidden in above.items():
-        for path in sorted((ROOT / "fgbench" / room).glob("*.py")):
+        for path in sorted((ROOT / "fgbench" / room).rglob("*.py")):
             assert not [name for name in imports(path) if name.startswith(forbidden)], path.name
 
 

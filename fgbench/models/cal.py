@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
@@ -32,6 +32,7 @@ class CAL(Model):
     """
 
     default_backbone = "resnet101"
+    buffers_of_training = ("feature_center",)
 
     def __init__(
         self,
@@ -174,12 +175,28 @@ class CAL(Model):
         """
         self.make_room(["feature_center"])
         assert self.feature_center is not None
+        own = len(targets)
+        pooled, targets = _of_all_processes(pooled), _of_all_processes(targets)
         centers = functional.normalize(self.feature_center[targets], dim=-1)
         step = self.beta * (pooled.float() - centers)
         alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).float()
         step = (alike @ step) / alike.sum(dim=1, keepdim=True)
         self.feature_center = self.feature_center.index_put((targets,), self.feature_center[targets] + step)
-        return centers
+        first = own * distributed.get_rank() if _is_shared() else 0
+        return centers[first : first + own]
+
+
+def _is_shared() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _of_all_processes(tensor: Tensor) -> Tensor:
+    """Every process's tensor, in their order: centers are those of the whole batch, however many share it."""
+    if not _is_shared():
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
 
 
 def attention_boxes(heat: Tensor, size: int, theta: Any, padding: float) -> Tensor:

@@ -39,13 +39,18 @@ class LastBlockModel(VisionTransformerModel):
                 module.reset_parameters()
         return (f"encoder.vit.blocks.{last}.",)
 
+    @property
+    def selection_depth(self) -> int:
+        """L − 1 blocks have run when the model selects."""
+        return self.encoder.depth - 1
+
     def all_but_last(self, images: Tensor, selector: Selector, *, hidden: bool = False) -> tuple[State, Features]:
         """Blocks 1…L − 1, and what the selector reads of them; one that reads all blocks reads these."""
         encoder, needs = self.encoder, selector.needs
-        last = encoder.depth - 1
-        depth = last if last in encoder.recorded_blocks(needs) else encoder.depth
-        state = encoder.start(images)
-        encoder.run(state, range(last), needs, maps=self.keeps_maps(selector), hidden=hidden, depth=depth)
+        depth, state = self.depth_for(needs), self.start(images)
+        encoder.run(
+            state, range(self.selection_depth), needs, maps=self.keeps_maps(selector), hidden=hidden, depth=depth
+        )
         return state, encoder.features(state, needs, depth=depth)
 
     def last_block_on(self, state: State, chosen: Tensor) -> Tensor:

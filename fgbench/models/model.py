@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import torch
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -50,6 +51,7 @@ class Model(nn.Module):
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # score shapes; a model without a selector has none
     # Parameters that no loss can reach, by the beginning of their names, and why.
     without_gradient: ClassVar[Mapping[str, str]] = {}
+    buffers_of_training: ClassVar[tuple[str, ...]] = ()  # that are there only once training has begun
     two_impls: ClassVar[bool] = True  # whether published and fast differ; a model that selects nothing has one
 
     # Set by whoever counts or times the stages: called with the stage's name and what is to be run.
@@ -110,6 +112,17 @@ class Model(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
                 module.eps = eps
+
+    def set_stochastic_depth(self, rate: float) -> None:
+        """Drop every residual branch of every transformer block with this probability in training.
+
+        The same over depth (GLSim, Table 10); a network without transformer blocks has none to drop.
+        """
+        number(rate, "stochastic depth", 0, 0.999)
+        for block in self.modules():
+            for branch in ("drop_path1", "drop_path2"):
+                if hasattr(block, branch):
+                    setattr(block, branch, DropPath(rate) if rate else nn.Identity())
 
     def start_from_backbone(self) -> tuple[str, ...]:
         """Start the model's own parameters where its backbone is, after the backbone alone was loaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from fgbench.models.encoder import Encoder, State
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import number, whole_number
 from fgbench.models.selection import cut, patch_boxes
-from fgbench_selectors import Features, Selector
+from fgbench_selectors import Features, Needs, Selector
 from fgbench_selectors.components import component_boxes
 
 
@@ -60,10 +61,34 @@ class VisionTransformerModel(Model):
         """Side of the square images in pixels."""
         return self.encoder.image_size
 
+    @property
+    def selection_depth(self) -> int:
+        """Blocks that have run when the model selects."""
+        return self.encoder.depth
+
+    def start(self, images: Tensor) -> State:
+        """Embedded images, as the model's first pass begins."""
+        return self.encoder.start(images)
+
+    def depth_for(self, needs: Needs) -> int:
+        """Blocks that a selector is told of: L, or those that have run, if it would read one that has not."""
+        ran, depth = self.selection_depth, self.encoder.depth
+        return depth if all(block < ran for block in self.encoder.recorded_blocks(needs)) else ran
+
+    def record(self, images: Tensor, needs: Sequence[Needs]) -> list[Features]:
+        """One pass up to where the model selects, and of it what each of several selectors declares.
+
+        Queries and keys of every block are held as long as the features are. Raises :class:`FeaturesError` where a
+        selector declares nothing that the model has.
+        """
+        state = self.start(images)
+        everything = None if all(each.blocks is None for each in needs) else Needs(blocks=slice(None))
+        self.encoder.run(state, range(self.selection_depth), everything)
+        return [self.encoder.features(state, each, depth=self.depth_for(each)).declared(each) for each in needs]
+
     def read(self, images: Tensor, selector: Selector) -> tuple[Tensor, Features]:
         """A full pass: normalised tokens (B, N, D), and what the selector reads of it."""
-        state = self.encoder.start(images)
-        return self.finish(state, selector)
+        return self.finish(self.start(images), selector)
 
     def finish(self, state: State, selector: Selector) -> tuple[Tensor, Features]:
         """The same from embedded images."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fgbench_selectors.errors import BrokenPluginError
-from fgbench_selectors.features import Features, Needs
+from fgbench_selectors.features import Features
 from fgbench_selectors.qk import QK, Maps
 from fgbench_selectors.registry import blame, describe, get, selectors
 from fgbench_selectors.selector import IMPLS, Selector, score_breach
@@ -56,14 +56,6 @@ def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 
     return Features(tokens=draw(batch, tokens, HEADS * HEAD_DIM), attention=blocks, num_prefix_tokens=prefix, grid=grid)
 
 
-def as_declared(features: Features, needs: Needs) -> Features:
-    """What a backbone records for these needs, and nothing else."""
-    depth = len(features.attention)
-    read = range(depth)[needs.blocks] if needs.blocks is not None else range(0)
-    blocks = [block if number in read else None for number, block in enumerate(features.attention)]
-    return replace(features, tokens=features.tokens if needs.tokens else None, attention=blocks)
-
-
 def as_maps(features: Features, *, logits: bool) -> Features:
     """The same features with ready maps in place of queries and keys."""
     blocks = [block and Maps(block.probs_map(), block.logits_map() if logits else None) for block in features.attention]
@@ -82,7 +74,7 @@ def _breach(name: str, everything: Features) -> str | None:
         selector = _make(name, impl)
         if not selector.needs.tokens and selector.needs.blocks is None:
             return f"{impl}: its 'needs' declare neither tokens nor blocks"
-        declared = as_declared(everything, selector.needs)
+        declared = everything.declared(selector.needs)
         try:
             scores, why = _run(selector, declared, everything)
         except KeyboardInterrupt:

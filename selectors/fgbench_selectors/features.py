@@ -138,6 +138,12 @@ class Features:
             attention=[block and block.map(change) for block in self.attention],
         )
 
+    def declared(self, needs: Needs) -> Features:
+        """What a backbone records for these needs, and nothing else."""
+        read = range(0) if needs.blocks is None else range(len(self.attention))[needs.blocks]
+        blocks = [block if index in read else None for index, block in enumerate(self.attention)]
+        return replace(self, tokens=self.tokens if needs.tokens else None, attention=blocks)
+
     def read_tokens(self) -> Tensor:
         """(B, N, D) tokens, or an error that says they are missing."""
         if self.tokens is None:

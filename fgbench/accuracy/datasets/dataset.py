@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from PIL import Image
 
@@ -20,6 +20,18 @@ Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels o
 
 class DatasetError(FgbenchError):
     """A data set that is missing, laid out in another way, empty, or not what was published."""
+
+
+def decode(source: Path | IO[bytes]) -> Image.Image:
+    """An encoded image in RGB; a transparent one lies on white. Whatever is raised means that it cannot be read."""
+    image: Image.Image
+    with Image.open(source) as image:
+        image.load()
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            opaque = Image.new("RGBA", image.size, "white")
+            opaque.alpha_composite(image.convert("RGBA"))
+            return opaque.convert("RGB")
+        return image.convert("RGB")
 
 
 class Split(ABC):
@@ -62,13 +74,7 @@ class FileSplit(Split):
 
     def open(self, index: int) -> Image.Image:
         """Read and decode the file; a transparent image lies on white."""
-        with Image.open(self.root / self.paths[index]) as image:
-            image.load()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                opaque = Image.new("RGBA", image.size, "white")
-                opaque.alpha_composite(image.convert("RGBA"))
-                return opaque.convert("RGB")
-            return image.convert("RGB")
+        return decode(self.root / self.paths[index])
 
     def parts(self, index: int) -> list[Box] | None:
         """The boxes of an image, none where parts are known and hidden, None where they are unknown."""
@@ -91,7 +97,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
-    """A data set as it lies on disk: classes, ``train`` (all that training may see, the paper's train-val), ``test``."""
+    """A data set as it lies on disk: ``train`` is all that training may see, the paper's train-val."""
 
     name: str
     class_names: Sequence[str]

@@ -72,11 +72,22 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[s
             umask = os.umask(0)
             os.umask(umask)
             Path(temporary).chmod(0o666 & ~umask)
+            with Path(temporary).open("rb") as file:
+                os.fsync(file.fileno())
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)
     except (OSError, safetensors.SafetensorError) as error:
         raise FgbenchError(f"the checkpoint cannot be written: {error}", str(path)) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What stands beside the tensors of a .safetensors file; errors as of :func:`read_weights`."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise _damaged(path, error) from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:

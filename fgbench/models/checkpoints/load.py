@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,17 @@ from fgbench.models.checkpoints.files import read_arrays, read_weights, write_we
 from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
 from fgbench.models.model import Model
 
+CLASS_WEIGHTS = re.compile(r"(^|[._])(head|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 POSITIONS = "encoder.vit.pos_embed"
 SHOWN = 8  # shapes that do not fit, in one line
+
+
+class ClassCountError(FgbenchError):
+    """The weights of a head for another number of classes."""
+
+    def __init__(self, given: int, wanted: int) -> None:
+        self.given, self.wanted = given, wanted
+        super().__init__(f"the checkpoint has a head for {given} classes, the model for", wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,7 @@ def _put(
         if name in weights and weights[name].shape != tensor.shape
     ]
     if misfits:
+        _check_classes(weights, own)
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits[:SHOWN])}{more}")
     loaded = [name for name in own if name in weights]
@@ -146,6 +157,17 @@ def _resize_positions(model: Model, weights: Weights, own: dict[str, Tensor]) ->
         return []  # it cannot fit, and is named as such
     weights[POSITIONS] = resample_abs_pos_embed(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
     return [POSITIONS]
+
+
+def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
+    """Say it in one word where all that does not fit is the number of classes."""
+    counts = set()
+    for name, tensor in own.items():
+        if name in weights and weights[name].shape != tensor.shape:
+            per_class = CLASS_WEIGHTS.search(name) and weights[name].shape[1:] == tensor.shape[1:]
+            counts.add((len(weights[name]), len(tensor)) if per_class else None)
+    if len(counts) == 1 and (found := counts.pop()):
+        raise ClassCountError(*found)
 
 
 def _is_head(name: str) -> bool:

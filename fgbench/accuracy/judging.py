@@ -1,0 +1,85 @@
+"""What every selector finds on a trained model, as a row each in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fgbench.accuracy.datasets.dataset import Box, DataSet
+from fgbench.accuracy.ledger import QUALITY
+from fgbench.accuracy.quality.boxes import to_network_input
+from fgbench.accuracy.quality.judge import Batch, QualityOptions, judge_selectors
+from fgbench.accuracy.recipe import resized_side
+from fgbench.accuracy.rows import Row
+from fgbench.accuracy.runs import Finished
+from fgbench.accuracy.session import Session
+from fgbench.accuracy.transforms import eval_transform
+from fgbench.errors import LeftOutNotice
+from fgbench.models.checkpoints.load import load_checkpoint
+
+BATCH = 8  # queries and keys of all blocks are held at once
+PERTURBED = 64  # images that the curves are taken of, spread over the split
+
+
+def judge(
+    session: Session, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
+) -> list[Row]:
+    """Judge selectors on the test images of a finished run, on the main process alone, unless it was done before.
+
+    ``tell`` is told how many images of how many are done. A run whose weights are gone is reported and has no rows.
+    """
+    row, ledger = finished.row, session.ledger
+    test = session.dataset.test
+    options = QualityOptions(baselines=True, perturbed_images=PERTURBED, perturb_every=max(1, len(test) // PERTURBED))
+    key = f"{finished.key}:{','.join(selectors) if selectors else 'all'}:{asdict(options)}"
+    if (kept := ledger.get_alone(QUALITY, key)) is not None:
+        return list(kept["rows"])
+    checkpoint = Path(row["checkpoint"])
+    if not checkpoint.is_file():
+        session.report(
+            LeftOutNotice("the weights of a run are gone, and no selector is judged on them:", str(checkpoint))
+        )
+        return []
+    model = finished.contender.build(session.dataset.num_classes)
+    load_checkpoint(model, checkpoint)
+    found = judge_selectors(
+        model.to(session.device),
+        batches(session.dataset, finished.contender.image_size),
+        selectors,
+        model_name=row["model"],
+        dataset=row["dataset"],
+        report=session.report,
+        seed=row["seed"],
+        checkpoint=row["checkpoint"],
+        options=options,
+        progress=lambda done: tell(done, len(test)),
+    )
+    rows: list[dict[str, Any]] = [replace(each, trained_with=model.selector_name).as_dict() for each in found]
+    ledger.add(QUALITY, key, {"rows": rows})
+    return rows
+
+
+def batches(dataset: DataSet, image_size: int, size: int = BATCH) -> Iterator[Batch]:
+    """The test images as a network reads them, with the boxes of their parts; unreadable ones are left out."""
+    transform, test = eval_transform(dataset, image_size), dataset.test
+    images, boxes = [], []
+    for index in range(len(test)):
+        try:
+            picture = test.open(index)
+        except Exception:  # decoders raise whatever they trip over; the test has counted them
+            continue
+        images.append(transform(picture))
+        boxes.append(_boxes(test.parts(index), (picture.height, picture.width), image_size))
+        if len(images) == size:
+            yield torch.stack(images), None if None in boxes else [found for found in boxes if found is not None]
+            images, boxes = [], []
+    if images:
+        yield torch.stack(images), None if None in boxes else [found for found in boxes if found is not None]
+
+
+def _boxes(parts: list[Box] | None, stored: tuple[int, int], image_size: int) -> list[Box] | None:
+    return None if parts is None else to_network_input(parts, stored, resized_side(image_size), image_size)

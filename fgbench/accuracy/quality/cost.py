@@ -1,0 +1,53 @@
+"""What a selection costs beside the backbone, for the rows that say what it finds."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from fgbench.flops.counter import count_flops
+from fgbench.flops.models import count_model
+from fgbench.models.build import create_model
+from fgbench.models.vit import VisionTransformerModel
+from fgbench_selectors import QK, Features, Maps, Selector
+
+
+def selection_flops(selector: Selector, features: Features) -> int:
+    """FLOPs of a fast selection for one image, convention ``full``, from features like these.
+
+    They are counted as ``fgbench flops`` counts them: from queries and keys whose log-sum-exps the backbone's
+    attention has returned, whether or not the kernel of this device did.
+    """
+    described = _one_image_without_data(features)
+    counted = copy.deepcopy(selector).to("meta").eval()
+    counted.impl = "fast"
+    return count_flops(lambda: counted(described)).flops("full")
+
+
+def backbone_flops(model: VisionTransformerModel) -> int:
+    """FLOPs of one image through the model's plain backbone and a linear head, patches side by side."""
+    with torch.device("meta"):
+        plain = create_model("vit", model.encoder.name, img_size=model.image_size, num_classes=model.num_classes)
+    return count_model(plain.eval(), model.image_size).flops("full")
+
+
+def _one_image_without_data(features: Features) -> Features:
+    def described(tensor: Tensor) -> Tensor:
+        return torch.empty(1, *tensor.shape[1:], dtype=torch.float32, device="meta")
+
+    def block(recorded: QK | Maps | None) -> QK | Maps | None:
+        if not isinstance(recorded, QK):
+            return recorded and recorded.map(described)
+        _, heads, tokens = recorded.shape
+        lse = torch.empty(1, heads, tokens, device="meta")
+        return QK(described(recorded.q), described(recorded.k), recorded.scale, lse)
+
+    return Features(
+        tokens=None if features.tokens is None else described(features.tokens),
+        attention=[block(recorded) for recorded in features.attention],
+        num_prefix_tokens=features.num_prefix_tokens,
+        grid=features.grid,
+        has_class_token=features.has_class_token,
+    )

@@ -1,0 +1,248 @@
+"""Models searched, trained and tested, one after the other. What is finished is kept, and is not done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+from fgbench.accuracy.contenders import Contender, contenders
+from fgbench.accuracy.datasets.dataset import Split
+from fgbench.accuracy.evaluation import evaluate
+from fgbench.accuracy.ledger import CLASSES, EPOCHS, RUNS, SEARCHED
+from fgbench.accuracy.loading import Images
+from fgbench.accuracy.metrics import Predictions
+from fgbench.accuracy.rows import Row, run_row
+from fgbench.accuracy.search import best_lr, search_parts
+from fgbench.accuracy.session import Session, check_recipe
+from fgbench.accuracy.starting import load_for_test, load_to_begin
+from fgbench.accuracy.state import Progress
+from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
+from fgbench.accuracy.transforms import eval_transform, train_transform
+from fgbench.errors import FgbenchError, LeftOutNotice
+from fgbench.models.model import Model
+
+CONFUSIONS = 100  # pairs that are kept of a run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happens, for whoever shows it."""
+
+    label: str  # which run
+    run: int  # from 1
+    runs: int
+    step: Step | None = None
+    epoch: Epoch | None = None  # finished
+    row: Row | None = None  # finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A finished run: its row, its classes, and how to build its model again."""
+
+    contender: Contender
+    key: str
+    row: Row
+    classes: Row  # per class, and which is taken for which
+
+
+@dataclass(kw_only=True)
+class Runs:
+    """The runs of a session. ``finished`` grows; ``stored`` of them were in the store already."""
+
+    session: Session
+    tell: Callable[[Event], None] = lambda event: None
+    finished: list[Finished] = field(default_factory=list)
+    stored: int = 0
+    total: int = 0
+    _number: int = 0
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of what is finished."""
+        return [finished.row for finished in self.finished]
+
+    def run(self) -> None:
+        """Do everything that was asked for: each seed of each model in turn."""
+        session = self.session
+        todo = contenders(session.request, session.dataset, session.report)
+        for contender in todo:
+            check_recipe(contender.recipe)
+        self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
+        for contender in todo:
+            if session.request.test_only:
+                self._number += 1
+                self._test(contender)
+                continue
+            lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
+            for seed in contender.seeds:
+                self._number += 1
+                self._train(contender, lr, seed)
+
+    def _search(self, contender: Contender) -> float:
+        """Train with every learning rate on a part of the training images; the rest judges."""
+        session, seed = self.session, contender.seeds[0]
+        epochs = session.request.search_epochs or contender.recipe.epochs
+        searched = replace(contender, recipe=replace(contender.recipe, epochs=epochs))
+        parts = search_parts(session.dataset.train)
+        results = []
+        for lr in contender.lrs:
+            key = session.key(searched, lr=lr, seed=seed, split="search")
+            row = session.ledger.get(SEARCHED, key)
+            if row is None:
+                label = f"{contender.label}: search, lr {lr:g}"
+                outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
+                if outcome is None:
+                    continue
+                row = {
+                    "model": contender.model,
+                    "selector": outcome[2].selector_name,
+                    "dataset": session.dataset.name,
+                    "image_size": contender.image_size,
+                    "seed": seed,
+                    "lr": lr,
+                    "epochs": epochs,
+                    "validation_top1_percent": outcome[0].top1_percent,
+                    "images": outcome[0].images,
+                }
+                row = session.ledger.add(SEARCHED, key, row)
+                self._forget(searched, key, seed, weights=True)
+            results.append((lr, float(row["validation_top1_percent"])))
+        if not results:
+            raise FgbenchError(f"no learning rate could be tried for {contender.label}: others are training it")
+        return best_lr(results)
+
+    def _train(self, contender: Contender, lr: float, seed: int) -> None:
+        session = self.session
+        key, label = session.key(contender, lr=lr, seed=seed), f"{contender.label}, seed {seed}"
+        if self._was_finished(contender, key, label):
+            return
+        outcome = self._fit(
+            contender, lr, seed, key, label, session.dataset.train, session.dataset.test, keep_weights=True
+        )
+        if outcome is None:
+            return
+        predictions, progress, model = outcome
+        folder = session.folder(contender, key, seed)
+        row = run_row(
+            contender,
+            session.dataset,
+            model,
+            predictions,
+            checkpoint=folder / LAST,
+            flip=session.request.flip,
+            trained=progress,
+            lr=lr,
+            seed=seed,
+        )
+        self._keep(contender, key, row, predictions, label)
+        self._forget(contender, key, seed, weights=False)
+
+    def _forget(self, contender: Contender, key: str, seed: int, *, weights: bool) -> None:
+        if PartialState().is_main_process:
+            with suppress(OSError):  # it only takes room
+                forget(self.session.folder(contender, key, seed), weights=weights)
+
+    def _fit(
+        self, contender: Contender, lr: float, seed: int, key: str, label: str, train_on: Split, test_on: Split,
+        *, keep_weights: bool,
+    ) -> tuple[Predictions, Progress, Model] | None:  # fmt: skip
+        """Train once; None where another process is at it."""
+        session, dataset = self.session, self.session.dataset
+        torch.manual_seed(seed)
+        model = contender.build(dataset.num_classes, pretrained=session.request.pretrained)
+        if session.request.checkpoint is not None:
+            load_to_begin(model, session.request.checkpoint, dataset, session.report)
+        if not session.ledger.claim(key):
+            session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
+            return None
+        accelerator = session.accelerator(contender, model)
+        train_images = train_transform(dataset, contender.image_size, contender.recipe.level)
+        plan = Plan(
+            run=key,
+            model=model,
+            train=Images(train_on, train_images, seed),
+            test=Images(test_on, eval_transform(dataset, contender.image_size)),
+            recipe=contender.recipe,
+            lr=lr,
+            seed=seed,
+            folder=session.folder(contender, key, seed),
+            keep_weights=keep_weights,
+            workers=session.workers,
+            test_every=session.request.test_every if keep_weights else contender.recipe.epochs,
+            test_batch_size=session.request.test_batch_size,
+            flip=session.request.flip,
+            metadata={"dataset": dataset.name, "classes": dataset.num_classes, "seed": seed, "lr": lr},
+        )
+        if session.request.tracker:
+            accelerator.init_trackers("fgbench", config={"run": label, "lr": lr, **asdict(contender.recipe)})
+
+        def note(epoch: Epoch) -> None:
+            figures = asdict(epoch)
+            session.ledger.add(EPOCHS, f"{key}:{epoch.epoch}", {"run": key, "label": label, **figures})
+            accelerator.log({name: value for name, value in figures.items() if value is not None}, step=epoch.epoch)
+            self._say(label, epoch=epoch)
+
+        try:
+            predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
+        finally:
+            session.ledger.release(key)
+            if session.request.tracker:
+                accelerator.end_training()
+            accelerator.free_memory()
+        return predictions, progress, model
+
+    def _test(self, contender: Contender) -> None:
+        """Test a checkpoint."""
+        session, request = self.session, self.session.request
+        assert request.checkpoint is not None
+        key = session.key(contender, test_only=True)
+        if self._was_finished(contender, key, contender.label):
+            return
+        model = contender.build(session.dataset.num_classes)
+        load_for_test(model, request.checkpoint, session.dataset, session.report)
+        accelerator = session.accelerator(contender, model)
+        images = Images(session.dataset.test, eval_transform(session.dataset, contender.image_size))
+
+        def tick(done: int) -> None:
+            self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
+
+        predictions = evaluate(
+            model.to(accelerator.device),
+            images,
+            accelerator,
+            batch_size=request.test_batch_size,
+            workers=session.workers,
+            flip=request.flip,
+            tick=tick,
+        )
+        row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
+        self._keep(contender, key, row, predictions, contender.label)
+
+    def _was_finished(self, contender: Contender, key: str, label: str) -> bool:
+        ledger = self.session.ledger
+        row = ledger.get(RUNS, key)
+        if row is None:
+            return False
+        self.stored += 1
+        self._finish(contender, key, row, ledger.get(CLASSES, key) or {}, label)
+        return True
+
+    def _keep(self, contender: Contender, key: str, row: Row, predictions: Predictions, label: str) -> None:
+        names, ledger = self.session.dataset.class_names, self.session.ledger
+        classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
+        ledger.add(CLASSES, key, classes)
+        del row["environment"]
+        self._finish(contender, key, ledger.add(RUNS, key, row), classes, label)
+
+    def _finish(self, contender: Contender, key: str, row: Row, classes: Row, label: str) -> None:
+        self.finished.append(Finished(contender=contender, key=key, row=row, classes=classes))
+        self._say(label, row=row)
+
+    def _say(self, label: str, **what: Any) -> None:
+        self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **what))

@@ -1,0 +1,136 @@
+"""What all runs of a command share: the data set, the device, the processes, where results go."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
+from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is exported all the same
+
+from fgbench.accuracy.contenders import Contender, identify, run_key
+from fgbench.accuracy.datasets.build import open_dataset
+from fgbench.accuracy.datasets.check import check_dataset
+from fgbench.accuracy.datasets.dataset import DataSet
+from fgbench.accuracy.ledger import Ledger
+from fgbench.accuracy.recipe import Recipe
+from fgbench.accuracy.request import AccuracyRequest
+from fgbench.accuracy.rows import facts
+from fgbench.accuracy.starting import file_digest
+from fgbench.environment import cores
+from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.models.model import Model
+from fgbench.registry import add_plugin_files
+from fgbench.store import Store
+
+MAX_WORKERS = 8
+TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A request, and what stands around its runs. Every process has one; only the main one's has a store."""
+
+    request: AccuracyRequest
+    dataset: DataSet
+    ledger: Ledger
+    identity: Mapping[str, Any]  # of the data set, in every key
+    report: Report
+
+    @property
+    def device(self) -> torch.device:
+        """Where models of this process are."""
+        device: torch.device = PartialState().device
+        return device
+
+    @property
+    def workers(self) -> int:
+        """Processes that read pictures."""
+        if self.request.workers is not None:
+            return self.request.workers
+        return min(MAX_WORKERS, cores()) if self.device.type == "cuda" else 0
+
+    def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
+        """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
+        # A parameter that no loss reaches would have processes wait for its gradient for ever.
+        handler = DistributedDataParallelKwargs(find_unused_parameters=bool(model and model.without_gradient))
+        tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
+        return Accelerator(
+            cpu=self.request.device == "cpu",
+            mixed_precision=contender.recipe.mixed_precision,
+            gradient_accumulation_steps=contender.recipe.accumulate,
+            kwargs_handlers=[handler],
+            **(tracked if self.request.tracker else {}),
+        )
+
+    def key(self, contender: Contender, **more: Any) -> str:
+        """The key of a run."""
+        request = self.request
+        begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        return run_key(
+            contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
+        )
+
+    def folder(self, contender: Contender, key: str, seed: int) -> Path:
+        """Where a run's weights are kept."""
+        words = [self.dataset.name, contender.model, contender.selector, contender.image_size, f"seed{seed}", key[:10]]
+        return self.request.checkpoints / re.sub(r"[^\w.-]+", "_", "-".join(str(word) for word in words if word))
+
+
+def open_session(request: AccuracyRequest, store: Store | None, report: Report) -> Session:
+    """Load plug-ins, open the data set and check it, find the device.
+
+    Raises :class:`FgbenchError` for a device that is not there or a batch that processes cannot share,
+    :class:`DatasetError` for data that are not as they should be.
+    """
+    add_plugin_files(request.plugins, report)
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
+    if request.device is None and not torch.cuda.is_available():
+        request = replace(request, device="cpu")
+    if request.tracker:
+        _check_tracker(request.tracker)
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    state = PartialState(cpu=request.device == "cpu")
+    if "mixed_precision" not in request.recipe:  # as published, where there is the hardware for it
+        precision = "fp16" if state.device.type == "cuda" else "no"
+        request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
+    dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
+    found = check_dataset(dataset, read=request.read_all)
+    for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
+        if said:
+            report(LeftOutNotice(said if dataset.name in said else f"{dataset.name}: {said}"))
+    environment = facts(request.recipe["mixed_precision"])
+    return Session(
+        request=request,
+        dataset=dataset,
+        ledger=Ledger(store, environment, again=request.again),
+        identity={**identify(dataset), "options": dict(request.dataset_options)},
+        report=report,
+    )
+
+
+def _check_tracker(name: str) -> None:
+    """Accelerate leaves a tracker out without a word where its package is missing."""
+    if not any(importlib.util.find_spec(package) for package in TRACKER_PACKAGES.get(name, (name,))):
+        raise FgbenchError("a package is not installed that is needed by", f"--tracker {name}", f"pip install {name}")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
+    if recipe.optimizer not in list_optimizers():
+        raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
+    processes = PartialState().num_processes
+    if recipe.batch_size % (recipe.accumulate * processes):
+        raise FgbenchError(
+            f"a batch cannot be shared equally by {processes} processes in {recipe.accumulate} parts:",
+            recipe.batch_size,
+            f"give a multiple of {recipe.accumulate * processes}",
+        )

@@ -1,0 +1,65 @@
+"""What ``fgbench accuracy`` shows of its runs, and where."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgbench.output import emit
+
+if TYPE_CHECKING:
+    from fgbench.accuracy.runs import Runs
+    from fgbench.commands.training_progress import TrainingProgress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """What is shown of the runs, and where."""
+
+    style: str
+    output: Path | None
+    details: bool  # classes and confusions
+    quality: bool  # what selectors find
+    judged: list[str] | None
+
+
+def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress) -> list[dict[str, Any]]:
+    """Judge selectors on every trained model; a row per model and selector."""
+    from fgbench.accuracy.judging import judge
+
+    rows = []
+    for done in runs.finished:
+        tell = functools.partial(progress.judged, f"{done.contender.label}: selectors")
+        rows += judge(runs.session, done, selectors, tell)
+    return rows
+
+
+def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> None:
+    """Rows, their means, and what was asked for beside them."""
+    from fgbench.accuracy.rows import summaries
+    from fgbench_reports import render
+    from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
+    from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
+
+    rows: Sequence[dict[str, Any]] = [*runs.rows, *summaries(runs.rows)]
+    style = show.style
+    if style in ("json", "csv"):
+        if show.details:
+            per_run = [finished.classes for finished in runs.finished]
+            rows = [row | found for row, found in zip(runs.rows, per_run, strict=True)] + summaries(runs.rows)
+        text = render.to_json([*rows, *judged]) if style == "json" else render.to_csv([*rows, *judged])
+    elif style in ("markdown", "latex"):
+        write = render.to_markdown if style == "markdown" else render.to_latex
+        frames = [accuracy_frame(rows), *([quality_frame(judged)] if judged else [])]
+        text = "\n".join(write(frame) for frame in frames)
+    else:
+        tables, notes = list(accuracy_tables(rows)), accuracy_notes(rows)
+        if show.details:
+            tables += [table for done in runs.finished for table in class_tables(done.row, done.classes)]
+        if judged:
+            tables, notes = [*tables, *quality_tables(judged)], [*notes, *quality_notes(judged)]
+        text = render.to_terminal(tables, notes, to_file=show.output is not None)
+    emit(text, show.output)

@@ -1,0 +1,184 @@
+"""``fgbench accuracy`` as it is typed, in this process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fgbench.cli import app
+from fgbench.records import AccuracyRow, QualityRow
+from fgbench.store import Store
+
+pytestmark = pytest.mark.slow
+DATA = ["--dataset-options", "classes=4", "train_images=32", "test_images=24", "side=48"]
+TINY = [*DATA, "--sizes", "32", "--epochs", "2", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.delenv("FGBENCH_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, ["accuracy", *words])
+
+
+def rows_of(result) -> list[dict]:
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
+    result = run("--model", "vit", "glsim", "--seeds", "1", "10", *TINY, "--format", "json")
+    rows = rows_of(result)
+    assert [(row["model"], row["selector"], row["seed"], row["seeds"]) for row in rows] == [
+        *(("vit", None, seed, None) for seed in (1, 10)),
+        *(("glsim", "gls", seed, None) for seed in (1, 10)),
+        ("vit", None, None, [1, 10]),
+        ("glsim", "gls", None, [1, 10]),
+    ]
+    assert all(list(row) == list(AccuracyRow.__dataclass_fields__) for row in rows)
+    for row in rows[:4]:
+        assert 0 <= row["top1_percent"] <= 100
+        assert (row["images"], row["epochs"], row["dataset"], row["image_size"]) == (24, 2, "synthetic", 32)
+        assert (tmp_path / row["checkpoint"]).is_file()
+        assert row["environment"]["torch"] == torch.__version__
+        assert row["seconds"] > 0
+        assert row["top1_std_percent"] is None
+    mean = rows[4]
+    tops = [row["top1_percent"] for row in rows[:2]]
+    assert mean["top1_percent"] == pytest.approx(sum(tops) / 2)
+    assert mean["top1_std_percent"] == pytest.approx(abs(tops[0] - tops[1]) / 2**0.5)
+    assert rows[0]["top5_percent"] is None  # four classes
+    lines = [line for line in result.stderr.splitlines() if ": epoch " in line]
+    assert len(lines) == 8
+    assert not list(tmp_path.glob("**/state.safetensors"))
+
+    again = run("--model", "vit", "glsim", "--seeds", "1", "10", *TINY, "--format", "csv")
+    assert "4 of 4 runs were in fgbench.db already" in again.stderr
+    assert "epoch" not in again.stderr
+    (first, *_) = csv.DictReader(io.StringIO(again.stdout))
+    assert float(first["top1_percent"]) == rows[0]["top1_percent"]
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        curve = list(store.rows("accuracy_epoch"))
+    assert [row["epoch"] for row in curve] == [1, 2] * 4
+    assert curve[1]["top1_percent"] == rows[0]["top1_percent"]
+
+
+def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
+    words = ["--model", "vit", *TINY, "--lr", "1e-3", "1e-6", "--search-epochs", "1", "--format", "json"]
+    (row,) = rows_of(run(*words))
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        searched = list(store.rows("accuracy_search"))
+    assert [each["lr"] for each in searched] == [1e-3, 1e-6]
+    assert {each["images"] for each in searched} == {8}  # a fifth of each class, rounded
+    best = max(searched, key=lambda each: (each["validation_top1_percent"], -each["lr"]))
+    assert row["lr"] == best["lr"]
+    assert len(list(tmp_path.glob("fgbench-checkpoints/*"))) == 1  # those of the search are gone
+
+
+def test_a_checkpoint_is_tested_to_the_same_accuracy(run):
+    (row,) = rows_of(run("--model", "glsim", *TINY, "--format", "json"))
+    words = ["--model", "glsim", *DATA, "--sizes", "32", "--device", "cpu", "--test-only"]
+    words += ["--checkpoint", row["checkpoint"], "--format", "json"]
+    (tested,) = rows_of(run(*words))
+    assert tested["top1_percent"] == row["top1_percent"]
+    assert (tested["seed"], tested["lr"], tested["epochs"], tested["train_images"]) == (None, None, None, None)
+    (mirrored,) = rows_of(run(*words, "--flip", "--details"))
+    assert mirrored["flip"] is True
+    assert sum(each["images"] for each in mirrored["classes"]) == 24
+    wrong = sum(each["images"] for each in mirrored["confusions"])
+    assert wrong == round(24 * (1 - mirrored["top1_percent"] / 100))
+    other = [*words[:3], "classes=5", *words[4:]]
+    refused = run(*other)
+    assert refused.exit_code == 2
+    assert "was trained for 4 classes; data set 'synthetic' has 5" in refused.stderr
+    lacking = run(*[word if word != "glsim" else "dcal" for word in words])
+    assert lacking.exit_code == 2
+    assert "random ones would be tested" in lacking.stderr
+
+
+def test_training_can_begin_from_a_checkpoint(run):
+    (row,) = rows_of(run("--model", "vit", *TINY, "--format", "json"))
+    words = ["--model", "vit", *TINY, "--checkpoint", row["checkpoint"], "--lr", "1e-9", "--warmup-steps", "0"]
+    (fine,) = rows_of(run(*words, "--format", "json", "--optimizer", "momentum"))
+    assert fine["checkpoint"] != row["checkpoint"]
+    assert fine["top1_percent"] == row["top1_percent"]  # a rate of nearly nothing leaves it where it began
+
+
+def test_cal_is_trained_with_its_losses_and_tested_by_eight_passes(run):
+    words = [*DATA, "--sizes", "64", "--backbone", "resnet18", "--threads", "1", "--format", "json"]
+    (row,) = rows_of(run("--model", "cal", *words, "--epochs", "1"))
+    assert row["recipe"]["weight_decay"] == pytest.approx(0.05)  # what the data set says comes before the paper
+    eight = run("--model", "cal", *words, "--passes", "8", "--test-only", "--checkpoint", row["checkpoint"])
+    (tested,) = rows_of(eight)
+    assert tested["images"] == 24
+    assert tested["recipe"] == {"passes": 8}
+
+
+def test_what_selectors_find_stands_beside_what_they_cost(run):
+    words = ["--model", "glsim", *TINY, "--quality", "--judged", "gls", "attention"]
+    rows = rows_of(run(*words, "--format", "json"))
+    found = {row["selector"]: row for row in rows if "pointing_percent" in row}
+    assert list(found) == ["gls", "attention", "random", "centre"]
+    gls = found["gls"]
+    assert set(gls) == set(QualityRow.__dataclass_fields__)
+    assert (gls["images"], gls["trained_with"], gls["checkpoint"]) == (24, "gls", rows[0]["checkpoint"])
+    assert 0 < gls["selector_flops"]
+    assert len(gls["insertion_curve"]) == 21
+    assert found["random"]["selector_flops"] is None
+    again = run(*words)
+    assert again.exit_code == 0
+    assert "What selectors find · glsim · selects by gls · synthetic · 32 px" in again.stdout
+    assert "1 of 1 runs were in fgbench.db already" in again.stderr
+
+
+def test_a_tracker_is_told_every_epoch(run, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    rows_of(run("--model", "vit", *TINY, "--tracker", "tensorboard", "--format", "json"))
+    events = next((tmp_path / "fgbench-checkpoints").rglob("events.out.tfevents.*"))
+    read = accumulator.EventAccumulator(str(events.parent))
+    read.Reload()
+    assert [event.step for event in read.Scalars("top1_percent")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "cubs"], "unknown dataset 'cubs'; did you mean cub"),
+        (["--dataset", "cub"], "--data-dir"),
+        (["--dataset", "cub", "--data-dir", "nowhere"], "nowhere"),
+        (["--dataset-options", "klasses=4"], "has no option 'klasses'"),
+        (["--dataset-options", "classes"], "--dataset-options takes KEY=VALUE, got 'classes'"),
+        (["--dataset-options", "classes=few"], "must be a whole number, got 'few'"),
+        (["--model", "glsm"], "unknown model 'glsm'"),
+        (["--model", "vit", "--model-options", "top_k=2"], "model 'vit' has no option 'top_k'"),
+        (["--epochs", "0"], "must be at least 1, got 0"),
+        (["--lr", "fast"], "learning rate must be a number, got 'fast'"),
+        (["--lr", "nan"], "learning rate must lie between 0 and 100, got 'nan'"),
+        (["--seeds", "one"], "seed must be a whole number, got 'one'"),
+        (["--augreg", "stronger"], "unknown AugReg level 'stronger'"),
+        (["--mixed-precision", "fp8"], "unknown precision 'fp8'"),
+        (["--test-only"], "--test-only tests a file; say which with --checkpoint"),
+        (["--checkpoint", "gone.safetensors"], "'gone.safetensors'"),
+        (["--batch-size", "7", "--accumulate", "2"], "cannot be shared equally by 1 processes in 2 parts: 7"),
+        (["--tracker", "notebook"], "unknown tracker 'notebook'"),
+        (["--optimizer", "sdg"], "'sdg'"),
+        (["--backbone", "resnet18"], "'resnet18'"),
+        (["--output", "no/such/folder.json"], "cannot write to"),
+        pytest.param(
+            ["--device", "cuda"],
+            "no CUDA device is there",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run, words, message):
+    result = run(*(["--sizes", "32"] if "--dataset" not in words else []), *words)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert message in line
+    assert result.stdout == ""

@@ -1,0 +1,136 @@
+"""Real processes: killed at any moment, interrupted, and two of them that share one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors.torch
+import torch
+
+pytestmark = pytest.mark.slow
+DATA = ["--dataset-options", "classes=4", "train_images=64", "test_images=30", "side=48", "--sizes", "32"]
+WORDS = ["accuracy", "--model", "cal", "--backbone", "resnet18", *DATA, "--augreg", "strong"]
+WORDS += ["--batch-size", "8", "--epochs", "5", "--threads", "1", "--device", "cpu", "--format", "json"]
+ALONE = [sys.executable, "-m", "fgbench"]
+TWO = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "-m", "fgbench"),
+]
+KILLS = 4
+
+
+def start(launch, folder, *more):
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launch, *WORDS, *more], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process) -> tuple[list[dict], str]:
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return json.loads(out), said
+
+
+def weights(folder):
+    return safetensors.torch.load_file(next(folder.glob("fgbench-checkpoints/*/last.safetensors")))
+
+
+def same(one, two) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One uninterrupted run of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    (row,), said = finish(start(ALONE, folder))
+    assert said.count(": epoch ") == 5
+    return folder, row
+
+
+def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_did(alone, tmp_path):
+    uninterrupted, expected = alone
+    epochs: list[str] = []
+    for kill in range(KILLS):
+        child = start(ALONE, tmp_path)
+        for line in child.stderr:  # after an epoch, somewhere in the next one
+            if ": epoch " in line:
+                epochs.append(line.partition(": epoch ")[2].partition(",")[0])
+                break
+        time.sleep(random.Random(kill).uniform(0, 0.8))
+        child.kill()
+        child.communicate()
+    (row,), said = finish(start(ALONE, tmp_path))
+    after = [line.partition(": epoch ")[2].partition(",")[0] for line in said.splitlines() if ": epoch " in line]
+    # A kill costs at most the epoch under way: each begins at most one behind the last that was told.
+    assert all(int(later) >= int(earlier) for earlier, later in zip(epochs, [*epochs[1:], *after[:1]], strict=False))
+    assert int(epochs[-1]) >= 3
+    for name in ("top1_percent", "top5_percent", "best_top1_percent", "best_epoch", "images", "lr"):
+        assert row[name] == expected[name], name
+    assert same(weights(tmp_path), weights(uninterrupted))
+
+
+def test_ctrl_c_says_where_it_goes_on(tmp_path):
+    child = start(ALONE, tmp_path)
+    said = ""
+    for line in child.stderr:
+        said += line
+        if ": epoch 2" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    out, rest = child.communicate(timeout=60)
+    assert child.returncode == 130, said + rest
+    assert out.strip() in ("", "[]")
+    assert rest.strip().splitlines()[-1].endswith("of cal at 32, seed 0; start again, and it goes on there"), rest
+    assert "Traceback" not in rest
+
+
+def test_two_processes_test_exactly_what_one_does(alone, tmp_path):
+    """30 images in batches of 7: neither processes nor batches have equal shares."""
+    uninterrupted, row = alone
+    checkpoint = str(uninterrupted / row["checkpoint"])
+    more = ["--test-only", "--checkpoint", checkpoint, "--test-batch-size", "7", "--details"]
+    (one,), _ = finish(start(ALONE, tmp_path / "one", *more))
+    (two,), _ = finish(start(TWO, tmp_path / "two", *more))
+    assert two["environment"]["processes"] == 2
+    for name in ("top1_percent", "top5_percent", "images", "classes", "confusions"):
+        assert one[name] == two[name], name
+    assert one["images"] == 30
+    assert one["top1_percent"] == row["top1_percent"]
+
+
+def test_two_processes_train_one_model(tmp_path):
+    """A model without batch statistics takes the same steps up to rounding."""
+    words = ["--model", "vit", "--backbone", "test_vit", "--epochs", "2"]
+    (one,), alone_said = finish(start(ALONE, tmp_path / "one", *words))
+    (two,), said = finish(start(TWO, tmp_path / "two", *words))
+    losses = [
+        [float(line.partition("loss ")[2].partition(",")[0]) for line in text.splitlines() if ": epoch " in line]
+        for text in (alone_said, said)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+    assert len(losses[1]) == 2  # one process alone speaks
+    assert (one["images"], two["images"]) == (30, 30)
+    difference = max(
+        float((a - b).abs().max())
+        for a, b in zip(weights(tmp_path / "one").values(), weights(tmp_path / "two").values(), strict=True)
+    )
+    assert difference < 2e-3
+
+
+def test_two_processes_train_cal_and_agree_on_its_statistics_and_centers(tmp_path):
+    (row,), said = finish(start(TWO, tmp_path, "--epochs", "2"))
+    assert row["images"] == 30
+    assert weights(tmp_path)["feature_center"].abs().sum() > 0
+    more = ["--test-only", "--checkpoint", str(tmp_path / row["checkpoint"])]
+    (tested,), _ = finish(start(ALONE, tmp_path / "again", *more))
+    assert tested["top1_percent"] == row["top1_percent"]
