@@ -13,8 +13,9 @@ Point = tuple[float, float]  # x to the right, y downwards
 Colour = tuple[int, int, int]
 
 SPAN = 128.0  # lengths are in 128ths of the image's side, whatever that is in pixels
-DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6
+DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6  # how many of each
 MARKING_RADIUS = 9.0  # of a disc of the same area, at scale 1
+WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)  # from the bird's middle, facing right
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A pebble or a blade of grass: an ellipse of one colour."""
+    """A pebble, a petal or a blade of grass: an ellipse of one colour."""
 
     colour: Colour
     frame: Frame
@@ -71,9 +72,6 @@ class Scene:
     noise: int  # seed of the sensor's noise
 
 
-WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)
-
-
 def draw_scene(rng: np.random.Generator) -> Scene:
     """The scene that a generator stands for. Only ``random`` is asked of it: its stream is kept between versions."""
     angle = math.radians(_between(rng, -40, 40))
@@ -92,6 +90,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         behind=(
             *(_pebble(rng, _muted(rng)) for _ in range(PEBBLES)),
             *(_blade(rng) for _ in range(BLADES)),
+            # In the markings' colours and of any size: how much of a colour there is tells little of the parts'.
             *(_pebble(rng, COLOURS[_choice(rng, tuple(COLOURS))]) for _ in range(PETALS)),
         ),
         distractors=tuple(_distractor(rng) for _ in range(DISTRACTORS)),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgbench.accuracy.synthetic.classes import COLOURS, PATTERNS, SHAPES, Kind, Marking
-from fgbench.accuracy.synthetic.drawing import OUTLINES, draw, part_boxes, parts
+from fgbench.accuracy.synthetic.drawing import draw, part_boxes, parts
+from fgbench.accuracy.synthetic.outlines import OUTLINES
 from fgbench.accuracy.synthetic.scene import SPAN, draw_scene
 
 markings = st.builds(Marking, st.sampled_from(SHAPES), st.sampled_from(list(COLOURS)), st.sampled_from(PATTERNS))
