@@ -13,9 +13,8 @@ COLOURS = {
     "yellow": (242, 208, 40),
     "green": (36, 168, 74),
     "blue": (38, 84, 214),
-    "violet": (168, 60, 190),
 }
-PATTERNS = ("plain", "striped", "eyed", "dotted")
+PATTERNS = ("striped", "eyed", "dotted", "ringed")  # ink in three tenths of the area, each
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,14 @@ MOST_CLASSES = MARKINGS**2
 
 
 def markings(order: np.random.Generator) -> list[Marking]:
-    """Every marking once, in an order in which neighbours differ in shape, colour and pattern.
-
-    The numbers of shapes and colours share no divisor, so that counting through both at once meets every pair.
-    """
+    """Every marking once, neighbours differing in all three attributes and every fifth sharing a colour again."""
     shapes, colours, patterns = (_shuffled(order, words) for words in (SHAPES, tuple(COLOURS), PATTERNS))
-    pairs = len(shapes) * len(colours)
-    return [
-        Marking(shapes[i % len(shapes)], colours[i % len(colours)], patterns[(i + i // pairs) % len(patterns)])
-        for i in range(MARKINGS)
-    ]
+    listed = []
+    for i in range(MARKINGS):
+        rest, colour = divmod(i, len(colours))
+        shape, pattern = (rest + colour) % len(shapes), (rest + rest // len(shapes) + colour) % len(patterns)
+        listed.append(Marking(shapes[shape], colours[colour], patterns[pattern]))
+    return listed
 
 
 def kinds(classes: int, seed: int) -> list[Kind]:

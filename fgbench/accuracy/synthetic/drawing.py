@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from fgbench.accuracy.datasets.dataset import Box
-from fgbench.accuracy.synthetic.classes import COLOURS, Kind, Marking
+from fgbench.accuracy.synthetic.classes import COLOURS, Kind
+from fgbench.accuracy.synthetic.outlines import BODY, ELLIPSE, EYE_OUTLINE, INKED, OUTLINES
 from fgbench.accuracy.synthetic.scene import (
     HEAD_PLACE,
     MARKING_RADIUS,
@@ -24,46 +24,8 @@ from fgbench.accuracy.synthetic.scene import (
 )
 
 FINE = 2  # drawn at twice the side and averaged: smooth edges
-INK = (22, 20, 24)
+INK, EYE = (22, 20, 24), (250, 246, 235)
 NOISE = 5.0  # standard deviation of the sensor's noise, of 255
-
-
-def _regular(corners: int, turn: float = 0.0, inner: float = 1.0) -> list[Point]:
-    angles = [turn + 2 * math.pi * i / corners for i in range(corners)]
-    return [(r * math.sin(a), -r * math.cos(a)) for i, a in enumerate(angles) for r in [1.0 if i % 2 == 0 else inner]]
-
-
-def _of_area_pi(points: list[Point]) -> list[Point]:
-    """Scaled so that no shape is told by its size."""
-    twice = abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]])))
-    size = math.sqrt(2 * math.pi / twice)
-    return [(size * x, size * y) for x, y in points]
-
-
-ELLIPSE = _regular(24)
-OUTLINES = {
-    "disc": _of_area_pi(ELLIPSE),
-    "triangle": _of_area_pi(_regular(3)),
-    "square": _of_area_pi(_regular(4, math.pi / 4)),
-    "star": _of_area_pi(_regular(10, inner=0.5)),
-}
-DOTS = ((0.0, -0.62), (0.56, 0.36), (-0.56, 0.36))
-
-
-def _ellipse(x: float, y: float, width: float, height: float) -> list[Point]:
-    return [(x + width * u, y + height * v) for u, v in ELLIPSE]
-
-
-# The bird's outlines by the entry of the plumage that they are filled with, far ones first; facing right.
-BODY: tuple[tuple[int, list[Point]], ...] = (
-    (3, [(-4, 14), (-1, 14), (-3, 36), (-6, 36)]),
-    (3, [(6, 14), (9, 14), (11, 36), (8, 36)]),
-    (1, [(-18, -6), (-50, -4), (-52, 15), (-16, 10)]),
-    (0, _ellipse(0, 0, 27, 18)),
-    (3, [(33, -22), (47, -15), (33, -11)]),
-    (2, _ellipse(*HEAD_PLACE, 14, 14)),
-    (1, [(14, -6), (6, -12), (-12, -12), (-26, -2), (-30, 10), (-12, 13), (4, 11), (12, 4)]),
-)
 
 
 def draw(scene: Scene, kind: Kind | None, side: int) -> np.ndarray:
@@ -78,7 +40,7 @@ def draw(scene: Scene, kind: Kind | None, side: int) -> np.ndarray:
         _mark(canvas, placed, unit)
     for entry, outline in BODY:
         _fill(pen, scene.frame, outline, scene.plumage[entry], unit)
-    _fill(pen, scene.frame, _ellipse(35, -20, 1.8, 1.8), INK, unit)
+    _fill(pen, scene.frame, EYE_OUTLINE, EYE, unit)
     _mark(canvas, scene.decoy, unit)
     for blob in scene.before:
         _fill(pen, blob.frame, ELLIPSE, blob.colour, unit)
@@ -114,8 +76,8 @@ def _light(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     source = np.random.Generator(np.random.PCG64(scene.noise)).random((2, *pixels.shape), dtype=np.float32)
     noise = (source[0] + source[1] - 1) * np.float32(NOISE * math.sqrt(6))
     lit = pixels * shade * np.asarray(scene.gain, dtype=np.float32) + noise
-    pixels8: np.ndarray = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
-    return pixels8
+    levels: np.ndarray = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return levels
 
 
 def _fill(pen: ImageDraw.ImageDraw, frame: Frame, outline: Sequence[Point], colour: Colour, unit: float) -> None:
@@ -135,22 +97,9 @@ def _mask(placed: Placed, unit: float) -> tuple[tuple[int, int], Image.Image]:
 def _mark(canvas: Image.Image, placed: Placed, unit: float) -> None:
     corner, mask = _mask(placed, unit)
     canvas.paste(COLOURS[placed.marking.colour], corner, mask)
-    inked = _inked(placed.marking)
-    if inked:
-        ink = Image.new("L", mask.size)
-        pen = ImageDraw.Draw(ink)
-        for outline in inked:
-            points = [(unit * x - corner[0], unit * y - corner[1]) for x, y in map(placed.frame, outline)]
-            pen.polygon(points, fill=255)
-        canvas.paste(INK, corner, ImageChops.multiply(ink, mask))
-
-
-def _inked(marking: Marking) -> list[list[Point]]:
-    """What the pattern fills with ink; it may reach over the outline, where the mask cuts it."""
-    if marking.pattern == "striped":
-        return [[(-2, y - 0.17), (2, y - 0.17), (2, y + 0.17), (-2, y + 0.17)] for y in (-0.75, 0.0, 0.75)]
-    if marking.pattern == "eyed":
-        return [_ellipse(0, 0.05, 0.5, 0.5)]
-    if marking.pattern == "dotted":
-        return [_ellipse(x, y, 0.24, 0.24) for x, y in DOTS]
-    return []
+    ink = Image.new("L", mask.size)
+    pen = ImageDraw.Draw(ink)
+    for outline in INKED[placed.marking.pattern]:
+        points = [(unit * x - corner[0], unit * y - corner[1]) for x, y in map(placed.frame, outline)]
+        pen.polygon(points, fill=255)
+    canvas.paste(INK, corner, ImageChops.multiply(ink, mask))

@@ -13,8 +13,9 @@ Point = tuple[float, float]  # x to the right, y downwards
 Colour = tuple[int, int, int]
 
 SPAN = 128.0  # lengths are in 128ths of the image's side, whatever that is in pixels
-DISTRACTORS, PEBBLES, BLADES = 8, 5, 6
-MARKING_RADIUS = 8.6  # of a disc of the same area, at scale 1
+DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6  # how many of each
+MARKING_RADIUS = 9.0  # of a disc of the same area, at scale 1
+WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)  # from the bird's middle, facing right
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A pebble or a blade of grass: an ellipse of one colour."""
+    """A pebble, a petal or a blade of grass: an ellipse of one colour."""
 
     colour: Colour
     frame: Frame
@@ -71,13 +72,10 @@ class Scene:
     noise: int  # seed of the sensor's noise
 
 
-WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-7.0, 1.0), (24.0, -17.0), (-40.0, 6.0)
-
-
 def draw_scene(rng: np.random.Generator) -> Scene:
     """The scene that a generator stands for. Only ``random`` is asked of it: its stream is kept between versions."""
     angle = math.radians(_between(rng, -40, 40))
-    scale, shear = _between(rng, 0.88, 1.25), _between(rng, -0.15, 0.15)
+    scale, shear = _between(rng, 0.9, 1.22), _between(rng, -0.15, 0.15)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     middle = SPAN / 2 + _between(rng, -7, 7), SPAN / 2 + _between(rng, -7, 7)
     frame = _frame(angle, scale, shear, mirror, middle)
@@ -89,7 +87,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         plumage=(_muted(rng), _muted(rng), _muted(rng), _muted(rng)),
         decoy=Placed(any_marking(rng), frame.at(TAIL_PLACE, 0.7 * MARKING_RADIUS)),
         ground=60 + 130 * rng.random((4, 4, 1)) + 40 * (rng.random((4, 4, 3)) - 0.5),
-        behind=tuple([_pebble(rng) for _ in range(PEBBLES)] + [_blade(rng) for _ in range(BLADES)]),
+        behind=(
+            *(_pebble(rng, _muted(rng)) for _ in range(PEBBLES)),
+            *(_blade(rng) for _ in range(BLADES)),
+            # In the markings' colours and of any size: how much of a colour there is tells little of the parts'.
+            *(_pebble(rng, COLOURS[_choice(rng, tuple(COLOURS))]) for _ in range(PETALS)),
+        ),
         distractors=tuple(_distractor(rng) for _ in range(DISTRACTORS)),
         before=tuple(blade for blade in blades if all(_distance(part, blade.frame) > clear for part in parts)),
         gain=(_between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1), _between(rng, 0.8, 1.1)),
@@ -109,14 +112,14 @@ def _frame(angle: float, scale: float, shear: float, mirror: float, middle: Poin
 
 
 def _distractor(rng: np.random.Generator) -> Placed:
-    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.8, 1.25) * MARKING_RADIUS
+    angle, size = _between(rng, -math.pi, math.pi), _between(rng, 0.7, 1.3) * MARKING_RADIUS
     return Placed(any_marking(rng), _frame(angle, size, _between(rng, -0.15, 0.15), 1.0, _anywhere(rng)))
 
 
-def _pebble(rng: np.random.Generator) -> Blob:
-    width, height = _between(rng, 4, 14), _between(rng, 4, 10)
+def _pebble(rng: np.random.Generator, colour: Colour) -> Blob:
+    width, height = _between(rng, 4, 14), _between(rng, 4, 12)
     x, y = _anywhere(rng)
-    return Blob(_muted(rng), Frame(width, 0.0, 0.0, height, x, y))
+    return Blob(colour, Frame(width, 0.0, 0.0, height, x, y))
 
 
 def _blade(rng: np.random.Generator) -> Blob:
