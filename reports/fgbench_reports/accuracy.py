@@ -66,10 +66,10 @@ def accuracy_notes(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row["seeds"]:
             continue
-        broken = [(row["unreadable_images"], "test images could not be read and were left out")]
-        broken += [(row["unreadable_train_images"], "training images could not be read and were replaced by others")]
+        broken = [("test", row["unreadable_images"], "left out")]
+        broken += [("training", row["unreadable_train_images"], "replaced by others")]
         run = _name(row) + ("" if row["seed"] is None else f", seed {row['seed']}")
-        notes += [f"{run}: {count} {what}." for count, what in broken if count]
+        notes += [f"{run}: {role} images that could not be read and were {done}: {n}." for role, n, done in broken if n]
     return [*notes, *first_notes(list(dict.fromkeys(_environment(row) for row in rows)), "environment")]
 
 

@@ -17,7 +17,7 @@ LATEX = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # OT1
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
 # Of a table of figures, the columns that hold none.
 NAMES = (
-    *("convention", "model", "backbone", "selector", "part"),
+    *("dataset", "convention", "model", "backbone", "selector", "part"),
     *("device name", "impl", "device", "dtype", "mode", "status", "best"),
 )
 

@@ -1,0 +1,197 @@
+"""The tables of accuracy and of what selectors find, from rows that are made up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+from rich.console import Console
+
+from fgbench.records import AccuracyRow, QualityRow
+from fgbench_reports import render
+from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
+from fgbench_reports.bought import bought_frame, judged_frame, over_seeds, sections, verdict
+from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
+
+ENVIRONMENT = {
+    "device": "cpu",
+    "cpu": "A processor",
+    "torch": "2.15.0",
+    "fgbench": "0.1.0",
+    "threads": 2,
+    "processes": 2,
+}
+RECIPE = {"epochs": 28, "batch_size": 32, "optimizer": "adamw", "augreg": "weak"}
+
+
+def run(model="vit", selector=None, seed=1, top1=58.0, **fields):
+    values = {
+        "model": model,
+        "selector": selector,
+        "dataset": "synthetic",
+        "image_size": 96,
+        "seed": seed,
+        "lr": 1e-3,
+        "epochs": 28,
+        "top1_percent": top1,
+        "top5_percent": 97.75,
+        "images": 400,
+        "seconds": 130.2,
+        "checkpoint": "last.safetensors",
+        "best_top1_percent": top1 + 0.5,
+        "best_epoch": 26,
+        "backbone": "test_vit",
+        "impl": None if selector is None else "fast",
+        "num_classes": 20,
+        "train_images": 2000,
+        "recipe": RECIPE,
+        "environment": ENVIRONMENT,
+    }
+    return asdict(AccuracyRow(**(values | fields)))
+
+
+def mean(model="vit", selector=None, top1=57.0, std=1.4142):
+    changes = {"seed": None, "seeds": [1, 10], "top1_std_percent": std, "top5_std_percent": 0.5, "best_epoch": None}
+    return run(model, selector, top1=top1, **changes)
+
+
+def found(selector, model="glsim", seed=1, **fields):
+    values = {
+        "model": model,
+        "selector": selector,
+        "dataset": "synthetic",
+        "image_size": 96,
+        "seed": seed,
+        "checkpoint": None,
+        "images": 400,
+        "images_without_parts": 0,
+        "pointing_percent": 40.25,
+        "heat_in_parts_percent": 17.9,
+        "crop_part_percent": 42.6,
+        "crop_iou_percent": 37.4,
+        "part_recall_percent": 39.3,
+        "insertion_auc": 0.389,
+        "deletion_auc": 0.102,
+        "perturbed_images": 64,
+        "top_k": 3,
+        "selector_flops": 9450,
+        "percent_of_backbone": 0.0391,
+        "insertion_curve": [0.1, 0.5],
+        "deletion_curve": [0.5, 0.1],
+        "trained_with": "gls" if model == "glsim" else None,
+    }
+    return asdict(QualityRow(**(values | fields)))
+
+
+ROWS = [
+    run(),
+    run(seed=10, top1=56.0, unreadable_images=2),
+    run("glsim", "gls", top1=64.5, unreadable_train_images=1),
+    run("glsim", "gls", seed=10, top1=65.5),
+    mean(),
+    mean("glsim", "gls", top1=65.0, std=0.7071),
+]
+TESTED = run(seed=None, lr=None, epochs=None, recipe={}, best_top1_percent=None, best_epoch=None, flip=True)
+FOUND = [
+    found("gls"),
+    found("psm", selector_flops=748_000, percent_of_backbone=3.0985),
+    found("random", selector_flops=None, percent_of_backbone=None),
+]
+
+
+def printed(tables, notes=()) -> str:
+    return render.to_terminal(tables, notes, to_file=True)
+
+
+def test_runs_and_their_means(same_as_snapshot):
+    same_as_snapshot("accuracy_table.txt", printed(accuracy_tables(ROWS), accuracy_notes(ROWS)))
+
+
+def test_a_tested_checkpoint_has_no_columns_of_training():
+    text = printed(accuracy_tables([TESTED]))
+    assert "mirrored too" in text
+    assert "epoch" not in text
+
+
+@pytest.mark.parametrize(("write", "suffix"), [(render.to_markdown, "md"), (render.to_latex, "tex")])
+def test_runs_in_formats_for_papers(same_as_snapshot, write, suffix):
+    same_as_snapshot(f"accuracy_table.{suffix}", write(accuracy_frame(ROWS)) + "\n" + write(quality_frame(FOUND)))
+
+
+def test_what_selectors_find(same_as_snapshot):
+    same_as_snapshot("quality_table.txt", printed(quality_tables(FOUND), quality_notes(FOUND)))
+
+
+def test_columns_that_need_boxes_are_left_out_where_there_are_none():
+    unknown = dict.fromkeys(
+        ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "crop_iou_percent", "part_recall_percent")
+    )
+    text = printed(quality_tables([found("gls", **unknown)]), quality_notes([found("gls", **unknown)]))
+    assert "pointing" not in text
+    assert "insertion" in text
+
+
+def test_the_worst_classes_and_the_most_frequent_confusions_come_first():
+    classes = [{"class": f"c{i}", "images": 4, "top1_percent": 5.0 * i} for i in range(15)]
+    classes.append({"class": "untested", "images": 0, "top1_percent": None})
+    pairs = [{"class": "[red]", "taken_for": "c2", "images": 9}]
+    text = printed(class_tables(ROWS[0], {"classes": classes, "confusions": pairs}))
+    assert "the 10 of 15 classes that are recognised least" in text
+    assert text.index("c0 ") < text.index("c9 ")
+    assert "c10" not in text
+    assert "[red]" in text
+    assert list(class_tables(ROWS[0], {})) == []
+
+
+def test_data_sets_and_recipes_are_never_in_one_table():
+    rows = [run(), run(image_size=448), run(dataset="cub"), run(recipe={**RECIPE, "augreg": "strong"})]
+    assert len(list(accuracy_tables(rows))) == 4
+    assert Console(width=80)
+
+
+KEPT = {
+    "environment": ENVIRONMENT,
+    "accuracy": ROWS,
+    "quality": [*FOUND, found("gls", seed=10, pointing_percent=30.0)],
+    "flops": [
+        {"model": "vit", "impl": None, "macs": 12_000_000},
+        {"model": "glsim", "impl": "published", "macs": 24_000_000},
+        {"model": "glsim", "impl": "fast", "macs": 22_580_224},
+    ],
+    "throughput": [{"model": "vit", "throughput_img_s": 900.0}, {"model": "vit", "throughput_img_s": None}],
+}
+
+
+def test_costs_and_gains_stand_in_one_line():
+    vit, glsim = bought_frame(KEPT).to_dict("records")
+    assert (vit["top-1 %"], vit["pointing %"], vit["MACs"], vit["× vit"], vit["img/s"]) == (
+        "57.0 ± 1.4",
+        "–",
+        "12.0 M",
+        "1.00",
+        "900",
+    )
+    assert (glsim["selects by"], glsim["top-1 %"], glsim["pointing %"]) == ("gls", "65.0 ± 0.7", "35.1 ± 7.2")
+    assert (glsim["MACs"], glsim["× vit"], glsim["img/s"]) == ("22.6 M", "1.88", "–")
+
+
+def test_the_verdict_is_honest():
+    assert verdict(KEPT) == "Better than vit with every seed: glsim (+8.0 points, 2 of 2 seeds better)."
+    worse = [run(), run("glsim", "gls", top1=58.0)]
+    assert verdict({**KEPT, "accuracy": worse}) == (
+        "No selection here beats the plain vit with every seed. "
+        "Not better with every seed: glsim (+0.0 points, 0 of 1 seeds better)."
+    )
+
+
+def test_selectors_on_one_model_over_seeds():
+    gls, psm, random = judged_frame(KEPT, "glsim").to_dict("records")
+    assert (gls["selector"], gls["pointing %"], gls["% of backbone"]) == ("gls", "35.1 ± 7.2", "0.0391")
+    assert (psm["insertion"], random["% of backbone"]) == ("0.389", "–")
+    written = sections({"cpu": KEPT})
+    assert set(written) == {"bought", "judged"}
+    assert "A processor, 2 threads, torch 2.15.0" in written["bought"]
+
+
+def test_a_spread_needs_two():
+    assert (over_seeds([1.25]), over_seeds([1.0, 3.0]), over_seeds([None])) == ("1.2", "2.0 ± 1.4", "–")
