@@ -50,6 +50,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def accuracy(session: nox.Session) -> None:
+    """Trains small models on the drawn data set, and writes what selection buys into README.md and docs/accuracy.md."""
+    session.install(".")
+    session.run("python", "docs/accuracy.py", *session.posargs)
+
+
+@nox.session
 def cost(session: nox.Session) -> None:
     """Measures every selection by itself, and writes the tables and figures of docs/cost.md."""
     session.install(".")

@@ -89,6 +89,8 @@ def test_no_module_is_longer_than_can_be_read():
         "import fgbench, fgbench_selectors, fgbench_reports.flops, fgbench_reports.render",
         "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['accuracy', '--help'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['accuracy', '--epochs', 'many'], standalone_mode=False)",
         "import fgbench.throughput.sweep, fgbench.throughput.session, fgbench.commands.progress",
     ],
 )

@@ -31,7 +31,7 @@ def test_ci_runs_the_test_command_it_gives():
 
 def test_every_example_is_a_command_that_exists():
     lines = re.findall(r"^fgbench (\w+)", README, re.MULTILINE)
-    assert set(lines) == {"flops", "throughput", "list"}
+    assert set(lines) == {"flops", "throughput", "accuracy", "list"}
 
 
 def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
@@ -44,7 +44,9 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
     check_selector("spread")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/counting.md", "docs/cost.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/counting.md", "docs/cost.md", "docs/accuracy.md"]
+)
 def test_links_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -45,12 +45,14 @@ def evaluate(
     targets: list[Tensor] = []
     indices: list[int] = []
     unreadable: set[int] = set()
+    finite = True
     began = time.perf_counter()
     with torch.no_grad(), accelerator.autocast():
         for batch in load(images, Order(share), workers, pin=accelerator.device.type == "cuda"):
             unreadable.update(batch.unreadable)
             if len(batch.indices):
                 logits = _predict(model, batch.images.to(accelerator.device, non_blocking=True), flip=flip)
+                finite = finite and bool(logits.isfinite().all())
                 ranked.append(_rank(logits))
                 targets.append(batch.targets)
                 indices += batch.indices
@@ -62,7 +64,10 @@ def evaluate(
         unreadable=frozenset(unreadable),
         seconds=time.perf_counter() - began,
     )
-    shards: list[Any] = gather_object([own])
+    gathered: list[Any] = gather_object([(own, finite)])  # what stops one process stops all of them here
+    shards = [shard for shard, _ in gathered]
+    if not all(fine for _, fine in gathered):
+        raise CannotMeasureError("the model's logits are not finite; a lower --lr, or --mixed-precision no, may help")
     all_unreadable = set().union(*(shard.unreadable for shard in shards))
     check_unreadable(images.split, all_unreadable)
     return merge(shards, len(images))
@@ -77,6 +82,4 @@ def _predict(model: nn.Module, images: Tensor, *, flip: bool) -> Tensor:
 
 def _rank(logits: Tensor) -> Tensor:
     """The best five classes (B, 5), or all where there are fewer; among equals the first, on every device."""
-    if not logits.isfinite().all():
-        raise CannotMeasureError("the model's logits are not finite; a lower --lr, or --mixed-precision no, may help")
     return logits.sort(dim=1, descending=True, stable=True).indices[:, :TOP].cpu()

@@ -23,7 +23,7 @@ from fgbench.accuracy.starting import load_for_test, load_to_begin
 from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
 from fgbench.accuracy.transforms import eval_transform, train_transform
-from fgbench.errors import FgbenchError, LeftOutNotice
+from fgbench.errors import CannotMeasureError, LeftOutNotice
 from fgbench.models.model import Model
 
 CONFUSIONS = 100  # pairs that are kept of a run
@@ -71,18 +71,28 @@ class Runs:
         """Do everything that was asked for: each seed of each model in turn."""
         session = self.session
         todo = contenders(session.request, session.dataset, session.report)
-        for contender in todo:
+        for contender in todo:  # what does not fit is known before hours are spent on the rest
             check_recipe(contender.recipe)
+            with torch.device("meta"):
+                contender.build(session.dataset.num_classes)
         self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
         for contender in todo:
             if session.request.test_only:
                 self._number += 1
                 self._test(contender)
                 continue
-            lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
+            try:
+                lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
+            except CannotMeasureError as error:  # the others may fare better
+                session.report(error)
+                self._number += len(contender.seeds)
+                continue
             for seed in contender.seeds:
                 self._number += 1
-                self._train(contender, lr, seed)
+                try:
+                    self._train(contender, lr, seed)
+                except CannotMeasureError as error:
+                    session.report(error)
 
     def _search(self, contender: Contender) -> float:
         """Train with every learning rate on a part of the training images; the rest judges."""
@@ -94,27 +104,36 @@ class Runs:
         for lr in contender.lrs:
             key = session.key(searched, lr=lr, seed=seed, split="search")
             row = session.ledger.get(SEARCHED, key)
+            label = f"{contender.label}: search, lr {lr:g}"
             if row is None:
-                label = f"{contender.label}: search, lr {lr:g}"
-                outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
-                if outcome is None:
-                    continue
                 row = {
                     "model": contender.model,
-                    "selector": outcome[2].selector_name,
+                    "selector": contender.selector,
                     "dataset": session.dataset.name,
                     "image_size": contender.image_size,
                     "seed": seed,
                     "lr": lr,
                     "epochs": epochs,
-                    "validation_top1_percent": outcome[0].top1_percent,
-                    "images": outcome[0].images,
+                    "validation_top1_percent": None,
+                    "images": len(parts[1]),
+                    "reason": None,
                 }
+                try:
+                    outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
+                except CannotMeasureError as error:  # too high a rate is a result of the search
+                    row["reason"] = str(error)
+                else:
+                    if outcome is None:
+                        continue
+                    row["validation_top1_percent"] = outcome[0].top1_percent
                 row = session.ledger.add(SEARCHED, key, row)
                 self._forget(searched, key, seed, weights=True)
-            results.append((lr, float(row["validation_top1_percent"])))
+            if row["validation_top1_percent"] is not None:
+                results.append((lr, float(row["validation_top1_percent"])))
         if not results:
-            raise FgbenchError(f"no learning rate could be tried for {contender.label}: others are training it")
+            raise CannotMeasureError(
+                f"no learning rate of {', '.join(map(str, contender.lrs))} works for {contender.label}"
+            )
         return best_lr(results)
 
     def _train(self, contender: Contender, lr: float, seed: int) -> None:
@@ -192,8 +211,8 @@ class Runs:
             predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
         finally:
             session.ledger.release(key)
-            if session.request.tracker:
-                accelerator.end_training()
+            for tracker in accelerator.trackers:
+                tracker.finish()
             accelerator.free_memory()
         return predictions, progress, model
 

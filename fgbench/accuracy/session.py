@@ -69,6 +69,10 @@ class Session:
             **(tracked if self.request.tracker else {}),
         )
 
+    def close(self) -> None:
+        """Part from the other processes."""
+        PartialState().destroy_process_group()
+
     def key(self, contender: Contender, **more: Any) -> str:
         """The key of a run."""
         request = self.request

@@ -173,7 +173,8 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         from fgbench.accuracy.runs import Runs
         from fgbench.accuracy.session import open_session
 
-        runs = Runs(session=open_session(request, kept, report), tell=progress)
+        session = open_session(request, kept, report)
+        runs = Runs(session=session, tell=progress)
         judged: list[dict[str, Any]] = []
         try:
             runs.run()
@@ -184,6 +185,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
             interrupted = True
         except FgbenchError as error:  # what was finished is shown all the same
             failure = error
+        session.close()
     if not main:
         raise typer.Exit(0 if failure is None else failure.exit_code)
     if runs.finished or (failure is None and show.style in ("json", "csv")):

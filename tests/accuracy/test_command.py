@@ -80,6 +80,20 @@ def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
     assert len(list(tmp_path.glob("fgbench-checkpoints/*"))) == 1  # those of the search are gone
 
 
+def test_a_rate_that_diverges_loses_the_search_and_a_run_that_diverges_stops_no_other(run, tmp_path):
+    words = [*TINY, "--optimizer", "momentum", "--warmup-steps", "0", "--format", "json"]
+    (row,) = rows_of(run("--model", "vit", *words, "--lr", "100", "1e-3", "--search-epochs", "3"))
+    assert row["lr"] == 1e-3
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        high, low = store.rows("accuracy_search")
+    assert (high["validation_top1_percent"], low["reason"]) == (None, None)
+    assert "not finite" in high["reason"]
+    result = run("--model", "glsim", "--lr", "100", *words)
+    assert result.exit_code == 3
+    assert "lower --lr than 100" in result.stderr
+    assert result.stdout == "[]\n"
+
+
 def test_a_checkpoint_is_tested_to_the_same_accuracy(run):
     (row,) = rows_of(run("--model", "glsim", *TINY, "--format", "json"))
     words = ["--model", "glsim", *DATA, "--sizes", "32", "--device", "cpu", "--test-only"]
