@@ -92,7 +92,7 @@ class Runs:
                 try:
                     self._train(contender, lr, seed)
                 except CannotMeasureError as error:
-                    session.report(error)
+                    session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
 
     def _search(self, contender: Contender) -> float:
         """Train with every learning rate on a part of the training images; the rest judges."""

@@ -125,7 +125,7 @@ def accuracy(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         test_only=test_only,
         flip=flip,
-        lrs=None if rates is None else [real_number(rate, "learning rate", 0.01, 100) for rate in rates],
+        lrs=None if rates is None else [real_number(rate, "learning rate", 0.01, 1e38) for rate in rates],
         search_epochs=_whole(search_epochs, "number of epochs", 10, MAX_EPOCHS),
         seeds=None if drawn is None else [whole_number(seed, "seed", 1, MAX_SEED, 0) for seed in drawn],
         recipe={name: value for name, value in recipe.items() if value is not None},
