@@ -83,7 +83,7 @@ def synthetic(
         recipe={
             "backbone": "test_vit",
             "image_size": 96,
-            "epochs": 28,
+            "epochs": 24,
             "batch_size": 32,
             "lr": 1e-3,
             "optimizer": "adamw",

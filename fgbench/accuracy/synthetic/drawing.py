@@ -24,7 +24,7 @@ from fgbench.accuracy.synthetic.scene import (
 )
 
 FINE = 2  # drawn at twice the side and averaged: smooth edges
-INK, EYE = (22, 20, 24), (250, 246, 235)
+INK, EYE = (22, 20, 24), (70, 52, 40)
 NOISE = 5.0  # standard deviation of the sensor's noise, of 255
 
 

@@ -84,7 +84,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     blades = [_blade(rng) for _ in range(BLADES)]
     return Scene(
         frame=frame,
-        plumage=(_muted(rng), _muted(rng), _muted(rng), _muted(rng)),
+        plumage=(_muted(rng), _muted(rng), _muted(rng, 195, 225), _muted(rng)),  # every head is pale: it can be found
         decoy=Placed(any_marking(rng), frame.at(TAIL_PLACE, 0.7 * MARKING_RADIUS)),
         ground=60 + 130 * rng.random((4, 4, 1)) + 40 * (rng.random((4, 4, 3)) - 0.5),
         behind=(
@@ -137,8 +137,8 @@ def _distance(point: Point, blade: Frame) -> float:
     return math.dist(point, nearest)
 
 
-def _muted(rng: np.random.Generator) -> Colour:
-    grey = _between(rng, 70, 190)
+def _muted(rng: np.random.Generator, low: float = 70, high: float = 190) -> Colour:
+    grey = _between(rng, low, high)
     red, green, blue = (int(grey + _between(rng, -28, 28)) for _ in range(3))
     return red, green, blue
 

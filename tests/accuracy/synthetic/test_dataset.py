@@ -25,8 +25,8 @@ print(hashlib.sha256(b"".join(opened.train.open(i).tobytes() for i in range(12))
 """
 
 # Mean brightness of sixteenths of two images.
-FIRST = [[110, 102, 172, 173], [115, 109, 134, 118], [132, 123, 121, 178], [119, 145, 109, 141]]
-EIGHTH = [[104, 102, 173, 171], [128, 112, 121, 124], [112, 109, 119, 105], [117, 132, 86, 121]]
+FIRST = [[110, 102, 172, 173], [115, 109, 143, 119], [132, 123, 126, 179], [119, 145, 109, 141]]
+EIGHTH = [[104, 102, 173, 171], [128, 112, 148, 142], [112, 109, 126, 108], [117, 132, 86, 121]]
 
 options = st.fixed_dictionaries(
     {"classes": st.integers(2, 30), "side": st.integers(32, 96), "seed": st.integers(0, 2**64)}
