@@ -60,18 +60,27 @@ def measure(options: argparse.Namespace) -> None:
         "accuracy", "--model", *options.models, "--seeds", *options.seeds, "--quality", *on, *where,
         "--checkpoints", str(options.checkpoints), *options.more,
     )  # fmt: skip
-    runs = [row for row in trained if "top1_percent" in row]
+    # What overlapping patches buy by themselves, for the models that have them.
+    control = run(
+        "accuracy", "--model", "vit", "--model-options", "overlap=4", "--seeds", *options.seeds, *on, *where,
+        "--checkpoints", str(options.checkpoints), *options.more,
+    )  # fmt: skip
+    runs = [row for row in [*trained, *control] if "top1_percent" in row]
     first = runs[0]
     backbone = ["--backbones", first["backbone"], "--sizes", str(first["image_size"])]
     backbone += ["--num-classes", str(first["num_classes"])]
     environment = first["environment"]
+    overlapped = run("flops", *backbone, "--patch-stride", "12", "--selectors", "gls")[0]
     timed = run("throughput", "--model", *options.models, *backbone, "--batch-sizes", "1", "8", "32", *on, *where)
     kept: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "environment": environment,
         "accuracy": [{**row, "environment": None, "checkpoint": None} for row in runs],
         "quality": [short(row) for row in trained if "pointing_percent" in row],
-        "flops": run("flops", "--models", *options.models, *backbone),
+        "flops": [
+            *run("flops", "--models", *options.models, *backbone),
+            {**overlapped, "model": "vit, patches overlap"},
+        ],
         "throughput": [{**row, "environment": None} for row in timed],
     }
     options.rows.mkdir(parents=True, exist_ok=True)

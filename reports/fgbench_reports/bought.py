@@ -26,12 +26,13 @@ def bought_frame(kept: Kept) -> pd.DataFrame:
 
     lines: list[Line] = []
     baseline = _work(kept, BASELINE)
-    for (model, selector), runs in grouped(_runs(kept), "model", "selector").items():
-        work, speed = _work(kept, model), _speed(kept, model)
+    for (name, selector), runs in grouped(_runs(kept), "name", "selector").items():
+        model = runs[0]["model"]
+        work, speed = _work(kept, name), _speed(kept, name)
         own = [row for row in kept["quality"] if row["model"] == model and row["selector"] in (selector, "own")]
         lines.append(
             {
-                "model": model,
+                "model": name,
                 "selects by": selector or "–",
                 "top-1 %": over_seeds([row["top1_percent"] for row in runs]),
                 "top-5 %": over_seeds([row["top5_percent"] for row in runs]),
@@ -71,7 +72,7 @@ def judged_frame(kept: Kept, model: str) -> pd.DataFrame:
 
 def verdict(kept: Kept) -> str:
     """Whether a selection beats the plain model, seed by seed, in a sentence."""
-    runs = grouped(_runs(kept), "model")
+    runs = grouped(_runs(kept), "name")
     plain = {row["seed"]: row["top1_percent"] for row in runs.get(BASELINE, ())}
     better: list[str] = []
     others: list[str] = []
@@ -110,17 +111,23 @@ def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
 
 
 def _runs(kept: Kept) -> list[Row]:
-    """Rows of single runs; the means over seeds are made again from them."""
-    return [row for row in kept["accuracy"] if row["seeds"] is None]
+    """Rows of single runs under their names; the means over seeds are made again from them."""
+    return [{**row, "name": _name(row)} for row in kept["accuracy"] if row["seeds"] is None]
 
 
-def _work(kept: Kept, model: str) -> int | None:
-    found = [row["macs"] for row in kept["flops"] if row["model"] == model and row["impl"] in ("fast", None)]
+def _name(row: Row) -> str:
+    """The model; the plain one with overlapping patches is a line of its own."""
+    overlap = (row["recipe"] or {}).get("overlap")
+    return f"{row['model']}, patches overlap" if overlap else str(row["model"])
+
+
+def _work(kept: Kept, name: str) -> int | None:
+    found = [row["macs"] for row in kept["flops"] if row["model"] == name and row["impl"] in ("fast", None)]
     return found[-1] if found else None
 
 
-def _speed(kept: Kept, model: str) -> float | None:
-    found = [row["throughput_img_s"] for row in kept["throughput"] if row["model"] == model]
+def _speed(kept: Kept, name: str) -> float | None:
+    found = [row["throughput_img_s"] for row in kept["throughput"] if row["model"] == name]
     return max((value for value in found if value is not None), default=None)
 
 
