@@ -91,7 +91,7 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--epochs', 'many'], standalone_mode=False)",
-        "import fgbench.throughput.sweep, fgbench.throughput.session, fgbench.commands.progress",
+        "import fgbench.throughput.sweep, fgbench.throughput.session, fgbench.commands.sweep_progress",
     ],
 )
 def test_help_errors_and_reports_do_not_import_torch(command):

@@ -130,7 +130,7 @@ def throughput(
 
 def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *, spread: bool) -> None:
     """Sweep, and show what there is, however it ended."""
-    from fgbench.commands.progress import SweepProgress
+    from fgbench.commands.sweep_progress import SweepProgress
     from fgbench.store import Store
     from fgbench.throughput.session import open_session
     from fgbench.throughput.supervisor import Host

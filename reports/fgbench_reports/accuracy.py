@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import significant
+from fgbench_reports.numbers import img_per_s, significant
 from fgbench_reports.sweep_rows import as_text, empty_table, first_notes
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-TRAINED = ("top-1 %", "top-5 %", "best %", "epoch", "lr", "s")
 COLUMNS = {
     "top-1 %": "top-1: of the last epoch, ± the standard deviation over seeds",
     "top-5 %": "",
@@ -22,6 +21,7 @@ COLUMNS = {
     "lr": "lr: the highest of the schedule",
     "images": "images: that were tested",
     "s": "s: training and testing",
+    "img/s": "img/s: of the test, reading pictures included; 'fgbench throughput' measures the model alone",
 }
 WORST, MOST_CONFUSED = 10, 10
 # Of a recipe, in a table's title.
@@ -125,6 +125,7 @@ def _cells(row: Row) -> Line:
         "lr": "–" if row["lr"] is None else f"{row['lr']:g}",
         "images": str(row["images"]),
         "s": significant(row["seconds"]),
+        "img/s": img_per_s(row["test_img_s"]),
     }
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from fgbench.accuracy.runs import Event
 from fgbench.accuracy.training import Epoch, Step
 from fgbench.commands import training_progress
-from fgbench.commands.progress import QuietConsole
+from fgbench.commands.bar import QuietConsole
 from fgbench.commands.training_progress import TrainingProgress
 
 EPOCH = Epoch(

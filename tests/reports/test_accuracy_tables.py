@@ -44,6 +44,7 @@ def run(model="vit", selector=None, seed=1, top1=58.0, **fields):
         "impl": None if selector is None else "fast",
         "num_classes": 20,
         "train_images": 2000,
+        "test_img_s": 812.5,
         "recipe": RECIPE,
         "environment": ENVIRONMENT,
     }

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from fgbench.commands import progress
-from fgbench.commands.progress import SweepProgress, clock_time, describe
+from fgbench.commands import sweep_progress
+from fgbench.commands.bar import QuietConsole, clock_time
+from fgbench.commands.sweep_progress import SweepProgress, describe
 from fgbench.throughput.sweep import Event
 
 ROW = {"throughput_img_s": 84.31, "latency_s": 0.01186, "status": "ok", "reason": None}
@@ -29,7 +30,7 @@ def test_a_point_is_a_line():
 
 def shown(console: Console, monkeypatch) -> str:
     clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 50.0))
+    monkeypatch.setattr(sweep_progress.time, "monotonic", lambda: next(clock, 50.0))
     with SweepProgress(console) as bar:
         bar(Event(done=2, total=5, what="glsim [x] batch 1"))
         bar(Event(done=2, total=5, what="glsim [x] batch 1", latency_s=0.0123))
@@ -62,7 +63,7 @@ def test_a_reader_that_goes_away_costs_the_sweep_nothing(monkeypatch, error, ter
         def write(self, text: str) -> int:
             raise error
 
-    console = progress.QuietConsole(file=Gone(), force_terminal=terminal)
+    console = QuietConsole(file=Gone(), force_terminal=terminal)
     with SweepProgress(console) as bar:
         bar(Event(done=0, total=2, what="vit batch 1"))
         bar(Event(done=1, total=2, what="vit batch 1", row=ROW))
