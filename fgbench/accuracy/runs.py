@@ -205,10 +205,12 @@ class Runs:
             figures = asdict(epoch)
             session.ledger.add(EPOCHS, f"{key}:{epoch.epoch}", {"run": key, "label": label, **figures})
             accelerator.log({name: value for name, value in figures.items() if value is not None}, step=epoch.epoch)
-            self._say(label, epoch=epoch)
+
+        def tell(what: Step | Epoch) -> None:
+            self._say(label, **{"step" if isinstance(what, Step) else "epoch": what})
 
         try:
-            predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
+            predictions, progress = train(plan, accelerator, note, tell)
         finally:
             session.ledger.release(key)
             for tracker in accelerator.trackers:

@@ -72,7 +72,7 @@ class Step:
     total: int
 
 
-Tell = Callable[[Step], None]
+Tell = Callable[["Step | Epoch"], None]
 Keep = Callable[[Epoch], None]
 
 
@@ -81,7 +81,8 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
 
     Every epoch begins from seeds of its own and ends with a state on disk, so that a run that was killed goes on after
     its last whole epoch, to the very weights it would have had. ``best.safetensors`` and ``last.safetensors`` hold
-    weights alone. Each finished epoch is handed to ``keep`` before its state is written.
+    weights alone. An epoch is handed to ``keep`` before its state is written, and ``tell`` hears of it afterwards, when
+    nothing of it can be lost.
 
     Raises :class:`CannotMeasureError` where the loss or the logits are not finite, :class:`DatasetError` where more
     than 1 % of the images cannot be read.
@@ -96,18 +97,18 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
         if epoch % plan.test_every == 0 or epoch == plan.recipe.epochs:
             predictions = trainer.test(epoch)
         seconds = time.perf_counter() - began
-        keep(
-            Epoch(
-                epoch=epoch,
-                lr=trainer.lr(epoch),
-                train_loss=loss,
-                train_top1_percent=right,
-                top1_percent=predictions.top1_percent if predictions else None,
-                top5_percent=predictions.top5_percent if predictions else None,
-                seconds=seconds,
-            )
+        figures = Epoch(
+            epoch=epoch,
+            lr=trainer.lr(epoch),
+            train_loss=loss,
+            train_top1_percent=right,
+            top1_percent=predictions.top1_percent if predictions else None,
+            top5_percent=predictions.top5_percent if predictions else None,
+            seconds=seconds,
         )
+        keep(figures)
         trainer.finish(epoch, seconds, predictions)
+        tell(figures)
     if predictions is None:  # killed between its last epoch and its row
         predictions = trainer.test(plan.recipe.epochs)
     return predictions, trainer.progress

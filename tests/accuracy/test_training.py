@@ -14,7 +14,7 @@ from timm.layers.drop import DropPath
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.state import load_state
-from fgbench.accuracy.training import BEST, LAST, STATE, train
+from fgbench.accuracy.training import BEST, LAST, STATE, Step, train
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
 
@@ -48,7 +48,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_very_weights(model, tmp_path):
     _, whole, straight = curve(plan(tmp_path / "straight", model, **how))
 
     def stop_in_epoch_two(step):
-        if (step.epoch, step.phase) == (2, "training") and step.done > 8:
+        if isinstance(step, Step) and (step.epoch, step.phase) == (2, "training") and step.done > 8:
             raise StopHereError
 
     kept = []
