@@ -120,7 +120,8 @@ def _fits(kind: type[Model], selector: str) -> bool:
 
 def run_key(contender: Contender, around: Mapping[str, Any]) -> str:
     """The key of a run: a digest of all that could change its result but the machine and the code."""
-    identity = {**asdict(contender), "lrs": None, "seeds": None, **around}
+    trained = {**asdict(contender), "lrs": None, "seeds": None}
+    identity = {"trained": trained, "around": dict(around)}  # apart: both have options
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -89,7 +89,7 @@ def test_unknown_names_and_options_are_errors(request_, message):
 def test_a_key_changes_with_all_that_changes_a_result_and_with_nothing_else():
     def key(dataset=None, around=(), **request):
         ((contender, *_), _) = made(dataset, **{"models": ["vit"], "lrs": [0.1], **request})
-        return run_key(contender, {**identify(dataset or colours()), **dict(around)})
+        return run_key(contender, {**identify(dataset or colours()), "options": {}, **dict(around)})
 
     same = key()
     assert same == key() == key(lrs=[0.2]) == key(seeds=[7])  # these are handed in with a run
@@ -101,6 +101,8 @@ def test_a_key_changes_with_all_that_changes_a_result_and_with_nothing_else():
         key(backbone="test_vit"),
         key(recipe={"epochs": 3}),
         key(impl="published"),
+        key(model_options={"overlap": 4}),
+        key(around={"options": {"overlap": 4}}),
         key(fewer),
         key(renamed),
         key(around={"seed": 1}),
