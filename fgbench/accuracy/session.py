@@ -103,6 +103,9 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     if request.threads:
         torch.set_num_threads(request.threads)
     state = PartialState(cpu=request.device == "cpu")
+    if request.recipe.get("mixed_precision") == "fp16" and state.device.type == "cpu":
+        # Accelerate would train in float32 and not say so.
+        raise FgbenchError("a CPU does not train with", "--mixed-precision fp16", "bf16 and no are what it can")
     if "mixed_precision" not in request.recipe:  # as published, where there is the hardware for it
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})

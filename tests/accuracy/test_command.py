@@ -177,6 +177,7 @@ def test_a_tracker_is_told_every_epoch(run, tmp_path):
         (["--seeds", "one"], "seed must be a whole number, got 'one'"),
         (["--augreg", "stronger"], "unknown AugReg level 'stronger'"),
         (["--mixed-precision", "fp8"], "unknown precision 'fp8'"),
+        (["--device", "cpu", "--mixed-precision", "fp16"], "a CPU does not train with '--mixed-precision fp16'"),
         (["--test-only"], "--test-only tests a file; say which with --checkpoint"),
         (["--checkpoint", "gone.safetensors"], "'gone.safetensors'"),
         (["--batch-size", "7", "--accumulate", "2"], "cannot be shared equally by 1 processes in 2 parts: 7"),
