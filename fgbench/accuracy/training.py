@@ -145,9 +145,9 @@ class _Trainer:
         self.schedule = CosineLRScheduler(
             self.optimizer,
             t_initial=max(total, 1),
-            lr_min=recipe.min_lr,
+            lr_min=min(recipe.min_lr, plan.lr),  # a rate below the published ends is the highest all the same
             warmup_t=recipe.warmup(total),
-            warmup_lr_init=recipe.warmup_lr,
+            warmup_lr_init=min(recipe.warmup_lr, plan.lr),
             t_in_epochs=False,
         )
         self.unreadable = set(self.progress.unreadable)

@@ -130,6 +130,12 @@ def test_the_learning_rate_warms_up_and_follows_a_cosine(tmp_path):
         assert rates[step] == pytest.approx(1e-5 + (0.01 - 1e-5) / 2 * (1 + math.cos(math.pi * step / total)))
 
 
+def test_no_step_is_taken_at_more_than_the_learning_rate(tmp_path):
+    recipe = Recipe(epochs=3, batch_size=8, warmup_steps=4, augreg="minimal")
+    _, _, kept = curve(plan(tmp_path, recipe=recipe, lr=1e-7), recipe)
+    assert {epoch.lr for epoch in kept} == {1e-7}  # the published warm-up begins above, and the cosine ends above
+
+
 def test_a_short_run_has_a_short_warm_up():
     assert Recipe().warmup(37_500) == 500
     assert Recipe().warmup(1000) == 200
