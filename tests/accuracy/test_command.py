@@ -68,6 +68,13 @@ def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
     assert curve[1]["top1_percent"] == rows[0]["top1_percent"]
 
 
+def test_a_seed_and_a_rate_that_are_given_twice_are_one(run, tmp_path):
+    rows = rows_of(run("--model", "vit", *TINY, "--seeds", "1", "01", "10", "--lr", "1e-3", "0.001", "--format", "json"))
+    assert [(row["seed"], row["seeds"]) for row in rows] == [(1, None), (10, None), (None, [1, 10])]
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert not list(store.rows("accuracy_search"))
+
+
 def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
     words = ["--model", "vit", *TINY, "--lr", "1e-3", "1e-6", "--search-epochs", "1", "--format", "json"]
     (row,) = rows_of(run(*words))
