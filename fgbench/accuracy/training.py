@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import broadcast, gather_object, reduce
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # it is exported all the same
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
@@ -198,6 +198,7 @@ class _Trainer:
                 f"the loss is not finite in epoch {epoch}: a lower --lr than {self.plan.lr:g}, "
                 "or --mixed-precision no, may help"
             )
+        self.unreadable.update(*gather_object([self.unreadable]))  # every process has met its own; all stop, or none
         check_unreadable(self.plan.train.split, self.unreadable)
         return loss_mean, share
 
