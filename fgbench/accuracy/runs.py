@@ -12,7 +12,7 @@ from accelerate import PartialState
 
 from fgbench.accuracy.contenders import Contender, contenders
 from fgbench.accuracy.datasets.dataset import Split
-from fgbench.accuracy.evaluation import evaluate
+from fgbench.accuracy.evaluation import NotFiniteError, evaluate
 from fgbench.accuracy.ledger import CLASSES, EPOCHS, RUNS, SEARCHED
 from fgbench.accuracy.loading import Images
 from fgbench.accuracy.metrics import Predictions
@@ -79,11 +79,14 @@ class Runs:
         for contender in todo:
             if session.request.test_only:
                 self._number += 1
-                self._test(contender)
+                try:
+                    self._test(contender)
+                except NotFiniteError as error:
+                    session.report(CannotMeasureError(f"{contender.label}: {error}"))
                 continue
             try:
                 lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
-            except CannotMeasureError as error:  # the others may fare better
+            except NotFiniteError as error:  # the others may fare better
                 session.report(error)
                 self._number += len(contender.seeds)
                 continue
@@ -91,7 +94,7 @@ class Runs:
                 self._number += 1
                 try:
                     self._train(contender, lr, seed)
-                except CannotMeasureError as error:
+                except NotFiniteError as error:
                     session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
 
     def _search(self, contender: Contender) -> float:
@@ -120,7 +123,7 @@ class Runs:
                 }
                 try:
                     outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
-                except CannotMeasureError as error:  # too high a rate is a result of the search
+                except NotFiniteError as error:  # too high a rate is a result of the search
                     row["reason"] = str(error)
                 else:
                     if outcome is None:
@@ -131,7 +134,7 @@ class Runs:
             if row["validation_top1_percent"] is not None:
                 results.append((lr, float(row["validation_top1_percent"])))
         if not results:
-            raise CannotMeasureError(
+            raise NotFiniteError(
                 f"no learning rate of {', '.join(map(str, contender.lrs))} works for {contender.label}"
             )
         return best_lr(results)

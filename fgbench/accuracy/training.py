@@ -16,12 +16,11 @@ from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # it i
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
-from fgbench.accuracy.evaluation import evaluate
+from fgbench.accuracy.evaluation import NotFiniteError, evaluate
 from fgbench.accuracy.loading import Batch, Images, Order, check_unreadable, draw_seed, load, training_batches
 from fgbench.accuracy.metrics import Predictions
 from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.state import Progress, load_state, save_state
-from fgbench.errors import CannotMeasureError
 from fgbench.models.checkpoints.load import save_checkpoint
 from fgbench.models.model import Model
 
@@ -83,8 +82,7 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
     its last whole epoch, to the very weights it would have had. ``best.safetensors`` and ``last.safetensors`` hold
     weights alone. Each finished epoch is handed to ``keep`` before its state is written.
 
-    Raises :class:`CannotMeasureError` where the loss or the logits are not finite, :class:`DatasetError` where more
-    than 1 % of the images cannot be read.
+    Raises :class:`NotFiniteError`, and :class:`DatasetError` where more than 1 % of the images cannot be read.
     """
     trainer = _Trainer(plan, accelerator, tell)
     progress = trainer.progress
@@ -194,7 +192,7 @@ class _Trainer:
         totals: Any = reduce(torch.stack([loss_sum, right, torch.tensor(float(seen), device=device)]), "sum")
         loss_mean, share = float(totals[0] / totals[2]), float(100 * totals[1] / totals[2])
         if not math.isfinite(loss_mean):
-            raise CannotMeasureError(
+            raise NotFiniteError(
                 f"the loss is not finite in epoch {epoch}: a lower --lr than {self.plan.lr:g}, "
                 "or --mixed-precision no, may help"
             )

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.errors import CannotMeasureError
 from fgbench.records import AccuracyRow, QualityRow
 from fgbench.store import Store
 
@@ -100,6 +101,21 @@ def test_a_rate_that_diverges_loses_the_search_and_a_run_that_diverges_stops_no_
     assert "fgbench: glsim at 32, seed 0: " in result.stderr
     assert "lower --lr" in result.stderr
     assert result.stdout == "[]\n"
+
+
+def test_a_store_that_fails_is_no_result_of_the_search_and_ends_the_runs(run, tmp_path, monkeypatch):
+    def add(store, kind, key, row, environment, *, again=False):
+        if kind == "accuracy_epoch":
+            raise CannotMeasureError("cannot use the store 'fgbench.db': the disk is full")
+        return kept(store, kind, key, row, environment, again=again)
+
+    kept = Store.add
+    monkeypatch.setattr(Store, "add", add)
+    result = run("--model", "vit", "glsim", *TINY, "--lr", "1e-3", "1e-4")
+    assert result.exit_code == 3
+    assert result.stderr.count("the disk is full") == 1
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert not list(store.rows("accuracy_search"))
 
 
 def test_a_checkpoint_is_tested_to_the_same_accuracy(run):
