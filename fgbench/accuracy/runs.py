@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -88,6 +88,8 @@ class Runs:
                 lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
             except NotFiniteError as error:  # the others may fare better
                 session.report(error)
+                lr = None
+            if lr is None:
                 self._number += len(contender.seeds)
                 continue
             for seed in contender.seeds:
@@ -97,73 +99,98 @@ class Runs:
                 except NotFiniteError as error:
                     session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
 
-    def _search(self, contender: Contender) -> float:
-        """Train with every learning rate on a part of the training images; the rest judges."""
+    def _search(self, contender: Contender) -> float | None:
+        """Train with every learning rate on a part of the training images; the rest judges.
+
+        None where another process is at one of them: the best of the others need not be the best.
+        """
         session, seed = self.session, contender.seeds[0]
         epochs = session.request.search_epochs or contender.recipe.epochs
         searched = replace(contender, recipe=replace(contender.recipe, epochs=epochs))
         parts = search_parts(session.dataset.train)
-        results = []
-        for lr in contender.lrs:
-            key = session.key(searched, lr=lr, seed=seed, split="search")
-            row = session.ledger.get(SEARCHED, key)
-            label = f"{contender.label}: search, lr {lr:g}"
+        keys = {lr: session.key(searched, lr=lr, seed=seed, split="search") for lr in contender.lrs}
+        rows: dict[float, Row | None] = {}
+        for lr, key in keys.items():
+            rows[lr] = session.ledger.get(SEARCHED, key)
+            if rows[lr] is None:
+                with self._claimed(key) as mine:
+                    if mine:
+                        rows[lr] = session.ledger.get(SEARCHED, key) or self._try(searched, lr, seed, key, parts)
+        results: list[tuple[float, float]] = []
+        for lr, key in keys.items():
+            row = rows[lr] or session.ledger.get(SEARCHED, key)  # another process may be done with it by now
             if row is None:
-                row = {
-                    "model": contender.model,
-                    "selector": contender.selector,
-                    "dataset": session.dataset.name,
-                    "image_size": contender.image_size,
-                    "seed": seed,
-                    "lr": lr,
-                    "epochs": epochs,
-                    "validation_top1_percent": None,
-                    "images": len(parts[1]),
-                    "reason": None,
-                }
-                try:
-                    outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
-                except NotFiniteError as error:  # too high a rate is a result of the search
-                    row["reason"] = str(error)
-                else:
-                    if outcome is None:
-                        continue
-                    row["validation_top1_percent"] = outcome[0].top1_percent
-                row = session.ledger.add(SEARCHED, key, row)
-                self._forget(searched, key, seed, weights=True)
+                said = f"{contender.label} was left out: another process is searching its learning rate"
+                session.report(LeftOutNotice(said, do="start again when it is done"))
+                return None
             if row["validation_top1_percent"] is not None:
                 results.append((lr, float(row["validation_top1_percent"])))
         if not results:
-            raise NotFiniteError(
-                f"no learning rate of {', '.join(map(str, contender.lrs))} works for {contender.label}"
-            )
+            tried = ", ".join(map(str, contender.lrs))
+            raise NotFiniteError(f"no learning rate of {tried} works for {contender.label}")
         return best_lr(results)
+
+    def _try(self, searched: Contender, lr: float, seed: int, key: str, parts: tuple[Split, Split]) -> Row:
+        """Train with one learning rate, and keep what it came to."""
+        session = self.session
+        row: Row = {
+            "model": searched.model,
+            "selector": searched.selector,
+            "dataset": session.dataset.name,
+            "image_size": searched.image_size,
+            "seed": seed,
+            "lr": lr,
+            "epochs": searched.recipe.epochs,
+            "validation_top1_percent": None,
+            "images": len(parts[1]),
+            "reason": None,
+        }
+        label = f"{searched.label}: search, lr {lr:g}"
+        try:
+            predictions, _, _ = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
+            row["validation_top1_percent"] = predictions.top1_percent
+        except NotFiniteError as error:  # too high a rate is a result of the search
+            row["reason"] = str(error)
+        row = session.ledger.add(SEARCHED, key, row)
+        self._forget(searched, key, seed, weights=True)
+        return row
 
     def _train(self, contender: Contender, lr: float, seed: int) -> None:
         session = self.session
         key, label = session.key(contender, lr=lr, seed=seed), f"{contender.label}, seed {seed}"
         if self._was_finished(contender, key, label):
             return
-        outcome = self._fit(
-            contender, lr, seed, key, label, session.dataset.train, session.dataset.test, keep_weights=True
-        )
-        if outcome is None:
-            return
-        predictions, progress, model = outcome
-        folder = session.folder(contender, key, seed)
-        row = run_row(
-            contender,
-            session.dataset,
-            model,
-            predictions,
-            checkpoint=folder / LAST,
-            flip=session.request.flip,
-            trained=progress,
-            lr=lr,
-            seed=seed,
-        )
-        self._keep(contender, key, row, predictions, label)
-        self._forget(contender, key, seed, weights=False)
+        with self._claimed(key) as mine:
+            if not mine:
+                session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
+                return
+            if self._was_finished(contender, key, label):  # by another process, since it was looked for
+                return
+            splits = session.dataset.train, session.dataset.test
+            predictions, progress, model = self._fit(contender, lr, seed, key, label, *splits, keep_weights=True)
+            row = run_row(
+                contender,
+                session.dataset,
+                model,
+                predictions,
+                checkpoint=session.folder(contender, key, seed) / LAST,
+                flip=session.request.flip,
+                trained=progress,
+                lr=lr,
+                seed=seed,
+            )
+            self._keep(contender, key, row, predictions, label)
+            self._forget(contender, key, seed, weights=False)
+
+    @contextmanager
+    def _claimed(self, key: str) -> Iterator[bool]:
+        """Whether a run is this launch's until its row is kept; False while another one is at it."""
+        mine = self.session.ledger.claim(key)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.session.ledger.release(key)
 
     def _forget(self, contender: Contender, key: str, seed: int, *, weights: bool) -> None:
         if PartialState().is_main_process:
@@ -173,16 +200,13 @@ class Runs:
     def _fit(
         self, contender: Contender, lr: float, seed: int, key: str, label: str, train_on: Split, test_on: Split,
         *, keep_weights: bool,
-    ) -> tuple[Predictions, Progress, Model] | None:  # fmt: skip
-        """Train once; None where another process is at it."""
+    ) -> tuple[Predictions, Progress, Model]:  # fmt: skip
+        """Train once."""
         session, dataset = self.session, self.session.dataset
         torch.manual_seed(seed)
         model = contender.build(dataset.num_classes, pretrained=session.request.pretrained)
         if session.request.checkpoint is not None:
             load_to_begin(model, session.request.checkpoint, dataset, session.report)
-        if not session.ledger.claim(key):
-            session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
-            return None
         accelerator = session.accelerator(contender, model)
         train_images = train_transform(dataset, contender.image_size, contender.recipe.level)
         plan = Plan(
@@ -213,7 +237,6 @@ class Runs:
         try:
             predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
         finally:
-            session.ledger.release(key)
             for tracker in accelerator.trackers:
                 tracker.finish()
             accelerator.free_memory()

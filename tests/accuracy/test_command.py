@@ -70,7 +70,8 @@ def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
 
 
 def test_a_seed_and_a_rate_that_are_given_twice_are_one(run, tmp_path):
-    rows = rows_of(run("--model", "vit", *TINY, "--seeds", "1", "01", "10", "--lr", "1e-3", "0.001", "--format", "json"))
+    words = ["--seeds", "1", "01", "10", "--lr", "1e-3", "0.001", "--format", "json"]
+    rows = rows_of(run("--model", "vit", *TINY, *words))
     assert [(row["seed"], row["seeds"]) for row in rows] == [(1, None), (10, None), (None, [1, 10])]
     with Store(tmp_path / "fgbench.db", read_only=True) as store:
         assert not list(store.rows("accuracy_search"))
@@ -86,6 +87,43 @@ def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
     best = max(searched, key=lambda each: (each["validation_top1_percent"], -each["lr"]))
     assert row["lr"] == best["lr"]
     assert len(list(tmp_path.glob("fgbench-checkpoints/*"))) == 1  # those of the search are gone
+
+
+def test_a_rate_that_another_process_tries_is_waited_for_and_not_left_out_of_the_search(run, tmp_path, monkeypatch):
+    claimed, released = [], []
+
+    def claim(store, kind, key):
+        claimed.append(key)
+        return len(claimed) != 1  # the first rate is being tried elsewhere
+
+    monkeypatch.setattr(Store, "claim", claim)
+    monkeypatch.setattr(Store, "release", lambda store, kind, key: released.append(key))
+    words = ["--model", "vit", *TINY, "--lr", "1e-3", "1e-4", "--search-epochs", "1", "--format", "json"]
+    result = run(*words)
+    assert rows_of(result) == []
+    assert "another process is searching its learning rate; start again when it is done" in result.stderr
+    assert released == claimed[1:]
+    (row,) = rows_of(run(*words))
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert {each["lr"] for each in store.rows("accuracy_search")} == {1e-3, 1e-4}
+    assert row["lr"] in (1e-3, 1e-4)
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(run, tmp_path, monkeypatch):
+    words = ["--model", "vit", *TINY, "--format", "json"]
+    (row,) = rows_of(run(*words))
+    looked = []
+
+    def get(store, kind, key):
+        looked.append(kind)
+        return None if looked == ["accuracy"] else kept(store, kind, key)
+
+    kept = Store.get
+    monkeypatch.setattr(Store, "get", get)
+    result = run(*words)
+    (again,) = rows_of(result)
+    assert ": epoch " not in result.stderr
+    assert again["top1_percent"] == row["top1_percent"]
 
 
 def test_a_rate_that_diverges_loses_the_search_and_a_run_that_diverges_stops_no_other(run, tmp_path):
