@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is exported all the same
 
 from fgbench.accuracy.contenders import Contender, identify, run_key
@@ -58,13 +58,17 @@ class Session:
 
     def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
         """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
-        # A parameter that no loss reaches would have processes wait for its gradient for ever.
-        handler = DistributedDataParallelKwargs(find_unused_parameters=bool(model and model.without_gradient))
+        # A parameter that no loss reaches would have processes wait for its gradient for ever. What a selector learns
+        # is one where the model only takes the best scores.
+        learns = model is not None and model.selector is not None and any(True for _ in model.selector.parameters())
+        unreached = learns or (model is not None and bool(model.without_gradient))
+        handler = DistributedDataParallelKwargs(find_unused_parameters=unreached)
         tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
         return Accelerator(
             cpu=self.request.device == "cpu",
             mixed_precision=contender.recipe.mixed_precision,
-            gradient_accumulation_steps=contender.recipe.accumulate,
+            # Steps that are given as such are overruled by an environment variable of Accelerate's.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
             kwargs_handlers=[handler],
             **(tracked if self.request.tracker else {}),
         )

@@ -212,6 +212,16 @@ def test_what_selectors_find_stands_beside_what_they_cost(run):
     assert "1 of 1 runs were in fgbench.db already" in again.stderr
 
 
+def test_steps_are_as_many_as_asked_for_whatever_the_environment_says(run, monkeypatch):
+    words = ["--model", "vit", *TINY, "--batch-size", "8", "--format", "json"]
+    said = [run(*words).stderr]
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    said.append(run(*words, "--again").stderr)
+    losses = [[line.split(", ")[1:3] for line in text.splitlines() if ": epoch " in line] for text in said]
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
+
+
 def test_a_tracker_is_told_every_epoch(run, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     rows_of(run("--model", "vit", *TINY, "--tracker", "tensorboard", "--format", "json"))

@@ -139,6 +139,12 @@ def test_two_processes_train_one_model(tmp_path):
     assert difference < 2e-3
 
 
+def test_two_processes_train_a_model_whose_selector_learns_nothing_from_its_loss(tmp_path):
+    words = ["--model", "glsim", "--selectors", "sacm", "--backbone", "test_vit", "--epochs", "1", *RUN]
+    (row,), _ = finish(start(TWO, tmp_path, *words))
+    assert (row["selector"], row["images"]) == ("sacm", 30)
+
+
 def test_what_two_processes_could_not_read_is_counted_once_and_together(tmp_path):
     for split, count in (("train", 200), ("test", 8)):
         for index in range(count):
