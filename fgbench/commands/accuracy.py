@@ -163,7 +163,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
     from contextlib import nullcontext
 
     from fgbench.accuracy.launch import is_main_process
-    from fgbench.commands.accuracy_result import judge_all, show_result
+    from fgbench.commands.accuracy_result import check_names, judge_all, show_result
     from fgbench.commands.training_progress import TrainingProgress
     from fgbench.store import Store
 
@@ -182,12 +182,13 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         from fgbench.accuracy.session import open_session
 
         session = open_session(request, kept, report)
+        check_names(show.judged)
         runs = Runs(session=session, tell=progress)
         judged: list[dict[str, Any]] = []
         try:
             runs.run()
             if show.quality and main:
-                judged = judge_all(runs, show.judged, progress)
+                judge_all(runs, show.judged, progress, judged)  # what is judged is shown, however it ends
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
             interrupted = True
