@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from fgbench.registry import add_plugin_files
 from fgbench.store import Store
 
 MAX_WORKERS = 8
+SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
 
@@ -98,15 +100,19 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     :class:`DatasetError` for data that are not as they should be.
     """
     add_plugin_files(request.plugins, report)
+    if sharded := [name for name in SHARDED if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
+        raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
+    if not request.test_only:
+        _check_folder(request.checkpoints)
     if request.device == "cuda" and not torch.cuda.is_available():
         raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
     if request.device is None and not torch.cuda.is_available():
         request = replace(request, device="cpu")
     if request.tracker:
         _check_tracker(request.tracker)
-    if request.threads:
-        torch.set_num_threads(request.threads)
     state = PartialState(cpu=request.device == "cpu")
+    if request.threads:  # after Accelerate, which sets a number of its own for several processes on a CPU
+        torch.set_num_threads(request.threads)
     if request.recipe.get("mixed_precision") == "fp16" and state.device.type == "cpu":
         # Accelerate would train in float32 and not say so.
         raise FgbenchError("a CPU does not train with", "--mixed-precision fp16", "bf16 and no are what it can")
@@ -126,6 +132,18 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         identity={**identify(dataset), "options": dict(request.dataset_options)},
         report=report,
     )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        why = None if os.access(place, os.W_OK) else "permission is missing"
+        why = why if place.is_dir() else f"{str(place)!r} is no folder"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise FgbenchError("weights cannot be kept in", str(folder), f"{why}; name another with --checkpoints")
 
 
 def _check_tracker(name: str) -> None:

@@ -21,6 +21,7 @@ from fgbench.accuracy.loading import Batch, Images, Order, check_unreadable, dra
 from fgbench.accuracy.metrics import Predictions
 from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.state import Progress, load_state, save_state
+from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.load import save_checkpoint
 from fgbench.models.model import Model
 
@@ -244,7 +245,10 @@ class _Trainer:
 
     def _write(self, epoch: int, *, better: bool) -> None:
         plan, folder = self.plan, self.plan.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FgbenchError("weights cannot be kept in", str(folder), error.strerror or str(error)) from error
         about = {**(plan.metadata or {}), "epoch": epoch}
         if better and plan.keep_weights:
             save_checkpoint(plan.model, folder / BEST, **about)

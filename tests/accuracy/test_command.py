@@ -256,6 +256,9 @@ def test_a_tracker_is_told_every_epoch(run, tmp_path):
         (["--optimizer", "sdg"], "'sdg'"),
         (["--backbone", "resnet18"], "'resnet18'"),
         (["--output", "no/such/folder.json"], "cannot write to"),
+        (["--checkpoints", __file__ + "/weights"], f"'{__file__}' is no folder; name another with --checkpoints"),
+        (["--checkpoints", "x" * 300], "File name too long"),
+        (["--quality", "--judged", "glss"], "unknown selector 'glss'; did you mean gls"),
         pytest.param(
             ["--device", "cuda"],
             "no CUDA device is there",

@@ -172,6 +172,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_may_help(tmp_path
         curve(plan(tmp_path, lr=1e30, recipe=replace(RECIPE, warmup_steps=0, optimizer="momentum")))
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FgbenchError, match=r"weights cannot be kept in '.*file/run'; (File exists|Not a directory)"):
+        curve(plan(tmp_path / "file" / "run", recipe=replace(RECIPE, epochs=1)))
+
+
 def test_a_state_that_is_damaged_or_another_runs_is_named(tmp_path):
     a_plan = plan(tmp_path)
     curve(a_plan)
