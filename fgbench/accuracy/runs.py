@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,8 +23,12 @@ from fgbench.accuracy.starting import load_for_test, load_to_begin
 from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
 from fgbench.accuracy.transforms import eval_transform, train_transform
-from fgbench.errors import CannotMeasureError, LeftOutNotice
+from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice
+from fgbench.models.build import models
 from fgbench.models.model import Model
+from fgbench.registry import selectors
+from fgbench_selectors.plugins import blame
+from fgbench_selectors.registry import OWN_DISTRIBUTION
 
 CONFUSIONS = 100  # pairs that are kept of a run
 
@@ -70,11 +74,8 @@ class Runs:
     def run(self) -> None:
         """Do everything that was asked for: each seed of each model in turn."""
         session = self.session
-        todo = contenders(session.request, session.dataset, session.report)
-        for contender in todo:  # what does not fit is known before hours are spent on the rest
-            check_recipe(contender.recipe)
-            with torch.device("meta"):
-                contender.build(session.dataset.num_classes)
+        asked = contenders(session.request, session.dataset, session.report)
+        todo = [contender for contender in asked if self._can_be_built(contender)]
         self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
         for contender in todo:
             if session.request.test_only:
@@ -83,10 +84,12 @@ class Runs:
                     self._test(contender)
                 except NotFiniteError as error:
                     session.report(CannotMeasureError(f"{contender.label}: {error}"))
+                except BrokenPluginError as error:
+                    session.report(error)
                 continue
             try:
                 lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
-            except NotFiniteError as error:  # the others may fare better
+            except (NotFiniteError, BrokenPluginError) as error:  # the others may fare better
                 session.report(error)
                 lr = None
             if lr is None:
@@ -98,6 +101,19 @@ class Runs:
                     self._train(contender, lr, seed)
                 except NotFiniteError as error:
                     session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
+                except BrokenPluginError as error:
+                    session.report(error)
+
+    def _can_be_built(self, contender: Contender) -> bool:
+        """What does not fit is known before hours are spent on the rest; a broken plug-in takes no other down."""
+        check_recipe(contender.recipe)
+        try:
+            with torch.device("meta"):
+                contender.build(self.session.dataset.num_classes)
+        except BrokenPluginError as error:
+            self.session.report(error)
+            return False
+        return True
 
     def _search(self, contender: Contender) -> float | None:
         """Train with every learning rate on a part of the training images; the rest judges.
@@ -235,7 +251,11 @@ class Runs:
             self._say(label, epoch=epoch)
 
         try:
-            predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
+            with _blamed(contender):
+                predictions, progress = train(plan, accelerator, note, lambda step: self._say(label, step=step))
+        except torch.cuda.OutOfMemoryError as error:
+            do = "a larger --accumulate, or a smaller --batch-size or --test-batch-size, needs less"
+            raise CannotMeasureError(f"{label} does not fit into the memory of {accelerator.device}", do=do) from error
         finally:
             for tracker in accelerator.trackers:
                 tracker.finish()
@@ -257,15 +277,16 @@ class Runs:
         def tick(done: int) -> None:
             self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        predictions = evaluate(
-            model.to(accelerator.device),
-            images,
-            accelerator,
-            batch_size=request.test_batch_size,
-            workers=session.workers,
-            flip=request.flip,
-            tick=tick,
-        )
+        with _blamed(contender):
+            predictions = evaluate(
+                model.to(accelerator.device),
+                images,
+                accelerator,
+                batch_size=request.test_batch_size,
+                workers=session.workers,
+                flip=request.flip,
+                tick=tick,
+            )
         row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
         self._keep(contender, key, row, predictions, contender.label)
 
@@ -291,3 +312,11 @@ class Runs:
 
     def _say(self, label: str, **what: Any) -> None:
         self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **what))
+
+
+def _blamed(contender: Contender) -> AbstractContextManager[None]:
+    """Report by its name whatever somebody else's model or selector does wrong."""
+    for kind, name in ((models, contender.model), (selectors, contender.selector)):
+        if name is not None and (origin := kind.entries()[name].origin) != OWN_DISTRIBUTION:
+            return blame(name, origin, FgbenchError, torch.cuda.OutOfMemoryError)
+    return nullcontext()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.errors import CannotMeasureError
 from fgbench.records import AccuracyRow, QualityRow
+from fgbench.registry import selectors
 from fgbench.store import Store
 
 pytestmark = pytest.mark.slow
@@ -193,6 +194,35 @@ def test_cal_is_trained_with_its_losses_and_tested_by_eight_passes(run):
     (tested,) = rows_of(eight)
     assert tested["images"] == 24
     assert tested["recipe"] == {"passes": 8}
+
+
+BROKEN = """
+from fgbench_selectors import Needs, Selector
+class Norm(Selector):
+    needs, score_shape = Needs(tokens=True), ("batch", "patches")
+    def published(self, features):
+        return features.read_tokens()[:, features.num_prefix_tokens:].norm(dim=-1)
+class Unmade(Norm):
+    def __init__(self, **options): raise KeyError("never")
+class Raises(Norm):
+    def published(self, features): raise KeyError("not today")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    monkeypatch.setattr(selectors, "_from_files", {})
+    (tmp_path / "mine.py").write_text(BROKEN)
+    return ["--plugin", str(tmp_path / "mine.py")]
+
+
+def test_a_broken_plug_in_is_named_and_takes_no_other_run_down(run, plugin):
+    words = ["--model", "glsim", "--selectors", "unmade", "raises", "norm", *TINY, *plugin, "--format", "json"]
+    result = run(*words)
+    assert result.exit_code == 2
+    assert [row["selector"] for row in json.loads(result.stdout)] == ["norm"]
+    for name, why in (("unmade", "KeyError: 'never'"), ("raises", "KeyError: 'not today'")):
+        assert len([line for line in result.stderr.splitlines() if f"'{name}'" in line and why in line]) == 1
 
 
 def test_what_selectors_find_stands_beside_what_they_cost(run):
