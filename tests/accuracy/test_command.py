@@ -199,6 +199,7 @@ def test_cal_is_trained_with_its_losses_and_tested_by_eight_passes(run):
 BROKEN = """
 from fgbench_selectors import Needs, Selector
 class Norm(Selector):
+    name = "norm"
     needs, score_shape = Needs(tokens=True), ("batch", "patches")
     def published(self, features):
         return features.read_tokens()[:, features.num_prefix_tokens:].norm(dim=-1)
@@ -223,6 +224,23 @@ def test_a_broken_plug_in_is_named_and_takes_no_other_run_down(run, plugin):
     assert [row["selector"] for row in json.loads(result.stdout)] == ["norm"]
     for name, why in (("unmade", "KeyError: 'never'"), ("raises", "KeyError: 'not today'")):
         assert len([line for line in result.stderr.splitlines() if f"'{name}'" in line and why in line]) == 1
+
+
+def test_a_plug_in_is_judged_beside_the_others_that_were_judged_before(run, plugin, tmp_path):
+    words = ["--model", "glsim", *TINY, "--quality", "--format", "json"]
+
+    def judged(*more) -> tuple[int, set[str]]:
+        result = run(*words, *more)
+        return result.exit_code, {row["selector"] for row in json.loads(result.stdout) if "pointing_percent" in row}
+
+    code, before = judged()
+    assert code == 0
+    assert judged(*plugin) == (2, before | {"norm"})
+    assert judged(*plugin) == (2, before | {"norm"})  # what is broken is said until it is mended
+    working = tmp_path / "working.py"
+    working.write_text(BROKEN.partition("class Unmade")[0])
+    selectors._from_files.clear()
+    assert judged("--plugin", str(working)) == (0, before | {"norm"})
 
 
 def test_what_selectors_find_stands_beside_what_they_cost(run):
