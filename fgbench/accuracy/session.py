@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
-from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is exported all the same
+from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]  # they are exported
 
 from fgbench.accuracy.contenders import Contender, identify, run_key
 from fgbench.accuracy.datasets.build import open_dataset
@@ -29,6 +29,7 @@ from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
 from fgbench.registry import add_plugin_files
 from fgbench.store import Store
+from fgbench_selectors.plugins import describe
 
 MAX_WORKERS = 8
 SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
@@ -156,6 +157,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
     if recipe.optimizer not in list_optimizers():
         raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
+    try:
+        create_optimizer_v2([torch.nn.Parameter(torch.zeros(1, 1))], opt=recipe.optimizer, lr=0.1, momentum=0.9)
+    except Exception as error:  # it asks for a package, or for a GPU, in its own way
+        raise FgbenchError("timm cannot make the optimizer", recipe.optimizer, describe(error)) from error
     processes = PartialState().num_processes
     if recipe.batch_size % (recipe.accumulate * processes):
         raise FgbenchError(

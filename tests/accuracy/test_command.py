@@ -302,6 +302,7 @@ def test_a_tracker_is_told_every_epoch(run, tmp_path):
         (["--batch-size", "7", "--accumulate", "2"], "cannot be shared equally by 1 processes in 2 parts: 7"),
         (["--tracker", "notebook"], "unknown tracker 'notebook'"),
         (["--optimizer", "sdg"], "'sdg'"),
+        (["--optimizer", "fusedlamb", "--device", "cpu"], "timm cannot make the optimizer 'fusedlamb'; AssertionError"),
         (["--backbone", "resnet18"], "'resnet18'"),
         (["--output", "no/such/folder.json"], "cannot write to"),
         (["--checkpoints", __file__ + "/weights"], f"'{__file__}' is no folder; name another with --checkpoints"),

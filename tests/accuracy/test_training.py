@@ -13,7 +13,7 @@ from timm.layers.drop import DropPath
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.recipe import Recipe
-from fgbench.accuracy.state import load_state
+from fgbench.accuracy.state import Progress, load_state, save_state
 from fgbench.accuracy.training import BEST, LAST, STATE, train
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
@@ -170,6 +170,14 @@ def test_a_broken_image_is_replaced_counted_and_kept_count_of(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_may_help(tmp_path):
     with pytest.raises(CannotMeasureError, match=r"not finite.*lower --lr"):
         curve(plan(tmp_path, lr=1e30, recipe=replace(RECIPE, warmup_steps=0, optimizer="momentum")))
+
+
+def test_an_optimizer_whose_state_cannot_be_written_is_named(tmp_path):
+    model = plan(tmp_path).model
+    optimizer = torch.optim.SGD(model.parameters(), 1)
+    optimizer.state[next(model.parameters())]["held"] = [torch.zeros(1)]
+    with pytest.raises(FgbenchError, match="cannot be resumed with this optimizer: 'SGD'"):
+        save_state(tmp_path / STATE, "a run", model, optimizer, None, Progress())
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
