@@ -175,6 +175,7 @@ class Runs:
         session = self.session
         key, label = session.key(contender, lr=lr, seed=seed), f"{contender.label}, seed {seed}"
         if self._was_finished(contender, key, label):
+            self._forget(contender, key, seed, weights=False)  # it may have been killed before it could
             return
         with self._claimed(key) as mine:
             if not mine:

@@ -116,6 +116,8 @@ def forget(folder: Path, *, weights: bool) -> None:
     """Remove what a finished run does not need any more: its state, or its weights, too."""
     for name in (STATE, BEST, LAST) if weights else (STATE,):
         (folder / name).unlink(missing_ok=True)
+    for half in folder.glob(".fgbench-*.safetensors"):  # what was being written when a run was killed
+        half.unlink(missing_ok=True)
     if weights:
         folder.rmdir()
 

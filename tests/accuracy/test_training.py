@@ -14,7 +14,7 @@ from timm.layers.drop import DropPath
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.state import Progress, load_state, save_state
-from fgbench.accuracy.training import BEST, LAST, STATE, train
+from fgbench.accuracy.training import BEST, LAST, STATE, forget, train
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
 
@@ -178,6 +178,13 @@ def test_an_optimizer_whose_state_cannot_be_written_is_named(tmp_path):
     optimizer.state[next(model.parameters())]["held"] = [torch.zeros(1)]
     with pytest.raises(FgbenchError, match="cannot be resumed with this optimizer: 'SGD'"):
         save_state(tmp_path / STATE, "a run", model, optimizer, None, Progress())
+
+
+def test_what_a_kill_left_half_written_goes_with_the_state(tmp_path):
+    curve(plan(tmp_path, recipe=replace(RECIPE, epochs=1)), replace(RECIPE, epochs=1))
+    (tmp_path / ".fgbench-x1y2.safetensors").write_bytes(b"half")
+    forget(tmp_path, weights=False)
+    assert {path.name for path in tmp_path.iterdir()} == {BEST, LAST}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
