@@ -72,9 +72,14 @@ def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> li
                 continue
             wanted: Sequence[str | None] = request.selectors or [None]
             for selector in wanted:
+                try:
+                    fits = selector is None or not kind.accepts or _fits(kind, selector)
+                except BrokenPluginError as error:
+                    report(error)
+                    continue
                 if selector is not None and not kind.accepts:
                     report(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
-                elif selector is not None and not _fits(kind, selector):
+                elif not fits:
                     report(LeftOutNotice(f"{name} cannot select by the scores of", selector))
                 else:
                     found.append(_contender(request, dataset, kind, name, selector, size))

@@ -19,6 +19,10 @@ from fgbench.errors import CannotMeasureError
 Tick = Callable[[int], None]  # told how many images are done, on all processes
 
 
+class NotFiniteError(CannotMeasureError):
+    """Loss or logits are not finite, and every process knows it: this run has no result, others may have one."""
+
+
 def evaluate(
     model: nn.Module,
     images: Images,
@@ -34,8 +38,7 @@ def evaluate(
     Batches are the same for any number of processes, and so are the logits. ``flip`` adds the logits of the mirror
     image. The model is left in evaluation mode.
 
-    Raises :class:`DatasetError` where more than 1 % of the images cannot be read, :class:`CannotMeasureError` where
-    logits are not finite.
+    Raises :class:`DatasetError` where more than 1 % of the images cannot be read, :class:`NotFiniteError`.
     """
     share = eval_batches(
         len(images), batch_size, process=accelerator.process_index, processes=accelerator.num_processes
@@ -67,7 +70,7 @@ def evaluate(
     gathered: list[Any] = gather_object([(own, finite)])  # what stops one process stops all of them here
     shards = [shard for shard, _ in gathered]
     if not all(fine for _, fine in gathered):
-        raise CannotMeasureError("the model's logits are not finite; a lower --lr, or --mixed-precision no, may help")
+        raise NotFiniteError("the model's logits are not finite; a lower --lr, or --mixed-precision no, may help")
     all_unreadable = set().union(*(shard.unreadable for shard in shards))
     check_unreadable(images.split, all_unreadable)
     return merge(shards, len(images))

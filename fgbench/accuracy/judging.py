@@ -18,8 +18,10 @@ from fgbench.accuracy.rows import Row
 from fgbench.accuracy.runs import Finished
 from fgbench.accuracy.session import Session
 from fgbench.accuracy.transforms import eval_transform
-from fgbench.errors import LeftOutNotice
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.models.checkpoints.load import load_checkpoint
+from fgbench.registry import is_own
+from fgbench.registry import selectors as registered
 
 BATCH = 8  # queries and keys of all blocks are held at once
 PERTURBED = 64  # images that the curves are taken of, spread over the split
@@ -35,7 +37,8 @@ def judge(
     row, ledger = finished.row, session.ledger
     test = session.dataset.test
     options = QualityOptions(baselines=True, perturbed_images=PERTURBED, perturb_every=max(1, len(test) // PERTURBED))
-    key = f"{finished.key}:{','.join(selectors) if selectors else 'all'}:{asdict(options)}"
+    others = [name for name in registered.names() if not is_own(name)]  # a plug-in is one more to judge
+    key = f"{finished.key}:{','.join(selectors or ['all', *others])}:{asdict(options)}"
     if (kept := ledger.get_alone(QUALITY, key)) is not None:
         return list(kept["rows"])
     checkpoint = Path(row["checkpoint"])
@@ -46,20 +49,27 @@ def judge(
         return []
     model = finished.contender.build(session.dataset.num_classes)
     load_checkpoint(model, checkpoint)
+    broken: list[FgbenchError] = []
+
+    def report(problem: FgbenchError) -> None:
+        broken.extend([problem] if isinstance(problem, BrokenPluginError) else [])
+        session.report(problem)
+
     found = judge_selectors(
         model.to(session.device),
         batches(session.dataset, finished.contender.image_size),
         selectors,
         model_name=row["model"],
         dataset=row["dataset"],
-        report=session.report,
+        report=report,
         seed=row["seed"],
         checkpoint=row["checkpoint"],
         options=options,
         progress=lambda done: tell(done, len(test)),
     )
     rows: list[dict[str, Any]] = [replace(each, trained_with=model.selector_name).as_dict() for each in found]
-    ledger.add(QUALITY, key, {"rows": rows})
+    if not broken:  # what is mended is judged next time
+        ledger.add(QUALITY, key, {"rows": rows})
     return rows
 
 

@@ -36,7 +36,7 @@ class Predictions:
 
     @property
     def top5_percent(self) -> float | None:
-        """The share whose class is among the best five; None where there are no more than five classes to choose."""
+        """The share whose class is among the best five; None where there are fewer than five classes."""
         return self.top_percent(TOP) if self.ranked.shape[1] >= TOP else None
 
     def top_percent(self, k: int) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from accelerate import PartialState
 
 from fgbench.accuracy.contenders import Contender, contenders
 from fgbench.accuracy.datasets.dataset import Split
-from fgbench.accuracy.evaluation import evaluate
+from fgbench.accuracy.evaluation import NotFiniteError, evaluate
 from fgbench.accuracy.ledger import CLASSES, EPOCHS, RUNS, SEARCHED
 from fgbench.accuracy.loading import Images
 from fgbench.accuracy.metrics import Predictions
@@ -23,8 +23,12 @@ from fgbench.accuracy.starting import load_for_test, load_to_begin
 from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
 from fgbench.accuracy.transforms import eval_transform, train_transform
-from fgbench.errors import CannotMeasureError, LeftOutNotice
+from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice
+from fgbench.models.build import models
 from fgbench.models.model import Model
+from fgbench.registry import selectors
+from fgbench_selectors.plugins import blame
+from fgbench_selectors.registry import OWN_DISTRIBUTION
 
 CONFUSIONS = 100  # pairs that are kept of a run
 
@@ -70,97 +74,140 @@ class Runs:
     def run(self) -> None:
         """Do everything that was asked for: each seed of each model in turn."""
         session = self.session
-        todo = contenders(session.request, session.dataset, session.report)
-        for contender in todo:  # what does not fit is known before hours are spent on the rest
-            check_recipe(contender.recipe)
-            with torch.device("meta"):
-                contender.build(session.dataset.num_classes)
+        asked = contenders(session.request, session.dataset, session.report)
+        todo = [contender for contender in asked if self._can_be_built(contender)]
         self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
         for contender in todo:
             if session.request.test_only:
                 self._number += 1
-                self._test(contender)
+                try:
+                    self._test(contender)
+                except NotFiniteError as error:
+                    session.report(CannotMeasureError(f"{contender.label}: {error}"))
+                except BrokenPluginError as error:
+                    session.report(error)
                 continue
             try:
                 lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
-            except CannotMeasureError as error:  # the others may fare better
+            except (NotFiniteError, BrokenPluginError) as error:  # the others may fare better
                 session.report(error)
+                lr = None
+            if lr is None:
                 self._number += len(contender.seeds)
                 continue
             for seed in contender.seeds:
                 self._number += 1
                 try:
                     self._train(contender, lr, seed)
-                except CannotMeasureError as error:
+                except NotFiniteError as error:
                     session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
+                except BrokenPluginError as error:
+                    session.report(error)
 
-    def _search(self, contender: Contender) -> float:
-        """Train with every learning rate on a part of the training images; the rest judges."""
+    def _can_be_built(self, contender: Contender) -> bool:
+        """What does not fit is known before hours are spent on the rest; a broken plug-in takes no other down."""
+        check_recipe(contender.recipe)
+        try:
+            with torch.device("meta"):
+                contender.build(self.session.dataset.num_classes)
+        except BrokenPluginError as error:
+            self.session.report(error)
+            return False
+        return True
+
+    def _search(self, contender: Contender) -> float | None:
+        """Train with every learning rate on a part of the training images; the rest judges.
+
+        None where another process is at one of them: the best of the others need not be the best.
+        """
         session, seed = self.session, contender.seeds[0]
         epochs = session.request.search_epochs or contender.recipe.epochs
         searched = replace(contender, recipe=replace(contender.recipe, epochs=epochs))
         parts = search_parts(session.dataset.train)
-        results = []
-        for lr in contender.lrs:
-            key = session.key(searched, lr=lr, seed=seed, split="search")
-            row = session.ledger.get(SEARCHED, key)
-            label = f"{contender.label}: search, lr {lr:g}"
+        keys = {lr: session.key(searched, lr=lr, seed=seed, split="search") for lr in contender.lrs}
+        rows: dict[float, Row | None] = {}
+        for lr, key in keys.items():
+            rows[lr] = session.ledger.get(SEARCHED, key)
+            if rows[lr] is None:
+                with self._claimed(key) as mine:
+                    if mine:
+                        rows[lr] = session.ledger.get(SEARCHED, key) or self._try(searched, lr, seed, key, parts)
+        results: list[tuple[float, float]] = []
+        for lr, key in keys.items():
+            row = rows[lr] or session.ledger.get(SEARCHED, key)  # another process may be done with it by now
             if row is None:
-                row = {
-                    "model": contender.model,
-                    "selector": contender.selector,
-                    "dataset": session.dataset.name,
-                    "image_size": contender.image_size,
-                    "seed": seed,
-                    "lr": lr,
-                    "epochs": epochs,
-                    "validation_top1_percent": None,
-                    "images": len(parts[1]),
-                    "reason": None,
-                }
-                try:
-                    outcome = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
-                except CannotMeasureError as error:  # too high a rate is a result of the search
-                    row["reason"] = str(error)
-                else:
-                    if outcome is None:
-                        continue
-                    row["validation_top1_percent"] = outcome[0].top1_percent
-                row = session.ledger.add(SEARCHED, key, row)
-                self._forget(searched, key, seed, weights=True)
+                said = f"{contender.label} was left out: another process is searching its learning rate"
+                session.report(LeftOutNotice(said, do="start again when it is done"))
+                return None
             if row["validation_top1_percent"] is not None:
                 results.append((lr, float(row["validation_top1_percent"])))
         if not results:
-            raise CannotMeasureError(
-                f"no learning rate of {', '.join(map(str, contender.lrs))} works for {contender.label}"
-            )
+            tried = ", ".join(map(str, contender.lrs))
+            raise NotFiniteError(f"no learning rate of {tried} works for {contender.label}")
         return best_lr(results)
+
+    def _try(self, searched: Contender, lr: float, seed: int, key: str, parts: tuple[Split, Split]) -> Row:
+        """Train with one learning rate, and keep what it came to."""
+        session = self.session
+        row: Row = {
+            "model": searched.model,
+            "selector": searched.selector,
+            "dataset": session.dataset.name,
+            "image_size": searched.image_size,
+            "seed": seed,
+            "lr": lr,
+            "epochs": searched.recipe.epochs,
+            "validation_top1_percent": None,
+            "images": len(parts[1]),
+            "reason": None,
+        }
+        label = f"{searched.label}: search, lr {lr:g}"
+        try:
+            predictions, _, _ = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
+            row["validation_top1_percent"] = predictions.top1_percent
+        except NotFiniteError as error:  # too high a rate is a result of the search
+            row["reason"] = str(error)
+        row = session.ledger.add(SEARCHED, key, row)
+        self._forget(searched, key, seed, weights=True)
+        return row
 
     def _train(self, contender: Contender, lr: float, seed: int) -> None:
         session = self.session
         key, label = session.key(contender, lr=lr, seed=seed), f"{contender.label}, seed {seed}"
         if self._was_finished(contender, key, label):
+            self._forget(contender, key, seed, weights=False)  # it may have been killed before it could
             return
-        outcome = self._fit(
-            contender, lr, seed, key, label, session.dataset.train, session.dataset.test, keep_weights=True
-        )
-        if outcome is None:
-            return
-        predictions, progress, model = outcome
-        folder = session.folder(contender, key, seed)
-        row = run_row(
-            contender,
-            session.dataset,
-            model,
-            predictions,
-            checkpoint=folder / LAST,
-            flip=session.request.flip,
-            trained=progress,
-            lr=lr,
-            seed=seed,
-        )
-        self._keep(contender, key, row, predictions, label)
-        self._forget(contender, key, seed, weights=False)
+        with self._claimed(key) as mine:
+            if not mine:
+                session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
+                return
+            if self._was_finished(contender, key, label):  # by another process, since it was looked for
+                return
+            splits = session.dataset.train, session.dataset.test
+            predictions, progress, model = self._fit(contender, lr, seed, key, label, *splits, keep_weights=True)
+            row = run_row(
+                contender,
+                session.dataset,
+                model,
+                predictions,
+                checkpoint=session.folder(contender, key, seed) / LAST,
+                flip=session.request.flip,
+                trained=progress,
+                lr=lr,
+                seed=seed,
+            )
+            self._keep(contender, key, row, predictions, label)
+            self._forget(contender, key, seed, weights=False)
+
+    @contextmanager
+    def _claimed(self, key: str) -> Iterator[bool]:
+        """Whether a run is this launch's until its row is kept; False while another one is at it."""
+        mine = self.session.ledger.claim(key)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.session.ledger.release(key)
 
     def _forget(self, contender: Contender, key: str, seed: int, *, weights: bool) -> None:
         if PartialState().is_main_process:
@@ -170,16 +217,13 @@ class Runs:
     def _fit(
         self, contender: Contender, lr: float, seed: int, key: str, label: str, train_on: Split, test_on: Split,
         *, keep_weights: bool,
-    ) -> tuple[Predictions, Progress, Model] | None:  # fmt: skip
-        """Train once; None where another process is at it."""
+    ) -> tuple[Predictions, Progress, Model]:  # fmt: skip
+        """Train once."""
         session, dataset = self.session, self.session.dataset
         torch.manual_seed(seed)
         model = contender.build(dataset.num_classes, pretrained=session.request.pretrained)
         if session.request.checkpoint is not None:
             load_to_begin(model, session.request.checkpoint, dataset, session.report)
-        if not session.ledger.claim(key):
-            session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
-            return None
         accelerator = session.accelerator(contender, model)
         train_images = train_transform(dataset, contender.image_size, contender.recipe.level)
         plan = Plan(
@@ -210,9 +254,12 @@ class Runs:
             self._say(label, **{"step" if isinstance(what, Step) else "epoch": what})
 
         try:
-            predictions, progress = train(plan, accelerator, note, tell)
+            with _blamed(contender):
+                predictions, progress = train(plan, accelerator, note, tell)
+        except torch.cuda.OutOfMemoryError as error:
+            do = "a larger --accumulate, or a smaller --batch-size or --test-batch-size, needs less"
+            raise CannotMeasureError(f"{label} does not fit into the memory of {accelerator.device}", do=do) from error
         finally:
-            session.ledger.release(key)
             for tracker in accelerator.trackers:
                 tracker.finish()
             accelerator.free_memory()
@@ -233,15 +280,16 @@ class Runs:
         def tick(done: int) -> None:
             self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        predictions = evaluate(
-            model.to(accelerator.device),
-            images,
-            accelerator,
-            batch_size=request.test_batch_size,
-            workers=session.workers,
-            flip=request.flip,
-            tick=tick,
-        )
+        with _blamed(contender):
+            predictions = evaluate(
+                model.to(accelerator.device),
+                images,
+                accelerator,
+                batch_size=request.test_batch_size,
+                workers=session.workers,
+                flip=request.flip,
+                tick=tick,
+            )
         row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
         self._keep(contender, key, row, predictions, contender.label)
 
@@ -267,3 +315,11 @@ class Runs:
 
     def _say(self, label: str, **what: Any) -> None:
         self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **what))
+
+
+def _blamed(contender: Contender) -> AbstractContextManager[None]:
+    """Report by its name whatever somebody else's model or selector does wrong."""
+    for kind, name in ((models, contender.model), (selectors, contender.selector)):
+        if name is not None and (origin := kind.entries()[name].origin) != OWN_DISTRIBUTION:
+            return blame(name, origin, FgbenchError, torch.cuda.OutOfMemoryError)
+    return nullcontext()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
-from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is exported all the same
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]  # they are exported
 
 from fgbench.accuracy.contenders import Contender, identify, run_key
 from fgbench.accuracy.datasets.build import open_dataset
@@ -28,8 +29,10 @@ from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
 from fgbench.registry import add_plugin_files
 from fgbench.store import Store
+from fgbench_selectors.plugins import describe
 
 MAX_WORKERS = 8
+SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
 
@@ -58,13 +61,17 @@ class Session:
 
     def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
         """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
-        # A parameter that no loss reaches would have processes wait for its gradient for ever.
-        handler = DistributedDataParallelKwargs(find_unused_parameters=bool(model and model.without_gradient))
+        # A parameter that no loss reaches would have processes wait for its gradient for ever. What a selector learns
+        # is one where the model only takes the best scores.
+        learns = model is not None and model.selector is not None and any(True for _ in model.selector.parameters())
+        unreached = learns or (model is not None and bool(model.without_gradient))
+        handler = DistributedDataParallelKwargs(find_unused_parameters=unreached)
         tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
         return Accelerator(
             cpu=self.request.device == "cpu",
             mixed_precision=contender.recipe.mixed_precision,
-            gradient_accumulation_steps=contender.recipe.accumulate,
+            # Steps that are given as such are overruled by an environment variable of Accelerate's.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
             kwargs_handlers=[handler],
             **(tracked if self.request.tracker else {}),
         )
@@ -94,15 +101,22 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     :class:`DatasetError` for data that are not as they should be.
     """
     add_plugin_files(request.plugins, report)
+    if sharded := [name for name in SHARDED if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
+        raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
+    if not request.test_only:
+        _check_folder(request.checkpoints)
     if request.device == "cuda" and not torch.cuda.is_available():
         raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
     if request.device is None and not torch.cuda.is_available():
         request = replace(request, device="cpu")
     if request.tracker:
         _check_tracker(request.tracker)
-    if request.threads:
-        torch.set_num_threads(request.threads)
     state = PartialState(cpu=request.device == "cpu")
+    if request.threads:  # after Accelerate, which sets a number of its own for several processes on a CPU
+        torch.set_num_threads(request.threads)
+    if request.recipe.get("mixed_precision") == "fp16" and state.device.type == "cpu":
+        # Accelerate would train in float32 and not say so.
+        raise FgbenchError("a CPU does not train with", "--mixed-precision fp16", "bf16 and no are what it can")
     if "mixed_precision" not in request.recipe:  # as published, where there is the hardware for it
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
@@ -121,6 +135,18 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     )
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        why = None if os.access(place, os.W_OK) else "permission is missing"
+        why = why if place.is_dir() else f"{str(place)!r} is no folder"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise FgbenchError("weights cannot be kept in", str(folder), f"{why}; name another with --checkpoints")
+
+
 def _check_tracker(name: str) -> None:
     """Accelerate leaves a tracker out without a word where its package is missing."""
     if not any(importlib.util.find_spec(package) for package in TRACKER_PACKAGES.get(name, (name,))):
@@ -131,6 +157,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
     if recipe.optimizer not in list_optimizers():
         raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
+    try:
+        create_optimizer_v2([torch.nn.Parameter(torch.zeros(1, 1))], opt=recipe.optimizer, lr=0.1, momentum=0.9)
+    except Exception as error:  # it asks for a package, or for a GPU, in its own way
+        raise FgbenchError("timm cannot make the optimizer", recipe.optimizer, describe(error)) from error
     processes = PartialState().num_processes
     if recipe.batch_size % (recipe.accumulate * processes):
         raise FgbenchError(

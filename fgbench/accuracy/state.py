@@ -50,7 +50,12 @@ def save_state(path: Path, run: str, model: Model, optimizer: Optimizer, scaler:
         "plain": plain,
         "scaler": None if scaler is None else scaler.state_dict(),
     }
-    write_weights(tensors, path, {"state": json.dumps(about)})
+    try:
+        text = json.dumps(about)
+    except TypeError as error:  # kron's lists of tensors
+        do = "choose one whose state is tensors and numbers"
+        raise FgbenchError("training cannot be resumed with this optimizer:", type(optimizer).__name__, do) from error
+    write_weights(tensors, path, {"state": text})
 
 
 def load_state(path: Path, run: str, model: Model, optimizer: Optimizer, scaler: Any) -> Progress:

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import broadcast, gather_object, reduce
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # it is exported all the same
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
 
-from fgbench.accuracy.evaluation import evaluate
+from fgbench.accuracy.evaluation import NotFiniteError, evaluate
 from fgbench.accuracy.loading import Batch, Images, Order, check_unreadable, draw_seed, load, training_batches
 from fgbench.accuracy.metrics import Predictions
 from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.state import Progress, load_state, save_state
-from fgbench.errors import CannotMeasureError
+from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.load import save_checkpoint
 from fgbench.models.model import Model
 
@@ -84,8 +84,7 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
     weights alone. An epoch is handed to ``keep`` before its state is written, and ``tell`` hears of it afterwards, when
     nothing of it can be lost.
 
-    Raises :class:`CannotMeasureError` where the loss or the logits are not finite, :class:`DatasetError` where more
-    than 1 % of the images cannot be read.
+    Raises :class:`NotFiniteError`, and :class:`DatasetError` where more than 1 % of the images cannot be read.
     """
     trainer = _Trainer(plan, accelerator, tell)
     progress = trainer.progress
@@ -118,6 +117,8 @@ def forget(folder: Path, *, weights: bool) -> None:
     """Remove what a finished run does not need any more: its state, or its weights, too."""
     for name in (STATE, BEST, LAST) if weights else (STATE,):
         (folder / name).unlink(missing_ok=True)
+    for half in folder.glob(".fgbench-*.safetensors"):  # what was being written when a run was killed
+        half.unlink(missing_ok=True)
     if weights:
         folder.rmdir()
 
@@ -146,9 +147,9 @@ class _Trainer:
         self.schedule = CosineLRScheduler(
             self.optimizer,
             t_initial=max(total, 1),
-            lr_min=recipe.min_lr,
+            lr_min=min(recipe.min_lr, plan.lr),  # a rate below the published ends is the highest all the same
             warmup_t=recipe.warmup(total),
-            warmup_lr_init=recipe.warmup_lr,
+            warmup_lr_init=min(recipe.warmup_lr, plan.lr),
             t_in_epochs=False,
         )
         self.unreadable = set(self.progress.unreadable)
@@ -195,10 +196,11 @@ class _Trainer:
         totals: Any = reduce(torch.stack([loss_sum, right, torch.tensor(float(seen), device=device)]), "sum")
         loss_mean, share = float(totals[0] / totals[2]), float(100 * totals[1] / totals[2])
         if not math.isfinite(loss_mean):
-            raise CannotMeasureError(
+            raise NotFiniteError(
                 f"the loss is not finite in epoch {epoch}: a lower --lr than {self.plan.lr:g}, "
                 "or --mixed-precision no, may help"
             )
+        self.unreadable.update(*gather_object([self.unreadable]))  # every process has met its own; all stop, or none
         check_unreadable(self.plan.train.split, self.unreadable)
         return loss_mean, share
 
@@ -246,7 +248,10 @@ class _Trainer:
 
     def _write(self, epoch: int, *, better: bool) -> None:
         plan, folder = self.plan, self.plan.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FgbenchError("weights cannot be kept in", str(folder), error.strerror or str(error)) from error
         about = {**(plan.metadata or {}), "epoch": epoch}
         if better and plan.keep_weights:
             save_checkpoint(plan.model, folder / BEST, **about)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +18,8 @@ from fgbench.shell import INTERRUPTED, complain
 if TYPE_CHECKING:
     from fgbench.accuracy.request import AccuracyRequest
     from fgbench.commands.accuracy_result import Show
+
+Number = TypeVar("Number", int, float)
 
 MAX_EPOCHS, MAX_BATCH, MAX_WORKERS, MAX_THREADS, MAX_SEED = 100_000, 1_000_000, 1024, 4096, 2**31 - 1
 
@@ -125,9 +128,9 @@ def accuracy(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         test_only=test_only,
         flip=flip,
-        lrs=None if rates is None else [real_number(rate, "learning rate", 0.01, 1e38) for rate in rates],
+        lrs=None if rates is None else _each_once(real_number(rate, "learning rate", 0.01, 1e38) for rate in rates),
         search_epochs=_whole(search_epochs, "number of epochs", 10, MAX_EPOCHS),
-        seeds=None if drawn is None else [whole_number(seed, "seed", 1, MAX_SEED, 0) for seed in drawn],
+        seeds=None if drawn is None else _each_once(whole_number(seed, "seed", 1, MAX_SEED, 0) for seed in drawn),
         recipe={name: value for name, value in recipe.items() if value is not None},
         device=None if device is None else choice(device, "device", DEVICES),
         threads=_whole(threads, "number of threads", 4, MAX_THREADS),
@@ -146,6 +149,11 @@ def accuracy(
     _run(request, store, show)
 
 
+def _each_once(numbers: Iterable[Number]) -> list[Number]:
+    """Numbers in their order; ``0.1`` and ``1e-1`` are one."""
+    return list(dict.fromkeys(numbers))
+
+
 def _whole(text: str | None, what: str, example: int, largest: int) -> int | None:
     return None if text is None else whole_number(text, what, example, largest)
 
@@ -155,7 +163,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
     from contextlib import nullcontext
 
     from fgbench.accuracy.launch import is_main_process
-    from fgbench.commands.accuracy_result import judge_all, show_result
+    from fgbench.commands.accuracy_result import check_names, judge_all, show_result
     from fgbench.commands.training_progress import TrainingProgress
     from fgbench.store import Store
 
@@ -174,12 +182,13 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         from fgbench.accuracy.session import open_session
 
         session = open_session(request, kept, report)
+        check_names(show.judged)
         runs = Runs(session=session, tell=progress)
         judged: list[dict[str, Any]] = []
         try:
             runs.run()
             if show.quality and main:
-                judged = judge_all(runs, show.judged, progress)
+                judge_all(runs, show.judged, progress, judged)  # what is judged is shown, however it ends
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
             interrupted = True

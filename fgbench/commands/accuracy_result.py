@@ -26,15 +26,21 @@ class Show:
     judged: list[str] | None
 
 
-def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress) -> list[dict[str, Any]]:
-    """Judge selectors on every trained model; a row per model and selector."""
+def check_names(selectors: list[str] | None) -> None:
+    """Refuse names that nobody registered before models are trained for them."""
+    from fgbench.accuracy.quality.panel import OWN
+    from fgbench.registry import usable_selectors
+
+    usable_selectors([name for name in selectors or () if name != OWN], lambda broken: None)
+
+
+def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress, rows: list[dict[str, Any]]) -> None:
+    """Judge selectors on every trained model, and add a row per model and selector."""
     from fgbench.accuracy.judging import judge
 
-    rows = []
     for done in runs.finished:
         tell = functools.partial(progress.judged, f"{done.contender.label}: selectors")
         rows += judge(runs.session, done, selectors, tell)
-    return rows
 
 
 def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> None:

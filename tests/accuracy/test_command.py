@@ -11,7 +11,9 @@ import torch
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.errors import CannotMeasureError
 from fgbench.records import AccuracyRow, QualityRow
+from fgbench.registry import selectors
 from fgbench.store import Store
 
 pytestmark = pytest.mark.slow
@@ -68,6 +70,14 @@ def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
     assert curve[1]["top1_percent"] == rows[0]["top1_percent"]
 
 
+def test_a_seed_and_a_rate_that_are_given_twice_are_one(run, tmp_path):
+    words = ["--seeds", "1", "01", "10", "--lr", "1e-3", "0.001", "--format", "json"]
+    rows = rows_of(run("--model", "vit", *TINY, *words))
+    assert [(row["seed"], row["seeds"]) for row in rows] == [(1, None), (10, None), (None, [1, 10])]
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert not list(store.rows("accuracy_search"))
+
+
 def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
     words = ["--model", "vit", *TINY, "--lr", "1e-3", "1e-6", "--search-epochs", "1", "--format", "json"]
     (row,) = rows_of(run(*words))
@@ -78,6 +88,43 @@ def test_the_learning_rate_is_searched_where_several_are_given(run, tmp_path):
     best = max(searched, key=lambda each: (each["validation_top1_percent"], -each["lr"]))
     assert row["lr"] == best["lr"]
     assert len(list(tmp_path.glob("fgbench-checkpoints/*"))) == 1  # those of the search are gone
+
+
+def test_a_rate_that_another_process_tries_is_waited_for_and_not_left_out_of_the_search(run, tmp_path, monkeypatch):
+    claimed, released = [], []
+
+    def claim(store, kind, key):
+        claimed.append(key)
+        return len(claimed) != 1  # the first rate is being tried elsewhere
+
+    monkeypatch.setattr(Store, "claim", claim)
+    monkeypatch.setattr(Store, "release", lambda store, kind, key: released.append(key))
+    words = ["--model", "vit", *TINY, "--lr", "1e-3", "1e-4", "--search-epochs", "1", "--format", "json"]
+    result = run(*words)
+    assert rows_of(result) == []
+    assert "another process is searching its learning rate; start again when it is done" in result.stderr
+    assert released == claimed[1:]
+    (row,) = rows_of(run(*words))
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert {each["lr"] for each in store.rows("accuracy_search")} == {1e-3, 1e-4}
+    assert row["lr"] in (1e-3, 1e-4)
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(run, tmp_path, monkeypatch):
+    words = ["--model", "vit", *TINY, "--format", "json"]
+    (row,) = rows_of(run(*words))
+    looked = []
+
+    def get(store, kind, key):
+        looked.append(kind)
+        return None if looked == ["accuracy"] else kept(store, kind, key)
+
+    kept = Store.get
+    monkeypatch.setattr(Store, "get", get)
+    result = run(*words)
+    (again,) = rows_of(result)
+    assert ": epoch " not in result.stderr
+    assert again["top1_percent"] == row["top1_percent"]
 
 
 def test_a_rate_that_diverges_loses_the_search_and_a_run_that_diverges_stops_no_other(run, tmp_path):
@@ -93,6 +140,21 @@ def test_a_rate_that_diverges_loses_the_search_and_a_run_that_diverges_stops_no_
     assert "fgbench: glsim at 32, seed 0: " in result.stderr
     assert "lower --lr" in result.stderr
     assert result.stdout == "[]\n"
+
+
+def test_a_store_that_fails_is_no_result_of_the_search_and_ends_the_runs(run, tmp_path, monkeypatch):
+    def add(store, kind, key, row, environment, *, again=False):
+        if kind == "accuracy_epoch":
+            raise CannotMeasureError("cannot use the store 'fgbench.db': the disk is full")
+        return kept(store, kind, key, row, environment, again=again)
+
+    kept = Store.add
+    monkeypatch.setattr(Store, "add", add)
+    result = run("--model", "vit", "glsim", *TINY, "--lr", "1e-3", "1e-4")
+    assert result.exit_code == 3
+    assert result.stderr.count("the disk is full") == 1
+    with Store(tmp_path / "fgbench.db", read_only=True) as store:
+        assert not list(store.rows("accuracy_search"))
 
 
 def test_a_checkpoint_is_tested_to_the_same_accuracy(run):
@@ -134,6 +196,53 @@ def test_cal_is_trained_with_its_losses_and_tested_by_eight_passes(run):
     assert tested["recipe"] == {"passes": 8}
 
 
+BROKEN = """
+from fgbench_selectors import Needs, Selector
+class Norm(Selector):
+    name = "norm"
+    needs, score_shape = Needs(tokens=True), ("batch", "patches")
+    def published(self, features):
+        return features.read_tokens()[:, features.num_prefix_tokens:].norm(dim=-1)
+class Unmade(Norm):
+    def __init__(self, **options): raise KeyError("never")
+class Raises(Norm):
+    def published(self, features): raise KeyError("not today")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    monkeypatch.setattr(selectors, "_from_files", {})
+    (tmp_path / "mine.py").write_text(BROKEN)
+    return ["--plugin", str(tmp_path / "mine.py")]
+
+
+def test_a_broken_plug_in_is_named_and_takes_no_other_run_down(run, plugin):
+    words = ["--model", "glsim", "--selectors", "unmade", "raises", "norm", *TINY, *plugin, "--format", "json"]
+    result = run(*words)
+    assert result.exit_code == 2
+    assert [row["selector"] for row in json.loads(result.stdout)] == ["norm"]
+    for name, why in (("unmade", "KeyError: 'never'"), ("raises", "KeyError: 'not today'")):
+        assert len([line for line in result.stderr.splitlines() if f"'{name}'" in line and why in line]) == 1
+
+
+def test_a_plug_in_is_judged_beside_the_others_that_were_judged_before(run, plugin, tmp_path):
+    words = ["--model", "glsim", *TINY, "--quality", "--format", "json"]
+
+    def judged(*more) -> tuple[int, set[str]]:
+        result = run(*words, *more)
+        return result.exit_code, {row["selector"] for row in json.loads(result.stdout) if "pointing_percent" in row}
+
+    code, before = judged()
+    assert code == 0
+    assert judged(*plugin) == (2, before | {"norm"})
+    assert judged(*plugin) == (2, before | {"norm"})  # what is broken is said until it is mended
+    working = tmp_path / "working.py"
+    working.write_text(BROKEN.partition("class Unmade")[0])
+    selectors._from_files.clear()
+    assert judged("--plugin", str(working)) == (0, before | {"norm"})
+
+
 def test_what_selectors_find_stands_beside_what_they_cost(run):
     words = ["--model", "glsim", *TINY, "--quality", "--judged", "gls", "attention"]
     rows = rows_of(run(*words, "--format", "json"))
@@ -149,6 +258,16 @@ def test_what_selectors_find_stands_beside_what_they_cost(run):
     assert again.exit_code == 0
     assert "What selectors find · glsim · selects by gls · synthetic · 32 px" in again.stdout
     assert "1 of 1 runs were in fgbench.db already" in again.stderr
+
+
+def test_steps_are_as_many_as_asked_for_whatever_the_environment_says(run, monkeypatch):
+    words = ["--model", "vit", *TINY, "--batch-size", "8", "--format", "json"]
+    said = [run(*words).stderr]
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    said.append(run(*words, "--again").stderr)
+    losses = [[line.split(", ")[1:3] for line in text.splitlines() if ": epoch " in line] for text in said]
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
 
 
 def test_a_tracker_is_told_every_epoch(run, tmp_path):
@@ -177,13 +296,18 @@ def test_a_tracker_is_told_every_epoch(run, tmp_path):
         (["--seeds", "one"], "seed must be a whole number, got 'one'"),
         (["--augreg", "stronger"], "unknown AugReg level 'stronger'"),
         (["--mixed-precision", "fp8"], "unknown precision 'fp8'"),
+        (["--device", "cpu", "--mixed-precision", "fp16"], "a CPU does not train with '--mixed-precision fp16'"),
         (["--test-only"], "--test-only tests a file; say which with --checkpoint"),
         (["--checkpoint", "gone.safetensors"], "'gone.safetensors'"),
         (["--batch-size", "7", "--accumulate", "2"], "cannot be shared equally by 1 processes in 2 parts: 7"),
         (["--tracker", "notebook"], "unknown tracker 'notebook'"),
         (["--optimizer", "sdg"], "'sdg'"),
+        (["--optimizer", "fusedlamb", "--device", "cpu"], "timm cannot make the optimizer 'fusedlamb'; AssertionError"),
         (["--backbone", "resnet18"], "'resnet18'"),
         (["--output", "no/such/folder.json"], "cannot write to"),
+        (["--checkpoints", __file__ + "/weights"], f"'{__file__}' is no folder; name another with --checkpoints"),
+        (["--checkpoints", "x" * 300], "File name too long"),
+        (["--quality", "--judged", "glss"], "unknown selector 'glss'; did you mean gls"),
         pytest.param(
             ["--device", "cuda"],
             "no CUDA device is there",

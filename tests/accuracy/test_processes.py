@@ -14,6 +14,9 @@ import time
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
+
+from fgbench.accuracy.loading import training_batches
 
 pytestmark = pytest.mark.slow
 DATA = ["--dataset-options", "classes=4", "train_images=64", "test_images=30", "side=48", "--sizes", "32"]
@@ -134,6 +137,35 @@ def test_two_processes_train_one_model(tmp_path):
         for a, b in zip(weights(tmp_path / "one").values(), weights(tmp_path / "two").values(), strict=True)
     )
     assert difference < 2e-3
+
+
+def test_two_processes_train_a_model_whose_selector_learns_nothing_from_its_loss(tmp_path):
+    words = ["--model", "glsim", "--selectors", "sacm", "--backbone", "test_vit", "--epochs", "1", *RUN]
+    (row,), _ = finish(start(TWO, tmp_path, *words))
+    assert (row["selector"], row["images"]) == ("sacm", 30)
+
+
+def test_what_two_processes_could_not_read_is_counted_once_and_together(tmp_path):
+    for split, count in (("train", 200), ("test", 8)):
+        for index in range(count):
+            path = tmp_path / "data" / split / "ab"[index % 2] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (48, 48), (index, 80 * (index % 2), 90)).save(path)
+    paths = sorted((tmp_path / "data" / "train").rglob("*.png"))
+    whole = {place: path.read_bytes() for place, path in enumerate(paths)}
+    own = [{i for batch in training_batches(200, 8, 1, 1, process=p, processes=2) for i in batch} for p in (0, 1)]
+    words = ["--model", "vit", "--backbone", "test_vit", "--dataset", "folder", "--data-dir", str(tmp_path / "data")]
+    words += ["--sizes", "32", "--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--seeds", "1", *RUN[-6:]]
+    for place in (min(own[0]), min(own[1])):
+        paths[place].write_bytes(whole[place][:60])
+    (row,), _ = finish(start(TWO, tmp_path / "few", *words))
+    assert row["unreadable_train_images"] == 2
+    third = max(own[1])
+    paths[third].write_bytes(whole[third][:60])
+    refused = start(TWO, tmp_path / "many", *words)
+    _, said = refused.communicate(timeout=120)
+    assert refused.returncode != 0
+    assert "fgbench: 3 of 200 images cannot be read (more than 1%)" in said
 
 
 def test_two_processes_train_cal_and_agree_on_its_statistics_and_centers(tmp_path):

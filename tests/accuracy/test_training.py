@@ -13,8 +13,8 @@ from timm.layers.drop import DropPath
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.recipe import Recipe
-from fgbench.accuracy.state import load_state
-from fgbench.accuracy.training import BEST, LAST, STATE, Step, train
+from fgbench.accuracy.state import Progress, load_state, save_state
+from fgbench.accuracy.training import BEST, LAST, STATE, Step, forget, train
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
 
@@ -130,6 +130,12 @@ def test_the_learning_rate_warms_up_and_follows_a_cosine(tmp_path):
         assert rates[step] == pytest.approx(1e-5 + (0.01 - 1e-5) / 2 * (1 + math.cos(math.pi * step / total)))
 
 
+def test_no_step_is_taken_at_more_than_the_learning_rate(tmp_path):
+    recipe = Recipe(epochs=3, batch_size=8, warmup_steps=4, augreg="minimal")
+    _, _, kept = curve(plan(tmp_path, recipe=recipe, lr=1e-7), recipe)
+    assert {epoch.lr for epoch in kept} == {1e-7}  # the published warm-up begins above, and the cosine ends above
+
+
 def test_a_short_run_has_a_short_warm_up():
     assert Recipe().warmup(37_500) == 500
     assert Recipe().warmup(1000) == 200
@@ -164,6 +170,27 @@ def test_a_broken_image_is_replaced_counted_and_kept_count_of(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_may_help(tmp_path):
     with pytest.raises(CannotMeasureError, match=r"not finite.*lower --lr"):
         curve(plan(tmp_path, lr=1e30, recipe=replace(RECIPE, warmup_steps=0, optimizer="momentum")))
+
+
+def test_an_optimizer_whose_state_cannot_be_written_is_named(tmp_path):
+    model = plan(tmp_path).model
+    optimizer = torch.optim.SGD(model.parameters(), 1)
+    optimizer.state[next(model.parameters())]["held"] = [torch.zeros(1)]
+    with pytest.raises(FgbenchError, match="cannot be resumed with this optimizer: 'SGD'"):
+        save_state(tmp_path / STATE, "a run", model, optimizer, None, Progress())
+
+
+def test_what_a_kill_left_half_written_goes_with_the_state(tmp_path):
+    curve(plan(tmp_path, recipe=replace(RECIPE, epochs=1)), replace(RECIPE, epochs=1))
+    (tmp_path / ".fgbench-x1y2.safetensors").write_bytes(b"half")
+    forget(tmp_path, weights=False)
+    assert {path.name for path in tmp_path.iterdir()} == {BEST, LAST}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FgbenchError, match=r"weights cannot be kept in '.*file/run'; (File exists|Not a directory)"):
+        curve(plan(tmp_path / "file" / "run", recipe=replace(RECIPE, epochs=1)))
 
 
 def test_a_state_that_is_damaged_or_another_runs_is_named(tmp_path):
