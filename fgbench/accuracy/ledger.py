@@ -53,6 +53,11 @@ class Ledger:
         mine: bool = _from_main(self._store.claim(RUNS, key) if self._store else None)
         return mine
 
+    def renew(self, key: str) -> None:
+        """Say that this run is still under way; the main process does."""
+        if self._store is not None:
+            self._store.claim(RUNS, key)
+
     def release(self, key: str) -> None:
         """Give a run back."""
         if self._store is not None:

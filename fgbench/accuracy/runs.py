@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,22 +13,20 @@ from accelerate import PartialState
 from fgbench.accuracy.contenders import Contender, contenders
 from fgbench.accuracy.datasets.dataset import Split
 from fgbench.accuracy.evaluation import NotFiniteError, evaluate
-from fgbench.accuracy.ledger import CLASSES, EPOCHS, RUNS, SEARCHED
+from fgbench.accuracy.fitting import Splits, blamed, fit
+from fgbench.accuracy.ledger import CLASSES, RUNS, SEARCHED
 from fgbench.accuracy.loading import Images
 from fgbench.accuracy.metrics import Predictions
+from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.rows import Row, run_row
 from fgbench.accuracy.search import best_lr, search_parts
 from fgbench.accuracy.session import Session, check_recipe
-from fgbench.accuracy.starting import load_for_test, load_to_begin
+from fgbench.accuracy.starting import load_for_test
 from fgbench.accuracy.state import Progress
-from fgbench.accuracy.training import LAST, Epoch, Plan, Step, forget, train
-from fgbench.accuracy.transforms import eval_transform, train_transform
-from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice
-from fgbench.models.build import models
+from fgbench.accuracy.training import LAST, Epoch, Step, forget
+from fgbench.accuracy.transforms import eval_transform
+from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
 from fgbench.models.model import Model
-from fgbench.registry import selectors
-from fgbench_selectors.plugins import blame
-from fgbench_selectors.registry import OWN_DISTRIBUTION
 
 CONFUSIONS = 100  # pairs that are kept of a run
 
@@ -163,7 +161,7 @@ class Runs:
         }
         label = f"{searched.label}: search, lr {lr:g}"
         try:
-            predictions, _, _ = self._fit(searched, lr, seed, key, label, *parts, keep_weights=False)
+            predictions, _, _ = self._fit(searched, lr, seed, key, label, parts, keep_weights=False)
             row["validation_top1_percent"] = predictions.top1_percent
         except NotFiniteError as error:  # too high a rate is a result of the search
             row["reason"] = str(error)
@@ -173,7 +171,8 @@ class Runs:
 
     def _train(self, contender: Contender, lr: float, seed: int) -> None:
         session = self.session
-        key, label = session.key(contender, lr=lr, seed=seed), f"{contender.label}, seed {seed}"
+        label = f"{contender.label}, seed {seed}"
+        key = session.key(contender, lr=lr, seed=seed, test_every=session.request.test_every)
         if self._was_finished(contender, key, label):
             self._forget(contender, key, seed, weights=False)  # it may have been killed before it could
             return
@@ -184,7 +183,7 @@ class Runs:
             if self._was_finished(contender, key, label):  # by another process, since it was looked for
                 return
             splits = session.dataset.train, session.dataset.test
-            predictions, progress, model = self._fit(contender, lr, seed, key, label, *splits, keep_weights=True)
+            predictions, progress, model = self._fit(contender, lr, seed, key, label, splits, keep_weights=True)
             row = run_row(
                 contender,
                 session.dataset,
@@ -215,61 +214,18 @@ class Runs:
                 forget(self.session.folder(contender, key, seed), weights=weights)
 
     def _fit(
-        self, contender: Contender, lr: float, seed: int, key: str, label: str, train_on: Split, test_on: Split,
-        *, keep_weights: bool,
-    ) -> tuple[Predictions, Progress, Model]:  # fmt: skip
-        """Train once."""
-        session, dataset = self.session, self.session.dataset
-        torch.manual_seed(seed)
-        model = contender.build(dataset.num_classes, pretrained=session.request.pretrained)
-        if session.request.checkpoint is not None:
-            load_to_begin(model, session.request.checkpoint, dataset, session.report)
-        accelerator = session.accelerator(contender, model)
-        train_images = train_transform(dataset, contender.image_size, contender.recipe.level)
-        plan = Plan(
-            run=key,
-            model=model,
-            train=Images(train_on, train_images, seed),
-            test=Images(test_on, eval_transform(dataset, contender.image_size)),
-            recipe=contender.recipe,
-            lr=lr,
-            seed=seed,
-            folder=session.folder(contender, key, seed),
-            keep_weights=keep_weights,
-            workers=session.workers,
-            test_every=session.request.test_every if keep_weights else contender.recipe.epochs,
-            test_batch_size=session.request.test_batch_size,
-            flip=session.request.flip,
-            metadata={"dataset": dataset.name, "classes": dataset.num_classes, "seed": seed, "lr": lr},
-        )
-        if session.request.tracker:
-            accelerator.init_trackers("fgbench", config={"run": label, "lr": lr, **asdict(contender.recipe)})
-
-        def note(epoch: Epoch) -> None:
-            figures = asdict(epoch)
-            session.ledger.add(EPOCHS, f"{key}:{epoch.epoch}", {"run": key, "label": label, **figures})
-            accelerator.log({name: value for name, value in figures.items() if value is not None}, step=epoch.epoch)
-
+        self, contender: Contender, lr: float, seed: int, key: str, label: str, splits: Splits, *, keep_weights: bool
+    ) -> tuple[Predictions, Progress, Model]:
         def tell(what: Step | Epoch) -> None:
             self._say(label, **{"step" if isinstance(what, Step) else "epoch": what})
 
-        try:
-            with _blamed(contender):
-                predictions, progress = train(plan, accelerator, note, tell)
-        except torch.cuda.OutOfMemoryError as error:
-            do = "a larger --accumulate, or a smaller --batch-size or --test-batch-size, needs less"
-            raise CannotMeasureError(f"{label} does not fit into the memory of {accelerator.device}", do=do) from error
-        finally:
-            for tracker in accelerator.trackers:
-                tracker.finish()
-            accelerator.free_memory()
-        return predictions, progress, model
+        return fit(self.session, contender, lr, seed, key, label, splits, tell, keep_weights=keep_weights)
 
     def _test(self, contender: Contender) -> None:
         """Test a checkpoint."""
         session, request = self.session, self.session.request
         assert request.checkpoint is not None
-        key = session.key(contender, test_only=True)
+        key = session.key(replace(contender, recipe=Recipe()), test_only=True)  # no training, no recipe
         if self._was_finished(contender, key, contender.label):
             return
         model = contender.build(session.dataset.num_classes)
@@ -280,7 +236,7 @@ class Runs:
         def tick(done: int) -> None:
             self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        with _blamed(contender):
+        with blamed(contender):
             predictions = evaluate(
                 model.to(accelerator.device),
                 images,
@@ -315,11 +271,3 @@ class Runs:
 
     def _say(self, label: str, **what: Any) -> None:
         self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **what))
-
-
-def _blamed(contender: Contender) -> AbstractContextManager[None]:
-    """Report by its name whatever somebody else's model or selector does wrong."""
-    for kind, name in ((models, contender.model), (selectors, contender.selector)):
-        if name is not None and (origin := kind.entries()[name].origin) != OWN_DISTRIBUTION:
-            return blame(name, origin, FgbenchError, torch.cuda.OutOfMemoryError)
-    return nullcontext()

@@ -81,7 +81,7 @@ class Session:
         PartialState().destroy_process_group()
 
     def key(self, contender: Contender, **more: Any) -> str:
-        """The key of a run."""
+        """The key of a run; ``more`` is what is asked of this one alone."""
         request = self.request
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         return run_key(

@@ -76,8 +76,12 @@ def load_state(path: Path, run: str, model: Model, optimizer: Optimizer, scaler:
     tensors = read_weights(path)
     weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
     model.make_room(weights)
-    model.load_state_dict(weights)
-    optimizer.load_state_dict({"state": _per_parameter(tensors, plain), "param_groups": groups})
+    try:
+        model.load_state_dict(weights)
+        optimizer.load_state_dict({"state": _per_parameter(tensors, plain), "param_groups": groups})
+    except (RuntimeError, ValueError, KeyError) as error:
+        do = "another version wrote it; delete it, and the run begins anew"
+        raise FgbenchError("the training state does not fit the model:", str(path), do) from error
     if scaler is not None and about["scaler"]:
         scaler.load_state_dict(about["scaler"])
     return progress

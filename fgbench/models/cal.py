@@ -112,7 +112,8 @@ class CAL(Model):
     def pool(self, features: Tensor, maps: Tensor) -> Tensor:
         """Bilinear attention pooling: the signed root of features under every map, normalised → (B, M·C)."""
         height, width = features.shape[2:]
-        pooled = (maps.flatten(2) @ features.flatten(2).transpose(1, 2) / (height * width)).flatten(1)
+        # Divided first: in half precision the sum over all places would be too large.
+        pooled = (maps.flatten(2) / (height * width) @ features.flatten(2).transpose(1, 2)).flatten(1)
         return functional.normalize(pooled.sign() * (pooled.abs() + EPSILON).sqrt(), dim=-1)
 
     def classify(self, pooled: Tensor) -> Tensor:
