@@ -20,10 +20,13 @@ from fgbench.accuracy.session import Session
 from fgbench.accuracy.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.models.checkpoints.load import load_checkpoint
+from fgbench.models.model import Model
+from fgbench.models.vit import VisionTransformerModel
 from fgbench.registry import is_own
 from fgbench.registry import selectors as registered
 
-BATCH = 8  # queries and keys of all blocks are held at once
+RECORDED_BYTES = 2**30  # queries and keys of all blocks that are held at once
+LARGEST_BATCH, OTHER_BATCH = 64, 16
 PERTURBED = 64  # images that the curves are taken of, spread over the split
 
 
@@ -57,7 +60,7 @@ def judge(
 
     found = judge_selectors(
         model.to(session.device),
-        batches(session.dataset, finished.contender.image_size),
+        batches(session.dataset, finished.contender.image_size, batch_for(model)),
         selectors,
         model_name=row["model"],
         dataset=row["dataset"],
@@ -73,7 +76,16 @@ def judge(
     return rows
 
 
-def batches(dataset: DataSet, image_size: int, size: int = BATCH) -> Iterator[Batch]:
+def batch_for(model: Model) -> int:
+    """How many images are judged at once: as many as their queries and keys leave room for."""
+    if not isinstance(model, VisionTransformerModel):
+        return OTHER_BATCH
+    encoder = model.encoder
+    per_image = 4 * 2 * encoder.depth * encoder.num_tokens * encoder.embed_dim
+    return max(1, min(LARGEST_BATCH, RECORDED_BYTES // per_image))
+
+
+def batches(dataset: DataSet, image_size: int, size: int) -> Iterator[Batch]:
     """The test images as a network reads them, with the boxes of their parts; unreadable ones are left out."""
     transform, test = eval_transform(dataset, image_size), dataset.test
     images, boxes = [], []

@@ -9,7 +9,8 @@ from accuracy.small import HALF, SIDE, Broken, Colours, colours
 from PIL import Image
 
 from fgbench.accuracy.datasets.dataset import DataSet, Split
-from fgbench.accuracy.judging import batches
+from fgbench.accuracy.judging import batch_for, batches
+from fgbench.models.build import create_model
 
 
 class Marked(Split):
@@ -34,7 +35,7 @@ class Marked(Split):
 def test_boxes_lie_on_what_the_network_sees():
     split = Marked([(30, 60, 60, 120), (40, 90, 70, 110), (20, 30, 90, 60)])
     dataset = DataSet(name="marked", class_names=["a"], train=split, test=split, mean=HALF, std=HALF)
-    (batch,) = batches(dataset, 96)
+    (batch,) = batches(dataset, 96, 8)
     for image, ((y0, x0, y1, x1),) in zip(*batch, strict=True):
         rows, columns = torch.where(image[0] > 0)  # brighter than grey
         found = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
@@ -47,3 +48,10 @@ def test_where_parts_are_unknown_there_are_no_boxes_and_broken_pictures_are_left
     assert [len(images) for images, _ in found] == [4, 4, 1]
     assert {boxes for _, boxes in found} == {None}
     assert isinstance(dataset.train, Colours)
+
+
+def test_large_models_are_judged_a_few_images_at_a_time():
+    with torch.device("meta"):
+        made = [create_model("vit", img_size=size) for size in (224, 448)]
+        made += [create_model("vit", "test_vit", img_size=96), create_model("cal")]
+    assert [batch_for(model) for model in made] == [64, 18, 64, 16]
