@@ -134,7 +134,8 @@ def _speed(kept: Kept, name: str) -> float | None:
 def _machine(kept: Kept) -> str:
     first, environment = kept["accuracy"][0], kept["environment"]
     device = environment.get("device_name") or environment.get("cpu") or environment["device"]
-    threads = f", {environment['threads']} threads" if environment["device"] == "cpu" else ""
+    count = environment["threads"]
+    threads = f", {count} thread{'s' if count > 1 else ''}" if environment["device"] == "cpu" else ""
     recipe = first["recipe"]
     words = f"{first['dataset']}, {first['num_classes']} classes, {first['train_images']} training and "
     words += f"{first['images']} test images of {first['image_size']} pixels, {first['backbone']} from scratch, "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,8 +13,10 @@ from fgbench.records import AccuracyRow, QualityRow
 from fgbench_reports import render
 from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
 from fgbench_reports.bought import bought_frame, judged_frame, over_seeds, sections, verdict
+from fgbench_reports.pages import filled
 from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
 
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "device": "cpu",
     "cpu": "A processor",
@@ -192,6 +196,15 @@ def test_selectors_on_one_model_over_seeds():
     written = sections({"cpu": KEPT})
     assert set(written) == {"bought", "judged"}
     assert "A processor, 2 threads, torch 2.15.0" in written["bought"]
+
+
+@pytest.mark.parametrize(("page", "names"), [("README.md", ["bought"]), ("docs/accuracy.md", ["bought", "judged"])])
+def test_pages_show_the_rows_that_are_kept(page, names):
+    files = sorted((ROOT / "reports" / "gallery" / "accuracy").glob("*.json"))
+    written = sections({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files})
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert filled(text, {name: written[name] for name in names}) == text
+    assert files
 
 
 def test_a_spread_needs_two():
