@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-import safetensors
+import safetensors.torch
 import torch
 from models.scenes import backbones_of, enliven, images
 
@@ -86,8 +86,12 @@ def test_shapes_that_cannot_fit_are_named_and_the_model_stays_as_it_was(tmp_path
     fgbench.save_checkpoint(other, tmp_path / "seven.safetensors")
     model = built(seed=4)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(FgbenchError, match=r"2 shapes do not fit: head.weight \(7, 64\) in the file, \(3, 64\)"):
+    with pytest.raises(FgbenchError, match="the checkpoint has a head for 7 classes, the model for 3"):
         fgbench.load_checkpoint(model, tmp_path / "seven.safetensors")
+    narrow = {**other.state_dict(), "encoder.vit.norm.bias": torch.zeros(5)}
+    safetensors.torch.save_file(narrow, tmp_path / "narrow.safetensors")
+    with pytest.raises(FgbenchError, match=r"3 shapes do not fit: .*head.weight \(7, 64\) in the file, \(3, 64\)"):
+        fgbench.load_checkpoint(model, tmp_path / "narrow.safetensors")
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
