@@ -227,10 +227,10 @@ def test_every_batch_size_is_compiled_however_many_there_are(monkeypatch):
         modes.forget_compiled()
         run(torch.ones(batch_size, 3))
     assert len(compiled) == 11
-    for name in ("recompile_limit", "cache_size_limit"):  # one of timm's optimizers lifts it for the whole process
-        if hasattr(torch._dynamo.config, name):
-            monkeypatch.setattr(torch._dynamo.config, name, 8)
-    with pytest.raises(Exception, match="limit"):
+    config = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    # One of timm's optimizers lifts it for the whole process.
+    with config.patch(**{limit: 8}), pytest.raises(Exception, match="limit"):
         run_many(run, range(1, 12))
     torch.compiler.reset()
 
