@@ -100,7 +100,8 @@ def _title(row: Row) -> str:
         names = {"epochs": "epochs", "batch_size": "batch", "augreg": "AugReg"}
         for name in RECIPE:
             value = as_text(recipe.get(name))
-            words.append({"epochs": f"{value} epochs"}.get(name, f"{names.get(name, '')} {value}".strip()))
+            many = f"{value} epoch" + ("" if value == "1" else "s")
+            words.append(many if name == "epochs" else f"{names.get(name, '')} {value}".strip())
     return " · ".join(as_text(word) for word in words if word)
 
 
