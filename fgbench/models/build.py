@@ -8,8 +8,8 @@ from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
+from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
 from fgbench_selectors.plugins import blame
-from fgbench_selectors.registry import OWN_DISTRIBUTION, Registry
 
 # What cannot be built yet, and why: listed, so that nobody searches for it in vain.
 NOT_REPRODUCIBLE = {

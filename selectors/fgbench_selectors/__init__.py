@@ -14,11 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fgbench_selectors.entries import Registry
     from fgbench_selectors.errors import BrokenPluginError, FeaturesError, FgbenchError, UnknownNameError
     from fgbench_selectors.features import Features, Needs
     from fgbench_selectors.qk import QK, Maps
     from fgbench_selectors.regions import crop_resize, top_k_boxes
-    from fgbench_selectors.registry import Registry, get, selectors
+    from fgbench_selectors.registry import get, selectors
     from fgbench_selectors.selector import IMPLS, Selector
 
 __all__ = [
@@ -45,7 +46,8 @@ _HOMES = {
     "features": ("Features", "Needs"),
     "qk": ("QK", "Maps"),
     "regions": ("crop_resize", "top_k_boxes"),
-    "registry": ("Registry", "get", "selectors"),
+    "entries": ("Registry",),
+    "registry": ("get", "selectors"),
     "selector": ("IMPLS", "Selector"),
 }
 

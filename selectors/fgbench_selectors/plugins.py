@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 from fgbench_selectors.errors import BrokenPluginError, FgbenchError
-from fgbench_selectors.selector import Selector
 
 PLAIN_NAME = re.compile(r"[\w.-]+")
 
@@ -55,8 +54,8 @@ def existing_file(path: Path) -> Path:
     return found
 
 
-def classes_in_file(path: Path) -> dict[str, type[Selector]]:
-    """Import one Python file: its selector classes by their ``name``, or else their own names in lower case.
+def classes_in_file(path: Path, base: type) -> dict[str, type]:
+    """Import one Python file: its classes of this base by their ``name``, or else their own names in lower case.
 
     A class that another one in the file derives from is their base, and is left out unless it has a ``name``.
     """
@@ -65,10 +64,10 @@ def classes_in_file(path: Path) -> dict[str, type[Selector]]:
         defined: list[Any] = [
             value
             for value in dict.fromkeys(value for value in vars(module).values() if isinstance(value, type))
-            if value.__module__ == module.__name__ and issubclass(value, Selector)
+            if value.__module__ == module.__name__ and issubclass(value, base)
         ]
         bases = {base for value in defined for base in value.__mro__[1:]}
-        found: dict[str, type[Selector]] = {}
+        found: dict[str, type] = {}
         for value in defined:
             if value in bases and "name" not in vars(value):
                 continue
@@ -79,7 +78,7 @@ def classes_in_file(path: Path) -> dict[str, type[Selector]]:
                 raise BrokenPluginError(name, str(path), "two classes have this name; set another one as its 'name'")
             found[name] = value
     if not found:
-        raise BrokenPluginError(path.name, str(path), "it defines no class derived from Selector")
+        raise BrokenPluginError(path.name, str(path), f"it defines no class derived from {base.__name__}")
     return found
 
 

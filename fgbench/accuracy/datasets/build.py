@@ -11,8 +11,8 @@ from typing import Any
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.datasets.options import typed_options
 from fgbench.errors import FgbenchError
+from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
 from fgbench_selectors.plugins import blame
-from fgbench_selectors.registry import OWN_DISTRIBUTION, Registry
 
 
 def dataset_breach(candidate: object) -> str | None:

@@ -1,0 +1,207 @@
+"""What can be deployed: a model at one image size and batch, with what was measured of its cost and its accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import Data, Row
+from fgbench_reports.published import figure4, table4
+from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
+
+# Of a recipe in an accuracy row; everything else there is an option of the model.
+RECIPE = frozenset(
+    "epochs batch_size accumulate optimizer weight_decay warmup_steps warmup_lr min_lr clip_norm augreg "
+    "mixed_precision".split()
+)
+PAPER_BACKBONES = {"resnet101": ("resnet101",), "cal": ("resnet101",)}  # of the published accuracies
+VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k")
+MEASURED, PUBLISHED = "measured", "published"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """The accuracy of one model on one data set, over seeds."""
+
+    model: str
+    selector: str | None
+    backbone: str | None
+    image_size: int
+    dataset: str
+    top1_percent: float
+    top1_std_percent: float | None  # over seeds; None where there is one
+    runs: int
+    images: int | None
+    options: dict[str, Any]  # of the model, where they are not the published ones
+    recipe: dict[str, Any]
+    source: str  # MEASURED or PUBLISHED
+
+    @property
+    def label(self) -> str:
+        """The model, with the options that tell it from the plain one."""
+        told = [f"{key}={value}" for key, value in sorted(self.options.items())]
+        return ", ".join([self.model, *told])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One point of a sweep that has figures, with an accuracy where one is known."""
+
+    row: Row  # of throughput
+    mode: Mode  # the device, dtype and environment that it was measured in
+    mode_name: str  # in words, as short as tells it from the others
+    best: bool  # the batch of the highest throughput of its model and size in its mode
+    accuracy: Accuracy | None = None
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of one batch."""
+        return float(self.row["latency_s"])
+
+    @property
+    def img_s(self) -> float:
+        """Images per second."""
+        return float(self.row["throughput_img_s"])
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most that tensors held on a GPU, as the paper's VRAM; on a CPU the process's peak resident set."""
+        on_gpu = self.row["device"] == "cuda"
+        return self.row["peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"]  # type: ignore[no-any-return]
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules per image."""
+        return self.row["energy_j_per_image"]  # type: ignore[no-any-return]
+
+
+def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
+    """The mean of every model, data set and recipe over its seeds; rows that are means already are left out."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row.get("seeds"):
+            continue
+        recipe = dict(row.get("recipe") or {})
+        shared = (row.get("backbone"), row["image_size"], row["dataset"], row.get("num_classes"), bool(row.get("flip")))
+        key = (row["model"], row["selector"], *shared, row["epochs"], json.dumps(recipe, sort_keys=True, default=str))
+        groups.setdefault(key, []).append(row)
+    return [_over_seeds(runs) for runs in groups.values()]
+
+
+def _over_seeds(runs: Sequence[Row]) -> Accuracy:
+    first, values = runs[0], [float(row["top1_percent"]) for row in runs]
+    recipe = dict(first.get("recipe") or {})
+    return Accuracy(
+        model=first["model"],
+        selector=first["selector"],
+        backbone=first.get("backbone"),
+        image_size=first["image_size"],
+        dataset=first["dataset"],
+        top1_percent=fmean(values),
+        top1_std_percent=stdev(values) if len(values) > 1 else None,
+        runs=len(values),
+        images=first["images"],
+        options={key: value for key, value in recipe.items() if key not in RECIPE},
+        recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
+        source=MEASURED,
+    )
+
+
+def published_accuracies() -> list[Accuracy]:
+    """Table 4 at 224 pixels and Figure 4 at 448, on the paper's backbones with its own selectors."""
+    rows = [row for row in table4() if row["dataset"] != "average"]
+    rows += [row for row in figure4() if row["image_size"] == 448]
+    return [
+        Accuracy(
+            model=row["model"],
+            selector={"transfg": "psm", "ffvt": "maws", "glsim": "gls"}.get(row["model"]),
+            backbone=None,
+            image_size=row["image_size"],
+            dataset=row["dataset"],
+            top1_percent=row["top1_percent"],
+            top1_std_percent=row.get("std_percent"),
+            runs=3 if row.get("std_percent") is not None else 1,
+            images=None,
+            options={},
+            recipe={},
+            source=PUBLISHED,
+        )
+        for row in rows
+    ]
+
+
+def configurations(data: Data, *, dataset: str | None = None, best_only: bool = True) -> list[Configuration]:
+    """Every measured point with its accuracies: one per data set, or those of ``dataset``; None where there is none.
+
+    Published accuracies stand in where a model of the paper, on its backbone and with its selector, was not trained
+    here. Of repeats the median in latency counts.
+    """
+    known = accuracies(data.accuracy)
+    known = [*known, *(one for one in published_accuracies() if not any(_same(one, mine) for mine in known))]
+    if dataset is not None:
+        known = [one for one in known if one.dataset == dataset]
+    found = []
+    for point in _points(data.throughput):
+        if best_only and not point.best:
+            continue
+        fitting = [one for one in known if fits(one, point.row)]
+        found += [replace(point, accuracy=one) for one in fitting] or [point]
+    return found
+
+
+def fits(accuracy: Accuracy, row: Row) -> bool:
+    """Whether this accuracy is that of the model in a row of throughput; published and fast have the same."""
+    if (accuracy.model, accuracy.selector, accuracy.image_size) != (row["model"], row["selector"], row["image_size"]):
+        return False
+    if accuracy.options:  # a model with options of its own is not the one that was timed
+        return False
+    if accuracy.source == PUBLISHED:
+        return row["backbone"] in PAPER_BACKBONES.get(accuracy.model, VIT_B16)
+    return bool(accuracy.backbone == row["backbone"])
+
+
+def _same(one: Accuracy, other: Accuracy) -> bool:
+    names = ("model", "selector", "image_size", "dataset")
+    if other.options or any(getattr(one, name) != getattr(other, name) for name in names):
+        return False
+    return other.backbone in PAPER_BACKBONES.get(one.model, VIT_B16)
+
+
+def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
+    modes = by_mode([row for row in rows if row["throughput_img_s"] and row["latency_s"]])
+    for mode, some in modes.items():
+        name = mode_name(mode, modes)
+        same = ("model", "selector", "impl", "backbone", "image_size")
+        for of_size in grouped(some, *same).values():
+            by_batch = [_middle(repeats) for repeats in grouped(of_size, "batch_size").values()]
+            fastest = max(by_batch, key=lambda row: float(row["throughput_img_s"]))
+            for row in by_batch:
+                yield Configuration(row=row, mode=mode, mode_name=name, best=row is fastest)
+
+
+def _middle(repeats: Sequence[Row]) -> Row:
+    return sorted(repeats, key=lambda row: float(row["latency_s"]))[(len(repeats) - 1) // 2]
+
+
+def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
+    """For points of which every number is to be small: whether no other is at least as good in all and better in one.
+
+    Points that are equal in all are on the front together or not at all.
+    """
+    order = sorted(range(len(points)), key=lambda index: points[index])
+    front: list[tuple[float, ...]] = []
+    on_front = [False] * len(points)
+    for index in order:  # what dominates a point comes before it
+        point = points[index]
+        if not any(_dominates(other, point) for other in front):
+            front.append(point)
+            on_front[index] = True
+    return on_front
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

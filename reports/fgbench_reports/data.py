@@ -1,0 +1,42 @@
+"""The rows that reports are filled from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+# Kinds of rows, as the store names them, and the command that makes each.
+KINDS = {
+    "flops": "fgbench flops --convention full paper",
+    "throughput": "fgbench throughput",
+    "accuracy": "fgbench accuracy",
+    "selection_quality": "fgbench accuracy --quality",
+    "selection": "nox -s cost",
+    "backend": "nox -s cost",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Saved rows by kind. A row is a mapping of the fields in ``fgbench.records``; ``environment`` is never missing.
+
+    An ``environment`` may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``; of ``selection``
+    ``roof``: {product_flop_s, copy_bytes_s}.
+    """
+
+    flops: Sequence[Row] = ()
+    throughput: Sequence[Row] = ()
+    accuracy: Sequence[Row] = ()  # single runs; means over seeds are made again from them
+    selection_quality: Sequence[Row] = ()
+    selection: Sequence[Row] = ()
+    backend: Sequence[Row] = ()
+    gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
+    sources: Sequence[str] = ()  # where the rows come from, for people
+
+    def of_kind(self, kind: str) -> Sequence[Row]:
+        """The rows of a kind out of :data:`KINDS`."""
+        rows: Sequence[Row] = getattr(self, kind)
+        return rows
