@@ -17,7 +17,7 @@ from typing import Any
 MEASURED_BY = (
     "models/**/*.py",
     *(f"throughput/{name}.py" for name in ("clocks", "energy", "interference", "intervals", "matrix_rate", "measure")),
-    *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer", "watch")),
+    *(f"throughput/{name}.py" for name in ("memory", "modes", "nvml", "timer", "watch", "work")),
 )
 
 # Environment variables that change how libraries compute. Thread counts are recorded as they came out, and which GPU

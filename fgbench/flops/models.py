@@ -92,12 +92,12 @@ def _case_rows(
     return rows
 
 
-def count_model(model: Model, size: int) -> Count:
-    """The work of one image through a model on the meta device; ``by_label`` holds that of its parts."""
+def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
+    """The work of one image, or more, through a model on the meta device; ``by_label`` holds that of its parts."""
     with torch.no_grad(), FlopCounter() as counter:
         model.on_step = counter.under
         try:
-            model.flow(torch.empty(1, 3, size, size, device="meta"))
+            model.flow(torch.empty(images, 3, size, size, dtype=dtype, device="meta"))
         finally:
             model.on_step = None
     return counter.result()

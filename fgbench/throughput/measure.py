@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from fgbench.errors import FgbenchError
-from fgbench.flops.models import count_model
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.throughput.energy import Energy, measure_energy
 from fgbench.throughput.memory import settle_allocator
 from fgbench.throughput.modes import (
+    WEIGHTS,
     eager_step,
     first_line,
     forget_compiled,
@@ -32,6 +32,7 @@ from fgbench.throughput.nvml import Gpu
 from fgbench.throughput.points import NOT_ASKED_FOR, Case, Mode
 from fgbench.throughput.timer import Timing, time_iterations, timing_plan
 from fgbench.throughput.watch import CpuWatch, CudaWatch, busy_at_start
+from fgbench.throughput.work import Work, count_work
 from fgbench_selectors.backends.recording import record_backends
 
 Progress = Callable[[float, int], None]
@@ -92,7 +93,7 @@ class Bench:
             torch.cuda.set_per_process_memory_fraction(min(1.0, mode.memory_limit_bytes / total))
         set_precision(mode)
         settle_allocator()
-        self.macs = self._macs()
+        self.work = self._work()
         with torch.device(mode.device):
             model = build(case)
         self.run = prepare(model, mode)
@@ -135,7 +136,7 @@ class Bench:
         spent = self._energy(step, batch_size, missing, wanted=energy)
         fields["energy_j_per_image"] = spent.energy_j_per_image if spent else None
         seen |= {"energy": asdict(spent)} if spent and spent.reason is None else {}
-        return {**fields, "macs_per_image": self.macs, "missing": missing, "seen": seen}
+        return {**fields, **self._work_fields(batch_size), "missing": missing, "seen": seen}
 
     def _watch(self, missing: dict[str, str]) -> CpuWatch | CudaWatch:
         if self.gpu is None:
@@ -154,13 +155,20 @@ class Bench:
             )
         return "ok", None
 
-    def _macs(self) -> int | None:
-        """Multiply–adds of one image, counted without running it."""
+    def _work(self) -> Work | None:
+        """What one image takes, counted without running it."""
         try:
-            return count_model(_on_meta(self.case), self.case.image_size).total.macs
+            return count_work(_on_meta(self.case), self.case.image_size, WEIGHTS.get(self.mode.dtype))
         except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
             self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
             return None
+
+    def _work_fields(self, batch_size: int) -> dict[str, Any]:
+        if self.work is None:
+            return {"macs_per_image": None, "bytes_per_image": None}
+        # Which operators autocast runs in half precision is not known without running them.
+        moved = None if self.mode.dtype == "amp" else self.work.bytes_per_image(batch_size)
+        return {"macs_per_image": self.work.macs_per_image, "bytes_per_image": moved}
 
     def _energy(self, step: Step, batch_size: int, missing: dict[str, str], *, wanted: bool) -> Energy | None:
         if self.gpu is None:

@@ -40,6 +40,15 @@ class Mode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a device reaches in a mode: the roof that models stay under. What could not be measured is null."""
+
+    flop_s: float | None = None  # in products of large matrices
+    bytes_s: float | None = None  # read and written, in copies of large tensors
+    why: str | None = None  # the rate of products is missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """The points that one worker measures: they differ in batch size alone."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fgbench.records import ThroughputRow
 from fgbench.throughput.agenda import FIGURES
-from fgbench.throughput.points import Group
+from fgbench.throughput.points import Group, Rates
 
 Row = dict[str, Any]
 _FIELDS = tuple(ThroughputRow.__dataclass_fields__)
@@ -20,11 +20,11 @@ def make_row(
     batch_size: int,
     result: Mapping[str, Any],
     facts: Mapping[str, Any],
-    rate: tuple[float | None, str | None],
+    rates: Rates,
 ) -> Row:
-    """The row of a finished point, with its environment; ``rate`` is that of matrix products, or why there is none."""
+    """The row of a finished point, with its environment and the device's own rates."""
     case, mode = group.case, group.mode
-    flop_s, why = rate
+    flop_s, why = rates.flop_s, rates.why
     missing = dict(result.get("missing", {}))
     mfu = _mfu(result, flop_s)
     if mfu is not None and mfu > 1:
@@ -38,7 +38,9 @@ def make_row(
         "num_classes": case.num_classes,
         "foreign_code": case.foreign_code,
         "matrix_rate_flop_s": flop_s,
+        "copy_rate_bytes_s": rates.bytes_s,
         "macs_per_image": result.get("macs_per_image"),
+        "bytes_per_image": result.get("bytes_per_image"),
         "missing": missing,
         "seen": result.get("seen", {}),
     }

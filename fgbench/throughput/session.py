@@ -8,7 +8,7 @@ from typing import Any
 
 from fgbench.environment import code_digest, processor, software
 from fgbench.errors import CannotMeasureError, FgbenchError, Report
-from fgbench.throughput.points import Case, Group, Mode, point_key
+from fgbench.throughput.points import Case, Group, Mode, Rates, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
 from fgbench.throughput.timer import timing_plan
@@ -31,7 +31,7 @@ class Session:
     groups: list[Group]
     batch_sizes: tuple[int, ...]  # ascending
     facts: Mapping[str, Any]  # the environment of every row
-    rates: dict[Mode, tuple[float | None, str | None]] = field(default_factory=dict)  # flop/s, or why there is none
+    rates: dict[Mode, Rates] = field(default_factory=dict)
 
     def key(self, group: Group, batch_size: int) -> str:
         """The key of a point."""
@@ -40,7 +40,7 @@ class Session:
 
     def worker(self, host: Host, group: Group, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
-        self._measure_rate(host, group.mode)
+        self._measure_rates(host, group.mode)
         worker = host.fork()
         try:
             limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
@@ -53,15 +53,20 @@ class Session:
             raise
         return worker
 
-    def _measure_rate(self, host: Host, mode: Mode) -> None:
-        """The rate of matrix products, once per mode."""
+    def _measure_rates(self, host: Host, mode: Mode) -> None:
+        """The rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
         if mode in self.rates:
             return
-        try:
-            with host.fork() as worker:
-                self.rates[mode] = worker.ask("rate", SETUP_S, mode=asdict(mode))["flop_s"], None
-        except WorkerFailed as failure:
-            self.rates[mode] = None, f"the rate of matrix products could not be measured: {failure.reason}"
+        found: dict[str, float] = {}
+        why = None
+        for question, name in (("rate", "flop_s"), ("copies", "bytes_s")):
+            try:
+                with host.fork() as worker:
+                    found[name] = worker.ask(question, SETUP_S, mode=asdict(mode))[name]
+            except WorkerFailed as failure:
+                what = "the rate of matrix products could not be measured"
+                why = f"{what}: {failure.reason}" if name == "flop_s" else why
+        self.rates[mode] = Rates(**found, why=why)
 
 
 def open_session(request: SweepRequest, host: Host, report: Report) -> Session:

@@ -13,7 +13,7 @@ from typing import Any
 from fgbench.store import Store
 from fgbench.throughput.agenda import Agenda, Visit
 from fgbench.throughput.device_lock import device_lock
-from fgbench.throughput.points import NOT_ASKED_FOR, Group
+from fgbench.throughput.points import NOT_ASKED_FOR, Group, Rates
 from fgbench.throughput.rows import Row, make_row, mark_best
 from fgbench.throughput.session import Session
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
@@ -150,7 +150,7 @@ class Sweep:
 
     def _keep(self, group: Group, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
-        row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, (None, None)))
+        row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.session.key(group, size)
         fields = {name: value for name, value in row.items() if name != "environment"}

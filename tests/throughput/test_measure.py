@@ -63,6 +63,7 @@ def test_a_measurement_says_what_it_did():
     assert result["throughput_img_s"] == pytest.approx(3 / result["latency_s"])
     assert result["latency_s"] == statistics.median(result["blocks"])
     assert result["macs_per_image"] > 1e6
+    assert result["bytes_per_image"] > 4 * 96 * 96 * 3  # the image alone is read
     assert result["seen"]["warm_up_iterations"] >= 2
     assert set(result["missing"]) == {
         "peak_memory_allocated_bytes",

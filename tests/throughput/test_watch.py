@@ -91,7 +91,7 @@ def on_card(monkeypatch):
         made = Bench.__new__(Bench)
         gpu = Gpu.open(UUID, card)
         made.case, made.mode, made.plan, made.gpu = CASE, Mode(device="cuda"), CUDA_PLAN, gpu
-        made.missing, made.macs, made.run = {}, 10**9, lambda images: images
+        made.missing, made.work, made.run = {}, None, lambda images: images
         made.busy, made.memory_before = busy_at_start(gpu, lambda _: None), gpu.used_memory_bytes()
         return made
 
