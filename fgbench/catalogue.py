@@ -83,6 +83,24 @@ def dataset_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
+def report_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per report, in the order in which they are read."""
+    from fgbench.reports import in_reading_order, reports
+
+    rows = []
+    entries = reports.entries()
+    for name in in_reading_order(entries):
+        row = {"name": name, "from": entries[name].origin}
+        try:
+            with blame(name, entries[name].origin):
+                row["description"] = _first_line(reports.load(name).__doc__)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    return rows
+
+
 def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 

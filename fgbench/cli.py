@@ -9,6 +9,7 @@ import typer
 from fgbench.commands.accuracy import accuracy
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
+from fgbench.commands.report import report
 from fgbench.commands.throughput import throughput
 from fgbench.output import emit
 from fgbench.shell import DONE, FgbenchGroup, ListCommand
@@ -44,7 +45,8 @@ app.command("throughput", cls=ListCommand, short_help="Time, memory and energy o
     throughput
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
+app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
 
 
 def main() -> None:

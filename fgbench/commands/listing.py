@@ -12,28 +12,28 @@ from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.shell import complain
 
-KINDS = ("selectors", "models", "datasets", "backbones")
+KINDS = ("selectors", "models", "datasets", "reports", "backbones")
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="selectors, models, datasets or backbones")] = "selectors",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS))] = "selectors",
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
 ) -> None:
-    """List what can be named: selectors with what they read and return, models, data sets, or timm's backbones."""
+    """List what can be named: selectors with what they read and return, models, data sets, reports, backbones."""
     style = output_format(format_, output)
     what = choice(kind, "kind", KINDS)
     check_output(output)
 
-    from fgbench.catalogue import backbone_rows, dataset_rows, model_rows, selector_rows
+    from fgbench.catalogue import backbone_rows, dataset_rows, model_rows, report_rows, selector_rows
     from fgbench.registry import add_plugin_files
     from fgbench_reports import render
 
     problems: list[FgbenchError] = []
     with prints_on_stderr():
         add_plugin_files(plugin or (), problems.append)
-        reported = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows}
+        reported = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
         rows = reported[what](problems.append) if what in reported else backbone_rows()
     emit(render.records(rows, style, to_file=output is not None), output)
     for problem in problems:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import Line, Row, grouped
+from fgbench_reports.cells import Cell, cell
+from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.numbers import img_per_s, percent, significant, with_prefix
 from fgbench_reports.render import to_markdown
 
@@ -20,54 +21,66 @@ PARTS = ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "part
 Kept = Mapping[str, Any]  # a file of kept rows: environment, accuracy, quality, flops, throughput
 
 
-def bought_frame(kept: Kept) -> pd.DataFrame:
+def bought_lines(kept: Kept) -> list[dict[str, Cell]]:
     """A line per model: accuracy over seeds, what its own selection finds, MACs, images per second."""
-    import pandas as pd
-
-    lines: list[Line] = []
+    lines = []
     baseline = _work(kept, BASELINE)
     for (name, selector), runs in grouped(_runs(kept), "name", "selector").items():
         model = runs[0]["model"]
         work, speed = _work(kept, name), _speed(kept, name)
         own = [row for row in kept["quality"] if row["model"] == model and row["selector"] in (selector, "own")]
+        seconds = [row["seconds"] for row in runs if row["seconds"] is not None]
         lines.append(
             {
-                "model": name,
-                "selects by": selector or "–",
-                "top-1 %": over_seeds([row["top1_percent"] for row in runs]),
-                "top-5 %": over_seeds([row["top5_percent"] for row in runs]),
-                "pointing %": over_seeds([row["pointing_percent"] for row in own]),
-                "parts in crop %": over_seeds([row["part_recall_percent"] for row in own]),
-                "crop that is part %": over_seeds([row["crop_part_percent"] for row in own]),
-                "MACs": "–" if work is None else with_prefix(work),
-                f"× {BASELINE}": "–" if not work or not baseline else significant(work / baseline),
-                "img/s": img_per_s(speed),
-                "minutes": significant(fmean(row["seconds"] for row in runs) / 60),
+                "model": cell(name),
+                "selects by": cell(selector),
+                "top-1 %": spread(runs, "top1_percent"),
+                "top-5 %": spread(runs, "top5_percent"),
+                "pointing %": spread(own, "pointing_percent"),
+                "parts in crop %": spread(own, "part_recall_percent"),
+                "crop that is part %": spread(own, "crop_part_percent"),
+                "MACs": cell(work, with_prefix),
+                f"× {BASELINE}": cell(work / baseline if work and baseline else None, significant),
+                "img/s": cell(speed, img_per_s),
+                "minutes": cell(fmean(seconds) / 60 if seconds else None, significant),
             }
         )
-    return pd.DataFrame(lines)
+    return lines
+
+
+def judged_lines(kept: Kept, model: str) -> list[dict[str, Cell]]:
+    """What every selector finds on the trained weights of one model, over seeds, beside what it costs."""
+    lines = []
+    for selector, rows in grouped([row for row in kept["quality"] if row["model"] == model], "selector").items():
+        lines.append(
+            {
+                "selector": cell(selector),
+                "pointing %": spread(rows, "pointing_percent"),
+                "heat on parts %": spread(rows, "heat_in_parts_percent"),
+                "parts in crop %": spread(rows, "part_recall_percent"),
+                "crop that is part %": spread(rows, "crop_part_percent"),
+                "insertion": spread(rows, "insertion_auc", 3),
+                "deletion": spread(rows, "deletion_auc", 3),
+                "% of backbone": cell(rows[0]["percent_of_backbone"], percent),
+            }
+        )
+    return lines
+
+
+def bought_frame(kept: Kept) -> pd.DataFrame:
+    """:func:`bought_lines` as printed cells."""
+    return _printed(bought_lines(kept))
 
 
 def judged_frame(kept: Kept, model: str) -> pd.DataFrame:
-    """What every selector finds on the trained weights of one model, over seeds, beside what it costs."""
+    """:func:`judged_lines` as printed cells."""
+    return _printed(judged_lines(kept, model))
+
+
+def _printed(lines: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
     import pandas as pd
 
-    lines: list[Line] = []
-    for selector, rows in grouped([row for row in kept["quality"] if row["model"] == model], "selector").items():
-        share = rows[0]["percent_of_backbone"]
-        lines.append(
-            {
-                "selector": selector,
-                "pointing %": over_seeds([row["pointing_percent"] for row in rows]),
-                "heat on parts %": over_seeds([row["heat_in_parts_percent"] for row in rows]),
-                "parts in crop %": over_seeds([row["part_recall_percent"] for row in rows]),
-                "crop that is part %": over_seeds([row["crop_part_percent"] for row in rows]),
-                "insertion": over_seeds([row["insertion_auc"] for row in rows], 3),
-                "deletion": over_seeds([row["deletion_auc"] for row in rows], 3),
-                "% of backbone": "–" if share is None else percent(share),
-            }
-        )
-    return pd.DataFrame(lines)
+    return pd.DataFrame([{heading: found.printed for heading, found in line.items()} for line in lines])
 
 
 def verdict(kept: Kept) -> str:
@@ -88,6 +101,13 @@ def verdict(kept: Kept) -> str:
     if not better:
         said.insert(0, f"No selection here beats the plain {BASELINE} with every seed.")
     return " ".join(said)
+
+
+def spread(rows: Sequence[Row], field: str, decimals: int = 1) -> Cell:
+    """The mean of a field over runs as a value, with its standard deviation in print."""
+    values = [row[field] for row in rows]
+    known = [value for value in values if value is not None]
+    return Cell(fmean(known) if known else None, over_seeds(values, decimals))
 
 
 def over_seeds(values: Sequence[float | None], decimals: int = 1) -> str:

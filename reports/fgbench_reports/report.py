@@ -74,6 +74,7 @@ class Missing:
 
 
 Item = Table | Figure | Missing
+ITEMS = (Table, Figure, Missing)
 
 
 class Report:

@@ -1,0 +1,143 @@
+"""``fgbench report``: tables, figures and a page out of what was saved."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from fgbench.arguments import FORMATS, choice, names, real_number
+from fgbench.commands.options import Many, Text, option
+from fgbench.errors import FgbenchError
+from fgbench.output import emit, emit_bytes, prints_on_stderr
+from fgbench.shell import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fgbench_reports.folder import Made
+    from fgbench_reports.report import Data
+
+MAX_PRICE = 1e6
+MAX_REMARKS = 12  # lines about what is missing, on a terminal
+
+
+def report(
+    wanted: Annotated[
+        Many, typer.Argument(metavar="[NAME…]", help="'fgbench list reports'  [default: all]", show_default=False)
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", metavar="DIR", help="a folder for index.html, tables, figures and rows"),
+    ] = None,
+    rows: Annotated[Many, option("--rows", "saved rows beside the store: .json, .csv, another store", "FILE…")] = None,
+    store: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="[default: fgbench.db, if it is there]"),
+    ] = None,
+    price: Annotated[Text, option("--gpu-hour-price", "of one GPU: adds what a million images cost", "PRICE")] = None,
+    plugin: Annotated[Many, option("--plugin", "Python files with reports of your own", "FILE…")] = None,
+    format_: Annotated[
+        Text, typer.Option("--format", "-f", metavar="NAME", help="table, json, csv, markdown, latex; without --output")
+    ] = None,
+) -> None:
+    """Fill tables and figures from saved rows: a page with --output DIR, tables on standard output without.
+
+    Nothing is measured. What the rows cannot fill is named with the command that would.
+    """
+    from fgbench.reports import make_reports, reports
+    from fgbench.saved import read_data
+
+    style = None if format_ is None else choice(format_, "format", FORMATS)
+    if style is not None and output is not None:
+        raise FgbenchError(
+            "--format is for standard output, and --output DIR writes every format:", format_, "leave one out"
+        )
+    asked = names(wanted, "report")
+    paid = None if price is None else real_number(price, "--gpu-hour-price", 2.5, MAX_PRICE)
+    _check_folder(output)
+    problems: list[FgbenchError] = []
+    with prints_on_stderr():
+        for file in plugin or ():
+            reports.add_file(file)
+        for name in asked or ():
+            reports.load(name)  # a wrong name is met before anything is read
+        data = read_data(store, [Path(file) for file in rows or ()], problems.append, gpu_hour_price=paid)
+        made = make_reports(asked, data, problems.append)
+        written = None if output is None else _write(made, data, output, problems)
+    if written is None:
+        _print(made, style or "table")
+    else:
+        complain(f"{written} files are in {output}; open {output / 'index.html'}")
+    _remark(made, data, few=written is not None)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+def _write(made: Sequence[Made], data: Data, output: Path, problems: list[FgbenchError]) -> int:
+    """Render everything, then write it: what cannot be rendered leaves the folder as it is."""
+    from importlib.metadata import version
+
+    from fgbench.reports import render_reports
+    from fgbench_reports.folder import folder
+
+    files = list(folder(render_reports(made, problems.append), data, version=version("fgbench"), made=""))
+    for file in files:
+        path = output / file.path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FgbenchError("cannot write to", str(path.parent), error.strerror or str(error)) from error
+        if isinstance(file.content, bytes):
+            emit_bytes(file.content, path)
+        else:
+            emit(file.content, path)
+    return len(files)
+
+
+def _print(made: Sequence[Made], style: str) -> None:
+    """The tables, on standard output; figures need a folder."""
+    from fgbench_reports import render, table_formats
+    from fgbench_reports.folder import tables_of
+
+    tables = tables_of(made)
+    if style == "json":
+        lines = [{"report": table.name, **row} for table in tables for row in table_formats.to_rows(table)]
+        text = render.to_json(lines)
+    elif style == "table":
+        text = "".join(render.to_terminal([table_formats.to_terminal_table(table)], table.notes) for table in tables)
+    else:
+        write = {"csv": table_formats.to_csv, "markdown": table_formats.to_markdown, "latex": table_formats.to_latex}
+        text = "\n".join(write[style](table) for table in tables)
+    if text or style == "json":
+        emit(text)
+
+
+def _remark(made: Sequence[Made], data: Data, *, few: bool) -> None:
+    """What is missing, with the command that would fill it."""
+    from fgbench_reports.folder import figures_of, missing_of
+
+    if not few and (figures := figures_of(made)):
+        complain(f"{len(figures)} figures need a folder: --output DIR")
+    missing = missing_of(made)
+    for each in missing[: 0 if few else MAX_REMARKS]:
+        complain(f"not filled: {each.what} – {each.why}; '{each.command}' would")
+    left = len(missing) - (0 if few else MAX_REMARKS)
+    if left > 0:
+        what = "not filled; the page names the commands that would" if few else "more not filled; --output DIR has all"
+        complain(f"{left} {what}")
+
+
+def _check_folder(path: Path | None) -> None:
+    """Refuse a folder that cannot be written before anything is drawn for it."""
+    if path is None:
+        return
+    if path.exists() and not path.is_dir():
+        raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
+    first = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(first, os.W_OK):
+        raise FgbenchError("cannot write to", str(first), "permission is missing")

@@ -1,0 +1,54 @@
+"""How the rows at hand were counted and measured, and on what, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import Data, Row
+from fgbench_reports.flops import NOTES
+from fgbench_reports.sweep_rows import as_text, environment_notes, first_notes
+
+THROUGHPUT = (
+    "Latency is the median of blocks of iterations after a warm-up, of one batch from images that are on the device "
+    "to logits; ± is half of its 95 % confidence interval. Throughput is the batch size over the latency, and the "
+    "batch with the highest one stands for a model and image size.",
+    "Allocated memory is the most that tensors held after the warm-up; on a CPU the process's largest resident set "
+    "stands in. MFU is two operations per multiply–add over the device's measured rate of large matrix products.",
+)
+ACCURACY = (
+    "Accuracy is that of the last epoch on the test images, never of the epoch that they would choose; ± is the "
+    "standard deviation over seeds, with n − 1 in its denominator.",
+)
+
+
+def conventions(data: Data) -> list[str]:
+    """How what is shown was counted and measured."""
+    met = dict.fromkeys(row["convention"] for row in data.flops)
+    said = [f"Convention {convention}: {note}" for convention in met for note in NOTES.get(convention, ())]
+    said += THROUGHPUT if data.throughput else ()
+    said += ACCURACY if data.accuracy else ()
+    return said
+
+
+def environments(data: Data) -> list[str]:
+    """What was measured on what, a sentence each."""
+    said = [f"Throughput: {note}" for note in environment_notes(data.throughput)]
+    named = (("Accuracy", data.accuracy), ("Selections by themselves", data.selection))
+    return [*said, *(sentence for what, rows in named for sentence in _measured(what, rows))]
+
+
+def _measured(what: str, rows: Sequence[Row]) -> list[str]:
+    places = grouped([{"place": _place(row["environment"])} for row in rows], "place")
+    counts = {place: f"{len(some)} row{'s' if len(some) > 1 else ''}" for place, some in places.items()}
+    return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")
+
+
+def _place(environment: Row) -> str:
+    device = environment.get("device_name") or environment.get("cpu") or environment.get("device")
+    words = [device or "an unknown device"]
+    words += [f"{environment['threads']} threads"] if environment.get("threads") else []
+    words += [f"torch {environment['torch']}"] if environment.get("torch") else []
+    words += [f"fgbench {environment['fgbench']}"] if environment.get("fgbench") else []
+    words += [f"revision {environment['git_revision']}"] if environment.get("git_revision") else []
+    return ", ".join(as_text(word) for word in words)

@@ -1,0 +1,148 @@
+"""A folder of reports: a page, every table in every format, every figure as SVG and PNG, the rows behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fgbench_reports import table_formats as formats
+from fgbench_reports.conventions import conventions, environments
+from fgbench_reports.data import KINDS
+from fgbench_reports.page import Block, FigureBlock, Link, Page, Section, TableBlock
+from fgbench_reports.page import to_html as page_to_html
+from fgbench_reports.render import to_json
+from fgbench_reports.report import Data, Figure, Item, Missing, Table
+
+PAGE = "index.html"
+TITLE = "fgbench report"
+# A browser shows more, slowly; the files have all.
+MAX_LINES = 3000
+WRITERS = {
+    "CSV": ("csv", formats.to_csv),
+    "Markdown": ("md", formats.to_markdown),
+    "LaTeX": ("tex", formats.to_latex),
+    "HTML": ("html", formats.to_html),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What one report made of the data."""
+
+    name: str
+    title: str
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of the folder."""
+
+    path: str  # in the folder, with slashes
+    content: str | bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One report as a section of the page, and its files."""
+
+    section: Section
+    files: Sequence[File]
+
+
+def rendered(made: Made) -> Rendered:
+    """Draw a report's figures and write its tables."""
+    blocks: list[Block] = []
+    files: list[File] = []
+    for stem, item in zip(_stems(made), made.items, strict=True):
+        if isinstance(item, Missing):
+            blocks.append(item)
+            continue
+        block, written = _table(stem, item) if isinstance(item, Table) else _figure(stem, item)
+        blocks.append(block)
+        files += written
+    return Rendered(section=Section(name=made.name, title=made.title, summary="", items=blocks), files=files)
+
+
+def folder(parts: Sequence[Rendered], data: Data, *, version: str, made: str) -> Iterator[File]:
+    """Every file of the folder; the page comes last, when all that it links to is there."""
+    for part in parts:
+        yield from part.files
+    rows = []
+    for kind in KINDS:
+        if found := data.of_kind(kind):
+            path = f"rows/{kind}.json"
+            yield File(path=path, content=to_json(found))
+            rows.append(Link(label=f"{kind}: {len(found)} rows", href=path))
+    page = Page(
+        title=TITLE,
+        sections=[part.section for part in parts],
+        environments=environments(data),
+        conventions=conventions(data),
+        rows=rows,
+        sources=data.sources,
+        version=version,
+        made=made,
+    )
+    yield File(path=PAGE, content=page_to_html(page))
+
+
+def _stems(made: Made) -> list[str]:
+    """The name of each item's files: the report's, with the item's where it has its own."""
+    named = [getattr(item, "name", "") for item in made.items]
+    return [made.name if name in ("", made.name) else f"{made.name}-{name}" for name in named]
+
+
+def _table(stem: str, table: Table) -> tuple[TableBlock, list[File]]:
+    files = [File(path=f"tables/{stem}.{suffix}", content=write(table)) for suffix, write in WRITERS.values()]
+    links = [Link(label=label, href=file.path) for label, file in zip(WRITERS, files, strict=True)]
+    shown = shortened(table, MAX_LINES)
+    block = TableBlock(
+        name=stem, title=table.title, html=formats.to_html(replace(shown, notes=())), notes=shown.notes, files=links
+    )
+    return block, files
+
+
+def shortened(table: Table, lines: int) -> Table:
+    """A table with so many lines at most, and a note that says so."""
+    if len(table.frame) <= lines:
+        return table
+    note = f"These are the first {lines:,} of {len(table.frame):,} lines; the files have all."
+    return replace(
+        table,
+        frame=table.frame.head(lines),
+        printed=table.printed.head(lines),
+        marks={place: mark for place, mark in table.marks.items() if place[0] < lines},
+        notes=[note, *table.notes],
+    )
+
+
+def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
+    from fgbench_reports.figures.files import inline_svg, to_png, to_svg
+
+    drawing = figure.draw()
+    files = [
+        File(path=f"figures/{stem}.svg", content=to_svg(drawing)),
+        File(path=f"figures/{stem}.png", content=to_png(drawing)),
+    ]
+    links = [Link(label=label, href=file.path) for label, file in zip(("SVG", "PNG"), files, strict=True)]
+    svg = inline_svg(drawing, prefix=f"{stem}-", label=figure.title)
+    block = FigureBlock(name=stem, title=figure.title, svg=svg, alt=figure.alt, notes=figure.notes, files=links)
+    return block, files
+
+
+def tables_of(made: Sequence[Made]) -> list[Table]:
+    """The tables of reports, in their order."""
+    return [item for each in made for item in each.items if isinstance(item, Table)]
+
+
+def missing_of(made: Sequence[Made]) -> list[Missing]:
+    """What is missing, each once."""
+    found = [item for each in made for item in each.items if isinstance(item, Missing)]
+    return list(dict.fromkeys(found))
+
+
+def figures_of(made: Sequence[Made]) -> Collection[Any]:
+    """The figures of reports."""
+    return [item for each in made for item in each.items if isinstance(item, Figure)]

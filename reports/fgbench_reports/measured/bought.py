@@ -1,0 +1,100 @@
+"""The report ``bought``: what selection costs and what it buys, in one table per data set and recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.bought import NAMES, bought_lines, verdict
+from fgbench_reports.cells import distinct, file_name, tabled, without_empty
+from fgbench_reports.configurations import RECIPE
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import KINDS, Row
+from fgbench_reports.marks import marked
+from fgbench_reports.report import Data, Item, Missing, Report
+from fgbench_reports.sweep_rows import by_mode, mode_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALWAYS = ("top-1 %",)
+
+
+class Bought(Report):
+    """Accuracy over seeds, what each model's own selection finds, MACs and throughput, side by side."""
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A table per data set, image size and recipe; one for each machine that throughput was measured on."""
+        tables = list(_tables(data))
+        files = distinct(file_name(kept["dataset"], kept["image_size"], mode) for kept, mode in tables)
+        for name, (kept, mode) in zip(files, tables, strict=True):
+            lines = without_empty(bought_lines(kept), ALWAYS)
+            yield tabled(
+                name,
+                " · ".join([_title(kept), *([mode] if mode else [])]),
+                lines,
+                names=NAMES,
+                marks=marked([line["top-1 %"].value for line in lines], "top-1 %", "high"),
+                notes=_notes(kept, mode),
+            )
+        if not tables:
+            yield Missing(what="what selection buys: accuracies of models", command=KINDS["accuracy"])
+
+
+def bought(data: Data) -> pd.DataFrame:
+    """The lines of every table of the report, with their data set, size and machine."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {"dataset": kept["dataset"], "image size": kept["image_size"], "throughput on": mode or None}
+            | {heading: found.value for heading, found in line.items()}
+            for kept, mode in _tables(data)
+            for line in bought_lines(kept)
+        ]
+    )
+
+
+def _tables(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
+    """What stands in one table, and the machine of its throughput."""
+    runs = [{**row, "shared": _shared(row)} for row in data.accuracy if not row.get("seeds")]
+    for (dataset, size, _), rows in grouped(runs, "dataset", "image_size", "shared").items():
+        beside = {(row["model"], row["backbone"]) for row in rows}
+        flops = [
+            row
+            for row in data.flops
+            if (row["model"], row["backbone"]) in beside
+            and (row["image_size"], row["convention"], row.get("part")) == (size, "full", None)
+        ]
+        timed = [
+            row for row in data.throughput if row["image_size"] == size and (row["model"], row["backbone"]) in beside
+        ]
+        quality = [row for row in data.selection_quality if (row["dataset"], row["image_size"]) == (dataset, size)]
+        kept = {"dataset": dataset, "image_size": size, "accuracy": rows, "quality": quality, "flops": flops}
+        modes = by_mode([row for row in timed if row["throughput_img_s"]])
+        for mode, points in modes.items():
+            yield {**kept, "throughput": points}, mode_name(mode, modes)
+        if not modes:
+            yield {**kept, "throughput": []}, ""
+
+
+def _shared(row: Row) -> str:
+    recipe = {key: value for key, value in (row.get("recipe") or {}).items() if key in RECIPE}
+    return json.dumps([row.get("num_classes"), row.get("flip"), row["epochs"], recipe], sort_keys=True, default=str)
+
+
+def _title(kept: dict[str, Any]) -> str:
+    return f"What selection costs and buys · {kept['dataset']} at {kept['image_size']}"
+
+
+def _notes(kept: dict[str, Any], mode: str) -> list[str]:
+    rows: Sequence[Row] = kept["accuracy"]
+    first = rows[0]
+    recipe = {**(first.get("recipe") or {}), "epochs": first["epochs"]}
+    told = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE) if recipe.get(key) is not None)
+    notes = [f"{first['images']} test images; {told}." if told else f"{first['images']} test images."]
+    backbones = ", ".join(dict.fromkeys(str(row["backbone"]) for row in rows))
+    notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")
+    notes += [f"img/s: {mode}, the best batch."] if mode else []
+    return [*notes, verdict({**kept, "accuracy": rows})]

@@ -1,0 +1,98 @@
+"""The report ``selections``: every selection by itself, in work, memory traffic and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.cells import Cell, cell, distinct, file_name, tabled
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import KINDS, Row
+from fgbench_reports.numbers import significant
+from fgbench_reports.report import Data, Item, Missing, Report
+from fgbench_reports.selection import COLUMNS, MEASURES, ratios, selection_frame
+from fgbench_reports.sweep_rows import as_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("selector", "impl", "v·A by", "status")
+# What a printed column is made of, in its unit; others hold words.
+VALUES: Mapping[str, tuple[str, float]] = {
+    "size": ("image_size", 1),
+    "N": ("num_tokens", 1),
+    "FLOPs": ("flops", 1),
+    "bytes": ("bytes", 1),
+    "ms": ("latency_s", 1e3),
+    "added MB": ("added_memory_bytes", 1e-6),
+}
+
+
+class Selections(Report):
+    """Selections by themselves, published beside fast: FLOPs, bytes, milliseconds, added memory, and their ratios."""
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """Two tables per machine and batch: every selection, and how many times cheaper the fast one is."""
+        groups = _groups(data)
+        for name, (machine, rows) in zip(distinct(map(file_name, groups)), groups.items(), strict=True):
+            printed = selection_frame(rows).to_dict("records")
+            ordered = [row for some in grouped(rows, "image_size").values() for row in some]
+            lines = [_line(row, cells) for row, cells in zip(ordered, printed, strict=True)]
+            note = "published starts from ready N×N maps, fast from queries, keys and their log-sum-exps."
+            yield tabled(name, f"Selections by themselves · {machine}", lines, names=NAMES, notes=[note])
+            pairs = _ratios(rows)
+            if pairs:
+                title = f"Published over fast · {machine}"
+                yield tabled(f"{name}-ratios", title, pairs, names=NAMES)
+        if not groups:
+            yield Missing(what="the time and memory of every selection by itself", command=KINDS["selection"])
+
+
+def selections(data: Data) -> pd.DataFrame:
+    """Every selection as it was measured, a line each."""
+    import pandas as pd
+
+    hidden = ("environment", "blocks", "backends")
+    return pd.DataFrame([{key: row[key] for key in row if key not in hidden} for row in data.selection])
+
+
+def _groups(data: Data) -> dict[str, list[Row]]:
+    return grouped([{**row, "machine": _machine(row)} for row in data.selection], "machine")
+
+
+def _machine(row: Row) -> str:
+    environment = row["environment"]
+    words = [environment.get("device_name") or row["device"], row["dtype"], f"batch {row['batch_size']}"]
+    words += [f"{environment['threads']} threads" if environment.get("threads") and row["device"] == "cpu" else None]
+    words += [f"torch {environment['torch']}" if environment.get("torch") else None]
+    return " · ".join(as_text(word) for word in words if word)
+
+
+def _line(row: Row, printed: Mapping[str, Any]) -> dict[str, Cell]:
+    line = {}
+    for heading, text in printed.items():
+        if heading in VALUES:
+            field, factor = VALUES[heading]
+            value = row[field]
+            line[heading] = Cell(None if value is None else value * factor, text)
+        elif heading in COLUMNS or heading.startswith("%"):
+            line[heading] = Cell(_number(text), text)
+        else:
+            line[heading] = Cell(text, text)
+    return line
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.lstrip("<"))
+    except ValueError:
+        return None
+
+
+def _ratios(rows: Sequence[Row]) -> list[dict[str, Cell]]:
+    return [
+        {"size": cell(size), "selector": cell(selector)}
+        | {f"{name} ×": cell(value, significant) for name, value in ratios(pair).items()}
+        for (size, selector), pair in grouped(rows, "image_size", "selector").items()
+        if selector is not None and {name for name in MEASURES if ratios(pair)[name] is not None}
+    ]

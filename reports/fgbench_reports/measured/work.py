@@ -1,0 +1,90 @@
+"""The report ``work``: what selections and whole models take, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from fgbench_reports.cells import Cell, cell, file_name, tabled
+from fgbench_reports.cost_table import grouped, impls_of
+from fgbench_reports.data import KINDS, Row
+from fgbench_reports.flops import NOTES
+from fgbench_reports.models import NOTES as MODEL_NOTES
+from fgbench_reports.numbers import percent, with_prefix
+from fgbench_reports.report import Data, Item, Missing, Report, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("selector", "model", "backbone")
+BACKBONE = "(backbone)"
+
+
+class Work(Report):
+    """FLOPs of every selection beside its backbone, and of whole models, published and fast."""
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A table per convention, backbone and step between patches, then one of models per convention."""
+        selections, models = _selections(data.flops), _models(data.flops)
+        yield from selections
+        yield from models
+        if not selections:
+            yield Missing(what="FLOPs of selections beside their backbones", command=KINDS["flops"])
+        if not models:
+            yield Missing(what="FLOPs of whole models", command="fgbench flops --models vit glsim transfg ffvt")
+
+
+def work(data: Data) -> pd.DataFrame:
+    """Every counted row as it is, a line each."""
+    import pandas as pd
+
+    return pd.DataFrame([{key: row[key] for key in row if key != "environment"} for row in data.flops])
+
+
+def _selections(rows: Sequence[Row]) -> list[Table]:
+    told = [{**row, "stride": row["environment"].get("patch_stride")} for row in rows if row["model"] is None]
+    return [
+        tabled(
+            file_name("selections", convention, backbone, f"stride-{stride}" if stride else ""),
+            f"Work of selections · {backbone} · convention {convention}"
+            + (f" · patches {stride} pixels apart" if stride else ""),
+            list(_lines(group, "selector", BACKBONE)),
+            names=NAMES,
+            notes=NOTES.get(convention, ()),
+        )
+        for (convention, backbone, stride), group in grouped(told, "convention", "backbone", "stride").items()
+    ]
+
+
+def _models(rows: Sequence[Row]) -> list[Table]:
+    whole = [row for row in rows if row["model"] is not None and row.get("part") is None]
+    tables = []
+    for convention, group in grouped(whole, "convention").items():
+        said = MODEL_NOTES.get(convention, "")
+        notes = [f"{said}. % is FLOPs over those of one pass of the plain backbone."] if said else []
+        lines = [
+            {"model": cell(model), "selector": cell(selector), "backbone": cell(backbone), **line}
+            for (model, selector, backbone), some in grouped(group, "model", "selector", "backbone").items()
+            for line in _lines(some, None, "")
+        ]
+        title = f"Work of whole models · convention {convention}"
+        tables.append(tabled(file_name("models", convention), title, lines, names=NAMES, notes=notes))
+    return tables
+
+
+def _lines(rows: Sequence[Row], label: str | None, without: str) -> Iterator[dict[str, Cell]]:
+    """A line per size and name; a row of no implementation stands for all."""
+    impls = impls_of(rows)
+    for size in sorted({row["image_size"] for row in rows}):
+        of_size = [row for row in rows if row["image_size"] == size]
+        for name, some in grouped([{**row, "": None} for row in of_size], label or "").items():
+            by_impl = {row["impl"]: row for row in some}
+            line = {"size": cell(size), "N": cell(some[0]["num_tokens"])}
+            if label:
+                line[label] = cell(name or without)
+            for impl in impls:
+                row = by_impl.get(impl) or by_impl.get(None)
+                line[f"{impl} MACs"] = cell(row and row["macs"], with_prefix)
+                line[f"{impl} FLOPs"] = cell(row and row["flops"], with_prefix)
+                line[f"{impl} %"] = cell(row and row["percent_of_backbone"], percent)
+            yield line
