@@ -61,3 +61,10 @@ def cost(session: nox.Session) -> None:
     """Measures every selection by itself, and writes the tables and figures of docs/cost.md."""
     session.install(".")
     session.run("python", "docs/cost.py", *session.posargs)
+
+
+@nox.session
+def reports(session: nox.Session) -> None:
+    """Renders reports/gallery/report from the rows that are kept; with ``-- --measure`` it counts and sweeps first."""
+    session.install(".")
+    session.run("python", "docs/gallery.py", *session.posargs)
