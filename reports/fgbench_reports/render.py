@@ -8,12 +8,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.escaping import latex_text, markdown_text
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
-LATEX = {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # OT1 prints ¡ ¿ — for them
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
 # Of a table of figures, the columns that hold none.
 NAMES = (
@@ -43,21 +44,15 @@ def _csv_cell(cell: object) -> object:
 
 def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
     """A pipe table; what Markdown would read is escaped in cells, columns that hold names stand to the left."""
-    escaped = frame.map(lambda cell: _markdown_cell(str(cell)))
+    escaped = frame.map(lambda cell: markdown_text(str(cell)))
     return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names))) + "\n"
-
-
-def _markdown_cell(cell: str) -> str:
-    text = re.sub(r"[\\|*`\[~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", cell)
-    beside_words = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word, or alone, an underscore is no markup
-    return re.sub(beside_words, r"\\_", text) if len(re.findall(beside_words, text)) > 1 else text
 
 
 def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
     """A booktabs table; characters that LaTeX would read are escaped, columns that hold names stand to the left."""
     columns = "".join(side[0] for side in _alignment(frame, names))
     text = str(frame.to_latex(index=False, escape=True, column_format=columns))
-    text = re.sub("[<>|]", lambda found: LATEX[found[0]], text)
+    text = re.sub("[<>|]", lambda found: latex_text(found[0]), text)
     return re.sub(r"(?m)^[*\[]", r"{\g<0>}", text)  # the line before would take these as its own option
 
 
