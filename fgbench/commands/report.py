@@ -66,12 +66,13 @@ def report(
             reports.load(name)  # a wrong name is met before anything is read
         data = read_data(store, [Path(file) for file in rows or ()], problems.append, gpu_hour_price=paid)
         made = make_reports(asked, data, problems.append)
-        written = None if output is None else _write(made, data, output, problems)
-    if written is None:
+        if output is not None:
+            written = _write(made, data, output, problems)
+    if output is None:
         _print(made, style or "table")
     else:
         complain(f"{written} files are in {output}; open {output / 'index.html'}")
-    _remark(made, data, few=written is not None)
+    _remark(made, few=output is not None)
     for problem in problems:
         complain(problem)
     if problems:
@@ -117,7 +118,7 @@ def _print(made: Sequence[Made], style: str) -> None:
         emit(text)
 
 
-def _remark(made: Sequence[Made], data: Data, *, few: bool) -> None:
+def _remark(made: Sequence[Made], *, few: bool) -> None:
     """What is missing, with the command that would fill it."""
     from fgbench_reports.folder import figures_of, missing_of
 

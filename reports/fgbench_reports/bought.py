@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cells import Cell, cell
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.numbers import img_per_s, percent, significant, with_prefix
 from fgbench_reports.render import to_markdown
+from fgbench_reports.tables import Cell, figure, word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,17 +32,17 @@ def bought_lines(kept: Kept) -> list[dict[str, Cell]]:
         seconds = [row["seconds"] for row in runs if row["seconds"] is not None]
         lines.append(
             {
-                "model": cell(name),
-                "selects by": cell(selector),
+                "model": word(name),
+                "selects by": word(selector),
                 "top-1 %": spread(runs, "top1_percent"),
                 "top-5 %": spread(runs, "top5_percent"),
                 "pointing %": spread(own, "pointing_percent"),
                 "parts in crop %": spread(own, "part_recall_percent"),
                 "crop that is part %": spread(own, "crop_part_percent"),
-                "MACs": cell(work, with_prefix),
-                f"× {BASELINE}": cell(work / baseline if work and baseline else None, significant),
-                "img/s": cell(speed, img_per_s),
-                "minutes": cell(fmean(seconds) / 60 if seconds else None, significant),
+                "MACs": figure(work, with_prefix),
+                f"× {BASELINE}": figure(work / baseline if work and baseline else None, significant),
+                "img/s": figure(speed, img_per_s),
+                "minutes": figure(fmean(seconds) / 60 if seconds else None, significant),
             }
         )
     return lines
@@ -54,14 +54,14 @@ def judged_lines(kept: Kept, model: str) -> list[dict[str, Cell]]:
     for selector, rows in grouped([row for row in kept["quality"] if row["model"] == model], "selector").items():
         lines.append(
             {
-                "selector": cell(selector),
+                "selector": word(selector),
                 "pointing %": spread(rows, "pointing_percent"),
                 "heat on parts %": spread(rows, "heat_in_parts_percent"),
                 "parts in crop %": spread(rows, "part_recall_percent"),
                 "crop that is part %": spread(rows, "crop_part_percent"),
                 "insertion": spread(rows, "insertion_auc", 3),
                 "deletion": spread(rows, "deletion_auc", 3),
-                "% of backbone": cell(rows[0]["percent_of_backbone"], percent),
+                "% of backbone": figure(rows[0]["percent_of_backbone"], percent),
             }
         )
     return lines
@@ -80,7 +80,7 @@ def judged_frame(kept: Kept, model: str) -> pd.DataFrame:
 def _printed(lines: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([{heading: found.printed for heading, found in line.items()} for line in lines])
+    return pd.DataFrame([{heading: found.text for heading, found in line.items()} for line in lines])
 
 
 def verdict(kept: Kept) -> str:

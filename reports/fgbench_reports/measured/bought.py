@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.bought import NAMES, bought_lines, verdict
-from fgbench_reports.cells import distinct, file_name, tabled, without_empty
 from fgbench_reports.configurations import RECIPE
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
-from fgbench_reports.marks import marked
+from fgbench_reports.marks import column_marks
+from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import by_mode, mode_name
+from fgbench_reports.tables import of_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +31,12 @@ class Bought(Report):
         files = distinct(file_name(kept["dataset"], kept["image_size"], mode) for kept, mode in tables)
         for name, (kept, mode) in zip(files, tables, strict=True):
             lines = without_empty(bought_lines(kept), ALWAYS)
-            yield tabled(
+            yield of_cells(
                 name,
                 " · ".join([_title(kept), *([mode] if mode else [])]),
                 lines,
                 names=NAMES,
-                marks=marked([line["top-1 %"].value for line in lines], "top-1 %", "high"),
+                marks=column_marks({"top-1 %": [line["top-1 %"].value for line in lines]}, {"top-1 %": "high"}),
                 notes=_notes(kept, mode),
             )
         if not tables:

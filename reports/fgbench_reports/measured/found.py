@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fgbench_reports.bought import NAMES, judged_lines
-from fgbench_reports.cells import distinct, file_name, tabled, without_empty
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
-from fgbench_reports.marks import marked
+from fgbench_reports.marks import Direction, column_marks
+from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.quality import quality_notes
 from fgbench_reports.report import Data, Item, Missing, Report
+from fgbench_reports.tables import of_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BEST = {"pointing %": "high", "parts in crop %": "high", "insertion": "high", "deletion": "low"}
+BEST: dict[str, Direction] = {"pointing %": "high", "parts in crop %": "high", "insertion": "high", "deletion": "low"}
 
 
 class Found(Report):
@@ -28,12 +29,10 @@ class Found(Report):
         files = distinct(file_name(*key) for key in groups)
         for name, ((dataset, size, model), rows) in zip(files, groups.items(), strict=True):
             lines = without_empty(judged_lines({"quality": rows}, model), ("selector",))
-            marks = {}
-            for heading, direction in BEST.items():
-                if heading in lines[0]:
-                    marks |= marked([line[heading].value for line in lines], heading, direction)
+            values = {heading: [line[heading].value for line in lines] for heading in BEST if heading in lines[0]}
+            marks = column_marks(values, {heading: BEST[heading] for heading in values})
             title = f"What selectors find · {model}, trained on {dataset} at {size}"
-            yield tabled(name, title, lines, names=NAMES, marks=marks, notes=[*quality_notes(rows), _runs(rows)])
+            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=[*quality_notes(rows), _runs(rows)])
         if not groups:
             yield Missing(what="what selectors find on trained models", command=KINDS["selection_quality"])
 

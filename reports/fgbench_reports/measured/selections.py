@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cells import Cell, cell, distinct, file_name, tabled
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
+from fgbench_reports.naming import distinct, file_name
 from fgbench_reports.numbers import significant
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selection import COLUMNS, MEASURES, ratios, selection_frame
 from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.tables import Cell, figure, of_cells, word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,11 +40,11 @@ class Selections(Report):
             ordered = [row for some in grouped(rows, "image_size").values() for row in some]
             lines = [_line(row, cells) for row, cells in zip(ordered, printed, strict=True)]
             note = "published starts from ready N×N maps, fast from queries, keys and their log-sum-exps."
-            yield tabled(name, f"Selections by themselves · {machine}", lines, names=NAMES, notes=[note])
+            yield of_cells(name, f"Selections by themselves · {machine}", lines, names=NAMES, notes=[note])
             pairs = _ratios(rows)
             if pairs:
                 title = f"Published over fast · {machine}"
-                yield tabled(f"{name}-ratios", title, pairs, names=NAMES)
+                yield of_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
             yield Missing(what="the time and memory of every selection by itself", command=KINDS["selection"])
 
@@ -91,8 +92,8 @@ def _number(text: str) -> float | None:
 
 def _ratios(rows: Sequence[Row]) -> list[dict[str, Cell]]:
     return [
-        {"size": cell(size), "selector": cell(selector)}
-        | {f"{name} ×": cell(value, significant) for name, value in ratios(pair).items()}
+        {"size": word(size), "selector": word(selector)}
+        | {f"{name} ×": figure(value, significant) for name, value in ratios(pair).items()}
         for (size, selector), pair in grouped(rows, "image_size", "selector").items()
         if selector is not None and {name for name in MEASURES if ratios(pair)[name] is not None}
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fgbench_reports.cells import Cell, cell, distinct, file_name, tabled, without_empty
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
+from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
 from fgbench_reports.report import BEST, Data, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import CONTENDER, Mode, by_mode, in_order, mode_name
+from fgbench_reports.tables import Cell, figure, of_cells, word
 from fgbench_reports.throughput import throughput_notes
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def throughput(data: Data) -> pd.DataFrame:
 
 
 def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[Row]]) -> Table:
-    lines, marks = [], {}
+    lines: list[dict[str, Cell]] = []
+    marks: dict[tuple[int, str], str] = {}
     for contender in grouped(rows, *CONTENDER).values():
         for row, best in in_order(contender):
             if best:
@@ -56,26 +58,26 @@ def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[Ro
             lines.append(_line(row))
     title = f"Throughput · {mode_name(mode, modes)}"
     kept = without_empty(lines, ALWAYS)
-    return tabled(name, title, kept, names=NAMES, marks=marks, notes=throughput_notes(rows))
+    return of_cells(name, title, kept, names=NAMES, marks=marks, notes=throughput_notes(rows))
 
 
 def _line(row: Row) -> dict[str, Cell]:
     interval = (row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"])
     on_gpu = row["device"] == "cuda"
     return {
-        **{name: cell(row[name]) for name in CONTENDER},
-        "size": cell(row["image_size"]),
-        "batch": cell(row["batch_size"]),
-        "run": cell(row.get("repeat")),
-        "img/s": cell(row["throughput_img_s"], img_per_s),
+        **{name: word(row[name]) for name in CONTENDER},
+        "size": word(row["image_size"]),
+        "batch": word(row["batch_size"]),
+        "run": word(row.get("repeat")),
+        "img/s": figure(row["throughput_img_s"], img_per_s),
         "latency ms": Cell(_times(row["latency_s"], 1e3), milliseconds(row["latency_s"])),
         "±%": Cell(_half_width(*interval), half_width_percent(*interval)),
-        "allocated GB": cell(row["peak_memory_allocated_bytes"] if on_gpu else None, gigabytes),
-        "reserved GB": cell(row["peak_memory_reserved_bytes"] if on_gpu else None, gigabytes),
-        "on device GB" if on_gpu else "resident GB": cell(row["device_memory_bytes"], gigabytes),
-        "J/img": cell(row["energy_j_per_image"], significant),
+        "allocated GB": figure(row["peak_memory_allocated_bytes"] if on_gpu else None, gigabytes),
+        "reserved GB": figure(row["peak_memory_reserved_bytes"] if on_gpu else None, gigabytes),
+        "on device GB" if on_gpu else "resident GB": figure(row["device_memory_bytes"], gigabytes),
+        "J/img": figure(row["energy_j_per_image"], significant),
         "MFU %": Cell(_times(row["mfu"], 100), significant(_times(row["mfu"], 100))),
-        "status": cell(row["status"]),
+        "status": word(row["status"]),
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fgbench_reports.cells import Cell, cell, file_name, tabled
 from fgbench_reports.cost_table import grouped, impls_of
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
 from fgbench_reports.models import NOTES as MODEL_NOTES
+from fgbench_reports.naming import file_name
 from fgbench_reports.numbers import percent, with_prefix
 from fgbench_reports.report import Data, Item, Missing, Report, Table
+from fgbench_reports.tables import Cell, figure, of_cells, word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ def work(data: Data) -> pd.DataFrame:
 def _selections(rows: Sequence[Row]) -> list[Table]:
     told = [{**row, "stride": row["environment"].get("patch_stride")} for row in rows if row["model"] is None]
     return [
-        tabled(
+        of_cells(
             file_name("selections", convention, backbone, f"stride-{stride}" if stride else ""),
             f"Work of selections · {backbone} · convention {convention}"
             + (f" · patches {stride} pixels apart" if stride else ""),
@@ -63,12 +64,12 @@ def _models(rows: Sequence[Row]) -> list[Table]:
         said = MODEL_NOTES.get(convention, "")
         notes = [f"{said}. % is FLOPs over those of one pass of the plain backbone."] if said else []
         lines = [
-            {"model": cell(model), "selector": cell(selector), "backbone": cell(backbone), **line}
+            {"model": word(model), "selector": word(selector), "backbone": word(backbone), **line}
             for (model, selector, backbone), some in grouped(group, "model", "selector", "backbone").items()
             for line in _lines(some, None, "")
         ]
         title = f"Work of whole models · convention {convention}"
-        tables.append(tabled(file_name("models", convention), title, lines, names=NAMES, notes=notes))
+        tables.append(of_cells(file_name("models", convention), title, lines, names=NAMES, notes=notes))
     return tables
 
 
@@ -79,12 +80,12 @@ def _lines(rows: Sequence[Row], label: str | None, without: str) -> Iterator[dic
         of_size = [row for row in rows if row["image_size"] == size]
         for name, some in grouped([{**row, "": None} for row in of_size], label or "").items():
             by_impl = {row["impl"]: row for row in some}
-            line = {"size": cell(size), "N": cell(some[0]["num_tokens"])}
+            line = {"size": word(size), "N": word(some[0]["num_tokens"])}
             if label:
-                line[label] = cell(name or without)
+                line[label] = word(name or without)
             for impl in impls:
                 row = by_impl.get(impl) or by_impl.get(None)
-                line[f"{impl} MACs"] = cell(row and row["macs"], with_prefix)
-                line[f"{impl} FLOPs"] = cell(row and row["flops"], with_prefix)
-                line[f"{impl} %"] = cell(row and row["percent_of_backbone"], percent)
+                line[f"{impl} MACs"] = figure(row and row["macs"], with_prefix)
+                line[f"{impl} FLOPs"] = figure(row and row["flops"], with_prefix)
+                line[f"{impl} %"] = figure(row and row["percent_of_backbone"], percent)
             yield line
