@@ -54,7 +54,7 @@ def column_marks(
     return {
         (line, heading): mark
         for heading, direction in directions.items()
-        for line, mark in enumerate(best_and_second(columns[heading], direction, printed and printed[heading]))
+        for line, mark in enumerate(best_and_second(columns[heading], direction, (printed or {}).get(heading)))
         if mark
     }
 

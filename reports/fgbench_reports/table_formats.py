@@ -102,7 +102,7 @@ def to_terminal_table(table: Table) -> TerminalTable:
     from rich.table import Table as TerminalTable
     from rich.text import Text
 
-    title = Text(_line(table.title), "bold")
+    title = Text(_line(table.title), "bold", no_wrap=True, overflow="ignore")  # of a table narrower than it
     made = TerminalTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in _headings(table):
         made.add_column(

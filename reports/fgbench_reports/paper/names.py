@@ -1,0 +1,40 @@
+"""What the paper calls things, and what they are called here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODELS = {
+    "resnet101": "ResNet-101",
+    "cal": "CAL",
+    "vit": "ViT B-16",
+    "transfg": "TransFG",
+    "ffvt": "FFVT",
+    "ramstrans": "RAMS-Trans",
+    "aftrans": "AF-Trans",
+    "dcal": "DCAL",
+    "glsim": "GLSim",
+}
+# The methods of Tables 2 and 3 that are models here.
+METHODS = {
+    "ViT B-16": "vit",
+    "TransFG": "transfg",
+    "RAMS-Trans": "ramstrans",
+    "AFTrans": "aftrans",
+    "GLSim (Ours)": "glsim",
+}
+SELECTORS = {
+    **{"transfg": "psm", "ffvt": "maws", "ramstrans": "rollout", "aftrans": "sacm"},
+    **{"dcal": "rollout", "glsim": "gls"},
+}
+DATASETS = {
+    **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},
+    **{"inat17": "iNat17", "moe": "Moe", "nabirds": "NABirds", "pets": "Pets", "vegfru": "VegFru"},
+}
+
+
+def published_options(model: str, dataset: str, image_size: int) -> dict[str, Any]:
+    """What the paper changes of a model for a data set: more tokens on Dogs. GLSim, section 4; FFVT, section 4.1."""
+    if dataset != "dogs":
+        return {}
+    return {"glsim": {"top_k": round(16 * image_size / 224)}, "ffvt": {"num_tokens": 24}}.get(model, {})

@@ -1,0 +1,187 @@
+"""What Tables 1, 7 and 8 share: selectors in columns, per image size FLOPs and their share of the backbone's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fgbench_reports.data import Data, Row
+from fgbench_reports.marks import Marks, line_marks
+from fgbench_reports.numbers import as_printed, percent
+from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
+from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
+from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
+from fgbench_reports.report import Item, Missing, Table
+from fgbench_reports.tables import NOTHING, Cell, of_cells, word
+
+SIZES = (224, 448, 768, 1024)
+HEADINGS = {
+    "psm": "TransFG PSM",
+    "rollout": "Various Rollout",
+    "maws": "FFVT MAWS",
+    "sacm": "AF-Trans SACM",
+    "gls": "Ours GLS",
+}
+QUANTITY, FROM = "quantity", "from"
+PUBLISHED, BY_PAPER, DIFFERENCE = "published", "counted, paper's convention", "difference"
+IN_FULL = {"published": "counted in full: published", "fast": "counted in full: fast"}
+CLOSED_FORM, MEGA = "closed form", 1e6
+
+Line = dict[str, Cell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """One of the paper's tables of selectors beside a backbone."""
+
+    name: str
+    title: str
+    backbone: str  # timm's name
+    patch_size: int  # pixels
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Lines as they come, and which of them have a lowest figure worth a mark."""
+
+    lines: list[Line] = field(default_factory=list)
+    marks: Marks = field(default_factory=dict)
+
+    def add(self, quantity: str, source: str, cells: Mapping[str, Cell], *, marked: bool = False) -> None:
+        """Add a line unless nothing is known in it."""
+        if all(cell.value is None for cell in cells.values()):
+            return
+        line = {HEADINGS[selector]: cells.get(selector, NOTHING) for selector in SELECTORS}
+        if marked:
+            values = {heading: cell.value for heading, cell in line.items()}
+            texts = {heading: cell.text for heading, cell in line.items()}
+            self.marks |= line_marks(len(self.lines), values, "low", texts)
+        self.lines.append({QUANTITY: word(quantity), FROM: word(source), **line})
+
+
+def cost_items(table: CostTable, data: Data) -> Iterator[Item]:
+    """The table, and what has not been counted yet."""
+    costs = counted_costs(data.flops, table.backbone, table.patch_size)
+    yield _table(table, costs)
+    yield from _missing(table, costs)
+
+
+def cost_lines(table: CostTable, data: Data) -> list[Line]:
+    """The lines of the table, for a frame of its values."""
+    return _lines(table, counted_costs(data.flops, table.backbone, table.patch_size)).lines
+
+
+def _table(table: CostTable, costs: CountedCosts) -> Table:
+    built = _lines(table, costs)
+    return of_cells(
+        table.name, table.title, built.lines, names=(QUANTITY, FROM), marks=built.marks, notes=_notes(table, costs)
+    )
+
+
+def _lines(table: CostTable, costs: CountedCosts) -> _Lines:
+    built = _Lines()
+    complexity = {row["selector"]: word(row["complexity"]) for row in table6()}
+    built.add("Complexity", CLOSED_FORM, complexity)
+    for source, cost in _counted(costs):
+        grown = {name: Cell(value, f"{value:.2f}") for name, value in exponents(cost).items()}
+        built.add("Complexity: exponent of N", source, grown)
+    for size in SIZES:
+        _flops_lines(built, table, costs, size)
+        _percent_lines(built, table, costs, size)
+    return built
+
+
+def _counted(costs: CountedCosts) -> Iterator[tuple[str, Cost]]:
+    yield BY_PAPER, costs.paper
+    yield IN_FULL["published"], costs.published
+    yield IN_FULL["fast"], costs.fast
+
+
+def _flops_lines(built: _Lines, table: CostTable, costs: CountedCosts, size: int) -> None:
+    quantity = f"MFLOPs (IS={size})"
+    printed = _of_size(flops_mflops(), table, size)
+    built.add(quantity, PUBLISHED, {name: Cell(float(text), text) for name, text in printed.items()}, marked=True)
+    for source, cost in _counted(costs):
+        cells = _cells(cost, size, lambda name, row: Cell(row["flops"] / MEGA, scientific(row["flops"] / MEGA)))
+        built.add(quantity, source, cells, marked=True)
+        if source == BY_PAPER:
+            known = {
+                name: from_scientific(cell.value, printed[name]) for name, cell in cells.items() if name in printed
+            }
+            built.add(quantity, DIFFERENCE, known)
+
+
+def _percent_lines(built: _Lines, table: CostTable, costs: CountedCosts, size: int) -> None:
+    quantity = f"% of backbone (IS={size})"
+    printed = _of_size(flops_percents(), table, size)
+    built.add(quantity, PUBLISHED, {name: Cell(float(text), text) for name, text in printed.items()}, marked=True)
+
+    def rounded(name: str, row: Row) -> Cell:
+        value = float(row["percent_of_backbone"])
+        return Cell(value, as_printed(value, printed[name]))
+
+    def plain(_: str, row: Row) -> Cell:
+        return Cell(float(row["percent_of_backbone"]), percent(row["percent_of_backbone"]))
+
+    for source, cost in _counted(costs):
+        cells = _cells(cost, size, rounded if source == BY_PAPER else plain)
+        built.add(quantity, source, cells, marked=True)
+        if source == BY_PAPER:
+            built.add(
+                quantity, DIFFERENCE, {name: from_printed(cell.value, printed[name]) for name, cell in cells.items()}
+            )
+
+
+def _of_size(published: Mapping[tuple[str, str, int], str], table: CostTable, size: int) -> dict[str, str]:
+    keys = {name: (table.backbone, name, size) for name in SELECTORS}
+    return {name: published[key] for name, key in keys.items() if key in published}
+
+
+def _cells(cost: Cost, size: int, cell: Callable[[str, Row], Cell]) -> dict[str, Cell]:
+    return {name: cell(name, cost[name, size]) for name in SELECTORS if (name, size) in cost}
+
+
+def _notes(table: CostTable, costs: CountedCosts) -> list[str]:
+    number = table.name.removeprefix("table")
+    notes = [
+        f"Published: {PAPER}, Table {number}. Its closed forms mix units: the backbone is counted in multiply–adds, "
+        "PSM and rollout in two operations per multiply–add; PSM and SACM on overlapped patches, the backbone on "
+        "patches side by side. Differences are taken after rounding as the paper does.",
+        "Complexity is of one selection over L blocks, H heads, N tokens of D dimensions; the formulas of the paper's "
+        "own line are the closed forms' leading terms. Lowest cost is bold, second is underlined.",
+    ]
+    if not _of_size(flops_mflops(), table, SIZES[0]):
+        notes.append(
+            f"FLOPs of Table {number} are pictures in the text at hand, so its percentages alone are compared."
+        )
+    if costs.published or costs.fast:
+        notes.append(
+            "Counted in full: 2·MACs and every element-wise operation, reduction, softmax and comparison, selector and "
+            "backbone alike, on patches side by side. Published starts from ready attention maps; fast from queries, "
+            "keys and their log-sum-exps, recomputation included."
+        )
+    if any(exponents(cost) for _, cost in _counted(costs)):
+        notes.append(
+            "Exponent of N: the slope of log FLOPs over log N between the two largest sizes that were counted."
+        )
+    if costs.left_out:
+        rows = "1 row" if costs.left_out == 1 else f"{costs.left_out} rows"
+        notes.append(
+            f"Left out: {rows} with another step between patches, or another number of classes, than the paper's."
+        )
+    return notes
+
+
+def _missing(table: CostTable, costs: CountedCosts) -> Iterable[Missing]:
+    wanted = {
+        "the paper's convention": ("paper", sizes_without(costs.paper, SIZES)),
+        "full": ("full", sorted({*sizes_without(costs.published, SIZES), *sizes_without(costs.fast, SIZES)})),
+    }
+    number = table.name.removeprefix("table")
+    for what, (convention, sizes) in wanted.items():
+        if sizes:
+            listed = " ".join(map(str, sizes))
+            yield Missing(
+                what=f"Table {number}: selectors counted in {what}, at {listed.replace(' ', ', ')}",
+                command=f"fgbench flops --convention {convention} --backbones {table.backbone} --sizes {listed}",
+            )

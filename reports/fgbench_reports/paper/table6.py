@@ -1,0 +1,207 @@
+"""Table 6: what models consist of, beside what their counted forward passes show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fgbench_reports.configurations import VIT_B16
+from fgbench_reports.data import Data, Row
+from fgbench_reports.marks import Marks, column_marks
+from fgbench_reports.numbers import percent
+from fgbench_reports.paper.names import MODELS, SELECTORS
+from fgbench_reports.published import PAPER
+from fgbench_reports.published import table6 as published_rows
+from fgbench_reports.report import Item, Missing, Report, Table
+from fgbench_reports.tables import NOTHING, Cell, figure, frame_of, of_cells, word
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = "Model"
+PUBLISHED = {
+    "PO": "patch_overlap",
+    "IF": "intermediate_features",
+    "DFSM": "dfsm",
+    "Crops": "crops",
+    "FA": "feature_aggregation",
+    "Complexity": "complexity",
+}
+OVERLAP, SECOND_PASS = "PO, counted", "Crops, counted"
+SIGNS = {"yes": "✓", "no": "–"}
+SIZES = (224, 448, 768, 1024)
+NUM_CLASSES = 200
+NAMES = tuple(row["model"] for row in published_rows())
+OVERLAPPING = 1.2  # times the plain tokens, at least; a class token more, as RAMS-Trans has, is no overlap
+
+Line = dict[str, Cell]
+Case = tuple[str, int, str]  # model, image size, implementation
+
+
+def table6(data: Data) -> pd.DataFrame:
+    """Table 6 as words, yes or no: what the paper ticks, and what was counted."""
+    return frame_of(_lines(_Counted(data.flops)))
+
+
+def table6_costs(data: Data) -> pd.DataFrame:
+    """Whole models: percent of one pass of the plain backbone, by image size and implementation."""
+    return frame_of(_cost_lines(_Counted(data.flops)))
+
+
+class Table6(Report):
+    """Table 6: what models consist of, as published and as counted, and what they cost beside their backbone."""
+
+    name: ClassVar[str] = "table6"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """The table, what whole models cost, and what has not been counted."""
+        counted = _Counted(data.flops)
+        yield _table(counted)
+        if lines := _cost_lines(counted):
+            yield _costs(lines)
+        yield from _missing(counted)
+
+
+class _Counted:
+    """The rows of whole models and their parts, of the plain backbones too, in convention full on a ViT-B/16."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.models: dict[Case, Row] = {}
+        self.parts: dict[Case, dict[str, Row]] = {}
+        self.plain_tokens: dict[int, int] = {}  # by image size
+        for row in rows:
+            if row["convention"] == "full" and row["backbone"] in VIT_B16 and _on_papers_classes(row):
+                self._take(row)
+
+    def _take(self, row: Row) -> None:
+        model, size = row.get("model"), row["image_size"]
+        if model is None and row["selector"] is None:
+            stride = (row.get("environment") or {}).get("patch_stride")
+            if stride in (None, 16):
+                self.plain_tokens[size] = row["num_tokens"]
+        elif model in SELECTORS and row["selector"] == SELECTORS[model]:
+            case = (model, size, row["impl"])
+            if row.get("part") is None:
+                self.models[case] = row
+            else:
+                self.parts.setdefault(case, {})[row["part"]] = row
+
+    def cases(self, model: str) -> list[Case]:
+        """What was counted of a model."""
+        return [case for case in self.models if case[0] == model]
+
+    def overlaps(self, model: str) -> bool | None:
+        """Whether a model has more tokens than its plain backbone; None where that cannot be told."""
+        for case in self.cases(model):
+            plain, tokens = self.plain_tokens.get(case[1]), self.models[case]["num_tokens"]
+            if plain and tokens:
+                return bool(tokens > OVERLAPPING * plain)
+        return None
+
+    def passes_twice(self, model: str) -> bool | None:
+        """Whether there is work in a second pass; None where parts were not counted."""
+        parts = [self.parts[case] for case in self.parts if case[0] == model]
+        return any("pass 2" in some and some["pass 2"]["macs"] > 0 for some in parts) if parts else None
+
+
+def _on_papers_classes(row: Row) -> bool:
+    return (row.get("environment") or {}).get("num_classes") in (None, NUM_CLASSES)
+
+
+def _lines(counted: _Counted) -> list[Line]:
+    flags = {OVERLAP: counted.overlaps, SECOND_PASS: counted.passes_twice}
+    found = {heading: {model: told(model) for model in NAMES} for heading, told in flags.items()}
+    known = {heading: told for heading, told in found.items() if any(flag is not None for flag in told.values())}
+    lines = []
+    for row in published_rows():
+        line = {MODEL: word(MODELS[row["model"]])}
+        line |= {heading: _sign(row[field]) for heading, field in PUBLISHED.items()}
+        lines.append(line | {heading: _flag(told[row["model"]]) for heading, told in known.items()})
+    return lines
+
+
+def _sign(value: Any) -> Cell:
+    return Cell(value, SIGNS.get(value, str(value)))
+
+
+def _flag(told: bool | None) -> Cell:
+    if told is None:
+        return Cell(None, "not counted")
+    return _sign("yes" if told else "no")
+
+
+def _table(counted: _Counted) -> Table:
+    lines = _lines(counted)
+    notes = [
+        f"Published: {PAPER}, Table 6. PO: patches overlap; IF: intermediate features or attention are used; DFSM: how "
+        "features are selected; Crops: the image is cropped for a second pass; FA: how features are put together. ✓ is "
+        "yes, – is no. Check marks and formulas are pictures in the text at hand: cells without text are taken as "
+        "check marks, complexities from the closed forms of Table 1."
+    ]
+    if OVERLAP in lines[0] or SECOND_PASS in lines[0]:
+        notes.append(
+            "Counted: PO where a model has more tokens than its plain backbone, Crops where there are products in a "
+            "second pass."
+        )
+    return of_cells("table6", "Table 6: what models consist of", lines, names=list(lines[0]), notes=notes)
+
+
+def _cost_lines(counted: _Counted) -> list[Line]:
+    columns = [
+        (f"{size} px, {impl} %", size, impl)
+        for size in sorted({case[1] for case in counted.models})
+        for impl in ("published", "fast")
+        if any(case[1:] == (size, impl) for case in counted.models)
+    ]
+    lines = []
+    for model in NAMES:
+        rows = {heading: counted.models.get((model, size, impl)) for heading, size, impl in columns}
+        if any(rows.values()):
+            lines.append({MODEL: word(MODELS[model]), **{heading: _share(row) for heading, row in rows.items()}})
+    return lines
+
+
+def _share(row: Mapping[str, Any] | None) -> Cell:
+    return NOTHING if row is None else figure(float(row["percent_of_backbone"]), percent)
+
+
+def _costs(lines: Sequence[Line]) -> Table:
+    return of_cells(
+        "table6_costs",
+        "Table 6, whole models: percent of one pass of the plain ViT-B/16",
+        lines,
+        names=(MODEL,),
+        marks=_lowest(lines),
+        notes=[
+            "Counted in full: 2·MACs, and every element-wise operation, reduction, softmax and comparison; the plain "
+            "backbone's patches lie side by side. Published does the operations of the published code, fast gives the "
+            "same result with less work. Lowest is bold, second is underlined."
+        ],
+    )
+
+
+def _lowest(lines: Sequence[Line]) -> Marks:
+    headings = [heading for heading in lines[0] if heading != MODEL]
+    values = {heading: [line[heading].value for line in lines] for heading in headings}
+    texts = {heading: [line[heading].text for line in lines] for heading in headings}
+    return column_marks(values, dict.fromkeys(headings, "low"), texts)
+
+
+def _missing(counted: _Counted) -> Iterator[Missing]:
+    lacking: dict[tuple[str, ...], list[int]] = {}
+    sizes = [size for size in SIZES if any(case[1] == size for case in counted.models)] or [SIZES[0]]
+    for size in sizes:
+        if models := tuple(model for model in NAMES if not _whole(counted, model, size)):
+            lacking.setdefault(models, []).append(size)
+    for models, some in lacking.items():
+        yield Missing(
+            what=f"Table 6: {', '.join(MODELS[model] for model in models)}, counted whole and by part, at "
+            + ", ".join(map(str, some)),
+            command=f"fgbench flops --models {' '.join(models)} --sizes {' '.join(map(str, some))} --parts "
+            "--format json",
+        )
+
+
+def _whole(counted: _Counted, model: str, size: int) -> bool:
+    cases = [(model, size, impl) for impl in ("published", "fast")]
+    return size in counted.plain_tokens and all(case in counted.models and case in counted.parts for case in cases)

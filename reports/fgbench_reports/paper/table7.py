@@ -1,0 +1,36 @@
+"""Table 7: what selection mechanisms cost beside ViT-B/14."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from fgbench_reports.data import Data
+from fgbench_reports.paper.selector_costs import CostTable, cost_items, cost_lines
+from fgbench_reports.report import Item, Report
+from fgbench_reports.tables import frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = CostTable(
+    name="table7",
+    title="Table 7: what selection mechanisms cost beside ViT-B/14",
+    backbone="vit_base_patch14_dinov2",
+    patch_size=14,
+)
+
+
+def table7(data: Data) -> pd.DataFrame:
+    """Table 7 as numbers: 10⁶ FLOPs and percent of the backbone's, published, counted, and their difference."""
+    return frame_of(cost_lines(TABLE, data))
+
+
+class Table7(Report):
+    """Table 7: what selection mechanisms cost beside ViT-B/14, published and counted."""
+
+    name: ClassVar[str] = "table7"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """The table, and what has not been counted."""
+        return cost_items(TABLE, data)
