@@ -111,7 +111,8 @@
     let waiting;
     field.addEventListener("input", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(apply, rows.length > PORTION ? 120 : 0);
+      if (rows.length > PORTION) waiting = setTimeout(apply, 120);
+      else apply();
     });
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !field.value) return;
@@ -157,7 +158,7 @@
 
   // ---- Figures: what a point is ------------------------------------------------------------------------------------
   const NEAR_PX = { mouse: 16, pen: 16, touch: 28 };
-  const GAP_PX = 6, EDGE_PX = 8, GRACE_MS = 250;
+  const GAP_PX = 6, EDGE_PX = 8, GRACE_MS = 200;
   const tip = make("div", { id: "tip", role: "tooltip", hidden: true });
   document.getElementById("content").append(tip);
   let shown = null, dismissed = null, hiding;
@@ -213,8 +214,9 @@
     hide();
   });
 
-  function makeTalkative(svg) {
-    const places = [...svg.querySelectorAll(".fg-point")].map((point) => ({
+  // Listens on the canvas: Chromium makes every SVG that listens for focus a tab stop of its own.
+  function makeTalkative(canvas) {
+    const places = [...canvas.querySelectorAll(".fg-point")].map((point) => ({
       point, x: Number(point.getAttribute("cx")), y: Number(point.getAttribute("cy")),
     }));
     if (!places.length) return;
@@ -234,22 +236,22 @@
       }
       return found;
     };
-    svg.addEventListener("pointermove", (event) => {
+    canvas.addEventListener("pointermove", (event) => {
       if (event.pointerType === "touch") return;
       const point = nearest(event);
       if (point !== dismissed) dismissed = null;
       if (point) show(point);
       else leave();
     });
-    svg.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
-    svg.addEventListener("click", (event) => {
+    canvas.addEventListener("pointerleave", (event) => event.pointerType === "touch" || leave());
+    canvas.addEventListener("click", (event) => {
       const point = nearest(event);
       if (!point) return;
       dismissed = null;
       point.focus({ preventScroll: true });
       show(point);
     });
-    svg.addEventListener("focusin", ({ target }) => {
+    canvas.addEventListener("focusin", ({ target }) => {
       if (!position.has(target)) return;
       stop.setAttribute("tabindex", "-1");
       stop = target;
@@ -257,8 +259,8 @@
       dismissed = null;
       show(target);
     });
-    svg.addEventListener("focusout", () => { dismissed = null; leave(); });
-    svg.addEventListener("keydown", (event) => {
+    canvas.addEventListener("focusout", () => { dismissed = null; leave(); });
+    canvas.addEventListener("keydown", (event) => {
       const at = position.get(event.target), last = byX.length - 1;
       if (at === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
       const to = {
@@ -270,7 +272,7 @@
       byX[to].point.focus();
     });
   }
-  document.querySelectorAll(".canvas svg").forEach(makeTalkative);
+  document.querySelectorAll(".canvas").forEach(makeTalkative);
 
   // ---- Copies ------------------------------------------------------------------------------------------------------
   // Where the clipboard is not to be had nothing is lost: the text is selected, the link is followed.

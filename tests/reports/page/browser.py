@@ -52,7 +52,7 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         """What a script returns; a promise is waited for."""
-        text = f"const done = arguments[arguments.length - 1]; (async (...a) => {{ {script} }})(...arguments).then(done)"
+        text = f"(async (...a) => {{ {script} }})(...arguments).then(arguments[arguments.length - 1])"
         return self.driver.execute_async_script(text, *arguments)
 
     def all(self, css: str) -> list[WebElement]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from reports.page import samples
 
 from fgbench_reports.page import Page, to_html
-from reports.page import samples
 
 
 @pytest.fixture(scope="session")

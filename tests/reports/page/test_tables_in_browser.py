@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from reports.page.samples import HOSTILE, LONG, Section, TableBlock, page, table, wide_table
+from selenium.webdriver.common.keys import Keys
 
 SPEED, WIDE = "#throughput-speed", "#throughput-wide"
 FIRST = ["glsim", "transfg", "ffvt", "vit10", "vit9", HOSTILE]
@@ -55,7 +55,7 @@ def test_only_one_column_says_that_it_is_sorted(browser):
     assert browser.one("#said").get_attribute("textContent") == "Sorted by model, ascending"
 
 
-@pytest.mark.parametrize("key", ["\ue007", " "])  # Enter, Space
+@pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE])
 def test_tables_are_sorted_by_keyboard(browser, key):
     browser.run("document.querySelector(a[0]).focus()", f"{SPEED} th:nth-child(3) button")
     browser.press(key)
@@ -91,7 +91,7 @@ def test_a_filter_takes_all_words_counts_and_is_cleared(browser):
     assert set(left) == {"model1"}
     field.send_keys("zzz")
     assert (shown.text, names(browser, WIDE)) == ("0 of 40 lines", [])
-    field.send_keys("\ue00c")  # Escape
+    field.send_keys(Keys.ESCAPE)
     assert (shown.text, len(names(browser, WIDE)), field.get_attribute("value")) == ("40 lines", 40, "")
     assert shown.get_attribute("aria-live") == "polite"
     assert field.get_attribute("aria-label") == "Filter the lines of Every size"
@@ -103,7 +103,7 @@ def test_what_is_filtered_is_sorted_and_what_is_sorted_is_filtered(browser):
     values = [float(text) for text in browser.texts(f"{WIDE} tbody td:nth-child(3)")]
     assert values == sorted(values)
     assert len(values) == 6
-    browser.one(f"{WIDE} input").send_keys("\ue00c")
+    browser.one(f"{WIDE} input").send_keys(Keys.ESCAPE)
     values = [float(text) for text in browser.texts(f"{WIDE} tbody td:nth-child(3)")]
     assert values == sorted(values)
     assert len(values) == 40
@@ -113,7 +113,7 @@ def test_headings_stay_while_a_table_scrolls_and_it_scrolls_by_keyboard(browser)
     region = browser.one(f"{WIDE} .scroll")
     assert (region.get_attribute("role"), region.get_attribute("aria-label")) == ("region", "Every size")
     browser.run("document.querySelector(a[0]).focus()", f"{WIDE} .scroll")
-    browser.press("\ue010")  # End
+    browser.press(Keys.END)
     browser.run("await new Promise(r => setTimeout(r, 350))")
     above, top = browser.run(
         "const r = document.querySelector(a[0]); return [r.scrollTop, "
@@ -145,7 +145,8 @@ def test_ten_thousand_lines_are_sorted_and_filtered_within_a_second(browser, wri
     taken = browser.run(f"{sorting}{frame}; return performance.now() - t", "th:nth-child(3) button")
     assert taken < 1000
     values = [float(text) for text in browser.texts("tbody td:nth-child(3)")]
-    assert values == sorted(n * 37 % 1000 + 11 * 0 + 0.5 for n in range(10_000))[: len(values)]
+    assert len(values) >= 500
+    assert values == sorted(n * 37 % 1000 + 0.5 for n in range(10_000))[: len(values)]
     browser.one("input").send_keys("model3 dinov2")
     browser.run("await new Promise(r => setTimeout(r, 300))")
     assert browser.one("output").text == "714 of 10,000 lines"
@@ -172,5 +173,7 @@ def test_without_a_script_all_lines_are_there(browser, write):
     large = page(sections=[Section(name="t", title="T", summary="", items=[wide_table(600, 4)])])
     with browser.without_script():
         browser.open(write(large))
-        assert browser.run("return [...document.querySelectorAll('tbody tr')].filter(e => e.offsetHeight).length") == 600
+        heights = browser.run("return [...document.querySelectorAll('tbody tr')].map(e => e.offsetHeight)")
+        assert len(heights) == 600
+        assert min(heights) > 0
         assert not browser.all("button")
