@@ -38,8 +38,7 @@ class Browser:
         width, height = size
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.media(scheme, media)
-        self.driver.get("about:blank")
-        self.console(), self.driver.get_log("performance")
+        self.console(), self.requests()
         self.driver.get(path.as_uri())
 
     def media(self, scheme: str = "light", media: str = "") -> None:

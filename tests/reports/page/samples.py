@@ -65,6 +65,7 @@ def points(some: Sequence[tuple[float, float, str]], alt: str) -> str:
 
 def plotted(some: Sequence[tuple[float, float, str]], alt: str) -> str:
     """The same from matplotlib, with its ids, style attributes and style element."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -78,7 +79,8 @@ def plotted(some: Sequence[tuple[float, float, str]], alt: str) -> str:
     for patch in (figure.patch, axes.patch):
         patch.set_visible(False)
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "fgbench"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
     height = figure.bbox.height * 72 / figure.dpi
     places = [axes.transData.transform((x, y)) * 72 / figure.dpi for x, y, _ in some]
     dots = points([(float(x), height - float(y), text) for (x, y), (_, _, text) in zip(places, some, strict=True)], "")
