@@ -1,0 +1,64 @@
+"""Parts that are made elsewhere, ready to stand in a page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+TAG = re.compile(r"<[A-Za-z][^<>]*>")
+ATTRIBUTE = re.compile(r'(?<=\s)([\w:.-]+)="([^"]*)"')
+STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
+# Attributes that hold url(#…); any other is text, and may look like it.
+PAINT = frozenset("clip-path fill filter marker-end marker-mid marker-start mask stroke style".split())
+
+
+def inline_svg(svg: str, anchor: str) -> str:
+    """An SVG without its XML prologue, whose ids cannot be those of another one: ``x`` becomes ``anchor--x``.
+
+    Raises ValueError where there is no ``<svg``.
+    """
+    start = svg.find("<svg")
+    if start < 0:
+        raise ValueError(f"the figure {anchor!r} is no SVG: it begins with {svg[:40]!r}, and <svg is nowhere in it")
+
+    def rename(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name == "id":
+            value = f"{anchor}--{value}"
+        elif name in ("aria-labelledby", "aria-describedby"):
+            value = " ".join(f"{anchor}--{one}" for one in value.split())
+        elif name in ("href", "xlink:href") and value.startswith("#"):
+            value = f"#{anchor}--{value[1:]}"
+        elif name in PAINT:
+            value = value.replace("url(#", f"url(#{anchor}--")
+        return f'{name}="{value}"'
+
+    def rename_all(tag: re.Match[str]) -> str:
+        text = tag[0]
+        return ATTRIBUTE.sub(rename, text) if 'id="' in text or "#" in text or "edby=" in text else text
+
+    return TAG.sub(rename_all, svg[start:].rstrip())
+
+
+def styles_in(svg: str) -> list[str]:
+    """The text of every style element."""
+    return STYLE.findall(svg)
+
+
+def digest(text: str) -> str:
+    """The source expression by which a policy allows this inline text."""
+    hashed = base64.b64encode(hashlib.sha256(text.encode()).digest())
+    return f"'sha256-{hashed.decode()}'"
+
+
+def policy(script: str, styles: list[str]) -> str:
+    """A Content-Security-Policy under which nothing is fetched and no script runs but this one.
+
+    Style attributes are allowed, as figures are full of them; they can fetch nothing either.
+    """
+    hashes = " ".join(dict.fromkeys(map(digest, styles)))
+    return (
+        f"default-src 'none'; script-src {digest(script)}; style-src {hashes}; style-src-attr 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )

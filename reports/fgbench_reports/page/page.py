@@ -1,0 +1,121 @@
+"""A page from its parts: Jinja2, with everything escaped that is not made by fgbench itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fgbench_reports.page.anchors import Anchors
+from fgbench_reports.page.content import FigureBlock, Link, Page, Section
+from fgbench_reports.page.inlined import inline_svg, policy, styles_in
+from fgbench_reports.report import Missing
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PORTION = 500  # lines, as page.js and page.css have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What tells a table from a figure."""
+
+    kind: str  # "table" or "figure"
+    body: str  # HTML of a maker
+    alt: str = ""
+    long: bool = False  # has so many lines that the script shows them in portions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    anchor: str
+    title: str
+    parts: _Parts
+    notes: Sequence[str]
+    files: Sequence[Link]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gap:
+    """What one command would fill."""
+
+    what: Sequence[str]
+    why: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    anchor: str
+    title: str
+    summary: str
+    items: Sequence[_Item]
+    gaps: Sequence[_Gap]
+
+
+def to_html(page: Page) -> str:
+    """One HTML file: style and script inline, nothing fetched; every name in ``page`` comes out as text.
+
+    Tables and figures are taken as they are. Raises ValueError where a figure is no SVG.
+    """
+    anchors = Anchors()
+    sections = [_section(section, anchors) for section in page.sections if section.items or section.summary]
+    script, style = _text("page.js"), _text("page.css")
+    figures = [item.parts.body for section in sections for item in section.items if item.parts.kind == "figure"]
+    styles = [style, *(text for svg in figures for text in styles_in(svg))]
+    template = _environment().from_string(_text("page.html.j2"))
+    return template.render(page=page, sections=sections, script=script, style=style, policy=policy(script, styles))
+
+
+def _section(section: Section, anchors: Anchors) -> _Section:
+    anchor = anchors.take(section.name)
+    return _Section(
+        anchor=anchor,
+        title=section.title,
+        summary=section.summary,
+        items=list(_items(section, anchors)),
+        gaps=_gaps(item for item in section.items if isinstance(item, Missing)),
+    )
+
+
+def _items(section: Section, anchors: Anchors) -> Iterator[_Item]:
+    for item in section.items:
+        if isinstance(item, Missing):
+            continue
+        anchor = anchors.take(section.name, item.name)
+        if isinstance(item, FigureBlock):
+            parts = _Parts(kind="figure", body=inline_svg(item.svg, anchor), alt=item.alt)
+        else:
+            parts = _Parts(kind="table", body=item.html, long=item.html.count("<tr") > 1 + PORTION)
+        yield _Item(anchor=anchor, title=item.title, parts=parts, notes=item.notes, files=item.files)
+
+
+def _gaps(missing: Iterable[Missing]) -> list[_Gap]:
+    """What is missing, a line per command and reason."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for one in missing:
+        lines.setdefault((one.command, one.why), []).append(one.what)
+    return [_Gap(what=what, why=why, command=command) for (command, why), what in lines.items()]
+
+
+def _leads(link: Link) -> bool:
+    """Whether a link may be followed: a path beside the page, or http(s)."""
+    try:
+        return urlsplit(link.href).scheme in ("", "http", "https")
+    except ValueError:
+        return False
+
+
+def _text(name: str) -> str:
+    return files("fgbench_reports.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.tests["followed"] = _leads
+    return environment
