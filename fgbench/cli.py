@@ -10,6 +10,7 @@ from fgbench.commands.accuracy import accuracy
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
 from fgbench.commands.throughput import throughput
+from fgbench.commands.visualize import visualize
 from fgbench.output import emit
 from fgbench.shell import DONE, FgbenchGroup, ListCommand
 
@@ -44,6 +45,7 @@ app.command("throughput", cls=ListCommand, short_help="Time, memory and energy o
     throughput
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
+app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
 app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
