@@ -78,24 +78,32 @@ def emit(text: str, path: Path | None = None) -> None:
     """Write text to a file, whole or not at all, or to standard output."""
     if path is None or str(path) in STDOUT:
         _to_stdout(text)
+    else:
+        emit_bytes(text.encode("utf-8"), path)
+
+
+def emit_bytes(data: bytes, path: Path) -> None:
+    """Write what is no text, such as a picture, to a file, whole or not at all, or to standard output."""
+    if str(path) in STDOUT:
+        _to_stdout(data)
         return
     try:
         if path.exists() and not _is_regular(path):
-            path.write_text(text, encoding="utf-8")  # a pipe or a device: there is nothing to replace
+            path.write_bytes(data)  # a pipe or a device: there is nothing to replace
         else:
-            _replace(Path(os.path.realpath(path)), text)
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise FgbenchError("cannot write to", str(path), error.strerror or str(error)) from error
 
 
-def _replace(target: Path, text: str) -> None:
+def _replace(target: Path, data: bytes) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=".fgbench."
     )  # its own name may be as long as a name can be
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(mode)
@@ -116,8 +124,13 @@ def _is_regular(path: Path) -> bool:
     return stat.S_ISREG(path.stat().st_mode)
 
 
-def _to_stdout(text: str) -> None:
+def _to_stdout(text: str | bytes) -> None:
     try:
+        if isinstance(text, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+            return
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "·" still shows the figures
         sys.stdout.write(text)

@@ -1,0 +1,181 @@
+"""A model with its weights, ready to look at pictures; and what has to be said about those weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+
+from fgbench.accuracy.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report, UnknownNameError
+from fgbench.models.build import create_model, model_class, models
+from fgbench.models.checkpoints.files import read_metadata
+from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
+from fgbench.models.model import Model
+from fgbench.models.vit import ViT
+from fgbench.visualize.patch_vit import PatchViT, lacks_class_token
+from fgbench.visualize.request import VisualizeRequest
+from fgbench_selectors.entries import OWN_DISTRIBUTION
+from fgbench_selectors.plugins import blame
+
+CLASSES = 200
+SHOWN = 3  # names of weights in a note
+OF_BACKBONES = ("timm ", "Google")  # formats of files that hold a backbone alone
+HALF_SETS = ("synthetic", "dafb", "moe")  # data sets that are normalised by one half
+
+Colours = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onlooker:
+    """A model that looks at pictures."""
+
+    model: Model  # in eval mode, on its device
+    name: str
+    backbone: str
+    weights: str  # in words
+    is_random: bool  # nothing was learned
+    predicts: bool  # all that a prediction rests on was learned
+    mean: Colours
+    std: Colours
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def selects(self) -> bool:
+        """Whether the model is more than a backbone that others look through."""
+        return not isinstance(self.model, (ViT, PatchViT))
+
+
+def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | None]]:
+    """The models and backbones that fit one another, each built without weights before anything is computed.
+
+    Of a broad request, pairs that do not fit are reported and left out as long as each of both fits another one:
+    ``--model glsim cal --backbones vit_base_patch16_224 resnet101`` is two models.
+
+    Raises :class:`FgbenchError`, :class:`UnknownNameError` or :class:`BrokenPluginError` for what fits nowhere.
+    """
+    fit, misfits = [], []
+    for pair in itertools.product(request.models, request.backbones):
+        try:
+            with torch.device("meta"):
+                _build(request, *pair, CLASSES, pretrained=False)
+        except (UnknownNameError, BrokenPluginError):
+            raise
+        except FgbenchError as error:
+            misfits.append((pair, error))
+        else:
+            fit.append(pair)
+    for (name, backbone), why in misfits:
+        if name not in {pair[0] for pair in fit} or backbone not in {pair[1] for pair in fit}:
+            raise why
+        report(LeftOutNotice(f"left out: {name} on {backbone}: {why}"))
+    if request.checkpoint is not None and len(fit) > 1:
+        raise FgbenchError(
+            f"one checkpoint cannot be that of {len(fit)} models:",
+            str(request.checkpoint),
+            "name one model and backbone",
+        )
+    return fit
+
+
+def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, device: torch.device) -> Onlooker:
+    """A model with the weights that were asked for; what the checkpoint lacks is drawn from the seed.
+
+    Raises :class:`CannotMeasureError` where pretrained weights cannot be had, :class:`FgbenchError` for a checkpoint
+    that does not fit.
+    """
+    model = _build(request, name, backbone, CLASSES, pretrained=request.pretrained)
+    of_backbone = _backbone_name(model, backbone)
+    shared: dict[str, Any] = {"name": name, "backbone": of_backbone}
+    if request.checkpoint is None:
+        words, notes, predicts = f"random, seed {request.seed}", [], False
+        if request.pretrained:
+            words = f"timm's {_full_name(of_backbone)}"
+            if not isinstance(model, (ViT, PatchViT)):
+                notes = ["timm's weights are the backbone's alone; what else the model has is random"]
+        norm = _timms_norm(of_backbone) if request.pretrained else None
+    else:
+        model, found = _load(request, model, name, backbone)
+        metadata = read_metadata(request.checkpoint) if request.checkpoint.suffix == ".safetensors" else {}
+        words, predicts = request.checkpoint.name, not (found.missing or found.started)
+        notes = _notes_on(found, metadata, model)
+        norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
+        norm = (HALF, HALF) if metadata.get("dataset") in HALF_SETS else norm
+    if request.norm is not None:
+        norm = (HALF, HALF) if request.norm == "half" else None
+    mean, std = norm or (IMAGENET_MEAN, IMAGENET_STD)
+    return Onlooker(
+        model=model.eval().to(device),
+        weights=words,
+        is_random=not request.pretrained and request.checkpoint is None,
+        predicts=predicts,
+        mean=mean,
+        std=std,
+        notes=notes,
+        **shared,
+    )
+
+
+def guarded(name: str) -> AbstractContextManager[None]:
+    """Where a model of somebody else's runs: what it does wrong becomes one line with its name."""
+    origin = models.entries()[name].origin
+    return nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError)
+
+
+def _build(request: VisualizeRequest, name: str, backbone: str | None, classes: int, *, pretrained: bool) -> Model:
+    options: dict[str, Any] = {"img_size": request.image_size, "num_classes": classes, "impl": request.impl}
+    options |= {"pretrained": pretrained, **request.model_options}
+    torch.manual_seed(request.seed)
+    if model_class(name) is ViT and backbone is not None and lacks_class_token(backbone, request.image_size):
+        if unknown := [option for option in request.model_options if option != "overlap"]:
+            raise FgbenchError("a backbone without a class token has no option", unknown[0], "it has: overlap")
+        return PatchViT(backbone, **options)
+    return create_model(name, backbone, **options)
+
+
+def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | None) -> tuple[Model, LoadReport]:
+    assert request.checkpoint is not None
+    try:
+        return model, load_checkpoint(model, request.checkpoint)
+    except ClassCountError as error:  # the file says how many classes there are
+        model = _build(request, name, backbone, error.given, pretrained=False)
+    return model, load_checkpoint(model, request.checkpoint)
+
+
+def _notes_on(found: LoadReport, metadata: dict[str, str], model: Model) -> list[str]:
+    notes = []
+    if metadata.get("model") not in (None, type(model).__name__):
+        notes.append(f"the file is that of a {metadata['model']}; only what both have was loaded")
+    if random := [*found.missing, *found.started]:
+        some = ", ".join(random[:SHOWN]) + (", …" if len(random) > SHOWN else "")
+        notes.append(f"{len(random)} weights are not in the file and were not learned: {some}")
+    if found.resized:
+        notes.append("the position embeddings are those of another image size or overlap, and were resized")
+    return notes
+
+
+def _backbone_name(model: Model, asked: str | None) -> str:
+    encoder = getattr(model, "encoder", None)
+    return str(getattr(encoder, "name", None) or asked or model.default_backbone)
+
+
+def _full_name(backbone: str) -> str:
+    """With the tag of the weights that timm takes where none is named."""
+    cfg = timm.get_pretrained_cfg(backbone)
+    tag = getattr(cfg, "tag", None)
+    return backbone if "." in backbone or not tag else f"{backbone}.{tag}"
+
+
+def _timms_norm(backbone: str) -> tuple[Colours, Colours] | None:
+    cfg = timm.get_pretrained_cfg(backbone)
+    return None if cfg is None else (_three(cfg.mean), _three(cfg.std))
+
+
+def _three(colours: Sequence[float]) -> Colours:
+    red, green, blue = colours
+    return red, green, blue
