@@ -9,7 +9,7 @@ from typing import Any
 from fgbench_reports import table_formats as formats
 from fgbench_reports.conventions import conventions, environments
 from fgbench_reports.data import KINDS
-from fgbench_reports.page import Block, FigureBlock, Link, Page, Section, TableBlock
+from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock
 from fgbench_reports.page import to_html as page_to_html
 from fgbench_reports.render import to_json
 from fgbench_reports.report import Data, Figure, Item, Missing, Table
@@ -53,7 +53,7 @@ class Rendered:
 
 def rendered(made: Made) -> Rendered:
     """Draw a report's figures and write its tables."""
-    blocks: list[Block] = []
+    blocks: list[TableBlock | FigureBlock | Missing] = []
     files: list[File] = []
     for stem, item in zip(_stems(made), made.items, strict=True):
         if isinstance(item, Missing):
