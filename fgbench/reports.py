@@ -46,7 +46,9 @@ def _make(name: str, data: Data) -> Made:
         items = list(kind().items(data))
         if strange := next((item for item in items if not isinstance(item, contract.ITEMS)), None):
             raise TypeError(f"a report is made of Table, Figure and Missing, and it has a {type(strange).__name__}")
-    return Made(name=name, title=first_line(kind.__doc__) or name, items=items)
+    said = first_line(kind.__doc__)
+    heading = str(kind.title) or said or name
+    return Made(name=name, title=heading, summary="" if heading == said else said, items=items)
 
 
 def first_line(doc: str | None) -> str:

@@ -32,6 +32,7 @@ class Made:
 
     name: str
     title: str
+    summary: str
     items: Sequence[Item]
 
 
@@ -62,7 +63,7 @@ def rendered(made: Made) -> Rendered:
         block, written = _table(stem, item) if isinstance(item, Table) else _figure(stem, item)
         blocks.append(block)
         files += written
-    return Rendered(section=Section(name=made.name, title=made.title, summary="", items=blocks), files=files)
+    return Rendered(section=Section(name=made.name, title=made.title, summary=made.summary, items=blocks), files=files)
 
 
 def folder(parts: Sequence[Rendered], data: Data, *, version: str, made: str) -> Iterator[File]:

@@ -85,6 +85,7 @@ class Report:
     """
 
     name: ClassVar[str]  # only needed in a file that is named by --plugin
+    title: ClassVar[str] = ""  # a short heading; the docstring's first line stands in
 
     def items(self, data: Data) -> Iterable[Item]:
         """Tables, figures, and what is missing, in the order in which they are read."""

@@ -25,6 +25,8 @@ ALWAYS = ("top-1 %",)
 class Bought(Report):
     """Accuracy over seeds, what each model's own selection finds, MACs and throughput, side by side."""
 
+    title = "What selection costs and what it buys"
+
     def items(self, data: Data) -> Iterable[Item]:
         """A table per data set, image size and recipe; one for each machine that throughput was measured on."""
         tables = list(_tables(data))

@@ -23,6 +23,8 @@ BEST: dict[str, Direction] = {"pointing %": "high", "parts in crop %": "high", "
 class Found(Report):
     """Pointing game, crops, insertion and deletion of every selector, on the weights of every trained model."""
 
+    title = "What selectors find"
+
     def items(self, data: Data) -> Iterable[Item]:
         """A table per data set, image size and trained model, over its seeds."""
         groups = _groups(data)
@@ -32,7 +34,7 @@ class Found(Report):
             values = {heading: [line[heading].value for line in lines] for heading in BEST if heading in lines[0]}
             marks = column_marks(values, {heading: BEST[heading] for heading in values})
             title = f"What selectors find · {model}, trained on {dataset} at {size}"
-            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=[*quality_notes(rows), _runs(rows)])
+            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows))
         if not groups:
             yield Missing(what="what selectors find on trained models", command=KINDS["selection_quality"])
 
@@ -55,6 +57,8 @@ def _groups(data: Data) -> dict[tuple[str, int, str], list[Row]]:
     return grouped(data.selection_quality, "dataset", "image_size", "model")
 
 
-def _runs(rows: list[Row]) -> str:
-    seeds = {row["seed"] for row in rows}
-    return f"{rows[0]['images']} images, {len(seeds)} trained model{'s' if len(seeds) > 1 else ''}."
+def _notes(rows: list[Row]) -> list[str]:
+    seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
+    said = [f"{rows[0]['images']} images, {len(seeds)} trained model{'s' if len(seeds) > 1 else ''}."]
+    said += [f"The model itself selects by {own}."] if own else []
+    return [*said, quality_notes(rows)[0], "random and centre look at no image. Best is bold, second is underlined."]

@@ -32,6 +32,8 @@ VALUES: Mapping[str, tuple[str, float]] = {
 class Selections(Report):
     """Selections by themselves, published beside fast: FLOPs, bytes, milliseconds, added memory, and their ratios."""
 
+    title = "Selections by themselves"
+
     def items(self, data: Data) -> Iterable[Item]:
         """Two tables per machine and batch: every selection, and how many times cheaper the fast one is."""
         groups = _groups(data)

@@ -12,6 +12,7 @@ from fgbench_reports.numbers import gigabytes, half_width_percent, img_per_s, mi
 from fgbench_reports.report import BEST, Data, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import CONTENDER, Mode, by_mode, in_order, mode_name
 from fgbench_reports.tables import Cell, figure, of_cells, word
+from fgbench_reports.throughput import BEST as MARK
 from fgbench_reports.throughput import throughput_notes
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ ALWAYS = ("img/s", "latency ms")
 
 class Sweep(Report):
     """Throughput, latency, memory, energy and MFU of every point: a table per device, dtype and environment."""
+
+    title = "Throughput, latency, memory, energy"
 
     def items(self, data: Data) -> Iterable[Item]:
         """A table per mode; the best batch of every model and size is marked."""
@@ -58,7 +61,12 @@ def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[Ro
             lines.append(_line(row))
     title = f"Throughput · {mode_name(mode, modes)}"
     kept = without_empty(lines, ALWAYS)
-    return of_cells(name, title, kept, names=NAMES, marks=marks, notes=throughput_notes(rows))
+    return of_cells(name, title, kept, names=NAMES, marks=marks, notes=_notes(rows))
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    columns, *others = throughput_notes(rows)
+    return [columns.replace(f"{MARK} marks", "Bold marks"), *others]
 
 
 def _line(row: Row) -> dict[str, Cell]:

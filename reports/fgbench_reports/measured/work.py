@@ -24,6 +24,8 @@ BACKBONE = "(backbone)"
 class Work(Report):
     """FLOPs of every selection beside its backbone, and of whole models, published and fast."""
 
+    title = "Counted work"
+
     def items(self, data: Data) -> Iterable[Item]:
         """A table per convention, backbone and step between patches, then one of models per convention."""
         selections, models = _selections(data.flops), _models(data.flops)
@@ -51,9 +53,10 @@ def _selections(rows: Sequence[Row]) -> list[Table]:
             + (f" · patches {stride} pixels apart" if stride else ""),
             list(_lines(group, "selector", BACKBONE)),
             names=NAMES,
-            notes=NOTES.get(convention, ()),
+            notes=[note for note in NOTES.get(convention, ()) if not note.startswith("paper:")],
         )
         for (convention, backbone, stride), group in grouped(told, "convention", "backbone", "stride").items()
+        if any(row["selector"] for row in group)
     ]
 
 
