@@ -148,6 +148,7 @@ class AccuracyRow:
     test_img_s: float | None = None  # of the test: reading pictures included, so no benchmark of the model
     flip: bool = False  # whether the mirror image was tested too
     recipe: dict[str, Any] | None = None  # of the training
+    begun_from: str | None = None  # random, pretrained, or the name of a file; null where nothing was trained
     environment: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -43,3 +43,8 @@ class AccuracyRequest:
     checkpoints: Path = Path("fgbench-checkpoints")
     again: bool = False
     plugins: Sequence[str] = ()
+
+    @property
+    def begun_from(self) -> str:
+        """What weights training begins from."""
+        return str(self.checkpoint.name) if self.checkpoint else "pretrained" if self.pretrained else "random"

@@ -22,7 +22,7 @@ from fgbench.records import AccuracyRow
 Row = dict[str, Any]
 
 # What rows of one summary share.
-SAME = ("model", "selector", "dataset", "image_size", "epochs", "backbone", "impl", "num_classes", "flip")
+SAME = ("model", "selector", "dataset", "image_size", "epochs", "backbone", "impl", "num_classes", "flip", "begun_from")
 
 
 def run_row(
@@ -36,6 +36,7 @@ def run_row(
     trained: Progress | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    begun_from: str | None = None,
 ) -> Row:
     """The row of one run, without its environment; nothing was ``trained`` where a checkpoint was only tested."""
     seconds = trained.seconds if trained else predictions.seconds
@@ -62,6 +63,7 @@ def run_row(
         unreadable_train_images=len(trained.unreadable) if trained else 0,
         test_img_s=predictions.images / predictions.seconds if predictions.seconds else None,
         flip=flip,
+        begun_from=begun_from,
         recipe={**asdict(contender.recipe), **contender.options} if trained else dict(contender.options),
     ).as_dict() | {"environment": None}
 

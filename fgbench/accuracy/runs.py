@@ -194,6 +194,7 @@ class Runs:
                 trained=progress,
                 lr=lr,
                 seed=seed,
+                begun_from=session.request.begun_from,
             )
             self._keep(contender, key, row, predictions, label)
             self._forget(contender, key, seed, weights=False)

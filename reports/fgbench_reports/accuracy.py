@@ -95,13 +95,15 @@ def class_tables(row: Row, classes: Row) -> Iterator[Table]:
 
 def _title(row: Row) -> str:
     recipe: dict[str, Any] = row["recipe"] or {}
-    words = [row["dataset"], row["backbone"], f"{row['image_size']} px"]
+    words: list[str | None] = [row["dataset"], row["backbone"], f"{row['image_size']} px"]
     if row["epochs"] is not None:
         names = {"epochs": "epochs", "batch_size": "batch", "augreg": "AugReg"}
         for name in RECIPE:
             value = as_text(recipe.get(name))
             many = f"{value} epoch" + ("" if value == "1" else "s")
             words.append(many if name == "epochs" else f"{names.get(name, '')} {value}".strip())
+        begun = row.get("begun_from")
+        words.append({None: None, "random": "from scratch"}.get(begun, f"begun from {begun}"))
     return " · ".join(as_text(word) for word in words if word)
 
 
