@@ -9,6 +9,7 @@ import re
 TAG = re.compile(r"<[A-Za-z][^<>]*>")
 ATTRIBUTE = re.compile(r'(?<=\s)([\w:.-]+)="([^"]*)"')
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
+VIEW_BOX = re.compile(r'<svg[^>]*\sviewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+(\d+\.?\d*)[ ,]')
 # Attributes that hold url(#…); any other is text, and may look like it.
 PAINT = frozenset("clip-path fill filter marker-end marker-mid marker-start mask stroke style".split())
 
@@ -39,6 +40,15 @@ def inline_svg(svg: str, anchor: str) -> str:
         return ATTRIBUTE.sub(rename, text) if 'id="' in text or "#" in text or "edby=" in text else text
 
     return TAG.sub(rename_all, svg[start:].rstrip())
+
+
+def width_px(svg: str) -> float | None:
+    """How wide an SVG stands on a page where there is room, in CSS pixels: its letters of 7 units are 13 px high.
+
+    None where its viewBox does not say.
+    """
+    found = VIEW_BOX.search(svg)
+    return float(found[1]) * 13 / 7 if found else None
 
 
 def styles_in(svg: str) -> list[str]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fgbench_reports.page.anchors import Anchors
 from fgbench_reports.page.content import FigureBlock, Link, Page, Section
-from fgbench_reports.page.inlined import inline_svg, policy, styles_in
+from fgbench_reports.page.inlined import inline_svg, policy, styles_in, width_px
 from fgbench_reports.report import Missing
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class _Parts:
     kind: str  # "table" or "figure"
     body: str  # HTML of a maker
     alt: str = ""
+    below: str = ""  # HTML that a maker has put behind its table: the notes, where the block has none of its own
+    width_px: float | None = None  # of a figure, where there is room
     long: bool = False  # has so many lines that the script shows them in portions
 
 
@@ -87,9 +89,12 @@ def _items(section: Section, anchors: Anchors) -> Iterator[_Item]:
             continue
         anchor = anchors.take(section.name, item.name)
         if isinstance(item, FigureBlock):
-            parts = _Parts(kind="figure", body=inline_svg(item.svg, anchor), alt=item.alt)
+            svg = inline_svg(item.svg, anchor)
+            parts = _Parts(kind="figure", body=svg, alt=item.alt, width_px=width_px(svg))
         else:
-            parts = _Parts(kind="table", body=item.html, long=item.html.count("<tr") > 1 + PORTION)
+            table, end, notes = item.html.partition("</table>")
+            long = table.count("<tr") > 1 + PORTION
+            parts = _Parts(kind="table", body=table + end, below="" if item.notes else notes.strip(), long=long)
         yield _Item(anchor=anchor, title=item.title, parts=parts, notes=item.notes, files=item.files)
 
 

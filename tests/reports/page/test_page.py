@@ -10,7 +10,7 @@ from reports.page.samples import HOSTILE
 
 from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock, to_html
 from fgbench_reports.page.anchors import Anchors
-from fgbench_reports.page.inlined import digest, inline_svg
+from fgbench_reports.page.inlined import digest, inline_svg, width_px
 from fgbench_reports.page.page import PORTION
 from fgbench_reports.report import Missing
 
@@ -142,6 +142,15 @@ def test_what_is_missing_stands_at_the_end_of_its_section_a_line_per_command():
     )
 
 
+def test_notes_behind_a_table_do_not_scroll_with_it_and_are_not_there_twice():
+    html = f'{samples.small_table().html}\n<p class="fg-note">Batch 16.</p>\n'
+    for notes in ((), ("Batch 16.",)):
+        block = TableBlock(name="t", title="T", html=html, notes=notes)
+        page = to_html(Page(title="T", sections=[Section(name="s", title="S", summary="", items=[block])]))
+        assert page.count("Batch 16.") == 1
+        assert re.search(r"</table>\s*</div>\s*<div class=\"notes\">\s*<p[^>]*>Batch 16\.</p>", page)
+
+
 def test_names_that_come_to_the_same_anchor_are_told_apart():
     anchors = Anchors()
     assert [anchors.take(*names) for names in (("a", "b"), ("a-b",), ("a--b",), ("a b!",), ("…",), ("rows",))] == [
@@ -165,6 +174,14 @@ def test_the_parts_of_a_figure_are_renamed_and_what_looks_like_one_in_a_name_is_
         '<use xlink:href="#f--x" href="#f--x"/>'
         f'<g aria-labelledby="f--x f--y" data-text="{name}">url(#x) id="x"</g></svg>'
     )
+
+
+def test_a_figure_stands_as_wide_as_makes_its_letters_readable():
+    assert width_px('<svg class="fg-figure" viewBox="0 0 252 180.5"></svg>') == 468
+    assert width_px("<svg></svg>") is None
+    for svg, told in (('<svg viewBox="0 0 252 9"></svg>', True), ("<svg></svg>", False)):
+        section = Section(name="s", title="S", summary="", items=[samples.figure_block(svg=svg)])
+        assert ('style="--width: 468px"' in to_html(Page(title="T", sections=[section]))) == told
 
 
 def test_a_figure_that_is_no_svg_is_named():
