@@ -1,0 +1,1 @@
+"""Figures for papers and pages: a report per module, one look for all of them."""

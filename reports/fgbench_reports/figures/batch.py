@@ -1,0 +1,257 @@
+"""Throughput and memory against batch size, and where it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.configurations import Configuration
+from fgbench_reports.data import Data, Row
+from fgbench_reports.figures.labels import Legend, handle
+from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
+from fgbench_reports.figures.scales import as_log, as_powers
+from fgbench_reports.figures.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
+from fgbench_reports.figures.sweeps import (
+    NOISY,
+    by_series,
+    file_names,
+    first_figures,
+    known_contenders,
+    listed,
+    measured,
+    mode_names,
+    no_sweep,
+    sweep_notes,
+    thinned,
+    thinning_note,
+    words_of,
+)
+from fgbench_reports.numbers import img_per_s
+from fgbench_reports.report import Drawing, Figure, Item, Point, Report
+from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
+OOM = ("oom", "oom_inferred")
+MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
+    "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
+    "oom inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
+    "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
+}
+Panel = tuple["Axes", Any]  # and what it shows of a point
+
+
+class Batch(Report):
+    """Throughput and memory against batch size, with the batches that did not fit."""
+
+    name = "batch"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per mode and image size."""
+        points = measured(data, best_only=False)
+        failed = [row for row in data.throughput if not (row["throughput_img_s"] and row["latency_s"])]
+        ended: dict[tuple[Mode, int], list[Row]] = {}
+        for mode, rows in by_mode(data.throughput).items():
+            lost = {id(row) for row in failed}
+            for row in rows:
+                if id(row) in lost:
+                    ended.setdefault((mode, row["image_size"]), []).append(row)
+        sized: dict[tuple[Mode, int], list[Configuration]] = {}
+        for mode, some in points.items():
+            for one in some:
+                sized.setdefault((mode, one.row["image_size"]), []).append(one)
+        if not sized:
+            yield no_sweep("throughput and memory against batch size", data)
+            return
+        names, looks = mode_names(data), contender_looks(data)
+        ranks = {mode: rank for rank, mode in enumerate(names)}
+        found, left = first_figures(
+            sorted(sized, key=lambda key: (ranks[key[0]], key[1])), lambda key: f"{key[1]} pixels on {names[key[0]]}"
+        )
+        files = file_names(f"batch {names[mode]} {size}" for mode, size in found)
+        for key, name in zip(found, files, strict=True):
+            where = f"{names[key[0]]} · {key[1]} px"
+            notes = left if key == found[-1] else []
+            yield _figure(name, where, sized[key], ended.get(key, []), looks, key[0][0], notes)
+
+
+def _figure(
+    name: str,
+    where: str,
+    points: Sequence[Configuration],
+    ended: Sequence[Row],
+    looks: Mapping[Contender, Look],
+    device: str,
+    left: Sequence[str],
+) -> Figure:
+    rows = [one.row for one in points]
+    kept, many = known_contenders([*rows, *ended])
+    series = by_series(points, kept)
+    longest = max(map(len, series.values()))
+    lines = {
+        each: thinned(sorted(some, key=lambda one: int(one.row["batch_size"])), lambda one: one.img_s)
+        for each, some in series.items()
+    }
+    lost = [row for row in ended if contender(row) in lines]
+    return BatchFigure(
+        name=name,
+        title=f"Throughput and memory against batch size · {where}",
+        alt=_alt(where, lines, lost),
+        notes=(*many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
+        lines=lines,
+        ended=thinned(lost, lambda row: float(row["batch_size"])),
+        looks=looks,
+        on_gpu=device == "cuda",
+    )
+
+
+def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[Row]) -> str:
+    shown = [one for line in lines.values() for one in line]
+    labels = labels_of([*(one.row for one in shown), *ended])
+    fastest = max(shown, key=lambda one: one.img_s)
+    best = f"{labels[contender(fastest.row)]} at batch {fastest.row['batch_size']}, {img_per_s(fastest.img_s)} images/s"
+    text = f"Two line plots with logarithmic axes, throughput and memory against batch size, on {where}, for "
+    text += f"{listed(list(labels.values()))}. The fastest is {best}."
+    batches: dict[str, int] = {}
+    for row in ended:
+        if row["status"] in OOM:
+            label = labels[contender(row)]
+            batches[label] = min(row["batch_size"], batches.get(label, row["batch_size"]))
+    full = [f"{label} from batch {batch}" for label, batch in batches.items()]
+    others = sum(row["status"] not in OOM for row in ended)
+    text += f" Out of memory: {listed(full)}." if full else ""
+    return text + (f" Failed in other ways: {others} point{'s' if others > 1 else ''}." if others else "")
+
+
+def how_it_ended(row: Row) -> str:
+    """The name, in :data:`MARKS`, of how a point without figures ended."""
+    if row["status"] in OOM:
+        return list(MARKS)[OOM.index(row["status"])]
+    return "failed otherwise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFigure(Figure):
+    """Two panels: throughput and memory against batch size."""
+
+    lines: Mapping[Contender, Sequence[Configuration]]
+    ended: Sequence[Row]
+    looks: Mapping[Contender, Look]
+    on_gpu: bool
+
+    def draw(self) -> Drawing:
+        """A line per contender; hollow where noisy; a cross, in a row of its own, where it did not fit."""
+        shown = [one for line in self.lines.values() for one in line]
+        labels = labels_of([*(one.row for one in shown), *self.ended])
+        with in_style():
+            names = Legend(entries=[(handle(self.looks[each]), labels[each]) for each in labels], width=DOUBLE - 40)
+            kinds = Legend(entries=self._kinds(shown), width=DOUBLE - 40)
+            heading = self.title.partition(" · ")[2]
+            below = names.height + kinds.height
+            canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=below, heading=heading)
+            memory = "peak VRAM of tensors (GB)" if self.on_gpu else "peak resident set of the process (GB)"
+            told = [(panels[0], _speed, "throughput (images/s)", False), (panels[1], _gigabytes, memory, True)]
+            points = [point for panel in told for point in self._panel(*panel, labels)]
+            kinds.write(canvas)
+            names.write(canvas, above=kinds.height)
+        return Drawing(canvas=canvas, points=points)
+
+    def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Contender, str]) -> list[Point]:
+        filled = {each: [one for one in line if of(one)] for each, line in self.lines.items()}
+        values = [of(one) for line in filled.values() for one in line]
+        batches = [one.row["batch_size"] for line in self.lines.values() for one in line]
+        as_powers(axes, "x", [*batches, *(row["batch_size"] for row in self.ended)])
+        as_log(axes, "y", values)
+        axes.set_xlabel("batch size (images)")
+        axes.set_ylabel(name)
+        points = []
+        for each, line in filled.items():
+            _draw(axes, line, of, self.looks[each])
+            texts = ("\n".join(words_of(one, labels[each])) for one in line)
+            points += [
+                Point(axes=axes, x=one.row["batch_size"], y=of(one), text=text)
+                for one, text in zip(line, texts, strict=True)
+            ]
+        return [*points, *self._endings(axes, labels, at_top=at_top)]
+
+    def _endings(self, axes: Axes, labels: Mapping[Contender, str], *, at_top: bool) -> list[Point]:
+        """Marks of what has no figures in a band at the edge, a row per contender."""
+        rows = [each for each in labels if any(contender(row) == each for row in self.ended)]
+        if not rows:
+            return []
+        places = _band(axes, len(rows), at_top=at_top)
+        points = []
+        for row in self.ended:
+            each = contender(row)
+            y = places[rows.index(each)]
+            ended = how_it_ended(row)
+            axes.plot(
+                [row["batch_size"]], [y], color=self.looks[each].colour, linestyle="none", **MARKS[ended], zorder=4
+            )
+            lines = [
+                labels[each],
+                f"{row['image_size']} px, batch {row['batch_size']}",
+                f"{as_text(row['status'])}: {one_line(row['reason'])}",
+            ]
+            points.append(Point(axes=axes, x=row["batch_size"], y=y, text="\n".join(lines)))
+        return points
+
+    def _kinds(self, shown: Sequence[Configuration]) -> list[Any]:
+        """What hollow marks and crosses mean, as far as there are any."""
+        met = {how_it_ended(row) for row in self.ended}
+        found = [(handle(linestyle="none", **MARKS[name]), name) for name in MARKS if name in met]
+        if any(one.row["status"] in NOISY for one in shown):
+            hollow = handle(linestyle="none", marker="o", markerfacecolor=PAPER, markeredgecolor=INK)
+            found.insert(0, (hollow, "noisy: a wide interval"))
+        return found
+
+
+def _speed(one: Configuration) -> float:
+    return one.img_s
+
+
+def _gigabytes(one: Configuration) -> float | None:
+    return one.memory_bytes / 1e9 if one.memory_bytes else None
+
+
+def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look) -> None:
+    x, y = [one.row["batch_size"] for one in line], [of(one) for one in line]
+    axes.plot(x, y, **look.strokes())
+    for noisy in (False, True):
+        some = [one for one in line if (one.row["status"] in NOISY) == noisy]
+        places = [one.row["batch_size"] for one in some], [of(one) for one in some]
+        axes.plot(*places, **look.marks(hollow=noisy), zorder=3)
+    if of is _speed and line:
+        bars = [_interval(one) for one in line]
+        axes.errorbar(
+            x, y, yerr=list(zip(*bars, strict=True)), fmt="none", ecolor=look.colour, elinewidth=0.8, capsize=1.6
+        )
+
+
+def _interval(one: Configuration) -> tuple[float, float]:
+    """How far the 95 % interval of the throughput reaches down and up."""
+    low, high, images = one.row["latency_ci95_low_s"], one.row["latency_ci95_high_s"], one.row["batch_size"]
+    if not low or not high:
+        return (0.0, 0.0)
+    return (max(0.0, one.img_s - images / high), max(0.0, images / low - one.img_s))
+
+
+def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:
+    """Room at an edge of a log axis for so many rows of marks: where each row is, in data coordinates."""
+    share = min(0.5, (rows * STEP + 4) / HEIGHT)
+    low, high = axes.get_ylim()
+    wider = (high / low) ** (share / (1 - share))
+    edges = (high, high * wider) if at_top else (low / wider, low)
+    axes.set_ylim(low if at_top else edges[0], edges[1] if at_top else high)
+    axes.axhline(edges[0] if at_top else edges[1], color=GRID, linewidth=0.8, zorder=1)
+    height = log(edges[1] / edges[0])
+    step = height / (rows + 0.4)
+    places = [edges[1] / exp(step * (index + 0.7)) for index in range(rows)]
+    axes.text(
+        0.01, places[0], "did not run", transform=axes.get_yaxis_transform(), va="center", fontsize=TEXT, alpha=0.8
+    )
+    return places

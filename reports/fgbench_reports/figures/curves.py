@@ -1,0 +1,163 @@
+"""Insertion and deletion: how a prediction grows and falls as the pixels that a selector ranks best come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.figures.labels import Legend, handle
+from fgbench_reports.figures.lines import Line, Place, draw_line, points_of
+from fgbench_reports.figures.looks import Look, looks_of, names_in
+from fgbench_reports.figures.scales import as_linear
+from fgbench_reports.figures.style import DOUBLE, frame, in_style
+from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures
+from fgbench_reports.numbers import significant
+from fgbench_reports.report import Drawing, Figure, Item, Missing, Point, Report
+from fgbench_reports.sweep_rows import as_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT = 150.0
+CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
+TRAINED = ("model", "trained_with", "dataset", "image_size")
+ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
+
+
+class Curves(Report):
+    """Insertion and deletion curves of every selector on every trained model, means over seeds."""
+
+    name = "curves"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per trained model."""
+        rows = [row for row in data.selection_quality if row["insertion_curve"] and row["deletion_curve"]]
+        if not rows:
+            why = "no row has its curves" if data.selection_quality else "there are no rows for it"
+            yield Missing(what="insertion and deletion curves", command=KINDS["selection_quality"], why=why)
+        groups, looks = grouped(rows, *TRAINED), looks_of(names_in(data))
+        found, left = first_figures(list(groups), _title)
+        for key, name in zip(found, file_names(f"curves {_title(key)}" for key in found), strict=True):
+            yield _figure(key, name, groups[key], looks, left if key == found[-1] else [])
+
+
+def _title(key: Sequence[Any]) -> str:
+    model, trained_with, dataset, size = key
+    words = [as_text(model), f"selects by {as_text(trained_with)}" if trained_with else "selects nothing"]
+    return " · ".join([*words, as_text(dataset), f"{size} px"])
+
+
+def _figure(
+    key: Sequence[Any], name: str, rows: Sequence[Row], looks: Mapping[str, Look], left: Sequence[str]
+) -> Figure:
+    kept, many = chosen_series([row["selector"] for row in rows], str)
+    curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
+    seeds = len({row["seed"] for row in rows})
+    images = sorted({row["perturbed_images"] for row in rows})
+    of_images = f"{images[0]} images" if len(images) == 1 else f"{images[0]} to {images[-1]} images"
+    notes = [
+        f"Means over {of_images}"
+        + (f" and {seeds} trained models, a seed each." if seeds > 1 else "; one trained model.")
+    ]
+    notes.append(
+        "A good ranking rises early in insertion and falls early in deletion. Random and centre look at no image."
+    )
+    return CurvesFigure(
+        name=name,
+        title=f"Insertion and deletion · {_title(key)}",
+        alt=_alt(key, curves),
+        notes=(*notes, *_mixed(rows), *many, *left),
+        curves=curves,
+        looks=looks,
+    )
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """The mean of curves that have as many points as the first one, and of their areas."""
+    first = rows[0]
+    found: dict[str, Any] = {"selector": first["selector"]}
+    for kind in CURVES:
+        curves = [row[f"{kind}_curve"] for row in rows]
+        alike = [curve for curve in curves if len(curve) == len(curves[0])]
+        found[kind] = [fmean(values) for values in zip(*alike, strict=True)]
+        areas = [row[f"{kind}_auc"] for row in rows if row[f"{kind}_auc"] is not None]
+        found[f"{kind}_auc"] = fmean(areas) if areas else None
+    return {**found, "runs": len(rows)}
+
+
+def _mixed(rows: Sequence[Row]) -> list[str]:
+    """Whether a mean is over different devices or versions."""
+    met: dict[str, list[str]] = {}
+    for field, name in ORIGIN.items():
+        values = dict.fromkeys(as_text(value) for row in rows if (value := (row["environment"] or {}).get(field)))
+        if len(values) > 1:
+            met.setdefault(name, list(values))
+    told = "; ".join(f"{name}: {', '.join(values)}" for name, values in met.items())
+    return [f"The means are over runs that differ in their environments, in {told}."] if told else []
+
+
+def _alt(key: Sequence[Any], curves: Mapping[str, Row]) -> str:
+    text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {_title(key)}: "
+    text += "insertion, while the pixels that a selector ranks best come back first, and deletion, while they go first."
+    highest = [name for name in curves if curves[name]["insertion_auc"] is not None]
+    lowest = [name for name in curves if curves[name]["deletion_auc"] is not None]
+    if not (highest and lowest):
+        return text
+    rising = max(highest, key=lambda name: float(curves[name]["insertion_auc"]))
+    falling = min(lowest, key=lambda name: float(curves[name]["deletion_auc"]))
+    text += f" Of {len(curves)} selectors {as_text(rising)} has the largest area in insertion, "
+    text += f"{significant(curves[rising]['insertion_auc'])}, and {as_text(falling)} the smallest in deletion, "
+    return f"{text}{significant(curves[falling]['deletion_auc'])}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvesFigure(Figure):
+    """Two panels, insertion and deletion, a line per selector."""
+
+    curves: Mapping[str, Row]
+    looks: Mapping[str, Look]
+
+    def draw(self) -> Drawing:
+        """Markers stand on some of the points only; all can be asked."""
+        with in_style():
+            legend = Legend(
+                entries=[(handle(self.looks[name]), as_text(name)) for name in self.curves], width=DOUBLE - 40
+            )
+            heading = self.title.partition(" · ")[2]
+            canvas, panels = frame(
+                width=DOUBLE, height=HEIGHT, panels=2, below=legend.height, heading=heading, titled=True
+            )
+            points = [point for axes, kind in zip(panels, CURVES, strict=True) for point in self._panel(axes, kind)]
+            legend.write(canvas)
+        return Drawing(canvas=canvas, points=points)
+
+    def _panel(self, axes: Axes, kind: str) -> list[Point]:
+        as_linear(axes, "x", [0.0, 100.0])
+        as_linear(
+            axes, "y", [0.0, *(value for row in self.curves.values() for other in CURVES for value in row[other])]
+        )
+        axes.set_title(f"{kind}: {CURVES[kind]}")
+        axes.set_xlabel("pixels that are there (%)" if kind == "insertion" else "pixels that are gone (%)")
+        axes.set_ylabel("probability of the class")
+        points = []
+        for name, row in self.curves.items():
+            line = Line(name=as_text(name), look=self.looks[name], places=_places(row, kind))
+            draw_line(axes, line, marked=False)
+            points += points_of(axes, line)
+        return points
+
+
+def _places(row: Row, kind: str) -> list[Place]:
+    values = row[kind]
+    last = max(1, len(values) - 1)
+    area = f"{kind} AUC {significant(row[f'{kind}_auc'])}" + (
+        f", mean of {row['runs']} runs" if row["runs"] > 1 else ""
+    )
+    return [
+        Place(x=share, y=value, text=f"{as_text(row['selector'])}\n{share:.0f} % of the pixels: {value:.3f}\n{area}")
+        for share, value in ((100 * index / last, value) for index, value in enumerate(values))
+    ]

@@ -1,0 +1,118 @@
+"""Energy per image against image size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fgbench_reports.configurations import Configuration
+from fgbench_reports.data import KINDS, Data
+from fgbench_reports.figures.labels import End
+from fgbench_reports.figures.lines import Line, Place, Sheet, lined
+from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
+from fgbench_reports.figures.scales import as_log, as_powers
+from fgbench_reports.figures.sweeps import (
+    NOISY,
+    by_series,
+    file_names,
+    first_figures,
+    known_contenders,
+    listed,
+    measured,
+    mode_names,
+    pixels,
+    sizes_of,
+    sweep_notes,
+    words_of,
+)
+from fgbench_reports.numbers import significant
+from fgbench_reports.report import Drawing, Figure, Item, Missing, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Energy(Report):
+    """Energy per image against image size, at the batch of the highest throughput."""
+
+    name = "energy"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per mode in which the device's energy was read."""
+        points = {mode: [one for one in some if one.energy_j] for mode, some in measured(data).items()}
+        names, looks = mode_names(data), contender_looks(data)
+        found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
+        if not found:
+            why = (
+                "no point has it: a device's energy is read on NVIDIA GPUs"
+                if data.throughput
+                else "there are no rows for it"
+            )
+            yield Missing(what="energy per image", command=f"{KINDS['throughput']} --device cuda", why=why)
+        for mode, name in zip(found, file_names(f"energy {names[mode]}" for mode in found), strict=True):
+            yield _figure(name, names[mode], points[mode], looks, left if mode == found[-1] else [])
+
+
+def _figure(
+    name: str, mode: str, points: Sequence[Configuration], looks: Mapping[Contender, Look], left: Sequence[str]
+) -> Figure:
+    kept, many = known_contenders([one.row for one in points])
+    lines = by_series(points, kept)
+    rows = [one.row for some in lines.values() for one in some]
+    note = "Each point is a model at one image size, at the batch of its highest throughput."
+    return EnergyFigure(
+        name=name,
+        title=f"Energy per image · {mode}",
+        alt=_alt(mode, [one for some in lines.values() for one in some]),
+        notes=(note, *many, *sweep_notes(rows), *left),
+        lines=lines,
+        looks=looks,
+    )
+
+
+def _alt(mode: str, shown: Sequence[Configuration]) -> str:
+    labels, sizes = labels_of(one.row for one in shown), sizes_of(one.row for one in shown)
+    text = f"Line plot with two logarithmic axes: joules per image against image size on {mode}, at {pixels(sizes)}, "
+    last = [one for one in shown if one.row["image_size"] == sizes[-1]]
+    most, least = (pick(last, key=lambda one: one.energy_j or 0.0) for pick in (max, min))
+    ends = f"{labels[contender(most.row)]} takes most with {significant(most.energy_j)} J"
+    ends += f", {labels[contender(least.row)]} least with {significant(least.energy_j)} J"
+    return f"{text}for {listed(list(labels.values()))}. At {sizes[-1]} pixels {ends}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyFigure(Figure):
+    """Joules per image against image size."""
+
+    lines: Mapping[Contender, Sequence[Configuration]]
+    looks: Mapping[Contender, Look]
+
+    def draw(self) -> Drawing:
+        """A line per contender; hollow where noisy."""
+        labels = labels_of(one.row for some in self.lines.values() for one in some)
+        drawn = [
+            Line(name=labels[each], look=self.looks[each], places=_places(some, labels[each]))
+            for each, some in self.lines.items()
+        ]
+        return lined(Sheet(heading=self.title.partition(" · ")[2], prepare=self._prepare), drawn)
+
+    def _prepare(self, axes: Axes) -> list[End]:
+        shown = [one for some in self.lines.values() for one in some]
+        as_powers(axes, "x", [one.row["image_size"] for one in shown])
+        as_log(axes, "y", [one.energy_j or 0.0 for one in shown])
+        axes.set_xlabel("image size (pixels)")
+        axes.set_ylabel("energy (J per image)")
+        return []
+
+
+def _places(some: Sequence[Configuration], label: str) -> list[Place]:
+    return [
+        Place(
+            x=one.row["image_size"],
+            y=one.energy_j or 0.0,
+            text="\n".join(words_of(one, label)),
+            hollow=one.row["status"] in NOISY,
+        )
+        for one in sorted(some, key=lambda one: int(one.row["image_size"]))
+    ]

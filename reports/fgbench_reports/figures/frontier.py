@@ -1,0 +1,245 @@
+"""Accuracy against what it costs: the points, the Pareto front, and what is said about both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, configurations, pareto_front
+from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.figures.looks import Look, contender, contender_looks, labels_of
+from fgbench_reports.figures.scales import as_linear, as_log
+from fgbench_reports.figures.scatter import Mark, Plane, scattered
+from fgbench_reports.figures.style import INK
+from fgbench_reports.figures.sweeps import (
+    MAX_POINTS,
+    file_names,
+    first_figures,
+    known_contenders,
+    listed,
+    mode_names,
+    no_sweep,
+    pixels,
+    sizes_of,
+    sweep_notes,
+    thinned,
+    thinning_note,
+    words_of,
+)
+from fgbench_reports.numbers import significant
+from fgbench_reports.published import SOURCE
+from fgbench_reports.report import Drawing, Figure, Item, Missing
+from fgbench_reports.sweep_rows import as_text, first_notes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_FRONTIERS = 12  # of a report: one per published data set, for a single mode
+FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
+PAPER = SOURCE.partition(", Tables")[0]
+ACCURACY = "top-1 accuracy (%)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """What accuracy is drawn against."""
+
+    word: str  # in titles: throughput
+    axis: str  # the axis with its unit
+    unit: str
+    of: Callable[[Configuration], float | None]
+    more_is_better: bool
+
+    def cost(self, value: float, accuracy: float) -> tuple[float, float]:
+        """Two numbers that are to be small."""
+        return (-value if self.more_is_better else value, -accuracy)
+
+
+def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
+    """A figure per mode and data set of which accuracies are known; ``against`` is asked with the mode's device.
+
+    Data sets of which accuracies were measured come first, then the published ones.
+    """
+    word = against("cuda").word
+    groups: dict[tuple[Any, str], list[Configuration]] = {}
+    names, seen = mode_names(data), 0
+    for one in configurations(data):
+        seen += 1
+        if one.accuracy is not None and against(one.mode[0]).of(one) is not None:
+            groups.setdefault((one.mode, one.accuracy.dataset), []).append(one)
+    if not groups:
+        what = f"accuracy against {word}"
+        known = "no model of the sweeps has an accuracy at its size: train it, or measure what was trained"
+        yield Missing(what=what, command=KINDS["accuracy"], why=known) if seen else no_sweep(what, data)
+        return
+    ranks = {mode: rank for rank, mode in enumerate(names)}
+    order = sorted(groups, key=lambda key: (_published_only(groups[key]), key[1] != "cub", ranks[key[0]], key[1]))
+    found, left = first_figures(order, lambda key: f"{as_text(key[1])} on {names[key[0]]}", MAX_FRONTIERS)
+    looks = contender_looks(data)
+    files = file_names(f"{word} {dataset} {names[mode]}" for mode, dataset in found)
+    for key, name in zip(found, files, strict=True):
+        notes = left if key == found[-1] else []
+        yield _figure(name, groups[key], against(key[0][0]), looks, names[key[0]], data, notes)
+
+
+def _published_only(some: Sequence[Configuration]) -> bool:
+    return all(one.accuracy is not None and one.accuracy.source == PUBLISHED for one in some)
+
+
+def _figure(
+    name: str,
+    group: Sequence[Configuration],
+    against: Against,
+    looks: Mapping[Any, Look],
+    mode: str,
+    data: Data,
+    left: Sequence[str],
+) -> Figure:
+    dataset = group[0].accuracy.dataset if group[0].accuracy else ""
+    kept, many = known_contenders([one.row for one in group])
+    series = {each: [one for one in group if contender(one.row) == each] for each in kept}
+    longest = max(map(len, series.values()))
+    shown = [one for some in series.values() for one in thinned(some, lambda one: against.of(one) or 0.0)]
+    rows = list({id(one.row): one.row for one in shown}.values())
+    notes = [*_sources(shown), *_origins(data.accuracy, dataset), *many]
+    notes += thinning_note(longest) if longest > MAX_POINTS else []
+    return Frontier(
+        name=name,
+        title=f"Accuracy against {against.word} · {as_text(dataset)} · {mode}",
+        alt=_alt(shown, against, dataset, mode),
+        notes=(*notes, *sweep_notes(rows), *left),
+        shown=shown,
+        against=against,
+        looks=looks,
+    )
+
+
+def _sources(shown: Sequence[Configuration]) -> list[str]:
+    """Which accuracies are whose, and how the cost of each point was picked."""
+    sources = {one.accuracy.source for one in shown if one.accuracy}
+    notes = ["Each point is a model at one image size, at the batch of its highest throughput."]
+    if PUBLISHED in sources:
+        which = "Hollow points have" if MEASURED in sources else "All points have"
+        notes.append(f"{which} the published accuracy ({PAPER}, Table 4 and Figure 4), which was not measured here.")
+    if any(one.accuracy and one.accuracy.top1_std_percent for one in shown):
+        notes.append("Bars are one standard deviation over seeds, up and down.")
+    return notes
+
+
+def _origins(rows: Sequence[Row], dataset: str) -> list[str]:
+    """What the accuracies were measured on; a mean over seeds may be of several."""
+    met: dict[str, None] = {}
+    for row in rows:
+        environment = row["environment"] or {}
+        if row["dataset"] == dataset and not row.get("seeds"):
+            told = [environment.get("device_name") or environment.get("cpu") or environment.get("device")]
+            told += [f"torch {environment['torch']}"] if environment.get("torch") else []
+            met[", ".join(as_text(word) for word in told if word)] = None
+    known = [origin for origin in met if origin]
+    if len(known) < 2:
+        return [f"Accuracies were measured on {known[0]}."] if known else []
+    lines = [f"Accuracies were measured on {origin}." for origin in known]
+    return ["A mean over seeds may be of accuracies from several environments.", *first_notes(lines, "environment")]
+
+
+def _alt(shown: Sequence[Configuration], against: Against, dataset: str, mode: str) -> str:
+    labels = labels_of(one.row for one in shown)
+    front = on_front(shown, against)
+
+    def told(one: Configuration) -> str:
+        accuracy = one.accuracy.top1_percent if one.accuracy else 0.0
+        label = labels[contender(one.row)]
+        return f"{label} at {one.row['image_size']} ({accuracy:.1f} %, {significant(against.of(one))} {against.unit})"
+
+    sizes = pixels(sizes_of(one.row for one in shown))
+    best = [
+        told(one) for one, is_on in sorted(zip(shown, front, strict=True), key=lambda pair: -_top1(pair[0])) if is_on
+    ]
+    return (
+        f"Scatter plot of top-1 accuracy on {as_text(dataset)} against {against.word}, a logarithmic axis, on {mode}: "
+        f"{len(shown)} points of {listed(list(labels.values()))}, at {sizes}. On the Pareto front: {listed(best)}."
+    )
+
+
+def on_front(shown: Sequence[Configuration], against: Against) -> list[bool]:
+    """Whether each point is on the Pareto front."""
+    return pareto_front([against.cost(against.of(one) or 0.0, _top1(one)) for one in shown])
+
+
+def _top1(one: Configuration) -> float:
+    return one.accuracy.top1_percent if one.accuracy else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier(Figure):
+    """Accuracy against a cost, with the Pareto front."""
+
+    shown: Sequence[Configuration]
+    against: Against
+    looks: Mapping[Any, Look]
+
+    def draw(self) -> Drawing:
+        """Hollow where the accuracy is published and not measured."""
+        labels = labels_of(one.row for one in self.shown)
+        marks = [self._mark(one, labels[contender(one.row)]) for one in self.shown]
+        on = on_front(self.shown, self.against)
+        corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, on, strict=True) if is_on)
+        entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
+        if {mark.hollow for mark in marks} == {True, False}:
+            entries.append(("published accuracy", PUBLISHED_MARK))
+        heading = self.title.partition(" · ")[2]
+
+        def prepare(axes: Axes) -> None:
+            plane_of_accuracy(axes, marks, self.against.axis)
+            draw_front(axes, corners, more_is_better=self.against.more_is_better)
+
+        return scattered(Plane(heading=heading, prepare=prepare, entries=entries), marks, self.looks, labels)
+
+    def _mark(self, one: Configuration, label: str) -> Mark:
+        accuracy = one.accuracy
+        std = accuracy.top1_std_percent if accuracy else None
+        told = f"{_top1(one):.2f} %" + ("" if std is None else f" ± {std:.2f}") + " top-1"
+        if accuracy:
+            epochs = accuracy.recipe.get("epochs")
+            runs = f"{accuracy.runs} run{'s' if accuracy.runs > 1 else ''}"
+            told += f", {accuracy.source}, {runs}" + (f" of {epochs} epochs" if epochs else "")
+        text = "\n".join([*words_of(one, label), told])
+        hollow = accuracy is not None and accuracy.source == PUBLISHED
+        place = {"x": self.against.of(one) or 0.0, "y": _top1(one)}
+        size = int(one.row["image_size"])
+        return Mark(series=contender(one.row), **place, image_size=size, text=text, hollow=hollow, error=std)
+
+
+PUBLISHED_MARK: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "markersize": 5.0,
+    "markeredgecolor": INK,
+    "markerfacecolor": "none",
+}
+
+
+def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
+    """A log axis of cost, a linear one of accuracy."""
+    as_log(axes, "x", [mark.x for mark in marks], margin=0.1)
+    edges = [mark.y + sign * (mark.error or 0.0) for mark in marks for sign in (-1, 1)]
+    as_linear(axes, "y", edges, least=1.0)
+    axes.set_xlabel(axis)
+    axes.set_ylabel(ACCURACY)
+
+
+def draw_front(axes: Axes, corners: Sequence[tuple[float, float]], *, more_is_better: bool) -> None:
+    """The Pareto front as the steps that bound what it dominates, out to the edges of the axes."""
+    if not corners:
+        return
+    x, y = [corner[0] for corner in corners], [corner[1] for corner in corners]
+    (left, right), floor = axes.get_xlim(), axes.get_ylim()[0]
+    if more_is_better:  # less of the cost axis is dominated: from the left edge, down at the last
+        x, y = [left, *x, x[-1]], [y[0], *y, floor]
+        bends = list(zip(x, y[1:], strict=False))
+    else:
+        x, y = [x[0], *x, right], [floor, *y, y[-1]]
+        bends = list(zip(x[1:], y, strict=False))
+    steps = [corner for pair in zip(zip(x, y, strict=True), bends, strict=False) for corner in pair] + [(x[-1], y[-1])]
+    axes.plot(*zip(*steps, strict=True), zorder=1.6, **FRONT)

@@ -1,0 +1,213 @@
+"""Names beside what they name; where they do not fit, a legend below the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.figures.looks import Look
+from fgbench_reports.figures.style import INK, SINGLE, TEXT, fitting, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.lines import Line2D
+
+LINE = TEXT * 1.36  # points from one line of text to the next
+LEADER, CLEARANCE = 12.0, 5.0  # points between a line's end and its name; around a point
+LONGEST, MOST = 110.0, 200.0  # points of a name: in a figure, in a legend
+HANDLE, SPACE = 23.0, 9.0  # of a legend: points of a handle, and between columns
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+Stroke = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Where a line ends, in data coordinates, and what it is called."""
+
+    x: float
+    y: float
+    label: str
+    colour: str
+
+
+def end_margin(labels: Sequence[str]) -> float:
+    """The points that names to the right of the axes take."""
+    return LEADER + 6.0 + max((min(text_width(label), LONGEST) for label in labels), default=0.0)
+
+
+def ends_fit(count: int, height: float) -> bool:
+    """Whether so many names stand below each other in so many points."""
+    return count * LINE <= height + LINE
+
+
+def name_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Names to the right of the axes, none over another, each with a thin line from its end."""
+    box = axes.get_window_extent()
+    placed = sorted(ends, key=lambda end: float(axes.transData.transform((end.x, end.y))[1]))
+    wanted = [float(axes.transData.transform((end.x, end.y))[1]) for end in placed]
+    for end, height in zip(placed, spread(wanted, LINE, box.y0, box.y1), strict=True):
+        x, y = axes.transData.transform((end.x, end.y))
+        points = axes.transAxes.inverted().transform(
+            [(x + 4, y), (box.x1 + LEADER - 5, height), (box.x1 + LEADER - 1.5, height)]
+        )
+        axes.plot(
+            *zip(*points, strict=True),
+            transform=axes.transAxes,
+            color=end.colour,
+            linewidth=0.5,
+            clip_on=False,
+            zorder=1.5,
+        )
+        x, y = axes.transAxes.inverted().transform((box.x1 + LEADER, height))
+        axes.text(
+            x, y, fitting(end.label, LONGEST, TEXT), transform=axes.transAxes, va="center_baseline", fontsize=TEXT
+        )
+
+
+def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
+    """Ascending positions as near to those wanted as ``apart`` allows, from ``low`` to ``high`` if they fit."""
+    # Without the room that each needs, positions may only ascend: isotonic regression, by pooling neighbours.
+    pools: list[tuple[float, int]] = []  # the mean of what is wanted, and of how many
+    for index, place in enumerate(wanted):
+        pool = (place - index * apart, 1)
+        while pools and pools[-1][0] > pool[0]:
+            mean, members = pools.pop()
+            pool = ((mean * members + pool[0] * pool[1]) / (members + pool[1]), members + pool[1])
+        pools.append(pool)
+    last = high - (len(wanted) - 1) * apart
+    begins = [max(low, min(mean, last)) if low <= last else last for mean, members in pools for _ in range(members)]
+    return [begin + index * apart for index, begin in enumerate(begins)]
+
+
+def place_names(
+    axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, float]]]], marks: Sequence[tuple[float, float]]
+) -> bool:
+    """Each name beside one of its points, over no mark, no other name and if possible no line.
+
+    Points and marks are data coordinates. False, and nothing is written, where a name has no room.
+    """
+    inside = axes.get_window_extent()
+    boxes = [_around(x, y) for x, y in map(tuple, axes.transData.transform(list(marks)))] if marks else []
+    strokes = list(_strokes(axes))
+    found: list[tuple[str, float, float]] = []
+    for name, points in names:
+        text = fitting(name, LONGEST, TEXT)
+        width = text_width(text, TEXT)
+        free = [
+            box
+            for x, y in map(tuple, axes.transData.transform(list(points)))
+            for box in _beside(x, y, width)
+            if _within(box, (inside.x0, inside.y0, inside.x1 + 6, inside.y1 + 4))
+            and not any(_overlap(box, other) for other in boxes)
+        ]
+        if not free:
+            return False
+        box = min(free, key=lambda box: sum(_crosses(stroke, box) for stroke in strokes))  # the first of the best
+        boxes.append(box)
+        found.append((text, box[0], box[1]))
+    for text, x, y in found:
+        right, up = axes.transAxes.inverted().transform((x, y + 1.6))
+        axes.text(right, up, text, transform=axes.transAxes, va="baseline", fontsize=TEXT, zorder=5)
+    return True
+
+
+def _strokes(axes: Axes) -> Iterator[Stroke]:
+    """Everything in the axes that is a line, as straight pieces, in pixels."""
+    from matplotlib.collections import LineCollection
+
+    drawn = [line.get_xydata() for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
+    drawn += [
+        piece for lines in axes.collections if isinstance(lines, LineCollection) for piece in lines.get_segments()
+    ]
+    for piece in drawn:
+        corners = [(float(x), float(y)) for x, y in axes.transData.transform(piece)]
+        yield from pairwise(corners)
+
+
+def _crosses(stroke: Stroke, box: Box) -> bool:
+    """Whether a straight piece of a line comes into a box: by the shares of it on the inner side of each edge."""
+    (x0, y0), (x1, y1) = stroke
+    first, last = 0.0, 1.0
+    for start, step, low, high in ((x0, x1 - x0, box[0], box[2]), (y0, y1 - y0, box[1], box[3])):
+        if step == 0:
+            if not low <= start <= high:
+                return False
+            continue
+        shares = sorted(((low - start) / step, (high - start) / step))
+        first, last = max(first, shares[0]), min(last, shares[1])
+    return first <= last
+
+
+def _around(x: float, y: float) -> Box:
+    return (x - CLEARANCE, y - CLEARANCE, x + CLEARANCE, y + CLEARANCE)
+
+
+def _beside(x: float, y: float, width: float) -> list[Box]:
+    """Boxes of a name around a point, in the order in which they please: right, left, above, below, and between."""
+    gap = CLEARANCE + 0.5
+    sides = [(x + gap, y - TEXT / 2), (x - gap - width, y - TEXT / 2)]
+    sides += [(x - width / 2, y + gap), (x - width / 2, y - gap - TEXT)]
+    sides += [(x + dx, y + dy) for dx, dy in product((gap - 2, 2 - gap - width), (gap - 1.5, 1.5 - gap - TEXT))]
+    return [(left, bottom, left + width, bottom + TEXT) for left, bottom in sides]
+
+
+def _within(box: Box, outer: Box) -> bool:
+    return box[0] >= outer[0] and box[1] >= outer[1] and box[2] <= outer[2] and box[3] <= outer[3]
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Legend:
+    """What stands below a figure: handles and names, in as many lines as they take."""
+
+    entries: Sequence[tuple[Line2D, str]]
+    width: float = SINGLE - 8  # points
+
+    @property
+    def columns(self) -> int:
+        """As many as the longest name leaves room for, and no line is left half empty for nothing."""
+        most = max(1, int(self.width // (HANDLE + SPACE + self._longest)))
+        lines = -(-len(self.entries) // most)
+        return -(-len(self.entries) // max(1, lines))
+
+    @property
+    def height(self) -> float:
+        """Points that it takes, with its distance from the axes; none without entries."""
+        return LINE * -(-len(self.entries) // self.columns) + 5.0 if self.entries else 0.0
+
+    @property
+    def _longest(self) -> float:
+        return max((min(text_width(label), MOST) for _, label in self.entries), default=0.0)
+
+    def write(self, canvas: Canvas, above: float = 0.0) -> None:
+        """Put it at the lower edge, or so many points above it."""
+        if not self.entries:
+            return
+        handles, names = [handle for handle, _ in self.entries], [fitting(name, MOST, TEXT) for _, name in self.entries]
+        # A legend is filled by columns, and read by lines.
+        order = [index for column in range(self.columns) for index in range(column, len(handles), self.columns)]
+        canvas.legend(
+            [handles[index] for index in order],
+            [names[index] for index in order],
+            loc="lower center",
+            bbox_to_anchor=(0.5, (above + 4) / canvas.bbox.height),
+            ncols=self.columns,
+        )
+
+
+def handle(
+    look: Look | None = None, *, colour: str = INK, hollow: bool = False, lined: bool = True, **fields: Any
+) -> Line2D:
+    """A legend's sample of a series: its line, its marker."""
+    from matplotlib.lines import Line2D
+
+    if look is None:
+        return Line2D([], [], **{"color": colour, **fields})
+    marks = look.marks(hollow=hollow)
+    return Line2D([], [], **{**marks, **(look.strokes() if lined else {"color": look.colour}), **fields})

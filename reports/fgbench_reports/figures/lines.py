@@ -1,0 +1,86 @@
+"""Lines of series, each named where it ends; where that has no room, in a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fgbench_reports.figures.labels import End, Legend, end_margin, ends_fit, handle, name_ends
+from fgbench_reports.figures.looks import Look
+from fgbench_reports.figures.style import frame, in_style
+from fgbench_reports.report import Drawing, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+HEIGHT = 150.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A point of a line, and what it is."""
+
+    x: float
+    y: float
+    text: str
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A series, in the order of its points."""
+
+    name: str
+    look: Look
+    places: Sequence[Place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What a figure of lines has besides its lines."""
+
+    heading: str
+    prepare: Callable[[Axes], Sequence[End]]  # scales and names of axes; returns what else ends at the right edge
+    ends: Sequence[str] = ()  # the names of these
+    entries: Sequence[tuple[Line2D, str]] = ()  # of the legend
+
+
+def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
+    """Draw lines with markers, and name them."""
+    with in_style():
+        direct = ends_fit(len(lines) + len(sheet.ends), HEIGHT)
+        series = [(handle(line.look, hollow=all(place.hollow for place in line.places)), line.name) for line in lines]
+        who, what = Legend(entries=[] if direct else series), Legend(entries=sheet.entries)
+        names = [*sheet.ends, *([line.name for line in lines] if direct else [])]
+        right = end_margin(names) if names else 10.0
+        below = who.height + what.height
+        canvas, (axes,) = frame(height=HEIGHT, left=42, right=right, below=below, heading=sheet.heading)
+        ends = list(sheet.prepare(axes))
+        for line in lines:
+            draw_line(axes, line)
+        name_ends(axes, [*ends, *(map(_end, lines) if direct else [])])
+        what.write(canvas)
+        who.write(canvas, above=what.height)
+    return Drawing(canvas=canvas, points=[point for line in lines for point in points_of(axes, line)])
+
+
+def draw_line(axes: Axes, line: Line, *, marked: bool = True) -> None:
+    """A line and its markers, hollow ones over filled ones; ``marked=False`` leaves most markers out."""
+    axes.plot([place.x for place in line.places], [place.y for place in line.places], **line.look.strokes())
+    few = line.places if marked else line.places[:: max(1, len(line.places) // 5)]
+    for hollow in (False, True):
+        some = [place for place in few if place.hollow == hollow]
+        if some:
+            places = [place.x for place in some], [place.y for place in some]
+            axes.plot(*places, **line.look.marks(hollow=hollow), clip_on=False, zorder=3)
+
+
+def points_of(axes: Axes, line: Line) -> list[Point]:
+    """The line's points, that can be asked what they are."""
+    return [Point(axes=axes, x=place.x, y=place.y, text=place.text) for place in line.places]
+
+
+def _end(line: Line) -> End:
+    return End(x=line.places[-1].x, y=line.places[-1].y, label=line.name, colour=line.look.colour)

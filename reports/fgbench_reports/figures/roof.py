@@ -1,0 +1,110 @@
+"""The roof over marks: what a device can do at each intensity, and how near to it they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.figures.looks import Look
+from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks
+from fgbench_reports.figures.scatter import Mark, Plane, scattered
+from fgbench_reports.figures.style import INK
+from fgbench_reports.figures.sweeps import listed
+from fgbench_reports.numbers import significant
+from fgbench_reports.report import Drawing, Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 1.2  # points, of the roof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """What a device can do."""
+
+    product_flop_s: float  # in products of large matrices
+    copy_bytes_s: float  # in large copies
+
+    @property
+    def ridge(self) -> float:
+        """FLOPs per byte from which on products are what holds back."""
+        return self.product_flop_s / self.copy_bytes_s
+
+    @property
+    def words(self) -> str:
+        """Both rates: products 420 TFLOP/s, copies 3.9 TB/s."""
+        return f"products {speed_words(self.product_flop_s)}, copies {_three_digits(self.copy_bytes_s)}B/s"
+
+
+def highest(roofs: Iterable[Roof]) -> Roof:
+    """The highest of each rate: what disturbs the measurement of one makes it lower."""
+    met = list(roofs)
+    rates = max(roof.product_flop_s for roof in met), max(roof.copy_bytes_s for roof in met)
+    return Roof(product_flop_s=rates[0], copy_bytes_s=rates[1])
+
+
+def speed_words(flop_s: float) -> str:
+    """FLOPs per second in three digits: 12.3 TFLOP/s."""
+    return f"{_three_digits(flop_s)}FLOP/s"
+
+
+def _three_digits(value: float) -> str:
+    text = prefixed(float(f"{value:.3g}"))
+    return text if text[-1].isalpha() else f"{text} "
+
+
+def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> str:
+    """The alternative text of a roofline."""
+    best = max(marks, key=lambda mark: mark.y)
+    reached = significant(100 * best.y / roof.product_flop_s)
+    return (
+        f"Roofline with two logarithmic axes, FLOPs per second against FLOPs per byte: {title.partition(' · ')[2]}. "
+        f"The roof is {roof.words}. There are {len(marks)} points of {listed(list(labels.values()))}; the highest is "
+        f"{labels[best.series]} at {best.image_size} pixels, {speed_words(best.y)}, {reached} % of the roof."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RooflineFigure(Figure):
+    """FLOPs per second against FLOPs per byte, below what the device can do."""
+
+    marks: Sequence[Mark]
+    roof: Roof
+    looks: Mapping[Any, Look]
+    labels: Mapping[Any, str]
+    share: str  # the axis at the right: percent of the rate of products
+
+    def draw(self) -> Drawing:
+        """Marks by series and image size."""
+        plane = Plane(
+            heading=self.title.partition(" · ")[2],
+            prepare=self._prepare,
+            entries=[(self.roof.words, {"color": INK, "linewidth": WIDTH})],
+            right=34.0,
+        )
+        return scattered(plane, self.marks, self.looks, self.labels)
+
+    def _prepare(self, axes: Axes) -> None:
+        speed, ridge = self.roof.product_flop_s, self.roof.ridge
+        as_log(axes, "x", [*(mark.x for mark in self.marks), ridge / 3, ridge * 3])
+        as_log(axes, "y", [*(mark.y for mark in self.marks), speed, speed / 10], name=prefixed)
+        left, right = axes.get_xlim()
+        heights = [left * self.roof.copy_bytes_s, speed, speed]
+        axes.plot([left, ridge, right], heights, color=INK, linewidth=WIDTH, zorder=1.8)
+        axes.set_xlabel("intensity (FLOPs per byte moved)")
+        axes.set_ylabel("speed (FLOP/s)")
+        _shares(axes, speed, self.share)
+
+
+def _shares(axes: Axes, speed: float, name: str) -> None:
+    """The axis of speed once more at the right, in percent."""
+    beside = axes.twinx()
+    beside.grid(visible=False)
+    beside.spines["right"].set_visible(True)
+    low, high = (100 * limit / speed for limit in axes.get_ylim())
+    as_log(beside, "y", [low, high], margin=0)
+    ticks = [tick for tick in round_ticks(low, high) if tick <= 100]
+    beside.set_yticks(ticks, labels=[plain(tick) for tick in ticks])
+    beside.set_ylabel(name)

@@ -1,0 +1,162 @@
+"""Rooflines: how fast work was done, beside what the device's products and copies allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fgbench_reports.configurations import Configuration
+from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.figures.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
+from fgbench_reports.figures.roof import Roof, RooflineFigure, highest, speed_words, under_roof
+from fgbench_reports.figures.scatter import Mark
+from fgbench_reports.figures.sweeps import (
+    chosen_series,
+    file_names,
+    first_figures,
+    known_contenders,
+    measured,
+    mode_names,
+    no_sweep,
+    sweep_notes,
+    words_of,
+)
+from fgbench_reports.numbers import milliseconds, significant
+from fgbench_reports.report import Figure, Item, Missing, Report
+from fgbench_reports.selection import intensity
+from fgbench_reports.sweep_rows import Mode, as_text, by_mode, environment_notes, mode_name
+
+RATES_DIFFER = 1.05  # between runs of one mode, and it is said
+BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # what its own row is called, and what it looks like
+NEEDED = ("matrix_rate_flop_s", "copy_rate_bytes_s", "macs_per_image", "bytes_per_image")
+COUNTED = (
+    "Bytes are what operators move, each reading its arguments and writing its results once: what stays in a cache can "
+    "lie above the slope."
+)
+
+
+class Roofline(Report):
+    """How near models and selections come to what the device can do, as a roofline with MFU."""
+
+    name = "roofline"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per mode of the sweeps, then one per device on which selections were timed by themselves."""
+        yield from _models(data)
+        yield from _selections(data)
+
+
+def _models(data: Data) -> Iterator[Item]:
+    points = {mode: [one for one in some if _roof_of_run(one.row)] for mode, some in measured(data).items()}
+    names, looks = mode_names(data), contender_looks(data)
+    found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
+    if not found:
+        why = "no row has its bytes per image and the device's rates of products and copies"
+        yield no_sweep("a roofline of models", data, why)
+    for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
+        kept, many = known_contenders([one.row for one in points[mode]])
+        shown = [one for one in points[mode] if contender(one.row) in kept]
+        rows, labels = [one.row for one in shown], labels_of(one.row for one in shown)
+        roofs = [roof for row in rows if (roof := _roof_of_run(row))]
+        marks, title = [_model_mark(one, labels[contender(one.row)]) for one in shown], f"Roofline · {names[mode]}"
+        notes = ["Each point is a model at one image size, at the batch of its highest throughput."]
+        notes += [f"Work is 2·MACs of an image. {COUNTED}", *_differing(roofs), *many, *sweep_notes(rows)]
+        yield RooflineFigure(
+            name=name,
+            title=title,
+            alt=under_roof(title, marks, highest(roofs), labels),
+            notes=(*notes, *(left if mode == found[-1] else [])),
+            marks=marks,
+            roof=highest(roofs),
+            looks=looks,
+            labels=labels,
+            share="MFU (%)",
+        )
+
+
+def _roof_of_run(row: Row) -> Roof | None:
+    """The device's rates, where a row has all that a roofline takes."""
+    environment = row["environment"] or {}
+    if not all(environment.get(name) for name in NEEDED):
+        return None
+    return Roof(product_flop_s=float(environment[NEEDED[0]]), copy_bytes_s=float(environment[NEEDED[1]]))
+
+
+def _differing(roofs: Sequence[Roof]) -> list[str]:
+    rates = [roof.product_flop_s for roof in roofs], [roof.copy_bytes_s for roof in roofs]
+    spread = max(max(some) / min(some) for some in rates)
+    if spread <= RATES_DIFFER:
+        return []
+    told = f"The device's rates differ between runs by up to {(spread - 1) * 100:.0f} %. The roof and the axis at the "
+    return [f"{told}right are of the highest; a point's own words say its share of its own run's."]
+
+
+def _model_mark(one: Configuration, label: str) -> Mark:
+    environment, speed = one.row["environment"], one.img_s
+    work, moved = 2 * float(environment["macs_per_image"]), float(environment["bytes_per_image"])
+    told = f"{speed_words(work * speed)}, {significant(work / moved)} FLOPs per byte"
+    text, size = "\n".join([*words_of(one, label), told]), int(one.row["image_size"])
+    return Mark(series=contender(one.row), x=work / moved, y=work * speed, image_size=size, text=text)
+
+
+def _selections(data: Data) -> Iterator[Item]:
+    rows = [{**row, "compiled": False} for row in data.selection]  # what tells modes of a sweep apart asks for it
+    modes = by_mode(rows)
+    groups: dict[tuple[Mode, int], list[Row]] = {}
+    for mode, some in modes.items():
+        for row in some:
+            if row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row):
+                groups.setdefault((mode, row["batch_size"]), []).append(row)
+    if not groups:
+        why = "no row has a time, its bytes and the device's rates" if rows else "there are no rows for it"
+        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=why)
+    found, left = first_figures(list(groups), lambda key: _where(key, modes))
+    files = file_names(f"roofline selection {_where(key, modes)}" for key in found)
+    for key, name in zip(found, files, strict=True):
+        title = f"Roofline of selections · {_where(key, modes)}"
+        yield _of_selections(name, title, groups[key], data, left if key == found[-1] else [])
+
+
+def _of_selections(name: str, title: str, rows: Sequence[Row], data: Data, left: Sequence[str]) -> Figure:
+    kept, many = chosen_series([_series(row) for row in rows], lambda each: each[0] or LIKE_BACKBONE)
+    shown, by_name = [row for row in rows if _series(row) in kept], looks_of(names_in(data))
+    labels = {each: " ".join(as_text(word) for word in each if word) or BACKBONE for each in kept}
+    roofs = [roof for row in shown if (roof := _roof_of_selection(row))]
+    marks = [_selection_mark(row, labels[_series(row)]) for row in shown]
+    work = f"Work is every operation of one selection by itself, of a whole batch. {COUNTED}"
+    return RooflineFigure(
+        name=name,
+        title=title,
+        alt=under_roof(title, marks, highest(roofs), labels),
+        notes=(work, *_differing(roofs), *many, *environment_notes(shown), *left),
+        marks=marks,
+        roof=highest(roofs),
+        looks=with_lines({each: (by_name[each[0] or LIKE_BACKBONE], each[1] == "published") for each in kept}),
+        labels=labels,
+        share="% of the rate of products",
+    )
+
+
+def _where(key: tuple[Mode, int], modes: Iterable[Mode]) -> str:
+    """The mode without what selections by themselves have no choice in, and the batch."""
+    words = [word for word in mode_name(key[0], modes).split(" · ") if word != "eager"]
+    return " · ".join([*words, f"batch {key[1]}"])
+
+
+def _series(row: Row) -> tuple[Any, Any]:
+    return (row["selector"], row["impl"])
+
+
+def _roof_of_selection(row: Row) -> Roof | None:
+    roof = (row["environment"] or {}).get("roof") or {}
+    flops, copied = roof.get("product_flop_s"), roof.get("copy_bytes_s")
+    return Roof(product_flop_s=float(flops), copy_bytes_s=float(copied)) if flops and copied else None
+
+
+def _selection_mark(row: Row, label: str) -> Mark:
+    speed, per_byte, roof = row["flops"] / row["latency_s"], intensity(row) or 0.0, _roof_of_selection(row)
+    share = significant(100 * speed / roof.product_flop_s if roof else None)
+    lines = [label, f"{row['image_size']} px, batch {row['batch_size']}, {milliseconds(row['latency_s'])} ms"]
+    lines.append(f"{speed_words(speed)}, {share} % of the rate of products, {significant(per_byte)} FLOPs per byte")
+    size, hollow = row["image_size"], row["impl"] == "published"
+    return Mark(series=_series(row), x=per_byte, y=speed, image_size=size, text="\n".join(lines), hollow=hollow)

@@ -1,0 +1,123 @@
+"""Points of series in a plane: colour and marker tell the series, area the image size; a line joins its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.figures.labels import Legend, handle, place_names
+from fgbench_reports.figures.looks import Look
+from fgbench_reports.figures.style import INK, PAPER, frame, in_style
+from fgbench_reports.report import Drawing, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+HEIGHT = 160.0
+MAX_NAMES = 10  # beside their points; more stand in a legend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A point, what it belongs to, and what it is."""
+
+    series: Hashable
+    x: float
+    y: float
+    image_size: int
+    text: str
+    hollow: bool = False
+    error: float | None = None  # up and down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """How the plane of a scatter plot is made ready, and what its legend says besides series and sizes."""
+
+    heading: str
+    prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
+    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
+    right: float = 8.0  # points, right of the axes
+
+
+def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
+    """Draw marks; names stand beside them where there is room, else in the legend."""
+    with in_style():
+        series = list(dict.fromkeys(mark.series for mark in marks))
+        if len(series) <= MAX_NAMES:
+            drawing, fits = _drawn(plane, marks, looks, names, series, direct=True)
+            if fits:
+                return drawing
+        return _drawn(plane, marks, looks, names, series, direct=False)[0]
+
+
+def diameter(image_size: int) -> float:
+    """Of a marker, in points: its area grows with the image's side."""
+    return float(min(9.5, max(3.6, 4.2 * (image_size / 224) ** 0.5)))
+
+
+def _drawn(
+    plane: Plane,
+    marks: Sequence[Mark],
+    looks: Mapping[Any, Look],
+    names: Mapping[Any, str],
+    series: Sequence[Any],
+    *,
+    direct: bool,
+) -> tuple[Drawing, bool]:
+    measured = {mark.series for mark in marks if not mark.hollow}
+    entries = [(handle(looks[each], hollow=each not in measured, markersize=5), names[each]) for each in series]
+    who, what = Legend(entries=[] if direct else entries), Legend(entries=[*_sizes(marks), *_extra(plane)])
+    canvas, (axes,) = frame(height=HEIGHT, right=plane.right, below=who.height + what.height, heading=plane.heading)
+    plane.prepare(axes)
+    for each in series:
+        _draw(axes, [mark for mark in marks if mark.series == each], looks[each])
+    what.write(canvas)
+    who.write(canvas, above=what.height)
+    points = [Point(axes=axes, x=mark.x, y=mark.y, text=mark.text) for mark in marks]
+    if not direct:
+        return Drawing(canvas=canvas, points=points), True
+    wanted = [(names[each], [(mark.x, mark.y) for mark in reversed(marks) if mark.series == each]) for each in series]
+    fits = place_names(axes, wanted, [(mark.x, mark.y) for mark in marks])
+    return Drawing(canvas=canvas, points=points), fits
+
+
+def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
+    sizes = sorted({mark.image_size for mark in marks})
+    if 1 < len(sizes) == len(marks):  # one point per size: a path that can be followed
+        path = sorted(marks, key=lambda mark: mark.image_size)
+        axes.plot(*_places(path), **{**look.strokes(), "linewidth": 0.7, "alpha": 0.75}, zorder=2)
+    spread = [mark for mark in marks if mark.error]
+    if spread:
+        errors = [mark.error or 0.0 for mark in spread]
+        axes.errorbar(
+            *_places(spread), yerr=errors, fmt="none", ecolor=look.colour, elinewidth=0.7, capsize=1.8, zorder=2.5
+        )
+    for size in reversed(sizes):  # the small ones lie on the large ones
+        for hollow in (True, False):
+            some = [mark for mark in marks if mark.image_size == size and mark.hollow == hollow]
+            if some:
+                style = {**look.marks(hollow=hollow), "markersize": diameter(size)}
+                axes.plot(*_places(some), **style, zorder=3 + 1 / diameter(size))
+
+
+def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
+    return [mark.x for mark in marks], [mark.y for mark in marks]
+
+
+def _sizes(marks: Sequence[Mark]) -> list[tuple[Line2D, str]]:
+    style: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "none",
+        "markerfacecolor": PAPER,
+        "markeredgecolor": INK,
+        "markeredgewidth": 0.6,
+    }
+    sizes = sorted({mark.image_size for mark in marks})
+    return [(handle(markersize=diameter(size), **style), f"{size} px") for size in sizes]
+
+
+def _extra(plane: Plane) -> list[tuple[Line2D, str]]:
+    return [(handle(**line), name) for name, line in plane.entries]

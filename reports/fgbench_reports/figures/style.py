@@ -1,0 +1,116 @@
+"""The look of figures: the same on every machine, at the width of a paper's column, in colours that a page can change.
+
+Lengths are points, 72 to an inch, and a figure has 72 pixels to an inch: a pixel of its canvas is a point.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+SINGLE, DOUBLE = 252.0, 504.0  # one column of a paper, and both
+TEXT = 7.0  # the smallest letters
+# Not quite black, grey and white: an SVG inside of a page has the page's own colours in their places.
+INK, GRID, PAPER = "#161718", "#dcdde0", "#fdfeff"
+MISSING_GLYPH = r"Glyph \d+ .* missing from font"
+SETTINGS: dict[Any, Any] = {
+    **{"svg.hashsalt": "fgbench", "svg.fonttype": "path", "figure.dpi": 72.0, "savefig.dpi": 72.0},
+    # Names are data: a $ or _ in them is a letter.
+    **{"text.parse_math": False, "axes.formatter.use_mathtext": False},
+    **{"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": TEXT},
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "axes.titlesize"), TEXT),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **{"axes.labelsize": TEXT + 0.5, "axes.labelpad": 3.0, "axes.titlelocation": "left", "axes.titlepad": 5.0},
+    **{"figure.facecolor": "white", "axes.facecolor": "none", "axes.linewidth": 0.6, "axes.axisbelow": True},
+    **{"axes.spines.top": False, "axes.spines.right": False},
+    **{"axes.grid": True, "axes.grid.which": "major", "grid.color": GRID, "grid.linewidth": 0.5},
+    **{"xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.major.width": 0.6, "ytick.major.width": 0.6},
+    **{"xtick.minor.size": 0.0, "ytick.minor.size": 0.0, "xtick.major.pad": 2.5, "ytick.major.pad": 2.5},
+    **{"lines.linewidth": 1.1, "lines.markersize": 4.5, "lines.markeredgewidth": 0.9},
+    **{"legend.frameon": False, "legend.handlelength": 2.6, "legend.handletextpad": 0.5},
+    **{"legend.columnspacing": 1.2, "legend.labelspacing": 0.35, "legend.borderpad": 0.0, "legend.borderaxespad": 0.0},
+}
+
+
+@contextmanager
+def in_style(settings: Mapping[Any, Any] = SETTINGS) -> Iterator[None]:
+    """Draw and save in here: from matplotlib's defaults, whatever a user has set, and seaborn's clean ones."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    with warnings.catch_warnings(), mpl.rc_context(rc=mpl.rcParamsDefault), sns.axes_style("whitegrid"):
+        # A name in letters that the font lacks is drawn as boxes; its tooltip, its page and its tables have it.
+        warnings.filterwarnings("ignore", message=MISSING_GLYPH)
+        with mpl.rc_context(rc=dict(settings)):
+            yield
+
+
+def frame(
+    *,
+    width: float = SINGLE,
+    height: float = 150.0,
+    panels: int = 1,
+    left: float = 40.0,
+    right: float = 8.0,
+    below: float = 0.0,
+    heading: str = "",
+    titled: bool = False,
+) -> tuple[Canvas, list[Axes]]:
+    """A canvas and the axes of panels side by side, each ``height`` high; ``below`` them is room for a legend.
+
+    ``titled`` panels have room for a title of their own.
+
+    The layout is arithmetic, without a search: it is the same for all figures of a kind, and costs no time.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    top, bottom = (20.0 if heading else 8.0) + (12.0 if titled else 0.0), 28.0 + below
+    whole = top + height + bottom
+    canvas = Figure(figsize=(width / 72, whole / 72))
+    FigureCanvasAgg(canvas)
+    gap = left + 6.0
+    each = (width - left - right - gap * (panels - 1)) / panels
+    places = [(left + index * (each + gap), bottom, each, height) for index in range(panels)]
+    axes = [canvas.add_axes((x / width, y / whole, w / width, h / whole)) for x, y, w, h in places]
+    if heading:
+        canvas.text(6 / width, 1 - 6 / whole, fitting(heading, width - 10), va="top", fontsize=TEXT + 0.5)
+    return canvas, axes
+
+
+@cache
+def text_width(text: str, size: float = TEXT) -> float:
+    """The width of a line of text, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=MISSING_GLYPH)
+        properties = FontProperties(family="DejaVu Sans", size=size)
+        return float(text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0])
+
+
+def fitting(text: str, width: float, size: float = TEXT + 0.5) -> str:
+    """A line of text, cut where it is too long for so many points."""
+    if text_width(text, size) <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:  # the longest beginning that fits
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if text_width(f"{text[:middle]}…", size) <= width else (low, middle - 1)
+    return f"{text[:low]}…"
+
+
+@cache
+def palette() -> tuple[str, ...]:
+    """Seaborn's palette for colour-blind eyes: blue, orange, green, red, pink, brown, light pink, grey, yellow, sky."""
+    import seaborn as sns
+
+    return tuple(sns.color_palette("colorblind").as_hex())

@@ -1,0 +1,94 @@
+"""Accuracy against throughput: what was measured, and Figure 4 as it was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.configurations import pareto_front
+from fgbench_reports.data import Data, Row
+from fgbench_reports.figures.frontier import FRONT, PAPER, Against, draw_front, frontiers, plane_of_accuracy
+from fgbench_reports.figures.looks import looks_of
+from fgbench_reports.figures.scatter import Mark, Plane, scattered
+from fgbench_reports.figures.sweeps import listed, pixels, sizes_of
+from fgbench_reports.numbers import img_per_s
+from fgbench_reports.published import figure4
+from fgbench_reports.report import Drawing, Figure, Item, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+THROUGHPUT = Against(
+    word="throughput",
+    axis="throughput (images/s)",
+    unit="images/s",
+    of=lambda one: one.img_s,
+    more_is_better=True,
+)
+
+
+class Tradeoff(Report):
+    """Accuracy against throughput with the Pareto front, as Figure 4 of the paper; and that figure itself."""
+
+    name = "tradeoff"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per mode and data set, then the published one."""
+        yield from frontiers(data, lambda device: THROUGHPUT)
+        yield published_figure()
+
+
+def published_figure() -> Figure:
+    """Figure 4 as it was published: always at hand."""
+    rows = [row for row in figure4() if row["dataset"] == "cub"]
+    first = rows[0]
+    front = [row for row, is_on in zip(rows, _front(rows), strict=True) if is_on]
+    best = [
+        f"{row['model']} at {row['image_size']} ({row['top1_percent']:.1f} %, {row['throughput_img_s']} images/s)"
+        for row in sorted(front, key=lambda row: -float(row["top1_percent"]))
+    ]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    return PublishedFrontier(
+        name="published-figure-4",
+        title=f"Accuracy against throughput, as published · CUB · {first['gpu']}",
+        alt=f"Scatter plot of the published top-1 accuracy on CUB against throughput on a {first['gpu']}, a "
+        f"logarithmic axis, for {listed(models)} at {pixels(sizes_of(rows))}. On the Pareto front: {listed(best)}.",
+        notes=(
+            f"{PAPER}, Figure 4; throughputs were read from {first['read_from']}: they "
+            "are as exact as the plot, and nothing of them was measured here.",
+        ),
+        rows=rows,
+    )
+
+
+def _front(rows: Sequence[Row]) -> list[bool]:
+    return pareto_front([THROUGHPUT.cost(row["throughput_img_s"], row["top1_percent"]) for row in rows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFrontier(Figure):
+    """Figure 4 of the paper, drawn from its printed values."""
+
+    rows: Sequence[Row]
+
+    def draw(self) -> Drawing:
+        """A colour and a marker per model, its two sizes joined."""
+        marks = [_mark(row) for row in self.rows]
+        corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, _front(self.rows), strict=True) if is_on)
+        models = list(dict.fromkeys(row["model"] for row in self.rows))
+        entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
+
+        def prepare(axes: Axes) -> None:
+            plane_of_accuracy(axes, marks, THROUGHPUT.axis)
+            draw_front(axes, corners, more_is_better=True)
+
+        plane = Plane(heading=self.title.partition(", ")[2], prepare=prepare, entries=entries)
+        return scattered(plane, marks, looks_of(models), {model: model for model in models})
+
+
+def _mark(row: Row) -> Mark:
+    told = f"{row['top1_percent']:.2f} % top-1, {img_per_s(row['throughput_img_s'])} images/s"
+    text = f"{row['model']}\n{row['image_size']} px\n{told}\nread from {row['read_from']}"
+    x, y = float(row["throughput_img_s"]), float(row["top1_percent"])
+    return Mark(series=row["model"], x=x, y=y, image_size=row["image_size"], text=text)
