@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -78,21 +78,24 @@ class Store:
         With ``again`` the row becomes the newest attempt. Rows share equal environments, but for its ``time``: that
         is the row's own, and now where the environment has none.
         """
-        if "environment" in row:
-            raise FgbenchError("a row is stored without its environment", do="pass that beside it")
-        content = _as_json("row", row)
-        shared = {name: value for name, value in environment.items() if name != "time"}
-        surroundings = _as_json("environment", shared)
-        digest = hashlib.sha256(_in_order(surroundings).encode()).hexdigest()
-        measured_at = str(environment.get("time") or datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        content, around = _content(row), _around(environment)
         with self._writing() as db:
-            (attempts,) = db.execute("SELECT count(*) FROM points WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-            if attempts and not again:
+            if not again and _attempts(db, kind, key):
                 return False
-            db.execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, surroundings))
-            values = (kind, key, attempts + 1, measured_at, digest, content)
-            db.execute("INSERT INTO points VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+            _insert(db, kind, key, content, around)
         return True
+
+    def keep(self, kind: str, rows: Mapping[str, Mapping[str, Any]], environment: Mapping[str, Any]) -> int:
+        """Keep rows that are found, not measured, by their keys: all of them at once, or none; how many were written.
+
+        A row that its point has already is left alone; another one becomes the newest attempt.
+        """
+        contents, around = {key: _content(row) for key, row in rows.items()}, _around(environment)
+        with self._writing() as db:
+            changed = [key for key, content in contents.items() if _newest(db, kind, key) != _in_order(content)]
+            for key in changed:
+                _insert(db, kind, key, contents[key], around)
+        return len(changed)
 
     def claim(self, kind: str, key: str) -> bool:
         """Whether this process may measure the point now; until it releases the point or ends, no other may.
@@ -131,6 +134,42 @@ class Store:
             raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
         with self._file.explained(), transaction(self._db, "IMMEDIATE"):
             yield self._db
+
+
+def _attempts(db: sqlite3.Connection, kind: str, key: str) -> int:
+    (attempts,) = db.execute("SELECT count(*) FROM points WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+    return int(attempts)
+
+
+def _insert(db: sqlite3.Connection, kind: str, key: str, content: str, around: tuple[str, str, str]) -> None:
+    digest, surroundings, measured_at = around
+    db.execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, surroundings))
+    values = (kind, key, _attempts(db, kind, key) + 1, measured_at, digest, content)
+    db.execute("INSERT INTO points VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+
+
+def _newest(db: sqlite3.Connection, kind: str, key: str) -> str | None:
+    """The newest row of a point, its fields in order; None where there is none, or it cannot be read."""
+    query = "SELECT content FROM points WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
+    found = db.execute(query, (kind, key)).fetchone()
+    with suppress(ValueError, TypeError):
+        return None if found is None else _in_order(found[0])
+    return None
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    if "environment" in row:
+        raise FgbenchError("a row is stored without its environment", do="pass that beside it")
+    return _as_json("row", row)
+
+
+def _around(environment: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The digest of an environment, its text, and the time that belongs to the row."""
+    shared = {name: value for name, value in environment.items() if name != "time"}
+    surroundings = _as_json("environment", shared)
+    digest = hashlib.sha256(_in_order(surroundings).encode()).hexdigest()
+    measured_at = environment.get("time") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return digest, surroundings, str(measured_at)
 
 
 def _as_json(what: str, fields: Mapping[str, Any]) -> str:

@@ -14,6 +14,14 @@ for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CO
 TOGETHER = ("tests/throughput/", "tests/accuracy/test_processes.py", "tests/models/test_restatement.py")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_elsewhere(tmp_path_factory):
+    """What commands keep is not kept in the checkout, whichever test runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FGBENCH_STORE", str(tmp_path_factory.mktemp("kept") / "fgbench.db"))
+        yield
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """``-n 2``: what belongs together comes first, as it takes longest; the rest goes test by test to who is free.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fgbench.flops.rows import FlopsRequest
     from fgbench.records import FlopsRow
 
+WAIT_S = 3.0  # for a store that somebody keeps locked
+
 
 def flops(
     sizes: Annotated[Many, option("--sizes", "image sides  [default: 224 448 768 1024]", "PIXELS…")] = None,
@@ -38,6 +40,9 @@ def flops(
     cross_check: Annotated[
         bool, switch("--cross-check", "hold every backbone against torch's counter and the closed form")
     ] = False,
+    store: Annotated[
+        Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where rows are kept")
+    ] = Path("fgbench.db"),
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
@@ -92,11 +97,14 @@ def flops(
         for problem in problems:  # a plug-in that did not load explains why its name is unknown
             complain(problem)
         raise
-    if rows or finished:
-        if chosen:
-            _show_models(rows, style, output, parts=parts)
-        else:
-            _show_flops(rows, style, output, beside_paper=stride is None)
+    try:
+        if rows or finished:
+            if chosen:
+                _show_models(rows, style, output, parts=parts)
+            else:
+                _show_flops(rows, style, output, beside_paper=stride is None)
+    finally:  # whoever reads the table may have gone
+        _keep(rows, request, store)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
     for problem in problems:
@@ -136,6 +144,21 @@ def _collect_flops(
         except KeyboardInterrupt:
             return rows, False
     return rows, True
+
+
+def _keep(rows: Sequence[FlopsRow], request: FlopsRequest | ModelsRequest, path: Path) -> None:
+    """Keep rows in the store; where that cannot be done, counting them again takes seconds."""
+    from fgbench.flops.keys import count_environment, count_key
+    from fgbench.store import Store
+
+    if not rows:
+        return
+    try:
+        with Store(path, wait_s=WAIT_S) as kept:
+            found = {count_key(row, request): row.as_dict(parts=True) for row in rows}
+            kept.keep("flops", found, count_environment(request))
+    except FgbenchError as error:
+        complain(f"the rows were not kept: {error}")
 
 
 def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, beside_paper: bool) -> None:

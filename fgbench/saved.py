@@ -1,0 +1,61 @@
+"""What was measured before: the rows of a store and of files, as reports take them. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fgbench.errors import LeftOutNotice, Report
+from fgbench.saved_files import Found, rows_of, rows_of_store
+from fgbench.saved_rows import RECORDS, Row, distinct
+from fgbench.throughput.rows import mark_best
+from fgbench_reports.data import Data
+from fgbench_reports.sweep_rows import by_mode
+
+VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
+
+
+def default_store() -> Path:
+    """Where results are kept where nobody says otherwise: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
+    return Path(os.environ.get(VARIABLE) or DEFAULT)
+
+
+def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data:
+    """The rows of a store and of files, each once; ``best`` marks one batch per mode, model and size among all of them.
+
+    ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Files
+    are JSON or CSV as ``--format`` writes them, kept files of the gallery, or stores. Raises :class:`FgbenchError`
+    in one line with the file, the row and the field.
+    """
+    found: Found = []
+    sources: list[str] = []
+    named = store is not None and str(store) != os.environ.get(VARIABLE)
+    path = default_store() if store is None else store
+    if named or os.path.lexists(path):
+        found += rows_of_store(path)
+        sources.append(str(path))
+    for file in files:
+        found += rows_of(file, report)
+        sources.append(str(file))
+    rows = {kind: distinct(kind, (row for of, row in found if of == kind)) for kind in RECORDS}
+    runs = [row for row in rows["accuracy"] if not row["seeds"]]
+    if rows["accuracy"] and not runs:
+        report(LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well"))
+    return Data(
+        flops=rows["flops"],
+        throughput=_marked(rows["throughput"]),
+        accuracy=runs,
+        selection_quality=rows["selection_quality"],
+        selection=rows["selection"],
+        backend=rows["backend"],
+        sources=tuple(dict.fromkeys(sources)),
+    )
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
+    marked: dict[int, Row] = {}
+    for some in by_mode(rows).values():
+        marked |= {id(row): new for row, new in zip(some, mark_best([dict(row) for row in some]), strict=True)}
+    return [marked[id(row)] for row in rows]

@@ -1,0 +1,400 @@
+"""Rows that were saved: out of stores and files, each once, in their types, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saved_rows import COUNTED, COUNTS, JUDGED, MEAN, RUNS, TIMED, TRAINED, accuracy, fill, flops
+from throughput_rows import GPU, points, row, tried
+
+from fgbench.errors import FgbenchError
+from fgbench.saved import read_data
+from fgbench.store import Store
+from fgbench_reports import render
+from fgbench_reports.data import KINDS, Data
+
+GALLERY = Path(__file__).parents[1] / "reports" / "gallery"
+KEPT = {"schema_version": 1, "environment": {"device_name": "TPU"}}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FGBENCH_STORE", raising=False)
+    return tmp_path
+
+
+def unheard(problem):
+    raise AssertionError(problem)
+
+
+def read(*files, store=None, report=unheard) -> Data:
+    return read_data(store, [Path(file) for file in files], report)
+
+
+def saved(rows, name="rows.json") -> Path:
+    path = Path(name)
+    text = render.to_csv(rows) if path.suffix == ".csv" else render.to_json(rows)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def write(folder: Path, rows, suffix) -> Path:
+    return saved(rows, folder / f"rows.{suffix}")
+
+
+def without_control(timed: dict) -> dict:
+    """A carriage return alone is not quoted by Python's CSV before 3.13, and nothing is a text with a zero in it."""
+    return {
+        name: value.replace("\r", " ").replace("\0", " ") if isinstance(value, str) else value
+        for name, value in timed.items()
+    }
+
+
+def refusal(path: Path, **more) -> str:
+    """The one line; the file and its folder stay as they are."""
+    before = {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+    with pytest.raises(FgbenchError) as error:
+        read(path, **more)
+    assert error.value.exit_code == 2
+    line = str(error.value)
+    assert "\n" not in line
+    assert repr(str(path)) in line
+    assert {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file()} == before
+    return line
+
+
+def contents(data: Data) -> dict:
+    return {kind: list(data.of_kind(kind)) for kind in KINDS}
+
+
+def without_time(environment):
+    return {name: value for name, value in environment.items() if name != "time"}
+
+
+def test_a_store_comes_back_by_kind():
+    data = read(store=fill(Path("mine.db")))
+    assert [dict(row)["batch_size"] for row in data.throughput] == [1, 64, 256, 4, 2]
+    for found, wanted in zip(data.throughput, TIMED, strict=True):
+        assert {**found, "environment": without_time(found["environment"])} == {"repeat": None, **wanted}
+    assert list(data.accuracy) == RUNS
+    assert [{**row, "environment": None} for row in data.selection_quality] == [
+        {**row, "environment": None} for row in JUDGED
+    ]
+    assert [row["environment"] for row in data.selection_quality] == [TRAINED, TRAINED]
+    assert [without_time(row["environment"]) for row in data.flops] == [COUNTED] * 3
+    assert [row["selector"] for row in data.flops] == [None, "gls", "psm"]
+    assert data.sources == ("mine.db",)
+    assert data.gpu_hour_price is None
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_a_store_and_exports_of_it_are_the_store(suffix):
+    store = fill(Path("mine.db"))
+    alone = read(store=store)
+    exports = [
+        saved([dict(row) for row in alone.throughput], f"throughput.{suffix}"),
+        saved([*(dict(row) for row in alone.accuracy), MEAN, *JUDGED], f"accuracy.{suffix}"),
+        saved(COUNTS, f"flops.{suffix}"),
+    ]
+    assert contents(read(*exports, store=store)) == contents(alone)
+    assert contents(read(*exports, *exports, store, store=store)) == contents(alone)
+    # In whichever order: what tells its environment stands for what does not.
+    around = [row["environment"] for row in read(*exports, store).flops]
+    assert around == [row["environment"] for row in alone.flops]
+
+
+@given(rows=st.lists(points().map(without_control), max_size=4))
+@settings(deadline=None, max_examples=25)
+def test_json_and_csv_of_any_rows_are_the_same_rows(rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any")
+    heard = []
+    data = read(write(folder, rows, "json"), report=heard.append)
+    again = read(write(folder, rows, "csv"), report=heard.append) if rows else data
+    assert contents(again) == contents(data)
+    assert len(heard) == (not rows)
+    assert len(data.throughput) <= len(rows)
+    wanted = [{"repeat": None, **row, "reason": row["reason"] or None, "best": None} for row in rows]
+    wanted = [{**row, "environment": {}} for row in wanted]
+    for found in data.throughput:
+        assert {**found, "best": None, "environment": {}} in wanted
+
+
+def test_the_same_figures_of_other_devices_are_other_rows():
+    rows = [row(), row(environment={**GPU, "torch": "2.8.0"}), row(environment={**GPU, "time": "now"}), row()]
+    assert [each["environment"]["torch"] for each in read(saved(rows)).throughput] == ["2.9.0", "2.8.0"]
+
+
+def test_a_count_is_the_same_whoever_made_it_but_not_with_other_classes():
+    one = {**flops(), "environment": {**COUNTED, "fgbench": "0.2.0"}}
+    other = {**flops(), "environment": {**COUNTED, "num_classes": 10}}
+    assert len(read(saved([one, {**flops(), "environment": COUNTED}, other, flops()])).flops) == 2
+
+
+def test_one_batch_of_a_model_is_the_best_in_each_mode():
+    rows = [row(batch=batch, img_s=speed, best=batch == 4) for batch, speed in ((1, 10.0), (2, 30.0), (4, 20.0))]
+    newer = [{**each, "environment": {**GPU, "torch": "2.8.0"}} for each in rows[:1]]
+    best = [each for each in read(saved(rows + newer)).throughput if each["best"]]
+    assert {(each["batch_size"], each["environment"]["torch"]) for each in best} == {(2, "2.9.0"), (1, "2.8.0")}
+
+
+def test_kept_files_of_the_gallery_are_read():
+    data = read(GALLERY / "accuracy" / "cpu.json", GALLERY / "selection" / "cpu.json")
+    kept = json.loads((GALLERY / "accuracy" / "cpu.json").read_text())
+    assert len(data.throughput) == len(kept["throughput"])
+    assert len(data.selection_quality) == len(kept["quality"])
+    assert {row["seeds"] for row in data.accuracy} == {None}
+    assert all(row["environment"] == kept["environment"] for row in [*data.throughput, *data.accuracy, *data.flops])
+    selection = json.loads((GALLERY / "selection" / "cpu.json").read_text())
+    assert (len(data.selection), len(data.backend)) == (len(selection["selections"]), len(selection["backends"]))
+    assert {row["environment"]["roof"]["copy_bytes_s"] for row in data.selection} == {selection["roof"]["copy_bytes_s"]}
+
+
+def test_rows_keep_their_own_environment_in_a_file_that_has_one():
+    rows = [row(), {**row(batch=2), "environment": None}]
+    Path("kept.json").write_text(json.dumps({**KEPT, "throughput": rows}))
+    assert [each["environment"]["device_name"] for each in read("kept.json").throughput] == ["NVIDIA H200", "TPU"]
+
+
+def test_means_over_seeds_are_left_out_and_said_where_there_is_nothing_else():
+    heard = []
+    assert list(read(saved([*RUNS, MEAN])).accuracy) == RUNS
+    assert read(saved([MEAN]), report=heard.append).accuracy == []
+    assert "means over seeds" in str(heard[0])
+
+
+def test_a_file_without_rows_is_said():
+    heard = []
+    assert contents(read(saved([]), report=heard.append)) == contents(Data())
+    assert [str(problem) for problem in heard] == ["there are no rows in 'rows.json'"]
+    assert heard[0].exit_code == 0
+
+
+def test_the_default_store_need_not_be_there(monkeypatch):
+    assert read().sources == ()
+    monkeypatch.setenv("FGBENCH_STORE", "later.db")
+    assert read().sources == read(store=Path("later.db")).sources == ()
+    fill(Path("later.db"))
+    assert read().sources == ("later.db",)
+    with pytest.raises(FgbenchError, match="there is no such file; name one with --store"):
+        read(store=Path("other.db"))
+    assert [path.name for path in Path.cwd().iterdir()] == ["later.db"]
+
+
+def test_rows_of_an_older_version_get_what_is_new():
+    old = {name: value for name, value in RUNS[0].items() if name not in ("flip", "unreadable_images", "top5_percent")}
+    (found,) = read(saved([old])).accuracy
+    assert (found["flip"], found["unreadable_images"], found["top5_percent"]) == (False, 0, None)
+    (timed,) = read(saved([{name: value for name, value in row().items() if name not in ("mfu", "best")}])).throughput
+    assert (timed["mfu"], timed["best"], timed["repeat"]) == (None, True, None)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.csv"])
+def test_fields_that_are_not_known_are_kept(name):
+    (found,) = read(saved([{**row(), "colour": "blue"}], name)).throughput
+    assert found["colour"] == "blue"
+
+
+def test_numbers_come_in_their_declared_types():
+    (found,) = read(saved([row(size=224.0, batch=2.0, img_s=100)])).throughput
+    assert [type(found[name]) for name in ("image_size", "batch_size", "throughput_img_s")] == [int, int, float]
+    text = render.to_csv([row()]).replace(",224,1,cuda,float32,False,", ",224.0,1,cuda,float32,FALSE,")
+    Path("excel.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8", newline="")
+    (found,) = read("excel.csv").throughput
+    assert (found["image_size"], found["compiled"]) == (224, False)
+    assert found["environment"] == GPU
+
+
+BAD = {
+    "no model": ({"model": ...}, "row 2 (throughput): its field 'model' is missing"),
+    "no selector": ({"selector": ...}, "its field 'selector' is missing"),
+    "no status": ({"status": ...}, "its field 'status' is missing"),
+    "a number as name": ({"model": 5}, "its field 'model' must be text, got 5"),
+    "text as number": ({"latency_s": "fast"}, "its field 'latency_s' must be a number, got 'fast'"),
+    "a flag as number": ({"batch_size": True}, "its field 'batch_size' must be a whole number, got True"),
+    "half an image": ({"batch_size": 1.5}, "its field 'batch_size' must be a whole number, got 1.5"),
+    "no image": ({"batch_size": 0}, "its field 'batch_size' must be at least 1, got 0"),
+    "back in time": ({"latency_s": -1.0}, "its field 'latency_s' must be no negative number, got -1.0"),
+    "null": ({"compiled": None}, "its field 'compiled' must be true or false, got None"),
+    "NaN": ({"latency_s": float("nan")}, "its field 'latency_s' must be a finite number, got nan"),
+    "Infinity": ({"throughput_img_s": float("inf")}, "its field 'throughput_img_s' must be a finite number, got inf"),
+    "NaN among times": ({"blocks": [1.0, float("nan")]}, "its field 'blocks' must be a finite number, got nan"),
+    "NaN below": ({"environment": {"a": [{"b": float("nan")}]}}, "its field 'environment' must hold finite numbers"),
+    "NaN beside": ({"colour": float("nan")}, "its field 'colour' must hold finite numbers"),
+    "huge": ({"batch_size": 10**400}, "its field 'batch_size' is too large a number"),
+    "a list of words": ({"blocks": ["a"]}, "its field 'blocks' must be a number, got 'a'"),
+    "no list": ({"blocks": {"a": 1}}, "its field 'blocks' must be a list, got {'a': 1}"),
+    "a new status": ({"status": "fine"}, "its field 'status' must be one of ok, oom, oom_inferred"),
+    "no environment": ({"environment": "H200"}, "its field 'environment' must be an object, got 'H200'"),
+    "a long value": ({"status": "x" * 9999}, "..."),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_field_is_named_with_its_file_and_row(case):
+    changed, words = BAD[case]
+    bad = {name: value for name, value in {**row(), **changed}.items() if value is not ...}
+    Path("rows.json").write_text(json.dumps([row(), bad]))
+    line = refusal(Path("rows.json"))
+    assert words in line
+    assert len(line) < 400
+    Path("kept.json").write_text(json.dumps({**KEPT, "throughput": [row(), row(), bad]}))
+    assert "row 3 of 'throughput'" in refusal(Path("kept.json"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (",84.31,", "'throughput_img_s' must be a number, got 'quick'"),
+        (",False,ok,", "'compiled' must be true or false, got 'quick'"),
+    ],
+)
+def test_a_bad_cell_is_named_with_its_row(cell, words):
+    path = saved(TIMED, "rows.csv")
+    assert cell in path.read_text()
+    replaced = cell.replace("84.31", "quick").replace("False", "quick")
+    path.write_text(path.read_text().replace(cell, replaced))
+    assert words in refusal(path)
+
+
+def test_damage_inside_a_store_is_named():
+    path = fill(Path("mine.db"))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE points SET content = replace(content, '\"gls\"', '7') WHERE kind = 'accuracy'")
+    assert "row 1 of kind accuracy: its field 'selector' must be text, got 7" in refusal(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM points WHERE kind = 'accuracy'")
+        db.execute("UPDATE points SET content = '{\"rows\": 1}' WHERE kind = 'selection_quality'")
+    assert "selection_quality holds no rows" in refusal(path)
+
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+FOREIGN = {
+    "an empty file": (b"", "it is empty"),
+    "a picture": (PNG, "it is no text"),
+    "other letters": ("Größe".encode("latin-1"), "it is no UTF-8 text"),
+    "PowerShell's text": ("[]".encode("utf-16"), "it is no"),
+    "prose": (b"Dear all,\nplease find enclosed\n", "its first line names no column"),
+    "only a mark": (b"\xef\xbb\xbf", "its first line names no column"),
+    "other CSV": (b"name,age\nme,5\n", "its first line names no column"),
+    "semicolons": (b"model;batch_size\nvit;1\n", "its first line names no column"),
+    "another array": (b'[{"name": "me"}]', "row 1 is of no kind that is known"),
+    "an array of numbers": (b"[1, 2]", "row 1 is of no kind that is known"),
+    "another object": (b'{"name": "me"}', "without 'schema_version' and rows"),
+    "another versioned object": (b'{"schema_version": 1}', "without 'schema_version' and rows"),
+    "a newer file": (b'{"schema_version": 2, "flops": []}', "its schema_version is 2, this fgbench knows 1"),
+    "a version in words": (b'{"schema_version": "1", "flops": []}', "without 'schema_version'"),
+    "a section that is none": (b'{"schema_version": 1, "flops": {}, "accuracy": 5}', "'accuracy' must be a list"),
+    "rows that are none": (b'{"schema_version": 1, "flops": [5]}', "row 1 of 'flops': it must be an object, got 5"),
+    "an environment that is none": (b'{"schema_version": 1, "environment": 5, "flops": []}', "must be objects"),
+    "a deep array": (b"[" * 100_000, "nested too deep"),
+    "a long number": (b"[" + b"9" * 10_000 + b"]", "it is no whole JSON"),
+    "a cut array": (b'[{"convention": "full", ', "it is no whole JSON"),
+    "two arrays": (b"[]\n[]\n", "it is no whole JSON"),
+    "a broken database": (b"SQLite format 3\0" + b"x" * 5000, "cannot use the store"),
+    "zeros": (b"\0" * 10**6, "it is no text"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_foreign_file_is_refused_and_stays(case):
+    content, words = FOREIGN[case]
+    path = Path("file")
+    path.write_bytes(content)
+    assert words in refusal(path)
+
+
+def test_the_database_of_another_program_is_refused():
+    with closing(sqlite3.connect("other.db")) as db, db:
+        db.execute("CREATE TABLE points (content TEXT)")
+    assert "database of another program" in refusal(Path("other.db"))
+    assert "database of another program" in refusal(Path("other.db"), store=Path("other.db"))
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    assert "it is a folder" in refusal(tmp_path)
+    assert "there is no such file" in refusal(Path("nowhere.json"))
+    assert "file name too long" in refusal(Path("x" * 300)).lower()
+    assert "null" in refusal(Path("a\0b")).lower()
+    os.mkfifo("pipe")  # nobody will ever write into it
+    assert "it is a pipe or a device" in refusal(Path("pipe"))
+    assert "it is a pipe or a device" in refused_without_reading(Path("/dev/zero"))
+
+
+def test_many_zeros_are_refused_at_once():
+    with Path("zeros").open("wb") as file:
+        file.truncate(200 * 10**6)
+    start = time.perf_counter()
+    assert "it is no text" in refused_without_reading(Path("zeros"))
+    assert time.perf_counter() - start < 0.5
+    with Path("zeros").open("wb") as file:
+        file.truncate(2 * 10**9)
+    assert "larger than a gigabyte" in refused_without_reading(Path("zeros"))
+
+
+def refused_without_reading(path: Path) -> str:
+    with pytest.raises(FgbenchError) as error:
+        read(path)
+    return str(error.value)
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=80)
+def test_an_export_that_is_cut_off_is_refused(share, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cut")
+    for suffix in ("json", "csv"):
+        path = write(folder, [*TIMED, *RUNS], suffix)
+        whole = path.read_text(encoding="utf-8").rstrip("\n" if suffix == "json" else "")
+        part = whole[: int(share * len(whole))]
+        path.write_text(part, encoding="utf-8")
+        if not (suffix == "csv" and part.endswith("\n")):  # whole lines of CSV are a whole file
+            refused_without_reading(path)
+
+
+def test_ten_thousand_rows_are_read_quickly():
+    one = {**row(), "blocks": [0.01 * number for number in range(30)]}
+    many = [
+        {**one, "model": f"m{number % 40}", "batch_size": 1 + number, "throughput_img_s": 1.0 + number}
+        for number in range(10_000)
+    ]
+    path = saved(many)
+    with Store(Path("fgbench.db")) as store:
+        stripped = [{name: value for name, value in each.items() if name != "environment"} for each in many]
+        store.keep("throughput", {str(number): each for number, each in enumerate(stripped)}, GPU)
+    for files in ([], [path]):
+        start = time.process_time()
+        data = read(*files)
+        assert time.process_time() - start < 2 * (1 + len(files))
+        assert len(data.throughput) == 10_000
+        assert sum(each["best"] for each in data.throughput) == 40
+
+
+def test_reading_needs_neither_torch_nor_pandas():
+    fill(Path("fgbench.db"))
+    saved(TIMED, "rows.csv")
+    code = (
+        "import sys; from pathlib import Path; from fgbench.saved import read_data\n"
+        "data = read_data(None, [Path('rows.csv')], print)\n"
+        "sys.exit(len(data.throughput) != 5 or not {'torch', 'timm', 'accelerate', 'pandas'}.isdisjoint(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_failed_point_comes_back_as_it_was():
+    (found,) = read(saved([tried("timeout", "no result within 60 s")], "rows.csv")).throughput
+    assert (found["status"], found["latency_s"], found["best"]) == ("timeout", None, False)
+
+
+def test_a_run_of_a_learning_rate_search_survives_csv():
+    runs = [accuracy(seed=3, recipe={"top_k": 8, "name": 'a "quoted", one'}), accuracy(seed=None, epochs=None, lr=None)]
+    assert list(read(saved(runs, "rows.csv")).accuracy) == list(read(saved(runs)).accuracy) == runs
