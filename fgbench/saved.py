@@ -24,15 +24,16 @@ def default_store() -> Path:
 def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data:
     """The rows of a store and of files, each once; ``best`` marks one batch per mode, model and size among all of them.
 
-    ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Files
-    are JSON or CSV as ``--format`` writes them, kept files of the gallery, or stores. Raises :class:`FgbenchError`
+    ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Where
+    files are given, the default one is left out: what somebody else measured is not mixed with it unasked. Files are
+    JSON or CSV as ``--format`` writes them, kept files of the gallery, or stores. Raises :class:`FgbenchError`
     in one line with the file, the row and the field.
     """
     found: Found = []
     sources: list[str] = []
     named = store is not None and str(store) != os.environ.get(VARIABLE)
     path = default_store() if store is None else store
-    if named or os.path.lexists(path):
+    if named or (not files and os.path.lexists(path)):
         found += rows_of_store(path)
         sources.append(str(path))
     for file in files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -35,7 +36,7 @@ def report(
     rows: Annotated[Many, option("--rows", "saved rows beside the store: .json, .csv, another store", "FILE…")] = None,
     store: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="[default: fgbench.db, if it is there]"),
+        typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),
     ] = None,
     price: Annotated[Text, option("--gpu-hour-price", "of one GPU: adds what a million images cost", "PRICE")] = None,
     plugin: Annotated[Many, option("--plugin", "Python files with reports of your own", "FILE…")] = None,
@@ -64,7 +65,7 @@ def report(
             reports.add_file(file)
         for name in asked or ():
             reports.load(name)  # a wrong name is met before anything is read
-        data = read_data(store, [Path(file) for file in rows or ()], problems.append, gpu_hour_price=paid)
+        data = replace(read_data(store, [Path(file) for file in rows or ()], problems.append), gpu_hour_price=paid)
         made = make_reports(asked, data, problems.append)
         if output is not None:
             written = _write(made, data, output, problems)

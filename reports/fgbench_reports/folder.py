@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,9 +91,9 @@ def folder(parts: Sequence[Rendered], data: Data, *, version: str, made: str) ->
 
 
 def _stems(made: Made) -> list[str]:
-    """The name of each item's files: the report's, with the item's where it has its own."""
+    """The name of each item's files: its own, behind the report's where it does not begin with that."""
     named = [getattr(item, "name", "") for item in made.items]
-    return [made.name if name in ("", made.name) else f"{made.name}-{name}" for name in named]
+    return [name if re.match(rf"{re.escape(made.name)}(?![a-z0-9])", name) else f"{made.name}-{name}" for name in named]
 
 
 def _table(stem: str, table: Table) -> tuple[TableBlock, list[File]]:
@@ -120,7 +121,8 @@ def shortened(table: Table, lines: int) -> Table:
 
 
 def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
-    from fgbench_reports.figures.files import inline_svg, to_png, to_svg
+    from fgbench_reports.figures.files import to_png, to_svg
+    from fgbench_reports.figures.inline import inline_svg
 
     drawing = figure.draw()
     files = [
