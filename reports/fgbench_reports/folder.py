@@ -17,14 +17,9 @@ from fgbench_reports.report import Data, Figure, Item, Missing, Table
 
 PAGE = "index.html"
 TITLE = "fgbench report"
-# A browser shows more, slowly; the files have all.
-MAX_LINES = 3000
-WRITERS = {
-    "CSV": ("csv", formats.to_csv),
-    "Markdown": ("md", formats.to_markdown),
-    "LaTeX": ("tex", formats.to_latex),
-    "HTML": ("html", formats.to_html),
-}
+MAX_LINES = 3000  # of a table, but for its CSV
+PASTED = {"md": formats.to_markdown, "tex": formats.to_latex}
+LABELS = ("CSV", "Markdown", "LaTeX", "HTML")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +92,20 @@ def _stems(made: Made) -> list[str]:
 
 
 def _table(stem: str, table: Table) -> tuple[TableBlock, list[File]]:
-    files = [File(path=f"tables/{stem}.{suffix}", content=write(table)) for suffix, write in WRITERS.values()]
-    links = [Link(label=label, href=file.path) for label, file in zip(WRITERS, files, strict=True)]
-    shown = shortened(table, MAX_LINES)
-    block = TableBlock(
-        name=stem, title=table.title, html=formats.to_html(replace(shown, notes=())), notes=shown.notes, files=links
-    )
-    return block, files
+    shown = shortened(table, MAX_LINES)  # nobody pastes thousands of lines; the CSV has all
+    html = formats.to_html(shown)
+    files = [File(path=f"tables/{stem}.csv", content=formats.to_csv(table))]
+    files += [File(path=f"tables/{stem}.{suffix}", content=write(shown)) for suffix, write in PASTED.items()]
+    files += [File(path=f"tables/{stem}.html", content=html)]
+    links = [Link(label=label, href=file.path) for label, file in zip(LABELS, files, strict=True)]
+    return TableBlock(name=stem, title=table.title, html=html, notes=shown.notes, files=links), files
 
 
 def shortened(table: Table, lines: int) -> Table:
     """A table with so many lines at most, and a note that says so."""
     if len(table.frame) <= lines:
         return table
-    note = f"These are the first {lines:,} of {len(table.frame):,} lines; the files have all."
+    note = f"These are the first {lines:,} of {len(table.frame):,} lines; the CSV has all."
     return replace(
         table,
         frame=table.frame.head(lines),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.numbers import gigabytes
@@ -30,9 +31,9 @@ MAX_REVISIONS = 3  # of fgbench, in an environment's note
 def by_mode(rows: Sequence[Row]) -> dict[Mode, list[Row]]:
     """The rows of each table."""
     modes: dict[Mode, list[Row]] = {}
-    measured = dict.fromkeys(_mode(row) for row in rows if row["latency_s"] is not None)
-    for row in rows:
-        mode = _mode(row)
+    found = [_mode(row) for row in rows]
+    measured = dict.fromkeys(mode for row, mode in zip(rows, found, strict=True) if row["latency_s"] is not None)
+    for row, mode in zip(rows, found, strict=True):
         if row["latency_s"] is None:  # what died early may not have told all of its environment
             fits = (full for full in measured if all(a in (b, "–") for a, b in zip(mode, full, strict=True)))
             mode = next(fits, mode)
@@ -41,14 +42,29 @@ def by_mode(rows: Sequence[Row]) -> dict[Mode, list[Row]]:
 
 
 def _mode(row: Row) -> Mode:
-    environment = dict(row["environment"] or {})
+    environment: Mapping[str, Any] = row["environment"] or {}
+    told = [environment.get(name) for name in ENVIRONMENT]
     if not environment.get("code") and (revision := environment.get("git_revision")):  # a row from before there was one
-        environment["code"] = f"of revision {revision}"
-    flags = ["compiled" if row["compiled"] else "eager", *(FLAGS[name] for name in FLAGS if environment.get(name))]
-    if limit := environment.get("memory_limit_bytes"):
-        flags.append(f"at most {gigabytes(limit)} GB")
-    mode = (row["device"], row["dtype"], " · ".join(flags), *(environment.get(name) for name in ENVIRONMENT))
-    return tuple(map(as_text, mode))
+        told[list(ENVIRONMENT).index("code")] = f"of revision {revision}"
+    flags = [bool(environment.get(name)) for name in FLAGS]
+    return _spelt(
+        str(row["device"]),
+        str(row["dtype"]),
+        bool(row["compiled"]),
+        tuple(flags),
+        environment.get("memory_limit_bytes"),
+        tuple(None if value is None else str(value) for value in told),
+    )
+
+
+@functools.lru_cache(maxsize=1024)  # thousands of rows share a few
+def _spelt(
+    device: str, dtype: str, compiled: bool, flags: tuple[bool, ...], limit: int | None, told: tuple[str | None, ...]
+) -> Mode:
+    words = ["compiled" if compiled else "eager"]
+    words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
+    words += [f"at most {gigabytes(limit)} GB"] if limit else []
+    return tuple(map(as_text, (device, dtype, " · ".join(words), *told)))
 
 
 def environment_of(mode: Mode) -> dict[str, str]:

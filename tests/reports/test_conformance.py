@@ -8,11 +8,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from fgbench.saved import read_data
 from throughput_rows import HOSTILE, ROWS
 
 from fgbench.cli import app
 from fgbench.reports import in_reading_order, make_reports, reports
+from fgbench.saved import read_data
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.report import BEST, SECOND, Missing, Table
 
@@ -65,7 +65,10 @@ def check_table(table: Table) -> None:
 
 def check_command(command: str) -> None:
     """A command that is shown to people is one that can be typed."""
-    for words in map(shlex.split, re.split(r";|&&", command.replace("…", "X"))):
+    parts = [part.removeprefix("do ") for part in re.split(r"\s*(?:;|&&)\s*", command.replace("…", "X"))]
+    typed = [shlex.split(part) for part in parts if not part.startswith("for ") and part != "done"]
+    assert typed
+    for words in typed:
         assert words[0] in ("fgbench", "nox")
         if words[0] == "fgbench":
             known = {flag for param in commands()[words[1]].params for flag in param.opts}
