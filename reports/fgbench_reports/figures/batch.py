@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.data import Data, Row
-from fgbench_reports.figures.labels import Legend, handle
+from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
 from fgbench_reports.figures.scales import as_log, as_powers
 from fgbench_reports.figures.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
@@ -148,16 +148,14 @@ class BatchFigure(Figure):
         shown = [one for line in self.lines.values() for one in line]
         labels = labels_of([*(one.row for one in shown), *self.ended])
         with in_style():
-            names = Legend(entries=[(handle(self.looks[each]), labels[each]) for each in labels], width=DOUBLE - 40)
-            kinds = Legend(entries=self._kinds(shown), width=DOUBLE - 40)
+            names = [(handle(self.looks[each]), labels[each]) for each in labels]
+            legend = Legend(blocks=[names, self._kinds(shown)], width=DOUBLE - 40)
             heading = self.title.partition(" · ")[2]
-            below = names.height + kinds.height
-            canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=below, heading=heading)
+            canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=legend.height, heading=heading)
             memory = "peak VRAM of tensors (GB)" if self.on_gpu else "peak resident set of the process (GB)"
             told = [(panels[0], _speed, "throughput (images/s)", False), (panels[1], _gigabytes, memory, True)]
             points = [point for panel in told for point in self._panel(*panel, labels)]
-            kinds.write(canvas)
-            names.write(canvas, above=kinds.height)
+            legend.write(canvas)
         return Drawing(canvas=canvas, points=points)
 
     def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Contender, str]) -> list[Point]:
