@@ -35,6 +35,7 @@ from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+WHAT = "throughput and memory against batch size"
 HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
 OOM = ("oom", "oom_inferred")
 MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
@@ -42,7 +43,7 @@ MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
     "oom inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
-Panel = tuple["Axes", Any]  # and what it shows of a point
+Site = tuple[Mode, int]  # of a figure: the mode, the image size
 
 
 class Batch(Report):
@@ -52,31 +53,34 @@ class Batch(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per mode and image size."""
-        points = measured(data, best_only=False)
-        failed = [row for row in data.throughput if not (row["throughput_img_s"] and row["latency_s"])]
-        ended: dict[tuple[Mode, int], list[Row]] = {}
-        for mode, rows in by_mode(data.throughput).items():
-            lost = {id(row) for row in failed}
-            for row in rows:
-                if id(row) in lost:
-                    ended.setdefault((mode, row["image_size"]), []).append(row)
-        sized: dict[tuple[Mode, int], list[Configuration]] = {}
-        for mode, some in points.items():
-            for one in some:
-                sized.setdefault((mode, one.row["image_size"]), []).append(one)
+        sized, ended = _by_site(data)
         if not sized:
-            yield no_sweep("throughput and memory against batch size", data)
+            yield no_sweep(WHAT, data)
             return
         names, looks = mode_names(data), contender_looks(data)
+        where = {key: f"{names[key[0]]} · {key[1]} px" for key in [*sized, *ended]}
         ranks = {mode: rank for rank, mode in enumerate(names)}
-        found, left = first_figures(
-            sorted(sized, key=lambda key: (ranks[key[0]], key[1])), lambda key: f"{key[1]} pixels on {names[key[0]]}"
-        )
-        files = file_names(f"batch {names[mode]} {size}" for mode, size in found)
-        for key, name in zip(found, files, strict=True):
-            where = f"{names[key[0]]} · {key[1]} px"
+        found, left = first_figures(sorted(sized, key=lambda key: (ranks[key[0]], key[1])), where.__getitem__)
+        for key, name in zip(found, file_names(f"batch {where[key]}" for key in found), strict=True):
             notes = left if key == found[-1] else []
-            yield _figure(name, where, sized[key], ended.get(key, []), looks, key[0][0], notes)
+            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes)
+        for key in first_figures([key for key in ended if key not in sized], where.__getitem__)[0]:
+            met = listed(sorted({as_text(row["status"]) for row in ended[key]}))
+            yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})")
+
+
+def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[Row]]]:
+    """The points that have figures, and the rows that have none."""
+    sized: dict[Site, list[Configuration]] = {}
+    for mode, some in measured(data, best_only=False).items():
+        for one in some:
+            sized.setdefault((mode, one.row["image_size"]), []).append(one)
+    ended: dict[Site, list[Row]] = {}
+    for mode, rows in by_mode(data.throughput).items():
+        for row in rows:
+            if not (row["throughput_img_s"] and row["latency_s"]):
+                ended.setdefault((mode, row["image_size"]), []).append(row)
+    return sized, ended
 
 
 def _figure(
@@ -103,10 +107,14 @@ def _figure(
         alt=_alt(where, lines, lost),
         notes=(*many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
         lines=lines,
-        ended=thinned(lost, lambda row: float(row["batch_size"])),
+        ended=[row for each in lines for row in _few([row for row in lost if contender(row) == each])],
         looks=looks,
         on_gpu=device == "cuda",
     )
+
+
+def _few(rows: Sequence[Row]) -> list[Row]:
+    return thinned(sorted(rows, key=lambda row: int(row["batch_size"])), lambda row: float(row["batch_size"]))
 
 
 def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[Row]) -> str:
