@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.data import Data, Row
-from fgbench_reports.figures.labels import Legend, handle
+from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
 from fgbench_reports.figures.scales import as_log, as_powers
 from fgbench_reports.figures.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
@@ -35,6 +35,7 @@ from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+WHAT = "throughput and memory against batch size"
 HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
 OOM = ("oom", "oom_inferred")
 MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
@@ -42,7 +43,7 @@ MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
     "oom inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
-Panel = tuple["Axes", Any]  # and what it shows of a point
+Site = tuple[Mode, int]  # of a figure: the mode, the image size
 
 
 class Batch(Report):
@@ -52,31 +53,34 @@ class Batch(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per mode and image size."""
-        points = measured(data, best_only=False)
-        failed = [row for row in data.throughput if not (row["throughput_img_s"] and row["latency_s"])]
-        ended: dict[tuple[Mode, int], list[Row]] = {}
-        for mode, rows in by_mode(data.throughput).items():
-            lost = {id(row) for row in failed}
-            for row in rows:
-                if id(row) in lost:
-                    ended.setdefault((mode, row["image_size"]), []).append(row)
-        sized: dict[tuple[Mode, int], list[Configuration]] = {}
-        for mode, some in points.items():
-            for one in some:
-                sized.setdefault((mode, one.row["image_size"]), []).append(one)
+        sized, ended = _by_site(data)
         if not sized:
-            yield no_sweep("throughput and memory against batch size", data)
+            yield no_sweep(WHAT, data)
             return
         names, looks = mode_names(data), contender_looks(data)
+        where = {key: f"{names[key[0]]} · {key[1]} px" for key in [*sized, *ended]}
         ranks = {mode: rank for rank, mode in enumerate(names)}
-        found, left = first_figures(
-            sorted(sized, key=lambda key: (ranks[key[0]], key[1])), lambda key: f"{key[1]} pixels on {names[key[0]]}"
-        )
-        files = file_names(f"batch {names[mode]} {size}" for mode, size in found)
-        for key, name in zip(found, files, strict=True):
-            where = f"{names[key[0]]} · {key[1]} px"
+        found, left = first_figures(sorted(sized, key=lambda key: (ranks[key[0]], key[1])), where.__getitem__)
+        for key, name in zip(found, file_names(f"batch {where[key]}" for key in found), strict=True):
             notes = left if key == found[-1] else []
-            yield _figure(name, where, sized[key], ended.get(key, []), looks, key[0][0], notes)
+            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes)
+        for key in first_figures([key for key in ended if key not in sized], where.__getitem__)[0]:
+            met = listed(sorted({as_text(row["status"]) for row in ended[key]}))
+            yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})")
+
+
+def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[Row]]]:
+    """The points that have figures, and the rows that have none."""
+    sized: dict[Site, list[Configuration]] = {}
+    for mode, some in measured(data, best_only=False).items():
+        for one in some:
+            sized.setdefault((mode, one.row["image_size"]), []).append(one)
+    ended: dict[Site, list[Row]] = {}
+    for mode, rows in by_mode(data.throughput).items():
+        for row in rows:
+            if not (row["throughput_img_s"] and row["latency_s"]):
+                ended.setdefault((mode, row["image_size"]), []).append(row)
+    return sized, ended
 
 
 def _figure(
@@ -103,10 +107,14 @@ def _figure(
         alt=_alt(where, lines, lost),
         notes=(*many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
         lines=lines,
-        ended=thinned(lost, lambda row: float(row["batch_size"])),
+        ended=[row for each in lines for row in _few([row for row in lost if contender(row) == each])],
         looks=looks,
         on_gpu=device == "cuda",
     )
+
+
+def _few(rows: Sequence[Row]) -> list[Row]:
+    return thinned(sorted(rows, key=lambda row: int(row["batch_size"])), lambda row: float(row["batch_size"]))
 
 
 def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[Row]) -> str:
@@ -148,16 +156,14 @@ class BatchFigure(Figure):
         shown = [one for line in self.lines.values() for one in line]
         labels = labels_of([*(one.row for one in shown), *self.ended])
         with in_style():
-            names = Legend(entries=[(handle(self.looks[each]), labels[each]) for each in labels], width=DOUBLE - 40)
-            kinds = Legend(entries=self._kinds(shown), width=DOUBLE - 40)
+            names = [(handle(self.looks[each]), labels[each]) for each in labels]
+            legend = Legend(blocks=[names, self._kinds(shown)], width=DOUBLE - 40)
             heading = self.title.partition(" · ")[2]
-            below = names.height + kinds.height
-            canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=below, heading=heading)
+            canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=legend.height, heading=heading)
             memory = "peak VRAM of tensors (GB)" if self.on_gpu else "peak resident set of the process (GB)"
             told = [(panels[0], _speed, "throughput (images/s)", False), (panels[1], _gigabytes, memory, True)]
             points = [point for panel in told for point in self._panel(*panel, labels)]
-            kinds.write(canvas)
-            names.write(canvas, above=kinds.height)
+            legend.write(canvas)
         return Drawing(canvas=canvas, points=points)
 
     def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Contender, str]) -> list[Point]:

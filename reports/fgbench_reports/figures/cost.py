@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.data import KINDS, Data, Row
-from fgbench_reports.figures.labels import End, handle
+from fgbench_reports.figures.labels import End
+from fgbench_reports.figures.legend import handle
 from fgbench_reports.figures.lines import Line, Place, Sheet, lined
 from fgbench_reports.figures.looks import DASHED, SOLID, Look, looks_of, names_in, with_lines
 from fgbench_reports.figures.scales import as_log, as_powers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Data, Row
-from fgbench_reports.figures.labels import Legend, handle
+from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.lines import Line, Place, draw_line, points_of
 from fgbench_reports.figures.looks import Look, looks_of, names_in
 from fgbench_reports.figures.scales import as_linear
@@ -125,7 +125,7 @@ class CurvesFigure(Figure):
         """Markers stand on some of the points only; all can be asked."""
         with in_style():
             legend = Legend(
-                entries=[(handle(self.looks[name]), as_text(name)) for name in self.curves], width=DOUBLE - 40
+                blocks=[[(handle(self.looks[name]), as_text(name)) for name in self.curves]], width=DOUBLE - 40
             )
             heading = self.title.partition(" · ")[2]
             canvas, panels = frame(

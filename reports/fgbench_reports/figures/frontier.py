@@ -35,7 +35,7 @@ from fgbench_reports.sweep_rows import as_text, first_notes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_FRONTIERS = 12  # of a report: one per published data set, for a single mode
+MAX_FRONTIERS = 10  # of a report: one per published data set, for a single mode
 FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
 ACCURACY = "top-1 accuracy (%)"

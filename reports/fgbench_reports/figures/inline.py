@@ -87,7 +87,8 @@ def _points(drawing: Drawing) -> ElementTree.Element:
         if place is None:
             continue
         text = _lines(point.text)
-        shape = {"class": "fg-point", "cx": f"{place[0]:.2f}", "cy": f"{height - place[1]:.2f}", "r": RADIUS}
+        x, y = f"{place[0]:.2f}", f"{height - place[1]:.2f}"
+        shape = {"class": "fg-point", "cx": x, "cy": y, "r": RADIUS, "fill": "transparent"}
         told = {"tabindex": "-1", "role": "img", "aria-label": text, "data-text": text}
         ElementTree.SubElement(group, f"{{{SVG}}}circle", shape | told)
     return group

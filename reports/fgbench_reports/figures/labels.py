@@ -1,24 +1,20 @@
-"""Names beside what they name; where they do not fit, a legend below the figure."""
+"""Names beside what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fgbench_reports.figures.looks import Look
-from fgbench_reports.figures.style import INK, SINGLE, TEXT, fitting, text_width
+from fgbench_reports.figures.legend import LINE
+from fgbench_reports.figures.style import TEXT, fitting, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.lines import Line2D
 
-LINE = TEXT * 1.36  # points from one line of text to the next
 LEADER, CLEARANCE = 12.0, 5.0  # points between a line's end and its name; around a point
-LONGEST, MOST = 110.0, 200.0  # points of a name: in a figure, in a legend
-HANDLE, SPACE = 23.0, 9.0  # of a legend: points of a handle, and between columns
+LONGEST = 110.0  # points of a name
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Stroke = tuple[tuple[float, float], tuple[float, float]]
 
@@ -160,54 +156,3 @@ def _within(box: Box, outer: Box) -> bool:
 
 def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Legend:
-    """What stands below a figure: handles and names, in as many lines as they take."""
-
-    entries: Sequence[tuple[Line2D, str]]
-    width: float = SINGLE - 8  # points
-
-    @property
-    def columns(self) -> int:
-        """As many as the longest name leaves room for, and no line is left half empty for nothing."""
-        most = max(1, int(self.width // (HANDLE + SPACE + self._longest)))
-        lines = -(-len(self.entries) // most)
-        return -(-len(self.entries) // max(1, lines))
-
-    @property
-    def height(self) -> float:
-        """Points that it takes, with its distance from the axes; none without entries."""
-        return LINE * -(-len(self.entries) // self.columns) + 5.0 if self.entries else 0.0
-
-    @property
-    def _longest(self) -> float:
-        return max((min(text_width(label), MOST) for _, label in self.entries), default=0.0)
-
-    def write(self, canvas: Canvas, above: float = 0.0) -> None:
-        """Put it at the lower edge, or so many points above it."""
-        if not self.entries:
-            return
-        handles, names = [handle for handle, _ in self.entries], [fitting(name, MOST, TEXT) for _, name in self.entries]
-        # A legend is filled by columns, and read by lines.
-        order = [index for column in range(self.columns) for index in range(column, len(handles), self.columns)]
-        canvas.legend(
-            [handles[index] for index in order],
-            [names[index] for index in order],
-            loc="lower center",
-            bbox_to_anchor=(0.5, (above + 4) / canvas.bbox.height),
-            ncols=self.columns,
-        )
-
-
-def handle(
-    look: Look | None = None, *, colour: str = INK, hollow: bool = False, lined: bool = True, **fields: Any
-) -> Line2D:
-    """A legend's sample of a series: its line, its marker."""
-    from matplotlib.lines import Line2D
-
-    if look is None:
-        return Line2D([], [], **{"color": colour, **fields})
-    marks = look.marks(hollow=hollow)
-    return Line2D([], [], **{**marks, **(look.strokes() if lined else {"color": look.colour}), **fields})

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fgbench_reports.figures.labels import End, Legend, end_margin, ends_fit, handle, name_ends
+from fgbench_reports.figures.labels import End, end_margin, ends_fit, name_ends
+from fgbench_reports.figures.legend import Entry, Legend, handle
 from fgbench_reports.figures.looks import Look
 from fgbench_reports.figures.style import frame, in_style
 from fgbench_reports.report import Drawing, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
 HEIGHT = 150.0
 
@@ -44,7 +44,7 @@ class Sheet:
     heading: str
     prepare: Callable[[Axes], Sequence[End]]  # scales and names of axes; returns what else ends at the right edge
     ends: Sequence[str] = ()  # the names of these
-    entries: Sequence[tuple[Line2D, str]] = ()  # of the legend
+    entries: Sequence[Entry] = ()  # of the legend
 
 
 def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
@@ -52,17 +52,15 @@ def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
     with in_style():
         direct = ends_fit(len(lines) + len(sheet.ends), HEIGHT)
         series = [(handle(line.look, hollow=all(place.hollow for place in line.places)), line.name) for line in lines]
-        who, what = Legend(entries=[] if direct else series), Legend(entries=sheet.entries)
+        legend = Legend(blocks=[[] if direct else series, sheet.entries])
         names = [*sheet.ends, *([line.name for line in lines] if direct else [])]
         right = end_margin(names) if names else 10.0
-        below = who.height + what.height
-        canvas, (axes,) = frame(height=HEIGHT, left=42, right=right, below=below, heading=sheet.heading)
+        canvas, (axes,) = frame(height=HEIGHT, left=42, right=right, below=legend.height, heading=sheet.heading)
         ends = list(sheet.prepare(axes))
         for line in lines:
             draw_line(axes, line)
         name_ends(axes, [*ends, *(map(_end, lines) if direct else [])])
-        what.write(canvas)
-        who.write(canvas, above=what.height)
+        legend.write(canvas)
     return Drawing(canvas=canvas, points=[point for line in lines for point in points_of(axes, line)])
 
 

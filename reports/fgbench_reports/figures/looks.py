@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, count
 from typing import Any
 
@@ -17,7 +16,9 @@ Dash = str | tuple[float, tuple[float, ...]]
 Contender = tuple[Any, ...]  # the values of CONTENDER
 
 BLUE, ORANGE, GREEN, RED, PINK, BROWN, LIGHT, GREY, YELLOW, SKY = range(10)  # of seaborn's palette
-FAMILIES = {  # a model looks like its selector; those of one selector differ in their markers
+FAMILIES: dict[
+    str, tuple[int | None, Marker]
+] = {  # a model looks like its selector; those of one selector differ in their markers
     **{"resnet101": (GREY, "*"), "cal": (GREY, "p"), "vit": (None, "h"), "own": (None, "h")},
     **{"psm": (BLUE, "o"), "transfg": (BLUE, "o"), "maws": (ORANGE, "s"), "ffvt": (ORANGE, "s")},
     **{"rollout": (PINK, "^"), "ramstrans": (PINK, "^"), "dcal": (PINK, "v"), "ev": (PINK, "<")},
@@ -35,9 +36,14 @@ MORE_LINES: tuple[Dash, ...] = (DOTTED, (0.0, (5.0, 1.3, 1.0, 1.3)), (0.0, (8.0,
 class Look:
     """How a series looks; its marker and line tell it from others without its colour."""
 
-    colour: str
+    shade: int | None  # of seaborn's palette; None is ink
     marker: Marker
     line: Dash = SOLID
+
+    @property
+    def colour(self) -> str:
+        """As matplotlib takes it."""
+        return INK if self.shade is None else palette()[self.shade]
 
     def marks(self, *, hollow: bool = False) -> dict[str, Any]:
         """Arguments of ``Axes.plot`` for its markers."""
@@ -56,19 +62,16 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
     return looks | dict(zip(rest, _rest(), strict=False))
 
 
-@cache
 def _known(name: str) -> Look:
-    index, marker = FAMILIES[name]
-    return Look(
-        colour=INK if index is None else palette()[index], marker=marker, line=DOTTED if name in BLIND else SOLID
-    )
+    shade, marker = FAMILIES[name]
+    return Look(shade=shade, marker=marker, line=DOTTED if name in BLIND else SOLID)
 
 
 def _rest() -> Iterator[Look]:
     """Looks without end: a marker of its own for each of the first, then the same markers with other lines."""
     for line in chain((SOLID,), _more_lines()):
         for index, marker in enumerate(REST_MARKERS):
-            yield Look(colour=palette()[REST_COLOURS[index]], marker=marker, line=line)
+            yield Look(shade=REST_COLOURS[index], marker=marker, line=line)
 
 
 def _more_lines() -> Iterator[Dash]:
@@ -107,7 +110,7 @@ def with_lines(series: Mapping[Contender, tuple[Look, bool]]) -> dict[Contender,
         wishes = (DASHED, SOLID) if published else (look.line, SOLID, DASHED)
         line = next(line for line in _in_turn(wishes) if (look.marker, line) not in taken)
         taken.add((look.marker, line))
-        looks[key] = Look(colour=look.colour, marker=look.marker, line=line)
+        looks[key] = Look(shade=look.shade, marker=look.marker, line=line)
     return looks
 
 

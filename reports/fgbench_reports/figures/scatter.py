@@ -6,17 +6,17 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.figures.labels import Legend, handle, place_names
+from fgbench_reports.figures.labels import place_names
+from fgbench_reports.figures.legend import Entry, Legend, handle
 from fgbench_reports.figures.looks import Look
 from fgbench_reports.figures.style import INK, PAPER, frame, in_style
 from fgbench_reports.report import Drawing, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
 HEIGHT = 160.0
-MAX_NAMES = 10  # beside their points; more stand in a legend
+MAX_NAMES = 6  # beside their points; more stand in a legend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +69,12 @@ def _drawn(
 ) -> tuple[Drawing, bool]:
     measured = {mark.series for mark in marks if not mark.hollow}
     entries = [(handle(looks[each], hollow=each not in measured, markersize=5), names[each]) for each in series]
-    who, what = Legend(entries=[] if direct else entries), Legend(entries=[*_sizes(marks), *_extra(plane)])
-    canvas, (axes,) = frame(height=HEIGHT, right=plane.right, below=who.height + what.height, heading=plane.heading)
+    legend = Legend(blocks=[[] if direct else entries, *_keys(_sizes(marks), _extra(plane))])
+    canvas, (axes,) = frame(height=HEIGHT, right=plane.right, below=legend.height, heading=plane.heading)
     plane.prepare(axes)
     for each in series:
         _draw(axes, [mark for mark in marks if mark.series == each], looks[each])
-    what.write(canvas)
-    who.write(canvas, above=what.height)
+    legend.write(canvas)
     points = [Point(axes=axes, x=mark.x, y=mark.y, text=mark.text) for mark in marks]
     if not direct:
         return Drawing(canvas=canvas, points=points), True
@@ -107,7 +106,7 @@ def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
     return [mark.x for mark in marks], [mark.y for mark in marks]
 
 
-def _sizes(marks: Sequence[Mark]) -> list[tuple[Line2D, str]]:
+def _sizes(marks: Sequence[Mark]) -> list[Entry]:
     style: dict[str, Any] = {
         "marker": "o",
         "linestyle": "none",
@@ -119,5 +118,11 @@ def _sizes(marks: Sequence[Mark]) -> list[tuple[Line2D, str]]:
     return [(handle(markersize=diameter(size), **style), f"{size} px") for size in sizes]
 
 
-def _extra(plane: Plane) -> list[tuple[Line2D, str]]:
+def _keys(sizes: list[Entry], others: list[Entry]) -> list[list[Entry]]:
+    """In one line where there is room for it."""
+    together = Legend(blocks=[[*sizes, *others]])
+    return [[*sizes, *others]] if together.height <= Legend(blocks=[sizes]).height else [sizes, others]
+
+
+def _extra(plane: Plane) -> list[Entry]:
     return [(handle(**line), name) for name, line in plane.entries]

@@ -17,7 +17,7 @@ from fgbench_reports.sweep_rows import Mode, as_text, by_mode, environment_notes
 Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")
 
-MAX_FIGURES, MAX_SERIES, MAX_POINTS = 8, 24, 120  # of a report; of a figure; of a series
+MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of a series
 NOISY = ("unconverged", "contended")
 NO_ACCURACY = "nothing of it"  # no data set is called so: configurations without accuracies
 
