@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fgbench.commands.accuracy import accuracy
+from fgbench.commands.choose import choose
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
 from fgbench.commands.throughput import throughput
@@ -44,6 +45,7 @@ app.command("throughput", cls=ListCommand, short_help="Time, memory and energy o
     throughput
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
+app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
 app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
