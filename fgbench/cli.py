@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fgbench.commands.accuracy import accuracy
+from fgbench.commands.choose import choose
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
 from fgbench.commands.report import report
@@ -49,6 +50,8 @@ app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-t
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
 app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
 app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
+app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ RECIPE = frozenset(
     "epochs batch_size accumulate optimizer weight_decay warmup_steps warmup_lr min_lr clip_norm augreg "
     "mixed_precision".split()
 )
+# Of an accuracy row, what the runs of one mean share beside their recipe. One rate is searched for all seeds.
+SAME = ("model", "selector", "backbone", "image_size", "dataset", "num_classes", "train_images", "epochs", "lr")
 PAPER_BACKBONES = {"resnet101": ("resnet101",), "cal": ("resnet101",)}  # of the published accuracies
 VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k")
 MEASURED, PUBLISHED = "measured", "published"
@@ -80,21 +82,25 @@ class Configuration:
 
 
 def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
-    """The mean of every model, data set and recipe over its seeds; rows that are means already are left out."""
+    """The mean of every model, data set and recipe over its seeds; rows that are means already are left out.
+
+    Checkpoints that were only tested have no seed, and each stands for itself.
+    """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row.get("seeds"):
             continue
         recipe = dict(row.get("recipe") or {})
-        shared = (row.get("backbone"), row["image_size"], row["dataset"], row.get("num_classes"), bool(row.get("flip")))
-        key = (row["model"], row["selector"], *shared, row["epochs"], json.dumps(recipe, sort_keys=True, default=str))
-        groups.setdefault(key, []).append(row)
+        told = json.dumps(recipe, sort_keys=True, default=str)
+        tested = row["checkpoint"] if row["seed"] is None else None
+        groups.setdefault((*(row.get(name) for name in SAME), bool(row.get("flip")), told, tested), []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]
 
 
 def _over_seeds(runs: Sequence[Row]) -> Accuracy:
     first, values = runs[0], [float(row["top1_percent"]) for row in runs]
     recipe = dict(first.get("recipe") or {})
+    mirrored = {"flip": True} if first.get("flip") else {}  # two passes an image, where one was timed
     return Accuracy(
         model=first["model"],
         selector=first["selector"],
@@ -105,7 +111,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         top1_std_percent=stdev(values) if len(values) > 1 else None,
         runs=len(values),
         images=first["images"],
-        options={key: value for key, value in recipe.items() if key not in RECIPE},
+        options={key: value for key, value in recipe.items() if key not in RECIPE} | mirrored,
         recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
         source=MEASURED,
     )
@@ -142,13 +148,16 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     """
     known = accuracies(data.accuracy)
     known = [*known, *(one for one in published_accuracies() if not any(_same(one, mine) for mine in known))]
-    if dataset is not None:
-        known = [one for one in known if one.dataset == dataset]
+    by_model: dict[tuple[Any, ...], list[Accuracy]] = {}
+    for one in known:
+        if dataset in (None, one.dataset):
+            by_model.setdefault((one.model, one.selector, one.image_size), []).append(one)
     found = []
     for point in _points(data.throughput):
         if best_only and not point.best:
             continue
-        fitting = [one for one in known if fits(one, point.row)]
+        alike = by_model.get((point.row["model"], point.row["selector"], point.row["image_size"]), ())
+        fitting = [one for one in alike if fits(one, point.row)]
         found += [replace(point, accuracy=one) for one in fitting] or [point]
     return found
 
@@ -192,16 +201,17 @@ def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
 
     Points that are equal in all are on the front together or not at all.
     """
-    order = sorted(range(len(points)), key=lambda index: points[index])
-    front: list[tuple[float, ...]] = []
-    on_front = [False] * len(points)
-    for index in order:  # what dominates a point comes before it
-        point = points[index]
-        if not any(_dominates(other, point) for other in front):
-            front.append(point)
-            on_front[index] = True
+    import numpy as np
+
+    equal: dict[tuple[float, ...], list[int]] = {}
+    for index, point in enumerate(points):
+        equal.setdefault(tuple(map(float, point)), []).append(index)
+    front = np.empty((len(equal), len(points[0]) if points else 0))
+    size, on_front = 0, [False] * len(points)
+    for point in sorted(equal):  # what dominates a point comes before it
+        if not (front[:size] <= point).all(axis=1).any():
+            front[size] = point
+            size += 1
+            for index in equal[point]:
+                on_front[index] = True
     return on_front
-
-
-def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

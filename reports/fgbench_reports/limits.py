@@ -1,0 +1,165 @@
+"""Limits that configurations keep or not, and by how much they miss them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fgbench_reports.configurations import Configuration
+from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
+from fgbench_reports.price import cost_per_million
+from fgbench_reports.sweep_rows import as_text, environment_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a configuration must keep, and what is asked about at all; None and () leave everything."""
+
+    min_accuracy_percent: float | None = None  # top-1
+    max_latency_s: float | None = None  # of one batch
+    max_memory_bytes: int | None = None
+    max_energy_j: float | None = None  # per image
+    min_throughput_img_s: float | None = None
+    max_cost: float | None = None  # of a million images
+    gpu: str | None = None  # part of the device's name
+    dtypes: Sequence[str] = ()
+    models: Sequence[str] = ()
+    image_sizes: Sequence[int] = ()
+    batch_sizes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """A limit that a configuration does not keep."""
+
+    option: str
+    told: str  # "latency 24 ms > 20 ms"
+    excess: float  # the logarithm of value over limit; infinite where there is no value, or it is another one
+    unknown: bool = False  # there is no figure to hold against the limit
+    narrows: bool = False  # it was not asked about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit, in words and as a test."""
+
+    option: str
+    told: str
+    judge: Callable[[Configuration], Breach | None]
+
+
+def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
+    """The limits that were set. Raises :class:`ValueError` where a cost is limited and nothing has a price."""
+    if limits.max_cost is not None and gpu_hour_price is None:
+        raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
+    price = gpu_hour_price or 0.0
+    found = [
+        _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, top1_of, "{:g} %".format, least=True),
+        _bound("--max-latency", "latency", limits.max_latency_s, _latency, lambda s: f"{milliseconds(s)} ms"),
+        _bound("--max-memory", "memory", limits.max_memory_bytes, _memory, lambda b: f"{gigabytes(int(b))} GB"),
+        _bound("--max-energy", "energy", limits.max_energy_j, _energy, lambda j: f"{significant(j)} J"),
+        _bound(
+            "--min-throughput",
+            "throughput",
+            limits.min_throughput_img_s,
+            lambda point: point.img_s,
+            lambda rate: f"{img_per_s(rate)} img/s",
+            least=True,
+        ),
+        _bound(
+            "--max-cost",
+            "cost",
+            limits.max_cost,
+            lambda point: cost_per_million(point.img_s, price),
+            lambda cost: f"{significant(cost, 4, decimals=5)} per million",
+        ),
+        None if limits.gpu is None else _on_device(limits.gpu),
+        _among("--dtype", "dtype", limits.dtypes, "dtype"),
+        _among("--models", "model", limits.models, "model"),
+        _among("--sizes", "image size", limits.image_sizes, "image_size"),
+        _among("--batch-sizes", "batch", limits.batch_sizes, "batch_size"),
+    ]
+    return [limit for limit in found if limit is not None]
+
+
+def top1_of(point: Configuration) -> float | None:
+    """The accuracy of a configuration in percent, where one is known."""
+    return None if point.accuracy is None else point.accuracy.top1_percent
+
+
+def _bound(
+    option: str,
+    name: str,
+    limit: float | None,
+    read: Callable[[Configuration], float | None],
+    show: Callable[[float], str],
+    *,
+    least: bool = False,
+) -> Limit | None:
+    """A figure that must not be above, or below, a limit."""
+    if limit is None:
+        return None
+    sign, unkept = (1, "<") if least else (-1, ">")
+
+    def judge(point: Configuration) -> Breach | None:
+        value = read(point)
+        if value is None:
+            told = "no accuracy is known" if name == "accuracy" else f"no {name} was measured"
+            return Breach(option=option, told=told, excess=math.inf, unknown=True)
+        if sign * value >= sign * limit:
+            return None
+        excess = abs(math.log(value / limit)) if value else math.inf
+        return Breach(option=option, told=f"{name} {_apart(value, limit, show, unkept)}", excess=excess)
+
+    return Limit(option=option, told=f"{name} at {'least' if least else 'most'} {show(limit)}", judge=judge)
+
+
+def _apart(value: float, limit: float, show: Callable[[float], str], unkept: str) -> str:
+    """Two figures as they are printed, and by how much they differ where they look the same."""
+    one, other = show(value), show(limit)
+    by = f", by {abs(value / limit - 1) * 100:.1g} %" if one == other else ""
+    return f"{one} {unkept} {other}{by}"
+
+
+def _on_device(name: str) -> Limit:
+    def judge(point: Configuration) -> Breach | None:
+        device = device_name(point)
+        if name.casefold() in device.casefold():
+            return None
+        return Breach(option="--gpu", told=f"it is on {device}", excess=math.inf, narrows=True)
+
+    return Limit(option="--gpu", told=f"a device called {as_text(name)}", judge=judge)
+
+
+def _among(option: str, name: str, values: Sequence[Any], field: str) -> Limit | None:
+    if not values:
+        return None
+
+    def judge(point: Configuration) -> Breach | None:
+        found = point.row[field]
+        if found in values:
+            return None
+        return Breach(option=option, told=f"{name} {as_text(found)}", excess=math.inf, narrows=True)
+
+    listed = " or ".join(map(as_text, values))
+    return Limit(option=option, told=f"{name} {listed}", judge=judge)
+
+
+def device_name(point: Configuration) -> str:
+    """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
+    name = environment_of(point.mode)["device_name"]
+    return name if name != "–" else str(point.row["device"])
+
+
+def _latency(point: Configuration) -> float:
+    return point.latency_s
+
+
+def _memory(point: Configuration) -> float | None:
+    return point.memory_bytes
+
+
+def _energy(point: Configuration) -> float | None:
+    return point.energy_j

@@ -1,0 +1,170 @@
+"""What a million images cost: machine-hours, money, energy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.configurations import PUBLISHED, Accuracy, Configuration, configurations
+from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import KINDS, Data
+from fgbench_reports.numbers import img_per_s, significant
+from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
+from fgbench_reports.sweep_rows import as_text, varying_fields
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_DATASET = "cub"  # whose published accuracies stand in where nothing was trained here
+MILLION = 1e6
+HOURS, COST, ENERGY = "hours per 1M", "cost per 1M", "kWh per 1M"
+RANKED = (HOURS, COST, ENERGY)  # the lowest is the best
+NAMES = ("model", "selector", "impl", "backbone", "mode")
+DAGGER = "†"  # behind an accuracy that was not measured here
+PUBLISHED_IN = "GLSim, arXiv 2407.12891, Table 4 at 224 pixels and Figure 4 at 448"
+
+
+def hours_per_million(img_s: float) -> float:
+    """Hours that one device takes for a million images."""
+    return MILLION / img_s / 3600
+
+
+def cost_per_million(img_s: float, hour_price: float) -> float:
+    """What a million images cost on a device of this price per hour, in its currency."""
+    return hours_per_million(img_s) * hour_price
+
+
+def kwh_per_million(energy_j: float | None) -> float | None:
+    """Kilowatt-hours of a million images, from joules per image."""
+    return None if energy_j is None else energy_j * MILLION / 3.6e6
+
+
+def datasets_of(data: Data) -> list[str]:
+    """The data sets that accuracies are read for: those that were tested here, or else the published default."""
+    return list(dict.fromkeys(row["dataset"] for row in data.accuracy)) or [DEFAULT_DATASET]
+
+
+def price_table(data: Data) -> pd.DataFrame:
+    """A line per model and image size at its best batch: top-1 % per data set, img/s, hours, cost and kWh per million.
+
+    Values as they are; None where there is none. The cost is there with a price, the energy where it was measured.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([cells for cells, _ in _lines(data)], dtype=object)
+
+
+class Price(Report):
+    """What a million images cost: hours of a device, money, energy."""
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """One table, the best batch of every model and size in every mode."""
+        import pandas as pd
+
+        lines = _lines(data)
+        if not lines:
+            yield Missing(what="Cost per million images", command=KINDS["throughput"])
+            return
+        frame = pd.DataFrame([cells for cells, _ in lines], dtype=object)
+        yield Table(
+            name="price",
+            title="Cost per million images",
+            frame=frame,
+            printed=pd.DataFrame([printed for _, printed in lines]),
+            names=[name for name in NAMES if name in frame],
+            marks=_marks(frame),
+            notes=price_notes(data),
+        )
+
+
+def price_notes(data: Data) -> list[str]:
+    """What the columns are, and what is compared with what."""
+    points = [point for some in _points(data) for point in some]
+    price = data.gpu_hour_price
+    notes = ["A line is the batch of the highest throughput of its model and size. The lowest of a mode are marked."]
+    if price is None:
+        notes.append("Hours are those of one device; --gpu-hour-price gives their cost.")
+    else:
+        notes.append(f"Cost: the hours at {price:g} per hour of one device, whichever it is.")
+    if any(point.row["device"] == "cpu" for point in points):
+        notes.append("On a CPU they are hours of the whole machine, and the price is taken for one of them.")
+    if len({point.mode for point in points}) > 1:
+        notes.append("Lines of different modes were measured on different devices, dtypes or versions.")
+    shown = [point.accuracy for point in points if point.accuracy and point.accuracy.dataset in datasets_of(data)]
+    if any(one.source == PUBLISHED for one in shown):
+        notes.append(f"{DAGGER} published, not measured here: {PUBLISHED_IN}.")
+    return notes
+
+
+def top1_text(top1_percent: float | None, source: str | None) -> str:
+    """An accuracy as it is printed, marked where it was not measured here."""
+    text = "–" if top1_percent is None else f"{top1_percent:.2f}"
+    return text + (DAGGER if source == PUBLISHED else "")
+
+
+def _points(data: Data) -> list[list[Configuration]]:
+    """Every best batch, with each of its accuracies."""
+    return list(grouped_by_row(configurations(data)).values())
+
+
+def grouped_by_row(points: Iterable[Configuration]) -> dict[int, list[Configuration]]:
+    """Configurations that are one measured point with several accuracies, together."""
+    some: dict[int, list[Configuration]] = {}
+    for point in points:
+        some.setdefault(id(point.row), []).append(point)
+    return some
+
+
+def _lines(data: Data) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Every line twice: its values, and as they are printed."""
+    points = _points(data)
+    rows = [some[0].row for some in points]
+    names = ["model", "selector", "impl", *(["backbone"] if "backbone" in varying_fields(rows) else [])]
+    energy = any(some[0].energy_j is not None for some in points)
+    lines = []
+    for some in points:
+        point, row = some[0], some[0].row
+        cells: dict[str, Any] = {name: row[name] for name in names}
+        cells |= {"image size": row["image_size"], "batch": row["batch_size"]}
+        printed = {name: as_text(value) for name, value in cells.items()}
+        for name in datasets_of(data):
+            heading = f"top-1 % {as_text(name)}"
+            found = _best_accuracy(some, name)
+            cells[heading] = None if found is None else found.top1_percent
+            printed[heading] = top1_text(cells[heading], None if found is None else found.source)
+        cells["img/s"], printed["img/s"] = point.img_s, img_per_s(point.img_s)
+        for heading, value in _million(point, data.gpu_hour_price, energy).items():
+            cells[heading], printed[heading] = value, significant(value, decimals=5)
+        cells["mode"] = printed["mode"] = point.mode_name
+        lines.append((cells, printed))
+    return lines
+
+
+def _best_accuracy(points: Sequence[Configuration], dataset: str) -> Accuracy | None:
+    known = [point.accuracy for point in points if point.accuracy and point.accuracy.dataset == dataset]
+    return max(known, key=lambda one: one.top1_percent, default=None)
+
+
+def _million(point: Configuration, price: float | None, energy: bool) -> dict[str, float | None]:
+    cells: dict[str, float | None] = {HOURS: hours_per_million(point.img_s)}
+    if price is not None:
+        cells[COST] = cost_per_million(point.img_s, price)
+    if energy:
+        cells[ENERGY] = kwh_per_million(point.energy_j)
+    return cells
+
+
+def _marks(frame: pd.DataFrame) -> dict[tuple[int, str], str]:
+    """The lowest and the second of every ranked column among the lines of a mode, where there are several."""
+    marks: dict[tuple[int, str], str] = {}
+    lines: list[Row] = [dict(line, index=index) for index, line in enumerate(frame.to_dict("records"))]
+    for some in grouped(lines, "mode").values():
+        for heading in (name for name in RANKED if name in frame):
+            marks |= _lowest(some, heading)
+    return marks
+
+
+def _lowest(lines: Sequence[Mapping[str, Any]], heading: str) -> dict[tuple[int, str], str]:
+    values = sorted({line[heading] for line in lines if line[heading] is not None})
+    words = dict(zip(values[:2], (BEST, SECOND), strict=False)) if len(values) > 1 else {}
+    return {(line["index"], heading): words[line[heading]] for line in lines if line[heading] in words}

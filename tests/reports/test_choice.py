@@ -1,0 +1,388 @@
+"""Which configurations are chosen, and why the others are not."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saved_rows import accuracy
+from throughput_rows import CPU, GPU, HOSTILE, ROWS, VIT, in_terminal, row
+
+from fgbench_reports import render
+from fgbench_reports.choice import ACCURACY, MEMORY, choose, counts, dataset_for, nearest_misses
+from fgbench_reports.choice_table import (
+    NAMES,
+    choice_frame,
+    choice_frames,
+    choice_notes,
+    choice_rows,
+    choice_tables,
+    limits_frame,
+    misses_frame,
+)
+from fgbench_reports.configurations import configurations
+from fgbench_reports.data import Data
+from fgbench_reports.limits import Limits, rules_of, top1_of
+
+
+def chosen(rows, limits: Limits | None = None, *, runs=(), price=None, dataset="cub"):
+    points = configurations(Data(throughput=rows, accuracy=runs), dataset=dataset, best_only=False)
+    return choose(points, limits or Limits(), dataset=dataset, gpu_hour_price=price)
+
+
+def listed(choice) -> list:
+    return [(one.configuration.row["model"], one.configuration.row["batch_size"]) for one in choice.chosen]
+
+
+GRID = [
+    row(model, size=size, batch=batch, img_s=speed * rate, selector=selector, impl=selector and "fast")
+    for model, selector, speed in (("vit", None, 1000.0), ("glsim", "gls", 800.0), ("ffvt", "maws", 900.0))
+    for size, slower in ((224, 1.0), (448, 0.2), (1024, 0.02))
+    for batch, rate in ((1, 0.3 * slower), (16, 0.8 * slower), (64, 1.0 * slower))
+]
+
+
+def test_the_front_has_the_cheapest_first():
+    choice = chosen(GRID)
+    speeds = [one.configuration.img_s for one in choice.chosen]
+    assert speeds == sorted(speeds, reverse=True)
+    assert [one.configuration.img_s for one in choice.verdicts] == sorted(
+        (one.configuration.img_s for one in choice.verdicts), reverse=True
+    )
+    assert ("vit", 64) in listed(choice)
+    assert ("glsim", 64) in listed(choice)
+    assert "ffvt" not in {model for model, _ in listed(choice)}  # vit is faster and more accurate
+    assert {one.configuration.row["image_size"] for one in choice.chosen} == {224, 448}
+
+
+def test_limits_rule_out_what_does_not_keep_them():
+    limits = Limits(min_accuracy_percent=90.5, max_latency_s=0.03, max_memory_bytes=10**9)
+    choice = chosen(GRID, limits)
+    assert listed(choice) == [("glsim", 16), ("glsim", 1), ("vit", 1), ("glsim", 1)]
+    for one in choice.satisfying:
+        assert top1_of(one.configuration) >= 90.5
+        assert one.configuration.latency_s <= 0.03
+    assert len(choice.satisfying) + len(choice.ruled_out) == len(GRID)
+
+
+def test_a_limit_that_is_just_met_is_kept():
+    (one,) = chosen([row(img_s=50.0)], Limits(max_latency_s=0.02, min_throughput_img_s=50.0)).chosen
+    assert one.satisfies
+    limits = Limits(min_accuracy_percent=90.93, max_memory_bytes=431_000_000)
+    assert chosen([row()], limits).chosen
+
+
+def test_every_limit_says_what_it_met():
+    timed = row(img_s=41.0, energy_j_per_image=0.7)
+    limits = Limits(
+        min_accuracy_percent=95,
+        max_latency_s=0.02,
+        max_memory_bytes=10**8,
+        max_energy_j=0.5,
+        min_throughput_img_s=100.0,
+        max_cost=10.0,
+        gpu="L4",
+        dtypes=["amp"],
+        models=["vit"],
+        image_sizes=[448],
+        batch_sizes=[2],
+    )
+    (verdict,) = chosen([timed], limits, price=2.5).ruled_out
+    assert [f"{breach.option}: {breach.told}" for breach in verdict.breaches] == [
+        "--min-accuracy: accuracy 90.93 % < 95 %",
+        "--max-latency: latency 24.39 ms > 20.00 ms",
+        "--max-memory: memory 0.431 GB > 0.100 GB",
+        "--max-energy: energy 0.700 J > 0.500 J",
+        "--min-throughput: throughput 41.0 img/s < 100 img/s",
+        "--max-cost: cost 16.94 per million > 10.00 per million",
+        "--gpu: it is on NVIDIA H200",
+        "--dtype: dtype float32",
+        "--models: model glsim",
+        "--sizes: image size 224",
+        "--batch-sizes: batch 1",
+    ]
+
+
+def test_figures_that_look_the_same_say_by_how_much_they_differ():
+    (verdict,) = chosen([row(img_s=50.0)], Limits(max_latency_s=0.0199999)).ruled_out
+    assert verdict.breaches[0].told == "latency 20.00 ms > 20.00 ms, by 0.0005 %"
+
+
+def test_what_is_not_known_is_ruled_out_as_that():
+    limits = Limits(min_accuracy_percent=10, max_energy_j=1.0)
+    (verdict,) = chosen([row(size=1024)], limits).ruled_out
+    assert [breach.told for breach in verdict.breaches] == ["no accuracy is known", "no energy was measured"]
+    assert all(breach.unknown for breach in verdict.breaches)
+
+
+def test_what_has_no_accuracy_is_counted_with_the_command_that_tests_it():
+    limits = Limits(min_accuracy_percent=90, image_sizes=[224, 1024])
+    (note,) = (note for note in choice_notes(chosen(GRID, limits)) if "no known accuracy" in note)
+    assert note.startswith("9 configurations have no known accuracy on cub (vit at 1024, batches 1, 16, 64")
+    assert "'fgbench accuracy --model vit ffvt glsim --sizes 1024 --dataset cub' measures it." in note
+    assert not any("no known" in note for note in choice_notes(chosen(GRID, Limits(image_sizes=[224]))))
+
+
+def test_a_cost_cannot_be_limited_without_a_price():
+    with pytest.raises(ValueError, match="--max-cost needs a price"):
+        rules_of(Limits(max_cost=1.0), None)
+
+
+def test_the_data_set_is_the_one_that_was_tested_here():
+    assert dataset_for(Data(), None) == "cub"
+    assert dataset_for(Data(), "dogs") == "dogs"
+    assert dataset_for(Data(accuracy=[accuracy(dataset="moths")]), None) == "moths"
+    several = Data(accuracy=[accuracy(dataset="moths"), accuracy(dataset="cub")])
+    with pytest.raises(ValueError, match="there are cub, moths; use --dataset"):
+        dataset_for(several, None)
+    assert dataset_for(several, "moths") == "moths"
+    with pytest.raises(ValueError, match=r"no accuracy is known on data set 'bats'; there are some on .*moths"):
+        dataset_for(several, "bats")
+
+
+def test_accuracies_of_other_data_sets_do_not_count():
+    choice = chosen([row()], runs=[accuracy(dataset="dogs", top1=99.0)], dataset="cub")
+    assert top1_of(choice.chosen[0].configuration) == 90.93
+
+
+def test_of_several_trainings_the_best_would_be_deployed():
+    runs = [accuracy(top1=80.0), accuracy(top1=85.0, epochs=100)]
+    (one,) = chosen([row()], runs=runs).verdicts
+    assert top1_of(one.configuration) == 85.0
+
+
+def test_limits_are_counted_alone_and_together():
+    limits = Limits(max_latency_s=0.02, min_throughput_img_s=500.0, models=["vit"])
+    rows = [
+        row("vit", img_s=1000.0),
+        row("vit", img_s=40.0, batch=2),
+        row("vit", img_s=600.0, batch=64),
+        row(img_s=1.0),
+    ]
+    assert [(limit.option, ruled, alone) for limit, ruled, alone in counts(chosen(rows, limits))] == [
+        ("--max-latency", 3, 1),
+        ("--min-throughput", 2, 0),
+        ("--models", 1, 0),
+    ]
+
+
+def test_the_nearest_miss_of_a_model_is_where_nothing_of_it_fits():
+    rows = [row(size=448, img_s=1 / 0.024), row(size=448, batch=2, img_s=50.0), row(size=224, batch=1, img_s=100.0)]
+    rows += [row(size=224, batch=2, img_s=99.0), row("vit", img_s=10.0, selector=None)]
+    misses = nearest_misses(chosen(rows, Limits(max_latency_s=0.02)))
+    found = [
+        (one.configuration.row["model"], one.configuration.row["image_size"], one.breaches[0].told) for one in misses
+    ]
+    assert found == [("glsim", 448, "latency 24.00 ms > 20.00 ms"), ("vit", 224, "latency 100.0 ms > 20.00 ms")]
+
+
+def test_a_figure_that_is_missing_is_further_away_than_one_that_is_too_large():
+    rows = [row(img_s=1.0), row(size=1024, img_s=1000.0)]
+    (miss,) = nearest_misses(chosen(rows, Limits(min_accuracy_percent=90, max_latency_s=0.1)))
+    assert miss.configuration.row["image_size"] == 224
+
+
+def test_what_was_not_asked_about_is_no_miss():
+    rows = [row(img_s=10.0), row("vit", selector=None, img_s=10.0), row(environment=CPU, device="cpu", img_s=10.0)]
+    limits = Limits(max_latency_s=0.01, models=["glsim"], gpu="nvidia")
+    assert [one.configuration.row["model"] for one in nearest_misses(chosen(rows, limits))] == ["glsim"]
+
+
+def test_memory_counts_where_all_of_them_tell_it():
+    assert MEMORY in chosen(GRID).objectives
+    untold = row("vit", img_s=1.0, selector=None, device_memory_bytes=None, peak_memory_allocated_bytes=None)
+    assert MEMORY not in chosen([*GRID, untold]).objectives
+    assert MEMORY in chosen([*GRID, untold], Limits(min_throughput_img_s=2.0)).objectives
+
+
+def test_an_accuracy_that_nobody_knows_is_no_objective():
+    plain = [{**each, "backbone": "mine"} for each in GRID]
+    choice = chosen(plain)
+    assert ACCURACY not in choice.objectives
+    assert {one.configuration.row["model"] for one in choice.chosen} == {"vit"}
+    assert "top-1 %" not in choice_frame(choice)
+
+
+sizes = st.sampled_from([224, 448, 1024])
+speeds = st.sampled_from([1.0, 2.0, 10.0, 50.0, 100.0])
+
+
+@st.composite
+def measured(draw):
+    model, selector = draw(st.sampled_from([("glsim", "gls"), ("vit", None), ("mine", None)]))
+    return row(
+        model,
+        size=draw(sizes),
+        batch=draw(st.sampled_from([1, 2, 8])),
+        img_s=draw(speeds),
+        selector=selector,
+        dtype=draw(st.sampled_from(["float32", "amp"])),
+        energy_j_per_image=draw(st.sampled_from([None, 0.5, 2.0])),
+        device_memory_bytes=draw(st.sampled_from([None, 10**9, 2 * 10**9])),
+        peak_memory_allocated_bytes=draw(st.sampled_from([None, 10**9, 10**10])),
+        environment=draw(st.sampled_from([GPU, {**GPU, "torch": "2.8.0"}])),
+    )
+
+
+limits = st.builds(
+    Limits,
+    min_accuracy_percent=st.sampled_from([None, 80.0, 91.0]),
+    max_latency_s=st.sampled_from([None, 0.02, 0.5]),
+    max_memory_bytes=st.sampled_from([None, 10**9]),
+    max_energy_j=st.sampled_from([None, 1.0]),
+    min_throughput_img_s=st.sampled_from([None, 10.0]),
+    max_cost=st.sampled_from([None, 50.0]),
+    gpu=st.sampled_from([None, "h200", "L4"]),
+    dtypes=st.sampled_from([(), ("amp",)]),
+    models=st.sampled_from([(), ("vit", "mine")]),
+    image_sizes=st.sampled_from([(), (224,)]),
+    batch_sizes=st.sampled_from([(), (1, 2)]),
+)
+
+
+def keeps(point, limits: Limits) -> dict[str, bool]:
+    """Every limit once more, by hand."""
+    timed, top1 = point.row, None if point.accuracy is None else point.accuracy.top1_percent
+    memory, energy = timed["peak_memory_allocated_bytes"], timed["energy_j_per_image"]
+    cost = 1e6 / timed["throughput_img_s"] / 3600 * 2.5
+    latency, speed = timed["batch_size"] / timed["throughput_img_s"], timed["throughput_img_s"]
+    return {
+        "--min-accuracy": limits.min_accuracy_percent is None
+        or (top1 is not None and top1 >= limits.min_accuracy_percent),
+        "--max-latency": limits.max_latency_s is None or latency <= limits.max_latency_s,
+        "--max-memory": limits.max_memory_bytes is None or (memory is not None and memory <= limits.max_memory_bytes),
+        "--max-energy": limits.max_energy_j is None or (energy is not None and energy <= limits.max_energy_j),
+        "--min-throughput": limits.min_throughput_img_s is None or speed >= limits.min_throughput_img_s,
+        "--max-cost": limits.max_cost is None or cost <= limits.max_cost,
+        "--gpu": limits.gpu in (None, "h200"),
+        "--dtype": not limits.dtypes or timed["dtype"] in limits.dtypes,
+        "--models": not limits.models or timed["model"] in limits.models,
+        "--sizes": not limits.image_sizes or timed["image_size"] in limits.image_sizes,
+        "--batch-sizes": not limits.batch_sizes or timed["batch_size"] in limits.batch_sizes,
+    }
+
+
+@given(rows=st.lists(measured(), max_size=12), limits=limits)
+@settings(deadline=None)
+def test_every_configuration_is_on_the_front_or_dominated_or_ruled_out_for_a_true_reason(rows, limits):
+    points = configurations(Data(throughput=rows), dataset="cub", best_only=False)
+    choice = choose(points, limits, dataset="cub", gpu_hour_price=2.5)
+    assert sorted(id(one.configuration.row) for one in choice.verdicts) == sorted(id(point.row) for point in points)
+    speeds = [one.configuration.img_s for one in choice.verdicts]
+    assert speeds == sorted(speeds, reverse=True)
+    kept = []
+    for one in choice.verdicts:
+        met = keeps(one.configuration, limits)
+        assert {breach.option for breach in one.breaches} == {option for option, held in met.items() if not held}
+        if one.satisfies:
+            kept.append(one)
+    memories = [one.configuration.row["peak_memory_allocated_bytes"] for one in kept]
+
+    def bad(one) -> tuple:
+        top1, timed = top1_of(one.configuration), one.configuration.row
+        figures = (-(top1 or -math.inf), 1 / timed["throughput_img_s"], timed["latency_s"])
+        return (*figures, timed["peak_memory_allocated_bytes"] if None not in memories else 0)
+
+    def dominates(other, one) -> bool:
+        return bad(other) != bad(one) and all(a <= b for a, b in zip(bad(other), bad(one), strict=True))
+
+    front = [one for one in kept if not any(dominates(other, one) for other in kept)]
+    assert choice.chosen == front
+    assert bool(front) == bool(kept)
+
+
+@given(rows=st.lists(measured(), max_size=8), limits=limits, price=st.none() | st.just(2.5))
+@settings(deadline=None, max_examples=40)
+def test_any_choice_can_be_shown_in_any_format(rows, limits, price):
+    if price is None:
+        limits = Limits(max_latency_s=limits.max_latency_s, gpu=limits.gpu)
+    choice = chosen(rows, limits, price=price)
+    json.loads(render.to_json(choice_rows(choice)))
+    render.to_csv(choice_rows(choice))
+    for frame in choice_frames(choice):
+        assert all(cell.isprintable() for cell in frame.to_numpy().ravel())
+        render.to_markdown(frame, NAMES)
+        render.to_latex(frame, NAMES)
+    assert in_terminal(choice_tables(choice), choice_notes(choice)).strip()
+
+
+def test_rows_for_programs_say_the_verdict():
+    rows = choice_rows(chosen(GRID, Limits(max_latency_s=0.02), price=2.5))
+    assert len(rows) == len(GRID)
+    for one in rows:
+        assert one["satisfies"] == (one["ruled_out_by"] == [])
+        assert one["cost_per_million"] == pytest.approx(1e6 / one["throughput_img_s"] / 3600 * 2.5)
+        assert one["satisfies"] or not one["pareto"]
+        assert one["satisfies"] == (one["latency_s"] <= 0.02)
+    first = rows[0]
+    assert (first["model"], first["dataset"], first["accuracy_source"]) == ("vit", "cub", "published")
+    assert (first["device_name"], first["mode"]) == ("NVIDIA H200", "NVIDIA H200 · float32 · eager")
+    assert (first["top1_percent"], first["kwh_per_million"]) == (90.11, None)
+
+
+def test_every_line_names_its_device_dtype_and_mode():
+    rows = [
+        row(img_s=10.0),
+        row(img_s=20.0, dtype="amp"),
+        row(device="cpu", environment=CPU, img_s=30.0, compiled=True),
+    ]
+    choice = chosen(rows)
+    assert set(choice_frame(choice)["on"]) <= {
+        "NVIDIA H200 · float32 · eager",
+        "NVIDIA H200 · amp · eager",
+        "Intel Xeon 8481C · float32 · compiled",
+    }
+    assert len(choice.chosen) > 1
+    assert any("different environments" in note for note in choice_notes(choice))
+    assert not any("different environments" in note for note in choice_notes(chosen(rows[:1])))
+
+
+def test_figures_that_were_disturbed_are_marked():
+    choice = chosen([row(), row("vit", selector=None, img_s=500.0, status="contended", reason="somebody")])
+    assert set(choice_frame(choice)["status"]) == {"", "busy"}
+    assert any(note.startswith("busy:") for note in choice_notes(choice))
+    assert "status" not in choice_frame(chosen([row()]))
+
+
+def test_hostile_names_come_out_as_text():
+    rows = [row(HOSTILE), row("two\nlines", selector="`|`", img_s=500.0)]
+    choice = chosen(rows, Limits(max_latency_s=1e-6))
+    told = misses_frame(choice).to_numpy().ravel().tolist()
+    assert any(HOSTILE in cell for cell in told)
+    assert any("two lines" in cell for cell in told)
+    assert HOSTILE in in_terminal(choice_tables(choice)).replace("\n", "")
+    assert "'two lines'" in next(note for note in choice_notes(choice) if "no known accuracy" in note)
+
+
+def test_ten_thousand_configurations_are_judged_quickly():
+    one = row()
+    rows = [
+        {**one, "model": f"m{number % 50}", "batch_size": 1 + number // 50, "throughput_img_s": 1.0 + number % 977}
+        for number in range(10_000)
+    ]
+    start = time.process_time()
+    choice = chosen(rows, Limits(max_latency_s=0.1), price=1.0)
+    in_terminal(choice_tables(choice), choice_notes(choice))
+    assert time.process_time() - start < 4
+    assert len(choice.verdicts) == 10_000
+
+
+def test_the_table(same_as_snapshot):
+    cpu = [{**row(batch=batch, img_s=4.0 + batch, device="cpu"), "environment": CPU} for batch in (1, 2)]
+    rows = [
+        *GRID,
+        row("vit", selector=None, impl=None, backbone=VIT, size=448, batch=8, img_s=190.0, status="unconverged"),
+    ]
+    limits = Limits(min_accuracy_percent=90.5, max_latency_s=0.1, max_memory_bytes=2 * 10**9)
+    choice = chosen([*rows, *cpu], limits, price=2.5)
+    same_as_snapshot("choice_table.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
+
+
+def test_the_table_where_nothing_fits(same_as_snapshot):
+    choice = chosen(ROWS, Limits(min_accuracy_percent=95, max_energy_j=0.3))
+    same_as_snapshot("choice_misses.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
+    assert list(limits_frame(choice)["rules out"]) == [str(len(choice.verdicts))] * 2
