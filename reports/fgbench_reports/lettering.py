@@ -11,6 +11,7 @@ from typing import Any
 Measure = Callable[[str], float]  # the width of a text, in inches
 
 CUT = "…"
+SLACK = 1.02  # letters are set on whole pixels, which makes lines a little longer at some resolutions
 
 
 def plain(text: str) -> str:
@@ -31,7 +32,7 @@ def ruler(size_pt: float, *, bold: bool = False) -> Measure:
 
     def measure(text: str) -> float:
         with any_script():
-            return float(renderer.get_text_width_height_descent(text, font, False)[0]) / 720
+            return float(renderer.get_text_width_height_descent(text, font, False)[0]) / 720 * SLACK
 
     return measure
 
@@ -48,11 +49,15 @@ def shortened(text: str, width: float, measure: Measure) -> str:
     """As much of both ends as fits, and ``…`` between them."""
     if measure(text) <= width:
         return text
-    low, high = 0, len(text) - 1  # characters that are kept: ``low`` of them fit
+    return _ends(text, _most(lambda kept: measure(_ends(text, kept)) <= width, 0, len(text) - 1))
+
+
+def _most(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """The largest number up to ``high`` that fits, where ``low`` is taken to."""
     while low < high:
-        kept = (low + high + 1) // 2
-        low, high = (kept, high) if measure(_ends(text, kept)) <= width else (low, kept - 1)
-    return _ends(text, low)
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
 def _ends(text: str, kept: int) -> str:
@@ -70,9 +75,9 @@ def wrapped(text: str, width: float, measure: Measure) -> list[str]:
             continue
         if line:
             lines.append(line)
-        while measure(word) > width and len(word) > 1:
-            fits = next((n for n in range(len(word) - 1, 1, -1) if measure(word[:n]) <= width), 1)
-            lines.append(word[:fits])
-            word = word[fits:]
+        while len(word) > 1 and measure(word) > width:
+            cut = _most(lambda count, word=word: measure(word[:count]) <= width, 1, len(word) - 1)  # type: ignore[misc]
+            lines.append(word[:cut])
+            word = word[cut:]
         line = word
     return [*lines, line] if line else lines
