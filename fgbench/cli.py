@@ -49,9 +49,8 @@ app.command("throughput", cls=ListCommand, short_help="Time, memory and energy o
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
 app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
 app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, data sets, backbones.")(list_)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def choose(
         Text, option("--dataset", "whose accuracies count  [default: the one that was tested here, or cub]", "NAME")
     ] = None,
     rows: Annotated[
-        Many, option("--rows", "rows that were exported as JSON or CSV, or other stores, beside the store", "FILE…")
+        Many, option("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
     ] = None,
     store: Annotated[
         Optional[Path],  # noqa: UP045

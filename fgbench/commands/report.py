@@ -33,7 +33,9 @@ def report(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", metavar="DIR", help="a folder for index.html, tables, figures and rows"),
     ] = None,
-    rows: Annotated[Many, option("--rows", "saved rows beside the store: .json, .csv, another store", "FILE…")] = None,
+    rows: Annotated[
+        Many, option("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
+    ] = None,
     store: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),

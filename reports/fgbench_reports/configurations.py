@@ -10,6 +10,7 @@ from typing import Any
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Data, Row
+from fgbench_reports.paper.names import published_options
 from fgbench_reports.published import figure4, table4
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
 
@@ -19,7 +20,18 @@ RECIPE = frozenset(
     "mixed_precision".split()
 )
 # Of an accuracy row, what the runs of one mean share beside their recipe. One rate is searched for all seeds.
-SAME = ("model", "selector", "backbone", "image_size", "dataset", "num_classes", "train_images", "epochs", "lr")
+SAME = (
+    "model",
+    "selector",
+    "backbone",
+    "image_size",
+    "dataset",
+    "num_classes",
+    "train_images",
+    "epochs",
+    "lr",
+    "begun_from",
+)
 PAPER_BACKBONES = {"resnet101": ("resnet101",), "cal": ("resnet101",)}  # of the published accuracies
 VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k")
 MEASURED, PUBLISHED = "measured", "published"
@@ -41,6 +53,7 @@ class Accuracy:
     options: dict[str, Any]  # of the model, where they are not the published ones
     recipe: dict[str, Any]
     source: str  # MEASURED or PUBLISHED
+    begun_from: str | None = None  # random, pretrained, a file; None where rows do not tell
 
     @property
     def label(self) -> str:
@@ -114,6 +127,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         options={key: value for key, value in recipe.items() if key not in RECIPE} | mirrored,
         recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
         source=MEASURED,
+        begun_from=first.get("begun_from"),
     )
 
 
@@ -166,7 +180,7 @@ def fits(accuracy: Accuracy, row: Row) -> bool:
     """Whether this accuracy is that of the model in a row of throughput; published and fast have the same."""
     if (accuracy.model, accuracy.selector, accuracy.image_size) != (row["model"], row["selector"], row["image_size"]):
         return False
-    if accuracy.options:  # a model with options of its own is not the one that was timed
+    if not _has_published_options(accuracy):  # what was timed is the model with its published ones
         return False
     if accuracy.source == PUBLISHED:
         return row["backbone"] in PAPER_BACKBONES.get(accuracy.model, VIT_B16)
@@ -175,9 +189,13 @@ def fits(accuracy: Accuracy, row: Row) -> bool:
 
 def _same(one: Accuracy, other: Accuracy) -> bool:
     names = ("model", "selector", "image_size", "dataset")
-    if other.options or any(getattr(one, name) != getattr(other, name) for name in names):
+    if not _has_published_options(other) or any(getattr(one, name) != getattr(other, name) for name in names):
         return False
     return other.backbone in PAPER_BACKBONES.get(one.model, VIT_B16)
+
+
+def _has_published_options(one: Accuracy) -> bool:
+    return one.options in ({}, published_options(one.model, one.dataset, one.image_size))
 
 
 def _points(rows: Sequence[Row]) -> Iterator[Configuration]:

@@ -57,6 +57,8 @@ def price_table(data: Data) -> pd.DataFrame:
 class Price(Report):
     """What a million images cost: hours of a device, money, energy."""
 
+    title = "What a million images cost"
+
     def items(self, data: Data) -> Iterable[Item]:
         """One table, the best batch of every model and size in every mode."""
         import pandas as pd

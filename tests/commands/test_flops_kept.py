@@ -61,7 +61,9 @@ def test_rows_are_kept_with_what_they_were_counted_with():
     assert (environment["num_classes"], environment["patch_stride"]) == (200, None)
     assert {"fgbench", "timm", "torch", "code"} <= set(environment)
     Path("export.json").write_text(json.dumps(rows))
-    assert list(read_data(None, [Path("export.json")], print).flops) == found
+    assert list(read_data(Path("fgbench.db"), [Path("export.json")], print).flops) == found
+    alone = read_data(None, [Path("export.json")], print)  # somebody's file is not mixed with one's own store unasked
+    assert [row["environment"] for row in alone.flops] == [{}] * len(rows)
 
 
 def test_counting_again_adds_nothing_and_other_options_are_other_rows():

@@ -49,6 +49,8 @@ Site = tuple[Mode, int]  # of a figure: the mode, the image size
 class Batch(Report):
     """Throughput and memory against batch size, with the batches that did not fit."""
 
+    title = "Throughput and memory by batch size"
+
     name = "batch"
 
     def items(self, data: Data) -> Iterable[Item]:

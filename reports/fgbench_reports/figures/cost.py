@@ -30,6 +30,8 @@ Series = tuple[Any, ...]  # selector, implementation
 class Cost(Report):
     """What selection costs beside its backbone, against image size: published and fast."""
 
+    title = "Cost of selection"
+
     name = "cost"
 
     def items(self, data: Data) -> Iterable[Item]:

@@ -31,6 +31,8 @@ ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_
 class Curves(Report):
     """Insertion and deletion curves of every selector on every trained model, means over seeds."""
 
+    title = "Insertion and deletion"
+
     name = "curves"
 
     def items(self, data: Data) -> Iterable[Item]:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class Energy(Report):
     """Energy per image against image size, at the batch of the highest throughput."""
 
+    title = "Energy"
+
     name = "energy"
 
     def items(self, data: Data) -> Iterable[Item]:

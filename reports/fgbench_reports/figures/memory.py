@@ -13,6 +13,8 @@ from fgbench_reports.report import Item, Report
 class Memory(Report):
     """Accuracy against peak memory with the Pareto front, as Figure 7 of the paper."""
 
+    title = "Accuracy and memory"
+
     name = "memory"
 
     def items(self, data: Data) -> Iterable[Item]:

@@ -38,6 +38,8 @@ COUNTED = (
 class Roofline(Report):
     """How near models and selections come to what the device can do, as a roofline with MFU."""
 
+    title = "Roofline"
+
     name = "roofline"
 
     def items(self, data: Data) -> Iterable[Item]:

@@ -31,6 +31,8 @@ THROUGHPUT = Against(
 class Tradeoff(Report):
     """Accuracy against throughput with the Pareto front, as Figure 4 of the paper; and that figure itself."""
 
+    title = "Accuracy and throughput"
+
     name = "tradeoff"
 
     def items(self, data: Data) -> Iterable[Item]:

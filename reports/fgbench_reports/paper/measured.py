@@ -38,7 +38,8 @@ def _comparable(one: Accuracy) -> bool:
 
 def _distance(one: Accuracy) -> tuple[bool, int, int, int]:
     own_options = one.options != published_options(one.model, one.dataset, one.image_size)
-    return own_options, len(deviations(one.model, one.dataset, one.recipe)), -one.runs, -(one.recipe.get("epochs") or 0)
+    missed = len(deviations(one.model, one.dataset, one.recipe)) + (one.begun_from == "random")
+    return own_options, missed, -one.runs, -(one.recipe.get("epochs") or 0)
 
 
 def deviation_notes(shown: Sequence[Accuracy]) -> list[str]:
@@ -50,7 +51,9 @@ def deviation_notes(shown: Sequence[Accuracy]) -> list[str]:
             words = "; ".join(f"{name.lower()}: {as_text(value)}" for name, value in found.items())
             said.setdefault(words, []).append(f"{one.model} on {one.dataset} at {one.image_size}")
     lines = [f"Not trained as published: {_listed(places)} – {words}." for words, places in said.items()]
-    return [*first_notes(lines, "recipe"), *([UNKNOWN_START] if shown else [])]
+    random = [f"{one.model} on {one.dataset} at {one.image_size}" for one in shown if one.begun_from == "random"]
+    lines += [f"Trained from random weights, the paper's from ImageNet-21k's: {_listed(random)}."] if random else []
+    return [*first_notes(lines, "recipe"), *([UNKNOWN_START] if any(one.begun_from is None for one in shown) else [])]
 
 
 def _listed(places: Sequence[str]) -> str:
