@@ -258,7 +258,7 @@ def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:
     axes.axhline(edges[0] if at_top else edges[1], color=GRID, linewidth=0.8, zorder=1)
     height = log(edges[1] / edges[0])
     step = height / (rows + 0.4)
-    places = [edges[1] / exp(step * (index + 0.7)) for index in range(rows)]
+    places = [float(edges[1]) / exp(step * (index + 0.7)) for index in range(rows)]
     axes.text(
         0.01, places[0], "did not run", transform=axes.get_yaxis_transform(), va="center", fontsize=TEXT, alpha=0.8
     )

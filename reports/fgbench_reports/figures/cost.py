@@ -11,11 +11,11 @@ from fgbench_reports.figures.labels import End
 from fgbench_reports.figures.legend import handle
 from fgbench_reports.figures.lines import Line, Place, Sheet, lined
 from fgbench_reports.figures.looks import DASHED, SOLID, Look, looks_of, names_in, with_lines
-from fgbench_reports.figures.scales import as_log, as_powers
+from fgbench_reports.figures.scales import as_log, as_powers, with_unit
 from fgbench_reports.figures.style import INK, PAPER
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures, listed, pixels, sizes_of
 from fgbench_reports.flops import NOTES
-from fgbench_reports.numbers import percent, with_prefix
+from fgbench_reports.numbers import percent
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Report
 from fgbench_reports.sweep_rows import as_text
 
@@ -147,6 +147,6 @@ class CostFigure(Figure):
 
 
 def _place(row: Row) -> Place:
-    share = f"{percent(row['percent_of_backbone'])} % of the backbone, {with_prefix(row['flops'])}FLOPs"
+    share = f"{percent(row['percent_of_backbone'])} % of the backbone, {with_unit(row['flops'], 'FLOPs')}"
     text = "\n".join([_name(row), f"{row['image_size']} px", share])
     return Place(x=row["image_size"], y=row["percent_of_backbone"], text=text, hollow=row["impl"] == "published")

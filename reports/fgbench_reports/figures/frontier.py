@@ -233,13 +233,16 @@ def draw_front(axes: Axes, corners: Sequence[tuple[float, float]], *, more_is_be
     """The Pareto front as the steps that bound what it dominates, out to the edges of the axes."""
     if not corners:
         return
-    x, y = [corner[0] for corner in corners], [corner[1] for corner in corners]
     (left, right), floor = axes.get_xlim(), axes.get_ylim()[0]
-    if more_is_better:  # less of the cost axis is dominated: from the left edge, down at the last
-        x, y = [left, *x, x[-1]], [y[0], *y, floor]
-        bends = list(zip(x, y[1:], strict=False))
-    else:
-        x, y = [x[0], *x, right], [floor, *y, y[-1]]
-        bends = list(zip(x[1:], y, strict=False))
-    steps = [corner for pair in zip(zip(x, y, strict=True), bends, strict=False) for corner in pair] + [(x[-1], y[-1])]
+    steps = list(_steps(corners, (left if more_is_better else right, floor)))
     axes.plot(*zip(*steps, strict=True), zorder=1.6, **FRONT)
+
+
+def _steps(corners: Sequence[tuple[float, float]], edge: tuple[float, float]) -> Iterator[tuple[float, float]]:
+    """From the edge of the axes at the most accurate corner, in steps, down to the floor at the cheapest."""
+    down = sorted(corners, key=lambda corner: -corner[1])
+    yield (edge[0], down[0][1])
+    for (x, y), below in zip(down, [*(corner[1] for corner in down[1:]), edge[1]], strict=True):
+        yield (x, y)
+        if below < y:
+            yield (x, below)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.figures.looks import Look
-from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks
+from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks, with_unit
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import listed
@@ -35,7 +35,7 @@ class Roof:
     @property
     def words(self) -> str:
         """Both rates: products 420 TFLOP/s, copies 3.9 TB/s."""
-        return f"products {speed_words(self.product_flop_s)}, copies {_three_digits(self.copy_bytes_s)}B/s"
+        return f"products {speed_words(self.product_flop_s)}, copies {with_unit(self.copy_bytes_s, 'B/s')}"
 
 
 def highest(roofs: Iterable[Roof]) -> Roof:
@@ -47,12 +47,7 @@ def highest(roofs: Iterable[Roof]) -> Roof:
 
 def speed_words(flop_s: float) -> str:
     """FLOPs per second in three digits: 12.3 TFLOP/s."""
-    return f"{_three_digits(flop_s)}FLOP/s"
-
-
-def _three_digits(value: float) -> str:
-    text = prefixed(float(f"{value:.3g}"))
-    return text if text[-1].isalpha() else f"{text} "
+    return with_unit(flop_s, "FLOP/s")
 
 
 def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> str:

@@ -30,6 +30,12 @@ def prefixed(value: float) -> str:
     return f"{value / 1000**step:.10g} {PREFIXES[step]}".strip()
 
 
+def with_unit(value: float, unit: str) -> str:
+    """Three digits, a decimal prefix and a unit: 17.6 GFLOPs, 420 TFLOP/s, 12 B."""
+    text = prefixed(float(f"{value:.3g}"))
+    return f"{text}{unit}" if text[-1].isalpha() else f"{text} {unit}"
+
+
 def as_powers(axes: Axes, side: Side, values: Iterable[int]) -> None:
     """A log₂ axis with a tick at each of these values, as far as they can be read beside each other."""
     met = sorted(set(values))

@@ -1,0 +1,164 @@
+"""Every figure, whatever the data: nothing, one row, hostile names, and very much."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reports.figures.figure_rows import MODELS, counted, kept, sweep
+from throughput_rows import GPU, HOSTILE, points, row
+
+from fgbench_reports.data import KINDS, Data
+from fgbench_reports.figures.batch import Batch
+from fgbench_reports.figures.cost import Cost
+from fgbench_reports.figures.curves import Curves
+from fgbench_reports.figures.energy import Energy
+from fgbench_reports.figures.files import to_png, to_svg
+from fgbench_reports.figures.inline import inline_svg
+from fgbench_reports.figures.memory import Memory
+from fgbench_reports.figures.roofline import Roofline
+from fgbench_reports.figures.tradeoff import Tradeoff
+from fgbench_reports.report import Figure, Missing, report_breach
+
+REPORTS = (Cost, Tradeoff, Memory, Batch, Roofline, Energy, Curves)
+NAMES = [
+    HOSTILE,
+    "$x_{1}$",
+    r"\frac{1}{2}",
+    "_a_^2",
+    "<svg onload=alert(1)>",
+    "a\nb",
+    "日本語",
+    "]]>",
+    "&amp;",
+    "%s{0}",
+]
+
+
+def all_items(data: Data) -> Iterator[Figure | Missing]:
+    for report in REPORTS:
+        yield from report().items(data)
+
+
+def everything(data: Data) -> list[Figure]:
+    return [item for item in all_items(data) if isinstance(item, Figure)]
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_every_report_keeps_the_contract(report):
+    assert report_breach(report) is None
+    assert report.__doc__
+    assert re.fullmatch(r"[a-z]+", report.name)
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_nothing_is_named_with_the_command_that_fills_it(report):
+    missing = [item for item in report().items(Data()) if isinstance(item, Missing)]
+    assert missing
+    for one in missing:
+        assert one.why == "there are no rows for it"
+        assert any(one.command.startswith(command) for command in KINDS.values())
+
+
+def test_names_of_figures_are_names_of_files_and_unique_in_a_report():
+    data = Data(
+        throughput=[*sweep(), *sweep(dtype="bfloat16"), row("日本語", dtype="日本"), row(dtype="語")], flops=counted()
+    )
+    for report in REPORTS:
+        names = [item.name for item in report().items(data) if isinstance(item, Figure)]
+        assert len(names) == len(set(names))
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names)
+
+
+def test_one_row_is_enough():
+    one = sweep(MODELS[-1:], sizes=(224,), batches=(1,))
+    for figure in everything(Data(throughput=one, flops=counted()[:1], selection=kept().selection[:1])):
+        assert figure.draw().points
+
+
+def test_names_are_text_everywhere():
+    rows = [
+        row(name, selector=name, backbone=name, img_s=90.0 + index, size=224, energy_j_per_image=1.0 + index)
+        for index, name in enumerate(NAMES)
+    ]
+    environment = {**GPU, "device_name": NAMES[1], "torch": NAMES[4]}
+    data = Data(
+        throughput=[{**each, "environment": environment} for each in rows],
+        flops=[{**one, "selector": name} for name in NAMES for one in counted()[:2]],
+    )
+    figures = everything(data)
+    assert len(figures) >= 4
+    for figure in figures:
+        drawing = figure.draw()
+        text = inline_svg(drawing, prefix="p", label=figure.alt)
+        assert "<svg onload" not in text
+        root = ElementTree.fromstring(text)
+        letters = "".join("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
+        if figure.name != "published-figure-4":
+            assert "$x_{1}$" in letters  # as it is, and no formula
+            assert r"\frac{1}{2}" in letters
+        to_svg(drawing)
+        assert to_png(drawing, 40).startswith(b"\x89PNG")
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(points(), max_size=10))
+def test_any_rows_of_a_sweep_can_be_drawn(rows):
+    for figure in everything(Data(throughput=rows)):
+        if figure.name != "published-figure-4":
+            drawing = figure.draw()
+            ElementTree.fromstring(inline_svg(drawing, prefix="p", label=figure.alt))
+            assert figure.alt.endswith(".")
+            assert figure.notes
+
+
+def test_the_kept_rows_fill_every_kind_but_energy_and_the_models_roofline():
+    missing = {item.what for item in all_items(kept()) if isinstance(item, Missing)}
+    assert missing == {"cost of selection against image size", "a roofline of models", "energy per image"}
+
+
+def test_ten_thousand_rows_take_seconds_and_not_much_room():
+    environments = [{**GPU, "torch": f"2.{minor}"} for minor in range(14)]
+    rows = [
+        row
+        for environment in environments
+        for dtype in ("float32", "amp")
+        for row in sweep(
+            sizes=(224, 384, 448, 512, 768, 1024),
+            batches=(1, 2, 4, 8, 16, 32, 64, 128, 192, 256),
+            environment=environment,
+            dtype=dtype,
+        )
+    ]
+    data = Data(throughput=rows[:10_000], flops=counted(), selection=kept().selection)
+    assert len(data.throughput) == 10_000
+    start, letters = time.process_time(), 0
+    for figure in everything(data):
+        letters += len(inline_svg(figure.draw(), prefix="p", label=figure.alt))
+    assert letters < 5_000_000
+    assert time.process_time() - start < 15  # about four on a machine at rest
+
+
+@pytest.mark.parametrize(
+    "module", ["cost", "tradeoff", "memory", "batch", "roofline", "energy", "curves", "inline", "files"]
+)
+def test_importing_a_figure_is_cheap(module):
+    heavy = "{'matplotlib', 'seaborn', 'pandas', 'numpy', 'torch'}"
+    code = f"import sys, fgbench_reports.figures.{module}; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_items_are_made_without_drawing():
+    code = (
+        "import sys; from fgbench_reports.figures.tradeoff import Tradeoff; from fgbench_reports.data import Data; "
+        "list(Tradeoff().items(Data())); sys.exit('matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,120 @@
+"""Throughput and memory against batch size: what is hollow, what is crossed out, what is told."""
+
+from __future__ import annotations
+
+import pytest
+from reports.figures.figure_rows import figures_of, sweep
+from throughput_rows import row, tried
+
+from fgbench_reports.data import Data
+from fgbench_reports.figures.batch import Batch
+from fgbench_reports.report import Missing
+
+
+def drawn(*rows):
+    (figure,) = figures_of(Batch, Data(throughput=rows))
+    return figure, figure.draw()
+
+
+def marks(axes, marker) -> list:
+    return [line for line in axes.lines if line.get_marker() == marker]
+
+
+ENDED = {"oom": "x", "oom_inferred": "x", "timeout": "|", "crashed": "|", "error": "|"}
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_batch_without_figures_is_marked_where_it_happened_in_the_colour_of_its_model(status):
+    figure, drawing = drawn(row(batch=1), row(batch=2), tried(status, "why it was", batch=4))
+    speed, memory = drawing.canvas.axes
+    for axes in (speed, memory):
+        (mark,) = marks(axes, ENDED[status])
+        assert list(mark.get_xdata()) == [4]
+        assert mark.get_color() == next(iter(figure.looks.values())).colour
+        bottom, top = axes.get_ylim()
+        assert bottom < mark.get_ydata()[0] < top
+    told = [point.text for point in drawing.points if "batch 4" in point.text]
+    assert told == [f"glsim\n224 px, batch 4\n{status}: why it was"] * 2
+
+
+def test_marks_stand_below_the_throughputs_and_above_the_memory():
+    _, drawing = drawn(*sweep(sizes=(448,)))
+    speed, memory = drawing.canvas.axes
+    values = {
+        axes: [point.y for point in drawing.points if point.axes is axes and "images/s" in point.text]
+        for axes in (speed, memory)
+    }
+    assert max(line.get_ydata()[0] for marker in "x|" for line in marks(speed, marker)) < min(values[speed])
+    assert min(line.get_ydata()[0] for marker in "x|" for line in marks(memory, marker)) > max(values[memory])
+
+
+def test_marks_of_models_that_fail_at_the_same_batch_are_told_apart():
+    rows = [row(name, batch=1) for name in "abc"] + [tried("oom", "full", model=name, batch=2) for name in "abc"]
+    _, drawing = drawn(*rows)
+    for axes in drawing.canvas.axes:
+        assert len({line.get_ydata()[0] for line in marks(axes, "x")}) == 3
+
+
+def test_inferred_failures_are_smaller_than_seen_ones():
+    _, drawing = drawn(row(batch=1), tried("oom", "full", batch=2), tried("oom_inferred", "full", batch=4))
+    seen, inferred = sorted(marks(drawing.canvas.axes[0], "x"), key=lambda line: line.get_xdata()[0])
+    assert seen.get_markersize() > inferred.get_markersize()
+
+
+def test_noisy_points_are_hollow_and_told():
+    _, drawing = drawn(
+        row(batch=1),
+        row(batch=2, status="unconverged", reason="noise"),
+        row(batch=4, status="contended", reason="noise"),
+    )
+    filled, hollow = marks(drawing.canvas.axes[0], "D")
+    assert (list(filled.get_xdata()), list(hollow.get_xdata())) == ([1], [2, 4])
+    assert hollow.get_markerfacecolor() != hollow.get_markeredgecolor()
+    texts = {text.get_text() for legend in drawing.canvas.legends for text in legend.get_texts()}
+    assert "noisy: a wide interval" in texts
+
+
+def test_bars_are_the_interval():
+    _, drawing = drawn(row(batch=10, img_s=100.0, width=0.5))
+    (bars,) = drawing.canvas.axes[0].collections
+    low, high = (float(end[1]) for end in bars.get_segments()[0])
+    assert low == pytest.approx(100 / 1.5)
+    assert high == pytest.approx(200)
+
+
+def test_sizes_and_modes_have_figures_of_their_own():
+    figures = figures_of(Batch, Data(throughput=[row(), row(size=448), row(dtype="bfloat16"), row(compiled=True)]))
+    assert len(figures) == 4
+    assert len({figure.name for figure in figures}) == 4
+    assert all(len(figure.draw().points) == 2 for figure in figures)
+
+
+def test_of_repeats_the_middle_one_is_drawn():
+    _, drawing = drawn(*(row(img_s=img_s, repeat=index) for index, img_s in enumerate((90.0, 100.0, 140.0), 1)))
+    assert [point.y for point in drawing.points if point.axes is drawing.canvas.axes[0]] == [100.0]
+
+
+def test_a_size_of_which_no_batch_ran_is_told():
+    items = list(Batch().items(Data(throughput=[row(), tried("oom", "full", size=1024)])))
+    assert items[1].what == "throughput and memory against batch size, NVIDIA H200 · float32 · eager · 1024 px"
+    assert "oom" in items[1].why
+    (missing,) = Batch().items(Data(throughput=[tried("oom", "full")]))
+    assert isinstance(missing, Missing)
+
+
+def test_a_long_series_is_thinned_and_keeps_its_best_point():
+    rows = [row(batch=batch, img_s=5000.0 if batch == 777 else 100.0 + batch / 100) for batch in range(1, 2001)]
+    figure, drawing = drawn(*rows)
+    speeds = [point for point in drawing.points if point.axes is drawing.canvas.axes[0]]
+    assert len(speeds) <= 120
+    assert {speeds[0].x, speeds[-1].x} == {1, 2000}
+    assert 777 in {point.x for point in speeds}
+    assert any("2000 points" in note for note in figure.notes)
+    assert len(drawing.canvas.axes[0].get_xticks()) <= 12
+
+
+def test_the_alternative_text_says_what_is_fastest_and_what_did_not_fit():
+    figure = figures_of(Batch, Data(throughput=sweep()))[1]
+    assert "The fastest is resnet101 at batch 256" in figure.alt
+    assert "Out of memory: transfg fast from batch 256, transfg published from batch 256, ffvt" in figure.alt
+    assert "Failed in other ways: 1 point." in figure.alt

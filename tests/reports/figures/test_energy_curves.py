@@ -1,0 +1,95 @@
+"""Energy per image, and the curves of insertion and deletion."""
+
+from __future__ import annotations
+
+import pytest
+from reports.figures.figure_rows import figures_of, kept, sweep
+from throughput_rows import row
+
+from fgbench_reports.data import Data
+from fgbench_reports.figures.curves import Curves
+from fgbench_reports.figures.energy import Energy
+
+
+def perturbed(selector="gls", seed=1, insertion=(0.0, 0.5, 1.0), deletion=(1.0, 0.5, 0.0), **fields):
+    model = {"model": "glsim", "trained_with": "gls", "dataset": "mine", "image_size": 96}
+    curves = {"insertion_curve": list(insertion), "deletion_curve": list(deletion)}
+    areas = {"insertion_auc": sum(insertion) / 3, "deletion_auc": sum(deletion) / 3}
+    return {
+        **model,
+        **curves,
+        **areas,
+        "selector": selector,
+        "seed": seed,
+        "perturbed_images": 8,
+        "environment": {},
+        **fields,
+    }
+
+
+def test_energy_is_of_the_batch_with_the_highest_throughput():
+    rows = [row(batch=1, img_s=10.0, energy_j_per_image=9.0), row(batch=8, img_s=50.0, energy_j_per_image=2.0)]
+    rows.append(row(size=448, energy_j_per_image=8.0))
+    (figure,) = figures_of(Energy, Data(throughput=rows))
+    drawing = figure.draw()
+    assert [(point.x, point.y) for point in drawing.points] == [(224, 2.0), (448, 8.0)]
+    assert drawing.canvas.axes[0].get_yscale() == "log"
+    assert "2.00 J per image" in drawing.points[0].text
+
+
+def test_energy_that_was_not_read_is_told_and_never_drawn():
+    (missing,) = Energy().items(kept())
+    assert missing.command == "fgbench throughput --device cuda"
+    (missing,) = Energy().items(Data())
+    assert missing.why == "there are no rows for it"
+    (figure,) = figures_of(Energy, Data(throughput=[row(), row(size=448, energy_j_per_image=1.0)]))
+    assert len(figure.draw().points) == 1
+
+
+def test_modes_of_energy_have_figures_of_their_own():
+    figures = figures_of(Energy, Data(throughput=[*sweep(), *sweep(dtype="bfloat16")]))
+    assert len({figure.title for figure in figures}) == 2
+
+
+def test_curves_are_means_over_seeds():
+    rows = [perturbed(), perturbed(seed=2, insertion=(0.2, 0.7, 1.0)), perturbed("random")]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    drawing = figure.draw()
+    rising = drawing.canvas.axes[0]
+    risen = [point for point in drawing.points if point.axes is rising][:3]
+    assert [point.x for point in risen] == [0, 50, 100]
+    assert [point.y for point in risen] == pytest.approx([0.1, 0.6, 1.0])
+    assert "insertion AUC 0.567, mean of 2 runs" in drawing.points[0].text
+    assert "8 images and 2 trained models" in figure.notes[0]
+
+
+def test_every_trained_model_has_its_figure():
+    figures = figures_of(Curves, kept())
+    assert len(figures) == len({(row["model"], row["trained_with"]) for row in kept().selection_quality})
+    selectors = {row["selector"] for row in kept().selection_quality}
+    assert all(set(figure.curves) == selectors for figure in figures)
+
+
+def test_the_curves_are_those_of_the_rows():
+    (figure, *_) = figures_of(Curves, kept())
+    rows = [row for row in kept().selection_quality if row["model"] == "vit" and row["selector"] == "gls"]
+    means = [sum(values) / len(rows) for values in zip(*(row["deletion_curve"] for row in rows), strict=True)]
+    assert figure.curves["gls"]["deletion"] == pytest.approx(means)
+
+
+def test_seeds_of_different_devices_are_told():
+    rows = [perturbed(environment={"torch": "2.8"}), perturbed(seed=2, environment={"torch": "2.9"})]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    assert any("torch: 2.8, 2.9" in note for note in figure.notes)
+
+
+def test_rows_without_curves_are_told():
+    (missing,) = Curves().items(Data(selection_quality=[perturbed(insertion_curve=None)]))
+    assert missing.why == "no row has its curves"
+    assert "--quality" in missing.command
+
+
+def test_curves_of_other_lengths_are_not_mixed_in():
+    rows = [perturbed(), perturbed(seed=2, insertion=(0.0, 1.0))]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    assert figure.curves["gls"]["insertion"] == [0.0, 0.5, 1.0]

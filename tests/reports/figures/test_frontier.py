@@ -1,0 +1,128 @@
+"""Accuracy against throughput and memory: the front, what is measured and what is published, and what is not mixed."""
+
+from __future__ import annotations
+
+import pytest
+from reports.figures.figure_rows import figures_of, kept, sweep
+from throughput_rows import CPU, GPU, VIT, row
+
+from fgbench_reports.data import KINDS, Data
+from fgbench_reports.figures.memory import Memory
+from fgbench_reports.figures.tradeoff import Tradeoff
+from fgbench_reports.published import figure4
+from fgbench_reports.report import Missing
+
+
+def trained(model="glsim", selector="gls", top1=80.0, seed=1, size=224, dataset="mine", **fields) -> dict:
+    recipe = {"model": model, "selector": selector, "backbone": VIT, "image_size": size, "dataset": dataset}
+    result = {"top1_percent": top1, "seed": seed, "epochs": 10, "images": 100, "recipe": {}, "environment": {}}
+    return {**recipe, **result, **fields}
+
+
+def measured_figures(report, data):
+    return [figure for figure in figures_of(report, data) if figure.name != "published-figure-4"]
+
+
+def test_seeds_are_one_point_with_a_bar():
+    data = Data(throughput=[row()], accuracy=[trained(top1=top1, seed=seed) for seed, top1 in enumerate((70, 80, 90))])
+    figure = measured_figures(Tradeoff, data)[0]
+    drawing = figure.draw()
+    (point,) = drawing.points
+    assert (point.x, point.y) == (100.0, 80.0)
+    assert "80.00 % ± 10.00 top-1, measured, 3 runs of 10 epochs" in point.text
+    (bars,) = drawing.canvas.axes[0].collections
+    assert [list(end) for end in bars.get_segments()[0]] == [[100, 70], [100, 90]]
+    assert any("standard deviation" in note for note in figure.notes)
+
+
+def test_published_accuracies_are_hollow_and_told():
+    data = Data(throughput=[row(), row("vit", selector=None)], accuracy=[trained(dataset="cub")])
+    figure = measured_figures(Tradeoff, data)[0]
+    assert figure.title.split(" · ")[1] == "cub"
+    drawing = figure.draw()
+    faces = {line.get_marker(): line.get_markerfacecolor() for line in drawing.canvas.axes[0].lines}
+    assert faces["D"] == figure.looks[next(iter(figure.looks))].colour  # glsim was trained here
+    assert faces["h"] != "#161718"  # vit was not
+    assert any(note.startswith("Hollow points have the published accuracy") for note in figure.notes)
+    assert sum("published" in point.text for point in drawing.points) == 1
+
+
+def test_the_front_bounds_what_is_dominated():
+    rows = [
+        row("vit", selector=None, img_s=1000.0),
+        row("glsim", img_s=500.0),
+        row("transfg", selector="psm", img_s=400.0),
+    ]
+    accuracy = [trained("vit", None, 60.0), trained("glsim", "gls", 70.0), trained("transfg", "psm", 65.0)]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0]
+    axes = figure.draw().canvas.axes[0]
+    front = next(line for line in axes.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 2)
+    corners = [tuple(map(float, corner)) for corner in front.get_xydata()]
+    assert corners[1:4] == [(500.0, 70.0), (500.0, 60.0), (1000.0, 60.0)]
+    assert corners[0] == (axes.get_xlim()[0], 70.0)
+    assert corners[-1] == (1000.0, axes.get_ylim()[0])
+    assert (
+        "On the Pareto front: glsim at 224 (70.0 %, 500 images/s) and vit at 224 (60.0 %, 1000 images/s)." in figure.alt
+    )
+
+
+def test_the_front_of_memory_turns_the_other_way():
+    memory = "peak_memory_allocated_bytes"
+    rows = [row("vit", selector=None, **{memory: 10**9}), row("glsim", **{memory: 2 * 10**9})]
+    accuracy = [trained("vit", None, 60.0), trained("glsim", "gls", 70.0)]
+    axes = figures_of(Memory, Data(throughput=rows, accuracy=accuracy))[0].draw().canvas.axes[0]
+    front = next(line for line in axes.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 2)
+    corners = [tuple(map(float, corner)) for corner in front.get_xydata()]
+    edges = (axes.get_xlim()[1], 70.0), (1.0, axes.get_ylim()[0])
+    assert corners == [edges[0], (2.0, 70.0), (2.0, 60.0), (1.0, 60.0), edges[1]]
+
+
+def test_memory_is_of_tensors_on_a_gpu_and_of_the_process_on_a_cpu():
+    gpu = figures_of(Memory, Data(throughput=sweep()))[0]
+    cpu = figures_of(Memory, kept())[0]
+    assert gpu.draw().canvas.axes[0].get_xlabel() == "peak VRAM of tensors (GB)"
+    assert cpu.draw().canvas.axes[0].get_xlabel() == "peak resident set of the process (GB)"
+    assert "VRAM" not in cpu.alt
+
+
+@pytest.mark.parametrize(
+    "other", [{"environment": CPU, "device": "cpu"}, {"dtype": "bfloat16"}, {"environment": {**GPU, "torch": "2.8"}}]
+)
+def test_modes_never_share_a_figure(other):
+    data = Data(throughput=[row(), row(img_s=50.0, **other)], accuracy=[trained()])
+    figures = [figure for figure in measured_figures(Tradeoff, data) if "mine" in figure.title]
+    assert len(figures) == 2
+    assert [len(figure.draw().points) for figure in figures] == [1, 1]
+    assert figures[0].title != figures[1].title
+
+
+def test_accuracies_of_several_devices_are_told():
+    places = [{"device_name": "one", "torch": "2.8"}, {"device_name": "two", "torch": "2.9"}]
+    accuracy = [trained(seed=seed, environment=place) for seed, place in enumerate(places)]
+    notes = measured_figures(Tradeoff, Data(throughput=[row()], accuracy=accuracy))[0].notes
+    assert any("several environments" in note for note in notes)
+    assert "Accuracies were measured on two, torch 2.9." in notes
+
+
+def test_data_sets_that_were_trained_on_come_first_and_the_rest_is_named():
+    data = Data(throughput=[row(), row(dtype="bfloat16")], accuracy=[trained(dataset="zoo")])
+    figures = measured_figures(Tradeoff, data)
+    assert [figure.title.split(" · ")[1] for figure in figures[:4]] == ["zoo", "zoo", "cub", "cub"]
+    assert any("draws 10 figures of 22" in note for note in figures[-1].notes)
+
+
+def test_the_published_figure_needs_no_rows():
+    missing, figure = Tradeoff().items(Data())
+    assert missing == Missing(what="accuracy against throughput", command=KINDS["throughput"])
+    assert {(point.x, point.y) for point in figure.draw().points} == {
+        (one["throughput_img_s"], one["top1_percent"]) for one in figure4()
+    }
+    assert "V100" in figure.title
+    assert "bar heights in the published plot" in figure.notes[0]
+
+
+def test_sweeps_without_accuracies_say_so():
+    missing = next(iter(Tradeoff().items(Data(throughput=[row("mine")]))))
+    assert missing.command == KINDS["accuracy"]
+    missing = next(iter(Memory().items(Data(throughput=[row(img_s=None)]))))
+    assert missing.command == KINDS["throughput"]
