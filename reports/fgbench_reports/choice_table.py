@@ -20,6 +20,7 @@ from fgbench_reports.price import (
     cost_per_million,
     hours_per_million,
     kwh_per_million,
+    measured_on,
     top1_text,
 )
 from fgbench_reports.sweep_rows import (
@@ -131,7 +132,8 @@ def choice_notes(choice: Choice) -> list[str]:
     if len({point.mode for point in points}) > 1:
         notes.append("The lines come from different environments, which the column 'on' tells apart.")
     met = {point.row["status"] for point in points}
-    return [*notes, *(f"{words}." for status, words in STATUSES.items() if status in met)]
+    notes += [f"{words}." for status, words in STATUSES.items() if status in met]
+    return [*notes, *measured_on([point.row for point in points])]
 
 
 def _summary(choice: Choice) -> str:

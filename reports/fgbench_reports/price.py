@@ -10,7 +10,7 @@ from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.numbers import img_per_s, significant
 from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
-from fgbench_reports.sweep_rows import as_text, varying_fields
+from fgbench_reports.sweep_rows import as_text, environment_notes, varying_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,12 @@ def price_notes(data: Data) -> list[str]:
     shown = [point.accuracy for point in points if point.accuracy and point.accuracy.dataset in datasets_of(data)]
     if any(one.source == PUBLISHED for one in shown):
         notes.append(f"{DAGGER} published, not measured here: {PUBLISHED_IN}.")
-    return notes
+    return [*notes, *measured_on([point.row for point in points])]
+
+
+def measured_on(rows: Sequence[Row]) -> list[str]:
+    """What rows of one table were measured on and with, a line per environment."""
+    return [note for note in environment_notes(rows) if not note.startswith("There are ")]  # tables of their own
 
 
 def top1_text(top1_percent: float | None, source: str | None) -> str:

@@ -181,10 +181,10 @@ def test_the_front_is_what_nothing_dominates(points):
 
 
 def test_large_fronts_are_found_quickly():
-    points = [(float(number), float(-number), 1.0, float(number % 7)) for number in range(10_000)]
+    points = [(float(number), float(-number), 1.0, float(number % 7)) for number in range(5_000)]
     start = time.process_time()
     assert pareto_front(points) == [True] * len(points)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 4
 
 
 def test_no_points_have_no_front():

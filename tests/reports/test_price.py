@@ -115,6 +115,8 @@ def test_nothing_measured_is_missing_with_the_command_that_measures_it():
 
 def test_versions_of_torch_never_share_a_mode():
     rows = [row(), row(environment={**GPU, "torch": "2.8.0"})]
+    told = [note for note in price_notes(Data(throughput=rows)) if note.startswith("Measured on NVIDIA H200, torch")]
+    assert ["2.9.0" in told[0], "2.8.0" in told[1], len(told)] == [True, True, 2]
     assert len(set(price_table(Data(throughput=rows))["mode"])) == 2
 
 
