@@ -11,7 +11,10 @@ for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CO
     os.environ.pop(wish, None)
 
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
-TOGETHER = ("tests/throughput/", "tests/accuracy/test_processes.py", "tests/models/test_restatement.py")
+TOGETHER = (
+    *("tests/throughput/", "tests/accuracy/test_processes.py", "tests/models/test_restatement.py"),
+    "tests/reports/page/",  # one browser
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

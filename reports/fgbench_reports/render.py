@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -31,10 +32,17 @@ def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Comma-separated rows under a header; missing values are empty, lists and dicts are JSON in one cell."""
-    import pandas as pd
+    headings = list(dict.fromkeys(name for row in rows for name in row))
+    lines = ([_csv_cell(row.get(name)) for name in headings] for row in rows)
+    return csv_line(headings) + "".join(map(csv_line, lines))
 
-    lines = [{name: _csv_cell(cell) for name, cell in row.items()} for row in rows]
-    return str(pd.DataFrame(lines, dtype=object).to_csv(index=False))
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Cells as one line; every kind of line break in a cell is quoted."""
+    # csv quotes a line break only where it is part of its own end of line, which is cut off again.
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\r\n").writerow(cells)
+    return file.getvalue()[: -len("\r\n")] + "\n"
 
 
 def _csv_cell(cell: object) -> object:

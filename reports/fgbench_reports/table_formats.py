@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from fgbench_reports.escaping import (
     spreadsheet_text,
 )
 from fgbench_reports.marks import number_of
+from fgbench_reports.render import csv_line
 from fgbench_reports.report import BEST, SECOND, Table
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables import MISSING, is_missing
@@ -73,7 +72,7 @@ def to_csv(table: Table) -> str:
     values = _columns(table)
     lines = zip(*values, strict=True) if values else ()
     headings = [spreadsheet_text(heading) for heading in _raw_headings(table)]
-    return "".join(map(_csv_line, [headings, *map(_csv_cells, lines)]))
+    return "".join(map(csv_line, [headings, *map(_csv_cells, lines)]))
 
 
 def to_html(table: Table) -> str:
@@ -174,13 +173,6 @@ def _csv_value(value: Any) -> Any:
     if isinstance(value, str):
         return "" if value == MISSING else spreadsheet_text(value)
     return value
-
-
-def _csv_line(cells: Iterable[Any]) -> str:
-    # csv quotes a line break only where it is part of its own end of line, which is cut off again.
-    file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\r\n").writerow(cells)
-    return file.getvalue()[: -len("\r\n")] + "\n"
 
 
 def _html_lines(table: Table, kinds: Sequence[str]) -> Iterator[str]:
