@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> None:
     backbone = ["--backbones", first["backbone"], "--sizes", str(first["image_size"])]
     backbone += ["--num-classes", str(first["num_classes"])]
     environment = first["environment"]
-    overlapped = run("flops", *backbone, "--patch-stride", "12", "--selectors", "gls")[0]
+    overlapped = run("flops", *backbone, "--patch-stride", "12", "--selectors", "gls", *where)[0]
     timed = run("throughput", "--model", *options.models, *backbone, "--batch-sizes", "1", "8", "32", *on, *where)
     kept: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> None:
         "accuracy": [{**row, "environment": None, "checkpoint": None} for row in runs],
         "quality": [short(row) for row in trained if "pointing_percent" in row],
         "flops": [
-            *run("flops", "--models", *options.models, *backbone),
+            *run("flops", "--models", *options.models, *backbone, *where),
             {**overlapped, "model": "vit, patches overlap"},
         ],
         "throughput": [{**row, "environment": None} for row in timed],

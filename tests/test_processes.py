@@ -43,12 +43,23 @@ def third_party(tmp_path_factory) -> Path:
         "    def published(self, features):\n"
         "        return features.read_tokens()[:, features.num_prefix_tokens :].square().sum(dim=-1)\n"
     )
+    (project / "tiny_report.py").write_text(
+        "import pandas as pd\n\n"
+        "from fgbench_reports.report import Report\n"
+        "from fgbench_reports.tables import made\n\n\n"
+        "class Kinds(Report):\n"
+        '    """How many rows there are of each kind."""\n\n'
+        "    def items(self, data):\n"
+        '        frame = pd.DataFrame({"kind": ["flops"], "rows": [len(data.flops)]})\n'
+        '        yield made("kinds", "Rows by kind", frame, {"rows": str})\n'
+    )
     (project / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
         '[project]\nname = "tiny-selector"\nversion = "1.0"\ndependencies = ["fgbench"]\n\n'
         '[project.entry-points."fgbench.selectors"]\n'
         'energy = "tiny_selector:Energy"\nlost = "tiny_selector_that_is_not_there:Lost"\n\n'
-        '[tool.hatch.build.targets.wheel]\nonly-include = ["tiny_selector.py"]\n'
+        '[project.entry-points."fgbench.reports"]\nkinds = "tiny_report:Kinds"\nlost = "tiny_report:Lost"\n\n'
+        '[tool.hatch.build.targets.wheel]\nonly-include = ["tiny_selector.py", "tiny_report.py"]\n'
     )
     subprocess.run(
         [
@@ -97,6 +108,23 @@ def test_a_third_party_selector_passes_the_conformance_test(third_party):
     )
     assert "PASSED tests/selectors/test_conformance.py::test_selector_conforms[energy]" in result.stdout
     assert "FAILED tests/selectors/test_conformance.py::test_selector_conforms[lost]" in result.stdout
+
+
+def test_a_third_party_report_stands_beside_the_others_and_a_broken_one_takes_none_down(third_party, tmp_path):
+    (tmp_path / "rows.json").write_text("[]")
+    listed = fgbench("list", "reports", "--format", "json", path=third_party)
+    rows = {row["name"]: row for row in json.loads(listed.stdout)}
+    assert rows["kinds"]["from"] == rows["lost"]["from"] == "tiny-selector"
+    assert rows["lost"]["description"].startswith("broken: AttributeError")
+    words = ("report", "kinds", "--rows", str(tmp_path / "rows.json"))
+    made = fgbench(*words, "--format", "csv", path=third_party)
+    assert (made.returncode, made.stdout) == (0, "kind,rows\nflops,0\n")
+    assert "there are no rows in" in made.stderr
+    all_of_them = fgbench("report", *words[2:], "--output", str(tmp_path / "out"), path=third_party)
+    assert all_of_them.returncode == 2
+    assert "plug-in 'lost' from tiny-selector is broken" in all_of_them.stderr
+    assert (tmp_path / "out" / "tables" / "kinds.csv").is_file()
+    assert (tmp_path / "out" / "tables" / "table1.csv").is_file()
 
 
 def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):

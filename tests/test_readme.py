@@ -31,7 +31,7 @@ def test_ci_runs_the_test_command_it_gives():
 
 def test_every_example_is_a_command_that_exists():
     lines = re.findall(r"^fgbench (\w+)", README, re.MULTILINE)
-    assert set(lines) == {"flops", "throughput", "accuracy", "list"}
+    assert set(lines) == {"flops", "throughput", "accuracy", "report", "choose", "visualize", "list"}
 
 
 def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
@@ -45,7 +45,18 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/counting.md", "docs/cost.md", "docs/accuracy.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/counting.md",
+        "docs/cost.md",
+        "docs/accuracy.md",
+        "docs/report.md",
+        "docs/visualize.md",
+        "reports/gallery/README.md",
+    ],
 )
 def test_links_lead_somewhere(name):
     page = ROOT / name
