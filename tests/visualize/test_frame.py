@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -54,35 +54,43 @@ def test_a_pipe_takes_a_picture(tmp_path):
     assert read == [b"\x89PNG\r\n\xff"]
 
 
+SLOW = """
+import sys, time
+from fgbench_selectors import Needs, Selector
+
+class Slow(Selector):
+    needs = Needs(tokens=True)
+    score_shape = ("batch", "patches")
+
+    def published(self, features):
+        print("looking", file=sys.stderr, flush=True)
+        time.sleep(0.5)
+        return features.read_tokens()[:, features.num_prefix_tokens:, 0]
+"""
+
+
 @pytest.mark.slow
-def test_ctrl_c_from_outside_ends_with_a_line_and_no_half_file(tmp_path):
-    for index in range(60):
-        saved(tmp_path, f"{index:02}.png")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    words = [
-        "visualize",
-        *names,
-        "--backbone",
-        "test_vit",
-        "--size",
-        "448",
-        "--selectors",
-        "psm",
-        "--impl",
-        "published",
-    ]
+def test_ctrl_c_from_outside_keeps_what_was_looked_at(tmp_path):
+    names = [saved(tmp_path, f"{index:02}.png").name for index in range(30)]
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = [*names, "--backbone", "test_vit", "--size", "64", "--plugin", "slow.py", "--selectors", "slow"]
     started = subprocess.Popen(
-        [sys.executable, "-m", "fgbench", *words],
+        [sys.executable, "-m", "fgbench", "visualize", *words],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / place) for place in ("", "selectors", "reports"))},
     )
-    time.sleep(2)
+    assert started.stderr is not None
+    looked = 0
+    while looked < 3:
+        line = started.stderr.readline()
+        assert line, "it ended by itself"
+        looked += line == "looking\n"
     started.send_signal(signal.SIGINT)
     _, said = started.communicate(timeout=120)
     assert started.returncode == 130, said
-    assert "interrupted" in said.splitlines()[-1]
-    assert "Traceback" not in said
-    left = {path.name for path in tmp_path.iterdir()} - set(names)
-    assert left <= {"visualize.png"}, "nothing half written"
+    wrote, interrupted = said.splitlines()[-2:]
+    assert wrote == "fgbench: wrote visualize.png"
+    assert re.fullmatch(r"fgbench: interrupted; [2-4] of 30 pictures were looked at and kept", interrupted)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "slow.py", "visualize.png"}
