@@ -17,7 +17,7 @@ from fgbench.models.build import create_model, model_class, models
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.model import Model
-from fgbench.models.vit import ViT
+from fgbench.models.vit import VisionTransformerModel, ViT
 from fgbench.visualize.patch_vit import PatchViT, lacks_class_token
 from fgbench.visualize.request import VisualizeRequest
 from fgbench_selectors.entries import OWN_DISTRIBUTION
@@ -48,7 +48,7 @@ class Onlooker:
     @property
     def selects(self) -> bool:
         """Whether the model is more than a backbone that others look through."""
-        return not isinstance(self.model, (ViT, PatchViT))
+        return selects(self.model)
 
 
 def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | None]]:
@@ -96,7 +96,7 @@ def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, de
         words, notes, predicts = f"random, seed {request.seed}", [], False
         if request.pretrained:
             words = f"timm's {_full_name(of_backbone)}"
-            if not isinstance(model, (ViT, PatchViT)):
+            if selects(model):
                 notes = ["timm's weights are the backbone's alone; what else the model has is random"]
         norm = _timms_norm(of_backbone) if request.pretrained else None
     else:
@@ -119,6 +119,11 @@ def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, de
         notes=notes,
         **shared,
     )
+
+
+def selects(model: Model) -> bool:
+    """Whether a model may have a selection of its own: not a vision transformer without a selector."""
+    return model.selector is not None or not isinstance(model, VisionTransformerModel)
 
 
 def guarded(name: str) -> AbstractContextManager[None]:

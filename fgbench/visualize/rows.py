@@ -7,7 +7,7 @@ from typing import Any
 
 from fgbench.visualize.request import VisualizeRequest
 from fgbench.visualize.session import Shown, Visit
-from fgbench.visualize.sight import Box, Sight
+from fgbench.visualize.sight import OWN, Box, Sight
 from fgbench.visualize.view import as_stored
 
 
@@ -34,6 +34,8 @@ def _row(request: VisualizeRequest, visit: Visit, shown: Shown, name: str) -> di
         "impl": request.impl,
         "image_size": request.image_size,
         "view": request.view,
+        "top_k": None if name == OWN else visit.top_k,
+        "rule": None if name == OWN else request.rule,
         "seen_box": _rounded(gaze.seen),
         **_selection(sight, gaze.size, gaze.orientation),
         "prediction": None if told is None else {"class": told.index, "probability": told.probability},

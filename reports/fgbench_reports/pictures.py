@@ -32,6 +32,7 @@ BAR_WIDTH, BAR_HEIGHT = 0.9, 0.08
 
 POINTS = {"heading": 8.0, "title": 8.0, "small": 6.5, "caption": 7.0}
 DPI = 200
+PALE = 0.65  # of white over what was not seen
 LIGHTER = 0.2  # the share of white in the grey picture below heat
 MOST_PIXELS = 2**16 - 1  # along a side, that matplotlib can fill
 SETTINGS: dict[Any, Any] = {
@@ -231,8 +232,7 @@ def _draw_cell(page: _Page, cell: Cell, sheet: Sheet, slot: tuple[float, float, 
     axes.imshow(pixels, extent=(0, wide, tall, 0), aspect="auto")
     if cell.heat is not None:
         y0, x0, y1, x1 = cell.seen or (0.0, 0.0, tall, wide)
-        where = (x0, x1, y1, y0)
-        axes.imshow(cell.heat, extent=where, aspect="auto", cmap=sheet.colour_map, alpha=sheet.alpha)
+        axes.imshow(_coloured(cell.heat, sheet), extent=(x0, x1, y1, y0), aspect="auto")
     axes.set_xlim(0, wide)
     axes.set_ylim(tall, 0)
     if cell.seen is not None:
@@ -254,16 +254,31 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(lighter[..., None], 3, axis=-1)
 
 
+def _coloured(heat: NDArray[np.floating[Any]], sheet: Sheet) -> NDArray[np.uint8]:
+    """Heat (a, b) → (a, b, 4), opaque by the sheet's share: matplotlib's own ``alpha`` counts twice in SVG and PDF."""
+    import matplotlib as mpl
+    import numpy as np
+
+    low, high = float(heat.min()), float(heat.max())
+    share = (heat - low) / (high - low if high > low else 1.0)
+    colours = mpl.colormaps[sheet.colour_map](share, alpha=sheet.alpha)
+    return np.asarray((colours * 255).round(), dtype=np.uint8)
+
+
 def _pale(axes: Axes, seen: Box, size: tuple[float, float]) -> None:
-    """Lay white over what lies outside of a box."""
-    from matplotlib.patches import Rectangle
+    """Lay white over what lies outside of a box: one shape with a hole, since several would show their seams."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
     y0, x0, y1, x1 = seen
     tall, wide = size
-    for top, left, bottom, right in ((0, 0, y0, wide), (y1, 0, tall, wide), (y0, 0, y1, x0), (y0, x1, y1, wide)):
-        if bottom > top and right > left:
-            patch = Rectangle((left, top), right - left, bottom - top, facecolor="white", alpha=0.65, linewidth=0)
-            axes.add_patch(patch)
+    if (y0, x0, y1, x1) == (0, 0, tall, wide):
+        return
+    around = [(0, 0), (wide, 0), (wide, tall), (0, tall), (0, 0)]
+    hole = [(x0, y0), (x0, y1), (x1, y1), (x1, y0), (x0, y0)]  # the other way round
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    shape = Path([*around, *hole], [*codes, *codes])
+    axes.add_patch(PathPatch(shape, facecolor="white", alpha=PALE, linewidth=0))
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
@@ -315,6 +330,6 @@ def _draw_colour_bar(page: _Page, sheet: Sheet, top: float) -> None:
     lowest, highest = "lowest", "highest score of each map"
     start = MARGIN + ruler(POINTS["caption"])(lowest) + GAP
     axes = page.axes(start, top + (LINE - BAR_HEIGHT) / 2, BAR_WIDTH, BAR_HEIGHT)
-    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=sheet.colour_map, alpha=sheet.alpha)
+    axes.imshow(_coloured(np.linspace(0, 1, 256)[None], sheet), aspect="auto")
     page.write(MARGIN, top + LINE / 2, lowest, POINTS["caption"])
     page.write(start + BAR_WIDTH + GAP, top + LINE / 2, highest, POINTS["caption"])

@@ -21,8 +21,8 @@ from fgbench.visualize import session
 from fgbench_selectors import selectors
 
 FIELDS = (
-    "image height width orientation model backbone weights selector impl image_size view seen_box grid scores equal "
-    "best_patch best_box boxes upright_boxes boxes_are prediction reason"
+    "image height width orientation model backbone weights selector impl image_size view top_k rule seen_box grid "
+    "scores equal best_patch best_box boxes upright_boxes boxes_are prediction reason"
 ).split()
 
 
@@ -59,7 +59,7 @@ def test_rows_have_their_fields_and_every_selector_its_own_map(here):
     ]
     assert {row["reason"] for row in rows} == {None}
     assert {row["prediction"] for row in rows} == {None}, "random weights predict nothing"
-    assert [rows[0][name] for name in ("height", "width", "grid")] == [90, 120, [6, 6]]
+    assert [rows[0][name] for name in ("height", "width", "grid", "top_k", "rule")] == [90, 120, [6, 6], 3, "enclosing"]
     assert len({json.dumps(row["scores"]) for row in rows}) == len(rows)
     for row in rows:
         flat = [score for line in row["scores"] for score in line]

@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from visualize.small import saved
+from visualize.small import SMALL, run, saved
 
 from fgbench import output
 from fgbench.errors import FgbenchError
@@ -54,35 +53,36 @@ def test_a_pipe_takes_a_picture(tmp_path):
     assert read == [b"\x89PNG\r\n\xff"]
 
 
-@pytest.mark.slow
-def test_ctrl_c_from_outside_ends_with_a_line_and_no_half_file(tmp_path):
-    for index in range(60):
-        saved(tmp_path, f"{index:02}.png")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    words = [
-        "visualize",
-        *names,
-        "--backbone",
-        "test_vit",
-        "--size",
-        "448",
-        "--selectors",
-        "psm",
-        "--impl",
-        "published",
-    ]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "fgbench", *words],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / place) for place in ("", "selectors", "reports"))},
-    )
-    time.sleep(2)
-    started.send_signal(signal.SIGINT)
-    _, said = started.communicate(timeout=120)
-    assert started.returncode == 130, said
-    assert "interrupted" in said.splitlines()[-1]
-    assert "Traceback" not in said
-    left = {path.name for path in tmp_path.iterdir()} - set(names)
-    assert left <= {"visualize.png"}, "nothing half written"
+IMPATIENT = """
+import os, signal
+from fgbench_selectors import Needs, Selector
+
+looks = []
+
+class Impatient(Selector):
+    needs = Needs(tokens=True)
+    score_shape = ("batch", "patches")
+
+    def published(self, features):
+        looks.append(1)
+        if len(looks) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return features.read_tokens()[:, features.num_prefix_tokens:, 0]
+"""
+
+
+def test_ctrl_c_in_the_middle_keeps_what_was_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [saved(tmp_path, f"{index}.png").name for index in range(5)]
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = run(*names, *SMALL, "--plugin", "impatient.py", "--selectors", "impatient")
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "a second one must not cost what the first one kept"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    wrote, interrupted = result.stderr.splitlines()
+    assert wrote == "fgbench: wrote visualize.png"
+    assert interrupted == "fgbench: interrupted; 2 of 5 pictures were looked at and kept"
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "impatient.py", "visualize.png"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -190,3 +191,23 @@ def test_text_is_cut_in_the_middle_and_wrapped_where_it_must_be():
     assert wrapped("  ", 4, measure) == []
     assert ruler(7.0)("wide words") < ruler(7.0, bold=True)("wide words")
     assert re.fullmatch("nul� bell� esc�\\[31m", plain("nul\x00 bell\x07 esc\x1b[31m"))
+
+
+def test_heat_has_the_same_colours_in_every_format():
+    """A vector format holds pictures of its own, put together by other code than a PNG is."""
+    cell = Cell(pixels=ramp(64, 64), heat=np.full((8, 8), 1.0) * np.linspace(0, 1, 8), seen=(0.0, 0.0, 64.0, 64.0))
+    sheet = Sheet(headings=["a"], blocks=[Block(title="", lines=[Line(label="", cells=[cell])])])
+    figure = draw(sheet, 100)
+    window = figure.axes[0].get_window_extent()
+    with Image.open(io.BytesIO(encode(figure, "png"))) as image:
+        box = (window.x0, image.height - window.y1, window.x1, image.height - window.y0)
+        expected = np.asarray(image.convert("RGB").crop([round(side) for side in box]), dtype=float)
+    root = ElementTree.fromstring(encode(figure, "svg"))
+    held = next(
+        value for node in root.iter() for key, value in node.items() if key.endswith("href") and "base64" in value
+    )
+    with Image.open(io.BytesIO(base64.b64decode(held.partition(",")[2]))) as image:
+        flipped = image.convert("RGB").resize(expected.shape[1::-1])
+        made = np.asarray(flipped, dtype=float)
+    either_way = min(np.abs(made - expected).mean(), np.abs(made[::-1] - expected).mean())  # stored bottom up
+    assert either_way < 6
