@@ -67,6 +67,7 @@ def test_inside_the_harness_arrows_run_from_the_commands_down():
         "flops": (*commands, "fgbench.throughput", "fgbench.store"),
         "throughput": commands,
         "accuracy": commands,
+        "visualize": commands,
     }
     for room, forbidden in above.items():
         for path in sorted((ROOT / "fgbench" / room).rglob("*.py")):
