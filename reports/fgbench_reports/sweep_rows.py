@@ -44,6 +44,8 @@ def by_mode(rows: Sequence[Row]) -> dict[Mode, list[Row]]:
 def _mode(row: Row) -> Mode:
     environment: Mapping[str, Any] = row["environment"] or {}
     told = [environment.get(name) for name in ENVIRONMENT]
+    if not told[0] and row["device"] == "cpu":  # rows that were kept beside trained models name it so
+        told[0] = environment.get("cpu")
     if not environment.get("code") and (revision := environment.get("git_revision")):  # a row from before there was one
         told[list(ENVIRONMENT).index("code")] = f"of revision {revision}"
     flags = [bool(environment.get(name)) for name in FLAGS]
