@@ -40,13 +40,14 @@ class Plane:
     prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
     entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
     right: float = 8.0  # points, right of the axes
+    named: bool = True  # beside the points, where there is room
 
 
 def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
     """Draw marks; names stand beside them where there is room, else in the legend."""
     with in_style():
         series = list(dict.fromkeys(mark.series for mark in marks))
-        if len(series) <= MAX_NAMES:
+        if plane.named and len(series) <= MAX_NAMES:
             drawing, fits = _drawn(plane, marks, looks, names, series, direct=True)
             if fits:
                 return drawing
@@ -79,8 +80,7 @@ def _drawn(
     if not direct:
         return Drawing(canvas=canvas, points=points), True
     wanted = [(names[each], [(mark.x, mark.y) for mark in reversed(marks) if mark.series == each]) for each in series]
-    fits = place_names(axes, wanted, [(mark.x, mark.y) for mark in marks])
-    return Drawing(canvas=canvas, points=points), fits
+    return Drawing(canvas=canvas, points=points), place_names(axes, wanted)
 
 
 def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
