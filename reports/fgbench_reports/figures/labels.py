@@ -111,12 +111,12 @@ def _strokes(axes: Axes) -> Iterator[Stroke]:
     """Everything in the axes that is a line, as straight pieces, in pixels."""
     from matplotlib.collections import LineCollection
 
-    drawn = [line.get_xydata() for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
-    drawn += [
-        piece for lines in axes.collections if isinstance(lines, LineCollection) for piece in lines.get_segments()
-    ]
-    for piece in drawn:
-        corners = [(float(x), float(y)) for x, y in axes.transData.transform(piece)]
+    lines = [line for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
+    drawn = [(line.get_xydata(), line.get_transform()) for line in lines]
+    bars = (bars for bars in axes.collections if isinstance(bars, LineCollection))
+    drawn += [(piece, axes.transData) for some in bars for piece in some.get_segments()]
+    for piece, transform in drawn:
+        corners = [(float(x), float(y)) for x, y in transform.transform(piece)]
         yield from pairwise(corners)
 
 
