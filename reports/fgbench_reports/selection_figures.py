@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.figures.style import in_style, palette
 from fgbench_reports.selection import BACKBONE, Kept, intensity, title
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _drawn(draw: Any, heading: str) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with _style():
+    with in_style(SETTINGS):
         figure: Figure = Figure(figsize=(7.2, 4.6), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -54,15 +54,6 @@ def _svg(figure: Figure) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib as mpl
-    import seaborn as sns
-
-    with mpl.rc_context(rc=mpl.rcParamsDefault), sns.axes_style("whitegrid"), mpl.rc_context(rc=SETTINGS):
-        yield
 
 
 def _time(axes: Axes, rows: Sequence[Row]) -> None:
@@ -106,7 +97,7 @@ def _crossover(axes: Axes, rows: Sequence[Row]) -> None:
         timed = [row for row in line if row["latency_s"] is not None]
         x, y = [maps * row["num_tokens"] ** 2 for row in timed], [row["latency_s"] for row in timed]
         index, few = names.index(name), maps == min(row["maps"] for row in rows)
-        colour, marker = _palette()[index], MARKERS[index]
+        colour, marker = palette()[index], MARKERS[index]
         label = f"{name}, B·H = {maps}"
         axes.plot(
             x, y, color=colour, linestyle="-" if few else "--", marker=marker, markerfacecolor="white", label=label
@@ -124,7 +115,7 @@ def _look(selector: str | None, impl: str | None, rows: Sequence[Row]) -> dict[s
         return {**style, "markerfacecolor": "black", "label": BACKBONE}
     names = [name for name in dict.fromkeys(row["selector"] for row in rows) if name is not None]
     index = names.index(selector)
-    colour = _palette()[index % len(_palette())]
+    colour = palette()[index % len(palette())]
     return {
         "color": colour,
         "marker": MARKERS[index % len(MARKERS)],
@@ -132,12 +123,6 @@ def _look(selector: str | None, impl: str | None, rows: Sequence[Row]) -> dict[s
         "linestyle": LINES.get(str(impl), ":"),
         "label": f"{selector}, {impl}",
     }
-
-
-def _palette() -> list[Any]:
-    import seaborn as sns
-
-    return list(sns.color_palette("colorblind"))
 
 
 def _name_ticks(axes: Axes, sizes: Sequence[int]) -> None:

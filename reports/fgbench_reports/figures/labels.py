@@ -13,7 +13,9 @@ from fgbench_reports.figures.style import TEXT, fitting, text_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEADER, CLEARANCE = 12.0, 5.0  # points between a line's end and its name; around a point
+LEADER = 12.0  # points between a line's end and its name
+CROSSED = 1  # lines that may run through a name
+CLEARANCE, FOREIGN = 5.0, 8.0  # points between a name and its own point; and the points of others
 LONGEST = 110.0  # points of a name
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Stroke = tuple[tuple[float, float], tuple[float, float]]
@@ -78,35 +80,30 @@ def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> li
     return [begin + index * apart for index, begin in enumerate(begins)]
 
 
-def place_names(
-    axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, float]]]], marks: Sequence[tuple[float, float]]
-) -> bool:
-    """Each name beside one of its points, over no mark, no other name and if possible no line.
+def place_names(axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> bool:
+    """Each name beside one of its points, away from the points of others and if possible over no line.
 
-    Points and marks are data coordinates. False, and nothing is written, where a name has no room.
+    Points are data coordinates. False, and nothing is written, where a name has no room or several lines cross it.
     """
-    inside = axes.get_window_extent()
-    boxes = [_around(x, y) for x, y in map(tuple, axes.transData.transform(list(marks)))] if marks else []
+    box = axes.get_window_extent()
+    inside = (box.x0, box.y0, box.x1 + 6, box.y1 + 4)
     strokes = list(_strokes(axes))
-    found: list[tuple[str, float, float]] = []
-    for name, points in names:
+    places = [[(float(x), float(y)) for x, y in axes.transData.transform(list(points))] for _, points in names]
+    found: list[tuple[str, Box]] = []
+    for index, (name, _) in enumerate(names):
         text = fitting(name, LONGEST, TEXT)
-        width = text_width(text, TEXT)
-        free = [
-            box
-            for x, y in map(tuple, axes.transData.transform(list(points)))
-            for box in _beside(x, y, width)
-            if _within(box, (inside.x0, inside.y0, inside.x1 + 6, inside.y1 + 4))
-            and not any(_overlap(box, other) for other in boxes)
-        ]
-        if not free:
+        own = [_around(place, CLEARANCE) for place in places[index]]
+        others = [_around(place, FOREIGN) for other, some in enumerate(places) if other != index for place in some]
+        taken = [*own, *others, *(box for _, box in found)]
+        candidates = [box for place in places[index] for box in _beside(*place, text_width(text, TEXT))]
+        free = [box for box in candidates if _within(box, inside) and not any(_overlap(box, one) for one in taken)]
+        crossed = [sum(_crosses(stroke, box) for stroke in strokes) for box in free]
+        if min(crossed, default=CROSSED + 1) > CROSSED:
             return False
-        box = min(free, key=lambda box: sum(_crosses(stroke, box) for stroke in strokes))  # the first of the best
-        boxes.append(box)
-        found.append((text, box[0], box[1]))
-    for text, x, y in found:
-        right, up = axes.transAxes.inverted().transform((x, y + 1.6))
-        axes.text(right, up, text, transform=axes.transAxes, va="baseline", fontsize=TEXT, zorder=5)
+        found.append((text, free[crossed.index(min(crossed))]))  # the first of the best
+    for text, (left, bottom, _, _) in found:
+        x, y = axes.transAxes.inverted().transform((left, bottom + 1.6))
+        axes.text(x, y, text, transform=axes.transAxes, va="baseline", fontsize=TEXT, zorder=5)
     return True
 
 
@@ -114,12 +111,12 @@ def _strokes(axes: Axes) -> Iterator[Stroke]:
     """Everything in the axes that is a line, as straight pieces, in pixels."""
     from matplotlib.collections import LineCollection
 
-    drawn = [line.get_xydata() for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
-    drawn += [
-        piece for lines in axes.collections if isinstance(lines, LineCollection) for piece in lines.get_segments()
-    ]
-    for piece in drawn:
-        corners = [(float(x), float(y)) for x, y in axes.transData.transform(piece)]
+    lines = [line for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
+    drawn = [(line.get_xydata(), line.get_transform()) for line in lines]
+    bars = (bars for bars in axes.collections if isinstance(bars, LineCollection))
+    drawn += [(piece, axes.transData) for some in bars for piece in some.get_segments()]
+    for piece, transform in drawn:
+        corners = [(float(x), float(y)) for x, y in transform.transform(piece)]
         yield from pairwise(corners)
 
 
@@ -137,8 +134,8 @@ def _crosses(stroke: Stroke, box: Box) -> bool:
     return first <= last
 
 
-def _around(x: float, y: float) -> Box:
-    return (x - CLEARANCE, y - CLEARANCE, x + CLEARANCE, y + CLEARANCE)
+def _around(place: tuple[float, float], far: float) -> Box:
+    return (place[0] - far, place[1] - far, place[0] + far, place[1] + far)
 
 
 def _beside(x: float, y: float, width: float) -> list[Box]:
@@ -146,7 +143,7 @@ def _beside(x: float, y: float, width: float) -> list[Box]:
     gap = CLEARANCE + 0.5
     sides = [(x + gap, y - TEXT / 2), (x - gap - width, y - TEXT / 2)]
     sides += [(x - width / 2, y + gap), (x - width / 2, y - gap - TEXT)]
-    sides += [(x + dx, y + dy) for dx, dy in product((gap - 2, 2 - gap - width), (gap - 1.5, 1.5 - gap - TEXT))]
+    sides += [(x + dx, y + dy) for dx, dy in product((2, -2 - width), (gap, -gap - TEXT))]
     return [(left, bottom, left + width, bottom + TEXT) for left, bottom in sides]
 
 

@@ -78,6 +78,7 @@ class RooflineFigure(Figure):
             prepare=self._prepare,
             entries=[(self.roof.words, {"color": INK, "linewidth": WIDTH})],
             right=34.0,
+            named=False,  # sizes and models crowd at the same intensities
         )
         return scattered(plane, self.marks, self.looks, self.labels)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.figures.labels import place_names
 from fgbench_reports.figures.legend import Entry, Legend, handle
-from fgbench_reports.figures.looks import Look
+from fgbench_reports.figures.looks import SOLID, Look
 from fgbench_reports.figures.style import INK, PAPER, frame, in_style
 from fgbench_reports.report import Drawing, Point
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 160.0
-MAX_NAMES = 6  # beside their points; more stand in a legend
+STUB = 9.0  # points of a line, to each side of a mark
+MAX_NAMES = 8  # beside their points; more stand in a legend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,14 @@ class Plane:
     prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
     entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
     right: float = 8.0  # points, right of the axes
+    named: bool = True  # beside the points, where there is room
 
 
 def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
     """Draw marks; names stand beside them where there is room, else in the legend."""
     with in_style():
         series = list(dict.fromkeys(mark.series for mark in marks))
-        if len(series) <= MAX_NAMES:
+        if plane.named and len(series) <= MAX_NAMES:
             drawing, fits = _drawn(plane, marks, looks, names, series, direct=True)
             if fits:
                 return drawing
@@ -79,8 +81,7 @@ def _drawn(
     if not direct:
         return Drawing(canvas=canvas, points=points), True
     wanted = [(names[each], [(mark.x, mark.y) for mark in reversed(marks) if mark.series == each]) for each in series]
-    fits = place_names(axes, wanted, [(mark.x, mark.y) for mark in marks])
-    return Drawing(canvas=canvas, points=points), fits
+    return Drawing(canvas=canvas, points=points), place_names(axes, wanted)
 
 
 def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
@@ -88,6 +89,8 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
     if 1 < len(sizes) == len(marks):  # one point per size: a path that can be followed
         path = sorted(marks, key=lambda mark: mark.image_size)
         axes.plot(*_places(path), **{**look.strokes(), "linewidth": 0.7, "alpha": 0.75}, zorder=2)
+    elif look.line != SOLID:
+        _draw_stubs(axes, marks, look)
     spread = [mark for mark in marks if mark.error]
     if spread:
         errors = [mark.error or 0.0 for mark in spread]
@@ -100,6 +103,13 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
             if some:
                 style = {**look.marks(hollow=hollow), "markersize": diameter(size)}
                 axes.plot(*_places(some), **style, zorder=3 + 1 / diameter(size))
+
+
+def _draw_stubs(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
+    """A piece of the line through each mark, as in the legend: without a path, it tells variants of a model apart."""
+    for x, y in axes.transData.transform([(mark.x, mark.y) for mark in marks]):
+        ends = axes.transAxes.inverted().transform([(x - STUB, y), (x + STUB, y)])
+        axes.plot(*zip(*ends, strict=True), **look.strokes(), transform=axes.transAxes, zorder=2)
 
 
 def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,7 @@ def _first(report, data: Data) -> Figure:
     return figures_of(report, data)[0]
 
 
-FIGURES = {
+FIGURES: dict[str, Callable[[], Figure]] = {
     "cost": lambda: _first(Cost, Data(flops=counted())),
     "tradeoff": lambda: _first(Tradeoff, Data(throughput=sweep())),
     "tradeoff-measured": lambda: _first(Tradeoff, kept()),

@@ -126,3 +126,16 @@ def test_sweeps_without_accuracies_say_so():
     assert missing.command == KINDS["accuracy"]
     missing = next(iter(Memory().items(Data(throughput=[row(img_s=None)]))))
     assert missing.command == KINDS["throughput"]
+
+
+def test_variants_at_a_single_size_are_told_apart_by_their_lines():
+    rows = [
+        row("transfg", selector="psm", impl=impl, img_s=img_s) for impl, img_s in (("fast", 90.0), ("published", 50.0))
+    ]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=[trained("transfg", "psm")]))[0]
+    axes = figure.draw().canvas.axes[0]
+    stubs = [line for line in axes.lines if line.get_color() == figure.looks[next(iter(figure.looks))].colour]
+    stubs = [line for line in stubs if len(line.get_xdata()) == 2]
+    assert [line.get_linestyle() for line in stubs] == ["--"]
+    middle = axes.transAxes.transform(stubs[0].get_xydata()).mean(axis=0)
+    assert middle == pytest.approx(axes.transData.transform((50.0, 80.0)))

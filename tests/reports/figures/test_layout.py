@@ -125,17 +125,18 @@ def test_a_long_name_is_cut_to_its_room():
 def test_a_legend_is_read_line_by_line():
     from matplotlib.figure import Figure
 
-    names = ["a", "b", "c", "d", "e" * 60]
     with in_style():
         canvas = Figure(figsize=(3.5, 2))
-        Legend(blocks=[[(handle(), name) for name in names]]).write(canvas)
+        Legend(blocks=[[(handle(), name) for name in "abcdef"]], width=110).write(canvas)  # three fit
     (legend,) = canvas.legends
-    columns = legend._ncols
-    assert len(legend.get_texts()) == len(names)
-    rows = -(-len(names) // columns)
-    by_column = [text.get_text()[0] for text in legend.get_texts()]
-    assert by_column[0] == "a"
-    assert by_column[min(rows, 4)] == ("b" if columns > 1 else by_column[min(rows, 4)])
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "d", "b", "e", "c", "f"]  # column by column
+
+
+def test_a_legend_grows_with_its_lines():
+    entries = [(handle(), name) for name in "abcdef"]
+    assert Legend(blocks=[[]]).height == 0
+    assert Legend(blocks=[entries], width=110).height > Legend(blocks=[entries]).height
+    assert Legend(blocks=[entries, entries]).height == 2 * Legend(blocks=[entries]).height
 
 
 def test_names_of_files_are_plain_and_none_is_taken_twice():
