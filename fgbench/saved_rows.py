@@ -53,7 +53,19 @@ ENVIRONMENT = "environment"  # beside the fields of every kind
 DERIVED = ("best",)  # made again from all rows at once
 SIGNED = ("seed", "seeds")  # every other number counts or measures something
 SIDES = ("image_size", "batch_size")  # that are divided by
-LARGEST = 10**30  # whole numbers, far above any count
+LARGEST = 10**30  # far above any count and any rate
+# What reports compute with inside the objects of a row: of which type each is, where it is there.
+INSIDE: dict[str, dict[str, Any]] = {
+    ENVIRONMENT: {
+        **{"num_classes": int, "patch_stride": int, "memory_limit_bytes": int, "missing": dict[str, Any]},
+        **{"matrix_rate_flop_s": float, "copy_rate_bytes_s": float, "macs_per_image": float, "bytes_per_image": float},
+        "roof": dict[str, float],
+    },
+    "recipe": {
+        **{"batch_size": float, "warmup_steps": float, "weight_decay": float, "epochs": float},
+        **{"optimizer": str, "augreg": str},
+    },
+}
 WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 SHOWN = Repr()
 SHOWN.maxstring = SHOWN.maxother = 40
@@ -160,7 +172,21 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
     own = given.get(ENVIRONMENT)
     if own is not None and not isinstance(own, dict):
         raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)}")
-    return {**given, **row, ENVIRONMENT: own or dict(environment)}
+    found = {**given, **row, ENVIRONMENT: own or dict(environment)}
+    for name, declared in INSIDE.items():
+        _check_inside(name, found.get(name) or {}, declared)
+    return found
+
+
+def _check_inside(name: str, values: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    for inner, kind in declared.items():
+        if (value := values.get(inner)) is not None:
+            try:
+                found = _checked(value, kind)
+            except RowError as error:
+                raise RowError(f"{inner!r} in its field {name!r} {error}") from None
+            if kind in (int, float) and found < 0:
+                raise RowError(f"{inner!r} in its field {name!r} must be no negative number, got {SHOWN.repr(value)}")
 
 
 def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Row]:
@@ -240,10 +266,10 @@ def _text(value: Any, kind: Any) -> str:
 def _number(value: Any, kind: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _unfit(value, kind)
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise RowError("is too large a number")
-    if not math.isfinite(value):
+    if not math.isfinite(value if isinstance(value, float) else 0):
         raise RowError(f"must be a finite number, got {value}")
+    if abs(value) > LARGEST:
+        raise RowError("is too large a number")
     return float(value)
 
 

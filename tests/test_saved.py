@@ -264,6 +264,26 @@ def test_a_bad_cell_is_named_with_its_row(cell, words):
     assert words in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (
+            [accuracy(recipe={"batch_size": "eight"})],
+            "'batch_size' in its field 'recipe' must be a number, got 'eight'",
+        ),
+        ([accuracy(recipe={"augreg": ["strong"]})], "'augreg' in its field 'recipe' must be text"),
+        ([row(environment={**GPU, "memory_limit_bytes": [8]})], "'memory_limit_bytes' in its field 'environment' must"),
+        ([row(environment={**GPU, "memory_limit_bytes": -8})], "must be no negative number, got -8"),
+        ([row(environment={**GPU, "macs_per_image": "many"})], "'macs_per_image' in its field 'environment' must"),
+        ([row(environment={**GPU, "missing": ["mfu"]})], "'missing' in its field 'environment' must be an object"),
+        ([flops() | {"environment": {"patch_stride": [12]}}], "'patch_stride' in its field 'environment' must"),
+        ([accuracy(top1=1e300)], "'top1_percent' is too large a number"),
+    ],
+)
+def test_what_reports_compute_with_is_checked_inside_objects_too(rows, words):
+    assert words in refusal(saved(rows))
+
+
 def test_damage_inside_a_store_is_named():
     path = fill(Path("mine.db"))
     with closing(sqlite3.connect(path)) as db, db:

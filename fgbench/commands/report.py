@@ -143,5 +143,7 @@ def _check_folder(path: Path | None) -> None:
     if path.exists() and not path.is_dir():
         raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
     first = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not first.is_dir():
+        raise FgbenchError("--output cannot be a folder in a file:", str(first), "a new name will do")
     if not os.access(first, os.W_OK):
         raise FgbenchError("cannot write to", str(first), "permission is missing")

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "vit"
-NAMES = ("model", "selects by", "selector")  # columns that hold no figures
+NAMES = ("model", "selects by", "backbone", "begun from", "selector")  # columns that hold no figures
+# Beside the model, its options and its selector, what tells runs apart that are no seeds of each other.
+TOLD = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from"}
 PARTS = ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "part_recall_percent")
 
 Kept = Mapping[str, Any]  # a file of kept rows: environment, accuracy, quality, flops, throughput
@@ -23,17 +25,18 @@ Kept = Mapping[str, Any]  # a file of kept rows: environment, accuracy, quality,
 
 def bought_lines(kept: Kept) -> list[dict[str, Cell]]:
     """A line per model: accuracy over seeds, what its own selection finds, MACs, images per second."""
-    lines = []
-    baseline = _work(kept, BASELINE)
-    for (name, selector), runs in grouped(_runs(kept), "name", "selector").items():
-        model = runs[0]["model"]
-        work, speed = _work(kept, name), _speed(kept, name)
-        own = [row for row in kept["quality"] if row["model"] == model and row["selector"] in (selector, "own")]
+    lines, found = [], _runs(kept)
+    told = [field for field in TOLD if _varies(found, field)]
+    for (name, selector, backbone, *_), runs in grouped(found, "name", "selector", *TOLD).items():
+        work, speed = _work(kept, name, selector, backbone), _speed(kept, name, selector, backbone)
+        baseline = _work(kept, BASELINE, None, _baseline_of(found, backbone))
+        own = [row for row in kept["quality"] if _is_own(row, runs[0])]
         seconds = [row["seconds"] for row in runs if row["seconds"] is not None]
         lines.append(
             {
                 "model": word(name),
                 "selects by": word(selector),
+                **{TOLD[field]: word(runs[0][field]) for field in told},
                 "top-1 %": spread(runs, "top1_percent"),
                 "top-5 %": spread(runs, "top5_percent"),
                 "pointing %": spread(own, "pointing_percent"),
@@ -85,19 +88,29 @@ def _printed(lines: Sequence[Mapping[str, Cell]]) -> pd.DataFrame:
 
 def verdict(kept: Kept) -> str:
     """Whether a selection beats the plain model, seed by seed, in a sentence."""
-    runs = grouped(_runs(kept), "name")
-    plain = {row["seed"]: row["top1_percent"] for row in runs.get(BASELINE, ())}
+    found = _runs(kept)
+    told = [field for field in ("selector", *TOLD) if _varies(found, field)]
+    runs = grouped(found, "name", "selector", *TOLD)
+    plain: dict[tuple[Any, ...], float] = {}  # by backbone, start and seed: the best of several rates
+    for row in (row for row in found if row["name"] == BASELINE):
+        key = (row["backbone"], row["begun_from"], row["seed"])
+        plain[key] = max(row["top1_percent"], plain.get(key, 0.0))
     better: list[str] = []
     others: list[str] = []
-    for model, rows in runs.items():
-        gains = [row["top1_percent"] - plain[row["seed"]] for row in rows if row["seed"] in plain]
-        if model == BASELINE or not gains:
+    for (name, _, backbone, _, begun_from), rows in runs.items():
+        place = (_baseline_of(found, backbone), begun_from)
+        pairs = [(row["top1_percent"], plain.get((*place, row["seed"]))) for row in rows]
+        gains = [top1 - other for top1, other in pairs if other is not None]
+        if name == BASELINE or not gains:
             continue
+        model = " ".join([name, *(str(rows[0][field]) for field in told if rows[0][field] is not None)])
         words = f"{model} ({fmean(gains):+.1f} points"
         words += f", {sum(gain > 0 for gain in gains)} of {len(gains)} seeds better)"
         (better if min(gains) > 0 else others).append(words)
     said = [f"Better than {BASELINE} with every seed: {', '.join(better)}."] if better else []
     said += [f"Not better with every seed: {', '.join(others)}."] if others else []
+    if not said:
+        return f"Nothing was trained beside the plain {BASELINE} with the same seed: no gain is told."
     if not better:
         said.insert(0, f"No selection here beats the plain {BASELINE} with every seed.")
     return " ".join(said)
@@ -132,22 +145,52 @@ def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
 
 def _runs(kept: Kept) -> list[Row]:
     """Rows of single runs under their names; the means over seeds are made again from them."""
-    return [{**row, "name": _name(row)} for row in kept["accuracy"] if row["seeds"] is None]
+    runs = [{**row, "name": run_name(row)} for row in kept["accuracy"] if row["seeds"] is None]
+    return [{**row, **{field: row.get(field) for field in TOLD}} for row in runs]
 
 
-def _name(row: Row) -> str:
+def _varies(runs: Sequence[Row], field: str) -> bool:
+    """Whether one model has several values of a field."""
+    alike = ("name",) if field == "selector" else ("name", "selector")
+    return any(len({row[field] for row in some}) > 1 for some in grouped(runs, *alike).values())
+
+
+def _baseline_of(runs: Sequence[Row], backbone: str | None) -> str | None:
+    """The backbone of the plain model that stands beside one on this backbone: the same, or the only one there is."""
+    known = {row["backbone"] for row in runs if row["name"] == BASELINE}
+    return next(iter(known)) if len(known) == 1 else backbone
+
+
+def _is_own(row: Row, run: Row) -> bool:
+    """Whether a row of quality is of the selection that the model of a run makes itself."""
+    return (
+        row["model"] == run["model"]
+        and row["selector"] in (run["selector"], "own")
+        and row.get("trained_with") in (None, run["selector"])
+    )
+
+
+def run_name(row: Row) -> str:
     """The model; the plain one with overlapping patches is a line of its own."""
     overlap = (row["recipe"] or {}).get("overlap")
     return f"{row['model']}, patches overlap" if overlap else str(row["model"])
 
 
-def _work(kept: Kept, name: str) -> int | None:
-    found = [row["macs"] for row in kept["flops"] if row["model"] == name and row["impl"] in ("fast", None)]
+def _is_of(row: Row, name: str, selector: str | None, backbone: str | None) -> bool:
+    """Whether a row of work or throughput is of this model; what a row does not tell does not matter."""
+    told = (row["model"], row.get("selector", selector), row.get("backbone", backbone))
+    return told == (name, selector, row.get("backbone") if backbone is None else backbone)
+
+
+def _work(kept: Kept, name: str, selector: str | None, backbone: str | None) -> int | None:
+    rows = [row for row in kept["flops"] if _is_of(row, name, selector, backbone)]
+    found = [row["macs"] for row in rows if row["impl"] in ("fast", None)]
     return found[-1] if found else None
 
 
-def _speed(kept: Kept, name: str) -> float | None:
-    found = [row["throughput_img_s"] for row in kept["throughput"] if row["model"] == name]
+def _speed(kept: Kept, name: str, selector: str | None, backbone: str | None) -> float | None:
+    rows = [row for row in kept["throughput"] if _is_of(row, name, selector, backbone)]
+    found = [row["throughput_img_s"] for row in rows]
     return max((value for value in found if value is not None), default=None)
 
 

@@ -11,6 +11,7 @@ from fgbench_reports.configurations import PUBLISHED
 from fgbench_reports.cost_table import Line
 from fgbench_reports.limits import device_name, top1_of
 from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
+from fgbench_reports.paper.names import DATASETS
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -128,7 +129,7 @@ def choice_notes(choice: Choice) -> list[str]:
     if choice.gpu_hour_price is not None:
         notes.append(f"cost: of a million images at {choice.gpu_hour_price:g} per hour of one device, whichever it is.")
     if any(point.row["device"] == "cpu" for point in points):
-        notes.append("On a CPU hours and price are those of the whole machine, GB is its process's resident set.")
+        notes.append("On a CPU hours and price are those of one process with its threads, GB is its resident set.")
     if len({point.mode for point in points}) > 1:
         notes.append("The lines come from different environments, which the column 'on' tells apart.")
     met = {point.row["status"] for point in points}
@@ -155,6 +156,7 @@ def _unknown(choice: Choice) -> list[str]:
     sizes = dict.fromkeys(str(row["image_size"]) for row in rows)
     dataset = as_text(choice.dataset)
     command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)} --dataset {shlex.quote(dataset)}"
+    command += " --data-dir …" if choice.dataset in DATASETS else ""
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on {dataset}"
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
     return [f"{told} ({where}); '{command}' measures it."]

@@ -35,10 +35,11 @@ def environments(data: Data) -> list[str]:
     """What was measured on what, a sentence each."""
     said = [f"Throughput: {note}" for note in environment_notes(data.throughput)]
     named = (("Accuracy", data.accuracy), ("Selections by themselves", data.selection))
-    return [*said, *(sentence for what, rows in named for sentence in _measured(what, rows))]
+    return [*said, *(sentence for what, rows in named for sentence in measured_rows(what, rows))]
 
 
-def _measured(what: str, rows: Sequence[Row]) -> list[str]:
+def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
+    """How many rows were measured on what, a sentence per place."""
     places = grouped([{"place": _place(row["environment"])} for row in rows], "place")
     counts = {place: f"{len(some)} row{'s' if len(some) > 1 else ''}" for place, some in places.items()}
     return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")

@@ -11,7 +11,7 @@ _LATEX = {
     # Signs of our own that pdfLaTeX's fonts lack.
     **{"✓": r"\(\checkmark\)", "×": r"\(\times\)", "±": r"\(\pm\)", "·": r"\(\cdot\)", "→": r"\(\rightarrow\)"},
     **{"²": r"\textsuperscript{2}", "³": r"\textsuperscript{3}", "–": "--", "…": r"\ldots{}", "−": r"\(-\)"},
-    **{"≥": r"\(\geq\)", "≤": r"\(\leq\)", "Δ": r"\(\Delta\)"},
+    **{"≥": r"\(\geq\)", "≤": r"\(\leq\)", "Δ": r"\(\Delta\)", "†": r"\dag{}"},
 }
 _LATEX_CODES = str.maketrans(_LATEX)
 LATEX_NEEDS_MATHS = r"\checkmark"  # of amssymb

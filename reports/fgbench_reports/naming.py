@@ -21,9 +21,11 @@ def file_name(*words: object) -> str:
 
 def distinct(names: Iterable[str]) -> list[str]:
     """Names, each made its own by a number behind it where it comes again."""
-    seen: dict[str, int] = {}
-    found: list[str] = []
+    taken: dict[str, None] = {}
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return found
+        own, number = name, 1
+        while own in taken:
+            number += 1
+            own = f"{name}-{number}"
+        taken[own] = None
+    return list(taken)

@@ -10,7 +10,7 @@ from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.numbers import img_per_s, significant
 from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
-from fgbench_reports.sweep_rows import as_text, environment_notes, varying_fields
+from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,13 +89,20 @@ def price_notes(data: Data) -> list[str]:
     else:
         notes.append(f"Cost: the hours at {price:g} per hour of one device, whichever it is.")
     if any(point.row["device"] == "cpu" for point in points):
-        notes.append("On a CPU they are hours of the whole machine, and the price is taken for one of them.")
+        notes.append("On a CPU they are hours of one process with its threads, and the price is taken for those.")
     if len({point.mode for point in points}) > 1:
-        notes.append("Lines of different modes were measured on different devices, dtypes or versions.")
+        notes.append("Lines of different modes were measured on different devices, dtypes, versions or classes.")
     shown = [point.accuracy for point in points if point.accuracy and point.accuracy.dataset in datasets_of(data)]
+    if any(
+        len([one for one in some if one.accuracy and one.accuracy.dataset == name]) > 1
+        for some in _points(data)
+        for name in datasets_of(data)
+    ):
+        notes.append("Of several trainings of a model the most accurate one is shown.")
     if any(one.source == PUBLISHED for one in shown):
         notes.append(f"{DAGGER} published, not measured here: {PUBLISHED_IN}.")
-    return [*notes, *measured_on([point.row for point in points])]
+    rows = list({id(point.row): point.row for point in points}.values())
+    return [*notes, *reason_notes(rows), *measured_on(rows)]
 
 
 def measured_on(rows: Sequence[Row]) -> list[str]:

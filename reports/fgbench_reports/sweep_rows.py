@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
 Mode = tuple[str, ...]
+USUAL_CLASSES = 200  # of heads: others are told
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
     **{"device_name": "", "torch": "torch ", "cuda": "CUDA ", "driver": "driver "},
@@ -55,17 +56,25 @@ def _mode(row: Row) -> Mode:
         bool(row["compiled"]),
         tuple(flags),
         environment.get("memory_limit_bytes"),
+        environment.get("num_classes"),
         tuple(None if value is None else str(value) for value in told),
     )
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of rows share a few
 def _spelt(
-    device: str, dtype: str, compiled: bool, flags: tuple[bool, ...], limit: int | None, told: tuple[str | None, ...]
+    device: str,
+    dtype: str,
+    compiled: bool,
+    flags: tuple[bool, ...],
+    limit: int | None,
+    classes: int | None,
+    told: tuple[str | None, ...],
 ) -> Mode:
     words = ["compiled" if compiled else "eager"]
     words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
+    words += [] if classes in (None, USUAL_CLASSES) else [f"{classes} classes"]
     return tuple(map(as_text, (device, dtype, " · ".join(words), *told)))
 
 

@@ -213,3 +213,18 @@ def test_names_from_data_are_text_in_every_file(tmp_path):
         assert "\n=mine" not in path.read_text(), path.name
     for path in (tmp_path / "out").rglob("*.svg"):
         assert "<b>*" not in path.read_text(), path.name
+
+
+def test_a_folder_inside_a_file_is_refused_before_anything_is_drawn(tmp_path, saved):
+    result = fgbench("report", "--rows", saved, "--output", f"{saved.name}/out", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.strip().startswith("fgbench: --output cannot be a folder in a file:")
+
+
+def test_a_file_whose_name_is_no_text_is_read(tmp_path, saved):
+    name = tmp_path / os.fsdecode(b"bad\xff.json")
+    try:
+        name.write_bytes(saved.read_bytes())
+    except OSError:
+        pytest.skip("this file system has names of text alone")
+    assert fgbench("report", "table1", "--rows", name, "--output", "out", cwd=tmp_path).returncode == 0

@@ -123,7 +123,7 @@ def test_what_has_no_accuracy_is_counted_with_the_command_that_tests_it():
     limits = Limits(min_accuracy_percent=90, image_sizes=[224, 1024])
     (note,) = (note for note in choice_notes(chosen(GRID, limits)) if "no known accuracy" in note)
     assert note.startswith("9 configurations have no known accuracy on cub (vit at 1024, batches 1, 16, 64")
-    assert "'fgbench accuracy --model vit ffvt glsim --sizes 1024 --dataset cub' measures it." in note
+    assert "'fgbench accuracy --model vit ffvt glsim --sizes 1024 --dataset cub --data-dir …' measures it." in note
     assert not any("no known" in note for note in choice_notes(chosen(GRID, Limits(image_sizes=[224]))))
 
 

@@ -101,7 +101,7 @@ def test_what_hours_and_prices_are_of_is_said():
     assert "Cost: the hours at 2.5 per hour of one device, whichever it is." in price_notes(gpu)
     assert any("--gpu-hour-price" in note for note in price_notes(cpu))
     assert not any("CPU" in note for note in price_notes(gpu))
-    assert any("hours of the whole machine" in note for note in price_notes(cpu))
+    assert any("hours of one process with its threads" in note for note in price_notes(cpu))
     assert not any("different devices" in note for note in price_notes(gpu))
     assert any("different devices" in note for note in price_notes(Data(throughput=ROWS)))
 

@@ -122,6 +122,8 @@ def _sources(shown: Sequence[Configuration]) -> list[str]:
     if PUBLISHED in sources:
         which = "Hollow points have" if MEASURED in sources else "All points have"
         notes.append(f"{which} the published accuracy ({PAPER}, Table 4 and Figure 4), which was not measured here.")
+    if len({id(one.row) for one in shown}) < len(shown):
+        notes.append("A model that was trained in several ways has a point for each of them.")
     if any(one.accuracy and one.accuracy.top1_std_percent for one in shown):
         notes.append("Bars are one standard deviation over seeds, up and down.")
     return notes

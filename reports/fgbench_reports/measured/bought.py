@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.bought import NAMES, bought_lines, verdict
+from fgbench_reports.bought import NAMES, bought_lines, run_name, verdict
 from fgbench_reports.configurations import RECIPE
+from fgbench_reports.conventions import measured_rows
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.marks import column_marks
@@ -63,7 +64,7 @@ def _tables(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
     """What stands in one table, and the machine of its throughput."""
     runs = [{**row, "shared": _shared(row)} for row in data.accuracy if not row.get("seeds")]
     for (dataset, size, _), rows in grouped(runs, "dataset", "image_size", "shared").items():
-        beside = {(row["model"], row["backbone"]) for row in rows}
+        beside = {(run_name(row), row["backbone"]) for row in rows}
         flops = [
             row
             for row in data.flops
@@ -84,7 +85,8 @@ def _tables(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _shared(row: Row) -> str:
     recipe = {key: value for key, value in (row.get("recipe") or {}).items() if key in RECIPE}
-    return json.dumps([row.get("num_classes"), row.get("flip"), row["epochs"], recipe], sort_keys=True, default=str)
+    shared = [row.get(name) for name in ("num_classes", "train_images", "flip", "epochs")]
+    return json.dumps([*shared, recipe], sort_keys=True, default=str)
 
 
 def _title(kept: dict[str, Any]) -> str:
@@ -100,4 +102,4 @@ def _notes(kept: dict[str, Any], mode: str) -> list[str]:
     backbones = ", ".join(dict.fromkeys(str(row["backbone"]) for row in rows))
     notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")
     notes += [f"img/s: {mode}, the best batch."] if mode else []
-    return [*notes, verdict({**kept, "accuracy": rows})]
+    return [*notes, *measured_rows("Accuracy", rows), verdict({**kept, "accuracy": rows})]

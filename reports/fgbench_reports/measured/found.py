@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from fgbench_reports.bought import NAMES, judged_lines
+from fgbench_reports.conventions import measured_rows
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.marks import Direction, column_marks
 from fgbench_reports.naming import distinct, file_name, without_empty
-from fgbench_reports.quality import quality_notes
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.tables import of_cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = {
+    "pointing %": "pointing: images whose best patch has its centre on a part",
+    "heat on parts %": "heat on parts: the share of the scores that lies on parts",
+    "parts in crop %": "parts in crop: the share of the parts that is inside the crop around the best patches",
+    "crop that is part %": "crop that is part: the share of that crop that is part",
+    "insertion": "insertion: the mean probability while the best pixels come back first, the higher the better",
+    "deletion": "deletion: while they go first, the lower the better",
+    "% of backbone": "% of backbone: FLOPs of the fast selection, one image",
+}
 BEST: dict[str, Direction] = {"pointing %": "high", "parts in crop %": "high", "insertion": "high", "deletion": "low"}
 
 
@@ -26,15 +35,17 @@ class Found(Report):
     title = "What selectors find"
 
     def items(self, data: Data) -> Iterable[Item]:
-        """A table per data set, image size and trained model, over its seeds."""
+        """A table per data set, image size, trained model and what it selects by, over its seeds."""
         groups = _groups(data)
-        files = distinct(file_name(*key) for key in groups)
-        for name, ((dataset, size, model), rows) in zip(files, groups.items(), strict=True):
+        files = distinct(file_name(*key[:3]) for key in groups)
+        for name, ((dataset, size, model, own), rows) in zip(files, groups.items(), strict=True):
             lines = without_empty(judged_lines({"quality": rows}, model), ("selector",))
             values = {heading: [line[heading].value for line in lines] for heading in BEST if heading in lines[0]}
             marks = column_marks(values, {heading: BEST[heading] for heading in values})
-            title = f"What selectors find · {model}, trained on {dataset} at {size}"
-            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows))
+            several = len({key for key in groups if key[:3] == (dataset, size, model)}) > 1
+            by = f" selecting by {own or 'nothing'}" if several else ""
+            title = f"What selectors find · {model}{by}, trained on {dataset} at {size}"
+            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows, lines[0]))
         if not groups:
             yield Missing(what="what selectors find on trained models", command=KINDS["selection_quality"])
 
@@ -47,18 +58,21 @@ def found(data: Data) -> pd.DataFrame:
         [
             {"dataset": dataset, "image size": size, "model": model}
             | {heading: cell.value for heading, cell in line.items()}
-            for (dataset, size, model), rows in _groups(data).items()
+            for (dataset, size, model, _), rows in _groups(data).items()
             for line in judged_lines({"quality": rows}, model)
         ]
     )
 
 
-def _groups(data: Data) -> dict[tuple[str, int, str], list[Row]]:
-    return grouped(data.selection_quality, "dataset", "image_size", "model")
+def _groups(data: Data) -> dict[tuple[str, int, str, str | None], list[Row]]:
+    rows = [{**row, "trained_with": row.get("trained_with")} for row in data.selection_quality]
+    return grouped(rows, "dataset", "image_size", "model", "trained_with")
 
 
-def _notes(rows: list[Row]) -> list[str]:
+def _notes(rows: list[Row], headings: Collection[str]) -> list[str]:
     seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
     said = [f"{rows[0]['images']} images, {len(seeds)} trained model{'s' if len(seeds) > 1 else ''}."]
     said += [f"The model itself selects by {own}."] if own else []
-    return [*said, quality_notes(rows)[0], "random and centre look at no image. Best is bold, second is underlined."]
+    columns = "; ".join(told for heading, told in COLUMNS.items() if heading in headings)
+    said += measured_rows("Selectors on trained models", rows)
+    return [*said, f"{columns}.", "random and centre look at no image. Best is bold, second is underlined."]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import grouped, impls_of
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
 from fgbench_reports.models import NOTES as MODEL_NOTES
-from fgbench_reports.naming import file_name
+from fgbench_reports.naming import distinct, file_name
 from fgbench_reports.numbers import percent, with_prefix
 from fgbench_reports.report import Data, Item, Missing, Report, Table
 from fgbench_reports.tables import Cell, figure, of_cells, word
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = ("selector", "model", "backbone")
 BACKBONE = "(backbone)"
+USUAL_CLASSES = 200  # of heads: others are told
 
 
 class Work(Report):
@@ -27,10 +29,11 @@ class Work(Report):
     title = "Counted work"
 
     def items(self, data: Data) -> Iterable[Item]:
-        """A table per convention, backbone and step between patches, then one of models per convention."""
+        """A table per convention, backbone, grid and head, then one of models per convention and head."""
         selections, models = _selections(data.flops), _models(data.flops)
-        yield from selections
-        yield from models
+        tables = [*selections, *models]
+        files = distinct(table.name for table in tables)
+        yield from (replace(table, name=name) for table, name in zip(tables, files, strict=True))
         if not selections:
             yield Missing(what="FLOPs of selections beside their backbones", command=KINDS["flops"])
         if not models:
@@ -45,25 +48,32 @@ def work(data: Data) -> pd.DataFrame:
 
 
 def _selections(rows: Sequence[Row]) -> list[Table]:
-    told = [{**row, "stride": row["environment"].get("patch_stride")} for row in rows if row["model"] is None]
+    told = [
+        {**row, "stride": row["environment"].get("patch_stride"), "classes": _classes(row)}
+        for row in rows
+        if row["model"] is None
+    ]
     return [
         of_cells(
-            file_name("selections", convention, backbone, f"stride-{stride}" if stride else ""),
+            file_name("selections", convention, backbone, f"stride-{stride}" if stride else "", classes),
             f"Work of selections · {backbone} · convention {convention}"
-            + (f" · patches {stride} pixels apart" if stride else ""),
+            + (f" · patches {stride} pixels apart" if stride else "")
+            + (f" · {classes}" if classes else ""),
             list(_lines(group, "selector", BACKBONE)),
             names=NAMES,
             notes=[note for note in NOTES.get(convention, ()) if not note.startswith("paper:")],
         )
-        for (convention, backbone, stride), group in grouped(told, "convention", "backbone", "stride").items()
+        for (convention, backbone, stride, classes), group in grouped(
+            told, "convention", "backbone", "stride", "classes"
+        ).items()
         if any(row["selector"] for row in group)
     ]
 
 
 def _models(rows: Sequence[Row]) -> list[Table]:
-    whole = [row for row in rows if row["model"] is not None and row.get("part") is None]
+    whole = [{**row, "classes": _classes(row)} for row in rows if row["model"] is not None and row.get("part") is None]
     tables = []
-    for convention, group in grouped(whole, "convention").items():
+    for (convention, classes), group in grouped(whole, "convention", "classes").items():
         said = MODEL_NOTES.get(convention, "")
         notes = [f"{said}. % is FLOPs over those of one pass of the plain backbone."] if said else []
         lines = [
@@ -71,9 +81,15 @@ def _models(rows: Sequence[Row]) -> list[Table]:
             for (model, selector, backbone), some in grouped(group, "model", "selector", "backbone").items()
             for line in _lines(some, None, "")
         ]
-        title = f"Work of whole models · convention {convention}"
-        tables.append(of_cells(file_name("models", convention), title, lines, names=NAMES, notes=notes))
+        title = f"Work of whole models · convention {convention}" + (f" · {classes}" if classes else "")
+        tables.append(of_cells(file_name("models", convention, classes), title, lines, names=NAMES, notes=notes))
     return tables
+
+
+def _classes(row: Row) -> str:
+    """The classes of a head in words, where they are not the usual ones: they change a count."""
+    classes = row["environment"].get("num_classes")
+    return "" if classes in (None, USUAL_CLASSES) else f"{classes} classes"
 
 
 def _lines(rows: Sequence[Row], label: str | None, without: str) -> Iterator[dict[str, Cell]]:

@@ -69,7 +69,8 @@ def to_html(page: Page) -> str:
     figures = [item.parts.body for section in sections for item in section.items if item.parts.kind == "figure"]
     styles = [style, *(text for svg in figures for text in styles_in(svg))]
     template = _environment().from_string(_text("page.html.j2"))
-    return template.render(page=page, sections=sections, script=script, style=style, policy=policy(script, styles))
+    text = template.render(page=page, sections=sections, script=script, style=style, policy=policy(script, styles))
+    return text.encode("utf-8", "replace").decode()  # names of files may hold what no text can
 
 
 def _section(section: Section, anchors: Anchors) -> _Section:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
 from fgbench_reports.data import Data, Row
+from fgbench_reports.paper.counted import NUM_CLASSES
 from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import ratios as published_rows
 from fgbench_reports.report import Item, Missing, Report, Table
-from fgbench_reports.sweep_rows import Mode, environment_notes
+from fgbench_reports.sweep_rows import Mode, environment_notes, reason_notes
 from fgbench_reports.tables import Cell, figure, frame_of, of_cells, word
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def _by_mode(rows: Sequence[Row]) -> list[Measured]:
 def _is_the_papers(row: Row) -> bool:
     model = row["model"]
     known = model in MODELS and row["selector"] == SELECTORS.get(model)
+    known = known and (row["environment"] or {}).get("num_classes") in (None, NUM_CLASSES)
     return known and row["backbone"] in PAPER_BACKBONES.get(model, VIT_B16)
 
 
@@ -168,7 +170,7 @@ def _notes(modes: Sequence[Measured]) -> list[str]:
             "Published code and fast are ways to compute the same selection; memory is the most that tensors held on a "
             "GPU. Δ is the difference to the paper's ratio."
         )
-        notes += environments
+        notes += [*reason_notes(rows), *environments]
     if (left := len(modes) - MAX_MODES) > 0:
         notes.append(f"Not shown: {left} more of these, which have fewer of the ratios.")
     return notes

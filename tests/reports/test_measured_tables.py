@@ -1,0 +1,168 @@
+"""Tables of what was measured here: what differs is never one line, and no file is written over another's."""
+
+from __future__ import annotations
+
+import pytest
+from paper_rows import flops_row
+from saved_rows import accuracy
+from saved_rows import quality as quality_row
+from throughput_rows import GPU, VIT, row
+
+from fgbench.reports import make_reports, render_reports
+from fgbench_reports.data import Data
+from fgbench_reports.folder import folder, tables_of
+from fgbench_reports.naming import distinct
+from fgbench_reports.table_formats import to_rows
+
+TINY = "vit_tiny_patch16_224"
+
+
+def unheard(problem):
+    raise AssertionError(problem)
+
+
+def tables(name: str, data: Data):
+    return tables_of(make_reports([name], data, unheard))
+
+
+def quality(selector="gls", **fields):
+    return {"environment": GPU, **quality_row(selector, **fields)}
+
+
+def plain(seed=1, top1=90.0, **fields):
+    return accuracy("vit", seed, top1, selector=None, **{"begun_from": "pretrained", **fields})
+
+
+def test_a_mean_is_over_seeds_alone():
+    runs = [plain(), plain(seed=2, top1=92.0), plain(top1=60.0, begun_from="random"), plain(top1=70.0, backbone=TINY)]
+    (table,) = tables("bought", Data(accuracy=runs))
+    assert list(table.printed["top-1 %"]) == ["91.0 ± 1.4", "60.0", "70.0"]
+    assert list(table.printed["backbone"]) == [VIT, VIT, TINY]
+    assert list(table.printed["begun from"]) == ["pretrained", "random", "pretrained"]
+
+
+def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selector():
+    timed = {"impl": "fast", "model": "glsim"}
+    data = Data(
+        accuracy=[plain(), plain(backbone=TINY), accuracy(), accuracy(selector="psm", top1=80.0)],
+        flops=[
+            flops_row("full", VIT, None, 224, 197, 2 * 10**10, model="vit"),
+            flops_row("full", TINY, None, 224, 197, 2 * 10**9, model="vit"),
+            flops_row("full", VIT, "gls", 224, 197, 4 * 10**10, **timed),
+            flops_row("full", VIT, "psm", 224, 197, 6 * 10**10, **timed),
+        ],
+        throughput=[
+            row("vit", img_s=200.0, selector=None, impl=None),
+            row("vit", img_s=900.0, selector=None, impl=None, backbone=TINY),
+            row("glsim", img_s=100.0, selector="gls"),
+            row("glsim", img_s=50.0, selector="psm"),
+        ],
+        selection_quality=[
+            quality("gls", trained_with="gls", pointing_percent=80.0),
+            quality("psm", trained_with="gls", pointing_percent=10.0),
+            quality("psm", trained_with="psm", pointing_percent=60.0),
+        ],
+    )
+    (table,) = tables("bought", data)
+    assert list(table.frame["img/s"]) == [200.0, 900.0, 100.0, 50.0]
+    assert list(table.frame["× vit"]) == [1.0, 1.0, 2.0, 3.0]
+    assert list(table.frame["pointing %"]) == [None, None, 80.0, 60.0]
+    assert [len(found.frame) for found in tables("found", data)] == [2, 1]
+
+
+def test_a_gain_is_over_the_plain_model_of_the_same_start():
+    better = "Better than vit with every seed: glsim pretrained (+1.0 points, 1 of 1 seeds better)."
+    other = plain(top1=60.0, begun_from="random")
+    (table,) = tables("bought", Data(accuracy=[plain(), other, accuracy(top1=91.0, begun_from="pretrained")]))
+    assert table.notes[-1] == better
+    (alone,) = tables("bought", Data(accuracy=[accuracy()]))
+    assert alone.notes[-1] == "Nothing was trained beside the plain vit with the same seed: no gain is told."
+
+
+def test_the_plain_model_with_overlapping_patches_has_its_own_work():
+    overlapped = flops_row("full", VIT, None, 224, 325, 4 * 10**10, model="vit, patches overlap")
+    run = plain(recipe={"epochs": 50, "optimizer": "momentum", "overlap": True})
+    (table,) = tables("bought", Data(accuracy=[run], flops=[overlapped]))
+    assert list(table.frame["MACs"]) == [2 * 10**10]
+
+
+def test_notes_explain_the_columns_that_are_there():
+    (table,) = tables("found", Data(selection_quality=[quality("gls", pointing_percent=80.0)]))
+    told = next(note for note in table.notes if note.startswith("pointing"))
+    assert "IoU" not in told
+    assert [part.partition(":")[0].strip() for part in told.split(";")] == [
+        "pointing",
+        "insertion",
+        "deletion",
+        "% of backbone",
+    ]
+
+
+def of_classes(classes: int | None, flops: int, backbone=VIT):
+    told = {"environment": {"num_classes": classes}}
+    return [
+        flops_row("full", backbone, None, 224, 197, 10 * flops, **told),
+        flops_row("full", backbone, "gls", 224, 197, flops, percent=10.0, impl="fast", **told),
+        flops_row("full", backbone, "gls", 224, 197, flops, percent=10.0, impl="fast", model="glsim", **told),
+    ]
+
+
+def test_counts_with_other_heads_stand_in_tables_of_their_own():
+    found = tables("work", Data(flops=[*of_classes(200, 5), *of_classes(1000, 7), *of_classes(None, 5)]))
+    assert [table.title.rpartition(" · ")[2] for table in found] == [
+        "convention full",
+        "1000 classes",
+        "convention full",
+        "1000 classes",
+    ]
+    assert [to_rows(table)[-1]["fast FLOPs"] for table in found] == [5, 7, 5, 7]
+
+
+def test_sweeps_with_other_heads_are_other_modes():
+    rows = [row(img_s=100.0 * n, environment={**GPU, "num_classes": n}) for n in (2, 200)]
+    assert [table.title for table in tables("throughput", Data(throughput=rows))] == [
+        "Throughput · NVIDIA H200 · float32 · eager · 2 classes",
+        "Throughput · NVIDIA H200 · float32 · eager",
+    ]
+    wide = [row(size=size, environment={**GPU, "num_classes": 2}) for size in (224, 448)]
+    assert "measured on" not in tables("ratios", Data(throughput=wide))[0].frame
+
+
+@pytest.mark.parametrize("report", ["work", "bought"])
+def test_names_that_come_to_the_same_have_files_of_their_own(report):
+    flops = [each for name in ("vit.a", "vit-a", "VIT a", "vit a 2") for each in of_classes(200, 5, name)]
+    runs = [accuracy(dataset=name, epochs=epochs) for name in ("a", "a!", "a 2") for epochs in (1, 2)]
+    data = Data(flops=flops, accuracy=runs)
+    parts = render_reports(make_reports([report], data, unheard), unheard)
+    paths = [file.path for file in folder(parts, data, version="", made="")]
+    assert len(set(paths)) == len(paths)
+
+
+def test_a_number_behind_a_name_is_no_other_name():
+    assert distinct(["a", "a-2", "a", "a", "a-2"]) == ["a", "a-2", "a-3", "a-4", "a-2-2"]
+
+
+def test_points_that_something_else_disturbed_are_named_beside_their_price():
+    rows = [row(batch=8, status="contended", reason="another process used the GPU")]
+    (table,) = tables("price", Data(throughput=rows))
+    assert any("another process used the GPU" in note for note in table.notes)
+
+
+def test_several_trainings_of_a_model_are_told():
+    timed = [row("vit", img_s=100.0, selector=None, impl=None)]
+    twice = Data(throughput=timed, accuracy=[plain(epochs=10), plain(top1=80.0, epochs=20)])
+    once = Data(throughput=timed, accuracy=[plain(), plain(seed=2)])
+    said = "Of several trainings of a model the most accurate one is shown."
+    assert [said in tables("price", data)[0].notes for data in (twice, once)] == [True, False]
+    figures = [make_reports(["tradeoff"], data, unheard)[0].items[0] for data in (twice, once)]
+    told = [any("trained in several ways" in note for note in figure.notes) for figure in figures]
+    assert told == [True, False]
+
+
+@pytest.mark.parametrize("report", ["bought", "found"])
+def test_a_mean_over_several_machines_says_so(report):
+    places = [{**GPU, "device_name": name} for name in ("NVIDIA A100", "NVIDIA L4")]
+    runs = [accuracy(seed=seed, environment=place) for seed, place in enumerate(places)]
+    judged = [quality(seed=seed) | {"environment": place} for seed, place in enumerate(places)]
+    (table,) = tables(report, Data(accuracy=runs, selection_quality=judged))
+    assert all(any(place["device_name"] in note for note in table.notes) for place in places)
