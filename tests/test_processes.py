@@ -219,9 +219,12 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_word(words):
 
 
 def test_what_a_ci_wants_of_terminals_does_not_reach_the_expected_tables():
+    tables = sorted((ROOT / "tests" / "reports").glob("test_*_table*.py"))
+    tables = [path for path in tables if "paper" not in path.name and "formats" not in path.name]
+    assert len(tables) >= 6
     wishes = {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "40"}
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "reports")],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, tables)],
         cwd=ROOT,
         env={**os.environ, **wishes},
         capture_output=True,

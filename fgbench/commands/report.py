@@ -11,7 +11,7 @@ import typer
 
 from fgbench.arguments import FORMATS, choice, names, real_number
 from fgbench.commands.options import Many, Text, option
-from fgbench.errors import FgbenchError
+from fgbench.errors import BrokenPluginError, FgbenchError
 from fgbench.output import emit, emit_bytes, prints_on_stderr
 from fgbench.shell import complain
 
@@ -52,6 +52,7 @@ def report(
     """
     from fgbench.reports import make_reports, reports
     from fgbench.saved import read_data
+    from fgbench_reports.figures.style import import_seaborn_alone
 
     style = None if format_ is None else choice(format_, "format", FORMATS)
     if style is not None and output is not None:
@@ -64,10 +65,15 @@ def report(
     problems: list[FgbenchError] = []
     with prints_on_stderr():
         for file in plugin or ():
-            reports.add_file(file)
+            try:
+                reports.add_file(file)
+            except BrokenPluginError as error:
+                problems.append(error)
         for name in asked or ():
             reports.load(name)  # a wrong name is met before anything is read
         data = replace(read_data(store, [Path(file) for file in rows or ()], problems.append), gpu_hour_price=paid)
+        if output is not None:
+            import_seaborn_alone()  # two seconds
         made = make_reports(asked, data, problems.append)
         if output is not None:
             written = _write(made, data, output, problems)

@@ -32,7 +32,7 @@ TWO += ["--mixed_precision", "no", "--dynamo_backend", "no"]
 
 def start(launch, folder, *words):
     folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FGBENCH_STORE": str(folder / "fgbench.db")}
     if launch is TWO:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -5,6 +5,7 @@ Lengths are points, 72 to an inch, and a figure has 72 pixels to an inch: a pixe
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,6 +107,20 @@ def fitting(text: str, width: float, size: float = TEXT + 0.5) -> str:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if text_width(f"{text[:middle]}…", size) <= width else (low, middle - 1)
     return f"{text[:low]}…"
+
+
+def import_seaborn_alone() -> None:
+    """Import seaborn without scipy, which takes longer than all the rest; for a process that only makes reports.
+
+    Seaborn estimates densities and clusters with scipy where it is there, and no figure here has either.
+    """
+    if "seaborn" in sys.modules or "scipy" in sys.modules:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        import seaborn  # noqa: F401
+    finally:
+        del sys.modules["scipy"]
 
 
 @cache
