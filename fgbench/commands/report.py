@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -11,8 +10,9 @@ import typer
 
 from fgbench.arguments import FORMATS, choice, names, real_number
 from fgbench.commands.options import Many, Text, option
+from fgbench.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.errors import BrokenPluginError, FgbenchError
-from fgbench.output import emit, emit_bytes, prints_on_stderr
+from fgbench.output import emit, prints_on_stderr
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def report(
         )
     asked = names(wanted, "report")
     paid = None if price is None else real_number(price, "--gpu-hour-price", 2.5, MAX_PRICE)
-    _check_folder(output)
+    if output is not None:
+        check_folder(output)
     problems: list[FgbenchError] = []
     with prints_on_stderr():
         for file in plugin or ():
@@ -96,17 +97,11 @@ def _write(made: Sequence[Made], data: Data, output: Path, problems: list[Fgbenc
     from fgbench_reports.folder import folder
 
     files = list(folder(render_reports(made, problems.append), data, version=version("fgbench"), made=""))
-    for file in files:
-        path = output / file.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FgbenchError("cannot write to", str(path.parent), error.strerror or str(error)) from error
-        if isinstance(file.content, bytes):
-            emit_bytes(file.content, path)
-        else:
-            emit(file.content, path)
-    return len(files)
+    written = write_folder(files, output)
+    if others := left_over(files, output):
+        them = f"{len(others)} files in {output} are" if len(others) > 1 else f"1 file in {output} is"
+        complain(f"{them} not of this report: {', '.join(others[:3])}{', …' if len(others) > 3 else ''}")
+    return written
 
 
 def _print(made: Sequence[Made], style: str) -> None:
@@ -140,16 +135,3 @@ def _remark(made: Sequence[Made], *, few: bool) -> None:
     if left > 0:
         what = "not filled; the page names the commands that would" if few else "more not filled; --output DIR has all"
         complain(f"{left} {what}")
-
-
-def _check_folder(path: Path | None) -> None:
-    """Refuse a folder that cannot be written before anything is drawn for it."""
-    if path is None:
-        return
-    if path.exists() and not path.is_dir():
-        raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
-    first = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not first.is_dir():
-        raise FgbenchError("--output cannot be a folder in a file:", str(first), "a new name will do")
-    if not os.access(first, os.W_OK):
-        raise FgbenchError("cannot write to", str(first), "permission is missing")

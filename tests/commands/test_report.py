@@ -37,6 +37,7 @@ SELECTOR = {
     "flops": 604_000,
     "percent_of_backbone": 0.0017,
 }
+YESTERDAY = '<meta name="generator" content="fgbench 0.1.0"> the report of yesterday'
 PLUGIN = '''
 import pandas as pd
 
@@ -165,13 +166,13 @@ def test_tables_go_to_standard_output_without_a_folder(style, tmp_path, saved):
 def test_a_damaged_or_foreign_file_is_one_line_and_overwrites_nothing(name, content, tmp_path, saved):
     (tmp_path / name).write_text(content)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "index.html").write_text("the report of yesterday")
+    (tmp_path / "out" / "index.html").write_text(YESTERDAY)
     result = fgbench("report", "--rows", saved if name != "rows.json" else name, name, "--output", "out", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1, result.stderr
     assert name in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
-    assert (tmp_path / "out" / "index.html").read_text() == "the report of yesterday"
+    assert (tmp_path / "out" / "index.html").read_text() == YESTERDAY
 
 
 @pytest.mark.parametrize(
@@ -231,3 +232,20 @@ def test_a_file_whose_name_is_no_text_is_read(tmp_path, saved):
     except OSError:
         pytest.skip("this file system has names of text alone")
     assert fgbench("report", "table1", "--rows", name, "--output", "out", cwd=tmp_path).returncode == 0
+
+
+def test_a_page_of_somebody_else_is_left_alone(tmp_path, saved):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("<title>mine</title>")
+    result = fgbench("report", "--rows", saved, "--output", "out", cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "is left alone" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
+
+
+def test_what_an_earlier_report_left_is_told(tmp_path, saved):
+    (tmp_path / "out" / "tables").mkdir(parents=True)
+    (tmp_path / "out" / "tables" / "older.csv").write_text("a\n1\n")
+    result = fgbench("report", "table9", "--rows", saved, "--output", "out", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "1 file in out is not of this report: tables/older.csv" in result.stderr
