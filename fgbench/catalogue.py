@@ -1,17 +1,20 @@
-"""What ``fgbench list`` shows: rows about everything that can be named."""
+"""What ``fgbench list`` shows: rows about everything that can be named. Torch is imported for what needs it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fgbench.errors import BrokenPluginError
-from fgbench.registry import Report, selectors
-from fgbench_selectors import Needs, Selector
+from fgbench.errors import BrokenPluginError, Report
 from fgbench_selectors.plugins import blame
+
+if TYPE_CHECKING:
+    from fgbench_selectors import Needs, Selector
 
 
 def selector_rows(report: Report) -> list[dict[str, Any]]:
     """A row per registered selector; a broken one is listed as broken, and reported."""
+    from fgbench.registry import selectors
+
     rows = []
     for name, entry in selectors.entries().items():
         row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}

@@ -28,6 +28,15 @@ def in_reading_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
+def add_report_files(paths: Iterable[str], report: Report) -> None:
+    """Load files of reports that were named explicitly; a broken one is reported, the others still work."""
+    for path in paths:
+        try:
+            reports.add_file(path)
+        except BrokenPluginError as error:
+            report(error)
+
+
 def make_reports(names: Sequence[str] | None, data: Data, report: Report) -> list[Made]:
     """What the reports of these names, or all, make of the data. Unknown names raise; broken ones are reported."""
     made = []

@@ -92,12 +92,24 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--epochs', 'many'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['report', '--help'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['report', 'tabel1'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['choose', '--max-latency', 'soon'], standalone_mode=False)",
+        "from fgbench.cli import app; app(['visualize', '--help'], standalone_mode=False)",
         "import fgbench.throughput.sweep, fgbench.throughput.session, fgbench.commands.sweep_progress",
     ],
 )
 def test_help_errors_and_reports_do_not_import_torch(command):
     result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("words", ["['list', 'reports']", "['report', 'table9']"])
+def test_reports_are_listed_and_made_without_torch(words):
+    command = f"from fgbench.cli import app; app({words}, standalone_mode=False)"
+    result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+    assert "able 9" in result.stdout
 
 
 def test_the_module_runs_as_a_command():

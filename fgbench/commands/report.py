@@ -11,7 +11,7 @@ import typer
 from fgbench.arguments import FORMATS, choice, names, real_number
 from fgbench.commands.options import Many, Text, option
 from fgbench.commands.report_folder import check_folder, left_over, write_folder
-from fgbench.errors import BrokenPluginError, FgbenchError
+from fgbench.errors import FgbenchError
 from fgbench.output import emit, prints_on_stderr
 from fgbench.shell import complain
 
@@ -50,7 +50,7 @@ def report(
 
     Nothing is measured. What the rows cannot fill is named with the command that would.
     """
-    from fgbench.reports import make_reports, reports
+    from fgbench.reports import add_report_files, make_reports, reports
     from fgbench.saved import read_data
     from fgbench_reports.figures.style import import_seaborn_alone
 
@@ -65,11 +65,7 @@ def report(
         check_folder(output)
     problems: list[FgbenchError] = []
     with prints_on_stderr():
-        for file in plugin or ():
-            try:
-                reports.add_file(file)
-            except BrokenPluginError as error:
-                problems.append(error)
+        add_report_files(plugin or (), problems.append)
         for name in asked or ():
             reports.load(name)  # a wrong name is met before anything is read
         data = replace(read_data(store, [Path(file) for file in rows or ()], problems.append), gpu_hour_price=paid)
