@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from throughput_rows import ROWS
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.reports import make_reports, reports
+from fgbench_reports.data import Data
 from fgbench_selectors import selectors
 from fgbench_selectors.conformance import check_selector
 
@@ -42,6 +45,19 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
     monkeypatch.setattr(selectors, "_from_files", {})
     assert selectors.add_file(path) == ["spread"]
     check_selector("spread")
+
+
+def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    path = tmp_path / "slowest.py"
+    path.write_text(re.search(r"```python\n# slowest\.py\n(.*?)```", text, re.DOTALL).group(1))
+    monkeypatch.setattr(reports, "_from_files", {})
+    assert reports.add_file(path) == ["slowest"]
+    (made,) = make_reports(["slowest"], Data(throughput=ROWS), lambda problem: pytest.fail(str(problem)))
+    (table,) = made.items
+    assert (len(table.frame), table.printed["latency_s"][0]) == (10, "1953")
+    ((missing,),) = (each.items for each in make_reports(["slowest"], Data(), pytest.fail))
+    assert missing.command == "fgbench throughput"
 
 
 @pytest.mark.parametrize(
