@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from fgbench.output import emit
+from fgbench.saved import read_data
 from fgbench_reports.pages import as_text
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +52,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def count(options: argparse.Namespace) -> None:
-    """FLOPs of selections and models, as rows of one file."""
-    where = ("--store", str(options.store))
-    rows = export("flops", "--sizes", *SIZES, "--convention", "full", "paper", *where)
-    rows += export("flops", "--sizes", *SIZES, "--models", *MODELS, "aftrans", "ev", "--parts", *where)
-    keep(GALLERY / "flops" / "counted.json", {}, {"flops": rows})
+    """FLOPs of selections and models, as rows of one file, with what they were counted with."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "counted.db"
+        fgbench("flops", "--sizes", *SIZES, "--convention", "full", "paper", "--store", str(store), "-o", os.devnull)
+        fgbench(
+            "flops", "--sizes", *SIZES, "--models", *MODELS, "aftrans", "ev", "--store", str(store), "-o", os.devnull
+        )
+        rows = [dict(row) for row in read_data(store, [], print).flops]
+    shared = {name: value for name, value in rows[0]["environment"].items() if name != "time"}
+    alike = [{**row, "environment": None} for row in rows if shared.items() <= row["environment"].items()]
+    assert len(alike) == len(rows)
+    keep(GALLERY / "flops" / "counted.json", shared, {"flops": alike})
 
 
 def sweep(options: argparse.Namespace) -> None:
