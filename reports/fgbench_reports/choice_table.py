@@ -12,6 +12,7 @@ from fgbench_reports.cost_table import Line
 from fgbench_reports.limits import device_name, top1_of
 from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
 from fgbench_reports.paper.names import DATASETS
+from fgbench_reports.parts import without_part
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -154,9 +155,11 @@ def _unknown(choice: Choice) -> list[str]:
     rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
     models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in rows)
     sizes = dict.fromkeys(str(row["image_size"]) for row in rows)
-    dataset = as_text(choice.dataset)
-    command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)} --dataset {shlex.quote(dataset)}"
-    command += " --data-dir …" if choice.dataset in DATASETS else ""
+    dataset, whole = as_text(choice.dataset), without_part(choice.dataset)
+    command = (
+        f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)} --dataset {shlex.quote(as_text(whole))}"
+    )
+    command += " --data-dir …" if whole in DATASETS else ""
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on {dataset}"
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
     return [f"{told} ({where}); '{command}' measures it."]

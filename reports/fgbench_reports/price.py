@@ -9,6 +9,7 @@ from fgbench_reports.configurations import PUBLISHED, Accuracy, Configuration, c
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.numbers import img_per_s, significant
+from fgbench_reports.parts import tested_on
 from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
 
@@ -41,7 +42,7 @@ def kwh_per_million(energy_j: float | None) -> float | None:
 
 def datasets_of(data: Data) -> list[str]:
     """The data sets that accuracies are read for: those that were tested here, or else the published default."""
-    return list(dict.fromkeys(row["dataset"] for row in data.accuracy)) or [DEFAULT_DATASET]
+    return list(dict.fromkeys(map(tested_on, data.accuracy))) or [DEFAULT_DATASET]
 
 
 def price_table(data: Data) -> pd.DataFrame:

@@ -127,6 +127,13 @@ def test_what_has_no_accuracy_is_counted_with_the_command_that_tests_it():
     assert not any("no known" in note for note in choice_notes(chosen(GRID, Limits(image_sizes=[224]))))
 
 
+def test_the_command_for_a_part_of_a_data_set_names_the_data_set():
+    part = chosen([row("vit", selector=None)], dataset="cub, 20 of 200 classes")
+    (note,) = (note for note in choice_notes(part) if "no known accuracy" in note)
+    assert "has no known accuracy on cub, 20 of 200 classes" in note
+    assert "--dataset cub --data-dir …'" in note
+
+
 def test_a_cost_cannot_be_limited_without_a_price():
     with pytest.raises(ValueError, match="--max-cost needs a price"):
         rules_of(Limits(max_cost=1.0), None)
@@ -136,6 +143,9 @@ def test_the_data_set_is_the_one_that_was_tested_here():
     assert dataset_for(Data(), None) == "cub"
     assert dataset_for(Data(), "dogs") == "dogs"
     assert dataset_for(Data(accuracy=[accuracy(dataset="moths")]), None) == "moths"
+    part = "cub, 20 of 200 classes"
+    assert dataset_for(Data(accuracy=[accuracy(num_classes=20)]), None) == part
+    assert dataset_for(Data(accuracy=[accuracy(num_classes=20)]), "cub") == "cub"
     several = Data(accuracy=[accuracy(dataset="moths"), accuracy(dataset="cub")])
     with pytest.raises(ValueError, match="there are cub, moths; use --dataset"):
         dataset_for(several, None)

@@ -28,6 +28,7 @@ from fgbench_reports.figures.sweeps import (
     words_of,
 )
 from fgbench_reports.numbers import significant
+from fgbench_reports.parts import tested_on
 from fgbench_reports.published import SOURCE
 from fgbench_reports.report import Drawing, Figure, Item, Missing
 from fgbench_reports.sweep_rows import as_text, first_notes
@@ -134,7 +135,7 @@ def _origins(rows: Sequence[Row], dataset: str) -> list[str]:
     met: dict[str, None] = {}
     for row in rows:
         environment = row["environment"] or {}
-        if row["dataset"] == dataset and not row.get("seeds"):
+        if tested_on(row) == dataset and not row.get("seeds"):
             told = [environment.get("device_name") or environment.get("cpu") or environment.get("device")]
             told += [f"torch {environment['torch']}"] if environment.get("torch") else []
             met[", ".join(as_text(word) for word in told if word)] = None
