@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fgbench_reports.configurations import Configuration
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import KINDS, SELECTION_WHY, Data, Row
 from fgbench_reports.figures.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
 from fgbench_reports.figures.roof import Roof, RooflineFigure, highest, speed_words, under_roof
 from fgbench_reports.figures.scatter import Mark
@@ -54,7 +55,9 @@ def _models(data: Data) -> Iterator[Item]:
     found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
     if not found:
         why = "no row has its bytes per image and the device's rates of products and copies"
-        yield no_sweep("a roofline of models", data, why)
+        lacking = no_sweep("a roofline of models", data, why)
+        timed = any(measured(data).values())  # those are in the store, and are left as they are unless asked for
+        yield replace(lacking, command=f"{lacking.command} --again") if timed else lacking
     for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
         kept, many = known_contenders([one.row for one in points[mode]])
         shown = [one for one in points[mode] if contender(one.row) in kept]
@@ -110,8 +113,8 @@ def _selections(data: Data) -> Iterator[Item]:
             if row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row):
                 groups.setdefault((mode, row["batch_size"]), []).append(row)
     if not groups:
-        why = "no row has a time, its bytes and the device's rates" if rows else "there are no rows for it"
-        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=why)
+        lacks = "no row has a time, its bytes and the device's rates; " if rows else ""
+        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=lacks + SELECTION_WHY)
     found, left = first_figures(list(groups), lambda key: _where(key, modes))
     files = file_names(f"roofline selection {_where(key, modes)}" for key in found)
     for key, name in zip(found, files, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import KINDS, Row
+from fgbench_reports.data import KINDS, SELECTION_WHY, Row
 from fgbench_reports.naming import distinct, file_name
 from fgbench_reports.numbers import significant
 from fgbench_reports.report import Data, Item, Missing, Report
@@ -48,7 +48,8 @@ class Selections(Report):
                 title = f"Published over fast · {machine}"
                 yield of_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
-            yield Missing(what="the time and memory of every selection by itself", command=KINDS["selection"])
+            what = "the time and memory of every selection by itself"
+            yield Missing(what=what, command=KINDS["selection"], why=SELECTION_WHY)
 
 
 def selections(data: Data) -> pd.DataFrame:
