@@ -72,7 +72,7 @@ def choose(
     """
     style = output_format(format_, output)
     wanted = {
-        "min_accuracy_percent": _amount(min_accuracy, "--min-accuracy", PERCENT),
+        "min_accuracy_percent": _percentage(min_accuracy, "--min-accuracy"),
         "max_latency_s": _amount(max_latency, "--max-latency", LATENCY),
         "max_memory_bytes": None if max_memory is None else memory_size(max_memory, "--max-memory"),
         "max_energy_j": _amount(max_energy, "--max-energy", ENERGY),
@@ -100,6 +100,14 @@ def choose(
 
 def _amount(text: str | None, what: str, kind: Quantity) -> float | None:
     return None if text is None else quantity(text, what, kind)
+
+
+def _percentage(text: str | None, what: str) -> float | None:
+    """A percentage; a share of one in its place is refused."""
+    value = _amount(text, what, PERCENT)
+    if value is not None and value <= 1:
+        raise FgbenchError(f"{what} is no share of 1, got", text, f"in percent: {100 * value:g}")
+    return value
 
 
 def _chosen(data: Data, limits: Limits, dataset: str | None, store: Path | None) -> Choice:
