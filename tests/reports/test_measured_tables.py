@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from paper_rows import flops_row
+from reports.test_selection_tables import SELECTIONS
 from saved_rows import accuracy
 from saved_rows import quality as quality_row
 from throughput_rows import GPU, VIT, row
@@ -14,6 +15,7 @@ from fgbench_reports.folder import folder, tables_of
 from fgbench_reports.naming import distinct
 from fgbench_reports.table_formats import to_rows
 
+SITE = {name: value for name, value in GPU.items() if name != "code"}
 TINY = "vit_tiny_patch16_224"
 
 
@@ -68,6 +70,20 @@ def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selecto
     assert list(table.frame["× vit"]) == [1.0, 1.0, 2.0, 3.0]
     assert list(table.frame["pointing %"]) == [None, None, 80.0, 60.0]
     assert [len(found.frame) for found in tables("found", data)] == [2, 1]
+
+
+@pytest.mark.parametrize("field", ["code", "git_revision", "torch", "driver", "threads"])
+def test_selections_of_different_environments_stand_apart_and_only_then_say_so(field):
+    def timed(seconds, **environment):
+        return {**SELECTIONS[2], "latency_s": seconds, "environment": {**SITE, **environment}}
+
+    alike = tables("selections", Data(selection=[timed(0.1), timed(0.1)]))
+    assert [table.title for table in alike] == ["Selections by themselves · NVIDIA H200 · float32 · batch 1"]
+    assert any("torch 2.9.0" in note for note in alike[0].notes)
+    apart = tables("selections", Data(selection=[timed(0.1), timed(0.2, **{field: "77"})]))
+    assert [list(table.frame["ms"]) for table in apart] == [[100.0], [200.0]]
+    assert "77" in apart[1].title
+    assert "77" not in apart[0].title
 
 
 def test_a_gain_is_over_the_plain_model_of_the_same_start():
