@@ -10,6 +10,7 @@ from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.numbers import img_per_s, percent, significant, with_prefix
 from fgbench_reports.render import to_markdown
 from fgbench_reports.tables import Cell, figure, word
+from fgbench_reports.trained import is_of_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,6 +168,7 @@ def _is_own(row: Row, run: Row) -> bool:
         row["model"] == run["model"]
         and row["selector"] in (run["selector"], "own")
         and row.get("trained_with") in (None, run["selector"])
+        and is_of_training(row, run)
     )
 
 

@@ -13,6 +13,7 @@ from fgbench.reports import make_reports, render_reports
 from fgbench_reports.data import Data
 from fgbench_reports.folder import folder, tables_of
 from fgbench_reports.naming import distinct
+from fgbench_reports.report import Figure
 from fgbench_reports.table_formats import to_rows
 
 SITE = {name: value for name, value in GPU.items() if name != "code"}
@@ -70,6 +71,34 @@ def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selecto
     assert list(table.frame["× vit"]) == [1.0, 1.0, 2.0, 3.0]
     assert list(table.frame["pointing %"]) == [None, None, 80.0, 60.0]
     assert [len(found.frame) for found in tables("found", data)] == [2, 1]
+
+
+TRAININGS = {"backbone": (VIT, TINY), "begun_from": ("random", "pretrained"), "epochs": (1, 50)}
+
+
+@pytest.mark.parametrize("field", TRAININGS)
+def test_what_is_found_on_two_trainings_of_a_model_is_never_one_mean(field):
+    told = {"begun_from": "random", "epochs": 50, "backbone": VIT}
+    runs = [accuracy(**{**told, field: value}) for value in TRAININGS[field]]
+    rows = [
+        quality(pointing_percent=points, trained_with="gls", **{**told, field: value})
+        for points, value in zip((20.0, 80.0), TRAININGS[field], strict=True)
+    ]
+    data = Data(accuracy=runs, selection_quality=rows)
+    found = tables("found", data)
+    assert [list(table.frame["pointing %"]) for table in found] == [[20.0], [80.0]]
+    assert len({table.title for table in found}) == 2
+    figures = [item for item in make_reports(["curves"], data, unheard)[0].items if isinstance(item, Figure)]
+    assert [item.curves["gls"]["runs"] for item in figures] == [1, 1]
+    assert len({item.title for item in figures}) == 2
+    own = [value for table in tables("bought", data) for value in table.frame["pointing %"]]
+    assert own == [20.0, 80.0]
+
+
+def test_rows_from_before_they_told_their_training_stand_beside_its_accuracy():
+    data = Data(accuracy=[accuracy()], selection_quality=[quality(pointing_percent=20.0, trained_with="gls")])
+    assert list(tables("bought", data)[0].frame["pointing %"]) == [20.0]
+    assert tables("found", data)[0].title == "What selectors find · glsim, trained on cub at 224"
 
 
 @pytest.mark.parametrize("field", ["code", "git_revision", "torch", "driver", "threads"])
