@@ -89,13 +89,14 @@ def choose(
 
     from fgbench.saved import read_data
     from fgbench_reports.limits import Limits
+    from fgbench_reports.numbers import how_many
 
     data = replace(read_data(store, [Path(name) for name in rows or ()], complain), gpu_hour_price=price)
     choice = _chosen(data, Limits(**wanted), dataset, store)  # type: ignore[arg-type]
     emit(_as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
         shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else "the nearest misses are shown"
-        raise CheckFailedError(f"none of {len(choice.verdicts)} configurations keeps the limits; {shown}")
+        raise CheckFailedError(f"none of {how_many(len(choice.verdicts), 'configuration')} keeps the limits; {shown}")
 
 
 def _amount(text: str | None, what: str, kind: Quantity) -> float | None:

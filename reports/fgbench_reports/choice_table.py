@@ -10,7 +10,7 @@ from fgbench_reports.choice import ACCURACY, Choice, Verdict, counts, nearest_mi
 from fgbench_reports.configurations import PAPER_BACKBONES, PUBLISHED, VIT_B16
 from fgbench_reports.cost_table import Line, Row, grouped
 from fgbench_reports.limits import device_name, top1_of
-from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
+from fgbench_reports.numbers import gigabytes, how_many, img_per_s, milliseconds, significant
 from fgbench_reports.paper.names import DATASETS, SELECTORS
 from fgbench_reports.parts import without_part
 from fgbench_reports.price import (
@@ -141,7 +141,7 @@ def choice_notes(choice: Choice) -> list[str]:
 
 def _summary(choice: Choice) -> str:
     total, kept, shown = len(choice.verdicts), len(choice.satisfying), len(choice.chosen)
-    told = f"{total} configuration{'s' if total != 1 else ''}"
+    told = how_many(total, "configuration")
     if choice.limits:
         told += f", of which the limits together rule out {total - kept} and {kept} keep them all"
     return f"{told}; {shown} on the front."

@@ -50,9 +50,13 @@ def price_table(data: Data) -> pd.DataFrame:
 
     Values as they are; None where there is none. The cost is there with a price, the energy where it was measured.
     """
+    return _frame(_lines(data))
+
+
+def _frame(lines: Sequence[tuple[dict[str, Any], dict[str, str]]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([cells for cells, _ in _lines(data)], dtype=object)
+    return pd.DataFrame([cells for cells, _ in lines], dtype=object)
 
 
 class Price(Report):
@@ -68,7 +72,7 @@ class Price(Report):
         if not lines:
             yield Missing(what="Cost per million images", command=KINDS["throughput"])
             return
-        frame = pd.DataFrame([cells for cells, _ in lines], dtype=object)
+        frame = _frame(lines)
         yield Table(
             name="price",
             title="Cost per million images",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import half_width_percent, milliseconds, percent, significant, with_prefix
+from fgbench_reports.numbers import half_width_percent, how_many, milliseconds, percent, significant, with_prefix
 from fgbench_reports.render import NAMES, to_markdown
 from fgbench_reports.sweep_rows import by_mode, mode_name
 
@@ -152,7 +152,11 @@ def title(device: str, kept: Kept) -> str:
     """What rows were measured on, in a few words."""
     first = kept["selections"][0]
     threads = kept["environment"].get("threads")
-    words = [kept["environment"]["device_name"], f"{threads} threads" if device == "cpu" else None, first["dtype"]]
+    words = [
+        kept["environment"]["device_name"],
+        how_many(threads, "thread") if threads and device == "cpu" else None,
+        first["dtype"],
+    ]
     return " · ".join(str(word) for word in [*words, f"batch {first['batch_size']}"] if word)
 
 

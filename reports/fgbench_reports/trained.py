@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Row
+from fgbench_reports.numbers import how_many
 from fgbench_reports.sweep_rows import as_text
 
 
@@ -32,7 +33,7 @@ def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
     """In what a training differs from others of its model, selector, data set and size."""
     alike = [other for other in others if other[:4] == one[:4]]
     words = [("backbone", as_text(one.backbone or "unknown backbone")), ("begun_from", _start(one.begun_from))]
-    words.append(("epochs", "unknown epochs" if one.epochs is None else _epochs(one.epochs)))
+    words.append(("epochs", "unknown epochs" if one.epochs is None else how_many(one.epochs, "epoch")))
     return [word for field, word in words if _differ(field, alike)]
 
 
@@ -48,7 +49,3 @@ def _differ(field: str, trainings: Sequence[Training]) -> bool:
 
 def _start(begun_from: str | None) -> str:
     return {None: "unknown start", "random": "from scratch"}.get(begun_from, f"begun from {as_text(begun_from)}")
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count != 1 else ''}"

@@ -154,3 +154,8 @@ def test_the_table(same_as_snapshot):
     table = table_of(Data(throughput=ROWS, gpu_hour_price=2.5))
     notes = "".join(f"\n{note}" for note in table.notes)
     same_as_snapshot("price_table.md", render.to_markdown(table.printed, table.names) + notes + "\n")
+
+
+def test_the_public_function_and_the_report_have_the_same_lines():
+    data = Data(throughput=ROWS, gpu_hour_price=2.5)
+    assert price_table(data).equals(table_of(data).frame)

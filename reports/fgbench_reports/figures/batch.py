@@ -28,7 +28,7 @@ from fgbench_reports.figures.sweeps import (
     thinning_note,
     words_of,
 )
-from fgbench_reports.numbers import img_per_s
+from fgbench_reports.numbers import how_many, img_per_s
 from fgbench_reports.report import Drawing, Figure, Item, Point, Report
 from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
 
@@ -134,7 +134,7 @@ def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: 
     full = [f"{label} from batch {batch}" for label, batch in batches.items()]
     others = sum(row["status"] not in OOM for row in ended)
     text += f" Out of memory: {listed(full)}." if full else ""
-    return text + (f" Failed in other ways: {others} point{'s' if others > 1 else ''}." if others else "")
+    return text + (f" Failed in other ways: {how_many(others, 'point')}." if others else "")
 
 
 def how_it_ended(row: Row) -> str:

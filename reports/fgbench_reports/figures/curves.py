@@ -14,7 +14,7 @@ from fgbench_reports.figures.looks import Look, looks_of, names_in
 from fgbench_reports.figures.scales import as_linear
 from fgbench_reports.figures.style import DOUBLE, frame, in_style
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures
-from fgbench_reports.numbers import significant
+from fgbench_reports.numbers import how_many, significant
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Point, Report
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.trained import Training, by_training, telling_words
@@ -57,7 +57,7 @@ def _figure(trained: str, name: str, rows: Sequence[Row], looks: Mapping[str, Lo
     curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
     seeds = len({row["seed"] for row in rows})
     images = sorted({row["perturbed_images"] for row in rows})
-    of_images = f"{images[0]} images" if len(images) == 1 else f"{images[0]} to {images[-1]} images"
+    of_images = how_many(images[0], "image") if len(images) == 1 else f"{images[0]} to {images[-1]} images"
     notes = [
         f"Means over {of_images}"
         + (f" and {seeds} trained models, a seed each." if seeds > 1 else "; one trained model.")
@@ -108,7 +108,7 @@ def _alt(trained: str, curves: Mapping[str, Row]) -> str:
         return text
     rising = max(highest, key=lambda name: float(curves[name]["insertion_auc"]))
     falling = min(lowest, key=lambda name: float(curves[name]["deletion_auc"]))
-    text += f" Of {len(curves)} selectors {as_text(rising)} has the largest area in insertion, "
+    text += f" Of {how_many(len(curves), 'selector')} {as_text(rising)} has the largest area in insertion, "
     text += f"{significant(curves[rising]['insertion_auc'])}, and {as_text(falling)} the smallest in deletion, "
     return f"{text}{significant(curves[falling]['deletion_auc'])}."
 

@@ -10,6 +10,7 @@ from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.marks import Direction, column_marks
 from fgbench_reports.naming import distinct, file_name, without_empty
+from fgbench_reports.numbers import how_many
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.tables import of_cells
 from fgbench_reports.trained import Training, by_training, telling_words
@@ -75,7 +76,7 @@ def _site(key: Training) -> tuple[str, int, str]:
 
 def _notes(rows: list[Row], headings: Collection[str]) -> list[str]:
     seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
-    said = [f"{rows[0]['images']} images, {len(seeds)} trained model{'s' if len(seeds) > 1 else ''}."]
+    said = [f"{how_many(rows[0]['images'], 'image')}, {how_many(len(seeds), 'trained model')}."]
     said += [f"The model itself selects by {own}."] if own else []
     columns = "; ".join(told for heading, told in COLUMNS.items() if heading in headings)
     said += measured_rows("Selectors on trained models", rows)
