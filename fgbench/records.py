@@ -186,6 +186,9 @@ class QualityRow:
     insertion_curve: list[float] | None  # mean probability at equal shares of pixels, from none to all
     deletion_curve: list[float] | None
     trained_with: str | None = None  # the selector that the model itself selects by; null where it has none
+    backbone: str | None = None  # timm's name
+    begun_from: str | None = None  # of the training, as in AccuracyRow
+    epochs: int | None = None  # of the training
 
     def as_dict(self) -> dict[str, Any]:
         """The row with its fields in the order above, ready for JSON."""

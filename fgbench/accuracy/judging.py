@@ -27,6 +27,7 @@ from fgbench.registry import selectors as registered
 
 RECORDED_BYTES = 2**30  # queries and keys of all blocks that are held at once
 LARGEST_BATCH, OTHER_BATCH = 64, 16
+TRAINING = ("backbone", "begun_from", "epochs")  # of a run, in every row that is judged on it
 PERTURBED = 64  # images that the curves are taken of, spread over the split
 
 
@@ -42,8 +43,9 @@ def judge(
     options = QualityOptions(baselines=True, perturbed_images=PERTURBED, perturb_every=max(1, len(test) // PERTURBED))
     others = [name for name in registered.names() if not is_own(name)]  # a plug-in is one more to judge
     key = f"{finished.key}:{','.join(selectors or ['all', *others])}:{asdict(options)}"
+    training = {name: row.get(name) for name in TRAINING}
     if (kept := ledger.get_alone(QUALITY, key)) is not None:
-        return list(kept["rows"])
+        return [{**each, **training} for each in kept["rows"]]  # those from before a field was there lack it
     checkpoint = Path(row["checkpoint"])
     if not checkpoint.is_file():
         session.report(
@@ -70,7 +72,9 @@ def judge(
         options=options,
         progress=lambda done: tell(done, len(test)),
     )
-    rows: list[dict[str, Any]] = [replace(each, trained_with=model.selector_name).as_dict() for each in found]
+    rows: list[dict[str, Any]] = [
+        {**replace(each, trained_with=model.selector_name).as_dict(), **training} for each in found
+    ]
     if not broken:  # what is mended is judged next time
         ledger.add(QUALITY, key, {"rows": rows})
     return rows

@@ -72,7 +72,7 @@ def choose(
     """
     style = output_format(format_, output)
     wanted = {
-        "min_accuracy_percent": _amount(min_accuracy, "--min-accuracy", PERCENT),
+        "min_accuracy_percent": _percentage(min_accuracy, "--min-accuracy"),
         "max_latency_s": _amount(max_latency, "--max-latency", LATENCY),
         "max_memory_bytes": None if max_memory is None else memory_size(max_memory, "--max-memory"),
         "max_energy_j": _amount(max_energy, "--max-energy", ENERGY),
@@ -89,17 +89,26 @@ def choose(
 
     from fgbench.saved import read_data
     from fgbench_reports.limits import Limits
+    from fgbench_reports.numbers import how_many
 
     data = replace(read_data(store, [Path(name) for name in rows or ()], complain), gpu_hour_price=price)
     choice = _chosen(data, Limits(**wanted), dataset, store)  # type: ignore[arg-type]
     emit(_as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
         shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else "the nearest misses are shown"
-        raise CheckFailedError(f"none of {len(choice.verdicts)} configurations keeps the limits; {shown}")
+        raise CheckFailedError(f"none of {how_many(len(choice.verdicts), 'configuration')} keeps the limits; {shown}")
 
 
 def _amount(text: str | None, what: str, kind: Quantity) -> float | None:
     return None if text is None else quantity(text, what, kind)
+
+
+def _percentage(text: str | None, what: str) -> float | None:
+    """A percentage; a share of one in its place is refused."""
+    value = _amount(text, what, PERCENT)
+    if value is not None and value <= 1:
+        raise FgbenchError(f"{what} is no share of 1, got", text, f"in percent: {100 * value:g}")
+    return value
 
 
 def _chosen(data: Data, limits: Limits, dataset: str | None, store: Path | None) -> Choice:

@@ -121,9 +121,11 @@ def _print(made: Sequence[Made], style: str) -> None:
 def _remark(made: Sequence[Made], *, few: bool) -> None:
     """What is missing, with the command that would fill it."""
     from fgbench_reports.folder import figures_of, missing_of
+    from fgbench_reports.numbers import how_many
 
     if not few and (figures := figures_of(made)):
-        complain(f"{len(figures)} figures need a folder: --output DIR")
+        needs = "needs" if len(figures) == 1 else "need"
+        complain(f"{how_many(len(figures), 'figure')} {needs} a folder: --output DIR")
     missing = missing_of(made)
     for each in missing[: 0 if few else MAX_REMARKS]:
         complain(f"not filled: {each.what} – {each.why}; '{each.command}' would")

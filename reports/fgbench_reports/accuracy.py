@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import img_per_s, significant
+from fgbench_reports.numbers import how_many, img_per_s, significant
 from fgbench_reports.sweep_rows import as_text, empty_table, first_notes
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _headings(rows: Sequence[Row]) -> list[str]:
 def _cells(row: Row) -> Line:
     summary = row["seeds"] is not None
     return {
-        "seed": f"{len(row['seeds'])} seeds" if summary else as_text(row["seed"]),
+        "seed": how_many(len(row["seeds"]), "seed") if summary else as_text(row["seed"]),
         "top-1 %": _percent(row["top1_percent"], row["top1_std_percent"]),
         "top-5 %": _percent(row["top5_percent"], row["top5_std_percent"]),
         "best %": _percent(row["best_top1_percent"]),

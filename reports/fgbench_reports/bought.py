@@ -7,9 +7,10 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.numbers import img_per_s, percent, significant, with_prefix
+from fgbench_reports.numbers import how_many, img_per_s, percent, significant, with_prefix
 from fgbench_reports.render import to_markdown
 from fgbench_reports.tables import Cell, figure, word
+from fgbench_reports.trained import is_of_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,7 @@ def verdict(kept: Kept) -> str:
             continue
         model = " ".join([name, *(str(rows[0][field]) for field in told if rows[0][field] is not None)])
         words = f"{model} ({fmean(gains):+.1f} points"
-        words += f", {sum(gain > 0 for gain in gains)} of {len(gains)} seeds better)"
+        words += f", {sum(gain > 0 for gain in gains)} of {how_many(len(gains), 'seed')} better)"
         (better if min(gains) > 0 else others).append(words)
     said = [f"Better than {BASELINE} with every seed: {', '.join(better)}."] if better else []
     said += [f"Not better with every seed: {', '.join(others)}."] if others else []
@@ -167,6 +168,7 @@ def _is_own(row: Row, run: Row) -> bool:
         row["model"] == run["model"]
         and row["selector"] in (run["selector"], "own")
         and row.get("trained_with") in (None, run["selector"])
+        and is_of_training(row, run)
     )
 
 
@@ -197,10 +199,10 @@ def _speed(kept: Kept, name: str, selector: str | None, backbone: str | None) ->
 def _machine(kept: Kept) -> str:
     first, environment = kept["accuracy"][0], kept["environment"]
     device = environment.get("device_name") or environment.get("cpu") or environment["device"]
-    count = environment["threads"]
-    threads = f", {count} thread{'s' if count > 1 else ''}" if environment["device"] == "cpu" else ""
+    threads = f", {how_many(environment['threads'], 'thread')}" if environment["device"] == "cpu" else ""
     recipe = first["recipe"]
-    words = f"{first['dataset']}, {first['num_classes']} classes, {first['train_images']} training and "
+    words = f"{first['dataset']}, {how_many(first['num_classes'], 'class', 'classes')}, "
+    words += f"{first['train_images']} training and "
     words += f"{first['images']} test images of {first['image_size']} pixels, {first['backbone']} from scratch, "
-    words += f"{first['epochs']} epochs of batch {recipe['batch_size']}, {recipe['optimizer']}"
+    words += f"{how_many(first['epochs'], 'epoch')} of batch {recipe['batch_size']}, {recipe['optimizer']}"
     return f"{words}; {device}{threads}, torch {environment['torch']}"

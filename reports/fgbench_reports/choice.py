@@ -10,6 +10,7 @@ from typing import Any
 from fgbench_reports.configurations import Configuration, pareto_front, published_accuracies
 from fgbench_reports.data import Data
 from fgbench_reports.limits import Breach, Limit, Limits, rules_of, top1_of
+from fgbench_reports.parts import tested_on
 from fgbench_reports.price import DEFAULT_DATASET, cost_per_million, grouped_by_row
 from fgbench_reports.sweep_rows import CONTENDER
 
@@ -62,7 +63,7 @@ def dataset_for(data: Data, wanted: str | None) -> str:
 
     Raises :class:`ValueError` where several were tested, or nothing is known about the wanted one.
     """
-    tested = sorted({row["dataset"] for row in data.accuracy})
+    tested = sorted({tested_on(row) for row in data.accuracy})
     known = sorted({*tested, *(one.dataset for one in published_accuracies())})
     if wanted is not None:
         if wanted not in known:

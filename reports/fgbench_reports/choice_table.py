@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.choice import ACCURACY, Choice, Verdict, counts, nearest_misses
-from fgbench_reports.configurations import PUBLISHED
-from fgbench_reports.cost_table import Line
+from fgbench_reports.configurations import PAPER_BACKBONES, PUBLISHED, VIT_B16
+from fgbench_reports.cost_table import Line, Row, grouped
 from fgbench_reports.limits import device_name, top1_of
-from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
-from fgbench_reports.paper.names import DATASETS
+from fgbench_reports.numbers import gigabytes, how_many, img_per_s, milliseconds, significant
+from fgbench_reports.paper.names import DATASETS, SELECTORS
+from fgbench_reports.parts import without_part
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -47,6 +48,7 @@ FIELDS = (
     *("peak_memory_allocated_bytes", "device_memory_bytes", "energy_j_per_image", "mfu"),
 )
 NAMES = ("model", "selector", "impl", "backbone", "status", "on", "limit", "nearest miss", "misses")
+MAX_COMMANDS = 3  # that a note names
 STATUSES = {
     "unconverged": "noisy: the interval of the latency is wider than it should be",
     "contended": "busy: something else used the device",
@@ -139,7 +141,7 @@ def choice_notes(choice: Choice) -> list[str]:
 
 def _summary(choice: Choice) -> str:
     total, kept, shown = len(choice.verdicts), len(choice.satisfying), len(choice.chosen)
-    told = f"{total} configuration{'s' if total != 1 else ''}"
+    told = how_many(total, "configuration")
     if choice.limits:
         told += f", of which the limits together rule out {total - kept} and {kept} keep them all"
     return f"{told}; {shown} on the front."
@@ -152,14 +154,38 @@ def _unknown(choice: Choice) -> list[str]:
     if not rows:
         return []
     rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
-    models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in rows)
-    sizes = dict.fromkeys(str(row["image_size"]) for row in rows)
-    dataset = as_text(choice.dataset)
-    command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)} --dataset {shlex.quote(dataset)}"
-    command += " --data-dir …" if choice.dataset in DATASETS else ""
-    told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on {dataset}"
+    told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
+    told += as_text(choice.dataset)
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    return [f"{told} ({where}); '{command}' measures it."]
+    commands = [f"'{command}'" for command in _commands(rows, without_part(choice.dataset))]
+    left = len(commands) - MAX_COMMANDS
+    listed = ", ".join(commands[:MAX_COMMANDS]) + (f" and {left} more" if left > 0 else "")
+    return [f"{told} ({where}); {listed} {'measures it' if len(commands) == 1 else 'measure them'}."]
+
+
+def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
+    """The commands that test these models: one for all that are as published, one per other backbone."""
+    told = [{**row, "of backbone": _backbone_option(row, dataset), "by": _selector_option(row)} for row in rows]
+    commands = []
+    for (backbone, selector), some in grouped(told, "of backbone", "by").items():
+        models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
+        sizes = dict.fromkeys(str(row["image_size"]) for row in some)
+        command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
+        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir …" if dataset in DATASETS else "")
+        commands.append(command)
+    return commands
+
+
+def _backbone_option(row: Row, dataset: str) -> str:
+    """Other data sets than the paper's can have a backbone of their own where none is asked for."""
+    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
+    asked = dataset not in DATASETS or row["backbone"] != usual
+    return f" --backbone {shlex.quote(as_text(row['backbone']))}" if asked else ""
+
+
+def _selector_option(row: Row) -> str:
+    usual = SELECTORS.get(row["model"])
+    return f" --selectors {shlex.quote(as_text(row['selector']))}" if row["selector"] not in (None, usual) else ""
 
 
 def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:

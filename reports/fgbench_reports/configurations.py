@@ -11,6 +11,7 @@ from typing import Any
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.names import published_options
+from fgbench_reports.parts import tested_on, without_part
 from fgbench_reports.published import figure4, table4
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
 
@@ -25,7 +26,6 @@ SAME = (
     "selector",
     "backbone",
     "image_size",
-    "dataset",
     "num_classes",
     "train_images",
     "epochs",
@@ -45,7 +45,7 @@ class Accuracy:
     selector: str | None
     backbone: str | None
     image_size: int
-    dataset: str
+    dataset: str  # of a part of the paper's, how much it is too: see fgbench_reports.parts
     top1_percent: float
     top1_std_percent: float | None  # over seeds; None where there is one
     runs: int
@@ -106,7 +106,8 @@ def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
         recipe = dict(row.get("recipe") or {})
         told = json.dumps(recipe, sort_keys=True, default=str)
         tested = row["checkpoint"] if row["seed"] is None else None
-        groups.setdefault((*(row.get(name) for name in SAME), bool(row.get("flip")), told, tested), []).append(row)
+        key = (*(row.get(name) for name in SAME), tested_on(row), bool(row.get("flip")), told, tested)
+        groups.setdefault(key, []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]
 
 
@@ -119,7 +120,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         selector=first["selector"],
         backbone=first.get("backbone"),
         image_size=first["image_size"],
-        dataset=first["dataset"],
+        dataset=tested_on(first),
         top1_percent=fmean(values),
         top1_std_percent=stdev(values) if len(values) > 1 else None,
         runs=len(values),
@@ -158,7 +159,7 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     """Every measured point with its accuracies: one per data set, or those of ``dataset``; None where there is none.
 
     Published accuracies stand in where a model of the paper, on its backbone and with its selector, was not trained
-    here. Of repeats the median in latency counts.
+    here; a run on a part of a data set takes no place. Of repeats the median in latency counts.
     """
     known = accuracies(data.accuracy)
     known = [*known, *(one for one in published_accuracies() if not any(_same(one, mine) for mine in known))]
@@ -195,7 +196,7 @@ def _same(one: Accuracy, other: Accuracy) -> bool:
 
 
 def _has_published_options(one: Accuracy) -> bool:
-    return one.options in ({}, published_options(one.model, one.dataset, one.image_size))
+    return one.options in ({}, published_options(one.model, without_part(one.dataset), one.image_size))
 
 
 def _points(rows: Sequence[Row]) -> Iterator[Configuration]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Data, Row
 from fgbench_reports.flops import NOTES
+from fgbench_reports.numbers import how_many
 from fgbench_reports.sweep_rows import as_text, environment_notes, first_notes
 
 THROUGHPUT = (
@@ -41,14 +42,14 @@ def environments(data: Data) -> list[str]:
 def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
     """How many rows were measured on what, a sentence per place."""
     places = grouped([{"place": _place(row["environment"])} for row in rows], "place")
-    counts = {place: f"{len(some)} row{'s' if len(some) > 1 else ''}" for place, some in places.items()}
+    counts = {place: how_many(len(some), "row") for place, some in places.items()}
     return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")
 
 
 def _place(environment: Row) -> str:
     device = environment.get("device_name") or environment.get("cpu") or environment.get("device")
     words = [device or "an unknown device"]
-    words += [f"{environment['threads']} threads"] if environment.get("threads") else []
+    words += [how_many(environment["threads"], "thread")] if environment.get("threads") else []
     words += [f"torch {environment['torch']}"] if environment.get("torch") else []
     words += [f"fgbench {environment['fgbench']}"] if environment.get("fgbench") else []
     words += [f"revision {environment['git_revision']}"] if environment.get("git_revision") else []

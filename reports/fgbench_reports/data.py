@@ -17,6 +17,8 @@ KINDS = {
     "selection": "nox -s cost",
     "backend": "nox -s cost",
 }
+# What nox measures it keeps in files, which no store has.
+SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/selection/*.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

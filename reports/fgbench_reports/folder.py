@@ -10,6 +10,7 @@ from typing import Any
 from fgbench_reports import table_formats as formats
 from fgbench_reports.conventions import conventions, environments
 from fgbench_reports.data import KINDS
+from fgbench_reports.numbers import how_many
 from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock
 from fgbench_reports.page import to_html as page_to_html
 from fgbench_reports.render import to_json
@@ -71,7 +72,7 @@ def folder(parts: Sequence[Rendered], data: Data, *, version: str, made: str) ->
         if found := data.of_kind(kind):
             path = f"rows/{kind}.json"
             yield File(path=path, content=to_json(found))
-            rows.append(Link(label=f"{kind}: {len(found)} rows", href=path))
+            rows.append(Link(label=f"{kind}: {how_many(len(found), 'row')}", href=path))
     page = Page(
         title=TITLE,
         sections=[part.section for part in parts],

@@ -15,6 +15,11 @@ def with_prefix(value: int) -> str:
     return f"{scaled:#.3g}".rstrip(".") + f" {PREFIXES[prefix]}"
 
 
+def how_many(count: int, thing: str, things: str = "") -> str:
+    """A count and what is counted, in the right number: 1 figure, 2 figures; 1 class, 2 classes."""
+    return f"{count} {thing if count == 1 else things or f'{thing}s'}"
+
+
 def percent(value: float) -> str:
     """Five digits, four decimals at most, as the paper prints them: 46.531, 0.9833, 0.0007, 13674."""
     if value == 0:

@@ -9,6 +9,7 @@ from fgbench_reports.configurations import PUBLISHED, Accuracy, Configuration, c
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.numbers import img_per_s, significant
+from fgbench_reports.parts import tested_on
 from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
 
@@ -41,7 +42,7 @@ def kwh_per_million(energy_j: float | None) -> float | None:
 
 def datasets_of(data: Data) -> list[str]:
     """The data sets that accuracies are read for: those that were tested here, or else the published default."""
-    return list(dict.fromkeys(row["dataset"] for row in data.accuracy)) or [DEFAULT_DATASET]
+    return list(dict.fromkeys(map(tested_on, data.accuracy))) or [DEFAULT_DATASET]
 
 
 def price_table(data: Data) -> pd.DataFrame:
@@ -49,9 +50,13 @@ def price_table(data: Data) -> pd.DataFrame:
 
     Values as they are; None where there is none. The cost is there with a price, the energy where it was measured.
     """
+    return _frame(_lines(data))
+
+
+def _frame(lines: Sequence[tuple[dict[str, Any], dict[str, str]]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([cells for cells, _ in _lines(data)], dtype=object)
+    return pd.DataFrame([cells for cells, _ in lines], dtype=object)
 
 
 class Price(Report):
@@ -67,7 +72,7 @@ class Price(Report):
         if not lines:
             yield Missing(what="Cost per million images", command=KINDS["throughput"])
             return
-        frame = pd.DataFrame([cells for cells, _ in lines], dtype=object)
+        frame = _frame(lines)
         yield Table(
             name="price",
             title="Cost per million images",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import percent, significant, with_prefix
+from fgbench_reports.numbers import how_many, percent, significant, with_prefix
 from fgbench_reports.sweep_rows import as_text, empty_table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def quality_notes(rows: Sequence[Row]) -> list[str]:
 def _title(row: Row) -> str:
     words = [row["model"], f"selects by {row['trained_with']}" if row["trained_with"] else "selects nothing"]
     words += [row["dataset"], f"{row['image_size']} px", None if row["seed"] is None else f"seed {row['seed']}"]
-    words.append(f"{row['images']} images")
+    words.append(how_many(row["images"], "image"))
     return "What selectors find · " + " · ".join(as_text(word) for word in words if word)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import half_width_percent, milliseconds, percent, significant, with_prefix
+from fgbench_reports.numbers import half_width_percent, how_many, milliseconds, percent, significant, with_prefix
 from fgbench_reports.render import NAMES, to_markdown
+from fgbench_reports.sweep_rows import by_mode, mode_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,20 @@ Kept = Mapping[str, Any]  # a file of kept rows: environment, roof, selections, 
 def intensity(row: Row) -> float | None:
     """Floating-point operations per byte moved."""
     return _over(row["flops"], row["bytes"])
+
+
+def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows of each machine, environment and batch, under the words that tell it from the others."""
+    modes = by_mode([{**row, "compiled": False} for row in rows])  # what tells modes of a sweep apart asks for it
+    return [
+        # Selections by themselves have no choice in whether they are compiled.
+        (
+            " · ".join([*(word for word in mode_name(mode, modes).split(" · ") if word != "eager"), f"batch {batch}"]),
+            same,
+        )
+        for mode, some in modes.items()
+        for batch, same in grouped(some, "batch_size").items()
+    ]
 
 
 def selection_frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -137,7 +152,11 @@ def title(device: str, kept: Kept) -> str:
     """What rows were measured on, in a few words."""
     first = kept["selections"][0]
     threads = kept["environment"].get("threads")
-    words = [kept["environment"]["device_name"], f"{threads} threads" if device == "cpu" else None, first["dtype"]]
+    words = [
+        kept["environment"]["device_name"],
+        how_many(threads, "thread") if threads and device == "cpu" else None,
+        first["dtype"],
+    ]
     return " · ".join(str(word) for word in [*words, f"batch {first['batch_size']}"] if word)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.numbers import gigabytes
+from fgbench_reports.numbers import gigabytes, how_many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +74,7 @@ def _spelt(
     words = ["compiled" if compiled else "eager"]
     words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
-    words += [] if classes in (None, USUAL_CLASSES) else [f"{classes} classes"]
+    words += [] if classes in (None, USUAL_CLASSES) else [how_many(classes, "class", "classes")]
     return tuple(map(as_text, (device, dtype, " · ".join(words), *told)))
 
 

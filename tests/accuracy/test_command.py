@@ -251,6 +251,10 @@ def test_what_selectors_find_stands_beside_what_they_cost(run):
     gls = found["gls"]
     assert set(gls) == set(QualityRow.__dataclass_fields__)
     assert (gls["images"], gls["trained_with"], gls["checkpoint"]) == (24, "gls", rows[0]["checkpoint"])
+    assert [gls[name] for name in ("backbone", "begun_from", "epochs")] == [
+        rows[0][name] for name in ("backbone", "begun_from", "epochs")
+    ]
+    assert None not in (gls["backbone"], gls["begun_from"], gls["epochs"])
     assert gls["selector_flops"] > 0
     assert len(gls["insertion_curve"]) == 21
     assert found["random"]["selector_flops"] is None

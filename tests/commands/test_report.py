@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from throughput_rows import HOSTILE, ROWS, row
+from throughput_rows import CPU, HOSTILE, ROWS, row
+from typer.testing import CliRunner, Result
 
+from fgbench.cli import app
 from fgbench_reports import render
 
 pytestmark = pytest.mark.slow
@@ -74,6 +76,28 @@ def fgbench(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FGBENCH_STORE", raising=False)
+
+
+def report(*words: object) -> Result:
+    """The command inside of this process: what it says, without the time that a process takes to start."""
+    return CliRunner().invoke(app, ["report", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One process, and the folder it made of counted rows, of points with hostile names, and of a plug-in's reports."""
+    cwd = tmp_path_factory.mktemp("everything")
+    (cwd / "mine.py").write_text(PLUGIN)
+    hostile = [{**each, "model": HOSTILE} for each in ROWS]
+    (cwd / "rows.json").write_text(render.to_json([FLOPS, SELECTOR, *hostile]))
+    done = fgbench("report", "--plugin", "mine.py", "--rows", "rows.json", "--output", "out", cwd=cwd)
+    return done, cwd / "out"
+
+
 @pytest.fixture
 def saved(tmp_path) -> Path:
     path = tmp_path / "rows.json"
@@ -100,24 +124,24 @@ class Links(HTMLParser):
 
 
 def test_an_empty_store_makes_a_page_that_names_the_commands(tmp_path):
-    result = fgbench("report", "--output", "out", cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (0, "")
+    result = report("--output", "out")
+    assert (result.exit_code, result.stdout) == (0, "")
     page = (tmp_path / "out" / "index.html").read_text()
     assert "fgbench throughput" in page
     assert "13674" in page  # what was published is there without any row
     assert not (tmp_path / "fgbench.db").exists()
 
 
-def test_every_file_that_the_page_links_to_is_there(tmp_path, saved):
-    result = fgbench("report", "--rows", saved, "--output", "out", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+def test_every_file_that_the_page_links_to_is_there(everything):
+    result, out = everything
+    assert "Traceback" not in result.stderr
     links = Links()
-    links.feed((tmp_path / "out" / "index.html").read_text())
+    links.feed((out / "index.html").read_text())
     files = [link for link in links.found if not link.startswith(("#", "data:"))]
     assert "rows/flops.json" in files
     assert {Path(link).suffix for link in files} >= {".csv", ".md", ".tex", ".html", ".svg", ".png", ".json"}
-    assert [link for link in files if not (tmp_path / "out" / link).is_file()] == []
-    assert json.loads((tmp_path / "out" / "rows" / "flops.json").read_text())[1]["selector"] == "gls"
+    assert [link for link in files if not (out / link).is_file()] == []
+    assert json.loads((out / "rows" / "flops.json").read_text())[1]["selector"] == "gls"
 
 
 def test_ten_thousand_rows_are_reported_within_ten_seconds_without_torch(tmp_path):
@@ -141,9 +165,9 @@ def test_ten_thousand_rows_are_reported_within_ten_seconds_without_torch(tmp_pat
 
 
 @pytest.mark.parametrize("style", ["json", "csv", "markdown", "latex", "table"])
-def test_tables_go_to_standard_output_without_a_folder(style, tmp_path, saved):
-    result = fgbench("report", "work", "--rows", saved, "--format", style, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+def test_tables_go_to_standard_output_without_a_folder(style, saved):
+    result = report("work", "--rows", saved, "--format", style)
+    assert result.exit_code == 0, result.stderr
     assert "gls" in result.stdout
     if style == "json":
         assert [line["selector"] for line in json.loads(result.stdout)] == ["(backbone)", "gls"]
@@ -167,8 +191,8 @@ def test_a_damaged_or_foreign_file_is_one_line_and_overwrites_nothing(name, cont
     (tmp_path / name).write_text(content)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "index.html").write_text(YESTERDAY)
-    result = fgbench("report", "--rows", saved if name != "rows.json" else name, name, "--output", "out", cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
+    result = report("--rows", saved if name != "rows.json" else name, name, "--output", "out")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1, result.stderr
     assert name in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
@@ -189,34 +213,35 @@ def test_a_damaged_or_foreign_file_is_one_line_and_overwrites_nothing(name, cont
     ],
 )
 def test_bad_input_is_one_line(words, said, tmp_path, saved):
-    result = fgbench("report", *words, cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
+    result = report(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_a_report_of_ones_own_stands_beside_the_others_and_a_broken_one_takes_none_down(tmp_path, saved):
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    result = fgbench("report", "--plugin", "mine.py", "--rows", saved, "--output", "out", cwd=tmp_path)
-    assert result.returncode == 2
+def test_a_report_of_ones_own_stands_beside_the_others_and_a_broken_one_takes_none_down(everything):
+    result, out = everything
+    assert (result.returncode, result.stdout) == (2, "")
     assert "plug-in 'odd' from mine.py is broken: RuntimeError: odd rows" in result.stderr
-    page = (tmp_path / "out" / "index.html").read_text()
-    assert "Rows &lt;b&gt;" in page
-    assert (tmp_path / "out" / "tables" / "counted.csv").is_file()
-    assert (tmp_path / "out" / "tables" / "table1.csv").is_file()
+    assert "Rows &lt;b&gt;" in (out / "index.html").read_text()
+    assert (out / "tables" / "counted.csv").is_file()
+    assert (out / "tables" / "table1.csv").is_file()
 
 
-def test_names_from_data_are_text_in_every_file(tmp_path):
-    (tmp_path / "rows.json").write_text(render.to_json([{**each, "model": HOSTILE} for each in ROWS]))
-    result = fgbench("report", "--rows", "rows.json", "--output", "out", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    for path in (tmp_path / "out").rglob("*.html"):
+def test_names_from_data_are_text_in_every_file(everything):
+    _, out = everything
+    assert "&lt;b&gt;*" in (out / "index.html").read_text()
+    for path in [*out.rglob("*.html"), *out.rglob("*.svg")]:
         assert "<b>*" not in path.read_text(), path.name
-    for path in (tmp_path / "out").rglob("*.csv"):
+    for path in out.rglob("*.csv"):
         assert "\n=mine" not in path.read_text(), path.name
-    for path in (tmp_path / "out").rglob("*.svg"):
-        assert "<b>*" not in path.read_text(), path.name
+
+
+def test_a_single_figure_needs_a_folder():
+    Path("rows.json").write_text(render.to_json([row("vit", selector=None, environment=CPU, device="cpu")]))
+    assert "fgbench: 1 figure needs a folder: --output DIR\n" in report("batch", "--rows", "rows.json").stderr
+    assert " figures need a folder: --output DIR\n" in report("batch", "tradeoff", "--rows", "rows.json").stderr
 
 
 def test_a_folder_inside_a_file_is_refused_before_anything_is_drawn(tmp_path, saved):
@@ -231,7 +256,7 @@ def test_a_file_whose_name_is_no_text_is_read(tmp_path, saved):
         name.write_bytes(saved.read_bytes())
     except OSError:
         pytest.skip("this file system has names of text alone")
-    assert fgbench("report", "table1", "--rows", name, "--output", "out", cwd=tmp_path).returncode == 0
+    assert report("table1", "--rows", name, "--output", "out").exit_code == 0
 
 
 def test_a_page_of_somebody_else_is_left_alone(tmp_path, saved):

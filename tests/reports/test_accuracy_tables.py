@@ -185,7 +185,7 @@ def test_the_verdict_is_honest():
     worse = [run(), run("glsim", "gls", top1=58.0)]
     assert verdict({**KEPT, "accuracy": worse}) == (
         "No selection here beats the plain vit with every seed. "
-        "Not better with every seed: glsim (+0.0 points, 0 of 1 seeds better)."
+        "Not better with every seed: glsim (+0.0 points, 0 of 1 seed better)."
     )
 
 

@@ -127,6 +127,33 @@ def test_what_has_no_accuracy_is_counted_with_the_command_that_tests_it():
     assert not any("no known" in note for note in choice_notes(chosen(GRID, Limits(image_sizes=[224]))))
 
 
+def test_the_command_names_a_backbone_and_a_selector_that_are_not_the_published_ones():
+    def told(*rows, dataset="cub"):
+        (note,) = (note for note in choice_notes(chosen(rows, dataset=dataset)) if "no known accuracy" in note)
+        return note.partition("; ")[2]
+
+    tiny = "vit_tiny_patch16_224"
+    assert (
+        told(row(size=1024)) == "'fgbench accuracy --model glsim --sizes 1024 --dataset cub --data-dir …' measures it."
+    )
+    assert f"--sizes 224 --backbone {tiny} --dataset cub" in told(row(backbone=tiny))
+    assert "--sizes 224 --selectors psm --dataset cub" in told(row(selector="psm"))
+    assert "--backbone" not in told(row("cal", size=1024, selector=None, backbone="resnet101"))
+    both = told(row(size=1024), row(selector="psm", backbone=tiny))
+    assert both.endswith(" measure them.")
+    assert both.count("fgbench accuracy") == 2
+    many = told(*(row(selector=name) for name in ("psm", "maws", "sacm", "rollout", "attention")))
+    assert (many.count("fgbench accuracy"), " and 2 more measure them." in many) == (3, True)
+    assert f"--backbone {row()['backbone']} --dataset moths'" in told(row(), dataset="moths")
+
+
+def test_the_command_for_a_part_of_a_data_set_names_the_data_set():
+    part = chosen([row("vit", selector=None)], dataset="cub, 20 of 200 classes")
+    (note,) = (note for note in choice_notes(part) if "no known accuracy" in note)
+    assert "has no known accuracy on cub, 20 of 200 classes" in note
+    assert "--dataset cub --data-dir …'" in note
+
+
 def test_a_cost_cannot_be_limited_without_a_price():
     with pytest.raises(ValueError, match="--max-cost needs a price"):
         rules_of(Limits(max_cost=1.0), None)
@@ -136,6 +163,9 @@ def test_the_data_set_is_the_one_that_was_tested_here():
     assert dataset_for(Data(), None) == "cub"
     assert dataset_for(Data(), "dogs") == "dogs"
     assert dataset_for(Data(accuracy=[accuracy(dataset="moths")]), None) == "moths"
+    part = "cub, 20 of 200 classes"
+    assert dataset_for(Data(accuracy=[accuracy(num_classes=20)]), None) == part
+    assert dataset_for(Data(accuracy=[accuracy(num_classes=20)]), "cub") == "cub"
     several = Data(accuracy=[accuracy(dataset="moths"), accuracy(dataset="cub")])
     with pytest.raises(ValueError, match="there are cub, moths; use --dataset"):
         dataset_for(several, None)

@@ -26,6 +26,7 @@ from fgbench_reports.configurations import (
     published_accuracies,
 )
 from fgbench_reports.data import Data
+from fgbench_reports.parts import without_part
 
 RECIPE_VALUES = {"epochs": 50, "optimizer": "momentum"}
 
@@ -86,6 +87,26 @@ def test_checkpoints_that_were_only_tested_stand_for_themselves():
     tested = [accuracy(seed=None, epochs=None, lr=None, recipe={}, checkpoint=name, top1=top1) for name, top1 in
               (("a", 80.0), ("b", 90.0))]  # fmt: skip
     assert [one.top1_percent for one in accuracies(tested)] == [80.0, 90.0]
+
+
+def test_a_part_of_a_data_set_is_a_data_set_of_its_own_and_takes_no_published_place():
+    part = accuracy(top1=99.0, num_classes=20, images=580)
+    found = configurations(Data(throughput=[row()], accuracy=[part]))
+    by_name = {one.accuracy.dataset: (one.accuracy.top1_percent, one.accuracy.source) for one in found}
+    assert by_name["cub, 20 of 200 classes"] == (99.0, MEASURED)
+    assert by_name["cub"][1] == PUBLISHED
+    (alone,) = configurations(Data(throughput=[row()], accuracy=[part]), dataset="cub")
+    assert alone.accuracy.source == PUBLISHED
+    fewer = [accuracy(seed=1), accuracy(seed=10, images=5000)]
+    assert [one.dataset for one in accuracies(fewer)] == ["cub", "cub, 5,000 of 5,794 test images"]
+
+
+def test_the_options_that_the_paper_has_for_a_data_set_are_those_of_its_part():
+    part = accuracy(dataset="dogs", recipe={**RECIPE_VALUES, "top_k": 16}, num_classes=20)
+    (one,) = accuracies([part])
+    assert (one.dataset, without_part(one.dataset), fits(one, row())) == ("dogs, 20 of 120 classes", "dogs", True)
+    assert [without_part(name) for name in ("cub", "moths, 2 of 9 classes", "cub, cropped")] == [
+        "cub", "moths, 2 of 9 classes", "cub, cropped"]  # fmt: skip
 
 
 def test_options_of_the_model_are_in_its_label():

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from paper_rows import flops_row
+from reports.test_selection_tables import SELECTIONS
 from saved_rows import accuracy
 from saved_rows import quality as quality_row
-from throughput_rows import GPU, VIT, row
+from throughput_rows import CPU, GPU, VIT, row, tried
 
 from fgbench.reports import make_reports, render_reports
+from fgbench_reports.conventions import environments
 from fgbench_reports.data import Data
-from fgbench_reports.folder import folder, tables_of
+from fgbench_reports.folder import PAGE, folder, tables_of
 from fgbench_reports.naming import distinct
+from fgbench_reports.report import Figure, Missing
 from fgbench_reports.table_formats import to_rows
 
+ROOF = {"product_flop_s": 1e12, "copy_bytes_s": 1e11}
+SITE = {name: value for name, value in GPU.items() if name != "code"}
 TINY = "vit_tiny_patch16_224"
 
 
@@ -70,8 +77,50 @@ def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selecto
     assert [len(found.frame) for found in tables("found", data)] == [2, 1]
 
 
+TRAININGS = {"backbone": (VIT, TINY), "begun_from": ("random", "pretrained"), "epochs": (1, 50)}
+
+
+@pytest.mark.parametrize("field", TRAININGS)
+def test_what_is_found_on_two_trainings_of_a_model_is_never_one_mean(field):
+    told = {"begun_from": "random", "epochs": 50, "backbone": VIT}
+    runs = [accuracy(**{**told, field: value}) for value in TRAININGS[field]]
+    rows = [
+        quality(pointing_percent=points, trained_with="gls", **{**told, field: value})
+        for points, value in zip((20.0, 80.0), TRAININGS[field], strict=True)
+    ]
+    data = Data(accuracy=runs, selection_quality=rows)
+    found = tables("found", data)
+    assert [list(table.frame["pointing %"]) for table in found] == [[20.0], [80.0]]
+    assert len({table.title for table in found}) == 2
+    figures = [item for item in make_reports(["curves"], data, unheard)[0].items if isinstance(item, Figure)]
+    assert [item.curves["gls"]["runs"] for item in figures] == [1, 1]
+    assert len({item.title for item in figures}) == 2
+    own = [value for table in tables("bought", data) for value in table.frame["pointing %"]]
+    assert own == [20.0, 80.0]
+
+
+def test_rows_from_before_they_told_their_training_stand_beside_its_accuracy():
+    data = Data(accuracy=[accuracy()], selection_quality=[quality(pointing_percent=20.0, trained_with="gls")])
+    assert list(tables("bought", data)[0].frame["pointing %"]) == [20.0]
+    assert tables("found", data)[0].title == "What selectors find · glsim, trained on cub at 224"
+
+
+@pytest.mark.parametrize("field", ["code", "git_revision", "torch", "driver", "threads"])
+def test_selections_of_different_environments_stand_apart_and_only_then_say_so(field):
+    def timed(seconds, **environment):
+        return {**SELECTIONS[2], "latency_s": seconds, "environment": {**SITE, **environment}}
+
+    alike = tables("selections", Data(selection=[timed(0.1), timed(0.1)]))
+    assert [table.title for table in alike] == ["Selections by themselves · NVIDIA H200 · float32 · batch 1"]
+    assert any("torch 2.9.0" in note for note in alike[0].notes)
+    apart = tables("selections", Data(selection=[timed(0.1), timed(0.2, **{field: "77"})]))
+    assert [list(table.frame["ms"]) for table in apart] == [[100.0], [200.0]]
+    assert "77" in apart[1].title
+    assert "77" not in apart[0].title
+
+
 def test_a_gain_is_over_the_plain_model_of_the_same_start():
-    better = "Better than vit with every seed: glsim pretrained (+1.0 points, 1 of 1 seeds better)."
+    better = "Better than vit with every seed: glsim pretrained (+1.0 points, 1 of 1 seed better)."
     other = plain(top1=60.0, begun_from="random")
     (table,) = tables("bought", Data(accuracy=[plain(), other, accuracy(top1=91.0, begun_from="pretrained")]))
     assert table.notes[-1] == better
@@ -166,3 +215,28 @@ def test_a_mean_over_several_machines_says_so(report):
     judged = [quality(seed=seed) | {"environment": place} for seed, place in enumerate(places)]
     (table,) = tables(report, Data(accuracy=runs, selection_quality=judged))
     assert all(any(place["device_name"] in note for note in table.notes) for place in places)
+
+
+SEVERAL = r"(?<![\w.,/])1 (figures|points|threads|rows|runs|seeds|epochs|classes|images|selectors|trained models)\b"
+
+
+def test_one_thing_is_told_as_one():
+    single = {"dataset": "mine", "epochs": 1, "num_classes": 1, "images": 1, "train_images": 1}
+    cpu = {**CPU, "threads": 1, "num_classes": 1}
+    (backbone, selection, *_) = SELECTIONS
+    alone = [{**each, "environment": {**cpu, "roof": ROOF}} for each in (backbone, selection)]
+    work = {"matrix_rate_flop_s": 1e12, "copy_rate_bytes_s": 1e11, "macs_per_image": 1e9, "bytes_per_image": 4e8}
+    data = Data(
+        throughput=[row(environment={**cpu, **work}, device="cpu"), tried("timeout", "too long", batch=2)],
+        accuracy=[{**each, "environment": cpu} for each in (accuracy(**single), plain(**single))],
+        selection_quality=[{**quality(dataset="mine", images=1, perturbed_images=1), "environment": cpu}],
+        selection=alone,
+        flops=[{**each, "environment": cpu} for each in of_classes(1, 5)],
+    )
+    made = make_reports(None, data, unheard)
+    items = [item for each in made for item in each.items if not isinstance(item, Missing)]
+    said = [*environments(data), *(text for item in items for text in (item.title, *item.notes))]
+    said += [item.alt for item in items if isinstance(item, Figure)]
+    page = next(file.content for file in folder([], data, version="", made="") if file.path == PAGE)
+    assert [text for text in [*said, page] if re.search(SEVERAL, text)] == []
+    assert {"tradeoff", "curves", "roofline", "bought", "found"} <= {each.name for each in made if each.items}

@@ -9,6 +9,7 @@ from fgbench_reports.numbers import (
     as_printed,
     gigabytes,
     half_width_percent,
+    how_many,
     img_per_s,
     milliseconds,
     percent,
@@ -131,3 +132,8 @@ def test_significant_digits_read_back(value, digits):
     text = significant(value, digits, decimals=9)
     assert "e" not in text
     assert float(text) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
+
+
+def test_one_thing_is_no_several():
+    assert [how_many(count, "figure") for count in (0, 1, 2)] == ["0 figures", "1 figure", "2 figures"]
+    assert [how_many(count, "class", "classes") for count in (1, 1000)] == ["1 class", "1000 classes"]

@@ -260,6 +260,36 @@ def test_accuracies_on_other_terms_are_not_compared(odd):
     assert lines(first, **{"from": "measured here"}) == []
 
 
+@pytest.mark.parametrize(
+    ("dataset", "counts", "told"),
+    [
+        ("cub", {"num_classes": 20, "images": 580}, "cub, 20 of 200 classes"),
+        ("cub", {"images": 5000, "unreadable_images": 3}, "cub, 5,003 of 5,794 test images"),
+        ("nabirds", {"num_classes": 554}, "nabirds, 554 of 555 classes"),
+        ("vegfru", {"images": 116_390}, "vegfru, 116,390 of 116,391 test images"),
+    ],
+)
+def test_a_part_of_a_data_set_is_left_out_and_the_table_says_so(dataset, counts, told):
+    part = [run(model, dataset, 224, 99.0, **counts) for model in ("vit", "glsim")]
+    (first, _) = tables("table4", Data(accuracy=part))
+    assert lines(first, **{"from": "measured here"}) == []
+    assert first.notes[-1] == f"Tested on a part of the paper's data set, and left out: {told}."
+    (first, _) = tables("table4", Data(accuracy=[*part, run("vit", dataset, 224, 90.0)]))
+    assert [line["ViT B-16"] for line in lines(first, **{"from": "measured here"})] == ["90.00"]
+    (second,) = tables("table2", Data(accuracy=part))
+    assert ("measured here %" in second.printed, any(told in note for note in second.notes)) == (
+        False,
+        dataset == "nabirds",
+    )
+
+
+def test_images_that_could_not_be_read_leave_a_data_set_whole():
+    whole = run("vit", "nabirds", 224, 90.0, images=24_630, unreadable_images=3)
+    table = tables("table4", Data(accuracy=[whole]))[0]
+    assert len(lines(table, **{"from": "measured here"})) == 1
+    assert not any("left out" in note for note in table.notes)
+
+
 def test_of_several_recipes_the_nearest_to_the_papers_is_compared():
     short = [run("vit", "cub", 224, 99.0, epochs=3, recipe={**RECIPE, "epochs": 3}, seed=seed) for seed in (1, 10, 100)]
     table = tables("table4", Data(accuracy=[*short, run("vit", "cub", 224, 90.0), *short]))[0]

@@ -70,7 +70,10 @@ def test_columns_are_there_for_what_is_known():
 
 
 def test_accuracies_stand_in_the_column_of_their_data_set():
-    runs = [accuracy(dataset="dogs", top1=85.0), accuracy("vit", dataset="birds", selector=None)]
+    runs = [
+        accuracy(dataset="dogs", top1=85.0, num_classes=120, images=8580),
+        accuracy("vit", dataset="birds", selector=None),
+    ]
     frame = price_table(Data(throughput=[row()], accuracy=runs))
     assert {name: list(frame[name]) for name in frame if name.startswith("top-1")} == {
         "top-1 % dogs": [85.0],
@@ -151,3 +154,8 @@ def test_the_table(same_as_snapshot):
     table = table_of(Data(throughput=ROWS, gpu_hour_price=2.5))
     notes = "".join(f"\n{note}" for note in table.notes)
     same_as_snapshot("price_table.md", render.to_markdown(table.printed, table.names) + notes + "\n")
+
+
+def test_the_public_function_and_the_report_have_the_same_lines():
+    data = Data(throughput=ROWS, gpu_hour_price=2.5)
+    assert price_table(data).equals(table_of(data).frame)

@@ -28,7 +28,7 @@ from fgbench_reports.figures.sweeps import (
     thinning_note,
     words_of,
 )
-from fgbench_reports.numbers import img_per_s
+from fgbench_reports.numbers import how_many, img_per_s
 from fgbench_reports.report import Drawing, Figure, Item, Point, Report
 from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 WHAT = "throughput and memory against batch size"
 HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
+HEAD = TEXT + 2.0  # points, of the words above the marks
+MAX_MARKED = 8  # contenders whose batches without figures are marked: more would leave the lines no room
 OOM = ("oom", "oom_inferred")
 MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
     "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
@@ -103,16 +105,31 @@ def _figure(
         for each, some in series.items()
     }
     lost = [row for row in ended if contender(row) in lines]
+    failing = [each for each in lines if any(contender(row) == each for row in lost)]
+    marked = failing[:MAX_MARKED]
     return BatchFigure(
         name=name,
         title=f"Throughput and memory against batch size · {where}",
         alt=_alt(where, lines, lost),
-        notes=(*many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
+        notes=(*_unmarked(failing, lines, lost), *many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
         lines=lines,
-        ended=[row for each in lines for row in _few([row for row in lost if contender(row) == each])],
+        ended=[row for each in marked for row in _few([row for row in lost if contender(row) == each])],
         looks=looks,
         on_gpu=device == "cuda",
     )
+
+
+def _unmarked(
+    failing: Sequence[Contender], lines: Mapping[Contender, Sequence[Configuration]], lost: Sequence[Row]
+) -> list[str]:
+    """Where those did not run that there is no room to mark."""
+    labels = labels_of(one.row for line in lines.values() for one in line)
+    told = []
+    for each in failing[MAX_MARKED:]:
+        first = min((row for row in lost if contender(row) == each), key=lambda row: int(row["batch_size"]))
+        told.append(f"{labels[each]} from batch {first['batch_size']} ({as_text(first['status'])})")
+    shown = f"Of {len(failing)} that did not run at every batch the first {MAX_MARKED} are marked."
+    return [f"{shown} The others: {listed(told, len(told))}."] if told else []
 
 
 def _few(rows: Sequence[Row]) -> list[Row]:
@@ -134,7 +151,7 @@ def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: 
     full = [f"{label} from batch {batch}" for label, batch in batches.items()]
     others = sum(row["status"] not in OOM for row in ended)
     text += f" Out of memory: {listed(full)}." if full else ""
-    return text + (f" Failed in other ways: {others} point{'s' if others > 1 else ''}." if others else "")
+    return text + (f" Failed in other ways: {how_many(others, 'point')}." if others else "")
 
 
 def how_it_ended(row: Row) -> str:
@@ -249,17 +266,27 @@ def _interval(one: Configuration) -> tuple[float, float]:
 
 
 def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:
-    """Room at an edge of a log axis for so many rows of marks: where each row is, in data coordinates."""
-    share = min(0.5, (rows * STEP + 4) / HEIGHT)
+    """Room at an edge of a log axis for a word and so many rows of marks: where each row is, in data coordinates."""
+    share = (HEAD + rows * STEP + 2) / HEIGHT
     low, high = axes.get_ylim()
     wider = (high / low) ** (share / (1 - share))
     edges = (high, high * wider) if at_top else (low / wider, low)
     axes.set_ylim(low if at_top else edges[0], edges[1] if at_top else high)
     axes.axhline(edges[0] if at_top else edges[1], color=GRID, linewidth=0.8, zorder=1)
-    height = log(edges[1] / edges[0])
-    step = height / (rows + 0.4)
-    places = [float(edges[1]) / exp(step * (index + 0.7)) for index in range(rows)]
+    point = log(edges[1] / edges[0]) / (share * HEIGHT)
+
+    def below_top(points: float) -> float:
+        return float(edges[1]) / exp(point * points)
+
     axes.text(
-        0.01, places[0], "did not run", transform=axes.get_yaxis_transform(), va="center", fontsize=TEXT, alpha=0.8
+        0.01,
+        below_top(HEAD / 2 + 0.5),
+        "did not run",
+        transform=axes.get_yaxis_transform(),
+        va="center_baseline",
+        fontsize=TEXT,
+        color=INK,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.4},
+        zorder=2.5,
     )
-    return places
+    return [below_top(HEAD + STEP * (index + 0.5)) for index in range(rows)]

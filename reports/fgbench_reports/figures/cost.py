@@ -15,7 +15,7 @@ from fgbench_reports.figures.scales import as_log, as_powers, with_unit
 from fgbench_reports.figures.style import INK, PAPER
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures, listed, pixels, sizes_of
 from fgbench_reports.flops import NOTES
-from fgbench_reports.numbers import percent
+from fgbench_reports.numbers import how_many, percent
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Report
 from fgbench_reports.sweep_rows import as_text
 
@@ -52,7 +52,10 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
         if row["model"] is None and row["selector"] is not None and not row.get("part"):
             environment = row["environment"] or {}
             stride, classes = environment.get("patch_stride"), environment.get("num_classes")
-            told = [f"patches every {stride} px" if stride else "", f"{classes} classes" if classes else ""]
+            told = [
+                f"patches every {stride} px" if stride else "",
+                how_many(classes, "class", "classes") if classes else "",
+            ]
             key = (str(row["convention"]), as_text(row["backbone"]), *(word for word in told if word))
             groups.setdefault(key, []).append(row)
     ranks = {convention: rank for rank, convention in enumerate(CONVENTIONS)}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Data, Row
 from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.lines import Line, Place, draw_line, points_of
@@ -15,16 +14,16 @@ from fgbench_reports.figures.looks import Look, looks_of, names_in
 from fgbench_reports.figures.scales import as_linear
 from fgbench_reports.figures.style import DOUBLE, frame, in_style
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures
-from fgbench_reports.numbers import significant
+from fgbench_reports.numbers import how_many, significant
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Point, Report
 from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.trained import Training, by_training, telling_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 150.0
 CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
-TRAINED = ("model", "trained_with", "dataset", "image_size")
 ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
 
 
@@ -41,26 +40,24 @@ class Curves(Report):
         if not rows:
             why = "no row has its curves" if data.selection_quality else "there are no rows for it"
             yield Missing(what="insertion and deletion curves", command=KINDS["selection_quality"], why=why)
-        groups, looks = grouped(rows, *TRAINED), looks_of(names_in(data))
-        found, left = first_figures(list(groups), _title)
-        for key, name in zip(found, file_names(f"curves {_title(key)}" for key in found), strict=True):
-            yield _figure(key, name, groups[key], looks, left if key == found[-1] else [])
+        groups, looks = by_training(rows), looks_of(names_in(data))
+        titles = {key: _title(key, groups) for key in groups}
+        found, left = first_figures(list(groups), titles.__getitem__)
+        for key, name in zip(found, file_names(f"curves {titles[key]}" for key in found), strict=True):
+            yield _figure(titles[key], name, groups[key], looks, left if key == found[-1] else [])
 
 
-def _title(key: Sequence[Any]) -> str:
-    model, trained_with, dataset, size = key
-    words = [as_text(model), f"selects by {as_text(trained_with)}" if trained_with else "selects nothing"]
-    return " · ".join([*words, as_text(dataset), f"{size} px"])
+def _title(key: Training, groups: Iterable[Training]) -> str:
+    words = [as_text(key.model), f"selects by {as_text(key.trained_with)}" if key.trained_with else "selects nothing"]
+    return " · ".join([*words, as_text(key.dataset), f"{key.image_size} px", *telling_words(key, groups)])
 
 
-def _figure(
-    key: Sequence[Any], name: str, rows: Sequence[Row], looks: Mapping[str, Look], left: Sequence[str]
-) -> Figure:
+def _figure(trained: str, name: str, rows: Sequence[Row], looks: Mapping[str, Look], left: Sequence[str]) -> Figure:
     kept, many = chosen_series([row["selector"] for row in rows], str)
     curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
     seeds = len({row["seed"] for row in rows})
     images = sorted({row["perturbed_images"] for row in rows})
-    of_images = f"{images[0]} images" if len(images) == 1 else f"{images[0]} to {images[-1]} images"
+    of_images = how_many(images[0], "image") if len(images) == 1 else f"{images[0]} to {images[-1]} images"
     notes = [
         f"Means over {of_images}"
         + (f" and {seeds} trained models, a seed each." if seeds > 1 else "; one trained model.")
@@ -70,8 +67,8 @@ def _figure(
     )
     return CurvesFigure(
         name=name,
-        title=f"Insertion and deletion · {_title(key)}",
-        alt=_alt(key, curves),
+        title=f"Insertion and deletion · {trained}",
+        alt=_alt(trained, curves),
         notes=(*notes, *_mixed(rows), *many, *left),
         curves=curves,
         looks=looks,
@@ -102,8 +99,8 @@ def _mixed(rows: Sequence[Row]) -> list[str]:
     return [f"The means are over runs that differ in their environments, in {told}."] if told else []
 
 
-def _alt(key: Sequence[Any], curves: Mapping[str, Row]) -> str:
-    text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {_title(key)}: "
+def _alt(trained: str, curves: Mapping[str, Row]) -> str:
+    text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {trained}: "
     text += "insertion, while the pixels that a selector ranks best come back first, and deletion, while they go first."
     highest = [name for name in curves if curves[name]["insertion_auc"] is not None]
     lowest = [name for name in curves if curves[name]["deletion_auc"] is not None]
@@ -111,7 +108,7 @@ def _alt(key: Sequence[Any], curves: Mapping[str, Row]) -> str:
         return text
     rising = max(highest, key=lambda name: float(curves[name]["insertion_auc"]))
     falling = min(lowest, key=lambda name: float(curves[name]["deletion_auc"]))
-    text += f" Of {len(curves)} selectors {as_text(rising)} has the largest area in insertion, "
+    text += f" Of {how_many(len(curves), 'selector')} {as_text(rising)} has the largest area in insertion, "
     text += f"{significant(curves[rising]['insertion_auc'])}, and {as_text(falling)} the smallest in deletion, "
     return f"{text}{significant(curves[falling]['deletion_auc'])}."
 

@@ -27,7 +27,8 @@ from fgbench_reports.figures.sweeps import (
     thinning_note,
     words_of,
 )
-from fgbench_reports.numbers import significant
+from fgbench_reports.numbers import how_many, significant
+from fgbench_reports.parts import tested_on
 from fgbench_reports.published import SOURCE
 from fgbench_reports.report import Drawing, Figure, Item, Missing
 from fgbench_reports.sweep_rows import as_text, first_notes
@@ -134,7 +135,7 @@ def _origins(rows: Sequence[Row], dataset: str) -> list[str]:
     met: dict[str, None] = {}
     for row in rows:
         environment = row["environment"] or {}
-        if row["dataset"] == dataset and not row.get("seeds"):
+        if tested_on(row) == dataset and not row.get("seeds"):
             told = [environment.get("device_name") or environment.get("cpu") or environment.get("device")]
             told += [f"torch {environment['torch']}"] if environment.get("torch") else []
             met[", ".join(as_text(word) for word in told if word)] = None
@@ -160,7 +161,8 @@ def _alt(shown: Sequence[Configuration], against: Against, dataset: str, mode: s
     ]
     return (
         f"Scatter plot of top-1 accuracy on {as_text(dataset)} against {against.word}, a logarithmic axis, on {mode}: "
-        f"{len(shown)} points of {listed(list(labels.values()))}, at {sizes}. On the Pareto front: {listed(best)}."
+        f"{how_many(len(shown), 'point')} of {listed(list(labels.values()))}, at {sizes}. On the Pareto front: "
+        f"{listed(best)}."
     )
 
 
@@ -204,8 +206,8 @@ class Frontier(Figure):
         told = f"{_top1(one):.2f} %" + ("" if std is None else f" ± {std:.2f}") + " top-1"
         if accuracy:
             epochs = accuracy.recipe.get("epochs")
-            runs = f"{accuracy.runs} run{'s' if accuracy.runs > 1 else ''}"
-            told += f", {accuracy.source}, {runs}" + (f" of {epochs} epochs" if epochs else "")
+            runs = how_many(accuracy.runs, "run")
+            told += f", {accuracy.source}, {runs}" + (f" of {how_many(epochs, 'epoch')}" if epochs else "")
         text = "\n".join([*words_of(one, label), told])
         hollow = accuracy is not None and accuracy.source == PUBLISHED
         place = {"x": self.against.of(one) or 0.0, "y": _top1(one)}

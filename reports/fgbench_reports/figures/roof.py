@@ -11,7 +11,7 @@ from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks,
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import listed
-from fgbench_reports.numbers import significant
+from fgbench_reports.numbers import how_many, significant
 from fgbench_reports.report import Drawing, Figure
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[An
     reached = significant(100 * best.y / roof.product_flop_s)
     return (
         f"Roofline with two logarithmic axes, FLOPs per second against FLOPs per byte: {title.partition(' · ')[2]}. "
-        f"The roof is {roof.words}. There are {len(marks)} points of {listed(list(labels.values()))}; the highest is "
+        f"The roof is {roof.words}. There {'is' if len(marks) == 1 else 'are'} {how_many(len(marks), 'point')} of "
+        f"{listed(list(labels.values()))}; the highest is "
         f"{labels[best.series]} at {best.image_size} pixels, {speed_words(best.y)}, {reached} % of the roof."
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fgbench_reports.configurations import Configuration
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import KINDS, SELECTION_WHY, Data, Row
 from fgbench_reports.figures.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
 from fgbench_reports.figures.roof import Roof, RooflineFigure, highest, speed_words, under_roof
 from fgbench_reports.figures.scatter import Mark
@@ -23,8 +24,8 @@ from fgbench_reports.figures.sweeps import (
 )
 from fgbench_reports.numbers import milliseconds, significant
 from fgbench_reports.report import Figure, Item, Missing, Report
-from fgbench_reports.selection import intensity
-from fgbench_reports.sweep_rows import Mode, as_text, by_mode, environment_notes, mode_name
+from fgbench_reports.selection import by_place, intensity
+from fgbench_reports.sweep_rows import as_text, environment_notes
 
 RATES_DIFFER = 1.05  # between runs of one mode, and it is said
 BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # what its own row is called, and what it looks like
@@ -54,7 +55,9 @@ def _models(data: Data) -> Iterator[Item]:
     found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
     if not found:
         why = "no row has its bytes per image and the device's rates of products and copies"
-        yield no_sweep("a roofline of models", data, why)
+        lacking = no_sweep("a roofline of models", data, why)
+        timed = any(measured(data).values())  # those are in the store, and are left as they are unless asked for
+        yield replace(lacking, command=f"{lacking.command} --again") if timed else lacking
     for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
         kept, many = known_contenders([one.row for one in points[mode]])
         shown = [one for one in points[mode] if contender(one.row) in kept]
@@ -102,21 +105,20 @@ def _model_mark(one: Configuration, label: str) -> Mark:
 
 
 def _selections(data: Data) -> Iterator[Item]:
-    rows = [{**row, "compiled": False} for row in data.selection]  # what tells modes of a sweep apart asks for it
-    modes = by_mode(rows)
-    groups: dict[tuple[Mode, int], list[Row]] = {}
-    for mode, some in modes.items():
-        for row in some:
-            if row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row):
-                groups.setdefault((mode, row["batch_size"]), []).append(row)
+    groups = [(where, [row for row in some if _has_roof(row)]) for where, some in by_place(data.selection)]
+    groups = [(where, some) for where, some in groups if some]
     if not groups:
-        why = "no row has a time, its bytes and the device's rates" if rows else "there are no rows for it"
-        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=why)
-    found, left = first_figures(list(groups), lambda key: _where(key, modes))
-    files = file_names(f"roofline selection {_where(key, modes)}" for key in found)
-    for key, name in zip(found, files, strict=True):
-        title = f"Roofline of selections · {_where(key, modes)}"
-        yield _of_selections(name, title, groups[key], data, left if key == found[-1] else [])
+        lacks = "no row has a time, its bytes and the device's rates; " if data.selection else ""
+        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=lacks + SELECTION_WHY)
+    found, left = first_figures(groups, lambda group: group[0])
+    files = file_names(f"roofline selection {where}" for where, _ in found)
+    for index, ((where, some), name) in enumerate(zip(found, files, strict=True), 1):
+        title = f"Roofline of selections · {where}"
+        yield _of_selections(name, title, some, data, left if index == len(found) else [])
+
+
+def _has_roof(row: Row) -> bool:
+    return bool(row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row))
 
 
 def _of_selections(name: str, title: str, rows: Sequence[Row], data: Data, left: Sequence[str]) -> Figure:
@@ -137,12 +139,6 @@ def _of_selections(name: str, title: str, rows: Sequence[Row], data: Data, left:
         labels=labels,
         share="% of the rate of products",
     )
-
-
-def _where(key: tuple[Mode, int], modes: Iterable[Mode]) -> str:
-    """The mode without what selections by themselves have no choice in, and the batch."""
-    words = [word for word in mode_name(key[0], modes).split(" · ") if word != "eager"]
-    return " · ".join([*words, f"batch {key[1]}"])
 
 
 def _series(row: Row) -> tuple[Any, Any]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.lettering import shortened
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -99,14 +101,8 @@ def text_width(text: str, size: float = TEXT) -> float:
 
 
 def fitting(text: str, width: float, size: float = TEXT + 0.5) -> str:
-    """A line of text, cut where it is too long for so many points."""
-    if text_width(text, size) <= width:
-        return text
-    low, high = 0, len(text)
-    while low < high:  # the longest beginning that fits
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if text_width(f"{text[:middle]}…", size) <= width else (low, middle - 1)
-    return f"{text[:low]}…"
+    """A line of text, cut in the middle where it is too long for so many points: names differ at their ends."""
+    return shortened(text, width, lambda some: text_width(some, size))
 
 
 def import_seaborn_alone() -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from fgbench_reports.bought import NAMES, judged_lines
 from fgbench_reports.conventions import measured_rows
-from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.marks import Direction, column_marks
 from fgbench_reports.naming import distinct, file_name, without_empty
+from fgbench_reports.numbers import how_many
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.tables import of_cells
+from fgbench_reports.trained import Training, by_training, telling_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,15 +37,13 @@ class Found(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A table per data set, image size, trained model and what it selects by, over its seeds."""
-        groups = _groups(data)
-        files = distinct(file_name(*key[:3]) for key in groups)
-        for name, ((dataset, size, model, own), rows) in zip(files, groups.items(), strict=True):
-            lines = without_empty(judged_lines({"quality": rows}, model), ("selector",))
+        groups = by_training(data.selection_quality)
+        files = distinct(file_name(key.dataset, key.image_size, key.model) for key in groups)
+        for name, (key, rows) in zip(files, groups.items(), strict=True):
+            lines = without_empty(judged_lines({"quality": rows}, key.model), ("selector",))
             values = {heading: [line[heading].value for line in lines] for heading in BEST if heading in lines[0]}
             marks = column_marks(values, {heading: BEST[heading] for heading in values})
-            several = len({key for key in groups if key[:3] == (dataset, size, model)}) > 1
-            by = f" selecting by {own or 'nothing'}" if several else ""
-            title = f"What selectors find · {model}{by}, trained on {dataset} at {size}"
+            title = f"What selectors find · {_name(key, groups)}, trained on {key.dataset} at {key.image_size}"
             yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows, lines[0]))
         if not groups:
             yield Missing(what="what selectors find on trained models", command=KINDS["selection_quality"])
@@ -56,22 +55,28 @@ def found(data: Data) -> pd.DataFrame:
 
     return pd.DataFrame(
         [
-            {"dataset": dataset, "image size": size, "model": model}
+            {"dataset": key.dataset, "image size": key.image_size, "model": key.model, "backbone": key.backbone}
             | {heading: cell.value for heading, cell in line.items()}
-            for (dataset, size, model, _), rows in _groups(data).items()
-            for line in judged_lines({"quality": rows}, model)
+            for key, rows in by_training(data.selection_quality).items()
+            for line in judged_lines({"quality": rows}, key.model)
         ]
     )
 
 
-def _groups(data: Data) -> dict[tuple[str, int, str, str | None], list[Row]]:
-    rows = [{**row, "trained_with": row.get("trained_with")} for row in data.selection_quality]
-    return grouped(rows, "dataset", "image_size", "model", "trained_with")
+def _name(key: Training, groups: Collection[Training]) -> str:
+    """The model, and what tells its training from others on the data set."""
+    several = len({other.trained_with for other in groups if _site(other) == _site(key)}) > 1
+    by = f" selecting by {key.trained_with or 'nothing'}" if several else ""
+    return ", ".join([key.model + by, *telling_words(key, groups)])
+
+
+def _site(key: Training) -> tuple[str, int, str]:
+    return key.dataset, key.image_size, key.model
 
 
 def _notes(rows: list[Row], headings: Collection[str]) -> list[str]:
     seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
-    said = [f"{rows[0]['images']} images, {len(seeds)} trained model{'s' if len(seeds) > 1 else ''}."]
+    said = [f"{how_many(rows[0]['images'], 'image')}, {how_many(len(seeds), 'trained model')}."]
     said += [f"The model itself selects by {own}."] if own else []
     columns = "; ".join(told for heading, told in COLUMNS.items() if heading in headings)
     said += measured_rows("Selectors on trained models", rows)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import KINDS, Row
+from fgbench_reports.data import KINDS, SELECTION_WHY, Row
 from fgbench_reports.naming import distinct, file_name
 from fgbench_reports.numbers import significant
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.selection import COLUMNS, MEASURES, ratios, selection_frame
-from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.selection import COLUMNS, MEASURES, by_place, ratios, selection_frame
+from fgbench_reports.sweep_rows import environment_notes
 from fgbench_reports.tables import Cell, figure, of_cells, word
 
 if TYPE_CHECKING:
@@ -35,20 +35,23 @@ class Selections(Report):
     title = "Selections by themselves"
 
     def items(self, data: Data) -> Iterable[Item]:
-        """Two tables per machine and batch: every selection, and how many times cheaper the fast one is."""
-        groups = _groups(data)
-        for name, (machine, rows) in zip(distinct(map(file_name, groups)), groups.items(), strict=True):
+        """Two tables per machine, environment and batch: every selection, and how much cheaper the fast one is."""
+        groups = by_place(data.selection)
+        for name, (place, rows) in zip(distinct(file_name(place) for place, _ in groups), groups, strict=True):
             printed = selection_frame(rows).to_dict("records")
             ordered = [row for some in grouped(rows, "image_size").values() for row in some]
             lines = [_line(row, cells) for row, cells in zip(ordered, printed, strict=True)]
             note = "published starts from ready N×N maps, fast from queries, keys and their log-sum-exps."
-            yield of_cells(name, f"Selections by themselves · {machine}", lines, names=NAMES, notes=[note])
+            yield of_cells(
+                name, f"Selections by themselves · {place}", lines, names=NAMES, notes=[note, *environment_notes(rows)]
+            )
             pairs = _ratios(rows)
             if pairs:
-                title = f"Published over fast · {machine}"
+                title = f"Published over fast · {place}"
                 yield of_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
-            yield Missing(what="the time and memory of every selection by itself", command=KINDS["selection"])
+            what = "the time and memory of every selection by itself"
+            yield Missing(what=what, command=KINDS["selection"], why=SELECTION_WHY)
 
 
 def selections(data: Data) -> pd.DataFrame:
@@ -57,18 +60,6 @@ def selections(data: Data) -> pd.DataFrame:
 
     hidden = ("environment", "blocks", "backends")
     return pd.DataFrame([{key: row[key] for key in row if key not in hidden} for row in data.selection])
-
-
-def _groups(data: Data) -> dict[str, list[Row]]:
-    return grouped([{**row, "machine": _machine(row)} for row in data.selection], "machine")
-
-
-def _machine(row: Row) -> str:
-    environment = row["environment"]
-    words = [environment.get("device_name") or row["device"], row["dtype"], f"batch {row['batch_size']}"]
-    words += [f"{environment['threads']} threads" if environment.get("threads") and row["device"] == "cpu" else None]
-    words += [f"torch {environment['torch']}" if environment.get("torch") else None]
-    return " · ".join(as_text(word) for word in words if word)
 
 
 def _line(row: Row, printed: Mapping[str, Any]) -> dict[str, Cell]:

@@ -11,7 +11,7 @@ from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
 from fgbench_reports.models import NOTES as MODEL_NOTES
 from fgbench_reports.naming import distinct, file_name
-from fgbench_reports.numbers import percent, with_prefix
+from fgbench_reports.numbers import how_many, percent, with_prefix
 from fgbench_reports.report import Data, Item, Missing, Report, Table
 from fgbench_reports.tables import Cell, figure, of_cells, word
 
@@ -89,7 +89,7 @@ def _models(rows: Sequence[Row]) -> list[Table]:
 def _classes(row: Row) -> str:
     """The classes of a head in words, where they are not the usual ones: they change a count."""
     classes = row["environment"].get("num_classes")
-    return "" if classes in (None, USUAL_CLASSES) else f"{classes} classes"
+    return "" if classes in (None, USUAL_CLASSES) else how_many(classes, "class", "classes")
 
 
 def _lines(rows: Sequence[Row], label: str | None, without: str) -> Iterator[dict[str, Cell]]:

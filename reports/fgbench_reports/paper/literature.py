@@ -9,7 +9,7 @@ from fgbench_reports.configurations import Accuracy
 from fgbench_reports.data import Data
 from fgbench_reports.marks import Marks, column_marks
 from fgbench_reports.paper.differences import to_decimals
-from fgbench_reports.paper.measured import as_published, deviation_notes
+from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, METHODS, MODELS
 from fgbench_reports.published import PAPER, literature
 from fgbench_reports.report import Item, Missing, Table
@@ -38,7 +38,7 @@ class LiteratureTable:
 def literature_items(table: LiteratureTable, data: Data) -> Iterator[Item]:
     """The table, and the models that have not been trained on its data set."""
     found = _largest(table, data)
-    yield _table(table, found)
+    yield _table(table, found, left_out_notes(data.accuracy, (table.dataset,)))
     models = [model for model in METHODS.values() if model not in found and model in _methods(table)]
     if models:
         yield Missing(
@@ -92,7 +92,7 @@ def _line(row: Mapping[str, object], one: Accuracy | None, columns: Sequence[str
     return line | {heading: known[heading] for heading in columns}
 
 
-def _table(table: LiteratureTable, found: Mapping[str, Accuracy]) -> Table:
+def _table(table: LiteratureTable, found: Mapping[str, Accuracy], left_out: Sequence[str]) -> Table:
     lines = _lines(table, found)
     return of_cells(
         table.name,
@@ -100,7 +100,7 @@ def _table(table: LiteratureTable, found: Mapping[str, Accuracy]) -> Table:
         lines,
         names=(METHOD, BACKBONE),
         marks=_marks(lines),
-        notes=_notes(table, found),
+        notes=[*_notes(table, found), *left_out],
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
 from fgbench_reports.data import Row
 from fgbench_reports.paper.names import MODELS, SELECTORS, published_options
 from fgbench_reports.paper.settings import deviations
+from fgbench_reports.parts import tested_on
 from fgbench_reports.sweep_rows import as_text, first_notes
 
 Key = tuple[str, str, int]  # model, data set, image size
@@ -18,7 +19,8 @@ UNKNOWN_START = "Rows do not tell what weights training began from; the paper's 
 def as_published(rows: Iterable[Row]) -> dict[Key, Accuracy]:
     """Of every model, data set and size the mean over seeds whose recipe is nearest the paper's, most seeds first.
 
-    A test of mirrored images too is not what the paper did, and is left out.
+    A test of mirrored images too is not what the paper did, and is left out. So is one of a part of a data set, which
+    has a name that no table asks for: see :mod:`fgbench_reports.parts`.
     """
     nearest: dict[Key, Accuracy] = {}
     for one in accuracies(row for row in rows if not row.get("flip")):
@@ -40,6 +42,12 @@ def _distance(one: Accuracy) -> tuple[bool, int, int, int]:
     own_options = one.options != published_options(one.model, one.dataset, one.image_size)
     missed = len(deviations(one.model, one.dataset, one.recipe)) + (one.begun_from == "random")
     return own_options, missed, -one.runs, -(one.recipe.get("epochs") or 0)
+
+
+def left_out_notes(rows: Iterable[Row], datasets: Collection[str]) -> list[str]:
+    """What was tested on a part of these data sets, and stands in no table of them."""
+    parts = {tested_on(row): None for row in rows if row["dataset"] in datasets and tested_on(row) != row["dataset"]}
+    return [f"Tested on a part of the paper's data set, and left out: {'; '.join(parts)}."] if parts else []
 
 
 def deviation_notes(shown: Sequence[Accuracy]) -> list[str]:

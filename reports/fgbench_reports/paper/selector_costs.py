@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fgbench_reports.data import Data, Row
 from fgbench_reports.marks import Marks, line_marks
-from fgbench_reports.numbers import as_printed, percent
+from fgbench_reports.numbers import as_printed, how_many, percent
 from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
@@ -165,7 +165,7 @@ def _notes(table: CostTable, costs: CountedCosts) -> list[str]:
             "Exponent of N: the slope of log FLOPs over log N between the two largest sizes that were counted."
         )
     if costs.left_out:
-        rows = "1 row" if costs.left_out == 1 else f"{costs.left_out} rows"
+        rows = how_many(costs.left_out, "row")
         notes.append(
             f"Left out: {rows} with another step between patches, or another number of classes, than the paper's."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -10,7 +10,7 @@ from fgbench_reports.configurations import Accuracy
 from fgbench_reports.data import Data
 from fgbench_reports.marks import Marks, line_marks
 from fgbench_reports.paper.differences import to_decimals
-from fgbench_reports.paper.measured import as_published, deviation_notes
+from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table4 as published_rows
@@ -59,7 +59,7 @@ class Table4(Report):
         """The accuracies, their deviations alone for those who compute with them, and what has not been trained."""
         found = {key: one for key, one in as_published(data.accuracy).items() if _belongs(key)}
         measured = _measured(found)
-        yield _table(measured, found)
+        yield _table(measured, found, left_out_notes(data.accuracy, DATASETS))
         yield of_cells(
             "table4_spread",
             "Table 4, standard deviations: over seeds, and of averages over data sets",
@@ -145,7 +145,7 @@ def _spread_lines(measured: Figures) -> list[Line]:
     return lines
 
 
-def _table(measured: Figures, found: Mapping[tuple[str, str, int], Accuracy]) -> Table:
+def _table(measured: Figures, found: Mapping[tuple[str, str, int], Accuracy], left_out: Sequence[str]) -> Table:
     lines, marks = _lines(measured), dict[tuple[int, str], str]()
     for index, line in enumerate(lines):
         if line[FROM].value != DIFFERENCE:
@@ -156,7 +156,7 @@ def _table(measured: Figures, found: Mapping[tuple[str, str, int], Accuracy]) ->
         lines,
         names=(DATASET, FROM),
         marks=marks,
-        notes=_notes(found),
+        notes=[*_notes(found), *left_out],
     )
 
 

@@ -118,3 +118,26 @@ def test_the_alternative_text_says_what_is_fastest_and_what_did_not_fit():
     assert "The fastest is resnet101 at batch 256" in figure.alt
     assert "Out of memory: transfg fast from batch 256, transfg published from batch 256, ffvt" in figure.alt
     assert "Failed in other ways: 1 point." in figure.alt
+
+
+def test_many_models_that_did_not_run_leave_the_lines_their_room():
+    names = [f"m{number:02}" for number in range(20)]
+    rows = [row(name, batch=1) for name in names] + [tried("oom", "full", model=name, batch=2) for name in names]
+    figure, drawing = drawn(*rows)
+    for axes in drawing.canvas.axes:
+        (word,) = (text for text in axes.texts if text.get_text() == "did not run")
+        assert len(marks(axes, "x")) == 8
+        crosses = [axes.transData.transform((2, line.get_ydata()[0]))[1] for line in marks(axes, "x")]
+        low, high = axes.get_window_extent().y0, axes.get_window_extent().y1
+        assert max(crosses) - min(crosses) < 0.35 * (high - low)
+        assert word.get_window_extent().y0 > max(crosses)  # the words stand on no mark
+        edges = [axes.transData.transform((1, line.get_ydata()[0]))[1] for line in axes.lines[-9:-8]]
+        assert not any(word.get_window_extent().y0 < edge < word.get_window_extent().y1 for edge in edges)
+    note = figure.notes[0]
+    assert note.startswith("Of 20 that did not run at every batch the first 8 are marked. The others: m08 from batch 2")
+    assert note.count("(oom)") == 12
+
+
+def test_few_models_that_did_not_run_need_no_note():
+    figure, _ = drawn(row(batch=1), tried("oom", "full", batch=2))
+    assert not any("are marked" in note for note in figure.notes)

@@ -36,7 +36,7 @@ def test_seeds_are_one_point_with_a_bar():
 
 
 def test_published_accuracies_are_hollow_and_told():
-    data = Data(throughput=[row(), row("vit", selector=None)], accuracy=[trained(dataset="cub")])
+    data = Data(throughput=[row(), row("vit", selector=None)], accuracy=[trained(dataset="cub", images=5794)])
     figure = measured_figures(Tradeoff, data)[0]
     assert figure.title.split(" · ")[1] == "cub"
     drawing = figure.draw()

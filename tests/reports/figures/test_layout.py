@@ -118,8 +118,15 @@ def test_letters_are_large_enough_in_print(name):
 def test_a_long_name_is_cut_to_its_room():
     assert fitting("short", 100) == "short"
     cut = fitting("w" * 200, 100)
-    assert cut.endswith("…")
+    assert cut.strip("w") == "…"
     assert text_width(cut, TEXT + 0.5) <= 100
+
+
+def test_names_that_differ_at_their_ends_differ_when_they_are_cut():
+    names = [f"glsim vit_base_patch16_clip_224.{weights}" for weights in ("openai", "laion2b")]
+    one, other = (fitting(name, 110.0, TEXT) for name in names)
+    assert "…" in one
+    assert (one[:5], one[-6:], other[-6:]) == ("glsim", "openai", "aion2b")
 
 
 def test_a_legend_is_read_line_by_line():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from reports.figures.figure_rows import figures_of, kept, sweep
-from throughput_rows import GPU, row
+from throughput_rows import GPU, row, tried
 
-from fgbench_reports.data import KINDS, Data
+from fgbench_reports.data import KINDS, SELECTION_WHY, Data
 from fgbench_reports.figures.roofline import Roofline
 
 RATES = {"matrix_rate_flop_s": 1e12, "copy_rate_bytes_s": 1e11, "macs_per_image": 1e9, "bytes_per_image": 4e8}
@@ -48,9 +48,22 @@ def test_rates_that_differ_between_runs_are_told():
 @pytest.mark.parametrize("lost", RATES)
 def test_what_a_roofline_lacks_is_told(lost):
     models, selections = Roofline().items(Data(throughput=[timed(**{lost: None})]))
-    assert (models.what, models.command) == ("a roofline of models", KINDS["throughput"])
+    assert (models.what, models.command) == ("a roofline of models", f"{KINDS['throughput']} --again")
     assert "bytes per image" in models.why
     assert (selections.what, selections.command) == ("a roofline of selections", KINDS["selection"])
+    assert selections.why == SELECTION_WHY
+
+
+@pytest.mark.parametrize("rows", [[], [tried("oom", "too much")]])
+def test_where_no_point_has_figures_there_is_nothing_to_measure_again(rows):
+    models, _ = Roofline().items(Data(throughput=rows))
+    assert models.command == KINDS["throughput"]
+
+
+def test_selections_without_rates_say_so_and_that_a_checkout_measures_them():
+    bare = [{**each, "environment": {}} for each in kept().selection]
+    *_, selections = Roofline().items(Data(selection=bare))
+    assert selections.why == f"no row has a time, its bytes and the device's rates; {SELECTION_WHY}"
 
 
 def test_selections_have_a_figure_of_their_own_with_published_hollow():
