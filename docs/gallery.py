@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -69,27 +68,24 @@ def count(options: argparse.Namespace) -> None:
 def sweep(options: argparse.Namespace) -> None:
     """Throughput of whole models on this machine, as rows of one file."""
     threads = ("--threads", options.threads) if options.threads else ()
-    rows = export(
+    fgbench(
         "throughput", "--model", *MODELS, "--sizes", *options.sizes, "--batch-sizes", *options.batch_sizes,
         "--impl", *options.impl, "--budget", options.budget, "--device", options.device, *threads,
         "--store", str(options.store),
     )  # fmt: skip
-    keep(GALLERY / "throughput" / f"{options.device}.json", {}, {"throughput": rows})
+    keep_sweep(options.store, options.device)
+
+
+def keep_sweep(store: Path, device: str) -> None:
+    """The rows of a store as a file of the gallery."""
+    rows = [dict(row) for row in read_data(store, [], print).throughput if row["device"] == device]
+    keep(GALLERY / "throughput" / f"{device}.json", {}, {"throughput": rows})
 
 
 def keep(path: Path, environment: dict[str, object], kinds: dict[str, list[dict[str, object]]]) -> None:
     """Rows of some kinds as a file with a row per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     emit(as_text({"schema_version": SCHEMA_VERSION, "environment": environment, **kinds}), path)
-
-
-def export(*words: str) -> list[dict[str, object]]:
-    """The rows that a command prints as JSON."""
-    run = subprocess.run(
-        [sys.executable, "-m", "fgbench", *words, "--format", "json"], stdout=subprocess.PIPE, check=True, text=True
-    )
-    rows: list[dict[str, object]] = json.loads(run.stdout)
-    return rows
 
 
 def fgbench(*words: str) -> None:
