@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgbench_reports.configurations import Configuration, pareto_front, published_accuracies
+from fgbench_reports.configurations import DEFAULT_DATASET, Configuration, pareto_front, published_accuracies
 from fgbench_reports.data import Data
 from fgbench_reports.limits import Breach, Limit, Limits, rules_of, top1_of
 from fgbench_reports.parts import tested_on
-from fgbench_reports.price import DEFAULT_DATASET, cost_per_million, grouped_by_row
+from fgbench_reports.price import cost_per_million, grouped_by_row
 from fgbench_reports.sweep_rows import CONTENDER
 
 ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.configurations import PUBLISHED, Accuracy, Configuration, configurations
+from fgbench_reports.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.numbers import img_per_s, significant
@@ -16,7 +16,6 @@ from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes,
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_DATASET = "cub"  # whose published accuracies stand in where nothing was trained here
 MILLION = 1e6
 HOURS, COST, ENERGY = "hours per 1M", "cost per 1M", "kWh per 1M"
 RANKED = (HOURS, COST, ENERGY)  # the lowest is the best
