@@ -47,6 +47,15 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
     check_selector("spread")
 
 
+def test_the_python_of_the_page_about_reports_runs(monkeypatch):
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(ROOT)
+    names: dict = {}
+    exec(re.search(r"## In Python.*?```python\n(.*?)```", text, re.DOTALL).group(1), names)
+    assert {"published", "difference"} <= set(names["table1"](names["data"])["from"])
+    assert len(names["work"](names["data"]).query("selector == 'psm' and image_size == 1024")) >= 6
+
+
 def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     path = tmp_path / "slowest.py"
