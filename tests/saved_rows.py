@@ -7,7 +7,10 @@ from pathlib import Path
 from throughput_rows import CPU, GPU, VIT, row, tried
 
 from fgbench.records import AccuracyRow, FlopsRow, QualityRow
+from fgbench.saved import read_data
 from fgbench.store import Store
+from fgbench_reports import render
+from fgbench_reports.data import Data
 
 TRAINED = {"torch": "2.9.0", "device": "cuda", "device_name": "NVIDIA H200", "time": "2026-01-01T00:00:00+00:00"}
 COUNTED = {"fgbench": "0.1.0", "num_classes": 200, "patch_stride": None}
@@ -108,3 +111,25 @@ def fill(path: Path) -> Path:
 
 
 __all__ = ["COUNTS", "GPU", "JUDGED", "MEAN", "RUNS", "TIMED", "accuracy", "fill", "flops", "quality"]
+
+
+KEPT = {"schema_version": 1, "environment": {"device_name": "TPU"}}
+
+
+def unheard(problem):
+    raise AssertionError(problem)
+
+
+def read(*files, store=None, report=unheard) -> Data:
+    return read_data(store, [Path(file) for file in files], report)
+
+
+def saved(rows, name="rows.json") -> Path:
+    path = Path(name)
+    text = render.to_csv(rows) if path.suffix == ".csv" else render.to_json(rows)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def write(folder: Path, rows, suffix) -> Path:
+    return saved(rows, folder / f"rows.{suffix}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from fgbench.arguments import (
     ENERGY,
@@ -22,7 +20,7 @@ from fgbench.arguments import (
     output_format,
     quantity,
 )
-from fgbench.commands.options import Format, Many, Output, Text, option
+from fgbench.commands.options import Format, Many, Output, SavedRows, SavedStore, Text, option
 from fgbench.errors import CheckFailedError, FgbenchError
 from fgbench.output import check_output, emit
 from fgbench.shell import complain
@@ -56,13 +54,8 @@ def choose(
     dataset: Annotated[
         Text, option("--dataset", "whose accuracies count  [default: the one that was tested here, or cub]", "NAME")
     ] = None,
-    rows: Annotated[
-        Many, option("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
-    ] = None,
-    store: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--store", metavar="FILE", help="where results are kept  [default: FGBENCH_STORE or fgbench.db]"),
-    ] = None,
+    rows: SavedRows = None,
+    store: SavedStore = None,
     format_: Format = None,
     output: Output = None,
 ) -> None:

@@ -32,6 +32,15 @@ Output = Annotated[
 ]
 Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
 
+SavedRows = Annotated[
+    Many,
+    typer.Option("--rows", metavar="FILE…", help="saved rows: .json, .csv, other stores; without --store these alone"),
+]
+SavedStore = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),
+]
+
 
 def option(flag: str, says: str, metavar: str = "NAME…") -> Any:
     """What is typed after a flag; most are lists of names, and every command has its own default to tell of."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from fgbench.arguments import FORMATS, choice, names, real_number
-from fgbench.commands.options import Many, Text, option
+from fgbench.commands.options import Many, SavedRows, SavedStore, Text, option
 from fgbench.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.errors import FgbenchError
 from fgbench.output import emit, prints_on_stderr
@@ -33,13 +33,8 @@ def report(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", metavar="DIR", help="a folder for index.html, tables, figures and rows"),
     ] = None,
-    rows: Annotated[
-        Many, option("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
-    ] = None,
-    store: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),
-    ] = None,
+    rows: SavedRows = None,
+    store: SavedStore = None,
     price: Annotated[Text, option("--gpu-hour-price", "of one GPU: adds what a million images cost", "PRICE")] = None,
     plugin: Annotated[Many, option("--plugin", "Python files with reports of your own", "FILE…")] = None,
     format_: Annotated[

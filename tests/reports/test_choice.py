@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
 
 import pytest
+from choices import GRID, chosen, limits, measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_rows import accuracy
-from throughput_rows import CPU, GPU, HOSTILE, ROWS, VIT, in_terminal, row
+from throughput_rows import CPU, row
 
-from fgbench_reports import render
 from fgbench_reports.choice import ACCURACY, MEMORY, choose, counts, dataset_for, nearest_misses
 from fgbench_reports.choice_table import (
-    NAMES,
     choice_frame,
-    choice_frames,
     choice_notes,
-    choice_rows,
-    choice_tables,
-    limits_frame,
-    misses_frame,
 )
 from fgbench_reports.configurations import configurations
 from fgbench_reports.data import Data
 from fgbench_reports.limits import Limits, rules_of, top1_of
 
 
-def chosen(rows, limits: Limits | None = None, *, runs=(), price=None, dataset="cub"):
-    points = configurations(Data(throughput=rows, accuracy=runs), dataset=dataset, best_only=False)
-    return choose(points, limits or Limits(), dataset=dataset, gpu_hour_price=price)
-
-
 def listed(choice) -> list:
     return [(one.configuration.row["model"], one.configuration.row["batch_size"]) for one in choice.chosen]
-
-
-GRID = [
-    row(model, size=size, batch=batch, img_s=speed * rate, selector=selector, impl=selector and "fast")
-    for model, selector, speed in (("vit", None, 1000.0), ("glsim", "gls", 800.0), ("ffvt", "maws", 900.0))
-    for size, slower in ((224, 1.0), (448, 0.2), (1024, 0.02))
-    for batch, rate in ((1, 0.3 * slower), (16, 0.8 * slower), (64, 1.0 * slower))
-]
 
 
 def test_the_front_has_the_cheapest_first():
@@ -237,43 +216,6 @@ def test_an_accuracy_that_nobody_knows_is_no_objective():
     assert "top-1 %" not in choice_frame(choice)
 
 
-sizes = st.sampled_from([224, 448, 1024])
-speeds = st.sampled_from([1.0, 2.0, 10.0, 50.0, 100.0])
-
-
-@st.composite
-def measured(draw):
-    model, selector = draw(st.sampled_from([("glsim", "gls"), ("vit", None), ("mine", None)]))
-    return row(
-        model,
-        size=draw(sizes),
-        batch=draw(st.sampled_from([1, 2, 8])),
-        img_s=draw(speeds),
-        selector=selector,
-        dtype=draw(st.sampled_from(["float32", "amp"])),
-        energy_j_per_image=draw(st.sampled_from([None, 0.5, 2.0])),
-        device_memory_bytes=draw(st.sampled_from([None, 10**9, 2 * 10**9])),
-        peak_memory_allocated_bytes=draw(st.sampled_from([None, 10**9, 10**10])),
-        environment=draw(st.sampled_from([GPU, {**GPU, "torch": "2.8.0"}])),
-    )
-
-
-limits = st.builds(
-    Limits,
-    min_accuracy_percent=st.sampled_from([None, 80.0, 91.0]),
-    max_latency_s=st.sampled_from([None, 0.02, 0.5]),
-    max_memory_bytes=st.sampled_from([None, 10**9]),
-    max_energy_j=st.sampled_from([None, 1.0]),
-    min_throughput_img_s=st.sampled_from([None, 10.0]),
-    max_cost=st.sampled_from([None, 50.0]),
-    gpu=st.sampled_from([None, "h200", "L4"]),
-    dtypes=st.sampled_from([(), ("amp",)]),
-    models=st.sampled_from([(), ("vit", "mine")]),
-    image_sizes=st.sampled_from([(), (224,)]),
-    batch_sizes=st.sampled_from([(), (1, 2)]),
-)
-
-
 def keeps(point, limits: Limits) -> dict[str, bool]:
     """Every limit once more, by hand."""
     timed, top1 = point.row, None if point.accuracy is None else point.accuracy.top1_percent
@@ -323,96 +265,3 @@ def test_every_configuration_is_on_the_front_or_dominated_or_ruled_out_for_a_tru
     front = [one for one in kept if not any(dominates(other, one) for other in kept)]
     assert choice.chosen == front
     assert bool(front) == bool(kept)
-
-
-@given(rows=st.lists(measured(), max_size=8), limits=limits, price=st.none() | st.just(2.5))
-@settings(deadline=None, max_examples=40)
-def test_any_choice_can_be_shown_in_any_format(rows, limits, price):
-    if price is None:
-        limits = Limits(max_latency_s=limits.max_latency_s, gpu=limits.gpu)
-    choice = chosen(rows, limits, price=price)
-    json.loads(render.to_json(choice_rows(choice)))
-    render.to_csv(choice_rows(choice))
-    for frame in choice_frames(choice):
-        assert all(cell.isprintable() for cell in frame.to_numpy().ravel())
-        render.to_markdown(frame, NAMES)
-        render.to_latex(frame, NAMES)
-    assert in_terminal(choice_tables(choice), choice_notes(choice)).strip()
-
-
-def test_rows_for_programs_say_the_verdict():
-    rows = choice_rows(chosen(GRID, Limits(max_latency_s=0.02), price=2.5))
-    assert len(rows) == len(GRID)
-    for one in rows:
-        assert one["satisfies"] == (one["ruled_out_by"] == [])
-        assert one["cost_per_million"] == pytest.approx(1e6 / one["throughput_img_s"] / 3600 * 2.5)
-        assert one["satisfies"] or not one["pareto"]
-        assert one["satisfies"] == (one["latency_s"] <= 0.02)
-    first = rows[0]
-    assert (first["model"], first["dataset"], first["accuracy_source"]) == ("vit", "cub", "published")
-    assert (first["device_name"], first["mode"]) == ("NVIDIA H200", "NVIDIA H200 · float32 · eager")
-    assert (first["top1_percent"], first["kwh_per_million"]) == (90.11, None)
-
-
-def test_every_line_names_its_device_dtype_and_mode():
-    rows = [
-        row(img_s=10.0),
-        row(img_s=20.0, dtype="amp"),
-        row(device="cpu", environment=CPU, img_s=30.0, compiled=True),
-    ]
-    choice = chosen(rows)
-    assert set(choice_frame(choice)["on"]) <= {
-        "NVIDIA H200 · float32 · eager",
-        "NVIDIA H200 · amp · eager",
-        "Intel Xeon 8481C · float32 · compiled",
-    }
-    assert len(choice.chosen) > 1
-    assert any("different environments" in note for note in choice_notes(choice))
-    assert not any("different environments" in note for note in choice_notes(chosen(rows[:1])))
-
-
-def test_figures_that_were_disturbed_are_marked():
-    choice = chosen([row(), row("vit", selector=None, img_s=500.0, status="contended", reason="somebody")])
-    assert set(choice_frame(choice)["status"]) == {"", "busy"}
-    assert any(note.startswith("busy:") for note in choice_notes(choice))
-    assert "status" not in choice_frame(chosen([row()]))
-
-
-def test_hostile_names_come_out_as_text():
-    rows = [row(HOSTILE), row("two\nlines", selector="`|`", img_s=500.0)]
-    choice = chosen(rows, Limits(max_latency_s=1e-6))
-    told = misses_frame(choice).to_numpy().ravel().tolist()
-    assert any(HOSTILE in cell for cell in told)
-    assert any("two lines" in cell for cell in told)
-    assert HOSTILE in in_terminal(choice_tables(choice)).replace("\n", "")
-    assert "'two lines'" in next(note for note in choice_notes(choice) if "no known accuracy" in note)
-
-
-def test_ten_thousand_configurations_are_judged_quickly():
-    one = row()
-    rows = [
-        {**one, "model": f"m{number % 50}", "batch_size": 1 + number // 50, "throughput_img_s": 1.0 + number % 977}
-        for number in range(10_000)
-    ]
-    start = time.process_time()
-    choice = chosen(rows, Limits(max_latency_s=0.1), price=1.0)
-    in_terminal(choice_tables(choice), choice_notes(choice))
-    assert time.process_time() - start < 4
-    assert len(choice.verdicts) == 10_000
-
-
-def test_the_table(same_as_snapshot):
-    cpu = [{**row(batch=batch, img_s=4.0 + batch, device="cpu"), "environment": CPU} for batch in (1, 2)]
-    rows = [
-        *GRID,
-        row("vit", selector=None, impl=None, backbone=VIT, size=448, batch=8, img_s=190.0, status="unconverged"),
-    ]
-    limits = Limits(min_accuracy_percent=90.5, max_latency_s=0.1, max_memory_bytes=2 * 10**9)
-    choice = chosen([*rows, *cpu], limits, price=2.5)
-    same_as_snapshot("choice_table.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
-
-
-def test_the_table_where_nothing_fits(same_as_snapshot):
-    choice = chosen(ROWS, Limits(min_accuracy_percent=95, max_energy_j=0.3))
-    same_as_snapshot("choice_misses.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
-    assert list(limits_frame(choice)["rules out"]) == [str(len(choice.verdicts))] * 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
-from visualize.small import BRIGHTNESS
+from visualize.small import BRIGHTNESS, saved, scene
 
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.load import save_checkpoint
@@ -67,3 +67,11 @@ def brightness(tmp_path) -> Path:
     path = tmp_path / "brightness.py"
     path.write_text(BRIGHTNESS)
     return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, "a.png")
+    saved(tmp_path, "b.jpg", scene(120, 60, seed=1))
+    return tmp_path
