@@ -22,10 +22,12 @@ class FlopsRow:
     percent_of_backbone: float  # flops over the backbone's flops, both in the convention's unit
     params: int | None  # trainable and fixed parameters; null for a part of a model, which shares them with others
     part: str | None = None  # a part of a model's forward pass, such as "selector"; null for all of it
+    activation_bytes: int | None = None  # of all tensors that are made; null for a part of a model
 
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
-        """The row with its fields in the order above, ready for JSON; ``part`` only where it is asked for."""
+        """The row as ``fgbench flops`` prints and keeps it, in the order above; ``part`` only where it is asked for."""
         fields = asdict(self)
+        del fields["activation_bytes"]
         if not parts:
             del fields["part"]
         return fields

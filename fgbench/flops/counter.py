@@ -34,6 +34,7 @@ class Count:
     by_module: Mapping[str, Cost] = field(default_factory=dict)
     by_label: Mapping[str, Cost] = field(default_factory=dict)  # what ran under :meth:`FlopCounter.under`
     bytes: int = 0  # that the operators move, each reading its arguments and writing its results once
+    activation_bytes: int = 0  # of all tensors that the operators make; views and results in place are none
 
     @property
     def macs(self) -> int:
@@ -59,7 +60,7 @@ class FlopCounter(TorchDispatchMode):
         self._modules: dict[str, Cost] = defaultdict(Cost)
         self._labels: dict[str, Cost] = defaultdict(Cost)
         self._label: str | None = None
-        self._bytes = 0
+        self._bytes = self._activation_bytes = 0
         self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
         self._replay = MetaReplay()
         self._tracker = ModuleTracker() if modules else None
@@ -90,6 +91,7 @@ class FlopCounter(TorchDispatchMode):
         inputs, returned = operator.inputs(args, kwargs), outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         cost = operator.handler(inputs, returned)
         self._bytes += operator.traffic.bytes(inputs, returned)
+        self._activation_bytes += operator.traffic.made_bytes(inputs, returned)
         self._operators[operator.name] += cost
         if self._tracker is not None:
             for module in self._tracker.parents - {EVERYWHERE}:
@@ -118,7 +120,14 @@ class FlopCounter(TorchDispatchMode):
     def result(self) -> Count:
         """What has been counted so far."""
         total = sum(self._operators.values(), Cost())
-        return Count(total, dict(self._operators), dict(sorted(self._modules.items())), dict(self._labels), self._bytes)
+        return Count(
+            total=total,
+            by_operator=dict(self._operators),
+            by_module=dict(sorted(self._modules.items())),
+            by_label=dict(self._labels),
+            bytes=self._bytes,
+            activation_bytes=self._activation_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

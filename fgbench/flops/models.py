@@ -160,4 +160,5 @@ def _rows(
                 percent_of_backbone=100 * flops / whole,
                 params=sum(p.numel() for p in model.parameters()) if part is None else None,
                 part=part,
+                activation_bytes=count.activation_bytes if part is None else None,
             )

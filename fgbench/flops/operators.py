@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+# New memory that nothing is written to yet.
+EMPTY = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())
+
 # The same data under another shape, or nothing but a shape: no memory is touched.
-UNTOUCHED = frozenset(
+UNTOUCHED = EMPTY | frozenset(
     """
     _conj _neg_view _reshape_alias _unsafe_view alias as_strided detach diagonal expand lift_fresh movedim
     narrow permute real imag select slice split split_with_sizes squeeze swapaxes t transpose unbind
     unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as view_as_complex
     view_as_real
-    empty empty_like empty_permuted empty_strided new_empty new_empty_strided
     _assert_async _assert_scalar _local_scalar_dense is_same_size resize set
     sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
     """.split()

@@ -100,6 +100,7 @@ def _counted_rows(
                 flops=flops,
                 percent_of_backbone=100 * flops / whole,
                 params=params,
+                activation_bytes=count.activation_bytes,
             )
 
 

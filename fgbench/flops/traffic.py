@@ -1,4 +1,7 @@
-"""The memory that an operator moves when every tensor it reads is read once and every result is written once."""
+"""The memory that an operator moves and makes.
+
+It reads every tensor once and writes every result once; what is neither a view nor written in place is made.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fgbench.flops.handlers import MARKS
-from fgbench.flops.operators import OVERWRITING, PICKING, UNTOUCHED
+from fgbench.flops.operators import EMPTY, OVERWRITING, PICKING, UNTOUCHED
 
 SAVING = ("_norm", "_norm_legit", "_norm_legit_no_training", "_norm_no_update")
 
@@ -20,6 +23,7 @@ class Traffic:
     """What an operator's schema says about the memory that it moves."""
 
     touches: bool  # anything at all
+    makes: bool  # tensors that were not there before
     picks: bool  # of its first argument it reads no more than it returns
     saves: bool  # behind its result it returns statistics for its gradient, which a device may leave out
     may_be_view: bool  # where its result shares memory with an argument, nothing was moved
@@ -34,6 +38,7 @@ class Traffic:
         results = [output.alias_info for output in schema.returns]
         return cls(
             touches=not (plain in UNTOUCHED or schema.name in MARKS),
+            makes=not (plain in UNTOUCHED - EMPTY or schema.name in MARKS),
             picks=plain in PICKING,
             saves=plain.endswith(SAVING),
             may_be_view=any(alias is not None and not alias.is_write for alias in results),
@@ -54,6 +59,14 @@ class Traffic:
             table = inputs[0]
             read[id(table)] = min(read[id(table)], written)
         return written + sum(read.values())
+
+    def made_bytes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+        """Bytes of the results of one call that are neither views of its arguments nor were written into them."""
+        if not self.makes:
+            return 0
+        there = _tensors(inputs)
+        made = _tensors(outputs[:1] if self.saves else outputs)
+        return sum(held_bytes(tensor) for tensor in made if not any(_shares_memory(old, tensor) for old in there))
 
 
 def held_bytes(tensor: Tensor) -> int:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fgbench import count_flops
 from fgbench.flops.traffic import held_bytes
-from fgbench_selectors import QK
+from fgbench_selectors import QK, Features, get
 
 F4, F2, I8 = 4, 2, 8  # bytes of float32, float16, int64
 
@@ -88,6 +88,70 @@ def test_what_selectors_stream_is_one_operator():
     assert count_flops(lambda: QK(q, k, lse=lse).left(row)).bytes == (2 * 72 + 3 * 18) * F4
     assert count_flops(lambda: QK(q, k).left(row)).bytes == (2 * 72 + 2 * 18) * F4
     assert count_flops(lambda: QK(q, k).logsumexp()).bytes == (2 * 72 + 18) * F4
+
+
+# name: (function of the tensor maker, bytes of new tensors by hand)
+MADE = {
+    "every result": (lambda new: (new(3, 5) * 2).softmax(-1), 2 * 15 * F4),
+    "views make nothing": (lambda new: new(4, 6).t()[1:3].reshape(2, 4).unsqueeze(0).detach(), 0),
+    "a reshape that copies": (lambda new: new(4, 6).t().reshape(24), 24 * F4),
+    "contiguous copies or not": (lambda new: (new(4, 6).contiguous(), new(4, 6).t().contiguous()), 24 * F4),
+    "in place": (lambda new: new(4, 6).add_(1).mul_(new(6)), 0),
+    "a place for the result": (lambda new: torch.bmm(new(2, 3, 4), new(2, 4, 5), out=new(2, 3, 5)), 0),
+    "empty memory is taken": (lambda new: new(4, 6).new_empty(9).fill_(1), 9 * F4),
+    "two results": (lambda new: new(4, 6).max(dim=1), 4 * (F4 + I8)),
+    "splitting": (lambda new: [part.exp() for part in new(4, 6).split(2)], 24 * F4),
+    "a cast": (lambda new: new(4, 6).half(), 24 * F2),
+    "what a norm saves for its gradient": (
+        lambda new: functional.layer_norm(new(5, 8), (8,), new(8), new(8)),
+        40 * F4,
+    ),
+    "fused attention keeps no map": (
+        lambda new: functional.scaled_dot_product_attention(*(new(1, 2, 9, 4) for _ in range(3))),
+        72 * F4,
+    ),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("name", MADE)
+def test_bytes_of_new_tensors_by_hand(name, device):
+    run, expected = MADE[name]
+    made = [run_with_ready_tensors(run, device) for _ in range(2)]
+    assert count_flops(made[0]).activation_bytes == expected
+    assert count_flops(lambda: (made[0](), made[1]())).activation_bytes == 2 * expected, "a repeated result"
+
+
+def run_with_ready_tensors(run, device):
+    """The same run, on tensors that are there before it is counted."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(*shape: int) -> torch.Tensor:
+        shapes.append(shape)
+        return torch.ones(shape, device=device)
+
+    run(note)
+    ready = [torch.ones(shape, device=device) for shape in shapes]
+
+    def again() -> None:
+        left = iter(ready)
+        run(lambda *_: next(left))
+
+    return again
+
+
+def test_what_a_published_selector_makes_grows_with_the_square_of_the_tokens():
+    def made(tokens: int, impl: str) -> int:
+        features = Features(
+            tokens=None,
+            attention=[QK(*torch.empty(2, 1, 2, tokens, 4, device="meta")) for _ in range(3)],
+            num_prefix_tokens=1,
+            grid=(1, tokens - 1),
+        )
+        return count_flops(lambda: get("rollout", impl=impl)(features)).activation_bytes
+
+    assert 3.5 < made(401, "published") / made(201, "published") < 4.5
+    assert 1.8 < made(401, "fast") / made(201, "fast") < 2.2
 
 
 def test_sparse_tensors_are_counted_whole():

@@ -1,0 +1,169 @@
+"""The rule for times: what a machine is too noisy to tell is not told; what is told is right.
+
+Base and head are measured in pairs that lie next to each other in time. Three pairs of a point clear it if the median
+of their log ratios is within a bound δ. Otherwise there are four more, and it is slower only if the median of seven
+exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. Simulated, 200
+points that did not change make an alarm in fewer than one suite of a thousand (docs/regress.md).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
+from fgbench_reports.regression.numbers import signed_percent
+from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
+
+BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
+LARGEST = BOUNDS[-1][1]  # bound that clears a point
+BEYOND_NOISE = 4.0  # spreads: on a noisier machine nothing is cleared, and only what exceeds them fails
+FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than seven pairs have to exceed, both
+AGREE = 6 / 7  # of the pairs
+UNUSUAL = 1.645  # of the standard normal distribution: one point of twenty is thought noisier than it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How far processes of one side lie apart, as a standard deviation of the logarithm: 0.008 is 0.8 %."""
+
+    value: float
+    degrees: int  # of freedom behind it; 0 where it was not measured here
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether points can be cleared on this machine."""
+        return self.value <= BOUNDS[-1][0]
+
+    @property
+    def bound(self) -> float:
+        """What a change has to exceed, relative: δ where it is quiet enough, else what noise does not reach."""
+        for most, bound in BOUNDS:
+            if self.value <= most:
+                return bound
+        return math.expm1(max(BEYOND_NOISE * self.value, math.log1p(LARGEST)))
+
+
+def pooled_spread(points: Collection[PairedPoint]) -> Spread | None:
+    """The spread between processes of one side, over all points; None where none was measured twice."""
+    squares, degrees = 0.0, 0
+    for point in points:
+        more = len(point.base) - 1
+        if more > 0:
+            squares += more * (_variance(point.base) + _variance(point.head))
+            degrees += 2 * more
+    return Spread(value=math.sqrt(squares / degrees), degrees=degrees) if degrees else None
+
+
+def undecided(points: Collection[PairedPoint]) -> set[str]:
+    """The names of points that three pairs do not clear, slower or faster."""
+    spread = pooled_spread(points)
+    if spread is None:
+        return {point.name for point in points}
+    bound = math.log1p(spread.bound)
+    return {
+        point.name
+        for point in points
+        if FIRST_PAIRS <= len(point.base) < ALL_PAIRS and abs(_first_median(point)) > bound
+    }
+
+
+def judge(points: Collection[PairedPoint], spread: Spread | None = None) -> list[Finding]:
+    """One finding per point; ``spread`` where it cannot be taken from the points themselves."""
+    spread = spread or pooled_spread(points)
+    return [_finding(point, spread) for point in points]
+
+
+def _finding(point: PairedPoint, spread: Spread | None) -> Finding:
+    verdict, bound, reason = (INCONCLUSIVE, None, "it was not measured") if spread is None else _verdict(point, spread)
+    ratios = point.log_ratios
+    return Finding(
+        check=TIME,
+        point=point.name,
+        figure="latency_s",
+        verdict=verdict,
+        before=statistics.median(point.base) if ratios else None,
+        after=statistics.median(point.head) if ratios else None,
+        reason=reason,
+        change=math.expm1(statistics.median(ratios)) if ratios else None,
+        bound=bound,
+        before_samples=tuple(point.base),
+        after_samples=tuple(point.head),
+        batch_size=point.batch_size,
+    )
+
+
+def _verdict(point: PairedPoint, spread: Spread) -> tuple[str, float | None, str]:
+    """The verdict of one point, the bound that it was held against, and why."""
+    ratios = point.log_ratios
+    if not ratios:
+        return INCONCLUSIVE, None, "it was not measured"
+    if len(ratios) < ALL_PAIRS and (len(ratios) < FIRST_PAIRS or abs(_first_median(point)) > math.log1p(spread.bound)):
+        return _verdict_of_few(ratios, spread)
+    if abs(_first_median(point)) > math.log1p(spread.bound) and _agree(ratios, spread.bound):
+        own = _own_spread(point, spread)
+        if _agree(ratios, own.bound):
+            return _direction(ratios, own.bound)
+        return INCONCLUSIVE, own.bound, _too_noisy(own)
+    if spread.conclusive:
+        return SAME, spread.bound, ""
+    return INCONCLUSIVE, spread.bound, _too_noisy(spread)
+
+
+def _verdict_of_few(ratios: Sequence[float], spread: Spread) -> tuple[str, float, str]:
+    bound = max(FEW_BOUND, math.expm1(FEW_SPREADS * spread.value))
+    if _agree(ratios, bound):
+        return _direction(ratios, bound)
+    if len(ratios) < FIRST_PAIRS and spread.conclusive and abs(statistics.median(ratios)) <= math.log1p(LARGEST):
+        return SAME, LARGEST, ""
+    if not spread.conclusive:
+        return INCONCLUSIVE, bound, _too_noisy(spread)
+    pairs = "1 pair tells" if len(ratios) == 1 else f"{len(ratios)} pairs tell"
+    why = f"{pairs} no change below {signed_percent(bound)} from noise; {ALL_PAIRS} do, above {signed_percent(LARGEST)}"
+    return INCONCLUSIVE, bound, why
+
+
+def _agree(ratios: Sequence[float], bound: float) -> bool:
+    """Whether the median exceeds a bound, and nearly all exceed half of it, on the same side."""
+    middle, most = statistics.median(ratios), math.log1p(bound)
+    side = math.copysign(1.0, middle)
+    return abs(middle) > most and sum(side * ratio > most / 2 for ratio in ratios) >= AGREE * len(ratios)
+
+
+def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
+    middle = statistics.median(ratios)
+    side = math.copysign(1.0, middle)
+    agree = sum(side * ratio > math.log1p(bound) / 2 for ratio in ratios)
+    word = SLOWER if middle > 0 else FASTER
+    pairs = "in 1 pair" if len(ratios) == 1 else f"in {agree} of {len(ratios)} pairs"
+    return word, bound, f"{word} {pairs}, by {signed_percent(math.expm1(middle))}; held against ±{bound:.1%}"
+
+
+def _own_spread(point: PairedPoint, pooled: Spread) -> Spread:
+    """The spread of all points, or the point's own where it is clearly noisier than the others."""
+    own = pooled_spread([point])
+    return pooled if own is None or own.value <= pooled.value * _usual_excess(own.degrees) else own
+
+
+def _usual_excess(degrees: int) -> float:
+    """What 95 of 100 estimates of a spread stay under, over the truth: χ² by Wilson and Hilferty (1931)."""
+    part = 2 / (9 * degrees)
+    return math.sqrt(max(0.0, 1 - part + UNUSUAL * math.sqrt(part)) ** 3)
+
+
+def _too_noisy(spread: Spread) -> str:
+    most = BOUNDS[-1][0]
+    seen = f"runs of one side differ by {spread.value:.1%}"
+    return f"too noisy: {seen}, and ±{most:.1%} is the most that lets a point be cleared"
+
+
+def _first_median(point: PairedPoint) -> float:
+    return statistics.median(point.log_ratios[:FIRST_PAIRS])
+
+
+def _variance(values: Sequence[float]) -> float:
+    logs = [math.log(value) for value in values]
+    mean = math.fsum(logs) / len(logs)
+    return math.fsum((value - mean) ** 2 for value in logs) / (len(logs) - 1)

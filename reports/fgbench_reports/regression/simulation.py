@@ -1,0 +1,122 @@
+"""How often the rule cries wolf, and what it finds: suites drawn at random and judged by the rule itself."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fgbench_reports.regression.findings import INCONCLUSIVE, SLOWER
+from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
+from fgbench_reports.regression.rule import judge, undecided
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUITE_POINTS = 200
+
+Draw = Callable[["np.random.Generator", "tuple[int, ...]"], "NDArray[np.float64]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """What the rule said about suites whose truth is known."""
+
+    suites: int
+    points: int  # of a suite
+    alarmed: int  # suites in which a point was called slower that was not
+    planted: int  # points that were slower, over all suites
+    found: int  # of these
+    inconclusive: int  # points, over all suites
+
+    @property
+    def alarm_rate(self) -> float:
+        """Suites with a false alarm, over all."""
+        return self.alarmed / self.suites
+
+    @property
+    def most_alarm_rate(self) -> float:
+        """The upper end of the 95 % interval of the rate: with no alarm in n suites about 3/n."""
+        return upper_rate(self.alarmed, self.suites)
+
+
+def simulate(
+    draw: Draw, *, suites: int, points: int = SUITE_POINTS, seed: int = 0, slowdown: float = 0.0, planted: int = 0
+) -> Simulated:
+    """Judge suites whose processes deviate as ``draw(generator, shape)`` says, in logarithms of time.
+
+    ``planted`` points of each are slower by ``slowdown``, relative. As in a real run, only points that three pairs do
+    not clear have seven.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    alarmed = found = inconclusive = 0
+    for _ in range(suites):
+        times = np.exp(draw(generator, (2, points, ALL_PAIRS)))
+        times[1, :planted] *= 1 + slowdown
+        base, head = times.tolist()
+        first = [_point(at, base, head, FIRST_PAIRS) for at in range(points)]
+        more = undecided(first)
+        judged = judge([_point(at, base, head, ALL_PAIRS) if p.name in more else p for at, p in enumerate(first)])
+        slower = [int(finding.point) for finding in judged if finding.verdict == SLOWER]
+        found += sum(at < planted for at in slower)
+        alarmed += any(at >= planted for at in slower)
+        inconclusive += sum(finding.verdict == INCONCLUSIVE for finding in judged)
+    return Simulated(
+        suites=suites,
+        points=points,
+        alarmed=alarmed,
+        planted=planted * suites,
+        found=found,
+        inconclusive=inconclusive,
+    )
+
+
+def normal(spread: float) -> Draw:
+    """Processes that deviate like a normal distribution of this standard deviation."""
+    return lambda generator, shape: generator.normal(0.0, spread, shape)
+
+
+def as_seen(points: Collection[PairedPoint]) -> Draw:
+    """Processes that deviate as they did on a machine: each simulated point is one that was seen, with its own noise.
+
+    Deviations are drawn from those of both sides about the side's mean, widened by what the mean took of them.
+    """
+    import numpy as np
+
+    seen = [found for point in points if len(found := _deviations(point)) >= 2 * FIRST_PAIRS]
+    if not seen:
+        raise ValueError(f"no point was measured in {FIRST_PAIRS} pairs")
+
+    def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        drawn = np.empty(shape)
+        for at, which in enumerate(generator.integers(len(seen), size=shape[1])):
+            drawn[:, at] = generator.choice(seen[which], (shape[0], shape[2]))
+        return drawn
+
+    return draw
+
+
+def _deviations(point: PairedPoint) -> list[float]:
+    found: list[float] = []
+    for side in (point.base, point.head):
+        if len(side) > 1:
+            logs = [math.log(value) for value in side]
+            mean, widen = statistics.fmean(logs), math.sqrt(len(logs) / (len(logs) - 1))
+            found += [widen * (value - mean) for value in logs]
+    return found
+
+
+def upper_rate(met: int, tried: int, confidence: float = 0.95) -> float:
+    """The most that a rate can be, if so few were met (Clopper and Pearson 1934, one-sided)."""
+    from scipy.special import betaincinv
+
+    return 1.0 if met >= tried else float(betaincinv(met + 1, tried - met, confidence))
+
+
+def _point(at: int, base: Sequence[Sequence[float]], head: Sequence[Sequence[float]], pairs: int) -> PairedPoint:
+    return PairedPoint(name=str(at), base=base[at][:pairs], head=head[at][:pairs])
