@@ -73,5 +73,16 @@ class Outcome:
         return sorted(found, key=_size_of_change, reverse=True)
 
 
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Several outcomes as one."""
+    return Outcome(
+        findings=[finding for outcome in outcomes for finding in outcome.findings],
+        notes=[note for outcome in outcomes for note in outcome.notes],
+        before="; ".join(outcome.before for outcome in outcomes if outcome.before),
+        after="; ".join(outcome.after for outcome in outcomes if outcome.after),
+        facts={name: value for outcome in reversed(outcomes) for name, value in outcome.facts.items()},
+    )
+
+
 def _size_of_change(finding: Finding) -> float:
     return float("inf") if finding.change is None else abs(finding.change)

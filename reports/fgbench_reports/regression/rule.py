@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
-from fgbench_reports.regression.numbers import signed_percent
 from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
+from fgbench_reports.regression.wording import percent_text
 
 BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
 LARGEST = BOUNDS[-1][1]  # bound that clears a point
@@ -121,7 +121,7 @@ def _verdict_of_few(ratios: Sequence[float], spread: Spread) -> tuple[str, float
     if not spread.conclusive:
         return INCONCLUSIVE, bound, _too_noisy(spread)
     pairs = "1 pair tells" if len(ratios) == 1 else f"{len(ratios)} pairs tell"
-    why = f"{pairs} no change below {signed_percent(bound)} from noise; {ALL_PAIRS} do, above {signed_percent(LARGEST)}"
+    why = f"{pairs} no change below {_percent(bound)} from noise; {ALL_PAIRS} tell one above {_percent(LARGEST)}"
     return INCONCLUSIVE, bound, why
 
 
@@ -138,7 +138,7 @@ def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
     agree = sum(side * ratio > math.log1p(bound) / 2 for ratio in ratios)
     word = SLOWER if middle > 0 else FASTER
     pairs = "in 1 pair" if len(ratios) == 1 else f"in {agree} of {len(ratios)} pairs"
-    return word, bound, f"{word} {pairs}, by {signed_percent(math.expm1(middle))}; held against ±{bound:.1%}"
+    return word, bound, f"{word} {pairs}, by {percent_text(math.expm1(middle), signed=True)}; {_percent(bound)} is allowed"
 
 
 def _own_spread(point: PairedPoint, pooled: Spread) -> Spread:
@@ -155,8 +155,11 @@ def _usual_excess(degrees: int) -> float:
 
 def _too_noisy(spread: Spread) -> str:
     most = BOUNDS[-1][0]
-    seen = f"runs of one side differ by {spread.value:.1%}"
-    return f"too noisy: {seen}, and ±{most:.1%} is the most that lets a point be cleared"
+    return f"too noisy: runs of one side differ by {_percent(spread.value)}; above {_percent(most)} no point is cleared"
+
+
+def _percent(share: float) -> str:
+    return percent_text(float(f"{share:.2g}"))
 
 
 def _first_median(point: PairedPoint) -> float:

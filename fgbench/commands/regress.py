@@ -1,0 +1,118 @@
+"""``fgbench regress``: whether a change made selection or models costlier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from fgbench.arguments import FORMATS, choice, names
+from fgbench.commands.options import Many, Output, Plugin, Text, option, switch
+from fgbench.commands.regress_output import Outputs, show, write_outputs
+from fgbench.errors import CannotMeasureError, CheckFailedError, FgbenchError
+from fgbench.shell import complain
+
+SavedFile = Optional[Path]  # noqa: UP045
+
+
+def _file(flag: str, says: str) -> object:
+    return typer.Option(flag, metavar="FILE", help=says)
+
+
+def regress(
+    baseline: Annotated[SavedFile, _file("--baseline", "counted figures, exact, are held against this file")] = None,
+    update: Annotated[bool, switch("--update", "write the baseline, and show what changes")] = False,
+    rows: Annotated[
+        Many, option("--rows", "saved rows of 'fgbench throughput', whose allocated memory is compared too", "FILE…")
+    ] = None,
+    selectors: Annotated[Many, option("--selectors", "[default: the baseline's, or all]")] = None,
+    models: Annotated[Many, option("--models --model", "[default: the baseline's, or all]")] = None,
+    backbones: Annotated[Many, option("--backbones", "that selectors stand beside  [default: the baseline's]")] = None,
+    sizes: Annotated[Many, option("--sizes", "image sides  [default: the baseline's]", "PIXELS…")] = None,
+    impl: Annotated[Many, option("--impl", "published, fast  [default: the baseline's]")] = None,
+    convention: Annotated[Text, option("--convention", "full or fvcore  [default: the baseline's]", "NAME")] = None,
+    num_classes: Annotated[Text, option("--num-classes", "[default: the baseline's, or 200]", "N")] = None,
+    base: Annotated[
+        Text, option("--base", "measure this git revision against the working tree, in pairs", "REVISION")
+    ] = None,
+    head: Annotated[Text, option("--head", "this revision instead of the working tree", "REVISION")] = None,
+    base_python: Annotated[Text, option("--base-python", "an installed environment as the base", "PYTHON")] = None,
+    head_python: Annotated[Text, option("--head-python", "[default: this one]", "PYTHON")] = None,
+    a_a: Annotated[bool, switch("--a-a", "self-test: the head against itself, and this machine's false alarms")] = False,
+    batches: Annotated[Many, option("--batch-sizes", "of what is measured  [default: 1]", "N…")] = None,
+    device: Annotated[Text, option("--device", "cuda or cpu  [default: cuda where there is one]", "NAME")] = None,
+    dtype: Annotated[Text, option("--dtype", "[default: float32]", "NAME")] = None,
+    threads: Annotated[Text, option("--threads", "of a CPU", "N")] = None,
+    max_time: Annotated[Text, option("--max-time", "of timed blocks, per point and process", "TIME")] = None,
+    timeout: Annotated[str, option("--timeout", "of one process", "TIME")] = "30m",
+    journal: Annotated[SavedFile, _file("--journal", "keep finished pairs here; start again, and they are taken")] = None,
+    pytest_benchmark: Annotated[
+        Many, option("--pytest-benchmark", "files of pytest-benchmark: old, new, old, new, …", "OLD NEW…")
+    ] = None,
+    strict: Annotated[bool, switch("--strict", "what is inconclusive is an error too: exit code 3")] = False,
+    markdown: Annotated[SavedFile, _file("--markdown", "a summary, added to $GITHUB_STEP_SUMMARY where it is that")] = None,
+    junit: Annotated[SavedFile, _file("--junit", "JUnit XML")] = None,
+    benchmark_json: Annotated[SavedFile, _file("--benchmark-json", "the head's times, for pytest-benchmark")] = None,
+    smaller: Annotated[SavedFile, _file("--smaller-is-better", "for github-action-benchmark: times, counts")] = None,
+    bigger: Annotated[SavedFile, _file("--bigger-is-better", "for github-action-benchmark: img/s")] = None,
+    annotations: Annotated[bool, switch("--annotations", "GitHub's annotations, on standard output")] = False,
+    plugin: Plugin = None,
+    format_: Annotated[
+        Text, typer.Option("--format", "-f", metavar="NAME", help="table, json, csv, markdown, latex of all findings")
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Compare what selection and models cost with before: counted figures exactly, times by pairs in one job.
+
+    Exit codes: 0 nothing got costlier, 1 something did, 2 bad input, 3 could not be compared. What is inconclusive is
+    said, and fails only with --strict.
+    """
+    outputs = Outputs(
+        markdown=markdown,
+        junit=junit,
+        benchmark_json=benchmark_json,
+        smaller_is_better=smaller,
+        bigger_is_better=bigger,
+        annotations=annotations,
+        strict=strict,
+        style=output_format(format_, output),
+        output=output,
+        baseline=baseline,
+    )
+    outputs.check()
+    outcomes: list[Outcome] = []
+    problems: list[FgbenchError] = []
+    if baseline is not None:
+        compared = compare_with_baseline(
+            CountedRequest(
+                baseline=baseline,
+                update=update,
+                selectors=names(selectors, "selector"),
+                models=names(models, "model"),
+                backbones=names(backbones, "backbone"),
+                sizes=image_sizes(sizes, ()) or None,
+                impls=choices(impl, "impl", IMPLS, ()) or None,
+                convention=None if convention is None else choice(convention, "convention", CONVENTIONS),
+                num_classes=None if num_classes is None else whole_number(num_classes, "number of classes", 200),
+                rows=rows or (),
+                plugins=plugin or (),
+            )
+        )
+        outcomes.append(compared.outcome)
+        problems += compared.problems
+    if pytest_benchmark:
+        outcomes.append(compare_files(pytest_benchmark))
+    outcome = together(outcomes)
+    outputs.write(outcome)
+    for problem in problems:
+        complain(problem)
+    if update:
+        complain(f"{baseline} is written")
+    elif outcome.verdict == FAIL:
+        raise typer.Exit(CheckFailedError.exit_code)
+    elif problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+    elif outcome.verdict == UNDECIDED and strict:
+        raise typer.Exit(CannotMeasureError.exit_code)

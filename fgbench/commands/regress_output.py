@@ -1,0 +1,99 @@
+"""Where the outcome of ``fgbench regress`` goes: the terminal, and files that other tools read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fgbench.errors import FgbenchError
+from fgbench.output import check_output, emit
+
+if TYPE_CHECKING:
+    from fgbench_reports.regression.findings import Outcome
+
+SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that every step of a job adds to
+SUMMARY_BYTES = 2**20  # that GitHub shows; what is above is not shown at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What is written, and where."""
+
+    markdown: Path | None
+    junit: Path | None
+    benchmark_json: Path | None
+    smaller_is_better: Path | None
+    bigger_is_better: Path | None
+    annotations: bool
+    strict: bool
+    style: str
+    output: Path | None
+    baseline: Path | None = None  # that annotations point to
+
+    def check(self) -> None:
+        """Refuse what cannot be written before anything is counted or measured."""
+        files = [self.markdown, self.junit, self.benchmark_json, self.smaller_is_better, self.bigger_is_better]
+        named = [path for path in (*files, self.output) if path is not None]
+        for path in named:
+            check_output(path)
+            if named.count(path) > 1:
+                raise FgbenchError("two outputs would be written to", str(path), "give each a file of its own")
+            if self.baseline is not None and path.absolute() == self.baseline.absolute():
+                raise FgbenchError("this file is the baseline:", str(path), "--update writes it")
+        if self.annotations and self.style != "table" and self.output is None:
+            raise FgbenchError(
+                "--annotations and --format both go to standard output:", self.style, "give --output FILE"
+            )
+
+    def write(self, outcome: Outcome) -> None:
+        """Write everything that was asked for; standard output comes last, where its reader may have gone."""
+        from fgbench_reports.regression.annotations import to_annotations
+        from fgbench_reports.regression.benchmark_action import to_bigger_is_better, to_smaller_is_better
+        from fgbench_reports.regression.benchmark_json import to_benchmark_json
+        from fgbench_reports.regression.junit import to_junit
+
+        if self.markdown is not None:
+            _write_summary(outcome, self.markdown)
+        if self.junit is not None:
+            emit(to_junit(outcome, strict=self.strict), self.junit)
+        if self.benchmark_json is not None:
+            emit(to_benchmark_json(outcome), self.benchmark_json)
+        if self.smaller_is_better is not None:
+            emit(to_smaller_is_better(outcome), self.smaller_is_better)
+        if self.bigger_is_better is not None:
+            emit(to_bigger_is_better(outcome), self.bigger_is_better)
+        if self.annotations:
+            emit(to_annotations(outcome, file=None if self.baseline is None else str(self.baseline)))
+        self._show(outcome)
+
+    def _show(self, outcome: Outcome) -> None:
+        from fgbench_reports import render
+        from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
+
+        if self.style == "json":
+            text = render.to_json([finding.as_dict() for finding in outcome.findings])
+        elif self.style == "csv":
+            text = render.to_csv([finding.as_dict() for finding in outcome.findings])
+        elif self.style == "markdown":
+            text = render.to_markdown(regression_frame(outcome), names=NAMES)
+        elif self.style == "latex":
+            text = render.to_latex(regression_frame(outcome), names=NAMES)
+        else:
+            tables, notes = regression_tables(outcome), regression_notes(outcome)
+            text = render.to_terminal(tables, notes, to_file=self.output is not None)
+        emit(text, self.output)
+
+
+def _write_summary(outcome: Outcome, path: Path) -> None:
+    """A summary of its own, or behind what other steps of the job have written into theirs."""
+    from fgbench_reports.regression.summary import to_markdown
+
+    shared = os.environ.get(SUMMARY)
+    if not shared or not path.exists() or path.resolve() != Path(shared).resolve():
+        emit(to_markdown(outcome), path)
+        return
+    there = path.read_text(encoding="utf-8", errors="replace")
+    left = max(SUMMARY_BYTES - len(there.encode()) - 1, 2000)
+    emit(f"{there}{'' if there.endswith(chr(10)) or not there else chr(10)}{to_markdown(outcome, limit_bytes=left)}", path)

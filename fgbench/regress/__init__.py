@@ -1,0 +1,1 @@
+"""What ``fgbench regress`` counts and measures; it is judged in :mod:`fgbench_reports.regression`."""

@@ -1,0 +1,98 @@
+"""The deterministic part: what selectors and models cost, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from platform import python_version_tuple
+from typing import Any
+
+import torch
+
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
+from fgbench.flops.models import ModelsRequest, model_rows
+from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.models.build import models
+from fgbench.records import FlopsRow
+from fgbench.registry import selectors
+from fgbench_selectors.entries import Registry
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountRequest:
+    """What to count: selectors beside backbones, and whole models on the backbones that they were published with."""
+
+    sizes: Sequence[int]
+    backbones: Sequence[str]  # timm's names
+    selectors: Sequence[str] | None = None  # None: every registered one
+    models: Sequence[str] | None = None
+    impls: Sequence[str] = ("published", "fast")
+    num_classes: int = 200
+    convention: str = "full"
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was counted, and why something was not."""
+
+    rows: list[FlopsRow] = field(default_factory=list)  # of backbones, selectors and whole models
+    lost: dict[str, str] = field(default_factory=dict)  # name of a selector or a model → why
+    problems: list[FgbenchError] = field(default_factory=list)
+
+
+def count_all(request: CountRequest, progress: Progress = lambda _: None) -> Counted:
+    """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised."""
+    counted = Counted()
+    known_selectors = _known(selectors, request.selectors, counted)
+    if request.backbones and (known_selectors or not request.selectors):
+        asked = FlopsRequest(
+            sizes=request.sizes,
+            backbones=request.backbones,
+            selectors=None if request.selectors is None else known_selectors,
+            impls=request.impls,
+            conventions=(request.convention,),
+            num_classes=request.num_classes,
+        )
+        counted.rows += flops_rows(asked, counted.problems.append, progress)
+    for name in _known(models, request.models, counted):
+        asked_model = ModelsRequest(
+            models=(name,),
+            sizes=request.sizes,
+            impls=request.impls,
+            conventions=(request.convention,),
+            num_classes=request.num_classes,
+        )
+        try:
+            found = list(model_rows(asked_model, counted.problems.append, progress))
+        except FgbenchError as error:
+            counted.lost[name] = str(error)
+            counted.problems.append(error)
+            continue
+        counted.rows += [row for row in found if row.model is not None and row.part is None]
+    for problem in counted.problems:
+        if isinstance(problem, BrokenPluginError):
+            counted.lost.setdefault(problem.name, str(problem))
+    counted.problems = [problem for problem in counted.problems if not isinstance(problem, LeftOutNotice)]
+    return counted
+
+
+def _known(registry: Registry, names: Iterable[str] | None, counted: Counted) -> list[str]:
+    """The names that are registered; all where none is asked for."""
+    there = registry.names()
+    if names is None:
+        return list(there)
+    for name in names:
+        if name not in there:
+            counted.lost[name] = f"no {registry.kind} of this name is registered"
+    return [name for name in names if name in there]
+
+
+def counted_with() -> dict[str, str]:
+    """The versions that counts can depend on."""
+    found: dict[str, Any] = {name: version(name) for name in ("fgbench", "fvcore", "timm")}
+    found["python"] = ".".join(python_version_tuple()[:2])
+    found["torch"] = torch.__version__.partition("+")[0]
+    return dict(sorted(found.items()))

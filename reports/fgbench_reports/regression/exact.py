@@ -1,0 +1,148 @@
+"""Figures that are the same on every machine: every difference is a finding, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fgbench_reports.regression.baseline import FIGURES, MEMORY_FIGURE, MemoryBaseline, Row, memory_name, point_name
+from fgbench_reports.regression.findings import (
+    CHANGED,
+    COUNTED,
+    LARGER,
+    MEMORY,
+    NEW,
+    REBASELINE,
+    SAME,
+    SMALLER,
+    VANISHED,
+    Finding,
+)
+
+MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # whichever is more: what allocated memory may differ by
+TAKE_OVER = "if this is meant, --update takes it over"
+
+
+def compare_counts(
+    before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """Every figure of every point, in the order of the baseline, then new points.
+
+    ``lost`` says by name why a point could not be counted.
+    """
+    known = {point_name(row): row for row in before}
+    counted = {point_name(row): row for row in after}
+    found: list[Finding] = []
+    for name, row in known.items():
+        if name not in counted:
+            found.append(_vanished(name, (lost or {}).get(name)))
+        else:
+            found += [_compare(name, figure, row[figure], counted[name][figure]) for figure in FIGURES]
+    fresh = [name for name in counted if name not in known]
+    return found + [_new(name, figure, counted[name][figure]) for name in fresh for figure in FIGURES]
+
+
+def _compare(name: str, figure: str, before: int, after: int) -> Finding:
+    return Finding(
+        check=COUNTED,
+        point=name,
+        figure=figure,
+        verdict=SAME if before == after else CHANGED,
+        before=before,
+        after=after,
+        change=_change(before, after),
+        bound=0.0,
+        reason="" if before == after else f"{'more' if after > before else 'less'} than in the baseline; {TAKE_OVER}",
+    )
+
+
+def _vanished(name: str, why: str | None) -> Finding:
+    reason = f"it is in the baseline and was not counted: {why or 'it is not registered any more'}; {TAKE_OVER}"
+    return Finding(check=COUNTED, point=name, figure=FIGURES[0], verdict=VANISHED, reason=reason)
+
+
+def _new(name: str, figure: str, value: int) -> Finding:
+    reason = "not in the baseline yet; --update takes it in"
+    return Finding(check=COUNTED, point=name, figure=figure, verdict=NEW, after=value, reason=reason)
+
+
+def _change(before: float, after: float) -> float | None:
+    return 0.0 if before == after else after / before - 1 if before else None
+
+
+def compare_memory(known: Sequence[MemoryBaseline], measured: Sequence[MemoryBaseline]) -> list[Finding]:
+    """Allocated memory of points, against the same GPU and version of torch; elsewhere it is to be re-baselined."""
+    found: list[Finding] = []
+    for section in measured:
+        same = [each for each in known if (each.gpu, each.torch) == (section.gpu, section.torch)]
+        if same:
+            found += _compare_section(same[0], section)
+        else:
+            found += _elsewhere(known, section)
+    return found
+
+
+def _compare_section(before: MemoryBaseline, after: MemoryBaseline) -> list[Finding]:
+    known = {memory_name(row): row[MEMORY_FIGURE] for row in before.points}
+    measured = {memory_name(row): row[MEMORY_FIGURE] for row in after.points}
+    found = [
+        Finding(
+            check=MEMORY,
+            point=name,
+            figure=MEMORY_FIGURE,
+            verdict=VANISHED,
+            before=value,
+            reason=f"it is in the baseline and was not measured; {TAKE_OVER}",
+        )
+        if name not in measured
+        else compare_bytes(name, value, measured[name], both_ways=True)
+        for name, value in known.items()
+    ]
+    fresh = [name for name in measured if name not in known]
+    reason = "not in the baseline yet; --update takes it in"
+    return found + [
+        Finding(check=MEMORY, point=name, figure=MEMORY_FIGURE, verdict=NEW, after=measured[name], reason=reason)
+        for name in fresh
+    ]
+
+
+def compare_bytes(name: str, before: int, after: int, *, both_ways: bool) -> Finding:
+    """Allocated memory of one point: the same within 0.1 % or 2 MiB, whichever is more.
+
+    ``both_ways`` where a baseline is to be kept true; between two revisions less memory is no failure.
+    """
+    bound = max(MEMORY_SHARE * before, MEMORY_BYTES)
+    verdict, reason = SAME, ""
+    if abs(after - before) > bound:
+        verdict = LARGER if after > before else CHANGED if both_ways else SMALLER
+        reason = f"{'more' if after > before else 'less'} than before, by more than 0.1 % and 2 MiB"
+        reason += f"; {TAKE_OVER}" if both_ways else ""
+    return Finding(
+        check=MEMORY,
+        point=name,
+        figure=MEMORY_FIGURE,
+        verdict=verdict,
+        before=before,
+        after=after,
+        change=_change(before, after),
+        bound=bound / before if before else None,
+        reason=reason,
+    )
+
+
+def _elsewhere(known: Sequence[MemoryBaseline], section: MemoryBaseline) -> list[Finding]:
+    places = "; ".join(f"{each.gpu} with torch {each.torch}" for each in known) or "no GPU"
+    reason = (
+        f"re-baseline: the baseline's memory is of {places}, this is {section.gpu} with torch {section.torch}; "
+        "--update with these rows adds it"
+    )
+    return [
+        Finding(
+            check=MEMORY,
+            point=memory_name(row),
+            figure=MEMORY_FIGURE,
+            verdict=REBASELINE,
+            after=row[MEMORY_FIGURE],
+            reason=reason,
+        )
+        for row in section.points
+    ]
