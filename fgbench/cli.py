@@ -10,6 +10,7 @@ from fgbench.commands.accuracy import accuracy
 from fgbench.commands.choose import choose
 from fgbench.commands.flops import flops
 from fgbench.commands.listing import list_
+from fgbench.commands.regress import regress
 from fgbench.commands.report import report
 from fgbench.commands.throughput import throughput
 from fgbench.commands.visualize import visualize
@@ -50,6 +51,7 @@ app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-t
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
 app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
 app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
+app.command("regress", cls=ListCommand, short_help="Whether a change made selection or models costlier.")(regress)
 app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
 
 

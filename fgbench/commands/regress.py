@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgbench.arguments import FORMATS, choice, names
-from fgbench.commands.options import Many, Output, Plugin, Text, option, switch
-from fgbench.commands.regress_output import Outputs, show, write_outputs
+from fgbench.arguments import choice, choices, image_sizes, names, output_format, whole_number
+from fgbench.commands.options import MAX_CLASSES, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.regress_output import Outputs
 from fgbench.errors import CannotMeasureError, CheckFailedError, FgbenchError
 from fgbench.shell import complain
 
+if TYPE_CHECKING:
+    from fgbench_reports.regression.findings import Outcome
+
+CONVENTIONS, IMPLS = ("full", "fvcore"), ("published", "fast")
 SavedFile = Optional[Path]  # noqa: UP045
 
 
-def _file(flag: str, says: str) -> object:
+def _file(flag: str, says: str) -> Any:
     return typer.Option(flag, metavar="FILE", help=says)
 
 
@@ -40,19 +43,25 @@ def regress(
     head: Annotated[Text, option("--head", "this revision instead of the working tree", "REVISION")] = None,
     base_python: Annotated[Text, option("--base-python", "an installed environment as the base", "PYTHON")] = None,
     head_python: Annotated[Text, option("--head-python", "[default: this one]", "PYTHON")] = None,
-    a_a: Annotated[bool, switch("--a-a", "self-test: the head against itself, and this machine's false alarms")] = False,
+    a_a: Annotated[
+        bool, switch("--a-a", "self-test: the head against itself, and this machine's false alarms")
+    ] = False,
     batches: Annotated[Many, option("--batch-sizes", "of what is measured  [default: 1]", "N…")] = None,
     device: Annotated[Text, option("--device", "cuda or cpu  [default: cuda where there is one]", "NAME")] = None,
     dtype: Annotated[Text, option("--dtype", "[default: float32]", "NAME")] = None,
     threads: Annotated[Text, option("--threads", "of a CPU", "N")] = None,
     max_time: Annotated[Text, option("--max-time", "of timed blocks, per point and process", "TIME")] = None,
     timeout: Annotated[str, option("--timeout", "of one process", "TIME")] = "30m",
-    journal: Annotated[SavedFile, _file("--journal", "keep finished pairs here; start again, and they are taken")] = None,
+    journal: Annotated[
+        SavedFile, _file("--journal", "keep finished pairs here; start again, and they are taken")
+    ] = None,
     pytest_benchmark: Annotated[
         Many, option("--pytest-benchmark", "files of pytest-benchmark: old, new, old, new, …", "OLD NEW…")
     ] = None,
     strict: Annotated[bool, switch("--strict", "what is inconclusive is an error too: exit code 3")] = False,
-    markdown: Annotated[SavedFile, _file("--markdown", "a summary, added to $GITHUB_STEP_SUMMARY where it is that")] = None,
+    markdown: Annotated[
+        SavedFile, _file("--markdown", "a summary, added to $GITHUB_STEP_SUMMARY where it is that")
+    ] = None,
     junit: Annotated[SavedFile, _file("--junit", "JUnit XML")] = None,
     benchmark_json: Annotated[SavedFile, _file("--benchmark-json", "the head's times, for pytest-benchmark")] = None,
     smaller: Annotated[SavedFile, _file("--smaller-is-better", "for github-action-benchmark: times, counts")] = None,
@@ -82,9 +91,19 @@ def regress(
         baseline=baseline,
     )
     outputs.check()
+    if baseline is None and not pytest_benchmark:
+        raise FgbenchError(
+            "nothing to compare with", do="give --baseline FILE, --base REVISION or --pytest-benchmark OLD NEW"
+        )
+    if update and baseline is None:
+        raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
+    from fgbench_reports.regression.findings import FAIL, UNDECIDED, together
+
     outcomes: list[Outcome] = []
     problems: list[FgbenchError] = []
     if baseline is not None:
+        from fgbench.commands.regress_counted import CountedRequest, compare_with_baseline
+
         compared = compare_with_baseline(
             CountedRequest(
                 baseline=baseline,
@@ -95,7 +114,9 @@ def regress(
                 sizes=image_sizes(sizes, ()) or None,
                 impls=choices(impl, "impl", IMPLS, ()) or None,
                 convention=None if convention is None else choice(convention, "convention", CONVENTIONS),
-                num_classes=None if num_classes is None else whole_number(num_classes, "number of classes", 200),
+                num_classes=None
+                if num_classes is None
+                else whole_number(num_classes, "number of classes", 200, MAX_CLASSES),
                 rows=rows or (),
                 plugins=plugin or (),
             )
@@ -103,6 +124,8 @@ def regress(
         outcomes.append(compared.outcome)
         problems += compared.problems
     if pytest_benchmark:
+        from fgbench.commands.regress_files import compare_files
+
         outcomes.append(compare_files(pytest_benchmark))
     outcome = together(outcomes)
     outputs.write(outcome)

@@ -32,8 +32,8 @@ def compare_files(names: Sequence[str]) -> Outcome:
         notes.append(f"Runs of one side differ by {percent_text(spread.value)}.")
     if len(old) < FIRST_PAIRS:
         notes.append(
-            f"{how_many(len(old), 'pair')} of files: how far runs of the same code lie apart is not known, so only what "
-            f"exceeds 10 % by far is held against the new one. {FIRST_PAIRS} to {ALL_PAIRS} pairs tell more."
+            f"{how_many(len(old), 'pair')} of files: how far runs of the same code lie apart is not known, so only a "
+            f"change of more than 10 % is held against the new one. {FIRST_PAIRS} to {ALL_PAIRS} pairs tell more."
         )
     pythons = list(dict.fromkeys(file.python for file in files if file.python))
     if len(pythons) > 1:

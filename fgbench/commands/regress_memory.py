@@ -34,7 +34,9 @@ def saved_memory(files: Sequence[str], num_classes: int) -> list[MemoryBaseline]
         points = found.setdefault(place, {})
         if key not in points or points[key][MEMORY_FIGURE] < row[MEMORY_FIGURE]:
             points[key] = {name: row[name] for name in (*MEMORY_IDENTITY, MEMORY_FIGURE)}
-    return [MemoryBaseline(gpu=gpu, torch=torch, points=list(points.values())) for (gpu, torch), points in found.items()]
+    return [
+        MemoryBaseline(gpu=gpu, torch=torch, points=list(points.values())) for (gpu, torch), points in found.items()
+    ]
 
 
 def _is_plain(environment: Mapping[str, Any], num_classes: int) -> bool:

@@ -96,4 +96,7 @@ def _write_summary(outcome: Outcome, path: Path) -> None:
         return
     there = path.read_text(encoding="utf-8", errors="replace")
     left = max(SUMMARY_BYTES - len(there.encode()) - 1, 2000)
-    emit(f"{there}{'' if there.endswith(chr(10)) or not there else chr(10)}{to_markdown(outcome, limit_bytes=left)}", path)
+    emit(
+        f"{there}{'' if there.endswith(chr(10)) or not there else chr(10)}{to_markdown(outcome, limit_bytes=left)}",
+        path,
+    )

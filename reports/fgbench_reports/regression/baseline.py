@@ -105,8 +105,11 @@ def read_baseline(text: str) -> Baseline:
     schema = data.get("schema_version")
     if type(schema) is not int or schema != SCHEMA:
         newer = " by a newer fgbench, which reads it" if type(schema) is int and schema > SCHEMA else ""
-        raise BadBaselineError(f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}; it was made{newer}"
-                               if newer else f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}")
+        raise BadBaselineError(
+            f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}; it was made{newer}"
+            if newer
+            else f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}"
+        )
     convention = data.get("convention")
     if convention not in CONVENTIONS:
         raise BadBaselineError(f"its convention is {convention!r}; known: {', '.join(CONVENTIONS)}")

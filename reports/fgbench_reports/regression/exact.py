@@ -22,9 +22,7 @@ MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # whichever is more: what allocat
 TAKE_OVER = "if this is meant, --update takes it over"
 
 
-def compare_counts(
-    before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None
-) -> list[Finding]:
+def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None) -> list[Finding]:
     """Every figure of every point, in the order of the baseline, then new points.
 
     ``lost`` says by name why a point could not be counted.
@@ -34,7 +32,7 @@ def compare_counts(
     found: list[Finding] = []
     for name, row in known.items():
         if name not in counted:
-            found.append(_vanished(name, (lost or {}).get(name)))
+            found.append(_vanished(name, row, (lost or {}).get(name)))
         else:
             found += [_compare(name, figure, row[figure], counted[name][figure]) for figure in FIGURES]
     fresh = [name for name in counted if name not in known]
@@ -55,9 +53,11 @@ def _compare(name: str, figure: str, before: int, after: int) -> Finding:
     )
 
 
-def _vanished(name: str, why: str | None) -> Finding:
+def _vanished(name: str, row: Row, why: str | None) -> Finding:
     reason = f"it is in the baseline and was not counted: {why or 'it is not registered any more'}; {TAKE_OVER}"
-    return Finding(check=COUNTED, point=name, figure=FIGURES[0], verdict=VANISHED, reason=reason)
+    return Finding(
+        check=COUNTED, point=name, figure=FIGURES[0], verdict=VANISHED, before=row[FIGURES[0]], reason=reason
+    )
 
 
 def _new(name: str, figure: str, value: int) -> Finding:

@@ -12,6 +12,7 @@ import math
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
 from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
@@ -22,7 +23,7 @@ LARGEST = BOUNDS[-1][1]  # bound that clears a point
 BEYOND_NOISE = 4.0  # spreads: on a noisier machine nothing is cleared, and only what exceeds them fails
 FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than seven pairs have to exceed, both
 AGREE = 6 / 7  # of the pairs
-UNUSUAL = 1.645  # of the standard normal distribution: one point of twenty is thought noisier than it is
+MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # of 2, 6 and 1000 estimates of a spread one is higher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,25 @@ class Spread:
 
 
 def pooled_spread(points: Collection[PairedPoint]) -> Spread | None:
-    """The spread between processes of one side, over all points; None where none was measured twice."""
-    squares, degrees = 0.0, 0
-    for point in points:
-        more = len(point.base) - 1
-        if more > 0:
-            squares += more * (_variance(point.base) + _variance(point.head))
-            degrees += 2 * more
-    return Spread(value=math.sqrt(squares / degrees), degrees=degrees) if degrees else None
+    """The spread between processes of one side, over all points; None where none was measured twice.
+
+    A point that is far noisier than the middle of them is left out: it has a spread of its own.
+    """
+    seen = [(own.value**2, own.degrees) for point in points if (own := own_spread(point))]
+    if not seen:
+        return None
+    middle = statistics.median(square / _chi_square(degrees, MEDIAN) for square, degrees in seen)
+    usual = [(square, degrees) for square, degrees in seen if square <= middle * _chi_square(degrees, WILD)]
+    degrees = sum(degrees for _, degrees in usual)
+    return Spread(value=math.sqrt(sum(square * each for square, each in usual) / degrees), degrees=degrees)
+
+
+def own_spread(point: PairedPoint) -> Spread | None:
+    """The spread between processes of one side at one point; None where it was measured once."""
+    more = len(point.base) - 1
+    if more < 1:
+        return None
+    return Spread(value=math.sqrt((_variance(point.base) + _variance(point.head)) / 2), degrees=2 * more)
 
 
 def undecided(points: Collection[PairedPoint]) -> set[str]:
@@ -103,10 +115,10 @@ def _verdict(point: PairedPoint, spread: Spread) -> tuple[str, float | None, str
     if len(ratios) < ALL_PAIRS and (len(ratios) < FIRST_PAIRS or abs(_first_median(point)) > math.log1p(spread.bound)):
         return _verdict_of_few(ratios, spread)
     if abs(_first_median(point)) > math.log1p(spread.bound) and _agree(ratios, spread.bound):
-        own = _own_spread(point, spread)
-        if _agree(ratios, own.bound):
-            return _direction(ratios, own.bound)
-        return INCONCLUSIVE, own.bound, _too_noisy(own)
+        noise = _noise_of(point, spread)
+        if _agree(ratios, noise.bound):
+            return _direction(ratios, noise.bound)
+        return INCONCLUSIVE, noise.bound, _too_noisy(noise)
     if spread.conclusive:
         return SAME, spread.bound, ""
     return INCONCLUSIVE, spread.bound, _too_noisy(spread)
@@ -138,19 +150,28 @@ def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
     agree = sum(side * ratio > math.log1p(bound) / 2 for ratio in ratios)
     word = SLOWER if middle > 0 else FASTER
     pairs = "in 1 pair" if len(ratios) == 1 else f"in {agree} of {len(ratios)} pairs"
-    return word, bound, f"{word} {pairs}, by {percent_text(math.expm1(middle), signed=True)}; {_percent(bound)} is allowed"
+    return (
+        word,
+        bound,
+        f"{word} {pairs}, by {percent_text(math.expm1(middle), signed=True)}; {_percent(bound)} is allowed",
+    )
 
 
-def _own_spread(point: PairedPoint, pooled: Spread) -> Spread:
-    """The spread of all points, or the point's own where it is clearly noisier than the others."""
-    own = pooled_spread([point])
-    return pooled if own is None or own.value <= pooled.value * _usual_excess(own.degrees) else own
+def _noise_of(point: PairedPoint, pooled: Spread) -> Spread:
+    """The spread of all points, or the point's own where it is unusual even without its most different pair."""
+    middle = statistics.median(point.log_ratios)
+    pairs = sorted(zip(point.base, point.head, strict=True), key=lambda pair: abs(math.log(pair[1] / pair[0]) - middle))
+    kept = pairs[:-1]
+    own = own_spread(PairedPoint(name=point.name, base=[a for a, _ in kept], head=[b for _, b in kept]))
+    unusual = own is not None and own.value**2 > pooled.value**2 * _chi_square(own.degrees, UNUSUAL)
+    return own if unusual and own is not None else pooled
 
 
-def _usual_excess(degrees: int) -> float:
-    """What 95 of 100 estimates of a spread stay under, over the truth: χ² by Wilson and Hilferty (1931)."""
+@cache
+def _chi_square(degrees: int, quantile: float) -> float:
+    """A quantile of χ² over its degrees of freedom, by Wilson and Hilferty (1931); which one in standard deviations."""
     part = 2 / (9 * degrees)
-    return math.sqrt(max(0.0, 1 - part + UNUSUAL * math.sqrt(part)) ** 3)
+    return max(0.0, 1 - part + quantile * math.sqrt(part)) ** 3
 
 
 def _too_noisy(spread: Spread) -> str:

@@ -87,7 +87,9 @@ def test_a_point_that_is_noisier_than_the_others_is_held_against_its_own_noise()
 def test_the_spread_is_pooled_over_points_and_sides():
     rng = np.random.default_rng(0)
     points = [
-        PairedPoint(name=str(at), base=list(np.exp(rng.normal(at, 0.01, 3))), head=list(np.exp(rng.normal(at, 0.01, 3))))
+        PairedPoint(
+            name=str(at), base=list(np.exp(rng.normal(at, 0.01, 3))), head=list(np.exp(rng.normal(at, 0.01, 3)))
+        )
         for at in range(40)
     ]
     found = rule.pooled_spread(points)
@@ -98,9 +100,10 @@ def test_the_spread_is_pooled_over_points_and_sides():
     assert rule.judge([point(3)])[0].verdict == INCONCLUSIVE
 
 
-@pytest.mark.parametrize("degrees", [4, 12, 40, 800])
-def test_what_is_an_unusual_spread_is_the_quantile_of_chi_square(degrees):
-    assert rule._usual_excess(degrees) == pytest.approx(math.sqrt(chi2.ppf(0.95, degrees) / degrees), rel=2e-3)
+@pytest.mark.parametrize("degrees", [4, 10, 12, 40, 800])
+@pytest.mark.parametrize(("quantile", "share"), [(rule.MEDIAN, 0.5), (rule.UNUSUAL, 0.8413), (rule.WILD, 0.999)])
+def test_what_is_an_unusual_spread_is_a_quantile_of_chi_square(degrees, quantile, share):
+    assert rule._chi_square(degrees, quantile) == pytest.approx(chi2.ppf(share, degrees) / degrees, rel=0.015)
 
 
 ratios = st.floats(-0.5, 0.5)

@@ -56,7 +56,9 @@ def test_the_simulation_would_notice_a_rule_that_cries_wolf(monkeypatch):
 def test_a_simulation_as_seen_draws_from_what_was_measured():
     rng = np.random.default_rng(0)
     quiet = [
-        PairedPoint(name=str(at), base=list(np.exp(rng.normal(0, 0.003, 7))), head=list(np.exp(rng.normal(1, 0.003, 7))))
+        PairedPoint(
+            name=str(at), base=list(np.exp(rng.normal(0, 0.003, 7))), head=list(np.exp(rng.normal(1, 0.003, 7)))
+        )
         for at in range(20)
     ]
     drawn = as_seen(quiet)(np.random.default_rng(1), (2, 300, 7))
