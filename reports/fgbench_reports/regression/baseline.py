@@ -11,6 +11,7 @@ from typing import Any
 KIND = "fgbench-baseline"
 SCHEMA = 1  # 1: counted points, and memory by GPU and version of torch
 CONVENTIONS = ("full", "fvcore")
+IMPLS = ("published", "fast")
 FIGURES = ("macs", "flops", "params", "activation_bytes")
 MEMORY_FIGURE = "peak_memory_allocated_bytes"
 IDENTITY = ("model", "selector", "impl", "backbone", "image_size")
@@ -30,7 +31,7 @@ class Grid:
     models: Sequence[str] | None = None
     backbones: Sequence[str] = ()  # timm's names, that selectors are counted beside; models have their own
     sizes: Sequence[int] = ()  # pixels, square
-    impls: Sequence[str] = ("published", "fast")
+    impls: Sequence[str] = IMPLS
     num_classes: int = 200
 
 
@@ -104,14 +105,10 @@ def read_baseline(text: str) -> Baseline:
         raise BadBaselineError(f'it is JSON, and no baseline: "kind" is not "{KIND}"')
     schema = data.get("schema_version")
     if type(schema) is not int or schema != SCHEMA:
-        newer = " by a newer fgbench, which reads it" if type(schema) is int and schema > SCHEMA else ""
-        raise BadBaselineError(
-            f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}; it was made{newer}"
-            if newer
-            else f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}"
-        )
+        newer = "; a newer fgbench wrote it" if type(schema) is int and schema > SCHEMA else ""
+        raise BadBaselineError(f"its schema_version is {schema!r}, and this fgbench reads {SCHEMA}{newer}")
     convention = data.get("convention")
-    if convention not in CONVENTIONS:
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise BadBaselineError(f"its convention is {convention!r}; known: {', '.join(CONVENTIONS)}")
     counted_with = data.get("counted_with")
     if not isinstance(counted_with, dict) or not all(isinstance(value, str) for value in counted_with.values()):
@@ -156,11 +153,14 @@ def _no_number(word: str) -> Any:
 def _read_grid(grid: Any) -> Grid:
     if not isinstance(grid, dict) or set(grid) != set(Grid.__slots__):
         raise BadBaselineError(f'"grid" must have {", ".join(Grid.__slots__)}, and nothing else')
-    for name in ("selectors", "models", "backbones", "impls"):
-        if not (grid[name] is None and name in ("selectors", "models")) and not _all(grid[name], str):
+    for name in ("selectors", "models", "backbones"):
+        if not (grid[name] is None and name != "backbones") and not _all(grid[name], str):
             raise BadBaselineError(f'"grid": "{name}" must be a list of names')
-    if not _all(grid["sizes"], int) or type(grid["num_classes"]) is not int:
-        raise BadBaselineError('"grid": "sizes" and "num_classes" must be whole numbers')
+    if not _all(grid["impls"], str) or not set(grid["impls"]) <= set(IMPLS):
+        raise BadBaselineError(f'"grid": "impls" must be some of {", ".join(IMPLS)}')
+    sizes = [*grid["sizes"], grid["num_classes"]] if isinstance(grid["sizes"], list) else [0]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise BadBaselineError('"grid": "sizes" and "num_classes" must be whole numbers, 1 or more')
     return Grid(**grid)
 
 
