@@ -79,9 +79,10 @@ def test_the_extra_lines_tell_the_comparison_and_the_machine():
 
 def test_what_is_not_there_any_more_or_no_number_is_left_out():
     gone = counted("gone", VANISHED, 5, None)
-    assert smaller(gone, timed("endless", SLOWER, math.inf), counted("there", NEW, None, 5))[0]["name"] == "there: MACs"
-    assert len(smaller(gone, timed("endless", SLOWER, math.inf), counted("there", NEW, None, 5))) == 1
-    assert bigger(gone, timed("nothing", SLOWER, 0.0, after=0.0)) == []
+    endless, unknown = timed("endless", SLOWER, math.inf), timed("unknown", SLOWER, math.nan)
+    told = smaller(gone, endless, unknown, counted("there", NEW, None, 5))
+    assert [entry["name"] for entry in told] == ["there: MACs"]
+    assert bigger(gone, endless, unknown, timed("nothing", SLOWER, 0.0, after=0.0)) == []
 
 
 def test_a_name_is_there_once():

@@ -86,6 +86,7 @@ def test_a_message_of_many_figures_ends():
     found = [counted("p", CHANGED, 10, 11 + n, f"f{n}") for n in range(40)]
     (case,) = ElementTree.fromstring(to_junit(Outcome(findings=found))).iter("testcase")
     assert case[0].get("message").endswith("; and 35 more")
+    assert case[0].get("message").count(", changed: ") == 5
     assert len(case[0].text.splitlines()) == 40
 
 
