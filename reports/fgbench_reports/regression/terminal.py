@@ -43,13 +43,8 @@ def regression_tables(outcome: Outcome) -> list[Table]:
 def regression_notes(outcome: Outcome) -> list[str]:
     """Each reason once with where it was met, what tables leave out, the outcome's own notes; last the verdict."""
     told = [f"Compared: {what}."] if (what := compared(outcome)) else []
-    notes = [
-        *first_notes(list(_reasons(outcome)), "reason"),
-        *_left_out(outcome),
-        *told,
-        *map(line_of, outcome.notes),
-        verdict_line(outcome),
-    ]
+    reasons = first_notes(list(_reasons(outcome)), "reason")
+    notes = [*reasons, *_left_out(outcome), *told, *map(line_of, outcome.notes), verdict_line(outcome)]
     return [note for note in notes if note]
 
 
@@ -71,7 +66,8 @@ def _table(verdicts: tuple[str, ...], findings: Sequence[Finding]) -> Table:
     for column, heading in zip(table.columns, HEADINGS, strict=True):
         column.header = heading  # none of these takes a second line
     for finding in findings[: MAX_LINES[verdicts]]:
-        cells = {heading: cell.replace(" (", "\n(") for heading, cell in _cells(finding).items()}
+        cells = _cells(finding)
+        cells |= {heading: cells[heading].replace(" (", "\n(") for heading in FIGURES}
         styles = dict.fromkeys(("change", "verdict"), STYLES.get(finding.verdict, ""))
         table.add_row(*(Text(cells[heading], styles.get(heading, "")) for heading in HEADINGS))
     return table

@@ -193,7 +193,7 @@ def _in_common(findings: Sequence[Finding]) -> str:
 def places(findings: Sequence[Finding], most: int = 3) -> tuple[str, list[str], int]:
     """Where these were found: their figures in words, the first few points, and how many points there are besides."""
     figures = dict.fromkeys(figure_word(finding.figure) for finding in findings)
-    points = list(dict.fromkeys(line_of(finding.point) or MISSING for finding in findings))
+    points = list(dict.fromkeys(shortened(line_of(finding.point)) or MISSING for finding in findings))
     return ", ".join(figures), points[:most], len(points[most:])
 
 
