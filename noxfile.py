@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "regress"]
 nox.options.reuse_existing_virtualenvs = True
 
 
@@ -30,6 +32,15 @@ def tests(session: nox.Session) -> None:
     session.install(".[dev]")
     # Two processes of a thread each: what measures is one's, tests/conftest.py says, and takes nearly half of the time.
     session.run("pytest", "-n", "2", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def regress(session: nox.Session) -> None:
+    """What selectors and models cost, exactly, against reports/baseline.json; --update in the command takes changes over."""
+    session.install(".")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    told = ("--markdown", summary, "--annotations") if summary else ()
+    session.run("fgbench", "regress", "--baseline", "reports/baseline.json", *told)
 
 
 @nox.session

@@ -91,12 +91,12 @@ def regress(
         baseline=baseline,
     )
     outputs.check()
+    if update and baseline is None:
+        raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
     if baseline is None and not pytest_benchmark:
         raise FgbenchError(
             "nothing to compare with", do="give --baseline FILE, --base REVISION or --pytest-benchmark OLD NEW"
         )
-    if update and baseline is None:
-        raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
     from fgbench_reports.regression.findings import FAIL, UNDECIDED, together
 
     outcomes: list[Outcome] = []

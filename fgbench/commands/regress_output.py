@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit
+from fgbench.shell import complain
 
 if TYPE_CHECKING:
     from fgbench_reports.regression.findings import Outcome
@@ -60,10 +61,15 @@ class Outputs:
             emit(to_junit(outcome, strict=self.strict), self.junit)
         if self.benchmark_json is not None:
             emit(to_benchmark_json(outcome), self.benchmark_json)
-        if self.smaller_is_better is not None:
-            emit(to_smaller_is_better(outcome), self.smaller_is_better)
-        if self.bigger_is_better is not None:
-            emit(to_bigger_is_better(outcome), self.bigger_is_better)
+        for write, path in (
+            (to_smaller_is_better, self.smaller_is_better),
+            (to_bigger_is_better, self.bigger_is_better),
+        ):
+            if path is not None:
+                text = write(outcome)
+                emit(text, path)
+                if text.strip() == "[]":
+                    complain(f"{path} is an empty list, which github-action-benchmark refuses: nothing was timed")
         if self.annotations:
             emit(to_annotations(outcome, file=None if self.baseline is None else str(self.baseline)))
         self._show(outcome)
