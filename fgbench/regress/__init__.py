@@ -1,0 +1,1 @@
+"""Two revisions against each other: prepared alike, and measured in one job. No torch."""
