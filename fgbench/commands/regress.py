@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from fgbench.arguments import choice, choices, image_sizes, names, output_format, whole_number
+from fgbench.arguments import (
+    batch_sizes,
+    choice,
+    choices,
+    duration,
+    image_sizes,
+    names,
+    output_format,
+    whole_number,
+)
 from fgbench.commands.options import MAX_CLASSES, Many, Output, Plugin, Text, option, switch
 from fgbench.commands.regress_output import Outputs
 from fgbench.errors import CannotMeasureError, CheckFailedError, FgbenchError
-from fgbench.shell import complain
+from fgbench.regress.request import PairsRequest, SidesRequest
+from fgbench.shell import INTERRUPTED, complain
+from fgbench.throughput.points import DEVICES, DTYPES
+from fgbench.throughput.request import PAPER_MODELS
 
 if TYPE_CHECKING:
     from fgbench_reports.regression.findings import Outcome
 
+MAX_THREADS = 4096
 CONVENTIONS, IMPLS = ("full", "fvcore"), ("published", "fast")
 SavedFile = Optional[Path]  # noqa: UP045
 
@@ -48,13 +61,14 @@ def regress(
     ] = False,
     batches: Annotated[Many, option("--batch-sizes", "of what is measured  [default: 1]", "N…")] = None,
     device: Annotated[Text, option("--device", "cuda or cpu  [default: cuda where there is one]", "NAME")] = None,
-    dtype: Annotated[Text, option("--dtype", "[default: float32]", "NAME")] = None,
+    dtype: Annotated[Many, option("--dtype", "[default: float32]")] = None,
     threads: Annotated[Text, option("--threads", "of a CPU", "N")] = None,
     max_time: Annotated[Text, option("--max-time", "of timed blocks, per point and process", "TIME")] = None,
-    timeout: Annotated[str, option("--timeout", "of one process", "TIME")] = "30m",
-    journal: Annotated[
-        SavedFile, _file("--journal", "keep finished pairs here; start again, and they are taken")
-    ] = None,
+    timeout: Annotated[str, option("--timeout", "of one point in one process", "TIME")] = "10m",
+    store: Annotated[
+        Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where finished pairs are kept")
+    ] = Path("fgbench.db"),
+    again: Annotated[bool, switch("--again", "measure pairs once more that are in the store")] = False,
     pytest_benchmark: Annotated[
         Many, option("--pytest-benchmark", "files of pytest-benchmark: old, new, old, new, …", "OLD NEW…")
     ] = None,
@@ -91,12 +105,33 @@ def regress(
         baseline=baseline,
     )
     outputs.check()
+    classes = None if num_classes is None else whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
     if update and baseline is None:
         raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
-    if baseline is None and not pytest_benchmark:
+    pair = SidesRequest(
+        base=base, head=head, base_python=base_python, head_python=head_python, a_a=a_a, plugins=plugin or ()
+    )
+    pair.check()
+    if baseline is None and not pytest_benchmark and not pair.any:
         raise FgbenchError(
             "nothing to compare with", do="give --baseline FILE, --base REVISION or --pytest-benchmark OLD NEW"
         )
+    request = PairsRequest(
+        models=names(models, "model") or PAPER_MODELS,
+        image_sizes=image_sizes(sizes, (224,)),
+        batch_sizes=batch_sizes(batches) or (1,),
+        device=None if device is None else choice(device, "device", DEVICES),
+        dtypes=choices(dtype, "dtype", DTYPES, ("float32",)),
+        backbones=names(backbones, "backbone"),
+        selectors=names(selectors, "selector"),
+        impls=choices(impl, "impl", IMPLS, ("fast",)),
+        num_classes=200 if classes is None else classes,
+        threads=None if threads is None else whole_number(threads, "number of threads", 4, MAX_THREADS),
+        cap_s=None if max_time is None else duration(max_time, "--max-time"),
+        timeout_s=duration(timeout, "--timeout"),
+        journal=store,
+        again=again or a_a,  # a self-test of old figures would test nothing
+    )
     from fgbench_reports.regression.findings import FAIL, UNDECIDED, together
 
     outcomes: list[Outcome] = []
@@ -114,9 +149,7 @@ def regress(
                 sizes=image_sizes(sizes, ()) or None,
                 impls=choices(impl, "impl", IMPLS, ()) or None,
                 convention=None if convention is None else choice(convention, "convention", CONVENTIONS),
-                num_classes=None
-                if num_classes is None
-                else whole_number(num_classes, "number of classes", 200, MAX_CLASSES),
+                num_classes=classes,
                 rows=rows or (),
                 plugins=plugin or (),
             )
@@ -127,15 +160,27 @@ def regress(
         from fgbench.commands.regress_files import compare_files
 
         outcomes.append(compare_files(pytest_benchmark))
+    interrupted = False
+    if pair.any:
+        from fgbench.commands.regress_pairs import compare_sides
+
+        measured = compare_sides(pair, request)
+        outcomes.append(measured.outcome)
+        interrupted = measured.interrupted
     outcome = together(outcomes)
     outputs.write(outcome)
     for problem in problems:
         complain(problem)
     if update:
         complain(f"{baseline} is written")
-    elif outcome.verdict == FAIL:
+    if interrupted:
+        complain("interrupted; finished pairs are kept, start again for the others")
+        raise typer.Exit(INTERRUPTED)
+    if update:
+        return
+    if outcome.verdict == FAIL:
         raise typer.Exit(CheckFailedError.exit_code)
-    elif problems:
+    if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
-    elif outcome.verdict == UNDECIDED and strict:
+    if outcome.verdict == UNDECIDED and strict:
         raise typer.Exit(CannotMeasureError.exit_code)

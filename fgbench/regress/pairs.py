@@ -1,0 +1,133 @@
+"""Base and head measured in one job, in pairs A B, B A, A B …: what lies between the two of a pair is short."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from fgbench.regress.journal import Journal
+from fgbench.regress.request import Group, PairsRequest
+from fgbench.regress.runs import run_side
+from fgbench.regress.sides import Side
+from fgbench.regress.tally import Tally
+from fgbench.regress.timed_points import SideRun, TimedPoint
+
+__all__ = ["PairsRequest", "PairsResult", "TimedPoint", "measure_pairs", "self_pairs"]
+
+Tell = Callable[[int, int, str], None]  # runs that are done, runs in all as far as is known, what is done now
+BASE, HEAD = "base", "head"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsResult:
+    """All points that a side has, and what the reader should know beside them."""
+
+    points: list[TimedPoint]
+    problems: list[str]  # sentences: pairs that were left out, groups that neither side can measure
+    interrupted: bool = False  # by Ctrl-C: this is what was finished before
+    taken: int = 0  # pairs that were in the journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A pair of runs of one group."""
+
+    group: Group
+    batch_sizes: Sequence[int]
+    pair: int  # from 0
+    again: bool = False  # the first attempt was disturbed, or failed on one side
+
+
+def measure_pairs(
+    request: PairsRequest,
+    base: Side,
+    head: Side,
+    undecided: Callable[[Sequence[TimedPoint]], Collection[str]],
+    tell: Tell = lambda *_: None,
+) -> PairsResult:
+    """Measure every point on both sides in ``first_pairs`` pairs, and those that ``undecided`` names in ``more_pairs``.
+
+    Every run is a fresh process of the side's own ``fgbench throughput``. The groups take turns in an order that is
+    drawn anew for each pair, so that a disturbance is not one point's alone. A pair that was disturbed, or failed on
+    one side, is repeated once. Points that cannot be measured are in the result, with the reasons. After Ctrl-C the
+    result is what was finished.
+
+    Raises :class:`FgbenchError` where the journal cannot be opened; nothing has been measured then.
+    """
+    with Journal(request.journal, base, head) as journal:
+        work = _Work(request=request, sides={BASE: base, HEAD: head}, journal=journal, tell=tell)
+        interrupted = False
+        try:
+            for pair in range(request.first_pairs):
+                work.measure(pair, request.first_pairs, work.tally.batches)
+            wanted = set(undecided(work.tally.points)) if request.more_pairs else set()
+            every = request.first_pairs + request.more_pairs
+            for pair in range(request.first_pairs, every if wanted else 0):
+                work.measure(pair, every, lambda group: work.tally.batches(group, wanted))
+            tell(work.done, work.done, "done")
+        except KeyboardInterrupt:
+            interrupted = True
+        return PairsResult(
+            points=work.tally.points,
+            problems=[*work.tally.problems, *journal.problems],
+            interrupted=interrupted,
+            taken=journal.taken,
+        )
+
+
+def self_pairs(request: PairsRequest, side: Side, tell: Tell = lambda *_: None) -> PairsResult:
+    """A side against itself, every point in all pairs: how far the two differ is this machine's noise."""
+    return measure_pairs(request, side, side, lambda points: [point.name for point in points], tell)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """The measuring itself; an interrupt leaves :attr:`tally` as it is."""
+
+    request: PairsRequest
+    sides: dict[str, Side]
+    journal: Journal
+    tell: Tell
+    tally: Tally = field(init=False)
+    done: int = 0  # runs
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.request.batch_sizes)
+
+    def measure(self, pair: int, pairs: int, batches: Callable[[Group], Sequence[int]]) -> None:
+        """One pair of every group that has batches left."""
+        groups = [group for group in self.request.groups if batches(group)]
+        random.Random(f"{self.request.seed} {pair}").shuffle(groups)
+        turns = deque(Turn(group=group, batch_sizes=tuple(batches(group)), pair=pair) for group in groups)
+        while turns:
+            turn = turns.popleft()
+            if not self.tally.is_wanted(turn.group):
+                continue
+            total = self.done + 2 * (len(turns) + 1 + len(groups) * (pairs - pair - 1))
+            runs = self._pair(turn, total)
+            again = self.tally.take(
+                turn.group, turn.batch_sizes, runs[BASE], runs[HEAD], pair, may_repeat=not turn.again
+            )
+            if again:  # at the end of the round: what disturbed it may be over by then
+                turns.append(replace(turn, batch_sizes=tuple(again), again=True))
+
+    def _pair(self, turn: Turn, total: int) -> dict[str, SideRun]:
+        words = self.request.words(turn.group, turn.batch_sizes)
+        kept = None if self.request.again else self.journal.get(words, turn.pair, again=turn.again)
+        if kept is None:
+            kept = self._runs(turn, words, total)
+            self.journal.keep(words, turn.pair, kept, again=turn.again)
+        else:
+            self.done += 2
+        return kept
+
+    def _runs(self, turn: Turn, words: Sequence[str], total: int) -> dict[str, SideRun]:
+        runs = {}
+        for name in (BASE, HEAD) if turn.pair % 2 == 0 else (HEAD, BASE):
+            what = f"{turn.group.label}: {name}, pair {turn.pair + 1}" + (", once more" if turn.again else "")
+            self.tell(self.done, total, what)
+            runs[name] = run_side(self.sides[name], words, self.request.limit_s(turn.batch_sizes))
+            self.done += 1
+        return runs

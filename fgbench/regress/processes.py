@@ -1,0 +1,92 @@
+"""Other programs: each in a session of its own, with a time limit, and gone when it is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+# Becomes the program after it asked the system to be killed with its parent; that outlasts exec (Linux).
+_DIES_WITH_PARENT = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended, and what it printed."""
+
+    code: int | None  # negative: the signal that killed it; None: it was killed at its time limit
+    stdout: str
+    stderr: str
+
+
+def run_program(words: Sequence[str], *, folder: Path, environment: Mapping[str, str], limit_s: float) -> Ended:
+    """Run a program in a folder and wait for it.
+
+    At the limit, on Ctrl-C and when it has ended, whatever is left of its session is killed. A program that cannot be
+    started ends with a code other than 0 and the reason at the end of ``stderr``.
+    """
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):  # a pipe would wait for what it leaves behind
+        try:
+            child = subprocess.Popen(
+                _with_lifeline(words),
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,  # Ctrl-C is for us, and we end it
+            )
+        except OSError as error:
+            return Ended(code=127, stdout="", stderr=f"{words[0]}: {error.strerror or error}")
+        code: int | None = None
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                code = child.wait(limit_s)
+        finally:
+            with undisturbed():
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "surrogateescape"))
+        return Ended(code=code, stdout=texts[0], stderr=texts[1])
+
+
+def _with_lifeline(words: Sequence[str]) -> list[str]:
+    if sys.platform != "linux":
+        return list(words)
+    return [sys.executable, "-I", "-S", "-c", _DIES_WITH_PARENT, str(os.getpid()), *words]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Clean up to the end: a second Ctrl-C must not leave behind what the first one ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, as text and not too long."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c for c in lines[-1] if c.isprintable())[:300] if lines else ""
