@@ -36,7 +36,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def regress(session: nox.Session) -> None:
-    """What selectors and models cost, exactly, against reports/baseline.json; --update in the command takes changes over."""
+    """What selectors and models cost, exactly, against reports/baseline.json."""
     session.install(".")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     told = ("--markdown", summary, "--annotations") if summary else ()

@@ -43,11 +43,17 @@ def regress(
     rows: Annotated[
         Many, option("--rows", "saved rows of 'fgbench throughput', whose allocated memory is compared too", "FILE…")
     ] = None,
-    selectors: Annotated[Many, option("--selectors", "[default: the baseline's, or all]")] = None,
-    models: Annotated[Many, option("--models --model", "[default: the baseline's, or all]")] = None,
+    selectors: Annotated[
+        Many, option("--selectors", "[default: the baseline's, or all; measured, the published ones]")
+    ] = None,
+    models: Annotated[
+        Many, option("--models --model", "[default: the baseline's, or all; measured, the paper's eight]")
+    ] = None,
     backbones: Annotated[Many, option("--backbones", "that selectors stand beside  [default: the baseline's]")] = None,
-    sizes: Annotated[Many, option("--sizes", "image sides  [default: the baseline's]", "PIXELS…")] = None,
-    impl: Annotated[Many, option("--impl", "published, fast  [default: the baseline's]")] = None,
+    sizes: Annotated[
+        Many, option("--sizes", "image sides  [default: the baseline's; measured, 224]", "PIXELS…")
+    ] = None,
+    impl: Annotated[Many, option("--impl", "published, fast  [default: the baseline's; measured, fast]")] = None,
     convention: Annotated[Text, option("--convention", "full or fvcore  [default: the baseline's]", "NAME")] = None,
     num_classes: Annotated[Text, option("--num-classes", "[default: the baseline's, or 200]", "N")] = None,
     base: Annotated[

@@ -14,7 +14,7 @@ START_S = 600.0  # of a run, beside its points: loading torch, naming devices, w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidesRequest:
-    """What is compared: two revisions, or two environments. Without a head it is the working tree, or this environment."""
+    """What is compared: revisions or environments. Without a head it is the working tree, or this environment."""
 
     base: str | None = None  # revisions
     head: str | None = None
@@ -32,9 +32,11 @@ class SidesRequest:
         """Refuse what contradicts itself."""
         revisions, environments = self.base or self.head, self.base_python or self.head_python
         if revisions and environments:
-            raise FgbenchError("revisions and environments are not compared with each other; give --base or --base-python")
+            raise FgbenchError(
+                "revisions and environments are not compared with each other; give --base or --base-python"
+            )
         if self.a_a and (self.base or self.base_python):
-            raise FgbenchError("--a-a compares the head with itself, and has no meaning with --base or --base-python")
+            raise FgbenchError("--a-a compares the head with itself", do="leave --base and --base-python out")
         if not self.a_a and (self.head or self.head_python) and not (self.base or self.base_python):
             raise FgbenchError("there is a head and nothing to compare it with", do="give --base or --base-python")
 
