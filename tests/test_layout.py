@@ -68,6 +68,7 @@ def test_inside_the_harness_arrows_run_from_the_commands_down():
         "throughput": commands,
         "accuracy": commands,
         "visualize": commands,
+        "regress": commands,
     }
     for room, forbidden in above.items():
         for path in sorted((ROOT / "fgbench" / room).rglob("*.py")):
