@@ -83,13 +83,20 @@ def undecided(points: Collection[PairedPoint]) -> set[str]:
 
 
 def judge(points: Collection[PairedPoint], spread: Spread | None = None) -> list[Finding]:
-    """One finding per point; ``spread`` where it cannot be taken from the points themselves."""
+    """One finding per point; ``spread`` where it cannot be taken from the points themselves.
+
+    What was measured seven times is what looked slower or faster, which noisy points do more often than others: these
+    are held against their own spread too, where that is larger.
+    """
     spread = spread or pooled_spread(points)
-    return [_finding(point, spread) for point in points]
+    doubted = pooled_spread([_without_outlier(point) for point in points if len(point.base) >= ALL_PAIRS])
+    return [_finding(point, spread, doubted) for point in points]
 
 
-def _finding(point: PairedPoint, spread: Spread | None) -> Finding:
-    verdict, bound, reason = (INCONCLUSIVE, None, "it was not measured") if spread is None else _verdict(point, spread)
+def _finding(point: PairedPoint, spread: Spread | None, doubted: Spread | None) -> Finding:
+    verdict, bound, reason = INCONCLUSIVE, None, "it was not measured"
+    if spread is not None:
+        verdict, bound, reason = _verdict(point, spread, doubted or spread)
     ratios = point.log_ratios
     return Finding(
         check=TIME,
@@ -107,7 +114,7 @@ def _finding(point: PairedPoint, spread: Spread | None) -> Finding:
     )
 
 
-def _verdict(point: PairedPoint, spread: Spread) -> tuple[str, float | None, str]:
+def _verdict(point: PairedPoint, spread: Spread, doubted: Spread) -> tuple[str, float | None, str]:
     """The verdict of one point, the bound that it was held against, and why."""
     ratios = point.log_ratios
     if not ratios:
@@ -115,7 +122,7 @@ def _verdict(point: PairedPoint, spread: Spread) -> tuple[str, float | None, str
     if len(ratios) < ALL_PAIRS and (len(ratios) < FIRST_PAIRS or abs(_first_median(point)) > math.log1p(spread.bound)):
         return _verdict_of_few(ratios, spread)
     if abs(_first_median(point)) > math.log1p(spread.bound) and _agree(ratios, spread.bound):
-        noise = _noise_of(point, spread)
+        noise = max(spread, doubted, _noise_of(point, spread), key=lambda each: each.value)
         if _agree(ratios, noise.bound):
             return _direction(ratios, noise.bound)
         return INCONCLUSIVE, noise.bound, _too_noisy(noise)
@@ -159,12 +166,16 @@ def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
 
 def _noise_of(point: PairedPoint, pooled: Spread) -> Spread:
     """The spread of all points, or the point's own where it is unusual even without its most different pair."""
-    middle = statistics.median(point.log_ratios)
-    pairs = sorted(zip(point.base, point.head, strict=True), key=lambda pair: abs(math.log(pair[1] / pair[0]) - middle))
-    kept = pairs[:-1]
-    own = own_spread(PairedPoint(name=point.name, base=[a for a, _ in kept], head=[b for _, b in kept]))
+    own = own_spread(_without_outlier(point))
     unusual = own is not None and own.value**2 > pooled.value**2 * _chi_square(own.degrees, UNUSUAL)
     return own if unusual and own is not None else pooled
+
+
+def _without_outlier(point: PairedPoint) -> PairedPoint:
+    """The point without its most different pair."""
+    middle = statistics.median(point.log_ratios)
+    pairs = sorted(zip(point.base, point.head, strict=True), key=lambda pair: abs(math.log(pair[1] / pair[0]) - middle))
+    return PairedPoint(name=point.name, base=[a for a, _ in pairs[:-1]], head=[b for _, b in pairs[:-1]])
 
 
 @cache
