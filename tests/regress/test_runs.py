@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from regress.standing_in import request
+from stand_ins import request
 
 from fgbench.errors import FgbenchError
 from fgbench.regress.pairs import measure_pairs
@@ -20,7 +20,7 @@ from fgbench.store import Store
 JOB = """
 import sys
 from pathlib import Path
-from regress.standing_in import StandIns, request
+from stand_ins import StandIns, request
 stand_ins = StandIns.__new__(StandIns)
 stand_ins.folder = Path(sys.argv[1])
 stand_ins.python = stand_ins.folder / "python"
@@ -125,9 +125,7 @@ def test_a_job_that_is_killed_takes_its_run_along_and_loses_no_finished_pair(sta
     assert [len(point.base) for point in result.points] == [3, 3]
 
 
-@pytest.mark.parametrize(
-    "other", [{"code": "another one"}, {"python": "another one"}], ids=["code", "environment"]
-)
+@pytest.mark.parametrize("other", [{"code": "another one"}, {"python": "another one"}], ids=["code", "environment"])
 def test_pairs_of_another_side_are_not_taken(stand_ins, tmp_path, other):
     journal, base = tmp_path / "journal.db", stand_ins.side("base")
     measure_pairs(request(journal=journal), base, stand_ins.side("head"), lambda _: [])

@@ -24,7 +24,7 @@ def main(words):
     runs = 1 + sum(seen["side"] == SIDE for seen in log())
     model = asked["--model"][0]
     told = {"side": SIDE, "model": model, "batches": [int(size) for size in asked["--batch-sizes"]], "words": words}
-    told |= {"folder": sorted(os.listdir()), "cwd": os.getcwd()}
+    told |= {"folder": [path.name for path in Path.cwd().iterdir()], "cwd": str(Path.cwd())}
     with (FOLDER / "log.jsonl").open("a") as file:
         file.write(json.dumps(told) + "\n")
     rules = [rule for rule in json.loads((FOLDER / "plan.json").read_text()) if applies(rule, runs, model)]
