@@ -6,7 +6,6 @@ them; ``do`` is what happens, or ``row`` the fields that are other ones. What wa
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -71,6 +70,8 @@ def row(asked, size, runs, rules):
 
 
 def hang(_):
+    import subprocess  # not where it is not needed: every run of every test would pay for it
+
     child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
     (FOLDER / "hanging").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(600)

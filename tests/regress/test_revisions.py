@@ -11,6 +11,7 @@ import pytest
 from repositories import Repository
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.regress import checkouts
 from fgbench.regress.revisions import revision_side, running_side, working_tree_side
 
 # What a side's interpreter imports, and what the registry of its fgbench finds: without torch.
@@ -224,6 +225,19 @@ def test_however_it_ends_no_worktree_is_left(tmp_path, temporary, kind):
 
     with pytest.raises(kind):
         use_it()
+    assert repository.state() == before
+
+
+def test_a_checkout_that_is_killed_half_way_leaves_no_worktree(tmp_path, temporary, monkeypatch):
+    repository = Repository(tmp_path / "plain")
+    mine = repository.plugin("1")
+    repository.put(".gitattributes", "*.py filter=slow\n")
+    repository.commit()
+    repository.git("config", "filter.slow.smudge", "sleep 60")
+    before = repository.state()
+    monkeypatch.setattr(checkouts, "CHECKOUT_S", 1.0)
+    with pytest.raises(FgbenchError, match="git did not end in time"):
+        revision_side("main", repository.root, [str(mine)]).__enter__()
     assert repository.state() == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import venv
@@ -94,6 +95,18 @@ def test_a_plug_in_file_that_is_missing_is_one_line(tmp_path):
     said, missing = r"no plug-in file '.*/mine.py'; give the path of a Python file", str(tmp_path / "mine.py")
     with pytest.raises(FgbenchError, match=said), environment_side(sys.executable, [missing]):
         pass
+
+
+def test_the_room_knows_neither_commands_nor_reports_and_loads_no_torch():
+    room = Path(fgbench.__file__).parent / "regress"
+    for path in room.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert not name.startswith(("fgbench.commands", "fgbench.shell", "fgbench_reports")), path.name
+    code = "import fgbench.regress.pairs, fgbench.regress.revisions, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_version_is_that_of_the_environment():
