@@ -96,6 +96,7 @@ def _worktree(commit: str, repository: Path) -> Iterator[Path]:
             removed = _git(repository, "worktree", "remove", "--force", str(root))
             shutil.rmtree(folder, ignore_errors=True)
             if removed.code != 0:
+                _git(repository, "worktree", "unlock", str(root))  # git locks what it has not finished
                 _git(repository, "worktree", "prune")
 
 

@@ -27,19 +27,21 @@ def project_of(folder: Path, root: Path) -> Path | None:
     return None
 
 
-def install(project: Path, target: Path) -> None:
+def install(project: Path, target: Path, name: str) -> None:
     """Install a project without its dependencies into a new folder. What the build leaves behind is in the project.
 
-    Raises :class:`CannotMeasureError` with the installer's last line.
+    Raises :class:`CannotMeasureError` with the project's name for people and what the installer complains about.
     """
+    complaints = []
     # Without isolation nothing has to be downloaded; whether that works, the build itself knows best.
     for options in (["--no-build-isolation"], []) if _can_build(project) else ([],):
         ended = _install(project, target, options)
         if ended.code == 0:
             return
+        complaints.append("it did not end in time" if ended.code is None else complaint(ended.stdout + ended.stderr))
         shutil.rmtree(target, ignore_errors=True)
-    why = "it did not end in time" if ended.code is None else _complaint(ended)
-    raise CannotMeasureError("cannot install the project", project.name, f"the installer says: {why}")
+    said = "; ".join(dict.fromkeys(complaints))
+    raise CannotMeasureError("cannot install the project", name, f"the installer says: {said}")
 
 
 def compile_all(*places: Path) -> None:
@@ -59,10 +61,13 @@ def _install(project: Path, target: Path, options: Sequence[str]) -> Ended:
     return run_program(words, folder=project.parent, environment={**os.environ, **_SETTLED}, limit_s=INSTALL_S)
 
 
-def _complaint(ended: Ended) -> str:
-    """What an installer complains about: pip's advice after its errors says nothing of them."""
-    errors = [line for line in ended.stderr.splitlines() if re.match(r"\s*(error|fatal)\b.*:|\w+Error\b", line, re.I)]
-    return last_line("\n".join(errors)) or last_line(ended.stderr) or f"exit code {ended.code}"
+def complaint(log: str) -> str:
+    """The line of an installer's log that says why: an exception of the build, else its last line but for advice."""
+    lines = [line.strip(" \t│|×") for line in log.splitlines()]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Invalid\w+): ", line)]
+    errors = [line for line in lines if re.match(r"ERROR: (?!Command errored out|Failed )", line)]
+    rest = [line for line in lines if not re.match(r"hint|note|╰|\[|or `|---|error: \S+$", line)]
+    return last_line("\n".join(raised or errors or rest or lines)) or "nothing"
 
 
 def _is_project(folder: Path) -> bool:

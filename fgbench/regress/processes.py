@@ -83,7 +83,8 @@ def undisturbed() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:  # else it is none of Python's
+            signal.signal(signal.SIGINT, before)
 
 
 def last_line(text: str) -> str:

@@ -61,7 +61,7 @@ def _side(label: str, checkout: Checkout, folder: Path, plugins: Sequence[str]) 
     try:
         if project is not None:
             installed.rmdir()  # installers make it
-            install(project, installed)
+            install(project, installed, str(checkout.repository / project.relative_to(checkout.root)))
         compile_all(installed, *inside)
         yield checked_side(
             sys.executable,

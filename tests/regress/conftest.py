@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from regress.standing_in import StandIns
+from stand_ins import StandIns
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ them; ``do`` is what happens, or ``row`` the fields that are other ones. What wa
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ def main(words):
     runs = 1 + sum(seen["side"] == SIDE for seen in log())
     model = asked["--model"][0]
     told = {"side": SIDE, "model": model, "batches": [int(size) for size in asked["--batch-sizes"]], "words": words}
-    told |= {"folder": sorted(os.listdir()), "cwd": os.getcwd()}
+    told |= {"folder": [path.name for path in Path.cwd().iterdir()], "cwd": str(Path.cwd())}
     with (FOLDER / "log.jsonl").open("a") as file:
         file.write(json.dumps(told) + "\n")
     rules = [rule for rule in json.loads((FOLDER / "plan.json").read_text()) if applies(rule, runs, model)]
@@ -71,6 +70,8 @@ def row(asked, size, runs, rules):
 
 
 def hang(_):
+    import subprocess  # not where it is not needed: every run of every test would pay for it
+
     child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
     (FOLDER / "hanging").write_text(f"{os.getpid()} {child.pid}")
     time.sleep(600)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ class StandIns:
         self.folder = folder
         self.python = folder / "python"
         program = Path(__file__).with_name("stand_in.py")
-        words = shlex.join([sys.executable, "-I", "-S", str(program)])
-        self.python.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        self.python.write_text(f"#!{sys.executable} -IS\n{program.read_text()}")
         self.python.chmod(0o755)
         self.plan()
 
