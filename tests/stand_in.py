@@ -93,9 +93,22 @@ def say_garbage(_):
     sys.exit(0)
 
 
+def interrupt(_):
+    os.kill(os.getppid(), 2)
+    time.sleep(600)
+
+
 def remove(rule):
     Path(rule["file"]).rename(rule["file"] + ".gone")
 
 
-DEEDS = {"hang": hang, "refuse": refuse, "crash": crash, "garbage": say_garbage, "remove": remove, "leave out": id}
+DEEDS = {
+    "hang": hang,
+    "refuse": refuse,
+    "crash": crash,
+    "garbage": say_garbage,
+    "remove": remove,
+    "interrupt": interrupt,
+    "leave out": id,
+}
 main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -46,28 +47,35 @@ class Measured:
 def compare_sides(sides: SidesRequest, request: PairsRequest) -> Measured:
     """Measure both sides in this job, and judge what they differ by."""
     with ExitStack() as open_sides, PairsProgress() as progress:
+        # A job that is cancelled leaves no checkouts behind.
+        open_sides.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         progress.say("preparing both sides")
+        head = open_sides.enter_context(_head(sides))
         if sides.a_a:
-            head = base = open_sides.enter_context(_head(sides))
-            result = self_pairs(request, head, progress)
-        else:
-            base = open_sides.enter_context(_base(sides))
-            head = open_sides.enter_context(_head(sides))
-            result = measure_pairs(request, base, head, _undecided, progress)
-    findings = _findings(result)
-    if not findings:
-        raise CannotMeasureError("nothing could be measured:", do="; ".join(result.problems) or "no point is there")
+            return _judged(self_pairs(request, head, progress), head, head, a_a=True)
+        base = open_sides.enter_context(_base(sides))
+        return _judged(measure_pairs(request, base, head, _undecided, progress), base, head, a_a=False)
+
+
+def _judged(result: PairsResult, base: Side, head: Side, *, a_a: bool) -> Measured:
     points = _paired(result.points)
+    findings = judge(points)
+    for point in result.points:
+        findings += [*_failure(point), *_memory(point)]
+    if not findings:
+        why = "Ctrl-C came before a pair was finished" if result.interrupted else "; ".join(result.problems)
+        raise CannotMeasureError(f"nothing was measured: {why or 'no point is there'}")
     spread = pooled_spread(points)
     notes = list(result.problems)
     if spread is not None:
-        notes.append(
-            f"Processes of one side differ by {_percent(spread.value)} on this machine; "
-            f"a change of {_percent(spread.bound)} is allowed."
-        )
+        allowed = "is allowed" if spread.conclusive else "and more would be held against the head"
+        seen = f"Processes of one side differ by {_percent(spread.value)} on this machine"
+        notes.append(f"{seen}; a change of {_percent(spread.bound)} {allowed}.")
     if result.taken:
         notes.append(f"{how_many(result.taken, 'pair')} had been measured before; --again measures them once more.")
-    if sides.a_a:
+    if base.code == head.code and not a_a:
+        notes.append("Both sides run the same code.")
+    if a_a:
         notes += self_test(points, findings)
     outcome = Outcome(
         findings=findings, notes=notes, before=base.label, after=head.label, facts=_facts(result.points, head)
@@ -123,14 +131,6 @@ def _paired(points: Sequence[TimedPoint]) -> list[PairedPoint]:
 
 def _undecided(points: Sequence[TimedPoint]) -> Collection[str]:
     return undecided(_paired(points))
-
-
-def _findings(result: PairsResult) -> list[Finding]:
-    found = judge(_paired(result.points))
-    for point in result.points:
-        found += _failure(point)
-        found += _memory(point)
-    return found
 
 
 def _failure(point: TimedPoint) -> Iterator[Finding]:

@@ -93,9 +93,10 @@ def as_seen(points: Collection[PairedPoint]) -> Draw:
         raise ValueError(f"no point was measured in {FIRST_PAIRS} pairs")
 
     def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        drawn = np.empty(shape)
-        for at, which in enumerate(generator.integers(len(seen), size=shape[1])):
-            drawn[:, at] = generator.choice(seen[which], (shape[0], shape[2]))
+        drawn, chosen = np.empty(shape), generator.integers(len(seen), size=shape[1])
+        for which in np.unique(chosen):
+            points = np.flatnonzero(chosen == which)
+            drawn[:, points] = generator.choice(seen[which], (shape[0], len(points), shape[2]))
         return drawn
 
     return draw
