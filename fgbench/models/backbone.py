@@ -78,6 +78,11 @@ class MetaBackbone:
         return torch.empty(1, *shape, device="meta")
 
 
+def is_backbone(name: str) -> bool:
+    """Whether timm has a model of this name; it need not be one that selectors can stand beside."""
+    return bool(timm.is_model(name.partition(".")[0])) and not name.startswith("fgbench_")
+
+
 def backbone_names() -> list[str]:
     """Every timm architecture of the vision-transformer family that can be a backbone."""
     families = {name for family in FAMILIES for name in timm.list_models(family)}
@@ -113,7 +118,7 @@ def build_vit(
     Raises :class:`UnknownNameError`, :class:`FgbenchError` where the model is no plain vision transformer or the
     size does not fit it, or :class:`CannotMeasureError` where timm cannot build it or its weights cannot be had.
     """
-    if not isinstance(name, str) or not timm.is_model(name.partition(".")[0]) or name.startswith("fgbench_"):
+    if not isinstance(name, str) or not is_backbone(name):
         raise UnknownNameError("backbone", str(name), backbone_names())
     side = image_size
     if stride or overlap:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from platform import python_version_tuple
 from typing import Any
 
 import torch
+from timm.layers.config import set_fused_attn, use_fused_attn
 
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops.models import ModelsRequest, model_rows
 from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.models.backbone import is_backbone
 from fgbench.models.build import models
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
@@ -39,18 +42,36 @@ class Counted:
     """What was counted, and why something was not."""
 
     rows: list[FlopsRow] = field(default_factory=list)  # of backbones, selectors and whole models
-    lost: dict[str, str] = field(default_factory=dict)  # name of a selector or a model → why
+    lost: dict[str, str] = field(default_factory=dict)  # name of a selector, a model or a backbone → why
     problems: list[FgbenchError] = field(default_factory=list)
 
 
 def count_all(request: CountRequest, progress: Progress = lambda _: None) -> Counted:
     """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised."""
+    with _fused_attention():
+        return _count_all(request, progress)
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Attention as timm builds it by default, whatever TIMM_FUSED_ATTN says: other operators are other figures."""
+    before = use_fused_attn(), use_fused_attn(experimental=True)
+    set_fused_attn(True)
+    try:
+        yield
+    finally:
+        set_fused_attn(*before)
+
+
+def _count_all(request: CountRequest, progress: Progress) -> Counted:
     counted = Counted()
+    backbones = [name for name in request.backbones if is_backbone(name)]
+    counted.lost |= {name: "no backbone of this name is known" for name in request.backbones if name not in backbones}
     known_selectors = _known(selectors, request.selectors, counted)
-    if request.backbones and (known_selectors or not request.selectors):
+    if backbones and (known_selectors or not request.selectors):
         asked = FlopsRequest(
             sizes=request.sizes,
-            backbones=request.backbones,
+            backbones=backbones,
             selectors=None if request.selectors is None else known_selectors,
             impls=request.impls,
             conventions=(request.convention,),
