@@ -16,6 +16,8 @@ FIGURES = ("macs", "flops", "params", "activation_bytes")
 MEMORY_FIGURE = "peak_memory_allocated_bytes"
 IDENTITY = ("model", "selector", "impl", "backbone", "image_size")
 MEMORY_IDENTITY = (*IDENTITY, "batch_size", "dtype", "compiled")
+LARGEST = 2**63 - 1  # of a figure
+LARGEST_SIZE, LARGEST_CLASSES = 16384, 10_000_000  # as the options have them
 Row = Mapping[str, Any]
 
 
@@ -133,7 +135,9 @@ def _parse(text: str) -> Any:
         raise BadBaselineError("it holds an unresolved merge conflict")
     try:
         return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once_each, parse_constant=_no_number)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except BadBaselineError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
         where = f", line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else ""
         raise BadBaselineError(f"it is not JSON{where}") from error
 
@@ -158,9 +162,13 @@ def _read_grid(grid: Any) -> Grid:
             raise BadBaselineError(f'"grid": "{name}" must be a list of names')
     if not _all(grid["impls"], str) or not set(grid["impls"]) <= set(IMPLS):
         raise BadBaselineError(f'"grid": "impls" must be some of {", ".join(IMPLS)}')
-    sizes = [*grid["sizes"], grid["num_classes"]] if isinstance(grid["sizes"], list) else [0]
-    if not all(type(size) is int and size > 0 for size in sizes):
-        raise BadBaselineError('"grid": "sizes" and "num_classes" must be whole numbers, 1 or more')
+    sizes = grid["sizes"] if isinstance(grid["sizes"], list) else [0]
+    for name, values, most in (("sizes", sizes, LARGEST_SIZE), ("num_classes", [grid["num_classes"]], LARGEST_CLASSES)):
+        if not all(type(value) is int and 0 < value <= most for value in values):
+            raise BadBaselineError(f'"grid": "{name}" must be whole numbers, 1 to {most}')
+    for name, values in grid.items():
+        if isinstance(values, list) and len(set(values)) < len(values):
+            raise BadBaselineError(f'"grid": something stands twice in "{name}"')
     return Grid(**grid)
 
 
@@ -179,13 +187,13 @@ def _read_memory(section: Any, where: str) -> MemoryBaseline:
 def _read_rows(rows: Any, where: str, identity: Sequence[str], figures: Sequence[str]) -> list[Row]:
     if not isinstance(rows, list):
         raise BadBaselineError(f'"{where}" must be a list')
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[str] = set()
     for at, row in enumerate(rows):
         _check_row(row, f"{where}[{at}]", identity, figures)
-        key = tuple(row[name] for name in identity)
-        if key in seen:
-            raise BadBaselineError(f"{where}[{at}] stands twice: {' '.join(str(part) for part in key if part)}")
-        seen.add(key)
+        name = memory_name(row) if "batch_size" in identity else point_name(row)
+        if name in seen:  # under one name, one of the two would be held against nothing
+            raise BadBaselineError(f"{where}[{at}] stands twice: {name}")
+        seen.add(name)
     return rows
 
 
@@ -199,8 +207,8 @@ def _check_row(row: Any, where: str, identity: Sequence[str], figures: Sequence[
         if type(value) is not kind and not (nullable and value is None):
             raise BadBaselineError(f"{where}.{name} is {value!r}, and must be {_KINDS[kind]}")
     for name in figures:
-        if type(row[name]) is not int or row[name] < 0:
-            raise BadBaselineError(f"{where}.{name} is {row[name]!r}, and must be a whole number, 0 or more")
+        if type(row[name]) is not int or not 0 <= row[name] <= LARGEST:
+            raise BadBaselineError(f"{where}.{name} is {row[name]!r:.40}, and must be a whole number, 0 to 2**63 - 1")
 
 
 _KINDS = {int: "a whole number", bool: "true or false", str: "a text"}

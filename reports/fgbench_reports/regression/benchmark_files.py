@@ -13,6 +13,7 @@ from fgbench_reports.regression.findings import INCONCLUSIVE, NEW, TIME, VANISHE
 from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import Spread, judge, pooled_spread
 
+LEAST_S, MOST_S = 1e-15, 1e9  # of a benchmark: what is shorter or longer was not measured
 LEAST_SPREAD = 0.01  # between processes; one run of each does not show it
 ENOUGH = 5  # benchmarks whose ratios show how far two runs lie apart
 NORMAL_IQR, NORMAL_MAD = 1.349, 1.4826  # of a normal distribution: quartiles apart in σ; σ in median deviations
@@ -44,7 +45,7 @@ def read_benchmarks(text: str) -> BenchmarkFile:
     """The benchmarks of a file. Raises :class:`BadBenchmarksError`."""
     try:
         data = json.loads(text.removeprefix("\ufeff"))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
         raise BadBenchmarksError("it is not JSON") from error
     if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), list):
         raise BadBenchmarksError('it is JSON, and not pytest-benchmark\'s: it has no list "benchmarks"')
@@ -66,8 +67,10 @@ def _read_benchmark(benchmark: Any, where: str) -> tuple[str, Timed]:
         raise BadBenchmarksError(f"{where} has no name")
     stats = benchmark["stats"]
     median = stats.get("median")
-    if not _is_number(median) or not median > 0:
-        raise BadBenchmarksError(f"{where}.stats.median is {median!r}, and must be seconds, more than 0")
+    if not _is_number(median) or not LEAST_S <= median <= MOST_S:
+        raise BadBenchmarksError(
+            f"{where}.stats.median is {median!r:.40}, and must be seconds, {LEAST_S:g} to {MOST_S:g}"
+        )
     rounds, apart = stats.get("rounds"), stats.get("iqr")
     known = _is_number(rounds) and rounds > 0 and _is_number(apart) and apart >= 0
     error = MEDIAN_ERROR * apart / NORMAL_IQR / math.sqrt(rounds) / median if known else 0.0
@@ -75,7 +78,7 @@ def _read_benchmark(benchmark: Any, where: str) -> tuple[str, Timed]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_S**2
 
 
 def _machine(info: Any) -> str | None:

@@ -119,6 +119,10 @@ def test_files_of_two_machines_are_not_compared():
         ('{"benchmarks": [{"name": "a", "stats": {"median": NaN}}]}', "benchmarks[0].stats.median is nan"),
         ('{"benchmarks": [{"name": "a", "stats": {"median": 0}}]}', "benchmarks[0].stats.median is 0"),
         ('{"benchmarks": [{"name": "a", "stats": {"median": true}}]}', "benchmarks[0].stats.median is True"),
+        ('{"benchmarks": [{"name": "a", "stats": {"median": 1e-320}}]}', "median is 1e-320, and must be seconds"),
+        ('{"benchmarks": [{"name": "a", "stats": {"median": 1e300}}]}', "median is 1e+300"),
+        (f'{{"benchmarks": [{{"name": "a", "stats": {{"median": {10**400}}}}}]}}', "median is 1000"),
+        ('{"benchmarks": [' + "1" * 5000 + "]}", "it is not JSON"),
         (written({"a": 1.0}).replace("}]}", '}, {"name": "a", "stats": {"median": 1}}]}'), "'a' stands twice"),
     ],
 )
