@@ -18,7 +18,7 @@ from fgbench_reports.regression.findings import SLOWER
 from fgbench_reports.regression.pairs import PairedPoint
 from fgbench_reports.regression.rule import pooled_spread
 from fgbench_reports.regression.simulation import SUITE_POINTS, Draw, as_seen, normal, simulate
-from fgbench_reports.regression.wording import percent_text
+from fgbench_reports.regression.wording import roughly
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "regress.md"
@@ -53,9 +53,9 @@ def simulated() -> Iterator[str]:
         cells = [
             name,
             f"{calm.alarmed} of {calm.suites}",
-            _percent(calm.most_alarm_rate),
-            _percent(calm.inconclusive / calm.suites / calm.points),
-            *(_percent(each.found / each.planted) for each in found),
+            roughly(calm.most_alarm_rate),
+            roughly(calm.inconclusive / calm.suites / calm.points),
+            *(roughly(each.found / each.planted) for each in found),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -113,16 +113,12 @@ def measured() -> Iterator[str]:
             kept["machine"],
             str(len(points)),
             str(sum(len(point.base) for point in points)),
-            _percent(spread.value),
+            roughly(spread.value),
             str(sum(row["verdict"] == SLOWER for row in rows)),
             str(sum(row["verdict"] == "inconclusive" for row in rows)),
             f"{simulated_alarms.alarmed} of {simulated_alarms.suites}",
         ]
         yield f"| {' | '.join(cells)} |"
-
-
-def _percent(share: float) -> str:
-    return percent_text(float(f"{share:.2g}"))
 
 
 if __name__ == "__main__":

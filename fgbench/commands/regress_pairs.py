@@ -22,13 +22,24 @@ from fgbench.regress.revisions import (
     running_side,
     working_tree_side,
 )
+from fgbench.shell import InterruptError
 from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.exact import compare_bytes
-from fgbench_reports.regression.findings import MEMORY, NEW, REBASELINE, SLOWER, TIME, VANISHED, Finding, Outcome
+from fgbench_reports.regression.findings import (
+    INCONCLUSIVE,
+    MEMORY,
+    NEW,
+    REBASELINE,
+    SLOWER,
+    TIME,
+    VANISHED,
+    Finding,
+    Outcome,
+)
 from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import judge, pooled_spread, undecided
 from fgbench_reports.regression.simulation import SUITE_POINTS, as_seen, simulate
-from fgbench_reports.regression.wording import percent_text
+from fgbench_reports.regression.wording import roughly
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -62,15 +73,24 @@ def _judged(result: PairsResult, base: Side, head: Side, *, a_a: bool) -> Measur
     findings = judge(points)
     for point in result.points:
         findings += [*_failure(point), *_memory(point)]
+    neither = _neither(result)
+    if not findings and result.interrupted:
+        raise InterruptError("interrupted before a pair was finished")
     if not findings:
-        why = "Ctrl-C came before a pair was finished" if result.interrupted else "; ".join(result.problems)
-        raise CannotMeasureError(f"nothing was measured: {why or 'no point is there'}")
+        told = [f"{name}: neither side can measure it, {why}" for name, why in neither.items()]
+        raise CannotMeasureError(f"nothing was measured: {'; '.join([*told, *result.problems]) or 'no point is there'}")
+    findings += [
+        Finding(
+            check=TIME, point=name, figure="latency_s", verdict=INCONCLUSIVE, reason=f"neither side measures it: {why}"
+        )
+        for name, why in neither.items()
+    ]
     spread = pooled_spread(points)
     notes = list(result.problems)
     if spread is not None:
         allowed = "is allowed" if spread.conclusive else "and more would be held against the head"
-        seen = f"Processes of one side differ by {_percent(spread.value)} on this machine"
-        notes.append(f"{seen}; a change of {_percent(spread.bound)} {allowed}.")
+        seen = f"Processes of one side differ by {roughly(spread.value)} on this machine"
+        notes.append(f"{seen}; a change of {roughly(spread.bound)} {allowed}.")
     if result.taken:
         notes.append(f"{how_many(result.taken, 'pair')} had been measured before; --again measures them once more.")
     if base.code == head.code and not a_a:
@@ -95,13 +115,9 @@ def self_test(points: Sequence[PairedPoint], findings: Sequence[Finding]) -> lis
     return [
         f"Self-test: {said}",
         f"{found.suites} simulated suites of {SUITE_POINTS} points whose processes deviate as these did: "
-        f"{_percent(found.alarm_rate)} have a false alarm (95 % interval: below {_percent(found.most_alarm_rate)}), "
-        f"{_percent(share)} of points are inconclusive.",
+        f"{roughly(found.alarm_rate)} have a false alarm (95 % interval: below {roughly(found.most_alarm_rate)}), "
+        f"{roughly(share)} of points are inconclusive.",
     ]
-
-
-def _percent(share: float) -> str:
-    return percent_text(float(f"{share:.2g}"))
 
 
 def _base(sides: SidesRequest) -> AbstractContextManager[Side]:
@@ -134,13 +150,23 @@ def _undecided(points: Sequence[TimedPoint]) -> Collection[str]:
 
 
 def _failure(point: TimedPoint) -> Iterator[Finding]:
-    """A point that one side cannot measure has vanished, or is new; of one that neither can there is nothing to say."""
+    """A point that one side cannot measure has vanished, or is new."""
     if point.head_failure is not None and point.base_failure is None:
         reason = f"the base measures it, and the head does not: {point.head_failure}"
         yield Finding(check=TIME, point=point.name, figure="latency_s", verdict=VANISHED, reason=reason)
     elif point.base_failure is not None and point.head_failure is None:
         reason = f"the head measures it, and the base does not: {point.base_failure}"
         yield Finding(check=TIME, point=point.name, figure="latency_s", verdict=NEW, reason=reason)
+
+
+def _neither(result: PairsResult) -> dict[str, str]:
+    """What was asked for and nobody can measure, and why: it did not pass."""
+    points = {
+        point.name: " / ".join(dict.fromkeys((point.base_failure, point.head_failure)))
+        for point in result.points
+        if point.base_failure is not None and point.head_failure is not None
+    }
+    return result.unmeasured | points
 
 
 def _memory(point: TimedPoint) -> Iterator[Finding]:

@@ -25,7 +25,8 @@ class PairsResult:
     """All points that a side has, and what the reader should know beside them."""
 
     points: list[TimedPoint]
-    problems: list[str]  # sentences: pairs that were left out, groups that neither side can measure
+    problems: list[str]  # sentences: pairs that were left out
+    unmeasured: dict[str, str] = field(default_factory=dict)  # groups that neither side can measure, and why
     interrupted: bool = False  # by Ctrl-C: this is what was finished before
     taken: int = 0  # pairs that were in the journal
 
@@ -72,6 +73,7 @@ def measure_pairs(
         return PairsResult(
             points=work.tally.points,
             problems=[*work.tally.problems, *journal.problems],
+            unmeasured=work.tally.unmeasured,
             interrupted=interrupted,
             taken=journal.taken,
         )

@@ -20,6 +20,7 @@ class Tally:
 
     def __init__(self, batch_sizes: Sequence[int]) -> None:
         self.problems: list[str] = []
+        self.unmeasured: dict[str, str] = {}  # groups that neither side can measure, and why
         self._batch_sizes = sorted(set(batch_sizes))
         self._entries: dict[str, _Entry] = {}
         self._without: set[Group] = set()  # groups that turned out to have no points of their own
@@ -79,7 +80,7 @@ class Tally:
         said = (
             why["base"] if len(set(why.values())) == 1 else "; ".join(f"{side}: {text}" for side, text in why.items())
         )
-        self.problems.append(f"{group.label}: neither side can measure it, {said}")
+        self.unmeasured[group.label] = said
         return []
 
     def _of(self, group: Group) -> list[TimedPoint]:

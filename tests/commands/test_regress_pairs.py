@@ -85,6 +85,25 @@ def test_what_the_head_cannot_measure_any_more_fails_and_what_it_alone_can_is_ne
     assert "unknown selector 'new'" in result.stderr
 
 
+def test_what_neither_side_measures_has_not_passed(stand_ins):
+    stand_ins.plan({"do": "refuse", "model": "vit"}, *SAME)
+    found = findings("--models", "glsim", code=0)
+    assert found["vit fast 64", "latency_s"]["verdict"] == "inconclusive"
+    assert "neither side measures it: refused: " in found["vit fast 64", "latency_s"]["reason"]
+    assert found["glsim fast test_vit 64 batch 1", "latency_s"]["verdict"] == "same"
+    assert run("--models", "glsim", "--strict").exit_code == 3
+    oom = {"batch": 2, "row": {"status": "oom", "reason": "out of memory", "latency_s": None}}
+    stand_ins.plan(oom, *SAME)
+    found = findings("--batch-sizes", "2", "--again", code=0)
+    assert found["vit fast test_vit 64 batch 2", "latency_s"]["verdict"] == "inconclusive"
+
+
+def test_ctrl_c_before_anything_is_finished_is_no_failure_to_measure(stand_ins):
+    stand_ins.plan({"side": "base", "runs": [1], "do": "interrupt"})
+    result = run()
+    assert (result.exit_code, result.stdout) == (130, "")
+
+
 @pytest.mark.parametrize(
     ("memory", "torch", "code", "verdict"),
     [

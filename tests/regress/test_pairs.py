@@ -175,7 +175,7 @@ def test_a_point_whose_default_backbone_changed_is_one_that_went_and_one_that_ca
 def test_what_neither_side_knows_is_said_once_and_not_tried_again(stand_ins):
     stand_ins.plan({"do": "refuse", "model": "vit", "said": "unknown model 'vit'"})
     result = stand_ins.measure(models=["vit", "glsim"])
-    assert result.problems == ["vit fast 64: neither side can measure it, refused: unknown model 'vit'"]
+    assert result.unmeasured == {"vit fast 64": "refused: unknown model 'vit'"}
     assert [point.model for point in result.points] == ["glsim"]
     assert sum(model == "vit" for _, model, _ in stand_ins.runs) == 2
 

@@ -16,7 +16,7 @@ from functools import cache
 
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
 from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.wording import percent_text
+from fgbench_reports.regression.wording import percent_text, roughly
 
 BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
 LARGEST = BOUNDS[-1][1]  # bound that clears a point
@@ -140,7 +140,7 @@ def _verdict_of_few(ratios: Sequence[float], spread: Spread) -> tuple[str, float
     if not spread.conclusive:
         return INCONCLUSIVE, bound, _too_noisy(spread)
     pairs = "1 pair tells" if len(ratios) == 1 else f"{len(ratios)} pairs tell"
-    why = f"{pairs} no change below {_percent(bound)} from noise; {ALL_PAIRS} tell one above {_percent(LARGEST)}"
+    why = f"{pairs} no change below {roughly(bound)} from noise; {ALL_PAIRS} tell one above {roughly(LARGEST)}"
     return INCONCLUSIVE, bound, why
 
 
@@ -160,7 +160,7 @@ def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
     return (
         word,
         bound,
-        f"{word} {pairs}, by {percent_text(math.expm1(middle), signed=True)}; {_percent(bound)} is allowed",
+        f"{word} {pairs}, by {percent_text(math.expm1(middle), signed=True)}; {roughly(bound)} is allowed",
     )
 
 
@@ -187,11 +187,7 @@ def _chi_square(degrees: int, quantile: float) -> float:
 
 def _too_noisy(spread: Spread) -> str:
     most = BOUNDS[-1][0]
-    return f"too noisy: runs of one side differ by {_percent(spread.value)}; above {_percent(most)} no point is cleared"
-
-
-def _percent(share: float) -> str:
-    return percent_text(float(f"{share:.2g}"))
+    return f"too noisy: runs of one side differ by {roughly(spread.value)}; above {roughly(most)} no point is cleared"
 
 
 def _first_median(point: PairedPoint) -> float:

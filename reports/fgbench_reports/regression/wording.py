@@ -59,6 +59,11 @@ FACTS = {  # those that fit on a line, and what is said before them
 }
 
 
+def overall(outcome: Outcome) -> str:
+    """The verdict over all, in a word; an update has none."""
+    return "updated" if outcome.updated else OVERALL[outcome.verdict]
+
+
 def verdict_word(verdict: str) -> str:
     """A verdict as people say it: slower, needs a new baseline."""
     return VERDICTS.get(verdict, as_text(verdict))
@@ -159,6 +164,11 @@ def percent_text(share: float, *, signed: bool = False, apart_from: float | None
     return f"{text} %"
 
 
+def roughly(share: float) -> str:
+    """A share of one in percent, in two digits: 0.83 %."""
+    return percent_text(float(f"{share:.2g}"))
+
+
 def _is(text: str, percent: float) -> bool:
     return math.isclose(abs(float(text.replace(",", ""))), percent)
 
@@ -215,7 +225,7 @@ def same_text(outcome: Outcome) -> str:
 def verdict_line(outcome: Outcome) -> str:
     """The verdict and its counts: failed: 1 slower; 4 inconclusive; 812 figures of 203 points are the same."""
     groups = [_counts(outcome, verdicts) for verdicts in (FAILING, OPEN, LISTED)]
-    return f"{OVERALL[outcome.verdict]}: {'; '.join(group for group in [*groups, same_text(outcome)] if group)}"
+    return f"{overall(outcome)}: {'; '.join(group for group in [*groups, same_text(outcome)] if group)}"
 
 
 def _counts(outcome: Outcome, verdicts: Sequence[str]) -> str:
