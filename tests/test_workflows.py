@@ -55,12 +55,12 @@ def test_what_is_installed_can_be_several_packages(tmp_path):
     """The step's own script, with a pip that says what it was given."""
     (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "python").chmod(0o755)
-    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FGBENCH": "a b", "INSTALL": ". extra"}
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FGBENCH": "a b", "INSTALL": ". extra\n  more\n"}
     script = action_step("Install fgbench")["run"]
     result = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, check=True
     )
-    assert result.stdout.splitlines() == ["-m", "pip", "install", "a b", ".", "extra"]
+    assert result.stdout.splitlines() == ["-m", "pip", "install", "a b", ".", "extra", "more"]
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_the_actions_comparison_fills_the_summary_and_fails_where_it_should(tmp_
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "BASELINE": "its baseline.json",
-        "ARGUMENTS": "--junit cost.xml --strict",
+        "ARGUMENTS": "--junit\ncost.xml\n--strict\n",
     }
     script = action_step("Compare with the baseline")["run"]
     result = subprocess.run(
