@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -109,6 +110,7 @@ def regress(
         style=output_format(format_, output),
         output=output,
         baseline=baseline,
+        others=[*(rows or ()), *(pytest_benchmark or ())],
     )
     outputs.check()
     classes = None if num_classes is None else whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
@@ -122,6 +124,19 @@ def regress(
         raise FgbenchError(
             "nothing to compare with", do="give --baseline FILE, --base REVISION or --pytest-benchmark OLD NEW"
         )
+    counts, times = baseline is not None, pair.any
+    if update and (times or pytest_benchmark or junit or annotations or strict):
+        raise FgbenchError("--update writes the baseline and judges nothing", do="compare in a run of its own")
+    _refuse_idle({"--rows": rows, "--convention": convention}, "--baseline FILE", there=counts)
+    measured_as = {"--batch-sizes": batches, "--device": device, "--dtype": dtype, "--threads": threads}
+    _refuse_idle(
+        {**measured_as, "--max-time": max_time, "--again": again},
+        "what is measured: --base, --base-python or --a-a",
+        there=times,
+    )
+    asked = {"--selectors": selectors, "--models": models, "--backbones": backbones, "--sizes": sizes}
+    named = {"--impl": impl, "--num-classes": num_classes, "--plugin": plugin}
+    _refuse_idle({**asked, **named}, "--baseline FILE or --base REVISION", there=counts or times)
     request = PairsRequest(
         models=names(models, "model") or PAPER_MODELS,
         image_sizes=image_sizes(sizes, (224,)),
@@ -142,6 +157,11 @@ def regress(
 
     outcomes: list[Outcome] = []
     problems: list[FgbenchError] = []
+    interrupted = False
+    if pytest_benchmark:
+        from fgbench.commands.regress_files import compare_files
+
+        outcomes.append(compare_files(pytest_benchmark))
     if baseline is not None:
         from fgbench.commands.regress_counted import CountedRequest, compare_with_baseline
 
@@ -162,19 +182,22 @@ def regress(
         )
         outcomes.append(compared.outcome)
         problems += compared.problems
-    if pytest_benchmark:
-        from fgbench.commands.regress_files import compare_files
-
-        outcomes.append(compare_files(pytest_benchmark))
-    interrupted = False
-    if pair.any:
+    if times:
         from fgbench.commands.regress_pairs import compare_sides
 
-        measured = compare_sides(pair, request)
-        outcomes.append(measured.outcome)
-        interrupted = measured.interrupted
+        try:
+            measured = compare_sides(pair, request)
+        except (FgbenchError, KeyboardInterrupt) as error:
+            if not outcomes:
+                raise
+            # What was compared before stands.
+            interrupted = isinstance(error, KeyboardInterrupt) or error.exit_code == INTERRUPTED
+            problems += [error] if isinstance(error, FgbenchError) and not interrupted else []
+        else:
+            outcomes.append(measured.outcome)
+            interrupted = measured.interrupted
     outcome = together(outcomes)
-    outputs.write(outcome)
+    problems += outputs.write(outcome)
     for problem in problems:
         complain(problem)
     if update:
@@ -182,11 +205,16 @@ def regress(
     if interrupted:
         complain("interrupted; finished pairs are kept, start again for the others")
         raise typer.Exit(INTERRUPTED)
-    if update:
-        return
-    if outcome.verdict == FAIL:
+    if outcome.verdict == FAIL and not update:
         raise typer.Exit(CheckFailedError.exit_code)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
     if outcome.verdict == UNDECIDED and strict:
         raise typer.Exit(CannotMeasureError.exit_code)
+
+
+def _refuse_idle(given: Mapping[str, object], needs: str, *, there: object) -> None:
+    """An option that does nothing is a mistake: what it asks for would be thought to be compared."""
+    idle = [flag for flag, value in given.items() if value]
+    if idle and not there:
+        raise FgbenchError(f"{idle[0]} does nothing here", do=f"it needs {needs}")

@@ -22,7 +22,7 @@ from fgbench_reports.regression.baseline import (
     read_baseline,
     write_baseline,
 )
-from fgbench_reports.regression.exact import compare_counts, compare_memory
+from fgbench_reports.regression.exact import compare_counts, compare_memory, taken_over
 from fgbench_reports.regression.findings import FAILING, Finding, Outcome
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def compare_with_baseline(request: CountedRequest) -> Compared:
         raise FgbenchError("nothing of what was asked for is in", str(request.baseline), "--update takes it in")
     counted, versions = _count(grid, convention, before, request)
     there = [_as_point(row) for row in counted.rows]
-    lost = {point_name(row): why for row in before if (why := _why_lost(row, counted.lost))}
+    lost = {point_name(row): why for row in before if (why := _why_lost(row, counted.lost, grid))}
     problems = [problem for problem in counted.problems if request.update or not _is_told(problem, lost)]
     if not there:
         raise problems[0] if problems else CannotMeasureError("nothing was counted: no selector and no model is there")
@@ -87,12 +87,14 @@ def compare_with_baseline(request: CountedRequest) -> Compared:
         if problems:
             raise FgbenchError(f"{request.baseline} was left as it was: {problems[0]}")
         emit(write_baseline(now), request.baseline)
+    found = [*findings, *memory]
     outcome = Outcome(
-        findings=[*findings, *memory],
+        findings=taken_over(found) if request.update else found,
         notes=_notes(known, now, findings),
         before=str(request.baseline),
         after="what is counted now",
         facts=versions,
+        updated=request.update,
     )
     return Compared(outcome=outcome, problems=problems)
 
@@ -146,7 +148,7 @@ def _grid(known: Baseline | None, request: CountedRequest) -> Grid:
 
 
 def _asked_for(points: Sequence[Row], request: CountedRequest) -> list[Row]:
-    """The points of a baseline that the options leave; a model is none where only selectors are asked for."""
+    """The points of a baseline that the options leave: selectors do not narrow models, nor models selectors."""
     if request.update:
         return list(points)
     wanted = {"image_size": request.sizes, "impl": request.impls}
@@ -166,6 +168,7 @@ def _count(
 ) -> tuple[Counted, dict[str, str]]:
     from rich.console import Console
 
+    from fgbench.models.backbone import backbone_names, is_backbone
     from fgbench.models.build import models
     from fgbench.registry import add_plugin_files, selectors
     from fgbench.regress.counting import CountRequest, count_all, counted_with
@@ -182,11 +185,15 @@ def _count(
     )
     with prints_on_stderr(), Console(stderr=True).status("counting") as status:
         add_plugin_files(request.plugins, broken.append)
-        for registry, names, field in ((selectors, request.selectors, "selector"), (models, request.models, "model")):
+        for names, field, there, every in (
+            (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
+            (request.models, "model", lambda name: name in models.names(), models.names),
+            (request.backbones, "backbone", is_backbone, backbone_names),
+        ):
             known = {row[field] for row in before}
             for name in names or ():
-                if name not in registry.names() and name not in known:
-                    raise broken[0] if broken else UnknownNameError(field, name, registry.names())
+                if not there(name) and name not in known:
+                    raise broken[0] if broken else UnknownNameError(field, name, every())
         counted = count_all(asked, lambda what: status.update(f"counting {what}"))
     counted.problems[:0] = broken
     return counted, counted_with()
@@ -196,8 +203,19 @@ def _as_point(row: FlopsRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in (*IDENTITY, *FIGURES)}
 
 
-def _why_lost(row: Row, lost: dict[str, str]) -> str | None:
-    return lost.get(row["model"] or "") or lost.get(row["selector"] or "")
+def _why_lost(row: Row, lost: dict[str, str], grid: Grid) -> str | None:
+    for field in ("model", "selector") if row["model"] is not None else ("selector", "backbone"):
+        if (why := lost.get(row[field] or "")) is not None:
+            return why
+    return None if _is_in(grid, row) else "it is not among what is to be counted"
+
+
+def _is_in(grid: Grid, row: Row) -> bool:
+    """Whether a point is one of a grid, going by the names in it."""
+    field, names = ("model", grid.models) if row["model"] is not None else ("selector", grid.selectors)
+    beside = row["model"] is not None or row["backbone"] in grid.backbones
+    named = names is None or row[field] in (*names, None)
+    return beside and named and row["image_size"] in grid.sizes and row["impl"] in (*grid.impls, None)
 
 
 def _is_told(problem: FgbenchError, lost: dict[str, str]) -> bool:

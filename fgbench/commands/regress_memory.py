@@ -25,6 +25,10 @@ def saved_memory(files: Sequence[str], num_classes: int) -> list[MemoryBaseline]
             "no row has allocated memory:", ", ".join(files), "only 'fgbench throughput' on a GPU measures it"
         )
     plain = [row for row in measured if _is_plain(row["environment"], num_classes)]
+    if not plain:
+        raise FgbenchError(
+            f"no row has allocated memory of a plain mode and of {num_classes} classes:", ", ".join(files)
+        )
     if left := len(measured) - len(plain):
         complain(f"left out: {how_many(left, 'row')} of special modes, or of another number of classes")
     found: dict[tuple[str, str], dict[tuple[Any, ...], Row]] = {}

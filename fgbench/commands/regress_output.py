@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import STDOUT, check_output, emit
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -32,47 +34,55 @@ class Outputs:
     style: str
     output: Path | None
     baseline: Path | None = None  # that annotations point to
+    others: Sequence[str] = ()  # files that are read
 
     def check(self) -> None:
         """Refuse what cannot be written before anything is counted or measured."""
         files = [self.markdown, self.junit, self.benchmark_json, self.smaller_is_better, self.bigger_is_better]
         named = [path for path in (*files, self.output) if path is not None]
+        targets = [*map(_target, named), *([None] if self.output is None else [])]
+        read = {_target(Path(name)) for name in self.others}
         for path in named:
             check_output(path)
-            if named.count(path) > 1:
+            if targets.count(_target(path)) > 1:
                 raise FgbenchError("two outputs would be written to", str(path), "give each a file of its own")
-            if self.baseline is not None and path.absolute() == self.baseline.absolute():
+            if self.baseline is not None and _target(path) == _target(self.baseline):
                 raise FgbenchError("this file is the baseline:", str(path), "--update writes it")
-        if self.annotations and self.style != "table" and self.output is None:
+            if _target(path) in read:
+                raise FgbenchError("this file is read, and would be written over:", str(path), "name another one")
+        if self.annotations and self.style != "table" and (self.output is None or _target(self.output) is None):
             raise FgbenchError(
                 "--annotations and --format both go to standard output:", self.style, "give --output FILE"
             )
 
-    def write(self, outcome: Outcome) -> None:
-        """Write everything that was asked for; standard output comes last, where its reader may have gone."""
+    def write(self, outcome: Outcome) -> list[FgbenchError]:
+        """Write everything that was asked for, and say what could not be: one full disk is no loss of the verdict.
+
+        Standard output comes last, where its reader may have gone.
+        """
         from fgbench_reports.regression.annotations import to_annotations
         from fgbench_reports.regression.benchmark_action import to_bigger_is_better, to_smaller_is_better
         from fgbench_reports.regression.benchmark_json import to_benchmark_json
         from fgbench_reports.regression.junit import to_junit
 
-        if self.markdown is not None:
-            _write_summary(outcome, self.markdown)
-        if self.junit is not None:
-            emit(to_junit(outcome, strict=self.strict), self.junit)
-        if self.benchmark_json is not None:
-            emit(to_benchmark_json(outcome), self.benchmark_json)
-        for write, path in (
-            (to_smaller_is_better, self.smaller_is_better),
-            (to_bigger_is_better, self.bigger_is_better),
-        ):
-            if path is not None:
-                text = write(outcome)
-                emit(text, path)
-                if text.strip() == "[]":
-                    complain(f"{path} is an empty list, which github-action-benchmark refuses: nothing was timed")
-        if self.annotations:
-            emit(to_annotations(outcome, file=None if self.baseline is None else str(self.baseline)))
-        self._show(outcome)
+        file = None if self.baseline is None else str(self.baseline)
+        files: list[tuple[Path | None, Callable[[Path], None]]] = [
+            (self.markdown, lambda path: _write_summary(outcome, path)),
+            (self.junit, lambda path: emit(to_junit(outcome, strict=self.strict), path)),
+            (self.benchmark_json, lambda path: emit(to_benchmark_json(outcome), path)),
+            (self.smaller_is_better, lambda path: _write_chart(to_smaller_is_better(outcome), path)),
+            (self.bigger_is_better, lambda path: _write_chart(to_bigger_is_better(outcome), path)),
+        ]
+        writing: list[Callable[[], None]] = [partial(write, path) for path, write in files if path is not None]
+        writing += [partial(emit, to_annotations(outcome, file=file))] if self.annotations else []
+        problems = []
+        writing.append(partial(self._show, outcome))
+        for write_one in writing:
+            try:
+                write_one()
+            except FgbenchError as error:
+                problems.append(error)
+        return problems
 
     def _show(self, outcome: Outcome) -> None:
         from fgbench_reports import render
@@ -92,16 +102,33 @@ class Outputs:
         emit(text, self.output)
 
 
+def _target(path: Path) -> str | None:
+    """The file itself, whatever links lead to it; None is standard output."""
+    return None if str(path) in STDOUT else os.path.realpath(path)
+
+
+def _write_chart(text: str, path: Path) -> None:
+    emit(text, path)
+    if text.strip() == "[]":
+        complain(f"{path} is an empty list, which github-action-benchmark refuses: nothing was timed")
+
+
 def _write_summary(outcome: Outcome, path: Path) -> None:
     """A summary of its own, or behind what other steps of the job have written into theirs."""
-    from fgbench_reports.regression.summary import to_markdown
+    from fgbench_reports.regression.summary import SMALLEST_BYTES, to_markdown
 
     shared = os.environ.get(SUMMARY)
     if not shared or not path.exists() or path.resolve() != Path(shared).resolve():
         emit(to_markdown(outcome), path)
         return
-    there = path.read_text(encoding="utf-8", errors="replace")
-    left = max(SUMMARY_BYTES - len(there.encode()) - 1, 2000)
+    try:
+        there = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise FgbenchError("cannot read the summary of earlier steps", str(path), error.strerror or "") from error
+    left = SUMMARY_BYTES - len(there.encode()) - 1
+    if left < SMALLEST_BYTES:
+        complain(f"{path} is full, and GitHub would show none of it with more: it was left as it is")
+        return
     emit(
         f"{there}{'' if there.endswith(chr(10)) or not there else chr(10)}{to_markdown(outcome, limit_bytes=left)}",
         path,

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from throughput_rows import GPU, row
+from timm.layers import set_fused_attn, use_fused_attn
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.commands import regress_output
+from fgbench.errors import FgbenchError
 from fgbench.registry import selectors
 from fgbench_reports import render
 
@@ -178,6 +181,66 @@ def test_options_narrow_what_is_compared(baseline):
     assert "nothing of what was asked for is in 'edited.json'" in result.stderr
 
 
+def test_the_environment_changes_no_figure(baseline):
+    """TIMM_FUSED_ATTN=0 is read once, when timm is imported; this is what it sets."""
+    set_fused_attn(False)
+    try:
+        assert run("--baseline", baseline).exit_code == 0
+        assert not use_fused_attn()
+    finally:
+        set_fused_attn(True)
+
+
+def test_a_backbone_that_is_gone_has_vanished(baseline):
+    baseline.write_text(baseline.read_text().replace("test_vit", "vit_gone"))
+    found = findings("--baseline", baseline, code=1)
+    gone = {each["point"]: each["reason"] for each in found if each["verdict"] == "vanished"}
+    assert set(gone) == {"vit_gone 64", "gls fast vit_gone 64"}
+    assert all("no backbone of this name is known" in reason for reason in gone.values())
+
+
+def test_an_update_that_narrows_says_what_it_leaves_out(baseline):
+    result = run("--baseline", baseline, "--update", "--sizes", "96", "--markdown", "m.md")
+    text = " ".join(result.stdout.split())
+    assert result.exit_code == 0
+    assert "was not counted: it is not among what is to be counted Compared" in text
+    assert result.stdout.splitlines()[-1] == "updated: 3 vanished; 12 new; 0 figures are the same"
+    assert "fail" not in text + Path("m.md").read_text()
+
+
+def test_an_output_that_cannot_be_written_is_no_loss_of_the_verdict(baseline, monkeypatch):
+    emit = regress_output.emit
+
+    def full(text, path=None):
+        if str(path) == "junit.xml":
+            raise FgbenchError("cannot write to", "junit.xml", "No space left on device")
+        emit(text, path)
+
+    monkeypatch.setattr(regress_output, "emit", full)
+    words = ("--junit", "junit.xml", "--smaller-is-better", "s.json")
+    for file, code in ((baseline, 2), (edit(baseline, macs=1), 1)):
+        result = run("--baseline", file, *words)
+        assert (result.exit_code, bool(result.stdout)) == (code, True)
+        assert "No space left on device" in result.stderr
+        assert json.loads(Path("s.json").read_text())
+
+
+def test_a_full_summary_is_left_as_it_is(baseline, monkeypatch):
+    Path("summary.md").write_text("x" * (2**20 - 100))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(Path("summary.md").absolute()))
+    result = run("--baseline", baseline, "--markdown", "summary.md")
+    assert (result.exit_code, Path("summary.md").stat().st_size) == (0, 2**20 - 100)
+    assert "summary.md is full" in result.stderr
+
+
+def test_what_was_counted_stands_where_nothing_can_be_measured(baseline):
+    result = run("--baseline", edit(baseline, macs=1), "--base-python", "no/python")
+    assert result.exit_code == 1
+    assert "1 changed" in result.stdout
+    assert "no Python executable 'no/python'" in result.stderr
+    assert run("--baseline", baseline, "--base-python", "no/python").exit_code == 2
+
+
 def test_versions_that_differ_are_said_where_figures_do(baseline):
     data = json.loads(edit(baseline, macs=1).read_text())
     data["counted_with"]["torch"] = "1.0"
@@ -249,7 +312,19 @@ def test_another_convention_than_the_baselines_is_refused(baseline):
         (("--baseline", "b.json", "--junit", "x", "--markdown", "x"), "two outputs would be written to 'x'"),
         (("--baseline", "b.json", "--junit", "b.json"), "this file is the baseline"),
         (("--baseline", "b.json", "--annotations", "--format", "json"), "both go to standard output"),
+        (("--baseline", "b.json", "--annotations", "--format", "json", "--output", "-"), "both go to standard output"),
         (("--baseline", "b.json", "--rows", "rows.json"), "b.json"),
+        (("--baseline", "b.json", "--update", "--base", "main"), "--update writes the baseline and judges nothing"),
+        (("--baseline", "b.json", "--update", "--pytest-benchmark", "o", "n"), "judges nothing"),
+        (("--baseline", "b.json", "--update", "--junit", "j.xml"), "judges nothing"),
+        (("--baseline", "b.json", "--update", "--backbones", "vit_gone"), "unknown backbone 'vit_gone'"),
+        (("--baseline", "b.json", "--batch-sizes", "4"), "--batch-sizes does nothing here; it needs what is measured"),
+        (("--baseline", "b.json", "--again"), "--again does nothing here"),
+        (("--a-a", "--rows", "r.json"), "--rows does nothing here; it needs --baseline FILE"),
+        (("--pytest-benchmark", "o", "n", "--sizes", "64"), "--sizes does nothing here"),
+        (("--pytest-benchmark", "o", "n", "--benchmark-json", "n"), "this file is read, and would be written over"),
+        (("--baseline", "b.json", "--markdown", "-"), "two outputs would be written to '-'"),
+        (("--baseline", "b.json", "--junit", "../no/../x", "--markdown", "../x"), "two outputs would be written to"),
     ],
 )
 def test_bad_input_is_one_line(words, says):
@@ -282,8 +357,13 @@ def test_every_output_is_written(baseline, monkeypatch):
 
 
 def memory_rows(gibibytes: float, torch: str = "2.9.0", **fields) -> str:
-    rows = [row(peak_memory_allocated_bytes=int(gibibytes * 2**30), environment={**GPU, "torch": torch}, **fields)]
-    name = f"{gibibytes}-{torch}-{len(fields)}.json"
+    classes = {"num_classes": fields.pop("num_classes")} if "num_classes" in fields else {}
+    rows = [
+        row(
+            peak_memory_allocated_bytes=int(gibibytes * 2**30), environment={**GPU, "torch": torch, **classes}, **fields
+        )
+    ]
+    name = f"{gibibytes}-{torch}-{len(fields)}-{len(classes)}.json"
     Path(name).write_text(render.to_json(rows))
     return name
 
@@ -309,6 +389,9 @@ def test_allocated_memory_is_compared_on_one_gpu_and_version_of_torch(baseline):
 def test_rows_without_allocated_memory_are_refused(baseline):
     result = run("--baseline", baseline, "--rows", memory_rows(4, status="oom", img_s=None))
     assert result.exit_code == 0, result.stderr
+    result = run("--baseline", baseline, "--num-classes", "200", "--rows", memory_rows(4, num_classes=7))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no row has allocated memory of a plain mode and of 200 classes" in result.stderr
     Path("cpu.json").write_text(render.to_json([row(device="cpu", peak_memory_allocated_bytes=None)]))
     result = run("--baseline", baseline, "--rows", "cpu.json")
     assert result.exit_code == 2

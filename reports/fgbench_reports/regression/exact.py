@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fgbench_reports.regression.baseline import FIGURES, MEMORY_FIGURE, MemoryBaseline, Row, memory_name, point_name
 from fgbench_reports.regression.findings import (
@@ -19,7 +20,7 @@ from fgbench_reports.regression.findings import (
 )
 
 MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # whichever is more: what allocated memory may differ by
-TAKE_OVER = "if this is meant, --update takes it over"
+TAKE_OVER, TAKE_IN = "; if this is meant, --update takes it over", "; --update takes it in"
 
 
 def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None) -> list[Finding]:
@@ -39,6 +40,14 @@ def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[st
     return found + [_new(name, figure, counted[name][figure]) for name in fresh for figure in FIGURES]
 
 
+def taken_over(findings: Iterable[Finding]) -> list[Finding]:
+    """The same findings after an update, which needs no advice any more."""
+    return [
+        replace(each, reason=each.reason.removesuffix(TAKE_OVER).removesuffix(TAKE_IN).replace(" yet", " before"))
+        for each in findings
+    ]
+
+
 def _compare(name: str, figure: str, before: int, after: int) -> Finding:
     return Finding(
         check=COUNTED,
@@ -49,19 +58,19 @@ def _compare(name: str, figure: str, before: int, after: int) -> Finding:
         after=after,
         change=_change(before, after),
         bound=0.0,
-        reason="" if before == after else f"{'more' if after > before else 'less'} than in the baseline; {TAKE_OVER}",
+        reason="" if before == after else f"{'more' if after > before else 'less'} than in the baseline{TAKE_OVER}",
     )
 
 
 def _vanished(name: str, row: Row, why: str | None) -> Finding:
-    reason = f"it is in the baseline and was not counted: {why or 'it is not registered any more'}; {TAKE_OVER}"
+    reason = f"it is in the baseline and was not counted: {why or 'nothing of this name is there'}{TAKE_OVER}"
     return Finding(
         check=COUNTED, point=name, figure=FIGURES[0], verdict=VANISHED, before=row[FIGURES[0]], reason=reason
     )
 
 
 def _new(name: str, figure: str, value: int) -> Finding:
-    reason = "not in the baseline yet; --update takes it in"
+    reason = f"not in the baseline yet{TAKE_IN}"
     return Finding(check=COUNTED, point=name, figure=figure, verdict=NEW, after=value, reason=reason)
 
 
@@ -91,14 +100,14 @@ def _compare_section(before: MemoryBaseline, after: MemoryBaseline) -> list[Find
             figure=MEMORY_FIGURE,
             verdict=VANISHED,
             before=value,
-            reason=f"it is in the baseline and was not measured; {TAKE_OVER}",
+            reason=f"it is in the baseline and was not measured{TAKE_OVER}",
         )
         if name not in measured
         else compare_bytes(name, value, measured[name], both_ways=True)
         for name, value in known.items()
     ]
     fresh = [name for name in measured if name not in known]
-    reason = "not in the baseline yet; --update takes it in"
+    reason = f"not in the baseline yet{TAKE_IN}"
     return found + [
         Finding(check=MEMORY, point=name, figure=MEMORY_FIGURE, verdict=NEW, after=measured[name], reason=reason)
         for name in fresh
@@ -115,7 +124,7 @@ def compare_bytes(name: str, before: int, after: int, *, both_ways: bool) -> Fin
     if abs(after - before) > bound:
         verdict = LARGER if after > before else CHANGED if both_ways else SMALLER
         reason = f"{'more' if after > before else 'less'} than before, by more than 0.1 % and 2 MiB"
-        reason += f"; {TAKE_OVER}" if both_ways else ""
+        reason += TAKE_OVER if both_ways else ""
     return Finding(
         check=MEMORY,
         point=name,

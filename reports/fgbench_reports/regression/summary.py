@@ -10,7 +10,6 @@ from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.findings import FAILING, FASTER, NEW, OPEN, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
     MISSING,
-    OVERALL,
     before_and_after,
     by_reason,
     change_text,
@@ -20,6 +19,7 @@ from fgbench_reports.regression.wording import (
     line_of,
     meaning,
     more_points,
+    overall,
     places,
     same_text,
     shortened,
@@ -58,11 +58,13 @@ def to_markdown(outcome: Outcome, *, limit_bytes: int = LIMIT_BYTES) -> str:
 
 
 def _blocks(outcome: Outcome) -> Iterator[_Block]:
-    yield _Block(head=[f"# Regression check: {OVERALL[outcome.verdict]}", ""], rank=0)
+    yield _Block(head=[f"# Regression check: {overall(outcome)}", ""], rank=0)
     if what := compared(outcome):
         yield _Block(head=[f"Compared: {markdown_text(what)}.", ""], rank=1)
     if failing := outcome.having(*FAILING):
-        yield _table(f"## What fails: {how_many(len(failing), 'figure')}", failing)
+        yield _table(
+            f"## {'What is another' if outcome.updated else 'What fails'}: {how_many(len(failing), 'figure')}", failing
+        )
     if still_open := outcome.having(*OPEN):
         title = f"## Neither passed nor failed: {how_many(len(still_open), 'figure')}"
         yield _Block(head=[title, ""], lines=list(_reasons(still_open)), tail=[""])

@@ -37,7 +37,10 @@ MAX_LINES = {FAILING: 60, OPEN: 20, LISTED: 20}  # of a table that is read
 
 def regression_tables(outcome: Outcome) -> list[Table]:
     """A terminal table each of what fails, what is open and what is new or better, the longest change first."""
-    return [_table(verdicts, found) for verdicts in TITLES if (found := outcome.having(*verdicts))]
+    titles = TITLES | ({FAILING: "What is another"} if outcome.updated else {})
+    return [
+        _table(title, verdicts, found) for verdicts, title in titles.items() if (found := outcome.having(*verdicts))
+    ]
 
 
 def regression_notes(outcome: Outcome) -> list[str]:
@@ -59,10 +62,10 @@ def regression_frame(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["check", *HEADINGS, "reason"])
 
 
-def _table(verdicts: tuple[str, ...], findings: Sequence[Finding]) -> Table:
+def _table(title: str, verdicts: tuple[str, ...], findings: Sequence[Finding]) -> Table:
     from rich.text import Text
 
-    table = empty_table(f"{TITLES[verdicts]}: {how_many(len(findings), 'figure')}", HEADINGS, FIGURES)
+    table = empty_table(f"{title}: {how_many(len(findings), 'figure')}", HEADINGS, FIGURES)
     for column, heading in zip(table.columns, HEADINGS, strict=True):
         column.header = heading  # none of these takes a second line
     for finding in findings[: MAX_LINES[verdicts]]:
