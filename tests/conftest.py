@@ -20,6 +20,8 @@ TOGETHER = (
     ("tests/throughput/",),
     ("tests/accuracy/test_processes.py", "tests/test_processes.py"),  # forked from one process
     ("tests/models/test_restatement.py",),
+    ("tests/selectors/test_half_precision.py",),
+    ("tests/accuracy/synthetic/test_difficulty.py",),
     ("tests/reports/page/",),  # one browser
 )
 
