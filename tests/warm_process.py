@@ -50,27 +50,25 @@ class WarmHost:
         module: str = "fgbench",
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        stdout: int | None = None,
     ) -> WarmProcess:
-        """``python -m MODULE WORDS…``; standard output is a pipe, or the descriptor that is given."""
+        """``python -m MODULE WORDS…``, whose streams are pipes."""
         if self._process is None:
             self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            command = [sys.executable, __file__, str(theirs.fileno()), str(os.getpid())]
-            path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+            path = os.pathsep.join(filter(None, sys.path))
             self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
+                [sys.executable, __file__, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, **path},
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for the tests, with which all of it ends
             )
             theirs.close()
         asked = {"module": module, "words": words, "cwd": str(cwd or Path.cwd()), "env": dict(env or os.environ)}
         told, theirs = socket.socketpair()
         out, write_out = os.pipe()
         err, write_err = os.pipe()
-        given = write_out if stdout is None else stdout
-        socket.send_fds(self._sock, [json.dumps(asked).encode()], [theirs.fileno(), given, write_err])
+        socket.send_fds(self._sock, [json.dumps(asked).encode()], [theirs.fileno(), write_out, write_err])
         for descriptor in (theirs.detach(), write_out, write_err):
             os.close(descriptor)
         return WarmProcess(told, os.fdopen(out), os.fdopen(err))
@@ -109,10 +107,12 @@ class WarmProcess:
         """What is left of both streams, and the end; whoever takes longer is killed, as the return code says."""
         late = threading.Timer(timeout, self.kill)
         late.start()
-        with ThreadPoolExecutor() as readers, self.stdout, self.stderr:
-            out, err = readers.map(lambda stream: stream.read(), (self.stdout, self.stderr))
+        try:
+            with ThreadPoolExecutor() as readers, self.stdout, self.stderr:
+                out, err = readers.map(lambda stream: stream.read(), (self.stdout, self.stderr))
             self.wait()
-        late.cancel()
+        finally:
+            late.cancel()
         return out, err
 
 
