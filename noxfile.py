@@ -31,7 +31,8 @@ def tests(session: nox.Session) -> None:
     """The whole test suite, on the package as it is installed."""
     session.install(".[dev]")
     # Two processes of a thread each: what measures is one's, tests/conftest.py says, and takes nearly half of the time.
-    session.run("pytest", "-n", "2", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    # Whatever the environment says, Python keeps what it compiles: dozens of processes load torch, in half the time.
+    session.run("pytest", "-n", "2", *session.posargs, env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""})
 
 
 @nox.session

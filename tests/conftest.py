@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,18 @@ import pytest
 for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
     os.environ.pop(wish, None)
 
+# What runs in the background of a shell is deaf to Ctrl-C, and so would be the processes that are interrupted here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
 TOGETHER = (
-    *("tests/throughput/", "tests/accuracy/test_processes.py", "tests/models/test_restatement.py"),
-    "tests/reports/page/",  # one browser
+    ("tests/throughput/",),
+    ("tests/accuracy/test_processes.py", "tests/test_processes.py"),  # forked from one process
+    ("tests/models/test_restatement.py",),
+    ("tests/selectors/test_half_precision.py",),
+    ("tests/accuracy/synthetic/test_difficulty.py",),
+    ("tests/reports/page/",),  # one browser
 )
 
 
@@ -23,6 +32,15 @@ def kept_elsewhere(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FGBENCH_STORE", str(tmp_path_factory.mktemp("kept") / "fgbench.db"))
         yield
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Starts commands in processes of their own that need not load torch."""
+    from warm_process import WarmHost
+
+    with WarmHost() as host:
+        yield host
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -35,7 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+            return next((places[0] for places in TOGETHER if nodeid.startswith(places)), nodeid)
 
     return Scheduling(config, log) if config.getvalue("dist") == "load" else None
 

@@ -1,4 +1,7 @@
-"""What only whole processes show: foreign distributions, interrupts, readers that go away."""
+"""What only whole processes show: foreign distributions, interrupts, readers that go away.
+
+Where the start is not what is tested, they are forked with torch loaded.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,15 @@ ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 240
 
 
-def fgbench(*words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
-    return subprocess.run(
-        [sys.executable, "-m", "fgbench", *words],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        env=environment,
-    )
+def fgbench(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    """As it is typed, with all that it loads."""
+    command = [sys.executable, "-m", "fgbench", *words]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(command, **streams, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def beside(installed: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(installed)}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,8 @@ def third_party(tmp_path_factory) -> Path:
     return installed
 
 
-def test_a_third_party_selector_is_listed_and_a_broken_one_is_named(third_party):
-    result = fgbench("list", "--format", "json", path=third_party)
+def test_a_third_party_selector_is_listed_and_a_broken_one_is_named(third_party, warm):
+    result = warm.run("list", "--format", "json", env=beside(third_party))
     rows = {row["name"]: row for row in json.loads(result.stdout)}
     assert rows["energy"]["from"] == "tiny-selector"
     assert rows["energy"]["description"] == "Squared length of every patch token"
@@ -84,50 +86,43 @@ def test_a_third_party_selector_is_listed_and_a_broken_one_is_named(third_party)
     assert "plug-in 'lost' from tiny-selector is broken" in result.stderr
 
 
-def test_a_third_party_selector_is_counted_beside_the_built_in_ones(third_party):
+def test_a_third_party_selector_is_counted_beside_the_built_in_ones(third_party, warm):
     words = ["flops", "--sizes", "224", "--backbones", "vit_tiny_patch16_224", "--format", "json"]
-    result = fgbench(*words, path=third_party)
+    result = warm.run(*words, env=beside(third_party))
     rows = json.loads(result.stdout)
     assert [row["flops"] for row in rows if row["selector"] == "energy"] == [2 * 196 * 192] * 2
     assert {"psm", "rollout", "maws", "sacm", "gls", "attention"} < {row["selector"] for row in rows}
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
-    chosen = fgbench(*words, "--selectors", "energy", path=third_party)
+    chosen = fgbench(*words, "--selectors", "energy", env=beside(third_party))
     assert (chosen.returncode, chosen.stderr) == (0, "")
 
 
-def test_a_third_party_selector_passes_the_conformance_test(third_party):
+def test_a_third_party_selector_passes_the_conformance_test(third_party, warm):
     tests = ROOT / "tests" / "selectors" / "test_conformance.py"
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-k", "energy or lost", "-rA"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(third_party)},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    words = ["-q", "-p", "no:cacheprovider", "--assert=plain", str(tests), "-k", "energy or lost", "-rA"]
+    result = warm.run(*words, module="pytest", cwd=ROOT, env=beside(third_party))
     assert "PASSED tests/selectors/test_conformance.py::test_selector_conforms[energy]" in result.stdout
     assert "FAILED tests/selectors/test_conformance.py::test_selector_conforms[lost]" in result.stdout
 
 
-def test_a_third_party_report_stands_beside_the_others_and_a_broken_one_takes_none_down(third_party, tmp_path):
+def test_a_third_party_report_stands_beside_the_others_and_a_broken_one_takes_none_down(third_party, warm, tmp_path):
     (tmp_path / "rows.json").write_text("[]")
-    listed = fgbench("list", "reports", "--format", "json", path=third_party)
+    listed = warm.run("list", "reports", "--format", "json", env=beside(third_party))
     rows = {row["name"]: row for row in json.loads(listed.stdout)}
     assert rows["kinds"]["from"] == rows["lost"]["from"] == "tiny-selector"
     assert rows["lost"]["description"].startswith("broken: AttributeError")
     words = ("report", "kinds", "--rows", str(tmp_path / "rows.json"))
-    made = fgbench(*words, "--format", "csv", path=third_party)
+    made = warm.run(*words, "--format", "csv", env=beside(third_party))
     assert (made.returncode, made.stdout) == (0, "kind,rows\nflops,0\n")
     assert "there are no rows in" in made.stderr
-    all_of_them = fgbench("report", *words[2:], "--output", str(tmp_path / "out"), path=third_party)
+    all_of_them = warm.run("report", *words[2:], "--output", str(tmp_path / "out"), env=beside(third_party))
     assert all_of_them.returncode == 2
     assert "plug-in 'lost' from tiny-selector is broken" in all_of_them.stderr
     assert (tmp_path / "out" / "tables" / "kinds.csv").is_file()
     assert (tmp_path / "out" / "tables" / "table1.csv").is_file()
 
 
-def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):
+def test_an_interrupt_keeps_what_is_finished_and_says_so(warm, tmp_path):
     plugin = tmp_path / "stop.py"
     plugin.write_text(
         "import os, signal\n"
@@ -140,18 +135,18 @@ def test_an_interrupt_keeps_what_is_finished_and_says_so(tmp_path):
         "        return features.read_tokens()[:, 1:, 0]\n"
     )
     words = ["--backbones", "vit_tiny_patch16_224", "--sizes", "224", "448", "--format", "json"]
-    result = fgbench("flops", *words, "--selectors", "gls", "stop", "--plugin", str(plugin))
+    result = warm.run("flops", *words, "--selectors", "gls", "stop", "--plugin", str(plugin))
     assert result.returncode == 130
     assert {row["image_size"] for row in json.loads(result.stdout)} == {224}
     assert "rows were finished and kept" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_an_interrupt_outside_of_the_count_says_so(tmp_path):
+def test_an_interrupt_outside_of_the_count_says_so(warm, tmp_path):
     plugin = tmp_path / "stop.py"
     plugin.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     for command in ("list", "flops"):
-        result = fgbench(command, "--plugin", str(plugin))
+        result = warm.run(command, "--plugin", str(plugin))
         assert (result.returncode, result.stdout, result.stderr) == (130, "", "fgbench: interrupted\n")
 
 
@@ -184,29 +179,29 @@ CLOSING = (
 )
 
 
-def test_standard_output_belongs_to_the_result_whatever_a_plug_in_does(tmp_path):
+def test_standard_output_belongs_to_the_result_whatever_a_plug_in_does(warm, tmp_path):
     plugin = tmp_path / "loud.py"
     plugin.write_text("import os\nos.system('echo from a child')\nos.write(1, b'from below\\n')\n" + CLOSING)
     words = ["--backbones", "vit_tiny_patch16_224", "--sizes", "224", "--selectors", "closing", "--format", "json"]
-    result = fgbench("flops", *words, "--plugin", str(plugin))
+    result = warm.run("flops", *words, "--plugin", str(plugin))
     assert len(json.loads(result.stdout)) == 3
     assert {"spoken", "from a child", "from below"} <= set(result.stderr.splitlines())
     assert result.returncode == 0
 
 
-def test_what_nobody_foresaw_is_one_line_and_a_traceback_on_request(tmp_path):
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_on_request(warm, tmp_path):
     plugin = tmp_path / "sabotage.py"
     plugin.write_text("import torch\ntorch.empty = None\n" + CLOSING)
     words = ["flops", "--backbones", "vit_tiny_patch16_224", "--sizes", "224", "--plugin", str(plugin)]
-    result = fgbench(*words)
+    result = warm.run(*words)
     assert (result.returncode, result.stdout) == (3, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("fgbench: internal error: TypeError")
     assert line.endswith("--debug shows where")
-    assert "Traceback" in fgbench(*words, "--debug").stderr
+    assert "Traceback" in warm.run(*words, "--debug").stderr
 
 
-@pytest.mark.parametrize("words", [["list"], ["--help"], ["flops", "--help"]])
+@pytest.mark.parametrize("words", [["list", "reports"], ["--help"], ["flops", "--help"]])
 def test_a_reader_that_goes_away_is_no_error_worth_a_word(words):
     read, write = os.pipe()
     process = subprocess.Popen(
@@ -223,8 +218,9 @@ def test_what_a_ci_wants_of_terminals_does_not_reach_the_expected_tables():
     tables = [path for path in tables if "paper" not in path.name and "formats" not in path.name]
     assert len(tables) >= 6
     wishes = {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "40"}
+    without = "not ten_thousand and not any_rows and not any_choice and not figures"  # they expect no text
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, tables)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, tables), "-k", without],
         cwd=ROOT,
         env={**os.environ, **wishes},
         capture_output=True,
@@ -238,18 +234,11 @@ def test_what_a_ci_wants_of_terminals_does_not_reach_the_expected_tables():
 def test_a_full_disk_gives_one_line():
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    result = fgbench("list", "--output", "/dev/full")
+    result = fgbench("list", "reports", "--output", "/dev/full")
     assert result.returncode == 2
     assert result.stderr.splitlines() == ["fgbench: cannot write to '/dev/full'; No space left on device"]
     with Path("/dev/full").open("w") as full:
-        process = subprocess.run(
-            [sys.executable, "-m", "fgbench", "list"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    assert process.returncode == 2
-    assert len(process.stderr.splitlines()) == 1
-    assert "cannot write to standard output" in process.stderr
+        result = fgbench("list", "reports", stdout=full)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "cannot write to standard output" in result.stderr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import backbones  # noqa: F401  # timm knows them from now on
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState

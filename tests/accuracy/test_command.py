@@ -187,7 +187,7 @@ def test_training_can_begin_from_a_checkpoint(run):
 
 
 def test_cal_is_trained_with_its_losses_and_tested_by_eight_passes(run):
-    words = [*DATA, "--sizes", "64", "--backbone", "resnet18", "--threads", "1", "--format", "json"]
+    words = [*DATA, "--sizes", "64", "--backbone", "fgtest_resnet", "--threads", "1", "--format", "json"]
     (row,) = rows_of(run("--model", "cal", *words, "--epochs", "1"))
     assert row["recipe"]["weight_decay"] == pytest.approx(0.05)  # what the data set says comes before the paper
     eight = run("--model", "cal", *words, "--passes", "8", "--test-only", "--checkpoint", row["checkpoint"])
@@ -227,7 +227,8 @@ def test_a_broken_plug_in_is_named_and_takes_no_other_run_down(run, plugin):
 
 
 def test_a_plug_in_is_judged_beside_the_others_that_were_judged_before(run, plugin, tmp_path):
-    words = ["--model", "glsim", *TINY, "--quality", "--format", "json"]
+    few = [word.replace("test_images=24", "test_images=8") for word in TINY]
+    words = ["--model", "glsim", *few, "--quality", "--format", "json"]
 
     def judged(*more) -> tuple[int, set[str]]:
         result = run(*words, *more)

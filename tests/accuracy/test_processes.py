@@ -1,4 +1,7 @@
-"""Real processes: killed at any moment, interrupted, and two of them that share one run."""
+"""Real processes: killed at any moment, interrupted, and two of them that share one run.
+
+One run, and one launch of two, are started as they are typed; the others are forked with torch loaded.
+"""
 
 from __future__ import annotations
 
@@ -24,32 +27,52 @@ DATA = ["--dataset-options", "classes=4", "train_images=128", "test_images=30", 
 RUN = [*DATA, "--batch-size", "8", "--threads", "1", "--device", "cpu", "--format", "json"]
 CAL = ["--model", "cal", "--backbone", "resnet18", "--epochs", "1", *RUN]
 VIT = ["--model", "vit", "--backbone", "test_vit", "--epochs", str(EPOCHS), *RUN]
-ALONE = [sys.executable, "-m", "fgbench"]
 # What "--cpu --num_processes 2" starts is one process; "--multi_gpu" starts torch's own launcher, without a GPU too.
-TWO = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-TWO += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+LAUNCH += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
 
 
-def start(launch, folder, *words):
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def place(folder) -> dict:
     folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FGBENCH_STORE": str(folder / "fgbench.db")}
-    if launch is TWO:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            launch = [*TWO, "--main_process_port", str(free.getsockname()[1]), "-m", "fgbench"]
-    return subprocess.Popen(
-        [*launch, "accuracy", *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return {"cwd": folder, "env": {**os.environ, "OMP_NUM_THREADS": "1", "FGBENCH_STORE": str(folder / "fgbench.db")}}
 
 
-def finish(process) -> tuple[list[dict], str]:
-    out, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+def start_anew(folder, *words, launcher=(sys.executable,)):
+    """All as it is typed: what the other tests fork is loaded here."""
+    command = [*launcher, "-m", "fgbench", "accuracy", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **place(folder))
+
+
+@pytest.fixture
+def start(warm):
+    return lambda folder, *words: warm.start("accuracy", *words, **place(folder))
+
+
+@pytest.fixture
+def start_two(warm):
+    """Two processes that are told of each other as torch's launcher tells them."""
+
+    def start_two(folder, *words):
+        there = place(folder)
+        told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        told |= {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO", **there.pop("env")}
+        ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in "01")
+        return [warm.start("accuracy", *words, **there, env={**told, **rank}) for rank in ranks]
+
+    return start_two
+
+
+def finish(*processes) -> tuple[list[dict], str]:
+    """Rows, and what was said; of two processes one has rows."""
+    texts = [process.communicate(timeout=300) for process in processes]
+    out, said = ("".join(each) for each in zip(*texts, strict=True))
+    assert {process.returncode for process in processes} == {0}, said
     return json.loads(out), said
 
 
@@ -69,24 +92,24 @@ def same(one, two) -> bool:
 def alone(tmp_path_factory):
     """One uninterrupted run of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    (row,), said = finish(start(ALONE, folder, *VIT))
+    (row,), said = finish(start_anew(folder, *VIT))
     assert said.count(": epoch ") == EPOCHS
     return folder, row, losses_of(said)
 
 
-def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_did(alone, tmp_path):
+def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_did(alone, start, tmp_path):
     uninterrupted, expected, _ = alone
     epochs: list[str] = []
     for kill in range(KILLS):
-        child = start(ALONE, tmp_path, *VIT)
+        child = start(tmp_path, *VIT)
         for line in child.stderr:  # after an epoch, somewhere in the next one
             if ": epoch " in line:
                 epochs.append(line.partition(": epoch ")[2].partition(",")[0])
                 break
         time.sleep(random.Random(kill).uniform(0, 0.4))
         child.kill()
-        child.communicate()
-    (row,), said = finish(start(ALONE, tmp_path, *VIT))
+        child.communicate(timeout=60)
+    (row,), said = finish(start(tmp_path, *VIT))
     after = [line.partition(": epoch ")[2].partition(",")[0] for line in said.splitlines() if ": epoch " in line]
     # A kill costs at most the epoch under way: each begins at most one behind the last that was told.
     assert all(int(later) >= int(earlier) for earlier, later in zip(epochs, [*epochs[1:], *after[:1]], strict=False))
@@ -96,8 +119,8 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
     assert same(weights(tmp_path), weights(uninterrupted))
 
 
-def test_ctrl_c_says_where_it_goes_on(tmp_path):
-    child = start(ALONE, tmp_path, *VIT)
+def test_ctrl_c_says_where_it_goes_on(start, tmp_path):
+    child = start(tmp_path, *VIT)
     said = ""
     for line in child.stderr:
         said += line
@@ -111,13 +134,13 @@ def test_ctrl_c_says_where_it_goes_on(tmp_path):
     assert "Traceback" not in rest
 
 
-def test_two_processes_test_exactly_what_one_does(alone, tmp_path):
+def test_two_processes_test_exactly_what_one_does(alone, start, start_two, tmp_path):
     """30 images in batches of 7: neither processes nor batches have equal shares."""
     uninterrupted, row, _ = alone
     checkpoint = str(uninterrupted / row["checkpoint"])
     more = [*VIT, "--test-only", "--checkpoint", checkpoint, "--test-batch-size", "7", "--details"]
-    (one,), _ = finish(start(ALONE, tmp_path / "one", *more))
-    (two,), _ = finish(start(TWO, tmp_path / "two", *more))
+    (one,), _ = finish(start(tmp_path / "one", *more))
+    (two,), _ = finish(*start_two(tmp_path / "two", *more))
     assert two["environment"]["processes"] == 2
     for name in ("top1_percent", "top5_percent", "images", "classes", "confusions"):
         assert one[name] == two[name], name
@@ -128,20 +151,20 @@ def test_two_processes_test_exactly_what_one_does(alone, tmp_path):
 def test_two_processes_train_one_model(alone, tmp_path):
     """A model without batch statistics takes the same steps up to rounding."""
     uninterrupted, one, losses = alone
-    (two,), said = finish(start(TWO, tmp_path, *VIT))
+    (two,), said = finish(start_anew(tmp_path, *VIT, launcher=[*LAUNCH, "--main_process_port", free_port()]))
     assert losses_of(said) == pytest.approx(losses, abs=2e-3)  # as many: one process alone speaks
     assert (one["images"], two["images"]) == (30, 30)
     expected, found = weights(uninterrupted), weights(tmp_path)
     assert max(float((found[name] - expected[name]).abs().max()) for name in expected) < 5e-3
 
 
-def test_two_processes_train_a_model_whose_selector_learns_nothing_from_its_loss(tmp_path):
+def test_two_processes_train_a_model_whose_selector_learns_nothing_from_its_loss(start_two, tmp_path):
     words = ["--model", "glsim", "--selectors", "sacm", "--backbone", "test_vit", "--epochs", "1", *RUN]
-    (row,), _ = finish(start(TWO, tmp_path, *words))
+    (row,), _ = finish(*start_two(tmp_path, *words))
     assert (row["selector"], row["images"]) == ("sacm", 30)
 
 
-def test_what_two_processes_could_not_read_is_counted_once_and_together(tmp_path):
+def test_what_two_processes_could_not_read_is_counted_once_and_together(start_two, tmp_path):
     for split, count in (("train", 200), ("test", 8)):
         for index in range(count):
             path = tmp_path / "data" / split / "ab"[index % 2] / f"{index}.png"
@@ -154,11 +177,11 @@ def test_what_two_processes_could_not_read_is_counted_once_and_together(tmp_path
     words += ["--sizes", "32", "--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--seeds", "1", *RUN[-6:]]
     for place in (min(own[0]), min(own[1])):
         paths[place].write_bytes(whole[place][:60])
-    (row,), _ = finish(start(TWO, tmp_path / "run", *words))
+    (row,), _ = finish(*start_two(tmp_path / "run", *words))
     assert row["unreadable_train_images"] == 2
 
 
-def test_two_processes_train_cal_and_agree_on_its_statistics_and_centers(tmp_path):
-    (row,), _ = finish(start(TWO, tmp_path, *CAL))
+def test_two_processes_train_cal_and_agree_on_its_statistics_and_centers(start_two, tmp_path):
+    (row,), _ = finish(*start_two(tmp_path, *CAL))
     assert row["images"] == 30
     assert weights(tmp_path)["feature_center"].abs().sum() > 0

@@ -44,7 +44,7 @@ def test_a_small_model_learns_colours(tmp_path):
 
 @pytest.mark.parametrize("model", ["vit", "glsim", "transfg", "dcal", "cal"])
 def test_a_run_that_was_stopped_goes_on_to_the_very_weights(model, tmp_path):
-    how = {"backbone": "resnet18", "image_size": 64} if model == "cal" else {}
+    how = {"backbone": "fgtest_resnet_basic", "image_size": 64} if model == "cal" else {}
     _, whole, straight = curve(plan(tmp_path / "straight", model, **how))
 
     def stop_in_epoch_two(step):

@@ -250,6 +250,14 @@ def test_a_store_that_is_none_is_one_line_and_stays_as_it_is(refused, run, tmp_p
     assert content is None or store.read_bytes() == content
 
 
+def end_of(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it says to the end; one that does not end keeps the device from no other test."""
+    try:
+        return child.communicate(timeout=20)
+    finally:
+        child.kill()
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path):
     words = [sys.executable, "-m", "fgbench", "throughput", "--model", "glsim", *TINY, "--format", "json"]
@@ -259,7 +267,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path):
     assert "batch 1: " in first
     time.sleep(0.5)
     os.kill(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=20)
+    out, err = end_of(child)
     assert child.returncode == 130
     assert [row["batch_size"] for row in json.loads(out)] == [1]
     assert err == "fgbench: interrupted; 1 of 2 points are in s.db, start again for the others\n"
@@ -271,7 +279,7 @@ def test_ctrl_c_while_torch_is_loaded_is_one_line(tmp_path):
     child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     time.sleep(1.5)
     os.kill(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=20)
+    out, err = end_of(child)
     assert (child.returncode, out, err) == (130, "", "fgbench: interrupted\n")
 
 

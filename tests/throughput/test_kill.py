@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
-KILLS, COMMAND_KILLS = 30, 1
-BATCHES = [str(size) for size in range(1, 13)]
+KILLS, COMMAND_KILLS = 25, 1
+BATCHES = [str(size) for size in range(1, 10)]
 COMMAND = [
     *(sys.executable, "-m", "fgbench", "throughput", "--model", "vit", "glsim", "--backbones", "test_vit"),
     *("--sizes", "32", "64", "--batch-sizes", *BATCHES, "--device", "cpu", "--threads", "1", "--max-time", "0.1s"),

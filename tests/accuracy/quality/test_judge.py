@@ -260,7 +260,7 @@ def test_a_selector_that_runs_but_cannot_be_counted_has_a_row_without_cost(judge
 
 
 def test_cal_is_judged_by_its_own_map(judged, told):
-    model = enliven(create_model("cal", "resnet18", img_size=SIZE, num_classes=CLASSES))
+    model = enliven(create_model("cal", "fgtest_resnet", img_size=SIZE, num_classes=CLASSES))
     (row,) = judged(model, scenes())
     assert (row.selector, row.selector_flops, told) == ("own", None, [])
     assert row.pointing_percent is not None

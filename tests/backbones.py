@@ -1,15 +1,12 @@
-"""Small backbones under timm's roof: registers, layer scale and odd patches too, in seconds."""
+"""Small backbones under timm's roof, once this is imported: registers, layer scale and odd patches too, in seconds."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from timm.models.vision_transformer import VisionTransformer
-
-torch.set_num_threads(1)  # small models; two threads would wait for each other
 
 NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
