@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -19,18 +19,18 @@ from fgbench.arguments import (
     whole_number,
 )
 from fgbench.commands.options import MAX_CLASSES, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.regress_comparison import Comparison, compare_all
+from fgbench.commands.regress_counted import CountedRequest
 from fgbench.commands.regress_output import Outputs
 from fgbench.errors import CannotMeasureError, CheckFailedError, FgbenchError
 from fgbench.regress.request import PairsRequest, SidesRequest
-from fgbench.shell import INTERRUPTED, complain
+from fgbench.shell import DONE, INTERRUPTED, complain
 from fgbench.throughput.points import DEVICES, DTYPES
 from fgbench.throughput.request import PAPER_MODELS
-
-if TYPE_CHECKING:
-    from fgbench_reports.regression.findings import Outcome
+from fgbench_reports.regression.baseline import CONVENTIONS, IMPLS
+from fgbench_reports.regression.findings import FAIL, UNDECIDED
 
 MAX_THREADS = 4096
-CONVENTIONS, IMPLS = ("full", "fvcore"), ("published", "fast")
 SavedFile = Optional[Path]  # noqa: UP045
 
 
@@ -113,104 +113,82 @@ def regress(
         others=[*(rows or ()), *(pytest_benchmark or ())],
     )
     outputs.check()
-    classes = None if num_classes is None else whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
-    if update and baseline is None:
-        raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
-    pair = SidesRequest(
+    sides = SidesRequest(
         base=base, head=head, base_python=base_python, head_python=head_python, a_a=a_a, plugins=plugin or ()
     )
-    pair.check()
-    if baseline is None and not pytest_benchmark and not pair.any:
+    sides.check()
+    if update and baseline is None:
+        raise FgbenchError("--update writes a baseline", do="say which: --baseline FILE")
+    if baseline is None and not pytest_benchmark and not sides.any:
         raise FgbenchError(
             "nothing to compare with", do="give --baseline FILE, --base REVISION or --pytest-benchmark OLD NEW"
         )
-    counts, times = baseline is not None, pair.any
-    if update and (times or pytest_benchmark or junit or annotations or strict):
+    if update and (sides.any or pytest_benchmark or junit or annotations or strict):
         raise FgbenchError("--update writes the baseline and judges nothing", do="compare in a run of its own")
-    _refuse_idle({"--rows": rows, "--convention": convention}, "--baseline FILE", there=counts)
-    measured_as = {"--batch-sizes": batches, "--device": device, "--dtype": dtype, "--threads": threads}
-    _refuse_idle(
-        {**measured_as, "--max-time": max_time, "--again": again},
-        "what is measured: --base, --base-python or --a-a",
-        there=times,
+    of_baselines = {"--rows": rows, "--convention": convention}
+    of_pairs: dict[str, object] = {"--batch-sizes": batches, "--device": device, "--dtype": dtype, "--threads": threads}
+    of_pairs |= {"--max-time": max_time, "--again": again}
+    of_both: dict[str, object] = {
+        "--selectors": selectors,
+        "--models": models,
+        "--backbones": backbones,
+        "--sizes": sizes,
+    }
+    of_both |= {"--impl": impl, "--num-classes": num_classes, "--plugin": plugin}
+    _refuse_idle(of_baselines, "--baseline FILE", there=baseline is not None)
+    _refuse_idle(of_pairs, "what is measured: --base, --base-python or --a-a", there=sides.any)
+    _refuse_idle(of_both, "--baseline FILE or --base REVISION", there=baseline is not None or sides.any)
+
+    classes = None if num_classes is None else whole_number(num_classes, "number of classes", 200, MAX_CLASSES)
+    wanted = names(models, "model")
+    named: dict[str, Any] = {"selectors": names(selectors, "selector"), "backbones": names(backbones, "backbone")}
+    counted = CountedRequest(
+        **named,
+        models=wanted,
+        baseline=baseline or Path(),
+        update=update,
+        sizes=image_sizes(sizes, ()) or None,
+        impls=choices(impl, "impl", IMPLS, ()) or None,
+        convention=None if convention is None else choice(convention, "convention", CONVENTIONS),
+        num_classes=classes,
+        rows=rows or (),
+        plugins=plugin or (),
     )
-    asked = {"--selectors": selectors, "--models": models, "--backbones": backbones, "--sizes": sizes}
-    named = {"--impl": impl, "--num-classes": num_classes, "--plugin": plugin}
-    _refuse_idle({**asked, **named}, "--baseline FILE or --base REVISION", there=counts or times)
-    request = PairsRequest(
-        models=names(models, "model") or PAPER_MODELS,
+    pairs = PairsRequest(
+        **named,
+        models=wanted or PAPER_MODELS,
         image_sizes=image_sizes(sizes, (224,)),
         batch_sizes=batch_sizes(batches) or (1,),
         device=None if device is None else choice(device, "device", DEVICES),
         dtypes=choices(dtype, "dtype", DTYPES, ("float32",)),
-        backbones=names(backbones, "backbone"),
-        selectors=names(selectors, "selector"),
         impls=choices(impl, "impl", IMPLS, ("fast",)),
-        num_classes=200 if classes is None else classes,
+        num_classes=classes or 200,
         threads=None if threads is None else whole_number(threads, "number of threads", 4, MAX_THREADS),
         cap_s=None if max_time is None else duration(max_time, "--max-time"),
         timeout_s=duration(timeout, "--timeout"),
         journal=store,
         again=again or a_a,  # a self-test of old figures would test nothing
     )
-    from fgbench_reports.regression.findings import FAIL, UNDECIDED, together
-
-    outcomes: list[Outcome] = []
-    problems: list[FgbenchError] = []
-    interrupted = False
-    if pytest_benchmark:
-        from fgbench.commands.regress_files import compare_files
-
-        outcomes.append(compare_files(pytest_benchmark))
-    if baseline is not None:
-        from fgbench.commands.regress_counted import CountedRequest, compare_with_baseline
-
-        compared = compare_with_baseline(
-            CountedRequest(
-                baseline=baseline,
-                update=update,
-                selectors=names(selectors, "selector"),
-                models=names(models, "model"),
-                backbones=names(backbones, "backbone"),
-                sizes=image_sizes(sizes, ()) or None,
-                impls=choices(impl, "impl", IMPLS, ()) or None,
-                convention=None if convention is None else choice(convention, "convention", CONVENTIONS),
-                num_classes=classes,
-                rows=rows or (),
-                plugins=plugin or (),
-            )
-        )
-        outcomes.append(compared.outcome)
-        problems += compared.problems
-    if times:
-        from fgbench.commands.regress_pairs import compare_sides
-
-        try:
-            measured = compare_sides(pair, request)
-        except (FgbenchError, KeyboardInterrupt) as error:
-            if not outcomes:
-                raise
-            # What was compared before stands.
-            interrupted = isinstance(error, KeyboardInterrupt) or error.exit_code == INTERRUPTED
-            problems += [error] if isinstance(error, FgbenchError) and not interrupted else []
-        else:
-            outcomes.append(measured.outcome)
-            interrupted = measured.interrupted
-    outcome = together(outcomes)
-    problems += outputs.write(outcome)
+    found = compare_all(counted if baseline else None, pytest_benchmark or (), sides, pairs)
+    problems = [*found.problems, *outputs.write(found.outcome)]
     for problem in problems:
         complain(problem)
     if update:
         complain(f"{baseline} is written")
-    if interrupted:
+    if found.interrupted:
         complain("interrupted; finished pairs are kept, start again for the others")
-        raise typer.Exit(INTERRUPTED)
-    if outcome.verdict == FAIL and not update:
-        raise typer.Exit(CheckFailedError.exit_code)
+    if code := _exit_code(found, problems, update=update, strict=strict):
+        raise typer.Exit(code)
+
+
+def _exit_code(found: Comparison, problems: Sequence[FgbenchError], *, update: bool, strict: bool) -> int:
+    if found.interrupted:
+        return INTERRUPTED
+    if found.outcome.verdict == FAIL and not update:
+        return CheckFailedError.exit_code
     if problems:
-        raise typer.Exit(max(problem.exit_code for problem in problems))
-    if outcome.verdict == UNDECIDED and strict:
-        raise typer.Exit(CannotMeasureError.exit_code)
+        return max(problem.exit_code for problem in problems)
+    return CannotMeasureError.exit_code if found.outcome.verdict == UNDECIDED and strict else DONE
 
 
 def _refuse_idle(given: Mapping[str, object], needs: str, *, there: object) -> None:
