@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 KILLS, EPOCHS = 3, 8
 DATA = ["--dataset-options", "classes=4", "train_images=128", "test_images=30", "side=48", "--sizes", "32"]
 RUN = [*DATA, "--batch-size", "8", "--threads", "1", "--device", "cpu", "--format", "json"]
-CAL = ["--model", "cal", "--backbone", "resnet18", "--epochs", "1", *RUN]
+CAL = ["--model", "cal", "--backbone", "resnet18", "--epochs", "1", *(w.replace("128", "64") for w in RUN)]
 VIT = ["--model", "vit", "--backbone", "test_vit", "--epochs", str(EPOCHS), *RUN]
 # What "--cpu --num_processes 2" starts is one process; "--multi_gpu" starts torch's own launcher, without a GPU too.
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]

@@ -26,7 +26,8 @@ POINTS = 2 * 2 * len(BATCHES)
 
 def test_after_twenty_kills_every_point_is_there_exactly_once(tmp_path):
     store, mark = tmp_path / "sweep.db", f"kill-test-{os.getpid()}-{random.random()}"
-    environment = {**os.environ, "FGBENCH_TEST_MARK": mark, "OMP_NUM_THREADS": "1"}
+    # Sweeps wait for each other by a lock in TMPDIR: here for nobody else's, who would be measuring at every kill.
+    environment = {**os.environ, "FGBENCH_TEST_MARK": mark, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
 
     loop = [sys.executable, str(Path(__file__).with_name("kill_loop.py")), str(store), str(KILLS), *BATCHES]
     told = subprocess.run(loop, env=environment, stdout=subprocess.PIPE, timeout=600, check=True)

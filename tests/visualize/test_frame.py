@@ -85,4 +85,4 @@ def test_ctrl_c_in_the_middle_keeps_what_was_looked_at(tmp_path, monkeypatch):
     wrote, interrupted = result.stderr.splitlines()
     assert wrote == "fgbench: wrote visualize.png"
     assert interrupted == "fgbench: interrupted; 2 of 5 pictures were looked at and kept"
-    assert {path.name for path in tmp_path.iterdir()} == {*names, "impatient.py", "visualize.png"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {*names, "impatient.py", "visualize.png"}
