@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ class Journal:
         self._store = None if path is None else Store(path)
         self._sides = {"base": _described(base), "head": _described(head)}
         # Times of another machine are not this one's; the code tells revisions, versions and plug-ins apart.
-        self._identity = [base.code, head.code, base.python, head.python, socket.gethostname(), processor()]
+        place = [socket.gethostname(), processor(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+        self._identity = [base.code, head.code, base.python, head.python, *place]
 
     def __enter__(self) -> Journal:
         return self

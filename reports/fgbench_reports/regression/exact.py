@@ -142,7 +142,7 @@ def _elsewhere(known: Sequence[MemoryBaseline], section: MemoryBaseline) -> list
     places = "; ".join(f"{each.gpu} with torch {each.torch}" for each in known) or "no GPU"
     reason = (
         f"re-baseline: the baseline's memory is of {places}, this is {section.gpu} with torch {section.torch}; "
-        "--update with these rows adds it"
+        "--update with these rows takes it in"
     )
     return [
         Finding(
