@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
 TOGETHER = (
-    ("tests/throughput/",),
+    ("tests/throughput/", "tests/regress/test_measured.py"),  # one sweep at a time measures on a device
     ("tests/accuracy/test_processes.py", "tests/test_processes.py"),  # forked from one process
     ("tests/models/test_restatement.py",),
     ("tests/selectors/test_half_precision.py",),
