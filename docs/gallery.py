@@ -30,7 +30,7 @@ def main(words: list[str] | None = None) -> None:
     if options.measure:
         count(options)
         sweep(options)
-    kept = sorted(path for path in GALLERY.glob("*/*.json"))
+    kept = sorted(path for path in GALLERY.glob("*/*.json") if path.parent.name not in ("regress", "report"))
     folder = GALLERY / "report"
     shutil.rmtree(folder, ignore_errors=True)
     fgbench("report", "--rows", *map(str, kept), "--output", str(folder))

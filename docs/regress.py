@@ -1,6 +1,6 @@
 """Simulate what the rule for times promises, and write the tables of docs/regress.md.
 
-``nox -s simulate``. Seeded: the same figures every time. Rows of self-tests are kept in reports/gallery/regress.
+Seeded: the same figures every time. Rows of self-tests are kept in reports/gallery/regress.
 """
 
 from __future__ import annotations

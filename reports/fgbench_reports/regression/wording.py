@@ -243,4 +243,4 @@ def compared(outcome: Outcome) -> str:
 def facts_line(facts: Mapping[str, object]) -> str:
     """The facts that a figure depends on most, on one line: Intel Xeon, torch 2.9.0, python 3.12.1."""
     told = [(name, line_of(facts[name])) for name in FACTS if facts.get(name) not in (None, "")]
-    return ", ".join(f"{FACTS[name]}{text}" for name, text in told)
+    return ", ".join(dict.fromkeys(f"{FACTS[name]}{text}" for name, text in told))  # a CPU can be the device
