@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+UNSAVED = {"saved": False}  # of a field that no row of a store or a file has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +24,14 @@ class FlopsRow:
     percent_of_backbone: float  # flops over the backbone's flops, both in the convention's unit
     params: int | None  # trainable and fixed parameters; null for a part of a model, which shares them with others
     part: str | None = None  # a part of a model's forward pass, such as "selector"; null for all of it
-    activation_bytes: int | None = None  # of all tensors that are made; null for a part of a model
+    activation_bytes: int | None = field(
+        default=None, metadata=UNSAVED
+    )  # of all tensors that are made; null for a part
 
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
         """The row as ``fgbench flops`` prints and keeps it, in the order above; ``part`` only where it is asked for."""
         fields = asdict(self)
-        del fields["activation_bytes"]
+        del fields["activation_bytes"]  # `fgbench regress` alone compares it
         if not parts:
             del fields["part"]
         return fields

@@ -129,10 +129,11 @@ def fields_of(kind: str) -> tuple[Field, ...]:
     """The fields of a kind of rows but the environment, in their order."""
     record = RECORDS[kind]
     hints = get_type_hints(record)
-    names = [field.name for field in fields(record)]
+    saved = [field for field in fields(record) if field.metadata.get("saved", True)]
+    names = [field.name for field in saved]
     identifying = names[: names.index(FIRST_FIGURE[kind])]
     found = []
-    for field in fields(record):
+    for field in saved:
         if field.name == ENVIRONMENT:
             continue
         some = [one for one in get_args(hints[field.name]) if one is not NoneType]

@@ -34,7 +34,7 @@ def test_ci_runs_the_test_command_it_gives():
 
 def test_every_example_is_a_command_that_exists():
     lines = re.findall(r"^fgbench (\w+)", README, re.MULTILINE)
-    assert set(lines) == {"flops", "throughput", "accuracy", "report", "choose", "visualize", "list"}
+    assert set(lines) == {"flops", "throughput", "accuracy", "report", "choose", "regress", "visualize", "list"}
 
 
 def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib import metadata, util
+from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError
@@ -51,7 +52,7 @@ def compile_all(*places: Path) -> None:
 
 
 def _install(project: Path, target: Path, options: Sequence[str]) -> Ended:
-    if util.find_spec("pip") is not None:
+    if PathFinder.find_spec("pip") is not None:  # asked otherwise, setuptools takes distutils from this process
         words = [sys.executable, "-m", "pip", "install", "--quiet"]
     elif uv := shutil.which("uv"):
         words = [uv, "pip", "install", "--quiet", "--python", sys.executable]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -38,7 +39,9 @@ def verdicts(old, new) -> dict[str, str]:
 def test_the_real_program_writes_what_is_read(tmp_path):
     (tmp_path / "test_it.py").write_text("def test_sum(benchmark):\n    benchmark(sum, range(1000))\n")
     words = ["-q", "-p", "no:cacheprovider", "--benchmark-json=it.json", "--benchmark-max-time=0.05", "test_it.py"]
-    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # xdist's, if any
+    command = [sys.executable, "-m", "pytest", *words]
+    subprocess.run(command, cwd=tmp_path, env=alone, check=True, capture_output=True, timeout=60)
     found = read_benchmarks((tmp_path / "it.json").read_text())
     assert list(found.benchmarks) == ["test_it.py::test_sum"]
     assert 1e-6 < found.benchmarks["test_it.py::test_sum"].median < 1e-2
