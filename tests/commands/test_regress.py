@@ -1,4 +1,4 @@
-"""``fgbench regress``, as it is typed: counted figures and memory against a baseline, files of pytest-benchmark."""
+"""``fgbench regress``, as it is typed: counted figures and memory against a baseline."""
 
 from __future__ import annotations
 
@@ -396,23 +396,3 @@ def test_rows_without_allocated_memory_are_refused(baseline):
     result = run("--baseline", baseline, "--rows", "cpu.json")
     assert result.exit_code == 2
     assert "no row has allocated memory" in result.stderr
-
-
-def benchmark_file(name: str, **seconds: float) -> str:
-    stats = [{"fullname": each, "stats": {"median": value, "iqr": 0, "rounds": 9}} for each, value in seconds.items()]
-    Path(name).write_text(json.dumps({"benchmarks": stats}))
-    return name
-
-
-def test_files_of_pytest_benchmark():
-    old = benchmark_file("old.json", a=1.0, b=1.0)
-    assert run("--pytest-benchmark", old, benchmark_file("same.json", a=1.0, b=1.01)).exit_code == 0
-    slow = run("--pytest-benchmark", old, benchmark_file("slow.json", a=1.5, b=1.0))
-    assert slow.exit_code == 1
-    assert slow.stdout.splitlines()[-1] == "failed: 1 slower; 1 figure of 1 point is the same"
-    assert run("--pytest-benchmark", old, benchmark_file("gone.json", a=1.0)).exit_code == 1
-    middling = ("--pytest-benchmark", old, benchmark_file("middling.json", a=1.06, b=1.0))
-    assert (run(*middling).exit_code, run(*middling, "--strict").exit_code) == (0, 3)
-    result = run("--pytest-benchmark", benchmark_file("none.json"), old)
-    assert (result.exit_code, result.stdout) == (3, "")
-    assert "there is no benchmark in 'none.json'" in result.stderr
