@@ -2,8 +2,8 @@
 
 Base and head are measured in pairs that lie next to each other in time. Three pairs of a point clear it if the median
 of their log ratios is within a bound δ. Otherwise there are four more, and it is slower only if the median of seven
-exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. Simulated, 200
-points that did not change make an alarm in fewer than one suite of a thousand (docs/regress.md).
+exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. docs/regress.md has
+what simulated suites of 200 points make of it: fewer than one in 200 has a false alarm.
 """
 
 from __future__ import annotations
