@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from fgbench.accuracy.datasets.dataset import DataSet
@@ -14,33 +15,57 @@ SHOWN = 3
 CHUNK = 2**20  # bytes
 
 
-def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report) -> None:
+def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, interpolation: str | None = None) -> None:
     """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has."""
-    found = _load(model, path, dataset)
+    found = _load(model, path, dataset, interpolation)
     if found.missing:
         report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin at random: {_some(found)}"))
+    _tell(found, path, report)
 
 
-def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report) -> None:
+def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, interpolation: str | None = None) -> None:
     """Load all that a model is tested with.
 
-    Raises :class:`FgbenchError` where the file was trained for another number of classes, or lacks weights: random ones
-    would be tested.
+    Raises :class:`FgbenchError` where the file was trained for another number of classes or is of another model, lacks
+    weights, so that random ones would be tested, or has some that the model leaves out.
     """
-    found = _load(model, path, dataset)
+    found = _load(model, path, dataset, interpolation)
+    if found.trained_as is not None and not found.backbone_only:
+        raise FgbenchError(
+            f"{path} holds the weights of a {found.trained_as}; the model to be tested is a", type(model).__name__
+        )
     if found.missing or found.started:
         raise FgbenchError(
             f"{len(found.missing) + len(found.started)} weights of the model ({_some(found)}) are not in",
             str(path),
             "random ones would be tested; is it a file of this model?",
         )
-    if found.resized:
-        report(LeftOutNotice(f"the position embeddings of {path} are those of another image size, and were resized"))
+    if found.unread:
+        raise FgbenchError(
+            f"{len(found.unread)} weights of {path} have no place in the model ({_shown(found.unread)}); without them "
+            "another network would be tested than was trained:",
+            type(model).__name__,
+            "name the model and the backbone that the file was trained with",
+        )
+    _tell(found, path, report)
 
 
-def _load(model: Model, path: Path, dataset: DataSet) -> LoadReport:
+def _tell(found: LoadReport, path: Path, report: Report) -> None:
+    """Report what of a file was not taken as it stands."""
+    if found.grids is not None:
+        given, wanted = found.grids
+        sizes = f"{given}×{given} patches, the model {wanted}×{wanted}"
+        how = f"resized by {found.interpolation} interpolation"
+        report(LeftOutNotice(f"{path} has positions for {sizes} (another image size or overlap); they were {how}"))
+    if found.trained_as is not None:
+        report(LeftOutNotice(f"{path} holds the weights of a {found.trained_as}, and the model adds to it"))
+    for words in (*found.variants, *found.differences):
+        report(LeftOutNotice(f"{path}: {words}"))
+
+
+def _load(model: Model, path: Path, dataset: DataSet, interpolation: str | None) -> LoadReport:
     try:
-        return load_checkpoint(model, path)
+        return load_checkpoint(model, path, interpolation=interpolation)
     except ClassCountError as error:
         raise FgbenchError(
             f"{path} was trained for {error.given} classes; data set {dataset.name!r} has",
@@ -50,8 +75,11 @@ def _load(model: Model, path: Path, dataset: DataSet) -> LoadReport:
 
 
 def _some(found: LoadReport) -> str:
-    names = [*found.missing, *found.started]
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return _shown([*found.missing, *found.started])
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def file_digest(path: Path) -> str:

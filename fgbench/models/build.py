@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +16,12 @@ from fgbench_selectors.plugins import blame
 NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
 }
+
+# Options that change training or speed alone: a file that was trained with others computes the same.
+OF_TRAINING = (
+    *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "fresh_last_block"),
+    *("contrastive", "margin", "beta", "dropout", "head_init", "loss"),
+)
 
 
 def model_breach(candidate: object) -> str | None:
@@ -45,7 +52,17 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     with nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError):
         made = kind(backbone, **options)
     assert isinstance(made, Model)
+    made.options = _options_of(kind, made, backbone, options)
     return made
+
+
+def _options_of(kind: type[Model], made: Model, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options that change what a model computes, those included that were not given."""
+    found = {name: value for name, value in _defaults(kind).items() if name not in OF_TRAINING}
+    found |= {name: value for name, value in options.items() if name not in OF_TRAINING}
+    if "selector" in found:
+        found["selector"] = made.selector_name
+    return {"backbone": kind.default_backbone if backbone is None else backbone, **found}
 
 
 def model_class(name: str) -> type[Model]:
@@ -58,11 +75,19 @@ def model_class(name: str) -> type[Model]:
 
 def model_options(kind: type[Model]) -> set[str]:
     """The names of a model's options, those of its bases included."""
-    found: set[str] = set()
+    return set(_defaults(kind))
+
+
+def _defaults(kind: type[Model]) -> dict[str, Any]:
+    """A model's options and their defaults; a class's own come before those of its bases."""
+    found: dict[str, Any] = {}
     for base in kind.__mro__:
         if issubclass(base, Model) and "__init__" in vars(base):
             parameters = inspect.signature(base.__init__).parameters.values()
-            found |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"self", "backbone"}
+            own = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+            found = {
+                name: None if default is inspect.Parameter.empty else default for name, default in own.items()
+            } | found
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-    return found
+    return {name: default for name, default in found.items() if name not in ("self", "backbone")}

@@ -28,22 +28,24 @@ class State:
 
 
 class Encoder(nn.Module):
-    """Patch embedding, blocks and last norm of a timm ViT with a class token; its head is not used.
+    """Patch embedding, blocks and last norm of a timm ViT; its head is not used.
 
     Attention stays fused. ``record`` names the blocks whose queries and keys are kept, with the log-sum-exp of their
     logits where the kernel returns it; with ``maps=True`` those blocks build their N×N maps instead, as the published
     models do. Nothing is hooked, and the tokens are the same with and without recording.
 
-    Raises :class:`FgbenchError` where the backbone has no class token, or other blocks than a plain transformer's.
+    Raises :class:`FgbenchError` where the backbone has other blocks than a plain transformer's, or no class token
+    although ``class_token`` asks for one.
     """
 
     vit: Any
 
-    def __init__(self, vit: Any, name: str, image_size: int) -> None:
+    def __init__(self, vit: Any, name: str, image_size: int, *, class_token: bool = True) -> None:
         super().__init__()
         self.vit = vit
         self.name, self.image_size = name, image_size
-        if getattr(vit, "cls_token", None) is None:
+        self.has_class_token = getattr(vit, "cls_token", None) is not None
+        if class_token and not self.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", name)
         for block in self.vit.blocks:
             _check_parts(name, block)
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
             attention=[*state.attention, *[None] * not_run],
             num_prefix_tokens=state.tokens.shape[1] - self.num_patches,
             grid=self.grid,
-            has_class_token=True,
+            has_class_token=self.has_class_token,
         )
 
     def norm(self, tokens: Tensor) -> Tensor:

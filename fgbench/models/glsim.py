@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.names import FGBENCH, PORT, written_options
 from fgbench.models.model import Explanation
 from fgbench.models.options import one_of, whole_number
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.regions import RULES, top_k_boxes
+
+AGGREGATORS = ("vit", "backbone")
+PORT_EPS = 1e-5  # of the norm behind the port's aggregator: torch's default
 
 
 class GLSim(VisionTransformerModel):
@@ -21,7 +28,10 @@ class GLSim(VisionTransformerModel):
     ``top_k`` patches are cropped around: 8 at 224 pixels and in proportion, 16 at 448, by default (16 at 224 for
     Dogs). ``rule`` is the box rule of :func:`fgbench_selectors.regions.top_k_boxes`. ``crop_class_token`` gives the
     crop a class token of its own, as the paper's text has it; the released code creates one and never uses it.
-    Source: GLSim, sections 3.2–3.4 and 4.
+    ``encoder_norm=False`` leaves the encoder's last norm out, and ``aggregator="backbone"`` makes the aggregator a
+    block like those of the backbone (``vit``: a plain one), with ε 1e-5 in the norm behind it. The authors' port to
+    timm does both; a checkpoint of it sets them and the crop's class token by itself.
+    Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
     """
 
     accepts = (("batch", "patches"),)
@@ -34,6 +44,8 @@ class GLSim(VisionTransformerModel):
         top_k: int | None = None,
         rule: str = "released",
         crop_class_token: bool = False,
+        encoder_norm: bool = True,
+        aggregator: str = "vit",
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
@@ -44,10 +56,16 @@ class GLSim(VisionTransformerModel):
         self.rule = one_of(rule, "box rule", RULES)
         token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None
         self.crop_class_token: nn.Parameter | None = token
+        if not encoder_norm:
+            self.encoder.vit.norm = nn.Identity()
         self.start_from_backbone()
-        width = self.encoder.embed_dim
-        self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=type_of_norm(self))
-        self.aggregator_norm = type_of_norm(self)(width)
+        width, norm = self.encoder.embed_dim, type_of_norm(self)
+        self.aggregator: nn.Module
+        if one_of(aggregator, "aggregator", AGGREGATORS) == "backbone":
+            self.aggregator, self.aggregator_norm = self.block_of_backbone(), nn.LayerNorm(width, eps=PORT_EPS)
+        else:
+            self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=norm)
+            self.aggregator_norm = norm(width)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, similarity scores, the box and the crop."""
@@ -66,6 +84,41 @@ class GLSim(VisionTransformerModel):
         self.crop_class_token.copy_(self.encoder.vit.cls_token)
         return ("crop_class_token",)
 
+    def adapt(
+        self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
+    ) -> tuple[list[str], Callable[[], None]]:
+        """Become the authors' port to timm where a file holds one: its token of the crop, its norms, its aggregator."""
+        wanted = variant_of(source, weights, metadata)
+        vit: Any = self.encoder.vit
+        parts = ("crop_class_token", "aggregator", "aggregator_norm")
+        kept, norm, options = {name: getattr(self, name) for name in parts}, vit.norm, dict(self.options)
+
+        def undo() -> None:
+            for name, part in kept.items():
+                setattr(self, name, part)
+            vit.norm, self.options = norm, options
+
+        changed = []
+        if wanted.get("crop_class_token") and self.crop_class_token is None:
+            self.crop_class_token = nn.Parameter(torch.empty_like(vit.cls_token))
+            changed.append("crop_class_token=True")
+        if wanted.get("encoder_norm") is False and not isinstance(norm, nn.Identity):
+            vit.norm = nn.Identity()
+            changed.append("encoder_norm=False")
+        if wanted.get("aggregator") == "backbone" and options.get("aggregator") != "backbone":
+            self.aggregator = self.block_of_backbone()
+            self.aggregator_norm = nn.LayerNorm(self.encoder.embed_dim, eps=PORT_EPS)
+            changed.append("aggregator='backbone'")
+        self.options |= {name: value for name, value in wanted.items() if name in self.options}
+        return [f"as the file was trained: {each}" for each in changed], undo
+
+    def block_of_backbone(self) -> nn.Module:
+        """A block like the backbone's, with weights of its own."""
+        block: nn.Module = copy.deepcopy(self.encoder.vit.blocks[-1])
+        if not isinstance(block, Block):
+            raise FgbenchError("the backbone's blocks cannot aggregate by themselves:", self.encoder.name)
+        return block
+
     def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) around the best patches, and their crops (B, 3, S, S)."""
         grid, patch, stride = self.encoder.grid, self.encoder.patch_size, self.encoder.stride
@@ -77,6 +130,19 @@ class GLSim(VisionTransformerModel):
         both = self.aggregator(torch.cat([first, second], dim=1))
         logits: Tensor = self.head(self.aggregator_norm(both)[:, 0])
         return logits
+
+
+def variant_of(source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The options of the GLSim that a file holds, as far as its names or what stands beside them tell."""
+    if "aggregator.norm1.weight" not in weights or source not in (PORT, FGBENCH):
+        return {}
+    found: dict[str, Any] = {"aggregator": "backbone"} if source == PORT else {}
+    if "crop_class_token" in weights:
+        found["crop_class_token"] = True
+    if "encoder.vit.norm.weight" not in weights:
+        found["encoder_norm"] = False
+    written = written_options(metadata)
+    return found | {name: written[name] for name in ("aggregator",) if name in written}
 
 
 def type_of_norm(model: VisionTransformerModel) -> Any:

@@ -60,6 +60,8 @@ class Model(nn.Module):
     def __init__(self, impl: str = "fast", label_smoothing: float = 0.1) -> None:
         super().__init__()
         self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
+        self.options: dict[str, Any] = {}  # that change what is computed, as create_model was given them
+        self.norm_eps: float | None = None  # the ε that every LayerNorm was set to; None: its own
         self.selector: Selector | None = None
         self.selector_name: str | None = None
         self.impl = impl
@@ -109,6 +111,7 @@ class Model(nn.Module):
 
     def set_norm_eps(self, eps: float) -> None:
         """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
+        self.norm_eps = eps
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
                 module.eps = eps
@@ -133,6 +136,25 @@ class Model(nn.Module):
 
     def make_room(self, names: Collection[str]) -> None:
         """Create those buffers of these names that are there only once training has begun."""
+
+    @property
+    def reads_as_backbone(self) -> bool:
+        """Whether the head reads what timm's head of the backbone reads, so that its weights mean the same here."""
+        return True
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a weight of a file, under the name that a model of ours has for it, is one that was asked away."""
+        return False
+
+    def adapt(
+        self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
+    ) -> tuple[list[str], Callable[[], None]]:
+        """Become the variant of this model that a file was trained as, before its weights are loaded.
+
+        ``source`` is the format's name, ``weights`` bear our names, ``metadata`` stands beside them in a file of our
+        own. Returns what was changed, in words, and a function that changes it back.
+        """
+        return [], lambda: None
 
     def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
         """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""

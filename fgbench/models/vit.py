@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fgbench.errors import FgbenchError
 from fgbench.models.backbone import build_vit
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.model import Explanation, Model
-from fgbench.models.options import number, whole_number
+from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.selection import cut, patch_boxes
 from fgbench_selectors import Features, Needs, Selector
 from fgbench_selectors.components import component_boxes
+
+READOUTS = ("timm", "class_token")
 
 
 class VisionTransformerModel(Model):
@@ -26,6 +29,7 @@ class VisionTransformerModel(Model):
     """
 
     overlap: ClassVar[int] = 0  # pixels, where the paper has overlapping patches
+    needs_class_token: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,12 +50,9 @@ class VisionTransformerModel(Model):
         shared = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
         vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared)
         self.head: nn.Module = vit.head
-        for part in ("head", "head_dist"):  # a distilled model's second head, which nothing here would train
-            if hasattr(vit, part):
-                setattr(vit, part, nn.Identity())
-        if getattr(vit, "attn_pool", None) is not None:
-            vit.attn_pool = None
-        self.encoder = Encoder(vit, name, img_size)
+        vit.head = nn.Identity()
+        self.drop_other_readouts(vit)
+        self.encoder = Encoder(vit, name, img_size, class_token=self.needs_class_token)
         self.num_classes = num_classes
         if norm_eps is not None:
             self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
@@ -62,9 +63,21 @@ class VisionTransformerModel(Model):
         return self.encoder.image_size
 
     @property
+    def reads_as_backbone(self) -> bool:
+        """Whether the head reads what timm's head of this backbone reads, so that its weights mean the same here."""
+        return bool(self.encoder.vit.global_pool == "token")
+
+    @property
     def selection_depth(self) -> int:
         """Blocks that have run when the model selects."""
         return self.encoder.depth
+
+    def drop_other_readouts(self, vit: Any) -> None:
+        """Remove what reads other tokens than the class token: a distilled model's second head, attention pooling."""
+        if hasattr(vit, "head_dist"):
+            vit.head_dist = nn.Identity()
+        if getattr(vit, "attn_pool", None) is not None:
+            vit.attn_pool = None
 
     def start(self, images: Tensor) -> State:
         """Embedded images, as the model's first pass begins."""
@@ -136,14 +149,85 @@ class VisionTransformerModel(Model):
 
 
 class ViT(VisionTransformerModel):
-    """timm's vision transformer with a linear head on the class token: one pass, no selection.
+    """timm's vision transformer: one pass, no selection, and what timm's classifier reads of it.
 
-    Source: Dosovitskiy et al., ICLR 2021, section 3.1; GLSim's baseline, section 4.
+    ``readout`` is ``timm`` by default: the pooling, last norm and heads that timm has for the backbone. That is the
+    class token for most, the mean of the patches for EVA-02 and the ``gap`` models, attention pooling for SigLIP, and
+    the mean of two heads for distilled DeiT. ``class_token`` reads the class token with one head instead, for files
+    that were trained so. A backbone without a class token has timm's readout alone.
+    Source: Dosovitskiy et al., ICLR 2021, section 3.1; GLSim's baseline, section 4; timm.
     """
 
     two_impls = False
+    needs_class_token = False
+
+    def __init__(self, backbone: str | None = None, *, readout: str = "timm", **options: Any) -> None:
+        self.readout = one_of(readout, "readout", READOUTS)
+        super().__init__(backbone, **options)
+        if readout == "class_token" and not self.encoder.has_class_token:
+            raise FgbenchError("the backbone has no class token to classify by:", self.encoder.name, "readout='timm'")
+
+    @property
+    def reads_as_backbone(self) -> bool:
+        """The readout is timm's, or one that was asked for."""
+        return True
+
+    def drop_other_readouts(self, vit: Any) -> None:
+        """Take the second head over from timm, or remove what the class-token readout has no use for."""
+        self.head_dist: nn.Module | None = getattr(vit, "head_dist", None) if self.readout == "timm" else None
+        if self.readout == "class_token":
+            super().drop_other_readouts(vit)
+        elif self.head_dist is not None:
+            vit.head_dist = nn.Identity()
+
+    def leaves_out(self, name: str) -> bool:
+        """A second head or attention pooling is not missed where the class-token readout was asked for."""
+        others = ("head_dist.", "encoder.vit.attn_pool.")
+        return self.readout == "class_token" and name.startswith(others)
+
+    def adapt(
+        self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
+    ) -> tuple[list[str], Callable[[], None]]:
+        """Read the class token where a file of our own was written before there was another readout."""
+        vit: Any = self.encoder.vit
+        alike = self.readout == "class_token" or (vit.global_pool == "token" and self.head_dist is None)
+        if source != "fgbench" or "options" in metadata or alike or not self.encoder.has_class_token:
+            return [], lambda: None
+        if metadata.get("format") != "fgbench" and (self.head_dist is None or "head_dist.weight" in weights):
+            return ["the file does not say what its classifier reads; timm's readout is assumed"], lambda: None
+        kept = self.readout, self.head_dist, getattr(vit, "attn_pool", None)
+
+        def undo() -> None:
+            self.readout, self.head_dist = kept[0], kept[1]
+            if kept[2] is not None:
+                vit.attn_pool = kept[2]
+
+        self.readout, self.head_dist = "class_token", None
+        VisionTransformerModel.drop_other_readouts(self, vit)
+        self.options["readout"] = self.readout
+        return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
-        tokens = self.step("pass 1", self.encoder, images)
-        return Explanation(self.step("fusion", self.head, tokens[:, 0]))
+        tokens = self.step("pass 1", self.encode, images)
+        return Explanation(self.step("fusion", self.classify, tokens))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) → tokens (B, N, D) as the classifier takes them."""
+        if self.readout == "class_token":
+            return self.encoder(images)  # type: ignore[no-any-return]
+        state = self.start(images)
+        self.encoder.run(state, range(self.encoder.depth))
+        tokens: Tensor = self.encoder.vit.norm(state.tokens)
+        return tokens
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, D) → logits (B, classes)."""
+        if self.readout == "class_token":
+            logits: Tensor = self.head(tokens[:, 0])
+        elif self.head_dist is not None:
+            drop = self.encoder.vit.head_drop
+            logits = (self.head(drop(tokens[:, 0])) + self.head_dist(drop(tokens[:, 1]))) / 2
+        else:
+            logits = self.head(self.encoder.vit.forward_head(tokens, pre_logits=True))
+        return logits

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
+from torch.nn import functional
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.files import read_arrays, read_weights, write_weights
-from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
+from fgbench.models.checkpoints.files import read_arrays, read_metadata, read_weights, write_weights
+from fgbench.models.checkpoints.names import (
+    FGBENCH,
+    GOOGLE,
+    POSITIONS,
+    Format,
+    Weights,
+    google_weights,
+    recognise,
+    written_options,
+)
 from fgbench.models.model import Model
+from fgbench.models.options import one_of
 
-CLASS_WEIGHTS = re.compile(r"(^|[._])(head|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
-POSITIONS = "encoder.vit.pos_embed"
+CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
+UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
+INTERPOLATIONS = ("bilinear", "bicubic")
 SHOWN = 8  # shapes that do not fit, in one line
 
 
@@ -41,7 +55,24 @@ class LoadReport:
     ignored: tuple[str, ...] = ()  # in the file, and unused by the code that wrote it
     started: tuple[str, ...] = ()  # not in a file of a backbone alone: drawn anew, or begun where the backbone is
     resized: tuple[str, ...] = ()  # position embeddings of another grid
+    grids: tuple[int, int] | None = None  # patches a side in the file and in the model, where those differ
+    interpolation: str | None = None  # how they were resized: bilinear (corners aligned) or bicubic
     norm_eps: float | None = None  # the ε that every LayerNorm was set to
+    backbone_only: bool = False  # a backbone's file, which every model on it can begin from
+    trained_as: str | None = None  # the class of the model that the file is of, where it is another one
+    variants: tuple[str, ...] = ()  # what of the model was changed to what the file was trained as
+    differences: tuple[str, ...] = ()  # options that the file was trained with, and the model is not built with
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Weights of the file without a place in the model that would change its predictions."""
+        return tuple(name for name in self.unexpected if not UNUSED.search(name))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model computes what the file was trained for: nothing is random, and nothing is left out."""
+        other = self.trained_as is not None and not self.backbone_only
+        return not (self.missing or self.started or self.unread or other)
 
     def __str__(self) -> str:
         """A line per kind, with the names."""
@@ -55,22 +86,40 @@ class LoadReport:
         ):
             if names:
                 lines.append(f"{len(names)} {what}: {', '.join(names)}")
+        if self.grids is not None:
+            given, wanted = self.grids
+            how = f"{self.interpolation} interpolation" + (" (corners aligned)" * (self.interpolation == "bilinear"))
+            lines.append(f"the grid of {given}×{given} positions became {wanted}×{wanted} by {how}")
         if self.norm_eps is not None:
             lines.append(f"LayerNorm's ε set to {self.norm_eps:g}, as in the code that wrote the file")
-        return "\n".join(lines)
+        if self.trained_as is not None:
+            lines.append(f"the file holds the weights of another model: {self.trained_as}")
+        return "\n".join([*lines, *self.variants, *self.differences])
 
 
 def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
-    """Write a model's weights as .safetensors, whole or not at all."""
-    write_weights(model.state_dict(), Path(path), {"format": "fgbench", "model": type(model).__name__, **metadata})
+    """Write a model's weights as .safetensors, whole or not at all.
+
+    The options that the model was built with and the ε of its norms stand beside them, for :func:`load_checkpoint`.
+    """
+    about = {"options": json.dumps(model.options, default=str), "norm_eps": json.dumps(model.norm_eps)}
+    own = {"format": "fgbench", "model": type(model).__name__, **about}
+    write_weights(model.state_dict(), Path(path), {**own, **metadata})
 
 
-def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> LoadReport:
+def load_checkpoint(
+    model: Model, path: str | Path, *, strict: bool = False, interpolation: str | None = None
+) -> LoadReport:
     """Load weights into a model.
 
-    Files: our own .safetensors; what the authors of GLSim, TransFG, FFVT and CAL released; timm's; Google's .npz.
-    Released files may be whole or a bare dictionary, their names with or without ``model.``. Position embeddings of
-    another grid are resized. Nothing in the file is executed, and the model changes only if all shapes fit.
+    Files: our own .safetensors; what the authors of GLSim, its port to timm, TransFG, FFVT, RAMS-Trans and CAL
+    released; timm's; Google's .npz. Released files may be whole or a bare dictionary, their names with or without
+    ``model.``. Nothing in the file is executed, and the model changes only if all shapes fit.
+
+    Position embeddings of another grid are resized as the code does that wrote the file; ``interpolation`` asks for
+    ``bilinear`` (corners aligned, as Google, GLSim, TransFG, FFVT and RAMS-Trans do) or ``bicubic`` (timm's) instead.
+    A file of GLSim's port to timm turns a GLSim into that variant, and a file that an earlier version wrote for a ViT
+    whose class token it read has the ViT read it; the report says so.
 
     What the file lacks keeps its value and is listed in the report; ``strict`` makes that, and what the file has
     too much, an error. A file of a backbone alone starts the model's own parameters where the backbone is.
@@ -79,6 +128,8 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> 
     of no known format, or where shapes cannot fit; the message names them.
     """
     path = Path(path)
+    if interpolation is not None:
+        one_of(interpolation, "interpolation of position embeddings", INTERPOLATIONS)
     if path.suffix == ".npz":
         weights = google_weights(read_arrays(path))
         found = (GOOGLE, weights) if any(name.endswith("embedding/kernel") for name in weights) else None
@@ -93,19 +144,39 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> 
             "known: fgbench, GLSim, TransFG, FFVT, CAL, timm, Google's npz",
         )
     format_, bare = found
+    own_file = format_.name == FGBENCH and path.suffix == ".safetensors"
+    metadata = read_metadata(path) if own_file else {}
     renamed, origins = format_.rename(bare, model)
-    return _put(model, renamed, origins, format_, [name for name in format_.ignored if name in bare], strict)
+    variants, undo = model.adapt(format_.name, renamed, metadata)
+    try:
+        ignored = [name for name in format_.ignored if name in bare]
+        asked = interpolation or format_.interpolation
+        found = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
+    except BaseException:
+        undo()
+        raise
+    return replace(found, variants=tuple(variants))
 
 
 def _put(
-    model: Model, weights: Weights, origins: dict[str, str], format_: Format, ignored: list[str], strict: bool
+    model: Model,
+    weights: Weights,
+    origins: dict[str, str],
+    format_: Format,
+    ignored: list[str],
+    metadata: Mapping[str, str],
+    *,
+    strict: bool,
+    interpolation: str,
 ) -> LoadReport:
     model.make_room(weights.keys())
     own = model.state_dict()
-    # A backbone's head was trained for other classes.
-    head = [n for n in weights if _is_head(n) and n in own and weights[n].shape != own[n].shape]
-    other_head = {name: weights.pop(name) for name in head} if format_.backbone_only else {}
-    resized = _resize_positions(model, weights, own)
+    other_head: Weights = {}
+    if format_.backbone_only:  # its head was trained for other classes, or to read other tokens
+        head = [n for n in weights if _is_head(n) and n in own]
+        fits = model.reads_as_backbone and all(weights[n].shape == own[n].shape for n in head)
+        other_head = {} if fits else {name: weights.pop(name) for name in head}
+    grids = _resize_positions(model, weights, own, interpolation)
     misfits = [
         f"{name} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
         for name, tensor in own.items()
@@ -119,6 +190,8 @@ def _put(
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*other_head, *(name for name in weights if name not in own)]
+    dropped = [name for name in surplus if model.leaves_out(name)]
+    surplus = [name for name in surplus if name not in dropped]
     missing = [name for name in own if name not in weights]
     if strict and (missing or surplus):
         what = [f"missing: {', '.join(missing)}"] if missing else []
@@ -127,8 +200,9 @@ def _put(
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(weights[name])
-    if format_.norm_eps is not None:
-        model.set_norm_eps(format_.norm_eps)
+    eps = format_.norm_eps if format_.norm_eps is not None else _written_eps(metadata)
+    if eps is not None:
+        model.set_norm_eps(eps)
     begun: tuple[str, ...] = ()
     # In a GLSim file the crop's token is one that its code creates and never uses.
     if format_.backbone_only or "crop_class_token" in missing:
@@ -140,23 +214,69 @@ def _put(
         missing=tuple(name for name in missing if name not in started),
         unexpected=tuple(origins[name] for name in surplus),
         started=tuple(started),
-        ignored=tuple(ignored),
-        resized=tuple(resized),
-        norm_eps=format_.norm_eps,
+        ignored=(*ignored, *(origins[name] for name in dropped)),
+        resized=() if grids is None else (POSITIONS,),
+        grids=grids,
+        interpolation=None if grids is None else interpolation,
+        norm_eps=eps,
+        backbone_only=format_.backbone_only,
+        trained_as=_other_model(model, weights, format_, metadata),
+        differences=_differences(model, metadata),
     )
 
 
-def _resize_positions(model: Model, weights: Weights, own: dict[str, Tensor]) -> list[str]:
+def _other_model(model: Model, weights: Weights, format_: Format, metadata: Mapping[str, str]) -> str | None:
+    """The class of the model that the weights are of, where it is not this one's."""
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    of = format_.model or metadata.get("model")
+    if format_.name == "glsim":
+        of = "GLSim" if any(name.startswith("aggregator.") for name in weights) else "ViT"
+    return None if of in kinds else of
+
+
+def _written_eps(metadata: Mapping[str, str]) -> float | None:
+    """The ε of every LayerNorm that stands beside the weights in a file of our own."""
+    try:
+        eps = json.loads(metadata.get("norm_eps", "null"))
+    except ValueError:
+        return None
+    return float(eps) if isinstance(eps, float) and 0 < eps < 1 else None
+
+
+def _differences(model: Model, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Options that change what a model computes and that a file of our own was trained with otherwise."""
+    options = written_options(metadata)
+    own = json.loads(json.dumps(model.options, default=str))
+    return tuple(
+        f"the file was trained with {name}={options[name]}; the model has {name}={value}"
+        for name, value in own.items()
+        if name in options and options[name] != value
+    )
+
+
+def _resize_positions(
+    model: Model, weights: Weights, own: dict[str, Tensor], interpolation: str
+) -> tuple[int, int] | None:
+    """Resize position embeddings of another grid; its side in the file and in the model where that was done."""
     given, wanted = weights.get(POSITIONS), own.get(POSITIONS)
     if given is None or wanted is None or given.shape == wanted.shape or given.ndim != 3:
-        return []
+        return None
     encoder: Any = model.encoder
     prefix = wanted.shape[1] - encoder.num_patches
     side = math.isqrt(max(given.shape[1] - prefix, 0))
     if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
-        return []  # it cannot fit, and is named as such
-    weights[POSITIONS] = resample_abs_pos_embed(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
-    return [POSITIONS]
+        return None  # it cannot fit, and is named as such
+    resize = _bilinear if interpolation == "bilinear" else resample_abs_pos_embed
+    weights[POSITIONS] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
+    return side, encoder.grid[0]
+
+
+def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
+    """Resize positions (1, P + G², D) bilinearly with corners aligned, which is ``scipy.ndimage.zoom(order=1)``."""
+    prefix, patches = positions[:, :num_prefix_tokens], positions[:, num_prefix_tokens:]
+    grid = patches.unflatten(1, old_size).permute(0, 3, 1, 2).float()
+    resized = functional.interpolate(grid, new_size, mode="bilinear", align_corners=True)
+    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
 
 
 def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
@@ -171,4 +291,4 @@ def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
 
 
 def _is_head(name: str) -> bool:
-    return name.startswith("head.") or ".fc." in name
+    return name.startswith(("head.", "head_dist.")) or ".fc." in name

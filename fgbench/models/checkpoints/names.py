@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
 
 Weights = dict[str, Tensor]
+
+POSITIONS = "encoder.vit.pos_embed"
+SECOND_TOKEN = "second_class_token"
 
 # What names begin with when a model was saved inside another.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
@@ -45,6 +49,9 @@ class Format:
     norm_eps: float | None = None  # ε of LayerNorm in the code that trained the file
     ignored: tuple[str, ...] = ()  # names that the code creates and never uses
     backbone_only: bool = False
+    model: str | None = None  # the class of the model whose weights these are
+    interpolation: str = "bicubic"  # how the code that wrote the file resizes position embeddings
+    split_positions: bool = False  # the second position is that of a second class token
 
     def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
         """The same weights under the names of our models, and for each of those a name that the file has for it.
@@ -67,6 +74,8 @@ class Format:
                     "does its depth fit?",
                 )
             renamed[new], origins[new] = tensor, name
+        if self.split_positions:
+            _split_positions(renamed, origins)
         return _join_projections(renamed, origins), origins
 
 
@@ -75,6 +84,16 @@ RESNET_IN_SEQUENCE = tuple(
     for index, name in {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}.items()
 )
 
+GLSIM_BLOCK = (
+    (r"(^aggregator|\.blocks\.\d+)\.proj\.", r"\1.attn.proj."),
+    (r"\.pwff\.", ".mlp."),
+    (r"\.attn\.proj_([qkv])\.", r".attn.\1."),
+)
+TIMM_VIT = ((r"^(?!head\.|head_dist\.)", "encoder.vit."),)
+FGBENCH = "fgbench"
+PORT = "glsim's port to timm"
+
+# The first one whose signature is there is the file's: what models add comes before what all of them have.
 FORMATS = (
     Format(
         "glsim",
@@ -86,12 +105,27 @@ FORMATS = (
             (r"^encoder\.blocks\.", "encoder.vit.blocks."),
             (r"^encoder_norm\.", "encoder.vit.norm."),
             (r"^aggregator\.blocks\.0\.", "aggregator."),
-            (r"(^aggregator|\.blocks\.\d+)\.proj\.", r"\1.attn.proj."),
-            (r"\.pwff\.", ".mlp."),
-            (r"\.attn\.proj_([qkv])\.", r".attn.\1."),
+            *GLSIM_BLOCK,
         ),
         norm_eps=1e-12,
         ignored=("anchor_class_token",),
+        interpolation="bilinear",
+    ),
+    Format(
+        "rams-trans",
+        "transformer.embeddings.cls_token1",
+        (
+            *EMBEDDINGS,
+            (r"^transformer\.embeddings\.cls_token1$", "encoder.vit.cls_token"),
+            (r"^transformer\.embeddings\.cls_token2$", "second_class_token"),
+            (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
+            (r"^part_head\.", "head."),
+            *TRANSFORMER_BLOCK,
+        ),
+        norm_eps=1e-6,
+        model="RAMSTrans",
+        interpolation="bilinear",
+        split_positions=True,
     ),
     Format(
         "transfg",
@@ -104,10 +138,12 @@ FORMATS = (
             *TRANSFORMER_BLOCK,
         ),
         norm_eps=1e-6,
+        model="TransFG",
+        interpolation="bilinear",
     ),
     Format(
         "ffvt",
-        "transformer.embeddings.cls_token",
+        "transformer.encoder.ff_last_layer.attention_norm.weight",
         (
             *EMBEDDINGS,
             (r"^transformer\.encoder\.ff_last_layer\.", "encoder.vit.blocks.{last}."),
@@ -115,14 +151,31 @@ FORMATS = (
             *TRANSFORMER_BLOCK,
         ),
         norm_eps=1e-6,
+        model="FFVT",
+        interpolation="bilinear",
     ),
-    Format("cal", "features.0.weight", RESNET_IN_SEQUENCE),
     Format(
-        "timm ViT",
-        "patch_embed.proj.weight",
-        ((r"^(?!head\.)", "encoder.vit."),),
+        "plain ViT under TransFG's names",
+        "transformer.embeddings.cls_token",
+        (*EMBEDDINGS, (r"^transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."), *TRANSFORMER_BLOCK),
+        norm_eps=1e-6,
         backbone_only=True,
+        model="ViT",
+        interpolation="bilinear",
     ),
+    Format("cal", "features.0.weight", RESNET_IN_SEQUENCE, model="CAL"),
+    Format(
+        PORT,
+        "cls_token_crops",
+        (
+            (r"^(?!head\.|aggregator\.|cls_token_crops$)", "encoder.vit."),
+            (r"^cls_token_crops$", "crop_class_token"),
+            (r"^aggregator\.0\.", "aggregator."),
+            (r"^aggregator\.1\.", "aggregator_norm."),
+        ),
+        model="GLSim",
+    ),
+    Format("timm ViT", "patch_embed.proj.weight", TIMM_VIT, backbone_only=True, model="ViT"),
 )
 
 
@@ -146,6 +199,8 @@ GOOGLE = Format(
         (r"/bias$", ".bias"),
     ),
     backbone_only=True,
+    model="ViT",
+    interpolation="bilinear",
 )
 
 
@@ -166,10 +221,19 @@ def google_weights(arrays: Mapping[str, Any]) -> Weights:
     return weights
 
 
+def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a model that stand beside the weights in a file of our own; none where they cannot be read."""
+    try:
+        options = json.loads(metadata.get("options", "{}"))
+    except ValueError:
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
 def timm_resnet(model: Model) -> Format:
     """A ResNet of timm's or torchvision's, under the name that the model has for it."""
     home = "features" if hasattr(model, "features") else "backbone"
-    return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True)
+    return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True, model="ResNet101")
 
 
 def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weights] | None:
@@ -177,7 +241,7 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
     own = set(model.state_dict())
     for bare in _unwrapped(weights):
         if len(own & set(bare)) > len(own) // 2:
-            return Format("fgbench", ""), bare
+            return Format(FGBENCH, ""), bare
         for format_ in (*FORMATS, timm_resnet(model)):
             if format_.signature in bare:
                 return format_, bare
@@ -197,6 +261,17 @@ def _common_wrapper(weights: Weights) -> str | None:
         if sum(name.startswith(prefix) for name in weights) > len(weights) / 2:
             return prefix
     return None
+
+
+def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
+    """Give a second class token its position, and leave the others (1, 1 + G², D) to the first and the patches."""
+    positions, second = renamed.get(POSITIONS), renamed.get(SECOND_TOKEN)
+    if positions is None or second is None or positions.ndim != 3 or positions.shape[1] < 3:
+        return  # it cannot fit, and is named as such
+    if second.shape != (1, 1, positions.shape[2]):
+        raise FgbenchError(f"{origins[SECOND_TOKEN]} must have shape (1, 1, {positions.shape[2]}), got", second.shape)
+    renamed[SECOND_TOKEN] = second + positions[:, 1:2]
+    renamed[POSITIONS] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
 
 
 def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
