@@ -25,6 +25,12 @@ def fgtest_vit_reg4(**options: Any) -> VisionTransformer:
 
 
 @register_model
+def fgtest_vit_scaled(**options: Any) -> VisionTransformer:
+    """Patches of 14, 3 blocks with layer scale."""
+    return _vit(options, patch_size=14, embed_dim=48, depth=3, num_heads=3, init_values=0.5)
+
+
+@register_model
 def fgtest_resnet(**options: Any) -> ResNet:
     """A narrow ResNet of four bottleneck blocks."""
     return _resnet(options, block=Bottleneck, layers=[1, 1, 1, 1], channels=(8, 16, 16, 24))

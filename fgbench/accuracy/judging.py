@@ -53,7 +53,8 @@ def judge(
         )
         return []
     model = finished.contender.build(session.dataset.num_classes)
-    load_checkpoint(model, checkpoint)
+    how = session.request.position_interpolation if session.request.test_only else None
+    load_checkpoint(model, checkpoint, interpolation=how)
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:

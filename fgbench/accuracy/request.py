@@ -28,6 +28,7 @@ class AccuracyRequest:
     image_sizes: Sequence[int] | None = None
     pretrained: bool = False
     checkpoint: Path | None = None  # to begin from, or to test
+    position_interpolation: str | None = None  # bilinear or bicubic; None: as the authors of the file do
     test_only: bool = False
     flip: bool = False
     lrs: Sequence[float] | None = None  # several are searched

@@ -21,7 +21,7 @@ from fgbench.accuracy.recipe import Recipe
 from fgbench.accuracy.rows import Row, run_row
 from fgbench.accuracy.search import best_lr, search_parts
 from fgbench.accuracy.session import Session, check_recipe
-from fgbench.accuracy.starting import load_for_test
+from fgbench.accuracy.starting import READING, load_for_test
 from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Step, forget
 from fgbench.accuracy.transforms import eval_transform
@@ -226,11 +226,13 @@ class Runs:
         """Test a checkpoint."""
         session, request = self.session, self.session.request
         assert request.checkpoint is not None
-        key = session.key(replace(contender, recipe=Recipe()), test_only=True)  # no training, no recipe
+        # No training, no recipe; what earlier versions read of a file is not taken for what this one reads.
+        key = session.key(replace(contender, recipe=Recipe()), test_only=True, reading=READING)
         if self._was_finished(contender, key, contender.label):
             return
         model = contender.build(session.dataset.num_classes)
-        load_for_test(model, request.checkpoint, session.dataset, session.report)
+        how = request.position_interpolation
+        load_for_test(model, request.checkpoint, session.dataset, session.report, how)
         accelerator = session.accelerator(contender, model)
         images = Images(session.dataset.test, eval_transform(session.dataset, contender.image_size))
 

@@ -84,6 +84,8 @@ class Session:
         """The key of a run; ``more`` is what is asked of this one alone."""
         request = self.request
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        if request.position_interpolation is not None:
+            begun["position_interpolation"] = request.position_interpolation
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )

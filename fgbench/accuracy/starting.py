@@ -11,6 +11,7 @@ from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.model import Model
 
+READING = 2  # how weights become predictions; it grows where a file that was read before gives other ones
 SHOWN = 3
 CHUNK = 2**20  # bytes
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fgbench.arguments import choice, image_sizes, key_values, literal, names, output_format, real_number, whole_number
-from fgbench.commands.options import Format, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.options import (
+    INTERPOLATIONS,
+    Format,
+    Many,
+    Output,
+    Plugin,
+    PositionInterpolation,
+    Text,
+    option,
+    switch,
+)
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output
 from fgbench.shell import INTERRUPTED, complain
@@ -44,6 +54,7 @@ def accuracy(
     passes: Annotated[Text, option("--passes", "of CAL: 2, or 8 as in its official test", "N")] = None,
     pretrained: Annotated[bool, switch("--pretrained", "begin from timm's weights")] = False,
     checkpoint: Annotated[Text, option("--checkpoint", "weights to begin from, or to test", "FILE")] = None,
+    position_interpolation: PositionInterpolation = None,
     test_only: Annotated[bool, switch("--test-only", "train nothing, test --checkpoint")] = False,
     flip: Annotated[bool, switch("--flip", "test the mirror image too, and add the logits")] = False,
     epochs: Annotated[Text, option("--epochs", "[default: 50; CAL 160; few for synthetic]", "N")] = None,
@@ -126,6 +137,9 @@ def accuracy(
         image_sizes=image_sizes(sizes, ()) or None,
         pretrained=pretrained,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        position_interpolation=None
+        if position_interpolation is None
+        else choice(position_interpolation, "interpolation", INTERPOLATIONS),
         test_only=test_only,
         flip=flip,
         lrs=None if rates is None else _each_once(real_number(rate, "learning rate", 0.01, 1e38) for rate in rates),

@@ -41,6 +41,17 @@ SavedStore = Annotated[
     typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),
 ]
 
+PositionInterpolation = Annotated[
+    Text,
+    typer.Option(
+        "--position-interpolation",
+        metavar="NAME",
+        help="how --checkpoint's position embeddings are resized to another grid: bilinear (corners aligned) or "
+        "bicubic  [default: as its authors do]",
+    ),
+]
+INTERPOLATIONS = ("bilinear", "bicubic")
+
 
 def option(flag: str, says: str, metavar: str = "NAME…") -> Any:
     """What is typed after a flag; most are lists of names, and every command has its own default to tell of."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fgbench.arguments import MAX_IMAGE_SIZE, choice, key_values, literal, names, real_number, whole_number
-from fgbench.commands.options import Many, Plugin, Text, option, switch
+from fgbench.commands.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
 from fgbench.commands.visualize_result import Show, show_result
 from fgbench.errors import FgbenchError
 from fgbench.output import STDOUT, check_output, prints_on_stderr
@@ -39,6 +39,7 @@ def visualize(
     size: Annotated[str, option("--size", "side of the network's input", "PIXELS")] = "224",
     view: Annotated[str, option("--view", "centre, as models are tested, or whole", "NAME")] = "centre",
     checkpoint: Annotated[Text, option("--checkpoint", "weights: ours, released, timm's, Google's", "FILE")] = None,
+    position_interpolation: PositionInterpolation = None,
     pretrained: Annotated[bool, switch("--pretrained", "timm's weights for the backbone")] = False,
     model_options: Annotated[Many, option("--model-options", "such as overlap=4", "KEY=VALUE…")] = None,
     norm: Annotated[
@@ -84,6 +85,9 @@ def visualize(
         rule=choice(rule, "rule", RULES),
         pretrained=pretrained,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        position_interpolation=None
+        if position_interpolation is None
+        else choice(position_interpolation, "interpolation", INTERPOLATIONS),
         model_options={key: literal(value) for key, value in key_values(model_options, "--model-options").items()},
         seed=whole_number(seed, "seed", 0, MAX_SEED, smallest=0),
         device=None if device is None else choice(device, "device", ("cuda", "cpu")),

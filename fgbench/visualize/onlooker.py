@@ -13,12 +13,11 @@ import torch
 
 from fgbench.accuracy.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report, UnknownNameError
-from fgbench.models.build import create_model, model_class, models
+from fgbench.models.build import create_model, models
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.model import Model
-from fgbench.models.vit import VisionTransformerModel, ViT
-from fgbench.visualize.patch_vit import PatchViT, lacks_class_token
+from fgbench.models.vit import VisionTransformerModel
 from fgbench.visualize.request import VisualizeRequest
 from fgbench_selectors.entries import OWN_DISTRIBUTION
 from fgbench_selectors.plugins import blame
@@ -102,7 +101,7 @@ def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, de
     else:
         model, found = _load(request, model, name, backbone)
         metadata = read_metadata(request.checkpoint) if request.checkpoint.suffix == ".safetensors" else {}
-        words, predicts = request.checkpoint.name, not (found.missing or found.started)
+        words, predicts = request.checkpoint.name, found.complete
         notes = _notes_on(found, metadata, model)
         norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
         norm = (HALF, HALF) if metadata.get("dataset") in HALF_SETS else norm
@@ -136,31 +135,32 @@ def _build(request: VisualizeRequest, name: str, backbone: str | None, classes: 
     options: dict[str, Any] = {"img_size": request.image_size, "num_classes": classes, "impl": request.impl}
     options |= {"pretrained": pretrained, **request.model_options}
     torch.manual_seed(request.seed)
-    if model_class(name) is ViT and backbone is not None and lacks_class_token(backbone, request.image_size):
-        if unknown := [option for option in request.model_options if option != "overlap"]:
-            raise FgbenchError("a backbone without a class token has no option", unknown[0], "it has: overlap")
-        return PatchViT(backbone, **options)
     return create_model(name, backbone, **options)
 
 
 def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | None) -> tuple[Model, LoadReport]:
     assert request.checkpoint is not None
     try:
-        return model, load_checkpoint(model, request.checkpoint)
+        return model, load_checkpoint(model, request.checkpoint, interpolation=request.position_interpolation)
     except ClassCountError as error:  # the file says how many classes there are
         model = _build(request, name, backbone, error.given, pretrained=False)
-    return model, load_checkpoint(model, request.checkpoint)
+    return model, load_checkpoint(model, request.checkpoint, interpolation=request.position_interpolation)
 
 
 def _notes_on(found: LoadReport, metadata: dict[str, str], model: Model) -> list[str]:
     notes = []
-    if metadata.get("model") not in (None, type(model).__name__):
-        notes.append(f"the file is that of a {metadata['model']}; only what both have was loaded")
+    if found.trained_as is not None:
+        notes.append(f"the file is that of a {found.trained_as}; only what both have was loaded")
+    notes += [*found.variants, *found.differences]
     if random := [*found.missing, *found.started]:
         some = ", ".join(random[:SHOWN]) + (", …" if len(random) > SHOWN else "")
         notes.append(f"{len(random)} weights are not in the file and were not learned: {some}")
+    if found.unread and found.trained_as is None:
+        some = ", ".join(found.unread[:SHOWN]) + (", …" if len(found.unread) > SHOWN else "")
+        notes.append(f"{len(found.unread)} weights of the file have no place in the model: {some}")
     if found.resized:
-        notes.append("the position embeddings are those of another image size or overlap, and were resized")
+        how = f"{found.interpolation} interpolation"
+        notes.append(f"the position embeddings are those of another image size or overlap, and were resized ({how})")
     return notes
 
 

@@ -27,6 +27,7 @@ class VisualizeRequest:
     rule: str = "enclosing"  # of fgbench_selectors.regions.RULES
     pretrained: bool = False
     checkpoint: Path | None = None
+    position_interpolation: str | None = None  # bilinear or bicubic; None: as the authors of the file do
     model_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0  # of weights that are drawn
     device: str | None = None  # cuda or cpu; None: cuda where there is one

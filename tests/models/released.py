@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from models import restatement
+from models import plain, restatement
 from torch import Tensor, nn
 
 
@@ -225,6 +225,59 @@ class FFVT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.transformer(images))
+
+
+# RAMS-Trans -----------------------------------------------------------------------------------------------------------
+
+
+class TwoTokenEmbeddings(nn.Module):
+    def __init__(self, size: int, patch: int, width: int) -> None:
+        super().__init__()
+        self.patch_embeddings = nn.Conv2d(3, width, patch, patch)
+        self.position_embeddings = nn.Parameter(torch.zeros(1, (size // patch) ** 2 + 2, width))
+        self.cls_token1, self.cls_token2 = (nn.Parameter(torch.zeros(1, 1, width)) for _ in range(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.patch_embeddings(images).flatten(2).transpose(1, 2)
+        both = torch.cat([self.cls_token1, self.cls_token2], dim=1).expand(len(images), -1, -1)
+        return torch.cat([both, patches], dim=1) + self.position_embeddings
+
+
+class TwoTokenEncoder(nn.Module):
+    """All blocks on all tokens; both class tokens and every map (before the softmax) are handed on."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Block(width, heads) for _ in range(12))
+        self.part_norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        maps = []
+        for block in self.layer:
+            x, logits = block(x)
+            maps.append(logits)
+        return self.part_norm(x)[:, :2], maps
+
+
+class RAMSTrans(nn.Module):
+    """The first class token reads the image, the second one the region that rollout proposes: both predictions."""
+
+    def __init__(self, classes: int, size: int = 224, width: int = 192, heads: int = 3, patch: int = 16) -> None:
+        super().__init__()
+        self.size, self.patch = size, patch
+        self.transformer = Transformer(TwoTokenEmbeddings(size, patch, width), TwoTokenEncoder(width, heads))
+        self.part_head = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, maps = self.transformer(images)
+        crops = []
+        for i, image in enumerate(images):
+            scores = plain.rollout([m[i] for m in maps]).mean(dim=0)[2:]
+            side, patch = self.size // self.patch, self.patch
+            box = plain.largest_component_box(scores, side, 1.2, "released", patch, patch, self.size)
+            crops.append(restatement.crop(image, box, self.size))
+        again, _ = self.transformer(torch.stack(crops))
+        return self.part_head(tokens[:, 0]), self.part_head(again[:, 1])
 
 
 # CAL ------------------------------------------------------------------------------------------------------------------

@@ -151,11 +151,11 @@ def load_checkpoint(
     try:
         ignored = [name for name in format_.ignored if name in bare]
         asked = interpolation or format_.interpolation
-        found = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
+        done = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
     except BaseException:
         undo()
         raise
-    return replace(found, variants=tuple(variants))
+    return replace(done, variants=tuple(variants))
 
 
 def _put(
