@@ -31,15 +31,15 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, in
     weights, so that random ones would be tested, or has some that the model leaves out.
     """
     found = _load(model, path, dataset, interpolation)
-    if found.trained_as is not None and not found.backbone_only:
-        raise FgbenchError(
-            f"{path} holds the weights of a {found.trained_as}; the model to be tested is a", type(model).__name__
-        )
     if found.missing or found.started:
         raise FgbenchError(
             f"{len(found.missing) + len(found.started)} weights of the model ({_some(found)}) are not in",
             str(path),
             "random ones would be tested; is it a file of this model?",
+        )
+    if found.trained_as is not None and not found.backbone_only:
+        raise FgbenchError(
+            f"{path} holds the weights of a {found.trained_as}; the model to be tested is a", type(model).__name__
         )
     if found.unread:
         raise FgbenchError(

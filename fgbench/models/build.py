@@ -60,6 +60,10 @@ def _options_of(kind: type[Model], made: Model, backbone: str | None, options: M
     """All options that change what a model computes, those included that were not given."""
     found = {name: value for name, value in _defaults(kind).items() if name not in OF_TRAINING}
     found |= {name: value for name, value in options.items() if name not in OF_TRAINING}
+    for name, value in found.items():
+        own = getattr(made, name, None)
+        if value is None and isinstance(own, (bool, int, float, str)):  # what stands for it here
+            found[name] = own
     if "selector" in found:
         found["selector"] = made.selector_name
     return {"backbone": kind.default_backbone if backbone is None else backbone, **found}
