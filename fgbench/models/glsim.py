@@ -134,10 +134,10 @@ class GLSim(VisionTransformerModel):
 
 def variant_of(source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
     """The options of the GLSim that a file holds, as far as its names or what stands beside them tell."""
-    if "aggregator.norm1.weight" not in weights or source not in (PORT, FGBENCH):
+    if "aggregator.norm1.weight" not in weights:
         return {}
     found: dict[str, Any] = {"aggregator": "backbone"} if source == PORT else {}
-    if "crop_class_token" in weights:
+    if "crop_class_token" in weights and source in (PORT, FGBENCH):
         found["crop_class_token"] = True
     if "encoder.vit.norm.weight" not in weights:
         found["encoder_norm"] = False

@@ -1,4 +1,4 @@
-"""Files of others under ``fgbench accuracy --test-only``: the accuracy that they have, or one line that says why not."""
+"""Files of others under ``fgbench accuracy --test-only``: their accuracy, or one line that says why there is none."""
 
 from __future__ import annotations
 

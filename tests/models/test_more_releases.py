@@ -7,6 +7,7 @@ from pathlib import Path
 import backbones  # noqa: F401  # timm knows them from now on
 import numpy as np
 import pytest
+import timm
 import torch
 from models import randomness, released, released_port
 from models.test_released_checkpoints import CLASSES, TINY, ours, trained
@@ -142,6 +143,26 @@ def test_a_plain_vit_does_not_pass_for_the_port(tmp_path):
     assert report.trained_as == "GLSim"
     assert not report.complete
     assert {"encoder.vit.norm.weight", "encoder.vit.norm.bias"} == set(report.missing)
+
+
+def test_a_glsim_without_a_last_norm_is_read_as_one(tmp_path):
+    module = trained(released.GLSim, IMAGES)
+    module.encoder_norm = nn.Identity()
+    model = ours("glsim", TINY)
+    report = fgbench.load_checkpoint(model, save(module, tmp_path / "released.pth"))
+    torch.testing.assert_close(model(IMAGES), module(IMAGES), rtol=0, atol=1e-4)
+    assert (report.complete, report.format) == (True, "glsim")
+
+
+def test_glsim_s_resnet_is_a_resnet(tmp_path):
+    theirs = timm.create_model("resnet26", num_classes=CLASSES)
+    theirs.load_state_dict(randomness.randomise(theirs.state_dict()))
+    theirs.eval()
+    state = {f"model.{'head' if n.startswith('fc.') else 'encoder'}.{n}": w for n, w in theirs.state_dict().items()}
+    torch.save({"model": {n.replace("head.fc.", "head."): w for n, w in state.items()}}, tmp_path / "resnet.pth")
+    model = create_model("resnet101", "resnet26", img_size=64, num_classes=CLASSES).eval()
+    assert fgbench.load_checkpoint(model, tmp_path / "resnet.pth", strict=True).complete
+    torch.testing.assert_close(model(IMAGES[..., :64, :64]), theirs(IMAGES[..., :64, :64]), rtol=0, atol=1e-4)
 
 
 # Positions of another grid --------------------------------------------------------------------------------------------

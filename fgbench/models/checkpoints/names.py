@@ -175,6 +175,12 @@ FORMATS = (
         ),
         model="GLSim",
     ),
+    Format(
+        "glsim's resnet",
+        "encoder.conv1.weight",
+        ((r"^encoder\.", "backbone."), (r"^head\.", "backbone.fc.")),
+        model="ResNet101",
+    ),
     Format("timm ViT", "patch_embed.proj.weight", TIMM_VIT, backbone_only=True, model="ViT"),
 )
 
