@@ -53,7 +53,7 @@ def judge(
         )
         return []
     model = finished.contender.build(session.dataset.num_classes)
-    load_checkpoint(model, checkpoint)
+    load_checkpoint(model, checkpoint, weights=row.get("weights"))
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:

@@ -28,6 +28,7 @@ class AccuracyRequest:
     image_sizes: Sequence[int] | None = None
     pretrained: bool = False
     checkpoint: Path | None = None  # to begin from, or to test
+    weights: str | None = None  # of several sets in the checkpoint: raw, ema or a key; None: see load_checkpoint
     test_only: bool = False
     flip: bool = False
     lrs: Sequence[float] | None = None  # several are searched
@@ -47,4 +48,6 @@ class AccuracyRequest:
     @property
     def begun_from(self) -> str:
         """What weights training begins from."""
-        return str(self.checkpoint.name) if self.checkpoint else "pretrained" if self.pretrained else "random"
+        if self.checkpoint is None:
+            return "pretrained" if self.pretrained else "random"
+        return self.checkpoint.name + (f" ({self.weights})" if self.weights else "")

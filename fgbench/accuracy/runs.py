@@ -230,7 +230,7 @@ class Runs:
         if self._was_finished(contender, key, contender.label):
             return
         model = contender.build(session.dataset.num_classes)
-        load_for_test(model, request.checkpoint, session.dataset, session.report)
+        loaded = load_for_test(model, request.checkpoint, session.dataset, session.report, request.weights)
         accelerator = session.accelerator(contender, model)
         images = Images(session.dataset.test, eval_transform(session.dataset, contender.image_size))
 
@@ -247,7 +247,15 @@ class Runs:
                 flip=request.flip,
                 tick=tick,
             )
-        row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
+        row = run_row(
+            contender,
+            session.dataset,
+            model,
+            predictions,
+            checkpoint=request.checkpoint,
+            weights=loaded.weights,
+            flip=request.flip,
+        )
         self._keep(contender, key, row, predictions, contender.label)
 
     def _was_finished(self, contender: Contender, key: str, label: str) -> bool:

@@ -84,6 +84,8 @@ class Session:
         """The key of a run; ``more`` is what is asked of this one alone."""
         request = self.request
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        if request.weights is not None:  # another set of weights in the same file
+            begun["weights"] = request.weights
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )

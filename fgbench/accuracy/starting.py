@@ -8,26 +8,30 @@ from pathlib import Path
 from fgbench.accuracy.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
+from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
 
 SHOWN = 3
 CHUNK = 2**20  # bytes
 
 
-def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report) -> None:
-    """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has."""
-    found = _load(model, path, dataset)
+def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, weights: str | None = None) -> None:
+    """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has.
+
+    ``weights`` chooses one of several sets in the file, as :func:`fgbench.load_checkpoint` does.
+    """
+    found = _load(model, path, dataset, report, weights)
     if found.missing:
         report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin at random: {_some(found)}"))
 
 
-def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report) -> None:
-    """Load all that a model is tested with.
+def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, weights: str | None = None) -> LoadReport:
+    """Load all that a model is tested with; ``weights`` chooses one of several sets in the file.
 
     Raises :class:`FgbenchError` where the file was trained for another number of classes, or lacks weights: random ones
     would be tested.
     """
-    found = _load(model, path, dataset)
+    found = _load(model, path, dataset, report, weights)
     if found.missing or found.started:
         raise FgbenchError(
             f"{len(found.missing) + len(found.started)} weights of the model ({_some(found)}) are not in",
@@ -36,17 +40,21 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report) ->
         )
     if found.resized:
         report(LeftOutNotice(f"the position embeddings of {path} are those of another image size, and were resized"))
+    return found
 
 
-def _load(model: Model, path: Path, dataset: DataSet) -> LoadReport:
+def _load(model: Model, path: Path, dataset: DataSet, report: Report, weights: str | None) -> LoadReport:
     try:
-        return load_checkpoint(model, path)
+        found = load_checkpoint(model, path, weights=weights)
     except ClassCountError as error:
         raise FgbenchError(
             f"{path} was trained for {error.given} classes; data set {dataset.name!r} has",
             dataset.num_classes,
             "choose the data set that it was trained on",
         ) from error
+    for note in found.notes:
+        report(LeftOutNotice(f"{path}: {note}"))
+    return found
 
 
 def _some(found: LoadReport) -> str:
@@ -55,7 +63,8 @@ def _some(found: LoadReport) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """What a file holds, in 16 digits."""
+    """What a file of weights holds, in 16 digits; one that is none is refused before it is read."""
+    kind_of(path)
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -27,6 +27,7 @@ class VisualizeRequest:
     rule: str = "enclosing"  # of fgbench_selectors.regions.RULES
     pretrained: bool = False
     checkpoint: Path | None = None
+    weights: str | None = None  # of several sets in the checkpoint: raw, ema or a key; None: see load_checkpoint
     model_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0  # of weights that are drawn
     device: str | None = None  # cuda or cpu; None: cuda where there is one

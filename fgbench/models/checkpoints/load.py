@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.files import read_arrays, read_weights, write_weights
+from fgbench.models.checkpoints.files import read_source, write_weights
 from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
 from fgbench.models.model import Model
 
@@ -42,6 +43,8 @@ class LoadReport:
     started: tuple[str, ...] = ()  # not in a file of a backbone alone: drawn anew, or begun where the backbone is
     resized: tuple[str, ...] = ()  # position embeddings of another grid
     norm_eps: float | None = None  # the ε that every LayerNorm was set to
+    weights: str | None = None  # the key of the set that was read; None: the file has one, at its top or under model
+    notes: tuple[str, ...] = ()  # what has to be known about the file: sets that were not read, a suffix that misleads
 
     def __str__(self) -> str:
         """A line per kind, with the names."""
@@ -57,7 +60,7 @@ class LoadReport:
                 lines.append(f"{len(names)} {what}: {', '.join(names)}")
         if self.norm_eps is not None:
             lines.append(f"LayerNorm's ε set to {self.norm_eps:g}, as in the code that wrote the file")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
@@ -65,28 +68,34 @@ def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
     write_weights(model.state_dict(), Path(path), {"format": "fgbench", "model": type(model).__name__, **metadata})
 
 
-def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> LoadReport:
+def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False, weights: str | None = None) -> LoadReport:
     """Load weights into a model.
 
     Files: our own .safetensors; what the authors of GLSim, TransFG, FFVT and CAL released; timm's; Google's .npz.
     Released files may be whole or a bare dictionary, their names with or without ``model.``. Position embeddings of
     another grid are resized. Nothing in the file is executed, and the model changes only if all shapes fit.
 
+    ``weights`` chooses one of several sets in a file: ``"raw"``, ``"ema"`` (an average over training steps) or a key of
+    the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …) is read, else
+    the only one; the report's ``weights`` and ``notes`` say which.
+
     What the file lacks keeps its value and is listed in the report; ``strict`` makes that, and what the file has
     too much, an error. A file of a backbone alone starts the model's own parameters where the backbone is.
 
-    Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where its names are
-    of no known format, or where shapes cannot fit; the message names them.
+    Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where it has several
+    sets of weights of equal right, where its names are of no known format, where shapes cannot fit, or where weights
+    are not finite or integers in place of real numbers; the message names them.
     """
     path = Path(path)
-    if path.suffix == ".npz":
-        weights = google_weights(read_arrays(path))
-        found = (GOOGLE, weights) if any(name.endswith("embedding/kernel") for name in weights) else None
+    source = read_source(path, weights)
+    held: Weights = source.tensors or {}
+    if source.arrays is not None:
+        held = google_weights(source.arrays)
+        found = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
-        weights = read_weights(path)
-        found = recognise(weights, model)
+        found = recognise(held, model)
     if found is None:
-        some = ", ".join(list(weights)[:3])
+        some = ", ".join(list(held)[:3])
         raise FgbenchError(
             f"the names of the weights ({some}, …) are of no known format in",
             str(path),
@@ -94,7 +103,8 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False) -> 
         )
     format_, bare = found
     renamed, origins = format_.rename(bare, model)
-    return _put(model, renamed, origins, format_, [name for name in format_.ignored if name in bare], strict)
+    report = _put(model, renamed, origins, format_, [name for name in format_.ignored if name in bare], strict)
+    return replace(report, weights=source.key, notes=source.notes)
 
 
 def _put(
@@ -116,6 +126,7 @@ def _put(
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits[:SHOWN])}{more}")
     loaded = [name for name in own if name in weights]
+    _check_numbers({origins[name]: (weights[name], own[name]) for name in loaded})
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*other_head, *(name for name in weights if name not in own)]
@@ -157,6 +168,29 @@ def _resize_positions(model: Model, weights: Weights, own: dict[str, Tensor]) ->
         return []  # it cannot fit, and is named as such
     weights[POSITIONS] = resample_abs_pos_embed(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
     return [POSITIONS]
+
+
+def _check_numbers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Refuse numbers that no network was trained to: NaN, infinity, and integers in place of real ones."""
+    whole = [name for name, (given, own) in pairs.items() if own.is_floating_point() and not given.is_floating_point()]
+    if whole:
+        raise FgbenchError(
+            f"{len(whole)} weights in the checkpoint are {pairs[whole[0]][0].dtype}, not real numbers:",
+            ", ".join(whole[:SHOWN]) + (", …" if len(whole) > SHOWN else ""),
+            "were they quantised? give the weights that they were made from",
+        )
+    endless = [name for name, (given, _) in pairs.items() if not _is_finite(given)]
+    if endless:
+        raise FgbenchError(
+            f"{len(endless)} weights in the checkpoint have values that are not finite:",
+            ", ".join(endless[:SHOWN]) + (", …" if len(endless) > SHOWN else ""),
+            "nothing can be computed with them",
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    narrow = tensor.is_floating_point() and tensor.element_size() == 1  # torch looks at no 8-bit numbers
+    return bool((tensor.float() if narrow else tensor).isfinite().all())
 
 
 def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:

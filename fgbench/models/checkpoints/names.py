@@ -16,7 +16,7 @@ from fgbench.models.model import Model
 Weights = dict[str, Tensor]
 
 # What names begin with when a model was saved inside another.
-WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "backbone.")
 
 TRANSFORMER_BLOCK = (
     (r"\.attention_norm\.", ".norm1."),
