@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.sniff import damaged
+from fgbench.models.checkpoints.sniff import damaged, shown
 
 Array = np.ndarray[Any, Any]
 
@@ -60,7 +60,7 @@ def plain(array: Array) -> Array:
     Raises :class:`ValueError` where it holds anything else; the message says what.
     """
     if what := NO_WEIGHTS.get(array.dtype.kind):
-        raise ValueError(f"{what} ({_short(array.dtype)})")
+        raise ValueError(f"{what} ({shown(array.dtype)})")
     wanted = array.dtype.newbyteorder("=")
     if array.dtype.kind == "f":
         wanted = np.dtype(PRECISE.get(array.dtype.itemsize, np.float64))
@@ -82,7 +82,7 @@ def _read(path: Path, name: str, file: IO[bytes], size: int) -> Array:
     """One member of an archive; ``size`` is how many bytes it unpacks to."""
     start = file.read(len(npy.MAGIC_PREFIX))
     if start != npy.MAGIC_PREFIX:
-        raise FgbenchError(f"{name} in the checkpoint is no array:", str(path), "leave it out of the archive")
+        raise FgbenchError(f"{shown(name)} in the checkpoint is no array:", str(path), "leave it out of the archive")
     file.seek(0)
     version = npy.read_magic(file)
     # The third version differs in the names of records' fields alone, and records are no weights.
@@ -90,20 +90,15 @@ def _read(path: Path, name: str, file: IO[bytes], size: int) -> Array:
     shape, _, dtype = read_header(file)
     if what := NO_WEIGHTS.get(dtype.kind):
         do = "JAX writes bfloat16 so; save it as float32" if dtype.str == "|V2" else ""
-        raise FgbenchError(f"{name} in the checkpoint is no weight but {what} ({_short(dtype)}):", str(path), do)
+        raise FgbenchError(f"{shown(name)} in the checkpoint is no weight but {what} ({shown(dtype)}):", str(path), do)
     claimed, held = math.prod(shape) * dtype.itemsize, size - file.tell()
     if min(shape, default=0) < 0 or claimed != held:
         raise FgbenchError(
-            f"{name} in the checkpoint claims the shape {_short(shape)}, {claimed:,} bytes, and has {held:,}:",
+            f"{shown(name)} in the checkpoint claims the shape {shown(shape)}, {claimed:,} bytes, and has {held:,}:",
             str(path),
         )
     file.seek(0)
     return plain(npy.read_array(file, allow_pickle=False))
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def numbers_of(held: Mapping[Any, Any]) -> dict[str, Array]:

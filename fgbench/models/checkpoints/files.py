@@ -22,7 +22,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array, check_room, read_arrays
 from fgbench.models.checkpoints.sets import RAW, TOP, choose, is_dense
-from fgbench.models.checkpoints.sniff import NPZ, SAFETENSORS, TORCH, damaged, kind_of
+from fgbench.models.checkpoints.sniff import NPZ, SAFETENSORS, TORCH, damaged, kind_of, shown
 
 KINDS = {SAFETENSORS: "a safetensors file", TORCH: "a file that torch.save wrote", NPZ: "an .npz file"}
 SUFFIXES = {
@@ -160,7 +160,7 @@ def _harmless() -> list[Any]:
 def _check(weights: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in weights.items():
         if why := _no_weight(name, tensor, weights):
-            raise FgbenchError(f"{name} in the checkpoint is no weight but {why}:", str(path))
+            raise FgbenchError(f"{shown(name)} in the checkpoint is no weight but {why}:", str(path))
 
 
 def _no_weight(name: str, tensor: Tensor, weights: Mapping[str, Tensor]) -> str | None:
@@ -173,5 +173,5 @@ def _no_weight(name: str, tensor: Tensor, weights: Mapping[str, Tensor]) -> str 
         if scale := next(
             (other for other in weights if other.startswith(stem) and "scale" in other[len(stem) :]), None
         ):
-            return f"{tensor.dtype} numbers that {scale} scales"
+            return f"{tensor.dtype} numbers that {shown(scale)} scales"
     return None

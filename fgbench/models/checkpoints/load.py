@@ -16,6 +16,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.files import read_source, write_weights
 from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
+from fgbench.models.checkpoints.sniff import shown
 from fgbench.models.model import Model
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
@@ -95,7 +96,7 @@ def load_checkpoint(model: Model, path: str | Path, *, strict: bool = False, wei
     else:
         found = recognise(held, model)
     if found is None:
-        some = ", ".join(list(held)[:3])
+        some = ", ".join(map(shown, list(held)[:3]))
         raise FgbenchError(
             f"the names of the weights ({some}, …) are of no known format in",
             str(path),
@@ -176,21 +177,21 @@ def _check_numbers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     if whole:
         raise FgbenchError(
             f"{len(whole)} weights in the checkpoint are {pairs[whole[0]][0].dtype}, not real numbers:",
-            ", ".join(whole[:SHOWN]) + (", …" if len(whole) > SHOWN else ""),
+            ", ".join(map(shown, whole[:SHOWN])) + (", …" if len(whole) > SHOWN else ""),
             "were they quantised? give the weights that they were made from",
         )
-    endless = [name for name, (given, _) in pairs.items() if not _is_finite(given)]
+    endless = [name for name, (given, _) in pairs.items() if given.is_floating_point() and not _is_finite(given)]
     if endless:
         raise FgbenchError(
             f"{len(endless)} weights in the checkpoint have values that are not finite:",
-            ", ".join(endless[:SHOWN]) + (", …" if len(endless) > SHOWN else ""),
+            ", ".join(map(shown, endless[:SHOWN])) + (", …" if len(endless) > SHOWN else ""),
             "nothing can be computed with them",
         )
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    narrow = tensor.is_floating_point() and tensor.element_size() == 1  # torch looks at no 8-bit numbers
-    return bool((tensor.float() if narrow else tensor).isfinite().all())
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch looks at no 8-bit numbers
+    return bool(wide.isfinite().all())
 
 
 def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import numbers_of
+from fgbench.models.checkpoints.sniff import shown
 
 RAW, AVERAGED, TOP = "raw", "ema", "."  # what --weights takes beside the keys of a file; TOP is the file's own level
 # Keys under which codes keep the weights themselves.
@@ -23,7 +24,7 @@ PLAIN = frozenset(
 )
 USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # of them, those that need no word
 # Words in the keys of an average over training steps. The teacher of DINO, iBOT and Mean Teacher is one.
-AVERAGES = frozenset("ema ema2 averaged average avg swa shadow teacher".split())
+AVERAGES = frozenset("ema averaged average avg swa shadow polyak teacher".split())
 # Words in the keys of tensors that are no weights of a model.
 OTHERS = frozenset(
     "optim optimizer optimizers opt scheduler schedulers scaler amp rng loss losses criterion args config cfg hparams "
@@ -308,5 +309,5 @@ def _keys(sets: Iterable[_Set]) -> str:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    names = [repr(key if len(key) <= 60 else key[:59] + "…") for key in keys]
+    names = [shown(repr(key)) for key in keys]
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -14,6 +14,7 @@ SAFETENSORS, TORCH, NPZ = "safetensors", "torch", "npz"  # the kinds that weight
 
 HEAD = 4096  # bytes that are looked at
 SHOWN = 3  # names of members of an archive
+LONGEST_NAME = 80  # characters of a name in a message
 SAFETENSORS_HEADER = 10**8  # bytes; the format allows no more
 TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # what torch.save wrote first before it wrote zip archives
 SAVE_STATE_DICT = "save the model's state_dict with torch.save, or as .safetensors"
@@ -21,6 +22,7 @@ UNPACK = "unpack it, and give the file in it"
 # First bytes, what begins with them, and what to do.
 MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for", "fetch that with git lfs pull"),
+    (b"version https://hawser", "a Git LFS pointer, not the file that it stands for", "fetch that with git lfs pull"),
     (b"\x1f\x8b", "a gzip archive", UNPACK),
     (b"BZh", "a bzip2 archive", UNPACK),
     (b"\xfd7zXZ\x00", "an xz archive", UNPACK),
@@ -101,7 +103,7 @@ def _kind_of_zip(path: Path) -> str:
     if not names:
         raise _is(path, "an empty archive", "")
     more = ", …" if len(names) > SHOWN else ""
-    raise _is(path, f"a zip archive ({', '.join(names[:SHOWN])}{more})", UNPACK)
+    raise _is(path, f"a zip archive ({', '.join(map(shown, names[:SHOWN]))}{more})", UNPACK)
 
 
 def _other(path: Path, head: bytes, tail: bytes) -> tuple[str, str]:
@@ -134,7 +136,7 @@ def _tar(path: Path) -> tuple[str, str]:
         names = []
     if {"pickle", "storages", "tensors"} <= set(names):
         return "a tar archive as torch.save wrote it before 2017", "load it with torch and save its state_dict again"
-    return f"a tar archive ({', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''})", UNPACK
+    return f"a tar archive ({', '.join(map(shown, names[:SHOWN]))}{', …' if len(names) > SHOWN else ''})", UNPACK
 
 
 def _text(head: bytes) -> tuple[str, str] | None:
@@ -146,7 +148,7 @@ def _text(head: bytes) -> tuple[str, str] | None:
     if not all(character.isprintable() or character.isspace() for character in text):
         return None
     start = text[:200].lower()
-    if start.startswith("<!doctype html") or "<html" in start:
+    if start.startswith("<") and ("<!doctype html" in start or "<html" in start):
         return "an HTML page, not the file that it speaks of", "download the file itself"
     if start.startswith("<?xml"):
         return "an XML file", "was the download refused?"
@@ -156,6 +158,13 @@ def _text(head: bytes) -> tuple[str, str] | None:
     if "annex/objects/" in start:
         return "a git-annex pointer, not the file that it stands for", "fetch that with git annex get"
     return ("a JSON file" if start.startswith(("{", "[")) else "a text file") + f" that begins with {words!r}", ""
+
+
+def shown(name: object) -> str:
+    """A name that a file gives, as a message can have it: short, and without control characters."""
+    text = str(name)
+    text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    return text if text.isprintable() else repr(text)
 
 
 def _is(path: Path, what: str, do: str) -> FgbenchError:
