@@ -155,6 +155,7 @@ class AccuracyRow:
     flip: bool = False  # whether the mirror image was tested too
     recipe: dict[str, Any] | None = None  # of the training
     begun_from: str | None = None  # random, pretrained, or the name of a file; null where nothing was trained
+    weights: str | None = None  # of several sets in a tested checkpoint, the key of the one that was read
     environment: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def fit(
     torch.manual_seed(seed)
     model = contender.build(dataset.num_classes, pretrained=request.pretrained)
     if request.checkpoint is not None:
-        load_to_begin(model, request.checkpoint, dataset, session.report, request.position_interpolation)
+        load_to_begin(model, request.checkpoint, dataset, session.report, **request.reading)
     accelerator = session.accelerator(contender, model)
     level = contender.recipe.level
     plan = Plan(

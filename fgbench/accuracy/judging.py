@@ -54,7 +54,7 @@ def judge(
         return []
     model = finished.contender.build(session.dataset.num_classes)
     how = session.request.position_interpolation if session.request.test_only else None
-    load_checkpoint(model, checkpoint, interpolation=how)
+    load_checkpoint(model, checkpoint, weights=row.get("weights"), interpolation=how)
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:

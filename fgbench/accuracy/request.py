@@ -29,6 +29,7 @@ class AccuracyRequest:
     pretrained: bool = False
     checkpoint: Path | None = None  # to begin from, or to test
     position_interpolation: str | None = None  # bilinear or bicubic; None: as the authors of the file do
+    weights: str | None = None  # of several sets in the checkpoint: raw, ema or a key; None: see load_checkpoint
     test_only: bool = False
     flip: bool = False
     lrs: Sequence[float] | None = None  # several are searched
@@ -46,6 +47,13 @@ class AccuracyRequest:
     plugins: Sequence[str] = ()
 
     @property
+    def reading(self) -> dict[str, str | None]:
+        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
+        return {"weights": self.weights, "interpolation": self.position_interpolation}
+
+    @property
     def begun_from(self) -> str:
         """What weights training begins from."""
-        return str(self.checkpoint.name) if self.checkpoint else "pretrained" if self.pretrained else "random"
+        if self.checkpoint is None:
+            return "pretrained" if self.pretrained else "random"
+        return self.checkpoint.name + (f" ({self.weights})" if self.weights else "")

@@ -32,6 +32,7 @@ def run_row(
     predictions: Predictions,
     *,
     checkpoint: Path | None,
+    weights: str | None = None,
     flip: bool,
     trained: Progress | None = None,
     lr: float | None = None,
@@ -64,6 +65,7 @@ def run_row(
         test_img_s=predictions.images / predictions.seconds if predictions.seconds else None,
         flip=flip,
         begun_from=begun_from,
+        weights=weights,
         recipe={**asdict(contender.recipe), **contender.options} if trained else dict(contender.options),
     ).as_dict() | {"environment": None}
 

@@ -231,8 +231,7 @@ class Runs:
         if self._was_finished(contender, key, contender.label):
             return
         model = contender.build(session.dataset.num_classes)
-        how = request.position_interpolation
-        load_for_test(model, request.checkpoint, session.dataset, session.report, how)
+        loaded = load_for_test(model, request.checkpoint, session.dataset, session.report, **request.reading)
         accelerator = session.accelerator(contender, model)
         images = Images(session.dataset.test, eval_transform(session.dataset, contender.image_size))
 
@@ -249,7 +248,15 @@ class Runs:
                 flip=request.flip,
                 tick=tick,
             )
-        row = run_row(contender, session.dataset, model, predictions, checkpoint=request.checkpoint, flip=request.flip)
+        row = run_row(
+            contender,
+            session.dataset,
+            model,
+            predictions,
+            checkpoint=request.checkpoint,
+            weights=loaded.weights,
+            flip=request.flip,
+        )
         self._keep(contender, key, row, predictions, contender.label)
 
     def _was_finished(self, contender: Contender, key: str, label: str) -> bool:

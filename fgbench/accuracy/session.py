@@ -84,8 +84,8 @@ class Session:
         """The key of a run; ``more`` is what is asked of this one alone."""
         request = self.request
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
-        if request.position_interpolation is not None:
-            begun["position_interpolation"] = request.position_interpolation
+        # Another set of weights in the same file, and another reading of it, are other runs.
+        begun |= {name: value for name, value in request.reading.items() if value is not None}
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fgbench.accuracy.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
+from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
 
 READING = 2  # how weights become predictions; it grows where a file that was read before gives other ones
@@ -16,21 +17,24 @@ SHOWN = 3
 CHUNK = 2**20  # bytes
 
 
-def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, interpolation: str | None = None) -> None:
-    """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has."""
-    found = _load(model, path, dataset, interpolation)
+def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, **reading: str | None) -> None:
+    """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has.
+
+    ``reading`` is how the file is read, as :func:`fgbench.load_checkpoint` takes it.
+    """
+    found = _load(model, path, dataset, report, reading)
     if found.missing:
         report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin at random: {_some(found)}"))
     _tell(found, path, report)
 
 
-def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, interpolation: str | None = None) -> None:
-    """Load all that a model is tested with.
+def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, **reading: str | None) -> LoadReport:
+    """Load all that a model is tested with; ``reading`` is how, as :func:`fgbench.load_checkpoint` takes it.
 
     Raises :class:`FgbenchError` where the file was trained for another number of classes or is of another model, lacks
     weights, so that random ones would be tested, or has some that the model leaves out.
     """
-    found = _load(model, path, dataset, interpolation)
+    found = _load(model, path, dataset, report, reading)
     if found.missing or found.started:
         raise FgbenchError(
             f"{len(found.missing) + len(found.started)} weights of the model ({_some(found)}) are not in",
@@ -49,6 +53,7 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, in
             "name the model and the backbone that the file was trained with",
         )
     _tell(found, path, report)
+    return found
 
 
 def _tell(found: LoadReport, path: Path, report: Report) -> None:
@@ -64,15 +69,18 @@ def _tell(found: LoadReport, path: Path, report: Report) -> None:
         report(LeftOutNotice(f"{path}: {words}"))
 
 
-def _load(model: Model, path: Path, dataset: DataSet, interpolation: str | None) -> LoadReport:
+def _load(model: Model, path: Path, dataset: DataSet, report: Report, reading: Mapping[str, str | None]) -> LoadReport:
     try:
-        return load_checkpoint(model, path, interpolation=interpolation)
+        found = load_checkpoint(model, path, **reading)  # type: ignore[arg-type]  # its names, none of them a flag
     except ClassCountError as error:
         raise FgbenchError(
             f"{path} was trained for {error.given} classes; data set {dataset.name!r} has",
             dataset.num_classes,
             "choose the data set that it was trained on",
         ) from error
+    for note in found.notes:
+        report(LeftOutNotice(f"{path}: {note}"))
+    return found
 
 
 def _some(found: LoadReport) -> str:
@@ -84,7 +92,8 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """What a file holds, in 16 digits."""
+    """What a file of weights holds, in 16 digits; one that is none is refused before it is read."""
+    kind_of(path)
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

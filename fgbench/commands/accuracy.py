@@ -54,6 +54,9 @@ def accuracy(
     passes: Annotated[Text, option("--passes", "of CAL: 2, or 8 as in its official test", "N")] = None,
     pretrained: Annotated[bool, switch("--pretrained", "begin from timm's weights")] = False,
     checkpoint: Annotated[Text, option("--checkpoint", "weights to begin from, or to test", "FILE")] = None,
+    weights: Annotated[
+        Text, option("--weights", "where --checkpoint has several sets: raw, ema or a key of the file", "NAME")
+    ] = None,
     position_interpolation: PositionInterpolation = None,
     test_only: Annotated[bool, switch("--test-only", "train nothing, test --checkpoint")] = False,
     flip: Annotated[bool, switch("--flip", "test the mirror image too, and add the logits")] = False,
@@ -107,6 +110,8 @@ def accuracy(
     style = output_format(format_, output)
     if test_only and checkpoint is None:
         raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
+    if weights is not None and checkpoint is None:
+        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
     options = {key: literal(value) for key, value in key_values(model_options, "--model-options").items()}
     if passes is not None:
         options["passes"] = whole_number(passes, "number of passes", 8, 8)
@@ -140,6 +145,7 @@ def accuracy(
         position_interpolation=None
         if position_interpolation is None
         else choice(position_interpolation, "interpolation", INTERPOLATIONS),
+        weights=weights,
         test_only=test_only,
         flip=flip,
         lrs=None if rates is None else _each_once(real_number(rate, "learning rate", 0.01, 1e38) for rate in rates),

@@ -39,6 +39,9 @@ def visualize(
     size: Annotated[str, option("--size", "side of the network's input", "PIXELS")] = "224",
     view: Annotated[str, option("--view", "centre, as models are tested, or whole", "NAME")] = "centre",
     checkpoint: Annotated[Text, option("--checkpoint", "weights: ours, released, timm's, Google's", "FILE")] = None,
+    weights: Annotated[
+        Text, option("--weights", "where --checkpoint has several sets: raw, ema or a key of the file", "NAME")
+    ] = None,
     position_interpolation: PositionInterpolation = None,
     pretrained: Annotated[bool, switch("--pretrained", "timm's weights for the backbone")] = False,
     model_options: Annotated[Many, option("--model-options", "such as overlap=4", "KEY=VALUE…")] = None,
@@ -88,6 +91,7 @@ def visualize(
         position_interpolation=None
         if position_interpolation is None
         else choice(position_interpolation, "interpolation", INTERPOLATIONS),
+        weights=weights,
         model_options={key: literal(value) for key, value in key_values(model_options, "--model-options").items()},
         seed=whole_number(seed, "seed", 0, MAX_SEED, smallest=0),
         device=None if device is None else choice(device, "device", ("cuda", "cpu")),
@@ -144,6 +148,8 @@ def _check(request: VisualizeRequest, show: Show) -> None:
             raise FgbenchError("cannot write to", str(show.folder), "permission is missing")
     if request.pretrained and request.checkpoint is not None:
         raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
+    if request.weights is not None and request.checkpoint is None:
+        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
     lines = len(request.images) * len(request.models) * len(request.backbones)
     if lines > MOST_LINES and show.folder is None and show.format_ != "json":
         raise FgbenchError(

@@ -16,6 +16,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Repor
 from fgbench.models.build import create_model, models
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
+from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.visualize.request import VisualizeRequest
@@ -82,8 +83,12 @@ def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | 
     return fit
 
 
-def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, device: torch.device) -> Onlooker:
+def make_onlooker(
+    request: VisualizeRequest, name: str, backbone: str | None, device: torch.device, report: Report
+) -> Onlooker:
     """A model with the weights that were asked for; what the checkpoint lacks is drawn from the seed.
+
+    Which of several sets of weights in a file is read is reported.
 
     Raises :class:`CannotMeasureError` where pretrained weights cannot be had, :class:`FgbenchError` for a checkpoint
     that does not fit.
@@ -100,9 +105,12 @@ def make_onlooker(request: VisualizeRequest, name: str, backbone: str | None, de
         norm = _timms_norm(of_backbone) if request.pretrained else None
     else:
         model, found = _load(request, model, name, backbone)
-        metadata = read_metadata(request.checkpoint) if request.checkpoint.suffix == ".safetensors" else {}
+        metadata = read_metadata(request.checkpoint) if kind_of(request.checkpoint) == SAFETENSORS else {}
         words, predicts = request.checkpoint.name, found.complete
+        words += "" if found.weights is None else f" ({found.weights})"
         notes = _notes_on(found, metadata, model)
+        for note in found.notes:
+            report(LeftOutNotice(f"{request.checkpoint}: {note}"))
         norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
         norm = (HALF, HALF) if metadata.get("dataset") in HALF_SETS else norm
     if request.norm is not None:
@@ -141,14 +149,14 @@ def _build(request: VisualizeRequest, name: str, backbone: str | None, classes: 
 def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | None) -> tuple[Model, LoadReport]:
     assert request.checkpoint is not None
     try:
-        return model, load_checkpoint(model, request.checkpoint, interpolation=request.position_interpolation)
+        return model, load_checkpoint(model, request.checkpoint, **request.reading)  # type: ignore[arg-type]
     except ClassCountError as error:  # the file says how many classes there are
         model = _build(request, name, backbone, error.given, pretrained=False)
-    return model, load_checkpoint(model, request.checkpoint, interpolation=request.position_interpolation)
+    return model, load_checkpoint(model, request.checkpoint, **request.reading)  # type: ignore[arg-type]
 
 
 def _notes_on(found: LoadReport, metadata: dict[str, str], model: Model) -> list[str]:
-    notes = []
+    notes = list(found.notes)
     if found.trained_as is not None:
         notes.append(f"the file is that of a {found.trained_as}; only what both have was loaded")
     notes += [*found.variants, *found.differences]

@@ -28,7 +28,13 @@ class VisualizeRequest:
     pretrained: bool = False
     checkpoint: Path | None = None
     position_interpolation: str | None = None  # bilinear or bicubic; None: as the authors of the file do
+    weights: str | None = None  # of several sets in the checkpoint: raw, ema or a key; None: see load_checkpoint
     model_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0  # of weights that are drawn
     device: str | None = None  # cuda or cpu; None: cuda where there is one
     plugins: Sequence[str] = ()
+
+    @property
+    def reading(self) -> dict[str, str | None]:
+        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
+        return {"weights": self.weights, "interpolation": self.position_interpolation}

@@ -71,7 +71,7 @@ class Session:
         device = device_of(request)
         for name, backbone in fitting(request, self.report):
             self.tell(f"loading {name}")
-            self._visit(make_onlooker(request, name, backbone, device))
+            self._visit(make_onlooker(request, name, backbone, device, self.report))
         if not any(visit.shown for visit in self.visits):
             raise FgbenchError("none of the pictures could be read")
         if not any(shown.gaze.sights for visit in self.visits for shown in visit.shown):

@@ -108,7 +108,8 @@ def _title(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    words = [row["model"], row["selector"], "mirrored too" if row["flip"] else None]
+    weights = f"weights {row['weights']}" if row.get("weights") else None
+    words = [row["model"], row["selector"], weights, "mirrored too" if row["flip"] else None]
     return " ".join(as_text(word) for word in words if word)
 
 

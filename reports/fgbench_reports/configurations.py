@@ -106,7 +106,7 @@ def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
             continue
         recipe = dict(row.get("recipe") or {})
         told = json.dumps(recipe, sort_keys=True, default=str)
-        tested = row["checkpoint"] if row["seed"] is None else None
+        tested = (row["checkpoint"], row.get("weights")) if row["seed"] is None else None
         key = (*(row.get(name) for name in SAME), tested_on(row), bool(row.get("flip")), told, tested)
         groups.setdefault(key, []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]

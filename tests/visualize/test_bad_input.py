@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from visualize.small import SMALL, run, saved
 
 from fgbench.models import backbone
@@ -110,3 +111,19 @@ def test_more_pictures_than_a_sheet_has_room_for_ask_for_a_folder(here):
     names = [f"{index}.png" for index in range(101)]
     result = run(*names, *SMALL)
     assert (result.exit_code, "name a folder: --output DIR/" in result.stderr) == (2, True)
+
+
+def test_which_of_two_sets_of_weights_is_seen_through_is_said_and_can_be_chosen(here):
+    model = create_model("vit", "test_vit", img_size=96, num_classes=3)
+    raw = model.state_dict()
+    torch.save({"model": raw, "model_ema": {name: tensor + 1 for name, tensor in raw.items()}}, "two.pth")
+    words = ["a.png", *SMALL, "--selectors", "attention", "--checkpoint", "two.pth", "--format", "json"]
+    results = [run(*words, *more) for more in ([], ["--weights", "ema"])]
+    assert [result.exit_code for result in results] == [0, 0]
+    for result, key in zip(results, ("model", "model_ema"), strict=True):
+        assert f"two.pth: the weights under {key!r} are read, not those under " in result.stderr
+        assert f"two.pth ({key})" in result.stdout
+    refused = run(*words, "--weights", "teacher")
+    assert (refused.exit_code, "no set of weights is called 'teacher'" in refused.stderr) == (2, True)
+    lonely = run("a.png", *SMALL, "--weights", "ema")
+    assert (lonely.exit_code, "--weights chooses what is read of a file" in lonely.stderr) == (2, True)

@@ -9,6 +9,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +20,66 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.arrays import Array, check_room, read_arrays
+from fgbench.models.checkpoints.sets import RAW, TOP, choose, is_dense
+from fgbench.models.checkpoints.sniff import NPZ, SAFETENSORS, TORCH, damaged, kind_of, shown
 
-NESTS = ("model", "state_dict", "state_dict_ema", "model_state_dict")
-BESIDE = ("feature_center",)  # what released codes keep next to the state dict
+KINDS = {SAFETENSORS: "a safetensors file", TORCH: "a file that torch.save wrote", NPZ: "an .npz file"}
+SUFFIXES = {
+    ".safetensors": SAFETENSORS,
+    ".npz": NPZ,
+    **dict.fromkeys((".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar"), TORCH),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a file holds for a model: tensors, or the arrays of an .npz file."""
+
+    tensors: dict[str, Tensor] | None = None
+    arrays: dict[str, Array] | None = None
+    key: str | None = None  # where in the file they are, if it has more than one place for them
+    notes: tuple[str, ...] = ()
+
+
+def read_source(path: Path, wanted: str | None = None) -> Source:
+    """The weights of a file, whatever its suffix: .safetensors, one that torch.save wrote, or .npz.
+
+    Args:
+        path: the file.
+        wanted: the set of weights that is read where there are several: ``"raw"``, ``"ema"`` or a key of the file; see
+            :func:`fgbench.models.checkpoints.sets.choose`.
+
+    Raises:
+        FgbenchError: where the file is missing, damaged or something else, holds no weights or several sets of them
+            with equal right, or holds objects that only running code could restore.
+
+    """
+    kind = kind_of(path)
+    notes: tuple[str, ...] = ()
+    if SUFFIXES.get(path.suffix.lower(), kind) != kind:
+        notes = (f"{path.name} is {KINDS[kind]}, whatever its suffix says, and is read as such",)
+    if kind == NPZ:
+        arrays = read_arrays(path)
+        if not arrays:
+            raise FgbenchError("no weights in the checkpoint", str(path), "it is an empty archive")
+        if wanted not in (None, RAW, TOP):
+            raise FgbenchError(f"an .npz file has one set of weights, and none is called {wanted!r}:", str(path))
+        return Source(arrays=arrays, notes=notes)
+    if kind == SAFETENSORS and read_metadata(path).get("format") == "fgbench" and wanted in (None, RAW):
+        return Source(tensors=read_weights(path), notes=notes)
+    chosen = choose(_load_safetensors(path) if kind == SAFETENSORS else _unpickle(path), wanted, path)
+    _check(chosen.weights, path)
+    said = chosen.note()
+    return Source(tensors=chosen.weights, key=chosen.key, notes=(*notes, said) if said else notes)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of one that torch.save wrote, whole or nested.
-
-    Raises :class:`FgbenchError` where the file is missing or damaged, holds no weights, or holds objects that only
-    running code could restore.
-    """
-    if not path.is_file():
-        raise FgbenchError("no checkpoint file", str(path), "give the path of a .safetensors, .pth or .npz file")
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise _damaged(path, error) from error
-    held = _unpickle(path)
-    beside: dict[str, Tensor] = {}
-    while nest := next((n for n in NESTS if isinstance(held, Mapping) and isinstance(held.get(n), Mapping)), None):
-        beside |= {name: value for name, value in _tensors(held).items() if name in BESIDE}
-        held = held[nest]
-    weights = _tensors(held)
-    if not weights:
-        raise FgbenchError("no weights in the checkpoint", str(path), "a dictionary of tensors was expected")
-    weights |= beside
-    for name, tensor in weights.items():
-        if why := _no_weight(tensor):
-            raise FgbenchError(f"{name} in the checkpoint is no weight but {why}:", str(path))
+    """All tensors of a .safetensors file; errors as of :func:`read_source`."""
+    if kind_of(path) != SAFETENSORS:
+        raise FgbenchError("no safetensors file:", str(path))
+    weights = _load_safetensors(path)
+    _check(weights, path)
     return weights
 
 
@@ -87,24 +118,24 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a NumPy .npz file; objects in it are refused."""
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
-    except FileNotFoundError:
-        raise FgbenchError("no checkpoint file", str(path)) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise _damaged(path, error) from error
+        return safetensors.torch.load_file(path)
+    except Exception as error:  # a damaged file raises whatever its reader trips over
+        raise damaged(path, error) from error
 
 
 def _unpickle(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_room(path, archive.infolist())
     with torch.serialization.safe_globals(_harmless()):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # given a path, torch goes by its suffix
+                return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             refused = re.search(r"(?:GLOBAL|class|function) (\S+)", str(error))
             what = refused[1].strip("`'") if refused else " ".join(str(error).split())[:120]
@@ -114,7 +145,7 @@ def _unpickle(path: Path) -> Any:
                 "nothing in it was run; save its state dict alone",
             ) from error
         except Exception as error:  # a damaged archive raises whatever its reader trips over
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
 
 
 def _harmless() -> list[Any]:
@@ -126,20 +157,21 @@ def _harmless() -> list[Any]:
     return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *named]
 
 
-def _no_weight(tensor: Tensor) -> str | None:
-    """What is wrong with a tensor as a weight; one that repeats a few stored numbers could fill any memory."""
+def _check(weights: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in weights.items():
+        if why := _no_weight(name, tensor, weights):
+            raise FgbenchError(f"{shown(name)} in the checkpoint is no weight but {why}:", str(path))
+
+
+def _no_weight(name: str, tensor: Tensor, weights: Mapping[str, Tensor]) -> str | None:
     if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
         return f"a {tensor.layout}, {tensor.dtype} tensor on {tensor.device}"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    if not is_dense(tensor):
         return f"a view of shape {tuple(tensor.shape)} on fewer numbers"
+    if tensor.element_size() == 1 and tensor.is_floating_point():
+        stem = name.removesuffix("weight")
+        if scale := next(
+            (other for other in weights if other.startswith(stem) and "scale" in other[len(stem) :]), None
+        ):
+            return f"{tensor.dtype} numbers that {shown(scale)} scales"
     return None
-
-
-def _tensors(held: Any) -> dict[str, Tensor]:
-    items = held.items() if isinstance(held, Mapping) else ()
-    return {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
-
-
-def _damaged(path: Path, error: Exception) -> FgbenchError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return FgbenchError(f"the checkpoint cannot be read ({reason}):", str(path), "is it whole?")

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.files import read_arrays, read_metadata, read_weights, write_weights
+from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
 from fgbench.models.checkpoints.names import (
     FGBENCH,
     GOOGLE,
@@ -27,6 +27,7 @@ from fgbench.models.checkpoints.names import (
     recognise,
     written_options,
 )
+from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of, shown
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
 
@@ -58,6 +59,8 @@ class LoadReport:
     grids: tuple[int, int] | None = None  # patches a side in the file and in the model, where those differ
     interpolation: str | None = None  # how they were resized: bilinear (corners aligned) or bicubic
     norm_eps: float | None = None  # the ε that every LayerNorm was set to
+    weights: str | None = None  # the key of the set that was read; None: the file has one, at its top or under model
+    notes: tuple[str, ...] = ()  # what has to be known about the file: sets that were not read, a suffix that misleads
     backbone_only: bool = False  # a backbone's file, which every model on it can begin from
     trained_as: str | None = None  # the class of the model that the file is of, where it is another one
     variants: tuple[str, ...] = ()  # what of the model was changed to what the file was trained as
@@ -94,7 +97,7 @@ class LoadReport:
             lines.append(f"LayerNorm's ε set to {self.norm_eps:g}, as in the code that wrote the file")
         if self.trained_as is not None:
             lines.append(f"the file holds the weights of another model: {self.trained_as}")
-        return "\n".join([*lines, *self.variants, *self.differences])
+        return "\n".join([*lines, *self.notes, *self.variants, *self.differences])
 
 
 def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
@@ -108,7 +111,12 @@ def save_checkpoint(model: Model, path: str | Path, **metadata: object) -> None:
 
 
 def load_checkpoint(
-    model: Model, path: str | Path, *, strict: bool = False, interpolation: str | None = None
+    model: Model,
+    path: str | Path,
+    *,
+    strict: bool = False,
+    weights: str | None = None,
+    interpolation: str | None = None,
 ) -> LoadReport:
     """Load weights into a model.
 
@@ -121,41 +129,47 @@ def load_checkpoint(
     A file of GLSim's port to timm turns a GLSim into that variant, and a file that an earlier version wrote for a ViT
     whose class token it read has the ViT read it; the report says so.
 
+    ``weights`` chooses one of several sets in a file: ``"raw"``, ``"ema"`` (an average over training steps) or a key of
+    the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …) is read, else
+    the only one; the report's ``weights`` and ``notes`` say which.
+
     What the file lacks keeps its value and is listed in the report; ``strict`` makes that, and what the file has
     too much, an error. A file of a backbone alone starts the model's own parameters where the backbone is.
 
-    Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where its names are
-    of no known format, or where shapes cannot fit; the message names them.
+    Raises :class:`FgbenchError` where the file is missing, damaged or holds more than weights, where it has several
+    sets of weights of equal right, where its names are of no known format, where shapes cannot fit, or where weights
+    are not finite or integers in place of real numbers; the message names them.
     """
     path = Path(path)
     if interpolation is not None:
         one_of(interpolation, "interpolation of position embeddings", INTERPOLATIONS)
-    if path.suffix == ".npz":
-        weights = google_weights(read_arrays(path))
-        found = (GOOGLE, weights) if any(name.endswith("embedding/kernel") for name in weights) else None
+    source = read_source(path, weights)
+    held: Weights = source.tensors or {}
+    if source.arrays is not None:
+        held = google_weights(source.arrays)
+        found = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
-        weights = read_weights(path)
-        found = recognise(weights, model)
+        found = recognise(held, model)
     if found is None:
-        some = ", ".join(list(weights)[:3])
+        some = ", ".join(map(shown, list(held)[:3]))
         raise FgbenchError(
             f"the names of the weights ({some}, …) are of no known format in",
             str(path),
             "known: fgbench, GLSim, TransFG, FFVT, CAL, timm, Google's npz",
         )
     format_, bare = found
-    own_file = format_.name == FGBENCH and path.suffix == ".safetensors"
+    own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
     metadata = read_metadata(path) if own_file else {}
     renamed, origins = format_.rename(bare, model)
     variants, undo = model.adapt(format_.name, renamed, metadata)
     try:
         ignored = [name for name in format_.ignored if name in bare]
         asked = interpolation or format_.interpolation
-        done = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
+        report = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
     except BaseException:
         undo()
         raise
-    return replace(done, variants=tuple(variants))
+    return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants))
 
 
 def _put(
@@ -187,6 +201,7 @@ def _put(
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits[:SHOWN])}{more}")
     loaded = [name for name in own if name in weights]
+    _check_numbers({origins[name]: (weights[name], own[name]) for name in loaded})
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*other_head, *(name for name in weights if name not in own)]
@@ -277,6 +292,29 @@ def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_p
     grid = patches.unflatten(1, old_size).permute(0, 3, 1, 2).float()
     resized = functional.interpolate(grid, new_size, mode="bilinear", align_corners=True)
     return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
+
+
+def _check_numbers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Refuse numbers that no network was trained to: NaN, infinity, and integers in place of real ones."""
+    whole = [name for name, (given, own) in pairs.items() if own.is_floating_point() and not given.is_floating_point()]
+    if whole:
+        raise FgbenchError(
+            f"{len(whole)} weights in the checkpoint are {pairs[whole[0]][0].dtype}, not real numbers:",
+            ", ".join(map(shown, whole[:SHOWN])) + (", …" if len(whole) > SHOWN else ""),
+            "were they quantised? give the weights that they were made from",
+        )
+    endless = [name for name, (given, _) in pairs.items() if given.is_floating_point() and not _is_finite(given)]
+    if endless:
+        raise FgbenchError(
+            f"{len(endless)} weights in the checkpoint have values that are not finite:",
+            ", ".join(map(shown, endless[:SHOWN])) + (", …" if len(endless) > SHOWN else ""),
+            "nothing can be computed with them",
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch looks at no 8-bit numbers
+    return bool(wide.isfinite().all())
 
 
 def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:

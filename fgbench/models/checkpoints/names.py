@@ -20,7 +20,7 @@ POSITIONS = "encoder.vit.pos_embed"
 SECOND_TOKEN = "second_class_token"
 
 # What names begin with when a model was saved inside another.
-WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "backbone.")
 
 TRANSFORMER_BLOCK = (
     (r"\.attention_norm\.", ".norm1."),

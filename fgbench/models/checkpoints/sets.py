@@ -1,0 +1,313 @@
+"""Which dictionary of tensors in a checkpoint is read, where there are several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.arrays import numbers_of
+from fgbench.models.checkpoints.sniff import shown
+
+RAW, AVERAGED, TOP = "raw", "ema", "."  # what --weights takes beside the keys of a file; TOP is the file's own level
+# Keys under which codes keep the weights themselves.
+PLAIN = frozenset(
+    "model state_dict model_state_dict model_state model_weights net net_state_dict network module weights "
+    "params".split()
+)
+USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # of them, those that need no word
+# Words in the keys of an average over training steps. The teacher of DINO, iBOT and Mean Teacher is one.
+AVERAGES = frozenset("ema averaged average avg swa shadow polyak teacher".split())
+# Words in the keys of tensors that are no weights of a model.
+OTHERS = frozenset(
+    "optim optimizer optimizers opt scheduler schedulers scaler amp rng loss losses criterion args config cfg hparams "
+    "callbacks loops hub meta history metrics logs log stats averaging".split()
+)
+BESIDE = ("feature_center",)  # a weight of CAL that its code keeps next to the state dict
+MAX_DEPTH = 32  # of dictionaries in one another
+SHOWN = 8  # keys in a message
+SAVE_ALONE = "save the state dict alone"
+SHARED = 0.5  # of the names of the larger of two sets, those that both have where they are weights of one network
+WRAPPED = r"^((module|_orig_mod|_forward_module)\.)+"  # what names begin with before the words that tell sets apart
+
+Line = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The weights that are read, and the keys of the file where they and other weights are."""
+
+    weights: dict[str, Tensor]
+    key: str | None  # None: the file holds no others, and these at its top or under a usual key
+    others: tuple[str, ...] = ()
+
+    def note(self) -> str | None:
+        """What a reader of the file has to know about the choice."""
+        if self.key is None:
+            return None
+        others = f", not those under {_listed(self.others)}; --weights chooses" if self.others else ""
+        return f"the weights under {self.key!r} are read{others}"
+
+
+@dataclass(slots=True)
+class _Set:
+    """One candidate. An average is ``AVERAGED`` weights; ``plain``: all of its keys are known."""
+
+    line: Line
+    weights: dict[str, Tensor]
+    average: bool
+    plain: bool
+    aliases: tuple[Line, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.line) or TOP
+
+    @property
+    def names(self) -> list[str]:
+        return [self.key, *(".".join(alias) for alias in self.aliases)]
+
+
+def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
+    """Choose one set of weights of a checkpoint.
+
+    Args:
+        held: what the file holds.
+        wanted: ``RAW``, ``AVERAGED``, a key of the file such as ``teacher`` or ``model.student``, or None: the weights
+            under a usual key such as ``model``, else the only ones that there are.
+        path: the file, for messages.
+
+    Returns:
+        The weights, without the common prefix where sets are told apart by prefixes.
+
+    Raises:
+        FgbenchError: for a file without weights, for one whose dictionaries hold themselves, for a ``wanted`` that is
+            not in it, and where several sets have an equal right. The message names the keys that hold tensors.
+
+    """
+    walk = _Walk(path)
+    walk.visit(held)
+    whole = [one for one in walk.sets if not _is_outer(one, walk.sets)]
+    if not whole:
+        where = f"tensors are under {_listed(walk.elsewhere)}" if walk.elsewhere else ""
+        raise FgbenchError("no weights in the checkpoint", str(path), where or "a dictionary of tensors was expected")
+    if chosen := next((one for one in whole if wanted in one.names), None):
+        sets = whole
+    else:
+        sets = [part for one in whole for part in (_split(one) or [one])]
+        chosen = _pick(sets, wanted, path) if wanted in (None, RAW, AVERAGED) else _by_key(sets, wanted, path)
+    others = tuple(one.key for one in sets if one is not chosen and not _equal(one.weights, chosen.weights))
+    beside = {
+        name: tensor
+        for line, found in walk.beside.items()
+        if chosen.line[: len(line)] == line
+        for name, tensor in found.items()
+    }
+    usual = USUAL.issuperset(chosen.line) and not others
+    return Chosen(weights={**chosen.weights, **beside}, key=None if usual else chosen.key, others=others)
+
+
+class _Walk:
+    """All dictionaries of a file, each looked at once: where tensors are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sets: list[_Set] = []
+        self.beside: dict[Line, dict[str, Tensor]] = {}  # where a dictionary of weights may lie within
+        self.elsewhere: list[str] = []  # keys of tensors that are no weights of a model, or have no names
+        self._by_id: dict[int, list[_Set]] = {}
+        self._holders: set[int] = set()
+
+    def visit(
+        self, held: Any, line: Line = (), other: bool = False, averages: Mapping[str, bool] | None = None
+    ) -> None:
+        """Look at ``held``, which lies under the keys of ``line``; ``other``: it holds no weights of a model."""
+        if not isinstance(held, Mapping):
+            if _holds_tensors(held):
+                self.elsewhere.append(f"{'.'.join(line) or TOP} (without names)")
+            return
+        if id(held) in self._holders:
+            raise FgbenchError("a dictionary in the checkpoint holds itself:", str(self.path), SAVE_ALONE)
+        if len(line) > MAX_DEPTH:
+            raise FgbenchError(f"dictionaries lie more than {MAX_DEPTH} deep in", str(self.path), SAVE_ALONE)
+        if id(held) in self._by_id:
+            for one in self._by_id[id(held)]:
+                one.aliases = (*one.aliases, line)
+            return
+        begun = len(self.sets)
+        self._holders.add(id(held))
+        self._take(held, line, other, averages or {})
+        levels = _swapped(held)
+        for key, value in sorted(held.items(), key=lambda item: _rank(item[0])):
+            name = str(key)
+            self.visit(value, (*line, name), other or _is_other(name), {**(averages or {}), **levels})
+        self._holders.remove(id(held))
+        self._by_id[id(held)] = self.sets[begun:] if len(self.sets) == begun + 1 else []
+
+    def _take(self, held: Mapping[Any, Any], line: Line, other: bool, averages: Mapping[str, bool]) -> None:
+        weights = _tensors(held)
+        self.beside[line] = {name: tensor for name, tensor in weights.items() if name in BESIDE}
+        counted = [
+            name for name, tensor in weights.items() if tensor.ndim and name not in BESIDE and not _is_other(name)
+        ]
+        if other or not counted:
+            if weights or any(isinstance(value, Tensor) for value in held.values()):
+                self.elsewhere.append(".".join(line) or TOP)
+            return
+        average = next((averages[key] for key in line if key in averages), any(map(_is_average, line)))
+        self.sets.append(_Set(line, weights, average, bool(line) and PLAIN.issuperset(line)))
+
+
+def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
+    """The set that is meant by ``RAW``, ``AVERAGED`` or nothing."""
+    fit = sets if wanted is None else [one for one in sets if one.average == (wanted == AVERAGED)]
+    if not fit:
+        what = "no average of weights" if wanted == AVERAGED else "nothing but averages of weights"
+        raise FgbenchError(f"{what} is in the checkpoint", str(path), f"tensors are under {_keys(sets)}")
+    if ordinary := [one for one in fit if one.plain]:
+        return _only(ordinary, path)
+    if wanted is None and any("teacher" in one.line for one in fit):
+        return _only(fit, path)  # neither the teacher nor the student is what everybody means
+    single = [one for one in fit if not one.average] or fit
+    top = next((one for one in single if not one.line), None)
+    if top is not None and all(len(one.weights) < len(top.weights) for one in single if one is not top):
+        return top
+    return _only(single, path)
+
+
+def _only(sets: list[_Set], path: Path) -> _Set:
+    """The one set, or one of several that are equal."""
+    first, *more = sets
+    if all(_equal(first.weights, one.weights) for one in more):
+        return first
+    raise FgbenchError(
+        f"{len(sets)} sets of weights, under {_keys(sets)}, are in the checkpoint",
+        str(path),
+        f"choose with --weights (weights= in Python), such as --weights {sets[-1].key}",
+    )
+
+
+def _by_key(sets: list[_Set], wanted: str, path: Path) -> _Set:
+    fit = [one for one in sets if wanted == one.key] or [
+        one for one in sets if one.key.startswith(f"{wanted}.") or one.key.endswith(f".{wanted}")
+    ]
+    if fit:
+        return _only(fit, path)
+    raise FgbenchError(
+        f"no set of weights is called {wanted!r} in", str(path), f"tensors are under {_keys(sets)}; or name raw or ema"
+    )
+
+
+def _split(one: _Set) -> list[_Set]:
+    """The sets that one dictionary tells apart by the first word of its names, such as ``teacher.`` and ``student.``.
+
+    They are sets where an average has most of its names in common with something else; what else the dictionary has
+    belongs to each of them.
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in one.weights.items():
+        bare = re.sub(WRAPPED, "", name)
+        first, dot, after = bare.partition(".")
+        groups.setdefault(first if dot else "", {})[after if dot else bare] = tensor
+    averages = [word for word in groups if _is_average(word)]
+    parts: dict[str, dict[str, Tensor]] = {}
+    for word in averages:
+        others = {other: names for other, names in groups.items() if other not in averages}
+        for other, names in {**others, "": _together(others)}.items():
+            if len(names.keys() & groups[word].keys()) >= SHARED * max(len(names), len(groups[word])):
+                parts |= {other: names, word: groups[word]}
+                break
+    rest = {} if "" in parts else _together({word: names for word, names in groups.items() if word not in parts})
+    return [
+        _Set((*one.line, word) if word else one.line, {**rest, **names}, _is_average(word), not word or word in PLAIN)
+        for word, names in parts.items()
+    ]
+
+
+def _together(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        f"{word}.{name}" if word else name: tensor for word, names in groups.items() for name, tensor in names.items()
+    }
+
+
+def _is_outer(one: _Set, sets: Iterable[_Set]) -> bool:
+    """Whether known keys lead from this set to the weights proper: tensors beside those are no weights."""
+    depth = len(one.line)
+    return any(
+        other.line[:depth] == one.line and len(other.line) > depth and PLAIN.issuperset(other.line[depth:])
+        for other in sets
+    )
+
+
+def _swapped(held: Mapping[Any, Any]) -> dict[str, bool]:
+    """Whether keys of this level hold averages, in layouts whose keys say the contrary."""
+    if "ema_state_dict" in held and ("message_hub" in held or "meta" in held):  # MMEngine's EMAHook
+        return {"state_dict": True, "ema_state_dict": False}
+    if "current_model_state" in held and "averaging_state" in held:  # Lightning's WeightAveraging
+        return {"state_dict": True, "current_model_state": False}
+    return {}
+
+
+def _words(key: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()))
+
+
+def _is_average(key: str) -> bool:
+    return not AVERAGES.isdisjoint(_words(key))
+
+
+def _is_other(key: str) -> bool:
+    return "." not in key and not OTHERS.isdisjoint(_words(key))
+
+
+def _rank(key: Any) -> tuple[bool, bool]:
+    return key not in PLAIN, _is_other(str(key))
+
+
+def _tensors(held: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors and numeric arrays of a dictionary, by those of their names that are text."""
+    arrays = numbers_of(held)
+    return {
+        name: torch.from_numpy(arrays[name]) if name in arrays else value
+        for name, value in held.items()
+        if isinstance(name, str) and (isinstance(value, Tensor) or name in arrays)
+    }
+
+
+def _holds_tensors(held: Any) -> bool:
+    return isinstance(held, (list, tuple)) and any(isinstance(value, (Tensor, np.ndarray)) for value in held)
+
+
+def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    if first.keys() != second.keys():
+        return False
+    return all(tensor is second[name] or _equal_tensors(tensor, second[name]) for name, tensor in first.items())
+
+
+def _equal_tensors(first: Tensor, second: Tensor) -> bool:
+    if first.shape != second.shape or first.dtype != second.dtype or not (is_dense(first) and is_dense(second)):
+        return False
+    return torch.equal(first, second)
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has a number of its own for each place; one that repeats a few could fill any memory."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _keys(sets: Iterable[_Set]) -> str:
+    return _listed([one.key for one in sets])
+
+
+def _listed(keys: Iterable[str]) -> str:
+    names = [shown(repr(key)) for key in keys]
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

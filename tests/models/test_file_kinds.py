@@ -1,0 +1,407 @@
+"""What a file is, whatever it is called: weights are read by content, everything else is called by its name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickle
+import socket
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from models.scenes import backbones_of
+from models.test_checkpoints import google_arrays
+from numpy.lib import format as npy
+from PIL import Image
+
+import fgbench
+from fgbench.accuracy.starting import file_digest
+from fgbench.errors import FgbenchError
+from fgbench.models.build import create_model, models
+from fgbench.models.checkpoints.files import read_source, read_weights
+
+
+@pytest.fixture(scope="module")
+def model():
+    return create_model("vit", backbones_of(models.load("vit"))[0], img_size=64, num_classes=3).eval()
+
+
+def tar_of(**members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_of(**members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def picture(kind):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def torch_file(held=None, **options):
+    buffer = io.BytesIO()
+    torch.save({"a.weight": torch.ones(2)} if held is None else held, buffer, **options)
+    return buffer.getvalue()
+
+
+def array_file():
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones(3))
+    return buffer.getvalue()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 343279349\n"
+INDEX = {"metadata": {"total_size": 3}, "weight_map": {"a.weight": "model-00001-of-00002.safetensors"}}
+OTHER = {
+    "empty": (b"", "an empty file"),
+    "lfs": (POINTER, "a Git LFS pointer, not the file that it stands for.* fetch that with git lfs pull"),
+    "annex": (b"/annex/objects/SHA256E-s3--ab.pth\n", "a git-annex pointer"),
+    "html": (b"\n <!DOCTYPE html>\n<html><head>Sign in</head></html>", "an HTML page"),
+    "html 4": (b"<HTML><BODY>404", "an HTML page"),
+    "html in utf-16": ("<!doctype html><html>".encode("utf-16"), "an HTML page"),
+    "html with a mark": (b"\xef\xbb\xbf<!doctype html>", "an HTML page"),
+    "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
+    "json": (b'{"error": "no such model"}', "a JSON file that begins with"),
+    "index": (json.dumps(INDEX, indent=2).encode(), "the index of weights in several files"),
+    "text": (b"Not Found\n", "a text file that begins with 'Not Found'"),
+    "long text": ("gr\u00fcn ".encode() * 3000, "a text file that begins with"),
+    "gzip": (gzip.compress(torch_file()), "a gzip archive.*; unpack it"),
+    "bzip2": (bz2.compress(b"x"), "a bzip2 archive"),
+    "xz": (lzma.compress(b"x"), "an xz archive"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(30), "a 7z archive"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(30), "a zstd archive"),
+    "zip": (zip_of(**{"weights/vit.pth": b"x"}), r"a zip archive \(weights/vit.pth\).*; unpack it"),
+    "empty zip": (zip_of(), "an empty archive"),
+    "keras": (zip_of(**{"config.json": b"{}", "model.weights.h5": b"x"}), "a Keras archive"),
+    "tar": (tar_of(**{"a.pth": b"x", "b.txt": b"y"}), r"a tar archive \(a.pth, b.txt\)"),
+    "torch's tar": (
+        tar_of(sys_info=b"", pickle=b"", storages=b"", tensors=b""),
+        "a tar archive as torch.save wrote it before 2017",
+    ),
+    "png": (picture("PNG"), "a PNG picture"),
+    "jpeg": (picture("JPEG"), "a JPEG picture"),
+    "gif": (picture("GIF"), "a GIF picture"),
+    "tiff": (picture("TIFF"), "a TIFF picture"),
+    "pdf": (b"%PDF-1.7\n", "a PDF document"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file, as Keras and TensorFlow write it"),
+    "npy": (array_file(), r"a single NumPy array \(.npy\)"),
+    "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.4.0", "an ONNX file"),
+    "gguf": (b"GGUF\x03\x00\x00\x00", "a GGUF file"),
+    "tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(20), "a TensorFlow Lite file"),
+    "tf index": (bytes(20) + b"\x01\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
+    "pickle": (pickle.dumps({"a": np.ones(3)}), "a pickle that torch.save did not write, and was not run"),
+    "old pickle": (pickle.dumps({"a": 3}, protocol=2), "a pickle that torch.save did not write"),
+    "zeros": (bytes(9000), "a file that begins with nothing but zeros"),
+    "noise": (bytes(range(128, 256)) * 9, "binary data of an unknown kind"),
+    "program": (b"\x7fELF\x02\x01", "a program"),
+    "sqlite": (b"SQLite format 3\x00", "an SQLite file"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors", ".PTH", ""])
+@pytest.mark.parametrize("kind", OTHER)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(kind, suffix, tmp_path):
+    content, words = OTHER[kind]
+    (tmp_path / f"w{suffix}").write_bytes(content)
+    for read in (read_source, file_digest):
+        with pytest.raises(FgbenchError, match=f"the checkpoint is {words}") as caught:
+            read(tmp_path / f"w{suffix}")
+        assert "\n" not in str(caught.value)
+        assert f"w{suffix}" in str(caught.value)
+        assert caught.value.exit_code == 2
+
+
+def test_a_torchscript_archive_is_refused_by_its_name(tmp_path):
+    content = zip_of(**{"w/data.pkl": b"", "w/constants.pkl": b"", "w/code/__torch__.py": b"", "w/version": b"3"})
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(FgbenchError, match="a TorchScript archive, which holds code"):
+        read_source(tmp_path / "w.pt")
+
+
+class Whole(torch.nn.Module):
+    """A model that is saved whole, as code that would have to be run."""
+
+
+@pytest.mark.parametrize("held", [Whole(), {"model": Whole()}, torch.nn.Linear(2, 2), {"net": torch.nn.Linear(2, 2)}])
+def test_a_module_that_was_saved_whole_is_refused_and_not_run(held, tmp_path):
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(FgbenchError, match=r"the checkpoint holds more than weights .*save its state dict alone"):
+        read_source(tmp_path / "w.pth")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "folder.pth").mkdir()
+    (tmp_path / "broken.pth").symlink_to(tmp_path / "gone")
+    (tmp_path / "ring.pth").symlink_to(tmp_path / "ring.pth")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s.pth"))
+        for name, words in (
+            ("pipe.pth", "the checkpoint is a pipe"),
+            ("folder.pth", "the checkpoint is a folder: .*; name a file in it"),
+            ("s.pth", "the checkpoint is a socket"),
+            ("/dev/zero", "the checkpoint is a device"),
+            ("broken.pth", "no checkpoint file"),
+            ("ring.pth", "cannot read the checkpoint"),
+            ("folder.pth/../pipe.pth/x", "no checkpoint file"),
+            ("x" * 300, "cannot read the checkpoint"),
+            ("null\0byte", "cannot read the checkpoint"),
+        ):
+            for read in (read_source, file_digest):
+                with pytest.raises(FgbenchError, match=words) as caught:
+                    read(tmp_path / name)
+                assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [".safetensors", ".SAFETENSORS", ".Safetensors", ".pth", ".PTH", ".pt", ".bin", ".npz", ".NPZ", ".tar", ""],
+)
+@pytest.mark.parametrize("kind", ["safetensors", "torch", "legacy", "npz"])
+def test_weights_are_read_by_content_and_a_suffix_that_misleads_is_said(kind, suffix, model, tmp_path):
+    path = tmp_path / f"w{suffix}"
+    wanted = {name: tensor.clone() + 1 for name, tensor in model.state_dict().items()}
+    if kind == "safetensors":
+        path.write_bytes(safetensors.torch.save(wanted))
+    elif kind == "npz":
+        with path.open("wb") as file:
+            np.savez(file, **google_arrays())
+    else:
+        torch.save(wanted, path, _use_new_zipfile_serialization=kind == "torch")
+    report = fgbench.load_checkpoint(model, path)
+    if kind == "npz":
+        cls = torch.from_numpy(google_arrays()["cls"])
+        assert torch.equal(model.state_dict()["encoder.vit.cls_token"], cls)
+    else:
+        assert all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
+    natural = {"safetensors": (".safetensors",), "npz": (".npz",)}.get(kind, (".pth", ".pt", ".bin", ".tar"))
+    misleading = suffix.lower() not in (*natural, "")
+    assert any("whatever its suffix says" in note for note in report.notes) == misleading
+
+
+# .npz -----------------------------------------------------------------------------------------------------------------
+
+
+def with_array(tmp_path, array, name="embedding/kernel", **options):
+    arrays = google_arrays()
+    arrays[name] = array
+    np.savez(tmp_path / "w.npz", **arrays, **options)
+    return tmp_path / "w.npz"
+
+
+@pytest.mark.parametrize("name", ["embedding/kernel", "cls", "names"])
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array(["a", "bc"]), r"no weight but text \(<U2\)"),
+        (np.array([b"a", b"bc"]), r"no weight but text \(\|S2\)"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), r"no weight but dates \(datetime64\[D\]\)"),
+        (np.array([3], dtype="m8[s]"), r"no weight but spans of time"),
+        (np.ones(3, dtype="c8"), r"no weight but complex numbers \(complex64\)"),
+        (np.ones(3, dtype=">c16"), "no weight but complex numbers"),
+        (np.zeros(3, dtype="V2"), r"no weight but raw bytes or records .*JAX writes bfloat16 so"),
+        (np.zeros(3, dtype="V7"), "no weight but raw bytes or records"),
+        (np.zeros(3, dtype=[("a", "f4"), ("b", "i4")]), "no weight but raw bytes or records"),
+        (np.array([{}, 3], dtype=object), "no weight but Python objects, which were not restored"),
+    ],
+)
+def test_an_npz_with_what_is_no_number_is_one_line(array, words, name, tmp_path):
+    path = with_array(tmp_path, array, name)
+    with pytest.raises(FgbenchError, match=f"{name} in the checkpoint is {words}") as caught:
+        read_source(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "f2", ">f2", "longdouble"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numbers_of_another_byte_order_precision_or_layout_are_the_same_numbers(dtype, order, model, tmp_path):
+    plain = {name: array.astype("f2").astype("f4") for name, array in google_arrays().items()}
+    np.savez(tmp_path / "plain.npz", **plain)
+    np.savez_compressed(
+        tmp_path / "other.npz", **{name: np.array(array, dtype=dtype, order=order) for name, array in plain.items()}
+    )
+    fgbench.load_checkpoint(model, tmp_path / "plain.npz")
+    wanted = {name: tensor.clone() for name, tensor in model.state_dict().items() if name.startswith("encoder")}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    fgbench.load_checkpoint(model, tmp_path / "other.npz")
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
+
+
+def raw_npz(tmp_path, shape, dtype="<f4", data=b"", compression=zipfile.ZIP_STORED):
+    """An .npz file with one array whose header says what is asked for, whatever its data."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", compression) as archive:
+        archive.writestr("embedding/kernel.npy", header.getvalue() + data)
+    return tmp_path / "w.npz"
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**50,), (10**30, 10**30), (2**20, 2**20, 2**20), (-1,), (-4, -2), (4,), (2**33,), ()]
+)
+def test_a_header_that_claims_what_the_file_does_not_hold_is_one_line(shape, tmp_path):
+    path = raw_npz(tmp_path, shape, data=bytes(8))
+    with pytest.raises(FgbenchError, match=r"embedding/kernel in the checkpoint claims the shape .* bytes, and has 8"):
+        read_source(path)
+
+
+def test_an_array_of_no_dimension_and_one_of_no_number_are_arrays(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.float32(3), b=np.zeros((0, 4)), c=np.array([True]), d=np.arange(3, dtype=">i8"))
+    arrays = read_source(tmp_path / "w.npz").arrays
+    assert {name: (array.shape, array.dtype.isnative) for name, array in arrays.items()} == {
+        "a": ((), True),
+        "b": ((0, 4), True),
+        "c": ((1,), True),
+        "d": ((3,), True),
+    }
+    assert arrays["d"].tolist() == [0, 1, 2]
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_not_unpacked(tmp_path):
+    # The sizes that the archive's directory claims are enough to refuse it: nothing of that size is written here.
+    raw_npz(tmp_path, (4,), data=bytes(16), compression=zipfile.ZIP_DEFLATED)
+    content = bytearray((tmp_path / "w.npz").read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", content, directory + 24, 2**31)  # the unpacked size of its one member
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(FgbenchError, match=r"would unpack to 2,147,483,648: .*; it was not unpacked"):
+        read_source(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("damage", [30, -40, 0.5])
+def test_a_damaged_npz_is_one_line(damage, tmp_path):
+    np.savez(tmp_path / "w.npz", **google_arrays())
+    content = bytearray((tmp_path / "w.npz").read_bytes())
+    if isinstance(damage, float):
+        content = content[: int(len(content) * damage)]
+    else:
+        content[damage : damage + 6] = b"\xff" * 6
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(FgbenchError, match="the checkpoint") as caught:
+        read_source(tmp_path / "w.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_with_more_than_arrays_or_with_two_of_a_name_is_one_line(tmp_path):
+    array = array_file()
+    for members, words in (
+        ([("a.npy", array), ("readme.txt", b"hello")], "readme.txt in the checkpoint is no array"),
+        ([("a.npy", array), ("a", array)], "several arrays have one name"),
+        ([("a.npy", b"\x93NUMPY\x09\x00" + bytes(90))], "cannot be read"),
+        ([("a.npy", b"\x93NUMPY\x01\x00\x76\x00" + b"(" * 118)], "cannot be read"),
+    ):
+        with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        with pytest.raises(FgbenchError, match=words) as caught:
+            read_source(tmp_path / "w.npz")
+        assert "\n" not in str(caught.value)
+
+
+# Numbers that are no weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix"), [(torch.complex64, ".safetensors"), (torch.complex64, ".pth"), (torch.complex128, ".pth")]
+)
+def test_complex_weights_are_one_line(dtype, suffix, model, tmp_path):
+    weights = {**model.state_dict(), "head.weight": torch.ones(3, 64, dtype=dtype)}
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".pth":
+        torch.save(weights, path)
+    else:
+        safetensors.torch.save_file(weights, path)
+    with pytest.raises(FgbenchError, match=r"head.weight in the checkpoint is no weight but a .*complex"):
+        fgbench.load_checkpoint(model, path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_integers_in_place_of_real_numbers_are_refused(dtype, suffix, model, tmp_path):
+    before = model.state_dict()["head.weight"].clone()
+    weights = {**model.state_dict(), "head.weight": torch.ones(3, 64).to(dtype)}
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(safetensors.torch.save(weights) if suffix == ".safetensors" else torch_file(weights))
+    with pytest.raises(FgbenchError, match=r"1 weights in the checkpoint are torch.*, not real numbers: 'head.weight'"):
+        fgbench.load_checkpoint(model, path)
+    assert torch.equal(model.state_dict()["head.weight"], before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_values_that_are_not_finite_are_refused(value, dtype, model, tmp_path):
+    head = torch.ones(3, 64)
+    head[1, 2] = value
+    torch.save({**model.state_dict(), "head.weight": head.to(dtype)}, tmp_path / "w.pth")
+    with pytest.raises(
+        FgbenchError, match=r"1 weights in the checkpoint have values that are not finite: 'head.weight'"
+    ):
+        fgbench.load_checkpoint(model, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_real_numbers_of_another_precision_are_loaded_as_they_are(dtype, suffix, model, tmp_path):
+    wanted = torch.randn(3, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    weights = {**model.state_dict(), "head.weight": wanted}
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(safetensors.torch.save(weights) if suffix == ".safetensors" else torch_file(weights))
+    fgbench.load_checkpoint(model, path)
+    assert torch.equal(model.state_dict()["head.weight"], wanted.float())
+
+
+def test_numbers_of_eight_bits_with_a_scale_of_their_own_are_refused(model, tmp_path):
+    head = torch.ones(3, 64).to(torch.float8_e4m3fn)
+    torch.save({**model.state_dict(), "head.weight": head, "head.weight_scale_inv": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(FgbenchError, match=r"head.weight in the checkpoint is no weight but .*head.weight_scale_inv"):
+        fgbench.load_checkpoint(model, tmp_path / "w.pth")
+
+
+def test_shared_weights_and_parts_of_larger_tensors_are_weights(model, tmp_path):
+    large = torch.randn(9, 64, generator=torch.Generator().manual_seed(0))
+    weights = {**model.state_dict(), "head.weight": large[3:6], "copy": large}
+    torch.save(weights, tmp_path / "w.pth")
+    fgbench.load_checkpoint(model, tmp_path / "w.pth")
+    assert torch.equal(model.state_dict()["head.weight"], large[3:6])
+
+
+def test_safetensors_that_lie_about_themselves_are_one_line(tmp_path):
+    for header, data in (
+        ({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}}, b""),
+        ({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}}, bytes(4)),
+        ({"a": {"dtype": "F33", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+        ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, bytes(4)),
+        ({"a": 3}, b""),
+    ):
+        text = json.dumps(header).encode()
+        (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+        for read in (read_source, read_weights):
+            with pytest.raises(FgbenchError, match="the checkpoint cannot be read") as caught:
+                read(tmp_path / "w.safetensors")
+            assert "\n" not in str(caught.value)
+    (tmp_path / "w.safetensors").write_bytes(safetensors.torch.save({}))
+    with pytest.raises(FgbenchError, match="no weights in the checkpoint"):
+        read_source(tmp_path / "w.safetensors")
