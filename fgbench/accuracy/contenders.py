@@ -134,7 +134,7 @@ def identify(dataset: DataSet) -> dict[str, Any]:
     """What a data set is, by its names, classes and targets; pixels are not read."""
     return {
         "name": dataset.name,
-        "classes": hashlib.sha256("\n".join(dataset.class_names).encode()).hexdigest()[:16],
+        "classes": hashlib.sha256("\n".join(dataset.class_names).encode(errors="surrogateescape")).hexdigest()[:16],
         "train": _digest(dataset.train),
         "test": _digest(dataset.test),
     }

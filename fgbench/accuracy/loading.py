@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fgbench.accuracy.datasets.dataset import DatasetError, Split
+from fgbench.accuracy.datasets.files import in_one_line
 from fgbench.accuracy.transforms import Transform
 from fgbench.errors import FgbenchError
 
@@ -62,8 +63,10 @@ class Images(Dataset[Item]):
                     return found, image, target, unreadable
         finally:
             torch.random.set_rng_state(kept)
-        name = self.split.name(index)
-        raise DatasetError(f"{len(unreadable)} images in a row cannot be read, from", name, "are they images?")
+        name, why = self.split.name(index), why_unreadable(self.split, index)
+        raise DatasetError(
+            f"{len(unreadable)} images in a row cannot be read, from", name, f"are they images? of the first: {why}"
+        )
 
     def _read(self, index: int) -> Item:
         try:
@@ -146,9 +149,20 @@ def collate(items: Sequence[Item]) -> Batch:
 def check_unreadable(split: Split, unreadable: set[int]) -> None:
     """Refuse to go on where more than 1 % of a split could not be read."""
     if len(unreadable) > UNREADABLE_SHARE * len(split):
-        some = ", ".join(split.name(index) for index in sorted(unreadable)[:3])
+        first, *others = sorted(unreadable)[:3]
         raise DatasetError(
             f"{len(unreadable)} of {len(split)} images cannot be read (more than {UNREADABLE_SHARE:.0%}):",
-            some,
-            "mend or remove them",
+            ", ".join(split.name(index) for index in (first, *others)),
+            f"mend or remove them; of the first: {why_unreadable(split, first)}",
         )
+
+
+def why_unreadable(split: Split, index: int) -> str:
+    """What is said while an image is read that cannot be, in one line."""
+    try:
+        split.open(index)
+    except FgbenchError as error:
+        return error.what.rstrip(":")
+    except Exception as error:  # decoders of others raise whatever they trip over
+        return in_one_line(error)
+    return "it could be read a moment later"

@@ -13,18 +13,7 @@ from torchvision.transforms import v2
 
 from fgbench.accuracy.datasets.dataset import Box
 from fgbench.accuracy.recipe import resized_side
-
-# Of EXIF's orientations: whether the upright picture is mirrored along y, along x, and then transposed, to be stored.
-TURNS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (True, True, False),
-    4: (True, False, False),
-    5: (False, False, True),
-    6: (False, True, True),
-    7: (True, True, True),
-    8: (True, False, True),
-}
+from fgbench.images import TURNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
+from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, readable
 from fgbench.accuracy.datasets.options import typed_options
 from fgbench.errors import FgbenchError
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
@@ -43,7 +44,7 @@ def open_dataset(name: str, data_dir: Path | None, options: Mapping[str, str] | 
             ) from error
         if not isinstance(opened, DataSet):
             raise TypeError(f"its reader returned {type(opened).__name__}, not a DataSet")
-    return opened
+    return replace(opened, class_names=[readable(name) for name in opened.class_names])
 
 
 def _reader(name: str) -> tuple[Callable[..., Any], str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split
@@ -39,7 +39,7 @@ def check_dataset(dataset: DataSet, *, read: bool = False, progress: Progress | 
         if missing := split.missing():
             of = f"{len(missing):,} of {len(split):,} {role} images of {dataset.name} are missing:"
             raise DatasetError(of, listed(missing), "unpack the archive anew, or correct the list")
-    notes = (*dataset.notes, *_class_notes(dataset), *_repeats(dataset))
+    notes = (*dataset.notes, *dataset.left_out, *_class_notes(dataset), *_repeats(dataset))
     warnings, misprints = _compared(dataset)
     unreadable = tuple(_unreadable(dataset, progress)) if read else ()
     return CheckReport(warnings=warnings, notes=(*notes, *misprints), unreadable=unreadable)
@@ -62,14 +62,26 @@ def _class_notes(dataset: DataSet) -> Iterator[str]:
 
 
 def _repeats(dataset: DataSet) -> Iterator[str]:
-    """By name alone: the same picture under two names is not found."""
-    names = {}
+    """By name, and by the file that names lead to: the same picture in two files is not found."""
+    names: dict[str, set[str]] = {}
+    files: dict[str, dict[Hashable, str]] = {}
     for role, split in _splits(dataset):
-        names[role] = {split.name(index) for index in range(len(split))}
+        names[role], files[role] = set(), {}
+        linked = []
+        for index, file in enumerate(split.files()):
+            name = split.name(index)
+            if files[role].setdefault(file, name) != name and name not in names[role]:
+                linked.append(name)
+            names[role].add(name)
         if repeats := len(split) - len(names[role]):
             yield f"{_images(repeats)} of {role} listed more than once"
+        if linked:
+            yield f"{_images(len(linked))} of {role} under a second name of the same file: {listed(linked)}"
     if common := sorted(names["training"] & names["test"]):
         yield f"{_images(len(common))} both in training and in test: {listed(common)}"
+    shared = files["training"].keys() & files["test"].keys()
+    if linked := sorted(name for file in shared if (name := files["test"][file]) not in names["training"]):
+        yield f"{_images(len(linked))} of test in training, too, under another name: {listed(linked)}"
 
 
 def _compared(dataset: DataSet) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -11,11 +11,12 @@ from typing import IO, TypeAlias
 from PIL import Image
 
 from fgbench.errors import FgbenchError
+from fgbench.images import as_upright, read_image, stored_as
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of DAFB and Moe in the paper's recipe
 
-Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the image as stored, ends exclusive
+Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the upright image, ends exclusive
 
 
 class DatasetError(FgbenchError):
@@ -23,15 +24,16 @@ class DatasetError(FgbenchError):
 
 
 def decode(source: Path | IO[bytes]) -> Image.Image:
-    """An encoded image in RGB; a transparent one lies on white. Whatever is raised means that it cannot be read."""
-    image: Image.Image
-    with Image.open(source) as image:
-        image.load()
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            opaque = Image.new("RGBA", image.size, "white")
-            opaque.alpha_composite(image.convert("RGBA"))
-            return opaque.convert("RGB")
-        return image.convert("RGB")
+    """An encoded image in RGB, upright, as every command reads it: see :func:`fgbench.images.read_image`."""
+    return read_image(source).image
+
+
+def readable(name: str) -> str:
+    r"""A file name as it can be printed and kept: bytes that are not UTF-8 stand as ``\xe9``."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, out of a JSON file
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Split(ABC):
@@ -58,6 +60,10 @@ class Split(ABC):
         """Names of images that are not there, found without opening any."""
         return []
 
+    def files(self) -> list[Hashable]:
+        """What tells the images apart: two names of one file are one image. Their names by default."""
+        return [self.name(index) for index in range(len(self))]
+
 
 @dataclass(frozen=True, slots=True)
 class FileSplit(Split):
@@ -66,23 +72,41 @@ class FileSplit(Split):
     root: Path
     paths: Sequence[str]  # relative to the root
     targets: Sequence[int]
-    boxes: Mapping[str, list[Box]] | None = None
+    boxes: Mapping[str, list[Box]] | None = None  # in pixels of the file as stored, whatever its EXIF orientation
 
     def name(self, index: int) -> str:
         """The path below the root."""
-        return self.paths[index]
+        return readable(self.paths[index])
 
     def open(self, index: int) -> Image.Image:
-        """Read and decode the file; a transparent image lies on white."""
+        """Read and decode the file; see :func:`decode`."""
         return decode(self.root / self.paths[index])
 
     def parts(self, index: int) -> list[Box] | None:
-        """The boxes of an image, none where parts are known and hidden, None where they are unknown."""
-        return None if self.boxes is None else list(self.boxes.get(self.paths[index], ()))
+        """The boxes of an image, none where parts are known and hidden, None where they are unknown.
+
+        They were drawn on the pixels as stored, and are turned with the image.
+        """
+        if self.boxes is None or not (boxes := self.boxes.get(self.paths[index], ())):
+            return None if self.boxes is None else []
+        stored, orientation = stored_as(self.root / self.paths[index])
+        return [as_upright(box, stored, orientation) for box in boxes]
 
     def missing(self) -> list[str]:
         """Files that are not there."""
-        return [path for path in self.paths if not (self.root / path).is_file()]
+        return [readable(path) for path in self.paths if not (self.root / path).is_file()]
+
+    def files(self) -> list[Hashable]:
+        """Device and inode, which all links to a file share; the path where there is no file."""
+        return [_file_id(self.root / path) for path in self.paths]
+
+
+def _file_id(path: Path) -> Hashable:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else str(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +131,7 @@ class DataSet:
     std: tuple[float, float, float] = IMAGENET_STD
     published: Published | None = None
     notes: Sequence[str] = ()  # what a reader should know, such as class ids that were renumbered
+    left_out: Sequence[str] = ()  # what lies there and is not part of it, counted and named
     # Of a run that was told nothing else: fields of the recipe, such as a small backbone for small images.
     recipe: Mapping[str, object] = field(default_factory=dict)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fgbench.accuracy.datasets.dataset import DatasetError
+from fgbench.accuracy.datasets.dataset import DatasetError, readable
 
 SHOWN = 8  # how many names of a list a message has
 
 
 def listed(names: Sequence[str], shown: int = SHOWN) -> str:
     """``a, b, c and 17 more``, in one line whatever the names hold."""
-    words = ", ".join(" ".join(name.split()) for name in names[:shown])
+    words = ", ".join(" ".join(readable(name).split()) for name in names[:shown])
     return f"{words} and {len(names) - shown:,} more" if len(names) > shown else words
 
 

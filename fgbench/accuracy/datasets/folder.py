@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, FileSplit
+from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, FileSplit, readable
 from fgbench.accuracy.datasets.files import found, listed
 from fgbench.accuracy.datasets.manifest import normalised
 from fgbench.accuracy.datasets.reader import reads
+from fgbench.accuracy.datasets.walk import SHOWN, Walk, images_beside
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 VALIDATION = ("val", "valid", "validation")
 HOLDS = "train/<class>/ and test/<class>/ (or val/<class>/) with images"
 
@@ -20,43 +22,57 @@ HOLDS = "train/<class>/ and test/<class>/ (or val/<class>/) with images"
 def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> DataSet:
     """Your own images: train/ and test/ or val/, with a folder per class in each.
 
-    Classes are in the order of their folders' names. Where there are ``test`` and ``val``, ``val`` belongs to the
-    training set. ``norm`` chooses mean and standard deviation: ImageNet's, or 0.5 for all.
+    Every file is read that Pillow reads, by its suffix or else by its content, at any depth below the folder of its
+    class; each real file once. What is left out is counted and named; a class folder without an image is
+    an error. Classes are in the order of their folders' names. Where there are ``test`` and ``val``, ``val`` belongs
+    to the training set. ``norm`` chooses mean and standard deviation: ImageNet's, or 0.5 for all.
     """
     vals = [name for name in VALIDATION if (root / name).is_dir()]
     tested = "test" if (root / "test").is_dir() else next(iter(vals), None)
     if tested is None or not (root / "train").is_dir():
         raise DatasetError("not the layout of folder:", str(root), f"expected {HOLDS}; {found(root)}")
     trained = ["train", *(vals if tested == "test" else ())]
-    train = [image for split in trained for image in _images(root, split)]
-    test = _images(root, tested)
+    train_walk, test_walk = Walk(root, trained), Walk(root, [tested])
+    for split in (*trained, tested):
+        walk = test_walk if split == tested else train_walk
+        if not any(path.startswith(f"{split}/") for path, _ in walk.images):
+            do = "; ".join(("expected a folder with images per class", found(root / split), *walk.notes))
+            raise DatasetError("no images in", str(root / split), do)
+    train, test = train_walk.images, test_walk.images
     names = sorted({name for _, name in train})
-    if train and (unknown := sorted({name for _, name in test} - set(names))):
-        raise DatasetError(f"classes of {tested}/ that are not in {'/ or '.join(trained)}/:", listed(unknown))
-    ids = {name: index for index, name in enumerate(names or sorted({name for _, name in test}))}
+    if unknown := sorted({name for _, name in test} - set(names)):
+        what = f"classes of {tested}/ that are not in {'/ or '.join(trained)}/:"
+        near = [name for name in names if _plain(name) in {_plain(other) for other in unknown}]
+        do = f"{listed(near, SHOWN)} differs in case or in how accents are written alone" if near else ""
+        raise DatasetError(what, listed(unknown), do)
+    ids = {name: index for index, name in enumerate(names)}
     return normalised(
         DataSet(
             name="folder",
-            class_names=[*ids],
+            class_names=[readable(name) for name in names],
             train=FileSplit(root, [path for path, _ in train], [ids[name] for _, name in train]),
             test=FileSplit(root, [path for path, _ in test], [ids[name] for _, name in test]),
-            notes=(f"{' and '.join(vals)} is part of the training set, as there is test",) if trained[1:] else (),
+            notes=tuple(_notes(trained, names)),
+            left_out=(*train_walk.notes, *test_walk.notes, *_beside(root, [*trained, tested])),
         ),
         norm,
     )
 
 
-def _images(root: Path, split: str) -> list[tuple[str, str]]:
-    """(path below the root, class) of every image below a split, in a fixed order; hidden ones are left out."""
-    top = root / split
-    images = []
-    for place, folders, files in os.walk(top, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        parts = Path(place).relative_to(top).parts
-        for file in sorted(files) if parts else ():
-            if file.lower().endswith(SUFFIXES) and not file.startswith("."):
-                images.append(("/".join((split, *parts, file)), parts[0]))
-    if not images:
-        do = f"expected a folder with images per class ({' '.join(SUFFIXES)}); {found(top)}"
-        raise DatasetError("no images in", str(top), do)
-    return images
+def _notes(trained: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    if trained[1:]:
+        yield f"{' and '.join(trained[1:])} is part of the training set, as there is test"
+    plain = Counter(_plain(name) for name in names)
+    if alike := [name for name in names if plain[_plain(name)] > 1]:
+        yield f"classes that differ in case or in how accents are written alone: {listed(alike)}"
+
+
+def _beside(root: Path, splits: Sequence[str]) -> Iterator[str]:
+    if beside := images_beside(root, splits):
+        count = "1 image" if len(beside) == 1 else f"{len(beside):,} images"
+        places = " and ".join(f"{split}/" for split in splits)
+        yield f"left out: {count} beside {places}: {listed(beside, SHOWN)}"
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

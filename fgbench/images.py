@@ -1,0 +1,178 @@
+"""The one reader of images: whatever Pillow decodes becomes an upright, opaque image of eight bits in RGB.
+
+Every command reads its images here, from files and from memory, by the same rules:
+
+- Of several frames or pages the first one is read.
+- The image is turned as its EXIF orientation says.
+- What is transparent lies on white.
+- Grey values of more than 8 bits are scaled from the whole range of their format, 0…65,535 (0…4,095 in a TIFF of 12
+  bits), and never from the least to the largest value of the image: two images keep the brightness that they have
+  beside each other, and a constant image stays one. What has no such range is refused: floating-point numbers, values
+  beyond 16 bits, signed ones of 16 bits, and values that end below 256, which would all be one shade.
+- Colours are converted by Pillow's formulas; ICC profiles are not applied, as timm and torchvision do not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fgbench.errors import FgbenchError
+
+Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels, ends exclusive
+
+ORIENTATION = 0x0112  # EXIF tag
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
+BYTE, SIXTEEN_BITS = 255, 65535
+
+# Of EXIF's orientations: whether the upright image is mirrored along y, along x, and then transposed, to be stored.
+TURNS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (True, True, False),
+    4: (True, False, False),
+    5: (False, False, True),
+    6: (False, True, True),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImage:
+    """An image that was read. Its pixels are those of the upright image."""
+
+    image: Image.Image  # RGB
+    orientation: int = 1  # EXIF's, 1 to 8: how the stored image was turned to stand upright
+
+
+class _NoRangeError(ValueError):
+    """Pixels of which it cannot be said what is black and what is white."""
+
+
+def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
+    """Read an image from a file or from memory; ``name`` is what a message calls it, its path by default.
+
+    Raises :class:`FgbenchError` in one line where there is no such file, where it is a folder, where Pillow cannot read
+    it or takes it for a decompression bomb, and where its values have no range.
+    """
+    what = name if name is not None else str(source) if isinstance(source, Path) else "an image in memory"
+    try:
+        if isinstance(source, Path):
+            _check_file(source, what)
+        with quiet(), Image.open(source) as image:
+            image.load()
+            orientation = _orientation(image)
+            opaque = _opaque(image)
+            method = UPRIGHT.get(orientation)
+            return ReadImage(opaque if method is None else opaque.transpose(method), orientation)
+    except FgbenchError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = Image.MAX_IMAGE_PIXELS or 0
+        raise FgbenchError(f"the picture has more than {limit:,} pixels:", what, "make it smaller") from error
+    except UnidentifiedImageError as error:
+        raise FgbenchError("not a picture that Pillow reads:", what) from error
+    except _NoRangeError as error:
+        do = "save it with 8 bits, or with values from 0 to 65,535"
+        raise FgbenchError(f"the picture cannot be read ({error}):", what, do) from error
+    except Exception as error:  # decoders raise whatever they trip over
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
+        raise FgbenchError(f"the picture cannot be read ({why}):", what, "is the file whole?") from error
+
+
+def stored_as(path: Path) -> tuple[tuple[int, int], int]:
+    """((height, width) of the pixels in a file, EXIF orientation), from its header; the pixels are not decoded."""
+    with quiet(), Image.open(path) as image:
+        return (image.height, image.width), _orientation(image)
+
+
+def as_upright(box: Box, stored: tuple[int, int], orientation: int) -> Box:
+    """A box of a stored image of ``stored`` (height, width) pixels, in pixels of the upright image."""
+    y0, x0, y1, x1 = box
+    height, width = stored
+    mirror_y, mirror_x, transposed = TURNS[orientation]
+    if transposed:
+        (y0, x0, y1, x1), (height, width) = (x0, y0, x1, y1), (width, height)
+    if mirror_y:
+        y0, y1 = height - y1, height - y0
+    if mirror_x:
+        x0, x1 = width - x1, width - x0
+    return y0, x0, y1, x1
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801  # used as a verb
+    """Damaged metadata is no reason to refuse pixels, too many pixels are one."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return entered
+
+
+def _check_file(path: Path, name: str) -> None:
+    if path.is_dir():
+        raise FgbenchError("a folder is no picture:", name, f"name its files, such as {name.rstrip('/')}/*.jpg")
+    if not path.exists():
+        raise FgbenchError("no such picture:", name)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+        return int(found) if found in range(1, 9) else 1
+    except Exception:  # metadata that nobody can read turns nothing
+        return 1
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    if image.mode == "F":
+        raise _NoRangeError("its pixels are floating-point numbers, of which no one knows what is white")
+    if image.mode == "La":  # Pillow converts it to LA alone
+        image = image.convert("LA")
+    palette = image.palette.mode if image.mode == "P" and image.palette else ""
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or palette.endswith("A") or "transparency" in image.info:
+        opaque = Image.new("RGBA", image.size, "white")
+        opaque.alpha_composite(image.convert("RGBA"))
+        return opaque.convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """Grey values (h, w) of more than 8 bits, scaled to 8 from the whole range of their format."""
+    values = np.asarray(image).astype(np.int64)
+    tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
+    bits = max(tags.get(BITS_PER_SAMPLE, (16,)))
+    top = 2**bits - 1 if 8 < bits < 16 else SIXTEEN_BITS
+    largest = int(values.max())
+    if bits <= 16 and SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise _NoRangeError("its grey values are signed, and no one knows what is black")
+    if int(values.min()) < 0 or largest > top:
+        raise _NoRangeError(f"its grey values lie beyond {bits if bits < 16 else 16} bits")
+    if 0 < largest <= BYTE and top == SIXTEEN_BITS:
+        raise _NoRangeError(f"its grey values of 16 bits or more end at {largest}, and would all be one shade")
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow inverts 8 bits, and leaves 16 as they are
+        values = top - values
+    scaled = (values * BYTE + top // 2) // top
+    if isinstance(clear := image.info.get("transparency"), int):  # the one grey value of a PNG that is transparent
+        scaled[values == clear] = BYTE
+    return scaled.astype(np.uint8)
