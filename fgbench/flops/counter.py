@@ -27,9 +27,8 @@ from fgbench.flops.operators import ZERO_COST
 from fgbench.flops.replay import MetaReplay
 from fgbench.flops.traffic import Traffic, held_bytes
 
-NO_DATA = re.compile(r"[Mm]eta tensor|register_meta")  # how torch says that a meta tensor has no values
+NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device")  # how torch says that a meta tensor has no values
 NO_GRADIENT = "does not require grad"  # how torch says that it has no graph to go back through
-DENSE = (torch.strided, torch._mkldnn)  # type: ignore[attr-defined]  # layouts that hold every element
 OUTSIDE = "outside of modules"  # the label of what no module runs
 
 
@@ -212,7 +211,7 @@ class _Operator:
             for tensor in value if isinstance(value, (tuple, list)) else (value,):
                 if not isinstance(tensor, Tensor):
                     break
-                if tensor.is_nested or tensor.layout not in DENSE:
+                if tensor.is_nested or tensor.layout is not torch.strided:
                     if self.name.removeprefix("aten::") in ZERO_COST:
                         return
                     kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
@@ -251,11 +250,16 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
     inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
     try:  # tensors that the forward itself makes belong on the meta device too
         return _count(meta_copy(run).eval(), inputs, named, torch.device("meta"), modules)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not NO_DATA.search(str(error)):
             raise
+        does = (
+            "reads the values of tensors"
+            if isinstance(error, RuntimeError)
+            else "runs only on tensors that have values"
+        )
         raise CannotMeasureError(
-            f"{type(run).__name__} reads the values of tensors, and a copy on the meta device has none",
+            f"{type(run).__name__} {does}, and a copy on the meta device has none",
             do="count_flops(lambda: model(images)) counts a run on real tensors",
         ) from error
 
