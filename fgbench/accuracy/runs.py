@@ -26,6 +26,7 @@ from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import LAST, Epoch, Step, forget
 from fgbench.accuracy.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
+from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.model import Model
 
 CONFUSIONS = 100  # pairs that are kept of a run
@@ -107,10 +108,12 @@ class Runs:
         check_recipe(contender.recipe)
         try:
             with torch.device("meta"):
-                contender.build(self.session.dataset.num_classes)
+                model = contender.build(self.session.dataset.num_classes)
         except BrokenPluginError as error:
             self.session.report(error)
             return False
+        if line := cut_off_line(contender.label, {contender.image_size: cut_off_by(model)}):
+            self.session.report(LeftOutNotice(line))
         return True
 
     def _search(self, contender: Contender) -> float | None:

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
-from torch.utils.module_tracker import ModuleTracker
 
 from fgbench.errors import CannotMeasureError
-from fgbench.flops.handlers import Cost, Handler, UncountedOperatorError, handler_for
+from fgbench.flops.cost import Cost
+from fgbench.flops.count import Count as Count
+from fgbench.flops.handlers import Handler, UncountedOperatorError, handler_for
+from fgbench.flops.higher_order import flex_attention_cost, form_of, has_values, needs_values, refuse_values
 from fgbench.flops.metacopy import meta_copy
+from fgbench.flops.module_paths import ModulePaths
+from fgbench.flops.operators import ZERO_COST
 from fgbench.flops.replay import MetaReplay
-from fgbench.flops.traffic import Traffic
+from fgbench.flops.traffic import Traffic, held_bytes
 
-NO_DATA = re.compile(r"[Mm]eta tensor|register_meta")  # how torch says that a meta tensor has no values
-EVERYWHERE = "Global"  # ModuleTracker's name for "outside of every module"
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """The work of one run: in all, per operator (``aten::bmm``), per module (``VisionTransformer.blocks.0``)."""
-
-    total: Cost
-    by_operator: Mapping[str, Cost]
-    by_module: Mapping[str, Cost] = field(default_factory=dict)
-    by_label: Mapping[str, Cost] = field(default_factory=dict)  # what ran under :meth:`FlopCounter.under`
-    bytes: int = 0  # that the operators move, each reading its arguments and writing its results once
-    activation_bytes: int = 0  # of all tensors that the operators make; views and results in place are none
-
-    @property
-    def macs(self) -> int:
-        """Multiply–adds of matrix products and convolutions."""
-        return self.total.macs
-
-    def flops(self, convention: str = "full") -> int:
-        """Work in the unit of a convention, ``full`` or ``fvcore``."""
-        return self.total.flops(convention)
+NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device")  # how torch says that a meta tensor has no values
+NO_GRADIENT = "does not require grad"  # how torch says that it has no graph to go back through
+OUTSIDE = "outside of modules"  # the label of what no module runs
 
 
 class FlopCounter(TorchDispatchMode):
@@ -51,54 +37,114 @@ class FlopCounter(TorchDispatchMode):
 
     It stands below autograd, where operators arrive as they were called: fused attention or pooling as one operator,
     whatever a device would make of it, and the same in inference mode as outside of it. One that has no cost of its
-    own is taken apart. Raises :class:`UncountedOperatorError` at the first one that cannot be.
+    own is taken apart; what ``torch.compile`` made runs eager. Raises :class:`UncountedOperatorError` at the first one
+    that cannot be.
+
+    With ``modules=True`` the count is shared out among modules, too.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self, *, modules: bool = False) -> None:
         super().__init__()
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
         self._labels: dict[str, Cost] = defaultdict(Cost)
+        self._classes: dict[str, Cost] = defaultdict(Cost)
         self._label: str | None = None
         self._bytes = self._activation_bytes = 0
         self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
         self._replay = MetaReplay()
-        self._tracker = ModuleTracker() if modules else None
+        self._paths = ModulePaths() if modules else None
         self._around = ExitStack()
+        self._is_eager = False
 
     def __enter__(self) -> FlopCounter:
         self._around.enter_context(torch._C._AutoDispatchBelowAutograd())
-        if self._tracker is not None:
-            self._around.enter_context(self._tracker)
+        if self._paths is not None:
+            self._around.enter_context(self._paths)
+        self._stay_eager()
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
         self._around.close()
+        self._is_eager = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operator and add its cost."""
         kwargs = kwargs or {}
+        self._stay_eager()
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            return self._run_higher_order(func, args, kwargs)
+        if any(map(_answers_itself, types)):
+            return NotImplemented  # it runs others in its place, and these are counted
         if func not in self._known:
             self._known[func] = _Operator.of(func)
         operator = self._known[func]
         if operator is None:
-            return self._take_apart(func, args, kwargs)
+            return self._take_apart(func.decompose, args, kwargs)
+        inputs = operator.inputs(args, kwargs)
+        operator.refuse_layouts(inputs)
         outputs = self._replay.run(func, args, kwargs)
-        inputs, returned = operator.inputs(args, kwargs), outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        returned = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         cost = operator.handler(inputs, returned)
         self._bytes += operator.traffic.bytes(inputs, returned)
         self._activation_bytes += operator.traffic.made_bytes(inputs, returned)
-        self._operators[operator.name] += cost
-        if self._tracker is not None:
-            for module in self._tracker.parents - {EVERYWHERE}:
-                self._modules[module] += cost
+        self._add(operator.name, cost)
+        return outputs
+
+    def _add(self, name: str, cost: Cost) -> None:
+        self._operators[name] += cost
+        if self._paths is not None:
+            for path in self._paths.running:
+                self._modules[path] += cost
+            self._classes[self._paths.innermost or OUTSIDE] += cost
         if self._label is not None:
             self._labels[self._label] += cost
-        return outputs
+
+    def _stay_eager(self) -> None:
+        """Have what is compiled run as it was written: a compiled graph hides its operators.
+
+        The compiler is not imported for this, which takes seconds: it may be loaded while a count runs.
+        """
+        if not self._is_eager and "torch._dynamo" in sys.modules:
+            self._is_eager = True
+            self._around.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def _run_higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that takes functions, and count what these do."""
+        name = func.name()
+        if name == "flex_attention":
+            arguments = (*args, *kwargs.values())
+            self._add(name, flex_attention_cost(self._cost_of, arguments))
+            outputs = func(*args, **kwargs)
+            self._bytes += sum(map(held_bytes, (*arguments[:3], outputs[0])))
+            self._activation_bytes += held_bytes(outputs[0])
+            return outputs
+        form = form_of(name, func)
+        if form is None:
+            raise UncountedOperatorError(name)
+        if needs_values(name, args):
+            raise refuse_values(name)
+        if name == "cond" and not has_values(args[0]):
+            self._compare_branches(*args[1:4])
+            args = (True, *args[1:])
+        return self._take_apart(form, args, kwargs)
+
+    def _compare_branches(self, if_true: Any, if_false: Any, operands: Sequence[Any]) -> None:
+        """Raise an error unless both branches cost the same: on the meta device nothing tells which one runs."""
+        if self._cost_of(if_true, operands) != self._cost_of(if_false, operands):
+            raise refuse_values("cond")
+
+    def _cost_of(self, run: Callable[..., Any], arguments: Sequence[Any]) -> Cost:
+        """The cost of a function by itself; nothing of it is added to this count."""
+        with FlopCounter() as counter:
+            run(*arguments)
+        return counter.result().total
 
     def under(self, label: str, run: Callable[[], Any]) -> Any:
         """Run something and count it under a label too; several runs under one label add up."""
@@ -109,11 +155,11 @@ class FlopCounter(TorchDispatchMode):
         finally:
             self._label = outer
 
-    def _take_apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _take_apart(self, parts: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run what an operator consists of, each part under this counter."""
         super().__enter__()  # torch puts a mode aside while it handles an operator
         try:
-            return func.decompose(*args, **kwargs)
+            return parts(*args, **kwargs)
         finally:
             super().__exit__(None, None, None)
 
@@ -124,7 +170,7 @@ class FlopCounter(TorchDispatchMode):
             total=total,
             by_operator=dict(self._operators),
             by_module=dict(sorted(self._modules.items())),
-            by_label=dict(self._labels),
+            by_label=dict(self._labels or self._classes),
             bytes=self._bytes,
             activation_bytes=self._activation_bytes,
         )
@@ -143,9 +189,7 @@ class _Operator:
     @classmethod
     def of(cls, func: Any) -> _Operator | None:
         """The operator with its handler; None where it has no cost of its own, and its parts may have one."""
-        schema = getattr(func, "_schema", None)
-        if schema is None:  # a higher-order operator, such as flex attention
-            raise UncountedOperatorError(str(func))
+        schema = func._schema
         try:
             handler = handler_for(schema.name)
         except UncountedOperatorError:
@@ -161,6 +205,18 @@ class _Operator:
             tuple(argument.default_value for argument in arguments),
         )
 
+    def refuse_layouts(self, inputs: Sequence[Any]) -> None:
+        """Raise an error for tensors whose sizes do not tell the work, unless there is none."""
+        for value in inputs:
+            for tensor in value if isinstance(value, (tuple, list)) else (value,):
+                if not isinstance(tensor, Tensor):
+                    break
+                if tensor.is_nested or tensor.layout is not torch.strided:
+                    if self.name.removeprefix("aten::") in ZERO_COST:
+                        return
+                    kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+                    raise UncountedOperatorError(f"{self.name} on {kind} tensors")
+
     def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments of one call in the order of the schema, those that were left out included."""
         if not kwargs:
@@ -169,7 +225,15 @@ class _Operator:
         return (*args, *(kwargs.get(name, default) for name, default in rest))
 
 
-def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: bool = False, **named: Any) -> Count:
+def _answers_itself(kind: type) -> bool:
+    """Whether a class of tensors has operators of its own; fake tensors stand for themselves, as meta tensors do."""
+    own = getattr(kind, "__torch_dispatch__", None)
+    return own not in (Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl) and not issubclass(
+        kind, FakeTensor
+    )
+
+
+def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: bool = True, **named: Any) -> Count:
     """Count one call of a module or a function.
 
     A module is counted as a throw-away copy in eval mode on the meta device: no weights are copied, no memory is
@@ -178,7 +242,7 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
 
         count_flops(model, torch.empty(1, 3, 1024, 1024)).macs
 
-    ``modules=True`` fills ``by_module`` too; further keywords are handed on. Raises :class:`UncountedOperatorError`
+    ``modules=False`` leaves ``by_module`` empty; further keywords are handed on. Raises :class:`UncountedOperatorError`
     for unknown operators, and :class:`CannotMeasureError` where a module reads the values of its tensors.
     """
     if not isinstance(run, nn.Module):
@@ -186,11 +250,16 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
     inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
     try:  # tensors that the forward itself makes belong on the meta device too
         return _count(meta_copy(run).eval(), inputs, named, torch.device("meta"), modules)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not NO_DATA.search(str(error)):
             raise
+        does = (
+            "reads the values of tensors"
+            if isinstance(error, RuntimeError)
+            else "runs only on tensors that have values"
+        )
         raise CannotMeasureError(
-            f"{type(run).__name__} reads the values of tensors, and a copy on the meta device has none",
+            f"{type(run).__name__} {does}, and a copy on the meta device has none",
             do="count_flops(lambda: model(images)) counts a run on real tensors",
         ) from error
 
@@ -203,8 +272,21 @@ def _count(
     modules: bool,
 ) -> Count:
     with torch.no_grad(), _no_fused_encoder(), place, FlopCounter(modules=modules) as counter:
-        run(*inputs, **named)
+        try:
+            if _has_stages(run):
+                run.on_step = counter.under  # type: ignore[attr-defined]
+            run(*inputs, **named)
+        except RuntimeError as error:
+            if NO_GRADIENT not in str(error):
+                raise
+            raise CannotMeasureError("a backward pass cannot be counted", do="count the forward pass alone") from error
     return counter.result()
+
+
+def _has_stages(run: Callable[..., Any]) -> bool:
+    """Whether it is one of fgbench's models. Their module imports timm, and is not imported for this."""
+    models = sys.modules.get("fgbench.models.model")
+    return models is not None and isinstance(run, models.Model)
 
 
 @contextmanager

@@ -10,39 +10,20 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fgbench.errors import CannotMeasureError
+from fgbench.flops import attention
+from fgbench.flops.attention import SOFTMAX, dense_attention, shape_of
+from fgbench.flops.cost import Cost as Cost
 from fgbench.flops.operators import ELEMENTWISE, REDUCTIONS, ZERO_COST
 
 with warnings.catch_warnings():  # fvcore scripts functions with a deprecated torch.jit while it is imported
     warnings.simplefilter("ignore")
     from fvcore.nn import jit_handles as fvcore
-
-CONVENTIONS = ("full", "fvcore", "paper")
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """The work of one operator or of many, in whole numbers."""
-
-    macs: int = 0  # multiply–adds of matrix products and convolutions
-    norms: int = 0  # what fvcore counts besides: norms at 5 per element, resampling, adaptive pooling
-    others: int = 0  # operations that fvcore counts as nothing
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.macs + other.macs, self.norms + other.norms, self.others + other.others)
-
-    def flops(self, convention: str) -> int:
-        """In the unit of ``full`` (2·macs + everything else) or ``fvcore`` (macs + norms)."""
-        if convention == "full":
-            return 2 * self.macs + self.norms + self.others
-        if convention == "fvcore":
-            return self.macs + self.norms
-        raise ValueError(f"operators have no cost in convention {convention!r}")
 
 
 class UncountedOperatorError(CannotMeasureError):
@@ -81,10 +62,6 @@ Inputs = Sequence[Any]
 Handler = Callable[[Inputs, Inputs], Cost]
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape)
-
-
 def _fvcore_products(handle: Callable[..., Any], first: int = 0, count: int = 2) -> Handler:
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return Cost(macs=int(handle([_Value(x) for x in inputs[first : first + count]], [])))
@@ -100,64 +77,46 @@ def _vector_product(first: int = 0) -> Handler:
     """Matrix @ vector and vector @ vector: fvcore's matmul handler refuses them."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        return Cost(macs=math.prod(_shape(inputs[first])))
+        return Cost(macs=math.prod(shape_of(inputs[first])))
 
     return handler
 
 
 def _linear(inputs: Inputs, outputs: Inputs) -> Cost:
-    return Cost(macs=math.prod(_shape(inputs[0])) * math.prod(_shape(inputs[1])[:-1]))
+    return Cost(macs=math.prod(shape_of(inputs[0])) * math.prod(shape_of(inputs[1])[:-1]))
 
 
 def _convolution(inputs: Inputs, outputs: Inputs) -> Cost:
     x, weight, transposed = inputs[0], inputs[1], bool(inputs[6])
-    return Cost(macs=int(fvcore.conv_flop_count(_shape(x), _shape(weight), _shape(outputs[0]), transposed=transposed)))
-
-
-def _fused_attention(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Both products, the scaling of the queries, a mask where there is one, and the softmax: as if it ran unfused."""
-    query, key, value = inputs[:3]
-    pairs = math.prod(_shape(query)[:-1]) * _shape(key)[-2]
-    masked = inputs[3] is not None or inputs[5]
     return Cost(
-        macs=pairs * (_shape(query)[-1] + _shape(value)[-1]),
-        others=query.numel() + (SOFTMAX + masked) * pairs,
+        macs=int(fvcore.conv_flop_count(shape_of(x), shape_of(weight), shape_of(outputs[0]), transposed=transposed))
     )
 
 
-def _left(inputs: Inputs, outputs: Inputs) -> Cost:
-    """``v A`` of selectors: scaled products, their probabilities – an exponential where ℓ is known – and their sum."""
-    query, _, lse = inputs[:3]
-    pairs = query.numel() // _shape(query)[-1] * _shape(query)[-2]
-    return Cost(macs=pairs * (_shape(query)[-1] + 1), others=query.numel() + (SOFTMAX if lse is None else 1) * pairs)
-
-
-def _logsumexp(inputs: Inputs, outputs: Inputs) -> Cost:
-    query = inputs[0]
-    pairs = query.numel() // _shape(query)[-1] * _shape(query)[-2]
-    return Cost(macs=pairs * _shape(query)[-1], others=query.numel() + REDUCTIONS["logsumexp"] * pairs)
-
-
-def _left_of_maps(inputs: Inputs, outputs: Inputs) -> Cost:
-    return Cost(macs=inputs[0].numel())
-
-
 def _norm(affine_index: int) -> Handler:
-    handle = fvcore.norm_flop_counter(affine_index)
+    """Five operations per element, four without weights: fvcore's estimate."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        return Cost(norms=int(handle([_Value(x) for x in inputs], [])))
+        return Cost(norms=inputs[0].numel() * (4 if inputs[affine_index] is None else 5))
 
     return handler
 
 
-def _batch_norm(training_index: int | None) -> Handler:
+def _batch_norm(training: Callable[[Inputs], bool]) -> Handler:
+    """A norm like the others in training; with kept statistics one factor and one addend, 2 per element, or 1."""
+    in_training = _norm(1)
+
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        training = training_index is not None and bool(inputs[training_index])
-        values = [*map(_Value, (*inputs[:2], None, None, None, training))]
-        return Cost(norms=int(fvcore.batchnorm_flop_jit(values, [])))
+        if training(inputs):
+            return in_training(inputs, outputs)
+        return Cost(norms=inputs[0].numel() * (1 if inputs[1] is None else 2))
 
     return handler
+
+
+def _is_training(inputs: Inputs) -> bool:
+    """The flag is the sixth argument, or the fourth where there are no statistics to keep."""
+    return bool(inputs[3] if isinstance(inputs[3], bool) else inputs[5])
 
 
 def _per_output(factor: int, *, norms: bool = False) -> Handler:
@@ -177,13 +136,32 @@ def _per_input(factor: int, *, norms: bool = False) -> Handler:
 
 
 def _extremum(inputs: Inputs, outputs: Inputs) -> Cost:
-    pairwise = len(inputs) > 1 and isinstance(inputs[1], Tensor)
+    """Of two tensors one operation per result, of one a reduction; that one's second argument may be its ``out=``."""
+    pairwise = len(inputs) > 1 and isinstance(inputs[1], Tensor) and inputs[1] is not outputs[0]
     return Cost(others=outputs[0].numel() if pairwise else inputs[0].numel())
+
+
+def _where(inputs: Inputs, outputs: Inputs) -> Cost:
+    """A choice per result; ``where(condition)`` alone looks for what is true."""
+    return Cost(others=inputs[0].numel() if len(inputs) == 1 else outputs[0].numel())
+
+
+def _trace(inputs: Inputs, outputs: Inputs) -> Cost:
+    return Cost(others=min(shape_of(inputs[0])))
+
+
+def _halving(boundaries: int) -> Handler:
+    """Every value is compared once per halving of the boundaries."""
+
+    def handler(inputs: Inputs, outputs: Inputs) -> Cost:
+        return Cost(others=outputs[0].numel() * math.ceil(math.log2(shape_of(inputs[boundaries])[-1] + 1)))
+
+    return handler
 
 
 def _sort(inputs: Inputs, outputs: Inputs) -> Cost:
     dim = next((x for x in inputs[1:] if isinstance(x, int) and not isinstance(x, bool)), -1)
-    length = _shape(inputs[0])[dim] if inputs[0].ndim else 1
+    length = shape_of(inputs[0])[dim] if inputs[0].ndim else 1
     return Cost(others=inputs[0].numel() * math.ceil(math.log2(max(length, 2))))
 
 
@@ -192,9 +170,37 @@ def _topk(inputs: Inputs, outputs: Inputs) -> Cost:
     return Cost(others=inputs[0].numel() * math.ceil(math.log2(inputs[1] + 1)))
 
 
-def _pool(inputs: Inputs, outputs: Inputs) -> Cost:
-    window = math.prod(inputs[1]) if len(inputs[1]) > 1 else inputs[1][0] ** (inputs[0].ndim - 2)
-    return Cost(others=outputs[0].numel() * window)
+def _pool(dims: int) -> Handler:
+    """The window per element of the result, over ``dims`` axes; one size stands for all of them."""
+
+    def handler(inputs: Inputs, outputs: Inputs) -> Cost:
+        sizes = [inputs[1]] if isinstance(inputs[1], int) else list(inputs[1])
+        window = math.prod(sizes) if len(sizes) > 1 else sizes[0] ** dims
+        return Cost(others=outputs[0].numel() * window)
+
+    return handler
+
+
+def _grid_sampler(inputs: Inputs, outputs: Inputs) -> Cost:
+    """As resampling of that kind: bilinear 4 (in three dimensions 8), nearest 1, bicubic 32."""
+    linear = 2 ** (inputs[0].ndim - 2)
+    if inputs[2] == BICUBIC:
+        return Cost(others=32 * outputs[0].numel())
+    return Cost(norms=(1 if inputs[2] == NEAREST else linear) * outputs[0].numel())
+
+
+def _cdist(inputs: Inputs, outputs: Inputs) -> Cost:
+    """Subtract, raise to a power, add: per pair and axis, however a device arranges it."""
+    return Cost(others=3 * outputs[0].numel() * shape_of(inputs[0])[-1])
+
+
+def _native_dropout(inputs: Inputs, outputs: Inputs) -> Cost:
+    return Cost(others=0 if inputs[2] is False else attention.DROPOUT * outputs[0].numel())
+
+
+def _per_output_macs(inputs: Inputs, outputs: Inputs) -> Cost:
+    """A product of two vectors that is added: one multiply–add per element."""
+    return Cost(macs=outputs[0].numel())
 
 
 def _addmm_activation(inputs: Inputs, outputs: Inputs) -> Cost:
@@ -203,15 +209,44 @@ def _addmm_activation(inputs: Inputs, outputs: Inputs) -> Cost:
 
 def _scatter(inputs: Inputs, outputs: Inputs) -> Cost:
     """Writing is free; ``reduce=`` adds or multiplies what an index is given for."""
-    return Cost(others=inputs[2].numel() if len(inputs) > 4 else 0)
+    reduces = len(inputs) > 4 and isinstance(inputs[4], str)
+    return Cost(others=inputs[2].numel() if reduces else 0)
 
 
-def _accumulate(index: int, flag: int | None = None) -> Handler:
-    """Scattered additions: one per element that is added; nothing where a flag says it only writes."""
+def _index_put(inputs: Inputs, outputs: Inputs) -> Cost:
+    """Adding takes one operation per place that the indices name: values are broadcast to them."""
+    if not inputs[3]:
+        return Cost()
+    tensor, indices = inputs[:2]
+    places: list[tuple[int, ...]] = []
+    kept, axis = 1, 0
+    for index in indices:
+        if index is None:
+            kept *= shape_of(tensor)[axis]
+            axis += 1
+        elif index.dtype in (torch.bool, torch.uint8):
+            places.append((_true_values(index),))
+            axis += index.ndim
+        else:
+            places.append(shape_of(index))
+            axis += 1
+    kept *= math.prod(shape_of(tensor)[axis:])
+    return Cost(others=kept * math.prod(torch.broadcast_shapes(*places)))
+
+
+def _true_values(mask: Tensor) -> int:
+    if mask.device.type == "meta":
+        raise CannotMeasureError(
+            "aten::index_put adds where a mask is true, and on the meta device it has no values",
+            do="count_flops(lambda: model(images)) counts a run on real tensors",
+        )
+    return int(mask.count_nonzero())
+
+
+def _accumulate(index: int) -> Handler:
+    """Scattered additions: one per element that is added."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        if flag is not None and not inputs[flag]:
-            return Cost()
         return Cost(others=inputs[index].numel())
 
     return handler
@@ -222,7 +257,11 @@ def _free(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 MARKS = ("profiler::_record_function_enter_new", "profiler::_record_function_exit")
-SOFTMAX = 5  # largest, subtract, exponential, sum, divide
+NEAREST, BICUBIC = 1, 2  # how aten names ways to sample a grid
+NEAREST_RESAMPLING = (
+    *(f"upsample_nearest{n}d" for n in (1, 2, 3)),
+    *(f"_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
+)
 
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((f"aten::{name}" for name in ZERO_COST), _free),
@@ -236,54 +275,77 @@ HANDLERS: dict[str, Handler] = {
     "aten::addmm": _addmm,
     "aten::_addmm_activation": _addmm_activation,
     "aten::mv": _vector_product(),
+    "aten::_int_mm": _fvcore_products(fvcore.matmul_flop_jit),
     "aten::addmv": _vector_product(first=1),
+    "aten::addr": _per_output_macs,
     "aten::dot": _vector_product(),
     "aten::vdot": _vector_product(),
     "aten::linear": _linear,
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
-    "aten::scaled_dot_product_attention": _fused_attention,
-    "fgbench::left": _left,
-    "fgbench::left_of_maps": _left_of_maps,
-    "fgbench::logsumexp": _logsumexp,
+    "aten::scaled_dot_product_attention": dense_attention(mask=3, dropout=4, causal=5),
+    "aten::_scaled_dot_product_attention_math": dense_attention(mask=3, dropout=4, causal=5),
+    "aten::_scaled_dot_product_flash_attention_for_cpu": dense_attention(mask=5, dropout=3, causal=4),
+    "aten::_scaled_dot_product_flash_attention": dense_attention(mask=None, dropout=3, causal=4),
+    "aten::_scaled_dot_product_efficient_attention": dense_attention(mask=3, dropout=5, causal=6),
+    "aten::_scaled_dot_product_cudnn_attention": dense_attention(mask=3, dropout=5, causal=6),
+    "aten::_scaled_dot_product_fused_attention_overrideable": dense_attention(mask=3, dropout=4, causal=5),
+    "fgbench::left": attention.left,
+    "fgbench::left_of_maps": attention.left_of_maps,
+    "fgbench::logsumexp": attention.logsumexp,
     "aten::native_layer_norm": _norm(2),
     "aten::native_group_norm": _norm(1),
     "aten::instance_norm": _norm(1),
-    "aten::native_batch_norm": _batch_norm(5),
-    "aten::cudnn_batch_norm": _batch_norm(5),
-    "aten::_native_batch_norm_legit": _batch_norm(5),
-    "aten::_native_batch_norm_legit_no_training": _batch_norm(None),
-    "aten::_batch_norm_no_update": _batch_norm(None),
-    "aten::upsample_nearest2d": _per_output(1, norms=True),
+    "aten::native_batch_norm": _batch_norm(_is_training),
+    "aten::cudnn_batch_norm": _batch_norm(_is_training),
+    "aten::_native_batch_norm_legit": _batch_norm(_is_training),
+    "aten::_native_batch_norm_legit_no_training": _batch_norm(lambda inputs: False),
+    "aten::_batch_norm_with_update": _batch_norm(lambda inputs: True),
+    "aten::_batch_norm_no_update": _batch_norm(lambda inputs: False),
+    **{f"aten::{name}": _per_output(1, norms=True) for name in NEAREST_RESAMPLING},
+    "aten::upsample_linear1d": _per_output(2, norms=True),
     "aten::upsample_bilinear2d": _per_output(4, norms=True),
-    "aten::grid_sampler_2d": _per_output(4, norms=True),
+    "aten::upsample_trilinear3d": _per_output(8, norms=True),
+    "aten::grid_sampler_2d": _grid_sampler,
+    "aten::grid_sampler_3d": _grid_sampler,
     "aten::adaptive_avg_pool2d": _per_input(1, norms=True),
     "aten::_adaptive_avg_pool2d": _per_input(1, norms=True),
     "aten::adaptive_avg_pool1d": _per_input(1),  # fvcore knows the two-dimensional one alone
     "aten::upsample_bicubic2d": _per_output(32),
     "aten::softmax": _per_output(SOFTMAX),  # so it arrives when it is given a place for its result
     "aten::_softmax": _per_output(SOFTMAX),
+    "aten::_safe_softmax": _per_output(SOFTMAX),
     "aten::_log_softmax": _per_output(SOFTMAX),
     "aten::rms_norm": _per_input(4),
+    "aten::_fused_rms_norm": _per_input(4),
     "aten::_weight_norm": _per_input(3),  # square, add, multiply
     "aten::addcmul": _per_output(2),
     "aten::addcdiv": _per_output(2),
     "aten::lerp": _per_output(3),
     "aten::glu": _per_output(2),
-    "aten::native_dropout": _per_output(2),
+    "aten::native_dropout": _native_dropout,
     "aten::max": _extremum,
     "aten::min": _extremum,
     "aten::sort": _sort,
     "aten::argsort": _sort,
     "aten::topk": _topk,
-    "aten::max_pool2d_with_indices": _pool,
-    "aten::avg_pool2d": _pool,
+    "aten::max_pool2d_with_indices": _pool(2),
+    "aten::max_pool3d_with_indices": _pool(3),
+    "aten::avg_pool2d": _pool(2),
+    "aten::avg_pool3d": _pool(3),
     "aten::col2im": _per_input(1),  # overlapping patches are added
     "aten::index_add": _accumulate(3),
     "aten::scatter": _scatter,
     "aten::scatter_add": _accumulate(2),
     "aten::scatter_reduce": _accumulate(2),
-    "aten::index_put": _accumulate(2, flag=3),
+    "aten::index_put": _index_put,
+    "aten::where": _where,
+    "aten::trace": _trace,
+    "aten::bucketize": _halving(boundaries=1),
+    "aten::searchsorted": _halving(boundaries=0),
+    "aten::cdist": _cdist,
+    "aten::_cdist_forward": _cdist,
+    "aten::_euclidean_dist": _cdist,
 }
 
 

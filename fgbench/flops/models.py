@@ -10,6 +10,7 @@ import torch
 
 from fgbench.errors import FgbenchError, LeftOutNotice
 from fgbench.flops.counter import Count, FlopCounter
+from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
@@ -54,10 +55,11 @@ def model_rows(
     bases: dict[tuple[str, int], Count] = {}
     met: list[FgbenchError] = []
     counted = False
+    cut: dict[str, dict[int, int]] = {}
     for case in list(_cases(request)):
         progress(f"{case.name} at {case.size}")
         try:
-            rows = _case_rows(case, request, conventions, bases)
+            rows = _case_rows(case, request, conventions, bases, cut)
         except FgbenchError as error:  # one combination that does not fit leaves the others standing
             if str(error) not in map(str, met):
                 met.append(error)
@@ -66,16 +68,24 @@ def model_rows(
         yield from rows
     if met and not counted:
         raise met[0]
+    for name, pixels in cut.items():
+        if line := cut_off_line(name, pixels):
+            report(LeftOutNotice(line))
     for problem in met:
         report(problem)
 
 
 def _case_rows(
-    case: _Case, request: ModelsRequest, conventions: list[str], bases: dict[tuple[str, int], Count]
+    case: _Case,
+    request: ModelsRequest,
+    conventions: list[str],
+    bases: dict[tuple[str, int], Count],
+    cut: dict[str, dict[int, int]],
 ) -> list[FlopsRow]:
-    """All rows of one case, its backbone's first where they have not been counted yet."""
+    """All rows of one case, its backbone's first where they have not been counted yet; ``cut`` is told lost pixels."""
     rows: list[FlopsRow] = []
     model = _build(case, request)
+    cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = cut_off_by(model)
     key = (case.backbone, case.size)
     counts: list[tuple[str | None, Count]] = []
     foreign = case.selector is not None and not is_own(case.selector)

@@ -12,7 +12,7 @@ UNTOUCHED = EMPTY | frozenset(
     narrow permute real imag select slice split split_with_sizes squeeze swapaxes t transpose unbind
     unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze view view_as view_as_complex
     view_as_real
-    _assert_async _assert_scalar _local_scalar_dense is_same_size resize set
+    _assert_async _assert_scalar _has_same_storage_numel _local_scalar_dense is_same_size resize set
     sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
     """.split()
 )
@@ -50,14 +50,14 @@ ELEMENTWISE = frozenset(
     """
     abs acos acosh add angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
     bitwise_right_shift bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ __iand__ __ior__ __ixor__ __ilshift__
-    __irshift__ _conj_physical conj_physical bucketize ceil celu
+    __irshift__ _conj_physical conj_physical ceil celu
     clamp clamp_max clamp_min clip complex copysign cos cosh deg2rad digamma div elu eq erf erfc erfinv exp exp2
     expm1 float_power floor floor_divide fmax fmin fmod frac ge gelu gt hardshrink hardsigmoid hardswish
     hardtanh heaviside hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lgamma log log10 log1p log2
     log_sigmoid_forward logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill
     maximum minimum mish mul nan_to_num ne neg nextafter polar positive pow prelu _prelu_kernel rad2deg
-    reciprocal relu relu6 remainder round rrelu rsqrt rsub searchsorted selu sgn sigmoid sign signbit silu sin
-    sinc sinh softplus softshrink sqrt square sub tan tanh threshold true_divide trunc where xlogy
+    reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid sign signbit silu sin
+    sinc sinh softplus softshrink sqrt square sub tan tanh threshold true_divide trunc xlogy
     """.split()
 )
 
@@ -65,7 +65,7 @@ ELEMENTWISE = frozenset(
 REDUCTIONS = {
     **dict.fromkeys(
         "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum equal "
-        "kthvalue mean median mode nansum nonzero prod sum trace".split(),
+        "kthvalue mean median mode nansum nonzero prod sum".split(),
         1,
     ),
     "aminmax": 2,

@@ -9,6 +9,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops import paper
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check, has_paper_blocks
+from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
 from fgbench.registry import Report, is_own, make_selector, selectors, usable_selectors
@@ -48,6 +49,7 @@ def flops_rows(
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
     built = [build_on_meta(*pair, request.num_classes, request.patch_stride) for pair in pairs]
+    _report_cut_off(built, request, report)
     measured = [convention for convention in request.conventions if convention != "paper"]
     for backbone in built:
         progress(f"{backbone.name} at {backbone.image_size}")
@@ -57,6 +59,20 @@ def flops_rows(
             names = [name for name in names if name in fitting or not _fits(name, backbone)]
         if "paper" in request.conventions:
             yield from _paper_rows(backbone, fitting, request, report)
+
+
+def _report_cut_off(built: Sequence[MetaBackbone], request: FlopsRequest, report: Report) -> None:
+    """Say which sizes lose pixels at the edges, a line per backbone."""
+    for name in request.backbones:
+        pixels = {
+            one.image_size: pixels_cut_off(
+                one.image_size, one.patch_size, request.patch_stride or one.patch_size, one.grid[0]
+            )
+            for one in built
+            if one.name == name
+        }
+        if line := cut_off_line(name, pixels):
+            report(LeftOutNotice(line))
 
 
 def _each_once(report: Report) -> Report:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fgbench.errors import FgbenchError
+from fgbench.flops.cut_off import cut_off_by
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
@@ -41,15 +42,21 @@ TRIES = 2  # of a point that is disturbed, before it is kept as such
 
 def resolve(case: Case) -> Case:
     """A case with its defaults filled in. Raises :class:`FgbenchError` for what does not fit."""
+    return resolve_and_fit(case)[0]
+
+
+def resolve_and_fit(case: Case) -> tuple[Case, int]:
+    """The same, and how many pixels of a side the model's patches leave out."""
     model = _on_meta(case)
     impl = (case.impl or model.impl) if model.two_impls else None
-    return replace(
+    found = replace(
         case,
         backbone=case.backbone or type(model).default_backbone,
         selector=model.selector_name,
         impl=impl,
         foreign_code=_foreign_code(type(model), type(model.selector)),
     )
+    return found, cut_off_by(model)
 
 
 def _foreign_code(*kinds: type) -> str | None:

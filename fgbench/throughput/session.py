@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fgbench.environment import code_digest, processor, software
-from fgbench.errors import CannotMeasureError, FgbenchError, Report
+from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, Report
+from fgbench.flops.cut_off import cut_off_line
 from fgbench.throughput.points import Case, Group, Mode, Rates, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
 from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
@@ -148,7 +149,21 @@ def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], r
         raise FgbenchError((unknown or refusals)[0])
     for refusal in refusals:
         report(FgbenchError(refusal))
+    _report_cut_off(answers, report)
     return found
+
+
+def _report_cut_off(answers: Sequence[Mapping[str, Any]], report: Report) -> None:
+    """Say which sizes lose pixels, a line per model and backbone."""
+    cut: dict[str, dict[int, int]] = {}
+    for answer in answers:
+        if "case" in answer:
+            case = answer["case"]
+            sizes = cut.setdefault(f"{case['model']} on {case['backbone']}", {})
+            sizes[case["image_size"]] = answer["cut_off"]
+    for name, pixels in cut.items():
+        if line := cut_off_line(name, pixels):
+            report(LeftOutNotice(line))
 
 
 def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[Mode]:

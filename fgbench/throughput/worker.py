@@ -17,7 +17,7 @@ from fgbench.throughput import selection
 from fgbench.throughput.channel import Channel, ChannelClosed, Message
 from fgbench.throughput.copy_rate import copy_rate
 from fgbench.throughput.matrix_rate import matrix_rate
-from fgbench.throughput.measure import Bench, resolve
+from fgbench.throughput.measure import Bench, resolve_and_fit
 from fgbench.throughput.memory import available_bytes, limit_memory
 from fgbench.throughput.modes import first_line
 from fgbench.throughput.nvml import Gpu
@@ -85,7 +85,8 @@ class Worker:
         found: list[Message] = []
         for case in cases:
             try:
-                found.append({"case": asdict(resolve(Case(**case)))})
+                resolved, cut = resolve_and_fit(Case(**case))
+                found.append({"case": asdict(resolved), "cut_off": cut})
             except FgbenchError as error:
                 found.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
         return {"cases": found}

@@ -1,0 +1,92 @@
+"""The result of a count: values, tables of them, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fgbench.errors import FgbenchError
+from fgbench.flops.cost import Cost, Flops
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_DEPTH = 2  # levels of modules below the outermost that a notebook shows
+SHOWN_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Count:
+    """The work of one run: in all, per operator (``aten::bmm``), per module (``VisionTransformer.blocks.0``).
+
+    A module includes the modules that it calls. ``by_label`` shares out the total: by stage for fgbench's own models,
+    by what ran under :meth:`FlopCounter.under`, and else by the class of the innermost module (``Linear``). Both are
+    empty where modules were not followed (``modules=False``) and nothing was labelled.
+    """
+
+    total: Cost
+    by_operator: Mapping[str, Cost]
+    by_module: Mapping[str, Cost] = field(default_factory=dict)
+    by_label: Mapping[str, Cost] = field(default_factory=dict)
+    bytes: int = 0  # that the operators move, each reading its arguments and writing its results once
+    activation_bytes: int = 0  # of all tensors that the operators make; views and results in place are none
+
+    @property
+    def macs(self) -> int:
+        """Multiply–adds of matrix products and convolutions."""
+        return self.total.macs
+
+    @property
+    def flops(self) -> Flops:
+        """Work in convention ``full``; ``count.flops("fvcore")`` has it in the other one."""
+        return self.total.flops
+
+    def table(self, by: str = "module", *, depth: int | None = None) -> pd.DataFrame:
+        """Macs, flops and percent of all flops in a table whose first row is the total.
+
+        Args:
+            by: ``module``, ``operator`` or ``label``. Modules include what they call, so their rows do not add up.
+            depth: Levels of modules below the outermost; all by default.
+
+        Raises:
+            FgbenchError: For another word than these.
+
+        """
+        import pandas as pd
+
+        tables = {"module": self.by_module, "operator": self.by_operator, "label": self.by_label}
+        if by not in tables:
+            raise FgbenchError("a count has no table by", by, f"it has: {', '.join(tables)}")
+        costs = {"total": self.total}
+        costs |= {
+            name: cost
+            for name, cost in tables[by].items()
+            if by != "module" or depth is None or name.count(".") <= depth
+        }
+        whole = int(self.flops)
+        percent = [100 * cost.flops / whole if whole else None for cost in costs.values()]
+        return pd.DataFrame(
+            {
+                "macs": [cost.macs for cost in costs.values()],
+                "flops": [int(cost.flops) for cost in costs.values()],
+                "percent": pd.array(percent, dtype="Float64"),
+            },
+            index=pd.Index(costs, name=by),
+        )
+
+    def __repr__(self) -> str:
+        """The totals, in one line."""
+        return (
+            f"Count(macs={self.macs:,}, flops={self.flops:,}, bytes={self.bytes:,}, "
+            f"activation_bytes={self.activation_bytes:,}; {len(self.by_operator)} operators, "
+            f"{len(self.by_module)} modules)"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table by module in a notebook, or by operator where no module ran."""
+        table = self.table("module", depth=SHOWN_DEPTH) if self.by_module else self.table("operator")
+        left_out = len(self.by_module or self.by_operator) + 1 - min(len(table), SHOWN_ROWS)
+        figures = {"macs": "{:,}".format, "flops": "{:,}".format, "percent": lambda value: f"{value:.2f}"}
+        html: str = table.head(SHOWN_ROWS).to_html(formatters=figures, escape=True)
+        return html + (f"<p>{left_out} further rows: count.table()</p>" if left_out else "")

@@ -1,0 +1,88 @@
+"""Which modules are running: the path of each below the module that called it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+
+class ModulePaths:
+    """Follows calls of modules inside of ``with ModulePaths() as paths:``.
+
+    A path follows the calls, not the tree: a module that two parents share stands under each of them with the work that
+    it does for it, so that no part exceeds its whole. A module that its caller does not hold is called by the name that
+    an outer caller has for it, or by its class.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[tuple[nn.Module, str]] = []
+        self._names: WeakKeyDictionary[nn.Module, dict[int, str]] = WeakKeyDictionary()
+        self._outermost: dict[int, tuple[nn.Module, str]] = {}  # holds the modules: an id is not given twice
+        self._handles: list[RemovableHandle] = []
+        self.running: frozenset[str] = frozenset()
+        self.innermost: str | None = None  # the class of the module that runs
+
+    def __enter__(self) -> ModulePaths:
+        self._handles = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._stack.clear()
+        self._tell()
+
+    def _enter_module(self, module: nn.Module, inputs: Any) -> None:
+        self._stack.append((module, self._path(module)))
+        self._tell()
+
+    def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        while self._stack:  # a call that was given up halfway may have left others behind
+            left, _ = self._stack.pop()
+            if left is module:
+                break
+        self._tell()
+
+    def _tell(self) -> None:
+        self.running = frozenset(path for _, path in self._stack)
+        self.innermost = type(self._stack[-1][0]).__name__ if self._stack else None
+
+    def _path(self, module: nn.Module) -> str:
+        kind = type(module).__name__
+        if not self._stack:
+            return self._outermost_path(module, kind)
+        caller_path = self._stack[-1][1]
+        for holder, _ in reversed(self._stack):
+            name = self._names_in(holder).get(id(module))
+            if name == "":
+                return caller_path if holder is self._stack[-1][0] else f"{caller_path}.{kind}"
+            if name is not None:
+                return f"{caller_path}.{name}"
+        return f"{caller_path}.{kind}"
+
+    def _outermost_path(self, module: nn.Module, kind: str) -> str:
+        """The class; further modules of that class are numbered."""
+        if id(module) not in self._outermost:
+            taken = {path for _, path in self._outermost.values()}
+            number = 1
+            while (path := kind if number == 1 else f"{kind}#{number}") in taken:
+                number += 1
+            self._outermost[id(module)] = (module, path)
+        return self._outermost[id(module)][1]
+
+    def _names_in(self, holder: nn.Module) -> dict[int, str]:
+        """Names of modules below a holder by their identity, the first name of each."""
+        names = self._names.get(holder)
+        if names is None:
+            names = self._names[holder] = {id(module): name for name, module in holder.named_modules()}
+        return names
