@@ -61,7 +61,8 @@ def choose(
 ) -> None:
     """Choose among what was measured: the configurations within the limits that no other one is better than.
 
-    Without a limit, the best of everything. The cheapest stand first; below stands what rules the others out.
+    Without a limit, the best of everything. The cheapest stand first; below stands what rules the others out. A limit
+    is judged by the end of the interval that hurts: what is too uncertain to tell stands by itself.
     """
     style = output_format(format_, output)
     wanted = {
@@ -89,7 +90,11 @@ def choose(
     emit(_as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
         shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else "the nearest misses are shown"
-        raise CheckFailedError(f"none of {how_many(len(choice.verdicts), 'configuration')} keeps the limits; {shown}")
+        none = f"none of {how_many(len(choice.verdicts), 'configuration')} keeps the limits"
+        if choice.uncertain:
+            none += f" for certain, {len(choice.uncertain)} may keep them and may not"
+            shown = shown if style in ("json", "csv") else "the table says why"
+        raise CheckFailedError(f"{none}; {shown}")
 
 
 def _amount(text: str | None, what: str, kind: Quantity) -> float | None:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgbench_reports.configurations import DEFAULT_DATASET, Configuration, pareto_front, published_accuracies
+from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds, memory_bounds, time_bounds
+from fgbench_reports.configurations import DEFAULT_DATASET, Configuration, published_accuracies
 from fgbench_reports.data import Data
+from fgbench_reports.front import pareto_front
 from fgbench_reports.limits import Breach, Limit, Limits, rules_of, top1_of
 from fgbench_reports.parts import tested_on
 from fgbench_reports.price import cost_per_million, grouped_by_row
 from fgbench_reports.sweep_rows import CONTENDER
 
+KEEPS, UNCERTAIN, MISSES = "keeps", "uncertain", "misses"
 ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"
 
 
@@ -23,13 +26,19 @@ class Verdict:
 
     configuration: Configuration
     cost_per_million: float | None  # None without a price
-    breaches: tuple[Breach, ...]
-    pareto: bool  # it keeps all limits, and no other that does is at least as good in all and better in one
+    breaches: tuple[Breach, ...]  # limits that it certainly misses
+    doubts: tuple[Breach, ...]  # limits that it keeps or misses, and nothing tells which
+    pareto: bool  # it keeps all limits, and no other that does is certainly as good in all and better in one
 
     @property
     def satisfies(self) -> bool:
-        """Whether it keeps all limits."""
-        return not self.breaches
+        """Whether it certainly keeps all limits."""
+        return not self.breaches and not self.doubts
+
+    @property
+    def word(self) -> str:
+        """KEEPS, MISSES where it certainly misses a limit, else UNCERTAIN."""
+        return MISSES if self.breaches else UNCERTAIN if self.doubts else KEEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +58,18 @@ class Choice:
 
     @property
     def satisfying(self) -> list[Verdict]:
-        """Those that keep all limits."""
+        """Those that certainly keep all limits."""
         return [verdict for verdict in self.verdicts if verdict.satisfies]
 
     @property
+    def uncertain(self) -> list[Verdict]:
+        """Those that miss no limit certainly, and of one or more it cannot be told."""
+        return [verdict for verdict in self.verdicts if verdict.word == UNCERTAIN]
+
+    @property
     def ruled_out(self) -> list[Verdict]:
-        """Those that do not."""
-        return [verdict for verdict in self.verdicts if not verdict.satisfies]
+        """Those that certainly miss a limit."""
+        return [verdict for verdict in self.verdicts if verdict.word == MISSES]
 
 
 def dataset_for(data: Data, wanted: str | None) -> str:
@@ -82,11 +96,13 @@ def choose(
 
     The front is made over top-1, time per image, latency and memory: a memory that some do not tell is left out, and
     what has no known accuracy counts as the least accurate where others have one. Cost goes with the time per image.
+    Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.limits` and
+    :func:`fgbench_reports.front.pareto_front`.
     """
     points = sorted(_once_each(configurations), key=_cheapest_first)
     rules = rules_of(limits, gpu_hour_price)
-    breaches = [tuple(filter(None, (rule.judge(point) for rule in rules))) for point in points]
-    keeping = [index for index, met in enumerate(breaches) if not met]
+    met = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
+    keeping = [index for index, breaches in enumerate(met) if not breaches]
     objectives = _objectives([points[index] for index in keeping])
     front = pareto_front(list(zip(*objectives.values(), strict=True)))
     chosen = {index for index, on_front in zip(keeping, front, strict=True) if on_front}
@@ -94,7 +110,8 @@ def choose(
         Verdict(
             configuration=point,
             cost_per_million=None if gpu_hour_price is None else cost_per_million(point.img_s, gpu_hour_price),
-            breaches=breaches[index],
+            breaches=tuple(breach for breach in met[index] if not breach.uncertain),
+            doubts=tuple(breach for breach in met[index] if breach.uncertain),
             pareto=index in chosen,
         )
         for index, point in enumerate(points)
@@ -122,7 +139,7 @@ def nearest_misses(choice: Choice) -> list[Verdict]:
 
 
 def counts(choice: Choice) -> list[tuple[Limit, int, int]]:
-    """Per limit how many configurations it rules out, and how many of them no other limit does."""
+    """Per limit how many configurations it certainly rules out, and how many of them no other limit does."""
     options = [[breach.option for breach in verdict.breaches] for verdict in choice.ruled_out]
     return [
         (limit, sum(limit.option in some for some in options), sum(some == [limit.option] for some in options))
@@ -131,8 +148,12 @@ def counts(choice: Choice) -> list[tuple[Limit, int, int]]:
 
 
 def _once_each(configurations: Iterable[Configuration]) -> list[Configuration]:
-    """Every measured point with the best of its accuracies: it is the one that would be deployed."""
-    return [max(same, key=lambda one: top1_of(one) or 0.0) for same in grouped_by_row(configurations).values()]
+    """Every measured point with the best of its accuracies, by the low end: it is the one that would be deployed."""
+    return [max(same, key=_surest_accuracy) for same in grouped_by_row(configurations).values()]
+
+
+def _surest_accuracy(point: Configuration) -> tuple[float, float]:
+    return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
 
 
 def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
@@ -142,17 +163,24 @@ def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
     return (*figures, *names, row["image_size"], row["batch_size"], point.mode)
 
 
-def _objectives(points: Sequence[Configuration]) -> dict[str, list[float]]:
-    """What is to be small, per objective: a number per point."""
-    accuracies, memories = [top1_of(point) for point in points], [point.memory_bytes for point in points]
-    found = {}
-    if any(value is not None for value in accuracies):
-        found[ACCURACY] = [math.inf if value is None else -value for value in accuracies]
-    found[TIME] = [1 / point.img_s for point in points]
-    found[LATENCY] = [point.latency_s for point in points]
-    if all(value is not None for value in memories):
-        found[MEMORY] = [float(value or 0) for value in memories]
+def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:
+    """What is to be small, per objective: a figure with its ends per point."""
+    found: dict[str, list[Bounds]] = {}
+    if any(point.accuracy is not None for point in points):
+        found[ACCURACY] = [_error_bounds(point) for point in points]
+    found[TIME] = [time_bounds(point) for point in points]
+    found[LATENCY] = [latency_bounds(point) for point in points]
+    memories = [bounds for point in points if (bounds := memory_bounds(point)) is not None]
+    if len(memories) == len(points):
+        found[MEMORY] = memories
     return found
+
+
+def _error_bounds(point: Configuration) -> Bounds:
+    """What is to be small where the accuracy is to be large; what is not known is the worst."""
+    if point.accuracy is None:
+        return Bounds(value=math.inf, low=math.inf, high=math.inf)
+    return accuracy_bounds(point.accuracy).mapped(lambda top1: -top1)
 
 
 def _contender(verdict: Verdict, *more: str) -> tuple[Any, ...]:

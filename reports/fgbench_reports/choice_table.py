@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds, throughput_bounds
 from fgbench_reports.choice import ACCURACY, Choice, Verdict, counts, nearest_misses
-from fgbench_reports.configurations import PAPER_BACKBONES, PUBLISHED, VIT_B16
-from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.limits import device_name, top1_of
+from fgbench_reports.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
+from fgbench_reports.configurations import PUBLISHED
+from fgbench_reports.cost_table import Line
+from fgbench_reports.limits import Breach, cost_bounds, device_name, top1_of
 from fgbench_reports.numbers import gigabytes, how_many, img_per_s, milliseconds, significant
-from fgbench_reports.paper.names import DATASETS, SELECTORS
-from fgbench_reports.parts import without_part
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -31,8 +31,6 @@ from fgbench_reports.sweep_rows import (
     common_title,
     empty_table,
     label_lines,
-    places_of,
-    sites_of,
     status_word,
     varying_fields,
 )
@@ -47,8 +45,12 @@ FIELDS = (
     *("status", "reason", "throughput_img_s", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s"),
     *("peak_memory_allocated_bytes", "device_memory_bytes", "energy_j_per_image", "mfu"),
 )
-NAMES = ("model", "selector", "impl", "backbone", "status", "on", "limit", "nearest miss", "misses")
-MAX_COMMANDS = 3  # that a note names
+NAMES = (
+    *("model", "selector", "impl", "backbone", "status", "on"),
+    *("limit", "nearest miss", "misses", "uncertain", "why"),
+)
+TOP1_ENDS, LATENCY_ENDS = "top-1 from–to", "ms from–to"
+MAX_UNCERTAIN = 20  # lines of a table; a note counts the others
 STATUSES = {
     "unconverged": "noisy: the interval of the latency is wider than it should be",
     "contended": "busy: something else used the device",
@@ -68,9 +70,32 @@ def choice_rows(choice: Choice) -> list[dict[str, Any]]:
             | {"hours_per_million": hours_per_million(point.img_s), "cost_per_million": verdict.cost_per_million}
             | {"kwh_per_million": kwh_per_million(point.energy_j)}
             | {"pareto": verdict.pareto, "satisfies": verdict.satisfies}
-            | {"ruled_out_by": [f"{breach.option}: {breach.told}" for breach in verdict.breaches]}
+            | {"ruled_out_by": _told([*verdict.breaches, *verdict.doubts])}
+            | {"verdict": verdict.word, "uncertain_about": _told(verdict.doubts)}
+            | _judged_ends(verdict, choice.gpu_hour_price)
         )
     return rows
+
+
+def _told(breaches: Sequence[Breach]) -> list[str]:
+    return [f"{breach.option}: {breach.told}" for breach in breaches]
+
+
+def _judged_ends(verdict: Verdict, price: float | None) -> dict[str, float | int | None]:
+    """The ends that limits and the front are judged by; None where there is no interval, or it has no end."""
+    point = verdict.configuration
+    accuracy = None if point.accuracy is None else accuracy_bounds(point.accuracy)
+    figures = {"top1{}_percent": accuracy, "latency{}_s": latency_bounds(point)}
+    figures |= {"throughput{}_img_s": throughput_bounds(point)}
+    figures |= {"cost_per_million{}": None if price is None else cost_bounds(point, price)}
+    ends: dict[str, float | int | None] = {}
+    for name, bounds in figures.items():
+        known = bounds is not None and bounds.known
+        for end in ("low", "high"):
+            value = getattr(bounds, end) if known else None
+            ends[name.format(f"_{end}")] = value if value is not None and math.isfinite(value) else None
+    runs, images = (point.accuracy.runs, point.accuracy.images) if point.accuracy else (None, None)
+    return {**ends, "accuracy_runs": runs, "accuracy_images": images, "latency_repeats": len(point.repeats) or 1}
 
 
 def choice_frame(choice: Choice) -> pd.DataFrame:
@@ -99,9 +124,17 @@ def misses_frame(choice: Choice) -> pd.DataFrame:
     return pd.DataFrame(list(_miss_lines(choice)))
 
 
+def uncertain_frame(choice: Choice) -> pd.DataFrame:
+    """The configurations of which nothing tells whether they keep the limits, and why."""
+    import pandas as pd
+
+    return pd.DataFrame(list(_uncertain_lines(choice)))
+
+
 def choice_frames(choice: Choice) -> list[pd.DataFrame]:
-    """The three tables, without those that have no line."""
-    return [frame for make in (choice_frame, limits_frame, misses_frame) if len(frame := make(choice))]
+    """The four tables, without those that have no line."""
+    makers = (choice_frame, uncertain_frame, limits_frame, misses_frame)
+    return [frame for make in makers if len(frame := make(choice))]
 
 
 def choice_tables(choice: Choice) -> Iterator[Table]:
@@ -109,8 +142,10 @@ def choice_tables(choice: Choice) -> Iterator[Table]:
     if choice.chosen:
         yield _front_table(choice)
     limits, misses = list(_limit_lines(choice)), list(_miss_lines(choice))
+    if uncertain := list(_uncertain_lines(choice)):
+        yield _table("Too uncertain to tell whether they keep the limits, the cheapest first", uncertain, ())
     if limits:
-        yield _table("What rules the others out", limits, ("rules out", "alone"))
+        yield _table("What rules the others out", limits, ("rules out", "alone", "uncertain"))
     if misses:
         yield _table("The nearest miss of every model", misses, ())
 
@@ -122,12 +157,19 @@ def choice_notes(choice: Choice) -> list[str]:
     if points:
         better = ", ".join(choice.objectives)
         among = "that keeps the limits " if choice.limits else ""
-        notes.append(f"On the front: no other one {among}is at least as good in {better}, and better in one of them.")
+        notes.append(
+            f"On the front: no other one {among}is certainly at least as good in {better}, and certainly better in one."
+        )
+    notes += doubt_notes(choice)
+    left = len(choice.uncertain) - MAX_UNCERTAIN
+    if left > 0:
+        notes.append(f"{how_many(left, 'more configuration')} too uncertain to tell: --format json lists them all.")
+    notes += basis_notes(choice)
     if ACCURACY in choice.objectives:
         notes.append(f"top-1: on {as_text(choice.dataset)}, taken to be the same in every dtype and implementation.")
     if any(point.accuracy and point.accuracy.source == PUBLISHED for point in points):
         notes.append(f"{DAGGER} published, not measured here: {PUBLISHED_IN}.")
-    notes += _unknown(choice)
+    notes += unknown_notes(choice)
     if choice.gpu_hour_price is not None:
         notes.append(f"cost: of a million images at {choice.gpu_hour_price:g} per hour of one device, whichever it is.")
     if any(point.row["device"] == "cpu" for point in points):
@@ -140,52 +182,12 @@ def choice_notes(choice: Choice) -> list[str]:
 
 
 def _summary(choice: Choice) -> str:
-    total, kept, shown = len(choice.verdicts), len(choice.satisfying), len(choice.chosen)
-    told = how_many(total, "configuration")
+    kept, open_, shown = len(choice.satisfying), len(choice.uncertain), len(choice.chosen)
+    told = how_many(len(choice.verdicts), "configuration")
     if choice.limits:
-        told += f", of which the limits together rule out {total - kept} and {kept} keep them all"
+        doubtful = f", {open_} {'is' if open_ == 1 else 'are'} too uncertain to tell" if open_ else ""
+        told += f", of which the limits together rule out {len(choice.ruled_out)}{doubtful} and {kept} keep them all"
     return f"{told}; {shown} on the front."
-
-
-def _unknown(choice: Choice) -> list[str]:
-    """What has no accuracy of all that was asked about, and the command that would measure it."""
-    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
-    rows = [one.configuration.row for one in asked if top1_of(one.configuration) is None]
-    if not rows:
-        return []
-    rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
-    told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
-    told += as_text(choice.dataset)
-    where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    commands = [f"'{command}'" for command in _commands(rows, without_part(choice.dataset))]
-    left = len(commands) - MAX_COMMANDS
-    listed = ", ".join(commands[:MAX_COMMANDS]) + (f" and {left} more" if left > 0 else "")
-    return [f"{told} ({where}); {listed} {'measures it' if len(commands) == 1 else 'measure them'}."]
-
-
-def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
-    """The commands that test these models: one for all that are as published, one per other backbone."""
-    told = [{**row, "of backbone": _backbone_option(row, dataset), "by": _selector_option(row)} for row in rows]
-    commands = []
-    for (backbone, selector), some in grouped(told, "of backbone", "by").items():
-        models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
-        sizes = dict.fromkeys(str(row["image_size"]) for row in some)
-        command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
-        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir …" if dataset in DATASETS else "")
-        commands.append(command)
-    return commands
-
-
-def _backbone_option(row: Row, dataset: str) -> str:
-    """Other data sets than the paper's can have a backbone of their own where none is asked for."""
-    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    asked = dataset not in DATASETS or row["backbone"] != usual
-    return f" --backbone {shlex.quote(as_text(row['backbone']))}" if asked else ""
-
-
-def _selector_option(row: Row) -> str:
-    usual = SELECTORS.get(row["model"])
-    return f" --selectors {shlex.quote(as_text(row['selector']))}" if row["selector"] not in (None, usual) else ""
 
 
 def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
@@ -198,7 +200,9 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
         cells = {"size": str(point.row["image_size"]), "batch": str(point.row["batch_size"])}
         if ACCURACY in choice.objectives:
             cells[ACCURACY] = top1_text(top1_of(point), None if accuracy is None else accuracy.source)
+            cells[TOP1_ENDS] = "–" if accuracy is None else ends_text(accuracy_bounds(accuracy))
         cells |= {"img/s": img_per_s(point.img_s), "latency ms": milliseconds(point.latency_s)}
+        cells[LATENCY_ENDS] = _milliseconds_ends(latency_bounds(point))
         cells["GB"] = gigabytes(point.memory_bytes)
         if choice.gpu_hour_price is None:
             cells[HOURS] = significant(hours_per_million(point.img_s), decimals=5)
@@ -211,9 +215,31 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
         yield verdict, {**cells, "on": as_text(point.mode_name)}
 
 
+def _milliseconds_ends(figure: Bounds) -> str:
+    return f"{milliseconds(figure.low)}–{milliseconds(figure.high)}" if figure.known else "–"
+
+
 def _limit_lines(choice: Choice) -> Iterator[Line]:
+    doubted = [{doubt.option for doubt in verdict.doubts} for verdict in choice.uncertain]
     for limit, ruled_out, alone in counts(choice):
-        yield {"limit": f"{limit.option}: {limit.told}", "rules out": str(ruled_out), "alone": str(alone)}
+        line = {"limit": f"{limit.option}: {limit.told}", "rules out": str(ruled_out), "alone": str(alone)}
+        if doubted:
+            line["uncertain"] = str(sum(limit.option in options for options in doubted))
+        yield line
+
+
+def _uncertain_lines(choice: Choice) -> Iterator[Line]:
+    varying = varying_fields([verdict.configuration.row for verdict in choice.verdicts])
+    for verdict in choice.uncertain[:MAX_UNCERTAIN]:
+        why = "; ".join(doubt.told for doubt in verdict.doubts)
+        on = as_text(verdict.configuration.mode_name)
+        yield {"uncertain": _place(verdict, varying), "why": why, "on": on}
+
+
+def _place(verdict: Verdict, varying: Sequence[str]) -> str:
+    row = verdict.configuration.row
+    label = " ".join(map(str.strip, label_lines(row, varying)))
+    return f"{label} at {row['image_size']}, batch {row['batch_size']}"
 
 
 def _miss_lines(choice: Choice) -> Iterator[Line]:
@@ -221,11 +247,8 @@ def _miss_lines(choice: Choice) -> Iterator[Line]:
     rows = [verdict.configuration.row for verdict in choice.verdicts]
     varying = varying_fields(rows)
     for verdict in misses:
-        row = verdict.configuration.row
-        label = " ".join(map(str.strip, label_lines(row, varying)))
-        place = f"{label} at {row['image_size']}, batch {row['batch_size']}"
         told = "; ".join(breach.told for breach in verdict.breaches)
-        yield {"nearest miss": place, "misses": told, "on": as_text(verdict.configuration.mode_name)}
+        yield {"nearest miss": _place(verdict, varying), "misses": told, "on": as_text(verdict.configuration.mode_name)}
 
 
 def _front_table(choice: Choice) -> Table:

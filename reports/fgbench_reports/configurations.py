@@ -10,9 +10,10 @@ from typing import Any
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Data, Row
+from fgbench_reports.front import pareto_front as pareto_front  # configurations are compared by it
 from fgbench_reports.paper.names import published_options
 from fgbench_reports.parts import tested_on, without_part
-from fgbench_reports.published import figure4, table4
+from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
 
 # Of a recipe in an accuracy row; everything else there is an option of the model.
@@ -50,7 +51,7 @@ class Accuracy:
     top1_percent: float
     top1_std_percent: float | None  # over seeds; None where there is one
     runs: int
-    images: int | None
+    images: int | None  # of the test set, of the run that tested the fewest; None where it is not told
     options: dict[str, Any]  # of the model, where they are not the published ones
     recipe: dict[str, Any]
     source: str  # MEASURED or PUBLISHED
@@ -72,6 +73,7 @@ class Configuration:
     mode_name: str  # in words, as short as tells it from the others
     best: bool  # the batch of the highest throughput of its model and size in its mode
     accuracy: Accuracy | None = None
+    repeats: Sequence[Row] = ()  # all rows of this point, where it was measured repeatedly
 
     @property
     def latency_s(self) -> float:
@@ -86,8 +88,12 @@ class Configuration:
     @property
     def memory_bytes(self) -> int | None:
         """The most that tensors held on a GPU, as the paper's VRAM; on a CPU the process's peak resident set."""
-        on_gpu = self.row["device"] == "cuda"
-        return self.row["peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"]  # type: ignore[no-any-return]
+        return self.memory_of(self.row)
+
+    def memory_of(self, row: Row) -> int | None:
+        """The same figure of one repeat."""
+        on_gpu = row["device"] == "cuda"
+        return row["peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"]  # type: ignore[no-any-return]
 
     @property
     def energy_j(self) -> float | None:
@@ -125,7 +131,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         top1_percent=fmean(values),
         top1_std_percent=stdev(values) if len(values) > 1 else None,
         runs=len(values),
-        images=first["images"],
+        images=min((row["images"] for row in runs if row["images"] is not None), default=None),
         options={key: value for key, value in recipe.items() if key not in RECIPE} | mirrored,
         recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
         source=MEASURED,
@@ -147,13 +153,20 @@ def published_accuracies() -> list[Accuracy]:
             top1_percent=row["top1_percent"],
             top1_std_percent=row.get("std_percent"),
             runs=3 if row.get("std_percent") is not None else 1,
-            images=None,
+            images=_test_images(row["dataset"]),
             options={},
             recipe={},
             source=PUBLISHED,
         )
         for row in rows
     ]
+
+
+def _test_images(dataset: str) -> int | None:
+    """Of Table 9; of a misprint and its correction the smaller, as fewer images claim less."""
+    known = [int(row["test_images"]) for row in table9() if row["dataset"] == dataset]
+    wrong = [row for row in misprints_table9() if (row["dataset"], row["field"]) == (dataset, "test_images")]
+    return min([*known, *(int(row["correct"]) for row in wrong)], default=None)
 
 
 def configurations(data: Data, *, dataset: str | None = None, best_only: bool = True) -> list[Configuration]:
@@ -208,32 +221,12 @@ def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
         name = mode_name(mode, modes)
         same = ("model", "selector", "impl", "backbone", "image_size")
         for of_size in grouped(some, *same).values():
-            by_batch = [_middle(repeats) for repeats in grouped(of_size, "batch_size").values()]
-            fastest = max(by_batch, key=lambda row: float(row["throughput_img_s"]))
-            for row in by_batch:
-                yield Configuration(row=row, mode=mode, mode_name=name, best=row is fastest)
+            by_batch = [(_middle(repeats), repeats) for repeats in grouped(of_size, "batch_size").values()]
+            fastest = max((row for row, _ in by_batch), key=lambda row: float(row["throughput_img_s"]))
+            for row, repeats in by_batch:
+                best = row is fastest
+                yield Configuration(row=row, mode=mode, mode_name=name, best=best, repeats=tuple(repeats))
 
 
 def _middle(repeats: Sequence[Row]) -> Row:
     return sorted(repeats, key=lambda row: float(row["latency_s"]))[(len(repeats) - 1) // 2]
-
-
-def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
-    """For points of which every number is to be small: whether no other is at least as good in all and better in one.
-
-    Points that are equal in all are on the front together or not at all.
-    """
-    import numpy as np
-
-    equal: dict[tuple[float, ...], list[int]] = {}
-    for index, point in enumerate(points):
-        equal.setdefault(tuple(map(float, point)), []).append(index)
-    front = np.empty((len(equal), len(points[0]) if points else 0))
-    size, on_front = 0, [False] * len(points)
-    for point in sorted(equal):  # what dominates a point comes before it
-        if not (front[:size] <= point).all(axis=1).any():
-            front[size] = point
-            size += 1
-            for index in equal[point]:
-                on_front[index] = True
-    return on_front

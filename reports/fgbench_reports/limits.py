@@ -1,4 +1,8 @@
-"""Limits that configurations keep or not, and by how much they miss them."""
+"""Limits that configurations keep, miss or leave open, and by how much they miss them.
+
+A limit is judged by the end of the interval that hurts: the high end of latency, cost, memory and energy, the low end
+of accuracy and throughput. Where the interval has the limit inside, or there is none, nothing can be told.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fgbench_reports.bounds import (
+    Bounds,
+    accuracy_bounds,
+    energy_bounds,
+    latency_bounds,
+    memory_bounds,
+    throughput_bounds,
+)
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.numbers import gigabytes, img_per_s, milliseconds, significant
 from fgbench_reports.price import cost_per_million
@@ -32,13 +44,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """A limit that a configuration does not keep."""
+    """A limit that a configuration does not keep, or not certainly."""
 
     option: str
     told: str  # "latency 24 ms > 20 ms"
     excess: float  # the logarithm of value over limit; infinite where there is no value, or it is another one
     unknown: bool = False  # there is no figure to hold against the limit
     narrows: bool = False  # it was not asked about
+    uncertain: bool = False  # its interval has the limit inside, or it has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +69,15 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
         raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
     price = gpu_hour_price or 0.0
     found = [
-        _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, top1_of, "{:g} %".format, least=True),
-        _bound("--max-latency", "latency", limits.max_latency_s, _latency, lambda s: f"{milliseconds(s)} ms"),
-        _bound("--max-memory", "memory", limits.max_memory_bytes, _memory, lambda b: f"{gigabytes(int(b))} GB"),
-        _bound("--max-energy", "energy", limits.max_energy_j, _energy, lambda j: f"{significant(j)} J"),
+        _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, _accuracy, "{:g} %".format, least=True),
+        _bound("--max-latency", "latency", limits.max_latency_s, latency_bounds, lambda s: f"{milliseconds(s)} ms"),
+        _bound("--max-memory", "memory", limits.max_memory_bytes, memory_bounds, lambda b: f"{gigabytes(int(b))} GB"),
+        _bound("--max-energy", "energy", limits.max_energy_j, energy_bounds, lambda j: f"{significant(j)} J"),
         _bound(
             "--min-throughput",
             "throughput",
             limits.min_throughput_img_s,
-            lambda point: point.img_s,
+            throughput_bounds,
             lambda rate: f"{img_per_s(rate)} img/s",
             least=True,
         ),
@@ -72,7 +85,7 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
             "--max-cost",
             "cost",
             limits.max_cost,
-            lambda point: cost_per_million(point.img_s, price),
+            lambda point: cost_bounds(point, price),
             lambda cost: f"{significant(cost, 4, decimals=5)} per million",
         ),
         None if limits.gpu is None else _on_device(limits.gpu),
@@ -89,11 +102,20 @@ def top1_of(point: Configuration) -> float | None:
     return None if point.accuracy is None else point.accuracy.top1_percent
 
 
+def cost_bounds(point: Configuration, price: float) -> Bounds:
+    """What a million images cost at this price of an hour: as uncertain as the throughput that it follows from."""
+    return throughput_bounds(point).mapped(lambda rate: cost_per_million(rate, price) if rate else math.inf)
+
+
+def _accuracy(point: Configuration) -> Bounds | None:
+    return None if point.accuracy is None else accuracy_bounds(point.accuracy)
+
+
 def _bound(
     option: str,
     name: str,
     limit: float | None,
-    read: Callable[[Configuration], float | None],
+    read: Callable[[Configuration], Bounds | None],
     show: Callable[[float], str],
     *,
     least: bool = False,
@@ -104,16 +126,29 @@ def _bound(
     sign, unkept = (1, "<") if least else (-1, ">")
 
     def judge(point: Configuration) -> Breach | None:
-        value = read(point)
-        if value is None:
+        figure = read(point)
+        if figure is None:
             told = "no accuracy is known" if name == "accuracy" else f"no {name} was measured"
             return Breach(option=option, told=told, excess=math.inf, unknown=True)
-        if sign * value >= sign * limit:
+        worst, best = (figure.low, figure.high) if least else (figure.high, figure.low)
+        if figure.known and sign * worst >= sign * limit:
             return None
+        value = figure.value
         excess = abs(math.log(value / limit)) if value else math.inf
-        return Breach(option=option, told=f"{name} {_apart(value, limit, show, unkept)}", excess=excess)
+        if figure.known and sign * best < sign * limit:
+            return Breach(option=option, told=f"{name} {_apart(value, limit, show, unkept)}", excess=excess)
+        return Breach(option=option, told=f"{name} {_around(figure, limit, show)}", excess=excess, uncertain=True)
 
     return Limit(option=option, told=f"{name} at {'least' if least else 'most'} {show(limit)}", judge=judge)
+
+
+def _around(figure: Bounds, limit: float, show: Callable[[float], str]) -> str:
+    """A figure that cannot be told from a limit, with its ends."""
+    value, low, high = (show(float(f"{each:.4g}")) for each in (figure.value, figure.low, figure.high))
+    if not figure.known:
+        return f"{value}, {figure.basis}: it cannot be held against {show(limit)}"
+    end = f"to {high}" if math.isfinite(figure.high) else "without an upper end"
+    return f"{value}, {figure.basis} from {low} {end}: {show(limit)} lies inside"
 
 
 def _apart(value: float, limit: float, show: Callable[[float], str], unkept: str) -> str:
@@ -151,15 +186,3 @@ def device_name(point: Configuration) -> str:
     """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
     name = environment_of(point.mode)["device_name"]
     return name if name != "–" else str(point.row["device"])
-
-
-def _latency(point: Configuration) -> float:
-    return point.latency_s
-
-
-def _memory(point: Configuration) -> float | None:
-    return point.memory_bytes
-
-
-def _energy(point: Configuration) -> float | None:
-    return point.energy_j

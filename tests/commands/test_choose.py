@@ -23,7 +23,7 @@ from fgbench.errors import FgbenchError
 from fgbench_reports import render
 
 SWEEP = [
-    row(model, size=size, batch=batch, img_s=speed * rate, selector=selector, energy_j_per_image=100 / speed)
+    row(model, size=size, batch=batch, img_s=speed * rate, selector=selector, energy_j_per_image=100 / speed, width=0.0)
     for model, selector, speed in (("vit", None, 1000.0), ("glsim", "gls", 800.0))
     for size, slower in ((224, 1.0), (448, 0.2), (1024, 0.02))
     for batch, rate in ((1, 0.3 * slower), (16, 0.8 * slower), (64, 1.0 * slower))
@@ -56,7 +56,7 @@ def chosen(*words: str) -> list[dict]:
 @pytest.mark.parametrize("memory", ["1GB", "1 gb", "1000MB"])
 def test_limits_are_typed_in_every_habit(latency, memory):
     saved(SWEEP)
-    words = ["--rows", "rows.json", "--min-accuracy", "90%", "--max-latency", latency, "--max-memory", memory]
+    words = ["--rows", "rows.json", "--min-accuracy", "89%", "--max-latency", latency, "--max-memory", memory]
     assert [(each["model"], each["batch_size"], each["image_size"]) for each in chosen(*words)] == [
         ("vit", 16, 224),
         ("vit", 1, 224),
@@ -128,6 +128,38 @@ def test_nothing_that_fits_is_exit_1_with_the_nearest_misses():
     assert result.exit_code == 1
     assert {each["satisfies"] for each in json.loads(result.stdout)} == {False}
     assert "ruled_out_by" in result.stderr
+
+
+def test_what_is_too_uncertain_to_tell_stands_by_itself():
+    ends = {"latency_ci95_low_s": 0.0, "latency_ci95_high_s": 0.0604}
+    noisy = row(img_s=1 / 0.0219, status="unconverged", reason="after 10 s the interval is ±138 %", **ends)
+    saved([noisy])
+    words = ["--rows", "rows.json", "--max-latency", "50ms"]
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "Too uncertain to tell whether they keep the limits" in result.stdout
+    assert "latency 21.90 ms, 95 % interval from 0 ms to" in " ".join(result.stdout.split())
+    assert "--max-time 60s --again' narrows its interval" in " ".join(result.stdout.split())
+    assert result.stderr == (
+        "fgbench: none of 1 configuration keeps the limits for certain, 1 may keep them and may not; the table says "
+        "why\n"
+    )
+    (told,) = json.loads(run(*words, "--format", "json").stdout)
+    assert (told["verdict"], told["satisfies"], told["pareto"]) == ("uncertain", False, False)
+    assert told["uncertain_about"] == told["ruled_out_by"]
+    assert (told["latency_low_s"], told["latency_high_s"], told["throughput_high_img_s"]) == (0.0, 0.0604, None)
+    saved([noisy, row("vit", selector=None, img_s=100.0)])
+    assert [each["model"] for each in chosen(*words)] == ["vit"]
+
+
+def test_the_interval_stands_in_the_table():
+    saved([row(img_s=50.0, width=0.01), accuracy(top1=91.0)])
+    lines = run("--rows", "rows.json", "--max-latency", "1s", "--format", "markdown").stdout.splitlines()
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    names = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    found = dict(zip(names, cells, strict=True))
+    assert (found["latency ms"], found["ms from–to"]) == ("20.00", "19.80–20.20")
+    assert (found["top-1 %"], found["top-1 from–to"]) == ("91.00", "90.24–91.71")
 
 
 def test_without_limits_it_is_the_front_of_everything():

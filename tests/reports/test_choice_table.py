@@ -41,17 +41,24 @@ def test_any_choice_can_be_shown_in_any_format(rows, limits, price):
 
 
 def test_rows_for_programs_say_the_verdict():
-    rows = choice_rows(chosen(GRID, Limits(max_latency_s=0.02), price=2.5))
-    assert len(rows) == len(GRID)
+    rows = choice_rows(chosen([*GRID, row(batch=3, img_s=150.0)], Limits(max_latency_s=0.02), price=2.5))
+    assert len(rows) == len(GRID) + 1
     for one in rows:
         assert one["satisfies"] == (one["ruled_out_by"] == [])
         assert one["cost_per_million"] == pytest.approx(1e6 / one["throughput_img_s"] / 3600 * 2.5)
         assert one["satisfies"] or not one["pareto"]
-        assert one["satisfies"] == (one["latency_s"] <= 0.02)
+        assert one["satisfies"] == (one["latency_ci95_high_s"] <= 0.02)
+        assert one["verdict"] == ("keeps" if one["satisfies"] else "uncertain" if one["uncertain_about"] else "misses")
+        assert one["latency_low_s"] <= one["latency_s"] <= one["latency_high_s"]
+        assert one["throughput_low_img_s"] == pytest.approx(one["batch_size"] / one["latency_high_s"])
+        assert one["cost_per_million_high"] == pytest.approx(1e6 / one["throughput_low_img_s"] / 3600 * 2.5)
+    assert [one["batch_size"] for one in rows if one["verdict"] == "uncertain"] == [16, 3]  # both at 20 ms ± 0.2 %
     first = rows[0]
     assert (first["model"], first["dataset"], first["accuracy_source"]) == ("vit", "cub", "published")
     assert (first["device_name"], first["mode"]) == ("NVIDIA H200", "NVIDIA H200 · float32 · eager")
     assert (first["top1_percent"], first["kwh_per_million"]) == (90.11, None)
+    assert (first["accuracy_runs"], first["accuracy_images"]) == (3, 5794)
+    assert first["top1_low_percent"] < 90.11 < first["top1_high_percent"]
 
 
 def test_every_line_names_its_device_dtype_and_mode():
@@ -89,11 +96,7 @@ def test_hostile_names_come_out_as_text():
 
 
 def test_ten_thousand_configurations_are_judged_quickly():
-    one = row()
-    rows = [
-        {**one, "model": f"m{number % 50}", "batch_size": 1 + number // 50, "throughput_img_s": 1.0 + number % 977}
-        for number in range(10_000)
-    ]
+    rows = [row(f"m{number % 50}", batch=1 + number // 50, img_s=1.0 + number % 977) for number in range(10_000)]
     start = time.process_time()
     choice = chosen(rows, Limits(max_latency_s=0.1), price=1.0)
     in_terminal(choice_tables(choice), choice_notes(choice))

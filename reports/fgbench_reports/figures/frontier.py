@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, configurations, pareto_front
+from fgbench_reports.bounds import Bounds, accuracy_bounds, exact
+from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, configurations
 from fgbench_reports.data import KINDS, Data, Row
 from fgbench_reports.figures.looks import Look, contender, contender_looks, labels_of
 from fgbench_reports.figures.scales import as_linear, as_log
@@ -27,6 +28,7 @@ from fgbench_reports.figures.sweeps import (
     thinning_note,
     words_of,
 )
+from fgbench_reports.front import pareto_front
 from fgbench_reports.numbers import how_many, significant
 from fgbench_reports.parts import tested_on
 from fgbench_reports.published import SOURCE
@@ -40,6 +42,7 @@ MAX_FRONTIERS = 10  # of a report: one per published data set, for a single mode
 FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
 ACCURACY = "top-1 accuracy (%)"
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,42 @@ class Against:
     unit: str
     of: Callable[[Configuration], float | None]
     more_is_better: bool
+    bounds: Callable[[Configuration], Bounds | None]  # the same figure with its ends, in any unit
 
-    def cost(self, value: float, accuracy: float) -> tuple[float, float]:
-        """Two numbers that are to be small."""
-        return (-value if self.more_is_better else value, -accuracy)
+    def cost(self, one: Configuration) -> Bounds:
+        """What is to be small, with its ends."""
+        found = self.bounds(one) or exact(self.of(one) or 0.0)
+        return found.mapped(lambda value: -value) if self.more_is_better else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fronts:
+    """Which points are on the front: by their figures alone, and by what intervals say."""
+
+    drawn: Sequence[bool]  # no figure is better: the line
+    kept: Sequence[bool]  # nothing is certainly better: these, and what noise does not tell from them
+
+    def within_of(self, points: Sequence[Named]) -> list[Named]:
+        """The points below the line of which intervals do not say that they are dominated."""
+        marks = zip(points, self.drawn, self.kept, strict=True)
+        return [point for point, is_drawn, is_kept in marks if is_kept and not is_drawn]
+
+
+def fronts_of(costs: Sequence[Bounds], accuracies: Sequence[Bounds]) -> Fronts:
+    """Both fronts of points with a cost, to be small, and an accuracy, to be large."""
+    errors = [accuracy.mapped(lambda top1: -top1) for accuracy in accuracies]
+    figures = [(cost.value, error.value) for cost, error in zip(costs, errors, strict=True)]
+    return Fronts(drawn=pareto_front(figures), kept=pareto_front(list(zip(costs, errors, strict=True))))
+
+
+def within_note(names: Sequence[str]) -> list[str]:
+    """Which points below the front may be on it, for all that the 95 % intervals say."""
+    if not names:
+        return []
+    most = 8
+    told = names if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    verb = "is" if len(names) == 1 else "are"
+    return [f"Below the front, and by the 95 % intervals {verb} not certainly dominated: {listed(list(told))}."]
 
 
 def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
@@ -103,7 +138,12 @@ def _figure(
     longest = max(map(len, series.values()))
     shown = [one for some in series.values() for one in thinned(some, lambda one: against.of(one) or 0.0)]
     rows = list({id(one.row): one.row for one in shown}.values())
-    notes = [*_sources(shown), *_origins(data.accuracy, dataset), *many]
+    labels = labels_of(one.row for one in shown)
+    within = [
+        f"{labels[contender(one.row)]} at {one.row['image_size']}"
+        for one in fronts_over(shown, against).within_of(shown)
+    ]
+    notes = [*_sources(shown), *within_note(within), *_origins(data.accuracy, dataset), *many]
     notes += thinning_note(longest) if longest > MAX_POINTS else []
     return Frontier(
         name=name,
@@ -148,7 +188,7 @@ def _origins(rows: Sequence[Row], dataset: str) -> list[str]:
 
 def _alt(shown: Sequence[Configuration], against: Against, dataset: str, mode: str) -> str:
     labels = labels_of(one.row for one in shown)
-    front = on_front(shown, against)
+    front = fronts_over(shown, against).drawn
 
     def told(one: Configuration) -> str:
         accuracy = one.accuracy.top1_percent if one.accuracy else 0.0
@@ -166,9 +206,13 @@ def _alt(shown: Sequence[Configuration], against: Against, dataset: str, mode: s
     )
 
 
-def on_front(shown: Sequence[Configuration], against: Against) -> list[bool]:
-    """Whether each point is on the Pareto front."""
-    return pareto_front([against.cost(against.of(one) or 0.0, _top1(one)) for one in shown])
+def fronts_over(shown: Sequence[Configuration], against: Against) -> Fronts:
+    """Both fronts of configurations."""
+    return fronts_of([against.cost(one) for one in shown], [_accuracy(one) for one in shown])
+
+
+def _accuracy(one: Configuration) -> Bounds:
+    return accuracy_bounds(one.accuracy) if one.accuracy else exact(0.0)
 
 
 def _top1(one: Configuration) -> float:
@@ -187,8 +231,8 @@ class Frontier(Figure):
         """Hollow where the accuracy is published and not measured."""
         labels = labels_of(one.row for one in self.shown)
         marks = [self._mark(one, labels[contender(one.row)]) for one in self.shown]
-        on = on_front(self.shown, self.against)
-        corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, on, strict=True) if is_on)
+        fronts = fronts_over(self.shown, self.against)
+        corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, fronts.drawn, strict=True) if is_on)
         entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
         if {mark.hollow for mark in marks} == {True, False}:
             entries.append(("published accuracy", PUBLISHED_MARK))

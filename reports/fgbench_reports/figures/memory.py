@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fgbench_reports.bounds import memory_bounds
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.data import Data
 from fgbench_reports.figures.frontier import Against, frontiers
@@ -25,7 +26,8 @@ class Memory(Report):
 def against_memory(device: str) -> Against:
     """Memory of a device: what tensors held at the peak, or the process's peak resident set."""
     kind = "peak VRAM of tensors" if device == "cuda" else "peak resident set of the process"
-    return Against(word="memory", axis=f"{kind} (GB)", unit="GB", of=_gigabytes, more_is_better=False)
+    axis = f"{kind} (GB)"
+    return Against(word="memory", axis=axis, unit="GB", of=_gigabytes, bounds=memory_bounds, more_is_better=False)
 
 
 def _gigabytes(one: Configuration) -> float | None:

@@ -66,6 +66,30 @@ def test_the_front_bounds_what_is_dominated():
     )
 
 
+def notes_of_the_front(*tops: tuple[str, float], images: int) -> list[str]:
+    speeds = {"vit": 1000.0, "glsim": 500.0, "transfg": 400.0}
+    selectors = {"vit": None, "glsim": "gls", "transfg": "psm"}
+    rows = [row(model, selector=selectors[model], img_s=speeds[model]) for model, _ in tops]
+    accuracy = [trained(model, selectors[model], top1, images=images) for model, top1 in tops]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0]
+    return [note for note in figure.notes if note.startswith("Below the front")]
+
+
+def test_what_noise_does_not_tell_from_the_front_is_named():
+    tops = [("vit", 60.0), ("glsim", 70.0), ("transfg", 65.0)]  # transfg is slower than glsim, and less accurate
+    assert notes_of_the_front(*tops, images=100) == [
+        "Below the front, and by the 95 % intervals is not certainly dominated: transfg at 224."
+    ]
+    assert notes_of_the_front(*tops, images=100_000) == []
+
+
+def test_the_published_front_names_what_its_test_images_do_not_tell_apart():
+    (figure,) = [figure for figure in figures_of(Tradeoff, Data()) if figure.name == "published-figure-4"]
+    (note,) = [note for note in figure.notes if note.startswith("Below the front")]
+    assert note.endswith("are not certainly dominated: cal at 448, transfg at 448, ffvt at 224 and ffvt at 448.")
+    assert "On the Pareto front: glsim at 448" in figure.alt
+
+
 def test_the_front_of_memory_turns_the_other_way():
     memory = "peak_memory_allocated_bytes"
     rows = [row("vit", selector=None, **{memory: 10**9}), row("glsim", **{memory: 2 * 10**9})]

@@ -1,0 +1,150 @@
+"""What to run where a choice cannot be made: the commands that measure an accuracy, or measure a point longer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds
+from fgbench_reports.choice import Choice, Verdict
+from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
+from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.limits import top1_of
+from fgbench_reports.paper.names import DATASETS, SELECTORS
+from fgbench_reports.parts import without_part
+from fgbench_reports.sweep_rows import as_text, places_of, sites_of
+
+MAX_COMMANDS = 3  # that a note names
+LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
+TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
+
+
+def unknown_notes(choice: Choice) -> list[str]:
+    """What has no accuracy of all that was asked about, and the command that would measure it."""
+    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    rows = [one.configuration.row for one in asked if top1_of(one.configuration) is None]
+    if not rows:
+        return []
+    rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
+    told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
+    told += as_text(choice.dataset)
+    where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
+    commands = _commands(rows, without_part(choice.dataset))
+    return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
+
+
+def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
+    """The commands that test these models: one for all that are as published, one per other backbone."""
+    told = [{**row, "of backbone": _backbone_option(row, dataset), "by": _selector_option(row)} for row in rows]
+    commands = []
+    for (backbone, selector), some in grouped(told, "of backbone", "by").items():
+        models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
+        sizes = dict.fromkeys(str(row["image_size"]) for row in some)
+        command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
+        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir …" if dataset in DATASETS else "")
+        commands.append(command)
+    return commands
+
+
+def _backbone_option(row: Row, dataset: str) -> str:
+    """Other data sets than the paper's can have a backbone of their own where none is asked for."""
+    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
+    asked = dataset not in DATASETS or row["backbone"] != usual
+    return f" --backbone {shlex.quote(as_text(row['backbone']))}" if asked else ""
+
+
+def _selector_option(row: Row) -> str:
+    usual = SELECTORS.get(row["model"])
+    return f" --selectors {shlex.quote(as_text(row['selector']))}" if row["selector"] not in (None, usual) else ""
+
+
+def doubt_notes(choice: Choice) -> list[str]:
+    """What would tell of the uncertain configurations whether they keep the limits, and the commands."""
+    notes = []
+    timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
+    if timed:
+        commands = _longer_commands([one.configuration.row for one in timed])
+        narrow = "narrows its interval" if len(commands) == 1 else "narrow their intervals"
+        notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
+    tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
+    if tested:
+        commands = _commands([one.configuration.row for one in tested], without_part(choice.dataset))
+        more = " with more --seeds" if all(_is_measured(one) for one in tested) else ""
+        notes.append(
+            "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never below "
+            f"that of the test images; {_listed(commands)}{more}."
+        )
+    others = {doubt.option for one in choice.uncertain for doubt in one.doubts} - {*TIMED, "--min-accuracy"}
+    if others:
+        notes.append(f"Repeats of one point lie on both sides of {', '.join(sorted(others))}: only other limits tell.")
+    return notes
+
+
+def basis_notes(choice: Choice) -> list[str]:
+    """What the intervals are, and what has none."""
+    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    points = [one.configuration for one in asked]
+    if not points:
+        return []
+    notes = ["Limits and the front are judged by the ends of 95 % intervals; GB and energy were measured once."]
+    if any(len(point.repeats) > 1 for point in points):
+        notes[0] = notes[0].replace("measured once", "measured once, or have the range of their repeats")
+    bare = [point.row for point in points if not latency_bounds(point).known]
+    if bare:
+        where = places_of(bare, sites_of([point.row for point in points]))
+        notes.append(f"No interval of the latency, so nothing certain is told of it: {where}.")
+    known = [one for point in points if (one := point.accuracy) is not None]
+    if any(not accuracy_bounds(one).known for one in known):
+        notes.append("An accuracy whose number of test images is not told has no interval.")
+    single = [one for one in known if one.runs == 1 and accuracy_bounds(one).known]
+    if single:
+        notes.append(
+            "An accuracy of one run has the interval of its test images alone; how far seeds lie apart is not known."
+        )
+    return notes
+
+
+def ends_text(figure: Bounds, decimals: int = 2) -> str:
+    """Both ends of an accuracy as they stand in a table: 90.16–91.65; – where there is no interval."""
+    return f"{figure.low:.{decimals}f}–{figure.high:.{decimals}f}" if figure.known else "–"
+
+
+def _is_measured(verdict: Verdict) -> bool:
+    accuracy = verdict.configuration.accuracy
+    return accuracy is not None and accuracy.source == MEASURED
+
+
+def _listed(commands: Sequence[str]) -> str:
+    left = len(commands) - MAX_COMMANDS
+    some = ", ".join(f"'{command}'" for command in commands[:MAX_COMMANDS])
+    return some + (f" and {left} more" if left > 0 else "")
+
+
+def _longer_commands(rows: Sequence[Row]) -> list[str]:
+    """The commands that measure these points again, and longer: one for all that are measured in one way."""
+    told = [{**row, "way": _way(row)} for row in rows]
+    commands = []
+    for way, some in grouped(told, "way").items():
+        words = ["fgbench throughput --models", *_each(some, "model"), "--sizes", *_each(some, "image_size")]
+        words += ["--batch-sizes", *_each(some, "batch_size")]
+        commands.append(f"{' '.join(words)}{way} --max-time {LONGER} --again")
+    return commands
+
+
+def _each(rows: Iterable[Row], field: str) -> list[str]:
+    return [shlex.quote(as_text(value)) for value in dict.fromkeys(row[field] for row in rows)]
+
+
+def _way(row: Row) -> str:
+    """The options that the points of one command share."""
+    environment = row["environment"] or {}
+    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
+    words = [f"--backbones {shlex.quote(as_text(row['backbone']))}"] if row["backbone"] != usual else []
+    words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
+    words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
+    words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []
+    words += ["--compile"] if row["compiled"] else []
+    words += ["--channels-last"] if environment.get("channels_last") else []
+    words += ["--cuda-graph"] if environment.get("cuda_graph") else []
+    words += [f"--threads {environment['threads']}"] if row["device"] == "cpu" and environment.get("threads") else []
+    return "".join(f" {word}" for word in words) + _selector_option(row)
