@@ -18,7 +18,7 @@ def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report) ->
     """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has."""
     found = _load(model, path, dataset)
     if found.missing:
-        report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin at random: {_some(found)}"))
+        report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin anew: {_some(found)}"))
 
 
 def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report) -> None:

@@ -8,8 +8,9 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from fgbench.models.initialization import BLOCK_INITS, start_block
 from fgbench.models.model import Explanation
-from fgbench.models.options import one_of, whole_number
+from fgbench.models.options import one_of, whole_number, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.regions import RULES, top_k_boxes
@@ -21,10 +22,14 @@ class GLSim(VisionTransformerModel):
     ``top_k`` patches are cropped around: 8 at 224 pixels and in proportion, 16 at 448, by default (16 at 224 for
     Dogs). ``rule`` is the box rule of :func:`fgbench_selectors.regions.top_k_boxes`. ``crop_class_token`` gives the
     crop a class token of its own, as the paper's text has it; the released code creates one and never uses it.
-    Source: GLSim, sections 3.2–3.4 and 4.
+    On a backbone's weights the aggregator begins as ``block_init`` says
+    (:data:`fgbench.models.initialization.BLOCK_INITS`): by Xavier's rule in the released code. Source: GLSim, sections
+    3.2–3.4 and 4; released code.
     """
 
     accepts = (("batch", "patches"),)
+    released_head = "zeros"
+    released_dropout_at = "branches"
 
     def __init__(
         self,
@@ -34,6 +39,7 @@ class GLSim(VisionTransformerModel):
         top_k: int | None = None,
         rule: str = "released",
         crop_class_token: bool = False,
+        block_init: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
@@ -42,12 +48,19 @@ class GLSim(VisionTransformerModel):
         default = max(1, min(round(8 * self.image_size / 224), patches))
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)
         self.rule = one_of(rule, "box rule", RULES)
-        token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None
+        own_token = yes_or_no(crop_class_token, "crop_class_token")
+        token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if own_token else None
         self.crop_class_token: nn.Parameter | None = token
-        self.start_from_backbone()
         width = self.encoder.embed_dim
         self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=type_of_norm(self))
         self.aggregator_norm = type_of_norm(self)(width)
+        self.block_init = one_of("released" if block_init is None else block_init, "block_init", BLOCK_INITS)
+        self.start_crop_token()
+        if options.get("pretrained"):
+            self.start_from_backbone()
+        elif block_init is not None:
+            self.start_aggregator()
+        self.apply_dropout()
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, similarity scores, the box and the crop."""
@@ -59,12 +72,22 @@ class GLSim(VisionTransformerModel):
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
 
     @torch.no_grad()
-    def start_from_backbone(self) -> tuple[str, ...]:
+    def start_crop_token(self) -> tuple[str, ...]:
         """Start the crop's class token where the image's is."""
         if self.crop_class_token is None:
             return ()
         self.crop_class_token.copy_(self.encoder.vit.cls_token)
         return ("crop_class_token",)
+
+    def start_aggregator(self) -> None:
+        """Draw the aggregator anew; its norms become 1 and 0."""
+        start_block(self.aggregator, self.block_init, released=("xavier", "xavier"))
+        self.aggregator_norm.reset_parameters()
+
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Start the crop's class token; draw the aggregator and the head, which no backbone has."""
+        self.start_aggregator()
+        return self.start_crop_token() + super().start_from_backbone()
 
     def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) around the best patches, and their crops (B, 3, S, S)."""

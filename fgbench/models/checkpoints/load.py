@@ -15,6 +15,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.files import read_arrays, read_weights, write_weights
 from fgbench.models.checkpoints.names import GOOGLE, Format, Weights, google_weights, recognise
+from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
@@ -36,7 +37,7 @@ class LoadReport:
 
     format: str
     loaded: tuple[str, ...]
-    missing: tuple[str, ...]  # kept as they were
+    missing: tuple[str, ...]  # kept as they were; in a file of a backbone alone, drawn as the model draws them
     unexpected: tuple[str, ...]  # in the file, without a place in the model
     ignored: tuple[str, ...] = ()  # in the file, and unused by the code that wrote it
     started: tuple[str, ...] = ()  # not in a file of a backbone alone: drawn anew, or begun where the backbone is
@@ -102,8 +103,10 @@ def _put(
 ) -> LoadReport:
     model.make_room(weights.keys())
     own = model.state_dict()
-    # A backbone's head was trained for other classes.
-    head = [n for n in weights if _is_head(n) and n in own and weights[n].shape != own[n].shape]
+    # A backbone's head was trained for other classes, and some models never take it.
+    head = [
+        n for n in weights if _is_head(n) and n in own and (weights[n].shape != own[n].shape or not model.takes_head)
+    ]
     other_head = {name: weights.pop(name) for name in head} if format_.backbone_only else {}
     resized = _resize_positions(model, weights, own)
     misfits = [
@@ -130,9 +133,10 @@ def _put(
     if format_.norm_eps is not None:
         model.set_norm_eps(format_.norm_eps)
     begun: tuple[str, ...] = ()
-    # In a GLSim file the crop's token is one that its code creates and never uses.
-    if format_.backbone_only or "crop_class_token" in missing:
+    if format_.backbone_only:
         begun = model.start_from_backbone()
+    elif isinstance(model, GLSim) and "crop_class_token" in missing:
+        begun = model.start_crop_token()  # a GLSim file's own is one that its code creates and never uses
     started = [name for name in own if begun and name.startswith(begun)]
     return LoadReport(
         format=format_.name,
