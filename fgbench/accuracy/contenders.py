@@ -45,7 +45,7 @@ class Contender:
         options = dict(self.options)
         if self.selector is not None:
             options["selector"] = self.selector
-        options["label_smoothing"] = self.recipe.level.label_smoothing
+        options.setdefault("label_smoothing", self.recipe.level.label_smoothing)
         return create_model(
             self.model,
             self.backbone,
@@ -93,7 +93,7 @@ def _contender(
 ) -> Contender:
     known = model_options(kind)
     for option in request.model_options:
-        if option not in known - {"img_size", "num_classes", "impl", "pretrained", "selector", "label_smoothing"}:
+        if option not in known - {"img_size", "num_classes", "impl", "pretrained", "selector"}:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
     own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})

@@ -24,7 +24,7 @@ def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, **
     """
     found = _load(model, path, dataset, report, reading)
     if found.missing:
-        report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin at random: {_some(found)}"))
+        report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin anew: {_some(found)}"))
     _tell(found, path, report)
 
 

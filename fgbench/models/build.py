@@ -19,8 +19,8 @@ NOT_REPRODUCIBLE = {
 
 # Options that change training or speed alone: a file that was trained with others computes the same.
 OF_TRAINING = (
-    *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "fresh_last_block"),
-    *("contrastive", "margin", "beta", "dropout", "head_init", "loss"),
+    *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
+    *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
 )
 
 

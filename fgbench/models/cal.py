@@ -162,7 +162,8 @@ class CAL(Model):
         """Create the centers, at zero."""
         if "feature_center" in names and self.feature_center is None:
             weight = self.fc.weight
-            self.feature_center = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+            dtype = torch.promote_types(weight.dtype, torch.float32)  # half precision would lose a step of beta
+            self.feature_center = torch.zeros(weight.shape, dtype=dtype, device=weight.device)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         self.make_room([name.removeprefix(prefix) for name in state_dict])
@@ -178,11 +179,13 @@ class CAL(Model):
         assert self.feature_center is not None
         own = len(targets)
         pooled, targets = _of_all_processes(pooled), _of_all_processes(targets)
-        centers = functional.normalize(self.feature_center[targets], dim=-1)
-        step = self.beta * (pooled.float() - centers)
-        alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).float()
+        kept = self.feature_center.dtype  # of the weights, where the whole model was converted
+        before = self.feature_center[targets].to(torch.promote_types(kept, torch.float32))
+        centers = functional.normalize(before, dim=-1)
+        step = self.beta * (pooled.to(before.dtype) - centers)
+        alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).to(before.dtype)
         step = (alike @ step) / alike.sum(dim=1, keepdim=True)
-        self.feature_center = self.feature_center.index_put((targets,), self.feature_center[targets] + step)
+        self.feature_center = self.feature_center.index_put((targets,), (before + step).to(kept))
         first = own * distributed.get_rank() if _is_shared() else 0
         return centers[first : first + own]
 

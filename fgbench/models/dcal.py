@@ -74,6 +74,9 @@ class DCAL(VisionTransformerModel):
         norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
         self.cross_block.load_state_dict(vit.blocks[-1].state_dict())
         self.cross_norm.load_state_dict(norm.state_dict())
+        super().start_from_backbone()
+        if not self.takes_head:  # both heads begin alike, as they are built
+            self.cross_head.load_state_dict(self.head.state_dict())
         return "cross_block.", "cross_norm."
 
     def run_all(self, images: Tensor) -> Any:

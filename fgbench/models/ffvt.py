@@ -23,6 +23,8 @@ class FFVT(LastBlockModel):
     """
 
     accepts = (("batch", "blocks", "tokens"),)
+    released_head = "zeros"
+    released_last_norm = True
 
     def __init__(
         self,

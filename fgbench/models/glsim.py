@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.names import FGBENCH, PORT, written_options
+from fgbench.models.initialization import BLOCK_INITS, start_block
 from fgbench.models.model import Explanation
-from fgbench.models.options import one_of, whole_number
+from fgbench.models.options import one_of, whole_number, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.regions import RULES, top_k_boxes
@@ -30,11 +31,14 @@ class GLSim(VisionTransformerModel):
     crop a class token of its own, as the paper's text has it; the released code creates one and never uses it.
     ``encoder_norm=False`` leaves the encoder's last norm out, and ``aggregator="backbone"`` makes the aggregator a
     block like those of the backbone (``vit``: a plain one), with ε 1e-5 in the norm behind it. The authors' port to
-    timm does both; a checkpoint of it sets them and the crop's class token by itself.
-    Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
+    timm does both; a checkpoint of it sets them and the crop's class token by itself. On a backbone's weights the
+    aggregator begins as ``block_init`` says (:data:`fgbench.models.initialization.BLOCK_INITS`): by Xavier's rule in
+    the released code. Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
     """
 
     accepts = (("batch", "patches"),)
+    released_head = "zeros"
+    released_dropout_at = "branches"
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class GLSim(VisionTransformerModel):
         crop_class_token: bool = False,
         encoder_norm: bool = True,
         aggregator: str = "vit",
+        block_init: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
@@ -54,11 +59,11 @@ class GLSim(VisionTransformerModel):
         default = max(1, min(round(8 * self.image_size / 224), patches))
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)
         self.rule = one_of(rule, "box rule", RULES)
-        token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if crop_class_token else None
+        own_token = yes_or_no(crop_class_token, "crop_class_token")
+        token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if own_token else None
         self.crop_class_token: nn.Parameter | None = token
-        if not encoder_norm:
+        if not yes_or_no(encoder_norm, "encoder_norm"):
             self.encoder.vit.norm = nn.Identity()
-        self.start_from_backbone()
         width, norm = self.encoder.embed_dim, type_of_norm(self)
         self.aggregator: nn.Module
         if one_of(aggregator, "aggregator", AGGREGATORS) == "backbone":
@@ -66,6 +71,13 @@ class GLSim(VisionTransformerModel):
         else:
             self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=norm)
             self.aggregator_norm = norm(width)
+        self.block_init = one_of("released" if block_init is None else block_init, "block_init", BLOCK_INITS)
+        self.start_crop_token()
+        if options.get("pretrained"):
+            self.start_from_backbone()
+        elif block_init is not None:
+            self.start_aggregator()
+        self.apply_dropout()
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, similarity scores, the box and the crop."""
@@ -77,7 +89,7 @@ class GLSim(VisionTransformerModel):
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
 
     @torch.no_grad()
-    def start_from_backbone(self) -> tuple[str, ...]:
+    def start_crop_token(self) -> tuple[str, ...]:
         """Start the crop's class token where the image's is."""
         if self.crop_class_token is None:
             return ()
@@ -118,6 +130,16 @@ class GLSim(VisionTransformerModel):
         if not isinstance(block, Block):
             raise FgbenchError("the backbone's blocks cannot aggregate by themselves:", self.encoder.name)
         return block
+
+    def start_aggregator(self) -> None:
+        """Draw the aggregator anew; its norms become 1 and 0."""
+        start_block(self.aggregator, self.block_init, released=("xavier", "xavier"))
+        self.aggregator_norm.reset_parameters()
+
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Start the crop's class token; draw the aggregator and the head, which no backbone has."""
+        self.start_aggregator()
+        return self.start_crop_token() + super().start_from_backbone()
 
     def crop(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) around the best patches, and their crops (B, 3, S, S)."""

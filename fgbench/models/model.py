@@ -126,13 +126,27 @@ class Model(nn.Module):
             for branch in ("drop_path1", "drop_path2"):
                 if hasattr(block, branch):
                     setattr(block, branch, DropPath(rate) if rate else nn.Identity())
+        self.apply_dropout()
+
+    @property
+    def has_stochastic_depth(self) -> bool:
+        """Whether a residual branch can be dropped in training."""
+        return any(isinstance(module, DropPath) and module.drop_prob > 0 for module in self.modules())
+
+    def apply_dropout(self) -> None:
+        """Set the dropout that the model was built with, where it has any; called when stochastic depth changes."""
 
     def start_from_backbone(self) -> tuple[str, ...]:
         """Start the model's own parameters where its backbone is, after the backbone alone was loaded.
 
-        Returns the beginnings of their names.
+        Returns the beginnings of the names of those that a backbone has, or that begin as one of its own does.
         """
         return ()
+
+    @property
+    def takes_head(self) -> bool:
+        """Whether the head begins as the backbone's own, where that has as many classes."""
+        return True
 
     def make_room(self, names: Collection[str]) -> None:
         """Create those buffers of these names that are there only once training has begun."""

@@ -34,6 +34,13 @@ def one_of(value: object, what: str, known: Sequence[str]) -> str:
     return value
 
 
+def yes_or_no(value: object, what: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise FgbenchError(f"{what} must be True or False, got", value)
+    return value
+
+
 def check_images(images: Tensor, side: int) -> None:
     """Refuse what is no batch of square images of the size that a model was built for."""
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or not images.shape[0]:

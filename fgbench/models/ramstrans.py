@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.models.encoder import State
+from fgbench.models.initialization import start_norms
 from fgbench.models.model import FUSIONS, Explanation, fuse
-from fgbench.models.options import number, one_of
+from fgbench.models.options import number, one_of, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.components import RULES
+
+LOSS_HEADS = ("both", "first")
 
 
 class RAMSTrans(VisionTransformerModel):
@@ -20,11 +23,14 @@ class RAMSTrans(VisionTransformerModel):
 
     Both tokens are there in both passes; weights and head are shared. The region is the largest component of
     scores above ``threshold`` times their mean. The ``fusion`` of the two predictions is not established: the mean
-    of the logits by default. Source: RAMS-Trans, sections 3.2–3.4; released code (see
+    of the logits by default. ``loss_heads`` are the predictions that are trained: ``both``, or the ``first`` alone, as
+    in the released code, where the second one gets no gradient. On a backbone's weights ``fresh_last_norm`` sets the
+    last norm to 1 and 0, as the released code does. Source: RAMS-Trans, sections 3.2–3.4; released code (see
     :func:`fgbench_selectors.components.component_boxes` for ``rule``).
     """
 
     accepts = (("batch", "patches"),)
+    released_head = "linear"
 
     def __init__(
         self,
@@ -34,20 +40,39 @@ class RAMSTrans(VisionTransformerModel):
         threshold: float = 1.2,
         rule: str = "released",
         fusion: str = "mean",
+        loss_heads: str = "both",
+        fresh_last_norm: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
         self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="rams")
         self.threshold = number(threshold, "threshold", 0)
         self.rule, self.fusion = one_of(rule, "box rule", RULES), one_of(fusion, "fusion", FUSIONS)
+        self.loss_heads = one_of(loss_heads, "choice of trained predictions", LOSS_HEADS)
+        self.fresh_last_norm = yes_or_no(fresh_last_norm, "fresh_last_norm")
         self.second_class_token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim))  # its position included
-        self.start_from_backbone()
+        self.start_second_token()
+        if options.get("pretrained"):
+            self.start_from_backbone()
 
     @torch.no_grad()
-    def start_from_backbone(self) -> tuple[str, ...]:
+    def start_second_token(self) -> tuple[str, ...]:
         """Start the second class token where the first one is."""
         self.second_class_token.copy_(self.encoder.vit.cls_token + self.encoder.class_position())
         return ("second_class_token",)
+
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Start the second class token and the head; set the last norm to 1 and 0 where that is asked for."""
+        names = self.start_second_token()
+        if self.fresh_last_norm:
+            names += start_norms(self.encoder)
+        return names + super().start_from_backbone()
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of both predictions, added, or of the first alone; the fused logits."""
+        found = self.flow(images)
+        others = [found.heads["crop"]] if self.loss_heads == "both" else []
+        return self.cross_entropy(found.heads["image"], targets, *others), found.logits
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
@@ -66,7 +91,8 @@ class RAMSTrans(VisionTransformerModel):
     def start(self, images: Tensor) -> State:
         """Embedded images with the second class token behind the first."""
         state = self.encoder.start(images)
-        second = self.encoder.vit.norm_pre(self.second_class_token).expand(len(images), -1, -1)
+        second = self.encoder.vit.pos_drop(self.second_class_token.expand(len(images), -1, -1))
+        second = self.encoder.vit.norm_pre(second)
         state.tokens = torch.cat([state.tokens[:, :1], second.type_as(state.tokens), state.tokens[:, 1:]], dim=1)
         return state
 

@@ -25,6 +25,7 @@ class TransFG(LastBlockModel):
     """
 
     overlap = 4
+    released_head = "linear"
     accepts = (("batch", "heads", "patches"), ("batch", "patches"))
 
     def __init__(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import build_vit
 from fgbench.models.encoder import Encoder, State
+from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.selection import cut, patch_boxes
@@ -25,11 +26,16 @@ class VisionTransformerModel(Model):
     """Base of the models on a timm ViT: its encoder, a linear head on the class token, maybe a selector.
 
     ``backbone`` is timm's name, ``img_size`` the side of square images in pixels, ``overlap`` the pixels that
-    neighbouring patches share, ``norm_eps`` the ε of every LayerNorm (timm's own by default).
+    neighbouring patches share, ``norm_eps`` the ε of every LayerNorm (timm's own by default). ``head_init`` is how
+    the head begins (:data:`fgbench.models.initialization.HEAD_INITS`): on a backbone's weights as the model's released
+    code has it, by default. ``dropout`` is the probability that a unit is dropped in training, ``dropout_at`` the
+    place (:data:`fgbench.models.initialization.DROPOUT_PLACES`).
     """
 
     overlap: ClassVar[int] = 0  # pixels, where the paper has overlapping patches
     needs_class_token: ClassVar[bool] = True
+    released_head: ClassVar[str] = "backbone"  # how the released code starts the head on a backbone's weights
+    released_dropout_at: ClassVar[str] = "mlp"  # where the released code has its dropout
 
     def __init__(
         self,
@@ -42,8 +48,15 @@ class VisionTransformerModel(Model):
         overlap: int | None = None,
         norm_eps: float | None = None,
         label_smoothing: float = 0.1,
+        head_init: str | None = None,
+        dropout: float = 0.0,
+        dropout_at: str | None = None,
     ) -> None:
         super().__init__(impl, label_smoothing)
+        self.head_init = one_of(self.released_head if head_init is None else head_init, "head_init", HEAD_INITS)
+        self.dropout = number(dropout, "dropout", 0, 0.999)
+        place = self.released_dropout_at if dropout_at is None else dropout_at
+        self.dropout_at = one_of(place, "place for dropout", DROPOUT_PLACES)
         name = self.default_backbone if backbone is None else backbone
         whole_number(img_size, "img_size", 1)
         whole_number(num_classes, "num_classes", 1)
@@ -56,6 +69,31 @@ class VisionTransformerModel(Model):
         self.num_classes = num_classes
         if norm_eps is not None:
             self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
+        if head_init is not None:
+            self.start_head()
+        self.apply_dropout()
+
+    @property
+    def takes_head(self) -> bool:
+        """As ``head_init`` says."""
+        return self.head_init == "backbone"
+
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Draw the head, unless it is the backbone's own; the names of what else was started are returned."""
+        self.start_head()
+        return ()
+
+    def start_head(self) -> None:
+        """Draw the head as ``head_init`` says."""
+        if not self.takes_head:
+            for head in (self.head, getattr(self, "head_dist", None)):
+                if head is not None:
+                    start_head(head, self.head_init)
+
+    def apply_dropout(self) -> None:
+        """Set the dropout of every block; on residual branches it gives way to stochastic depth, as in GLSim's code."""
+        idle = self.dropout_at == "branches" and self.has_stochastic_depth
+        set_dropout(self, 0.0 if idle else self.dropout, self.dropout_at)
 
     @property
     def image_size(self) -> int:

@@ -312,7 +312,9 @@ def grid_sampler(dims: int) -> Case:
         mode = d.one_of("bilinear", "nearest", *(["bicubic"] if dims == 2 else []))
         x, grid = floats(batch, channels, *before), floats(batch, *after, dims)
         results = batch * channels * count(after)
-        work = (0, 0, 32 * results) if mode == "bicubic" else (0, {"bilinear": 2**dims, "nearest": 1}[mode] * results, 0)
+        work = (
+            (0, 0, 32 * results) if mode == "bicubic" else (0, {"bilinear": 2**dims, "nearest": 1}[mode] * results, 0)
+        )
         return lambda: functional.grid_sample(x, grid, mode=mode, align_corners=False), work
 
     return case
@@ -336,7 +338,11 @@ def pool(run: Callable[..., Any], dims: int) -> Case:
             kernel = [kernel[0]]
         window = kernel * dims if len(kernel) == 1 else kernel
         after = [(n - k) // s + 1 for n, k, s in zip(sides, window, stride, strict=True)]
-        return lambda: run(floats(*leading, *sides), kernel, stride), (0, 0, count(leading) * count(after) * count(window))
+        return lambda: run(floats(*leading, *sides), kernel, stride), (
+            0,
+            0,
+            count(leading) * count(after) * count(window),
+        )
 
     return case
 

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from models.scenes import enliven, images
+from models.scenes import backbones_of, enliven, images
 from torch.nn import functional
 
-from fgbench.models.build import create_model
+from fgbench.models.build import create_model, models
 from fgbench.models.cal import attention_boxes, choose_maps, drop
 from fgbench.models.losses import center_loss, contrastive_loss, weigh_by_uncertainty
 from fgbench.models.model import fuse
@@ -191,6 +191,52 @@ def test_cal_centers_start_at_zero_and_move_towards_their_class():
     assert not model.feature_center[2].any()
     again = model.move_centers(pooled, torch.tensor([1, 1, 0]))
     assert again[0, 0].item() == pytest.approx(1.0), "centers are compared at length one"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("with_centers", [False, True])
+def test_cal_trains_in_another_precision_whether_its_centers_were_converted_or_made_there(dtype, with_centers):
+    model = enliven(create_model("cal", "fgtest_resnet", img_size=64, num_classes=3)).train()
+    if with_centers:
+        model.make_room(model.buffers_of_training)
+    model.to(dtype)
+    weights = [parameter.clone() for parameter in model.parameters()]
+    for _ in range(2):  # the second step begins from centers that have moved
+        loss, _ = model(images(3, 64).to(dtype), torch.tensor([0, 1, 1]))
+        loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert torch.isfinite(loss)
+    assert model.feature_center[:2].any(dim=1).all()
+    assert not model.feature_center[2].any()
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+    assert any(not torch.equal(old, new) for old, new in zip(weights, model.parameters(), strict=True))
+
+
+def test_cal_s_centers_move_alike_in_double_and_in_single_precision():
+    generator = torch.Generator().manual_seed(0)
+    model = create_model("cal", "fgtest_resnet", img_size=64, num_classes=3, beta=0.3)
+    pooled = torch.randn(3, model.fc.in_features, generator=generator, dtype=torch.float64)
+    targets, moved = torch.tensor([1, 1, 0]), {}
+    for dtype in (torch.float32, torch.float64):
+        model.feature_center = torch.zeros(model.fc.weight.shape, dtype=dtype)
+        for _ in range(2):
+            centers = model.move_centers(pooled.to(dtype), targets)
+        assert (centers.dtype, model.feature_center.dtype) == (dtype, dtype)
+        moved[dtype] = model.feature_center.double()
+    first = 0.3 * torch.stack([pooled[2], pooled[:2].mean(dim=0)])  # from 0; then from there, compared at length one
+    expected = first + 0.3 * (first / 0.3 - functional.normalize(first, dim=1))
+    torch.testing.assert_close(moved[torch.float64][:2], expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(moved[torch.float32], moved[torch.float64], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if name != "cal"])
+def test_every_model_trains_a_step_in_double_precision(name):
+    backbone = backbones_of(models.load(name))[0]
+    model = enliven(create_model(name, backbone, img_size=64, num_classes=3)).train().double()
+    loss, logits = model(images(3, 64).double(), torch.tensor([0, 1, 1]))
+    loss.backward()
+    assert (loss.dtype, logits.dtype) == (torch.float64, torch.float64)
+    assert all(parameter.grad is None or torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_cal_loss_by_its_parts():

@@ -28,6 +28,7 @@ from fgbench.models.checkpoints.names import (
     written_options,
 )
 from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of, shown
+from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
 
@@ -51,7 +52,7 @@ class LoadReport:
 
     format: str
     loaded: tuple[str, ...]
-    missing: tuple[str, ...]  # kept as they were
+    missing: tuple[str, ...]  # kept as they were; in a file of a backbone alone, drawn as the model draws them
     unexpected: tuple[str, ...]  # in the file, without a place in the model
     ignored: tuple[str, ...] = ()  # in the file, and unused by the code that wrote it
     started: tuple[str, ...] = ()  # not in a file of a backbone alone: drawn anew, or begun where the backbone is
@@ -186,10 +187,11 @@ def _put(
     model.make_room(weights.keys())
     own = model.state_dict()
     other_head: Weights = {}
-    if format_.backbone_only:  # its head was trained for other classes, or to read other tokens
+    if format_.backbone_only:  # its head was trained for other classes, or to read other tokens; some never take it
         head = [n for n in weights if _is_head(n) and n in own]
-        fits = model.reads_as_backbone and all(weights[n].shape == own[n].shape for n in head)
-        other_head = {} if fits else {name: weights.pop(name) for name in head}
+        fits = all(weights[n].shape == own[n].shape for n in head)
+        taken = fits and model.reads_as_backbone and model.takes_head
+        other_head = {} if taken else {name: weights.pop(name) for name in head}
     grids = _resize_positions(model, weights, own, interpolation)
     misfits = [
         f"{name} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
@@ -219,9 +221,10 @@ def _put(
     if eps is not None:
         model.set_norm_eps(eps)
     begun: tuple[str, ...] = ()
-    # In a GLSim file the crop's token is one that its code creates and never uses.
-    if format_.backbone_only or "crop_class_token" in missing:
+    if format_.backbone_only:
         begun = model.start_from_backbone()
+    elif isinstance(model, GLSim) and "crop_class_token" in missing:
+        begun = model.start_crop_token()  # a GLSim file's own is one that its code creates and never uses
     started = [name for name in own if begun and name.startswith(begun)]
     return LoadReport(
         format=format_.name,

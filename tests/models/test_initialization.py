@@ -1,0 +1,328 @@
+"""How weights begin on a backbone's file, and what dropout drops."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models.scenes import enliven, images
+from models.test_checkpoints import google_arrays
+from torch import Tensor, nn
+from torch.nn import functional
+
+import fgbench
+from fgbench.errors import FgbenchError
+from fgbench.models.build import create_model
+from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INITS, start_block
+
+CLASSES, WIDTH = 21, 64
+NPZ_MODELS = ("vit", "transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans")
+OWN_HEADS = ("transfg", "ffvt", "ramstrans", "glsim")  # whose codes never take the head of the .npz
+
+
+def built(name: str, **options: Any) -> Any:
+    torch.manual_seed(0)
+    return create_model(name, "fgtest_vit", img_size=64, num_classes=CLASSES, overlap=0, **options)
+
+
+def begun(name: str, tmp_path: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """A model on a Google .npz whose head has as many classes as the model; the report; the arrays."""
+    arrays = google_arrays(head=CLASSES)
+    np.savez(tmp_path / "vit.npz", **arrays)
+    model = built(name, **options)
+    return model, fgbench.load_checkpoint(model, tmp_path / "vit.npz"), arrays
+
+
+def check_uniform(values: Tensor, bound: float) -> None:
+    """Values lie within ±bound, reach close to it, and have the spread of a uniform distribution."""
+    assert values.abs().max() <= bound
+    assert values.abs().max() > 0.95 * bound
+    assert values.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+    assert abs(values.mean().item()) < 0.1 * bound
+
+
+def check_linear(layer: nn.Linear, how: str) -> None:
+    """A layer is what its rule draws; queries, keys and values in one matrix are three of (D, D)."""
+    outputs, inputs = layer.weight.shape
+    outputs = inputs if outputs == 3 * inputs else outputs
+    if how == "zeros":
+        assert not layer.weight.any()
+        assert not layer.bias.any()
+    elif how == "linear":
+        check_uniform(layer.weight, 1 / math.sqrt(inputs))
+        assert layer.bias.abs().max() <= 1 / math.sqrt(inputs)
+        assert layer.bias.abs().max() > 0.5 / math.sqrt(inputs)
+    elif how == "xavier":
+        check_uniform(layer.weight, math.sqrt(6 / (inputs + outputs)))
+        assert 0 < layer.bias.abs().max() < 1e-5
+    else:
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        assert layer.weight.abs().max() > 0.04
+        assert not layer.bias.any()
+
+
+# On a backbone --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("transfg", "linear"), ("ffvt", "zeros"), ("ramstrans", "linear"), ("glsim", "zeros")]
+)
+def test_the_head_begins_as_in_the_released_code_and_that_of_the_npz_is_not_taken(name, how, tmp_path):
+    model, report, _ = begun(name, tmp_path)
+    check_linear(model.head, how)
+    assert {"head.weight", "head.bias"} <= set(report.missing)
+    assert set(report.unexpected) == {"head/kernel", "head/bias"}
+    assert not any(name.startswith("head") for name in report.loaded)
+
+
+@pytest.mark.parametrize("name", NPZ_MODELS)
+@pytest.mark.parametrize("how", HEAD_INITS)
+def test_every_way_to_begin_a_head_can_be_asked_for(name, how, tmp_path):
+    model, report, arrays = begun(name, tmp_path, head_init=how)
+    if how == "backbone":
+        assert torch.equal(model.head.weight, torch.from_numpy(arrays["head/kernel"].T.copy()))
+        assert {"head.weight", "head.bias"} <= set(report.loaded)
+    else:
+        check_linear(model.head, how)
+    if name == "dcal" and how != "backbone":
+        assert torch.equal(model.cross_head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("how", HEAD_INITS)
+def test_what_is_asked_for_holds_without_a_backbone_s_weights_too(how):
+    for name in ("vit", "glsim"):
+        check_linear(built(name, head_init=how).head, "timm" if how == "backbone" else how)
+        check_linear(built(name).head, "timm")
+    for name in ("transfg", "glsim"):
+        block = built(name, block_init="xavier")
+        block = block.aggregator if name == "glsim" else block.encoder.vit.blocks[3]
+        check_linear(block.attn.qkv, "xavier")
+
+
+def test_the_head_of_another_number_of_classes_is_drawn_by_the_same_rule(tmp_path):
+    np.savez(tmp_path / "vit.npz", **google_arrays(head=5))
+    for name, how in (("transfg", "linear"), ("ffvt", "zeros"), ("vit", "timm")):
+        model = built(name)
+        fgbench.load_checkpoint(model, tmp_path / "vit.npz")
+        check_linear(model.head, how)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fresh"),
+    [
+        ("ffvt", {}, True),
+        ("ffvt", {"fresh_last_norm": False}, False),
+        ("ramstrans", {}, True),
+        ("ramstrans", {"fresh_last_norm": False}, False),
+        ("transfg", {}, False),
+        ("transfg", {"fresh_last_norm": True}, True),
+        ("glsim", {}, False),
+    ],
+)
+def test_the_last_norm_is_that_of_the_npz_or_stays_1_and_0(name, options, fresh, tmp_path):
+    model, report, arrays = begun(name, tmp_path, **options)
+    norm, own = model.encoder.vit.norm, {"encoder.vit.norm.weight", "encoder.vit.norm.bias"}
+    if fresh:
+        assert torch.equal(norm.weight, torch.ones(WIDTH))
+        assert torch.equal(norm.bias, torch.zeros(WIDTH))
+        assert own <= set(report.started)
+        assert not own & set(report.loaded)
+    else:
+        assert torch.equal(norm.weight, torch.from_numpy(arrays["Transformer/encoder_norm/scale"]))
+        assert own <= set(report.loaded)
+
+
+@pytest.mark.parametrize("name", ["transfg", "ffvt"])
+@pytest.mark.parametrize("how", BLOCK_INITS)
+def test_the_last_block_is_drawn_by_its_rule_and_its_norms_are_1_and_0(name, how, tmp_path):
+    model, _, _ = begun(name, tmp_path, block_init=how)
+    block = model.encoder.vit.blocks[3]
+    attention, mlp = ("linear", "xavier") if how == "released" else (how, how)
+    check_linear(block.attn.qkv, attention)
+    check_linear(block.attn.proj, attention)
+    check_linear(block.mlp.fc1, mlp)
+    check_linear(block.mlp.fc2, mlp)
+    for norm in (block.norm1, block.norm2):
+        assert torch.equal(norm.weight, torch.ones(WIDTH))
+        assert torch.equal(norm.bias, torch.zeros(WIDTH))
+
+
+def test_glsim_s_aggregator_is_drawn_by_xavier_s_rule_on_a_backbone_and_as_torch_does_without(tmp_path):
+    model, report, _ = begun("glsim", tmp_path, crop_class_token=True)
+    for layer in (model.aggregator.attn.qkv, model.aggregator.attn.proj, model.aggregator.mlp.fc1):
+        check_linear(layer, "xavier")
+    assert torch.equal(model.aggregator_norm.weight, torch.ones(WIDTH))
+    assert report.started == ("crop_class_token",)
+    assert any(name.startswith("aggregator.") for name in report.missing)
+    check_linear(built("glsim").aggregator.mlp.fc1, "linear")
+
+
+@pytest.mark.parametrize("name", OWN_HEADS)
+def test_timm_s_pretrained_weights_begin_as_a_file_does(name, monkeypatch):
+    from fgbench.models import vit
+
+    def enlivened(*where: Any, pretrained: bool, **how: Any) -> nn.Module:
+        assert pretrained
+        return enliven(build(*where, **how), seed=5)
+
+    build = vit.build_vit
+    monkeypatch.setattr(vit, "build_vit", enlivened)
+    model = built(name, pretrained=True)
+    check_linear(model.head, model.released_head)
+    assert bool((model.encoder.vit.norm.weight == 1).all()) == (name in ("ffvt", "ramstrans"))
+    if name in ("transfg", "ffvt"):
+        check_linear(model.encoder.vit.blocks[3].mlp.fc1, "xavier")
+
+
+def test_a_glsim_checkpoint_keeps_its_head_where_the_crop_s_token_begins_anew(tmp_path):
+    first = enliven(built("glsim"))
+    fgbench.save_checkpoint(first, tmp_path / "trained.safetensors")
+    second = built("glsim", crop_class_token=True)
+    fgbench.load_checkpoint(second, tmp_path / "trained.safetensors")
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], tensor), name
+    assert torch.equal(second.crop_class_token, first.encoder.vit.cls_token)
+
+
+def test_a_block_of_eva_is_drawn_anew_with_its_own_biases():
+    block = create_model("vit", "eva02_tiny_patch14_224", img_size=28, num_classes=2).encoder.vit.blocks[0]
+    enliven(block)
+    start_block(block, "released", released=("linear", "xavier"))
+    projections = block.attn.qkv if block.attn.qkv is not None else block.attn.q_proj
+    check_uniform(projections.weight, 1 / math.sqrt(192))
+    check_uniform(block.mlp.fc2.weight, math.sqrt(6 / sum(block.mlp.fc2.weight.shape)))
+    assert (block.norm1.weight == 1).all()
+
+
+# Dropout --------------------------------------------------------------------------------------------------------------
+
+PLACES = {"mlp": ("pos_drop", "drop1", "drop2"), "branches": ("proj_drop", "drop2"), "embedding": ("pos_drop",)}
+
+
+def dropped(model: Any) -> dict[str, tuple[int, int]]:
+    """Of every dropout that drops anything in a forward pass: the units that were set to 0, and all."""
+    found: dict[str, tuple[int, int]] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout):
+
+            def look(own: nn.Dropout, given: tuple[Tensor], out: Tensor, name: str = name) -> None:
+                kept = out != 0
+                torch.testing.assert_close(out[kept], given[0][kept] / (1 - own.p if own.training else 1))
+                zeros, units = found.get(name, (0, 0))
+                found[name] = zeros + int((~kept & (given[0] != 0)).sum()), units + out.numel()
+
+            handles.append(module.register_forward_hook(look))
+    with torch.no_grad():
+        model(images(16, 64))
+    for handle in handles:
+        handle.remove()
+    return {name: counts for name, counts in found.items() if counts[0]}
+
+
+@pytest.mark.parametrize("place", DROPOUT_PLACES)
+def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_alone(place):
+    model = enliven(built("vit", dropout=0.1, dropout_at=place))
+    assert dropped(model.eval()) == {}
+    torch.manual_seed(1)
+    found = dropped(model.train())
+    blocks = [f"blocks.{block}." for block in range(4)] if place != "embedding" else []
+    expected = [f"encoder.vit.{part}" for part in PLACES[place] if part == "pos_drop"]
+    for block in blocks:
+        for part in PLACES[place]:
+            if part != "pos_drop":
+                expected.append(f"encoder.vit.{block}{'attn' if part == 'proj_drop' else 'mlp'}.{part}")
+    assert sorted(found) == sorted(expected)
+    for zeros, units in found.values():
+        assert units >= 16 * 17 * 64
+        assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
+
+
+@pytest.mark.parametrize("name", ["transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans"])
+@pytest.mark.parametrize("impl", ["fast", "published"])
+def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
+    plain = enliven(built(name, impl=impl)).eval()
+    model = enliven(built(name, impl=impl, dropout=0.3)).eval()
+    batch, targets = images(3, 64), torch.tensor([0, 1, 2])
+    assert list(model.state_dict()) == list(plain.state_dict())
+    with torch.no_grad():
+        assert torch.equal(model(batch), plain(batch))
+    model.train()
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        loss, _ = model.loss(batch, targets, torch.tensor([1, 2, 0])) if name == "dcal" else model(batch, targets)
+        losses.append(loss.item())
+    loss.backward()
+    assert losses[0] == losses[1] != losses[2]
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_the_second_class_token_of_ramstrans_is_embedded_with_dropout_too():
+    model = enliven(built("ramstrans", dropout=0.5)).train()
+    torch.manual_seed(0)
+    tokens = model.start(images(8, 64)).tokens[:, 1]
+    assert 0.4 < (tokens == 0).float().mean() < 0.6
+    assert (model.eval().start(images(8, 64)).tokens[:, 1] == model.second_class_token[0]).all()
+
+
+def test_dropout_of_glsim_s_branches_gives_way_to_stochastic_depth():
+    model = enliven(built("glsim", dropout=0.1)).train()
+    torch.manual_seed(0)
+    found = dropped(model)
+    assert {name.rsplit(".", 1)[1] for name in found} == {"proj_drop", "drop2"}
+    assert {"aggregator.attn.proj_drop", "aggregator.mlp.drop2"} <= set(found)
+    model.set_stochastic_depth(0.1)
+    assert dropped(model) == {}
+    model.set_stochastic_depth(0)
+    assert set(dropped(model)) == set(found)
+    other = enliven(built("transfg", dropout=0.1)).train()
+    other.set_stochastic_depth(0.1)
+    assert "encoder.vit.pos_drop" in dropped(other)
+
+
+# Losses and options ---------------------------------------------------------------------------------------------------
+
+
+def test_ramstrans_trains_both_predictions_or_the_first_alone():
+    batch, targets = images(3, 64), torch.tensor([0, 5, 2])
+    losses = {}
+    for heads in ("both", "first"):
+        model = enliven(built("ramstrans", loss_heads=heads, label_smoothing=0.0)).eval()
+        losses[heads], logits = model(batch, targets)
+        found = model.flow(batch)
+        assert torch.equal(logits, found.logits)
+    image, crop = (functional.cross_entropy(found.heads[name], targets) for name in ("image", "crop"))
+    assert losses["first"].item() == pytest.approx(image.item(), rel=1e-6)
+    assert losses["both"].item() == pytest.approx((image + crop).item(), rel=1e-6)
+    assert abs(crop.item()) > 0.1
+    model.zero_grad()
+    losses["first"].backward()
+    assert model.second_class_token.grad.abs().max() > 0, "it takes part in the first pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit", {"head_init": "zero"}),
+        ("vit", {"dropout": 1}),
+        ("vit", {"dropout": "0.1"}),
+        ("vit", {"dropout_at": "head"}),
+        ("transfg", {"block_init": "zeros"}),
+        ("transfg", {"fresh_last_block": "no"}),
+        ("ffvt", {"fresh_last_norm": 1}),
+        ("ramstrans", {"loss_heads": "second"}),
+        ("ramstrans", {"fresh_last_norm": None}),
+        ("glsim", {"block_init": None, "crop_class_token": 0}),
+        ("ev", {"search": "cells"}),
+        ("ev", {"min_area": 9}),
+        ("ev", {"search": "pixels", "min_area": 0}),
+    ],
+)
+def test_a_bad_option_is_one_line(name, options):
+    with pytest.raises(FgbenchError) as caught:
+        built(name, **options)
+    assert "\n" not in str(caught.value)
