@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import timm
+
 from fgbench.accuracy.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
@@ -53,6 +55,8 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, **
             "name the model and the backbone that the file was trained with",
         )
     _tell(found, path, report)
+    if found.backbone_only:
+        _tell_colours(model, dataset, report)
     return found
 
 
@@ -67,6 +71,29 @@ def _tell(found: LoadReport, path: Path, report: Report) -> None:
         report(LeftOutNotice(f"{path} holds the weights of a {found.trained_as}, and the model adds to it"))
     for words in (*found.variants, *found.differences):
         report(LeftOutNotice(f"{path}: {words}"))
+
+
+def _tell_colours(model: Model, dataset: DataSet, report: Report) -> None:
+    """Report images that are normalised otherwise than those on which timm's own weights were trained."""
+    name = getattr(getattr(model, "encoder", None), "name", None) or model.default_backbone
+    cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if cfg is None or (_close(cfg.mean, dataset.mean) and _close(cfg.std, dataset.std)):
+        return
+    report(
+        LeftOutNotice(
+            f"images are normalised by mean {_colours(dataset.mean)} and deviation {_colours(dataset.std)}; timm's own "
+            f"weights of {name} were trained with {_colours(cfg.mean)} and {_colours(cfg.std)}. Where the data set has "
+            "the option, --dataset-options norm=half or norm=imagenet changes it"
+        )
+    )
+
+
+def _close(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(abs(a - b) < 0.002 for a, b in zip(one, other, strict=True))
+
+
+def _colours(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _load(model: Model, path: Path, dataset: DataSet, report: Report, reading: Mapping[str, str | None]) -> LoadReport:

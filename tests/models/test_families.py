@@ -9,6 +9,7 @@ from models.scenes import enliven, images
 
 import fgbench
 from fgbench.errors import FgbenchError
+from fgbench.flops.models import count_model
 from fgbench.models.build import create_model
 
 CLASSES = 5
@@ -63,6 +64,18 @@ def test_vit_gives_timm_s_logits(name, tmp_path):
     torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-4)
     assert report.complete
     assert report.resized == ()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_vit_costs_what_timm_s_model_costs(name):
+    size = FAMILIES[name]
+    with torch.device("meta"):
+        ours = create_model("vit", name, img_size=size, num_classes=CLASSES).eval()
+        theirs = timm.create_model(name, img_size=size, num_classes=CLASSES).eval()
+    expected = fgbench.count_flops(theirs, torch.empty(1, 3, size, size, device="meta"))
+    counted = count_model(ours, size)
+    assert (counted.macs, counted.total) == (expected.macs, expected.total)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 
 @pytest.mark.parametrize("name", REFUSED)
