@@ -47,7 +47,7 @@ FIELDS = (
 )
 NAMES = (
     *("model", "selector", "impl", "backbone", "status", "on"),
-    *("limit", "nearest miss", "misses", "uncertain", "why"),
+    *("limit", "nearest miss", "misses", "configuration", "why"),
 )
 TOP1_ENDS, LATENCY_ENDS = "top-1 from–to", "ms from–to"
 MAX_UNCERTAIN = 20  # lines of a table; a note counts the others
@@ -234,7 +234,7 @@ def _uncertain_lines(choice: Choice) -> Iterator[Line]:
         why, row = "; ".join(doubt.told for doubt in verdict.doubts), verdict.configuration.row
         why += "" if row["status"] == "ok" else f" ({status_word(row)})"
         on = as_text(verdict.configuration.mode_name)
-        yield {"uncertain": _place(verdict, varying), "why": why, "on": on}
+        yield {"configuration": _place(verdict, varying), "why": why, "on": on}
 
 
 def _place(verdict: Verdict, varying: Sequence[str]) -> str:
