@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.output import emit
 from fgbench_reports.regression.findings import SLOWER
-from fgbench_reports.regression.pairs import PairedPoint
+from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import pooled_spread
 from fgbench_reports.regression.simulation import SUITE_POINTS, Draw, as_seen, normal, simulate
 from fgbench_reports.regression.wording import roughly
@@ -24,13 +24,14 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "regress.md"
 KEPT = ROOT / "reports" / "gallery" / "regress"
 SUITES, FOUND_SUITES = 2000, 1000
+FEW_SUITES = 1000  # of files, with three pairs of each
 BLOCK = re.compile(r"(<!-- begin simulated -->\n).*?(<!-- end simulated -->)", re.DOTALL)
 
 
 def main() -> None:
     """Write both tables into the page."""
     text = PAGE.read_text(encoding="utf-8")
-    tables = "\n".join(["", *simulated(), "", *measured(), ""])
+    tables = "\n".join(["", *simulated(), "", *few_pairs(), "", *measured(), ""])
     emit(BLOCK.sub(lambda found: f"{found[1]}{tables}{found[2]}", text), PAGE)
 
 
@@ -54,6 +55,33 @@ def simulated() -> Iterator[str]:
             name,
             f"{calm.alarmed} of {calm.suites}",
             roughly(calm.most_alarm_rate),
+            roughly(calm.inconclusive / calm.suites / calm.points),
+            *(roughly(each.found / each.planted) for each in found),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def few_pairs() -> Iterator[str]:
+    """A table of what three pairs of files see, where no more follow."""
+    yield (
+        f"Three pairs of files and no more, {FEW_SUITES} suites of {SUITE_POINTS} points and {10 * FEW_SUITES} of one "
+        f"point that did not change, and {FOUND_SUITES} of 20 points of which one is slower:"
+    )
+    yield ""
+    headings = ("suites with a false alarm", "of one point", "inconclusive", "5 % slower found", "25 % slower found")
+    yield f"| processes of one side deviate | {' | '.join(headings)} |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for name, draw in cases().items():
+        calm = simulate(draw, suites=FEW_SUITES, seed=1, pairs=FIRST_PAIRS)
+        alone = simulate(draw, suites=10 * FEW_SUITES, points=1, seed=1, pairs=FIRST_PAIRS)
+        found = [
+            simulate(draw, suites=FOUND_SUITES, points=20, planted=1, slowdown=slowdown, seed=2, pairs=FIRST_PAIRS)
+            for slowdown in (0.05, 0.25)
+        ]
+        cells = [
+            name,
+            f"{calm.alarmed} of {calm.suites}",
+            f"{alone.alarmed} of {alone.suites}",
             roughly(calm.inconclusive / calm.suites / calm.points),
             *(roughly(each.found / each.planted) for each in found),
         ]

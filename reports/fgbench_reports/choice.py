@@ -122,12 +122,12 @@ def choose(
 
 
 def nearest_misses(choice: Choice) -> list[Verdict]:
-    """Per model the configuration that misses the limits least, at a size at which nothing keeps them.
+    """Per model the configuration that misses the limits least, at a size at which nothing keeps or may keep them.
 
     It misses by its figure over the limit, multiplied over the limits that it does not keep; what has no figure is
     further away than whatever has one. What was not asked about is left out.
     """
-    kept = {_contender(verdict, "image_size") for verdict in choice.satisfying}
+    kept = {_contender(verdict, "image_size") for verdict in (*choice.satisfying, *choice.uncertain)}
     nearest: dict[Any, Verdict] = {}
     for verdict in choice.ruled_out:
         if _contender(verdict, "image_size") in kept or any(breach.narrows for breach in verdict.breaches):

@@ -47,7 +47,7 @@ FIELDS = (
 )
 NAMES = (
     *("model", "selector", "impl", "backbone", "status", "on"),
-    *("limit", "nearest miss", "misses", "uncertain", "why"),
+    *("limit", "nearest miss", "misses", "configuration", "why"),
 )
 TOP1_ENDS, LATENCY_ENDS = "top-1 from–to", "ms from–to"
 MAX_UNCERTAIN = 20  # lines of a table; a note counts the others
@@ -176,7 +176,7 @@ def choice_notes(choice: Choice) -> list[str]:
         notes.append("On a CPU hours and price are those of one process with its threads, GB is its resident set.")
     if len({point.mode for point in points}) > 1:
         notes.append("The lines come from different environments, which the column 'on' tells apart.")
-    met = {point.row["status"] for point in points}
+    met = {verdict.configuration.row["status"] for verdict in (*choice.chosen, *choice.uncertain[:MAX_UNCERTAIN])}
     notes += [f"{words}." for status, words in STATUSES.items() if status in met]
     return [*notes, *measured_on([point.row for point in points])]
 
@@ -231,9 +231,10 @@ def _limit_lines(choice: Choice) -> Iterator[Line]:
 def _uncertain_lines(choice: Choice) -> Iterator[Line]:
     varying = varying_fields([verdict.configuration.row for verdict in choice.verdicts])
     for verdict in choice.uncertain[:MAX_UNCERTAIN]:
-        why = "; ".join(doubt.told for doubt in verdict.doubts)
+        why, row = "; ".join(doubt.told for doubt in verdict.doubts), verdict.configuration.row
+        why += "" if row["status"] == "ok" else f" ({status_word(row)})"
         on = as_text(verdict.configuration.mode_name)
-        yield {"uncertain": _place(verdict, varying), "why": why, "on": on}
+        yield {"configuration": _place(verdict, varying), "why": why, "on": on}
 
 
 def _place(verdict: Verdict, varying: Sequence[str]) -> str:

@@ -6,18 +6,33 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fgbench_reports.numbers import how_many
+from fgbench_reports.regression.benchmark_names import match_names
+from fgbench_reports.regression.benchmark_settings import (
+    Facts,
+    facts_of,
+    machine_of,
+    options_of,
+    other_places,
+    other_settings,
+    out_of_turn,
+    remarks,
+)
 from fgbench_reports.regression.findings import INCONCLUSIVE, NEW, TIME, VANISHED, Finding
 from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import Spread, judge, pooled_spread
+from fgbench_reports.regression.wording import line_of, more_points
 
 LEAST_S, MOST_S = 1e-15, 1e9  # of a benchmark: what is shorter or longer was not measured
 LEAST_SPREAD = 0.01  # between processes; one run of each does not show it
 ENOUGH = 5  # benchmarks whose ratios show how far two runs lie apart
 NORMAL_IQR, NORMAL_MAD = 1.349, 1.4826  # of a normal distribution: quartiles apart in σ; σ in median deviations
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
+
+TWICE = "stands twice"  # why a name is set aside
 
 
 class BadBenchmarksError(ValueError):
@@ -30,6 +45,7 @@ class Timed:
 
     median: float  # seconds
     error: float  # relative standard error of the median, as the rounds of its process show it
+    options: Facts = field(default_factory=dict)  # that it was measured with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +55,17 @@ class BenchmarkFile:
     benchmarks: Mapping[str, Timed]  # by full name
     machine: str | None  # processor and number of cores; None where the file does not say
     python: str | None
+    facts: Facts = field(default_factory=dict)  # of the machine and its Python
+    unusable: Mapping[str, str] = field(default_factory=dict)  # by full name: why its time is set aside
+    revision: str | None = None  # of the repository, as commit_info tells it
+    version: str | None = None  # of pytest-benchmark
 
 
 def read_benchmarks(text: str) -> BenchmarkFile:
-    """The benchmarks of a file. Raises :class:`BadBenchmarksError`."""
+    """The benchmarks of a file. Raises :class:`BadBenchmarksError` where it is another program's, or none is usable.
+
+    A benchmark whose median is no time, or whose name stands twice, is set aside, and the rest is read.
+    """
     try:
         data = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
@@ -50,42 +73,60 @@ def read_benchmarks(text: str) -> BenchmarkFile:
     if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), list):
         raise BadBenchmarksError('it is JSON, and not pytest-benchmark\'s: it has no list "benchmarks"')
     found: dict[str, Timed] = {}
+    unusable: dict[str, tuple[str, str]] = {}  # by name: where, and why
     for at, benchmark in enumerate(data["benchmarks"]):
-        name, timed = _read_benchmark(benchmark, f"benchmarks[{at}]")
-        if name in found:
-            raise BadBenchmarksError(f"benchmarks[{at}]: {name!r} stands twice")
-        found[name] = timed
-    machine = data.get("machine_info")
-    return BenchmarkFile(benchmarks=found, machine=_machine(machine), python=_python(machine))
+        where = f"benchmarks[{at}]"
+        name = _name_of(benchmark, where)
+        timed = _read_stats(benchmark)
+        if name in found or name in unusable:
+            found.pop(name, None)
+            unusable[name] = (f"{where}: {name!r} ", TWICE)
+        elif isinstance(timed, str):
+            unusable[name] = (f"{where}.stats.", timed)
+        else:
+            found[name] = timed
+    if unusable and not found:
+        where, why = next(iter(unusable.values()))
+        raise BadBenchmarksError(f"{where}{why}")
+    info, commit = data.get("machine_info"), data.get("commit_info")
+    return BenchmarkFile(
+        benchmarks=found,
+        machine=machine_of(facts_of(info)),
+        python=_python(info),
+        facts=facts_of(info),
+        unusable={name: why for name, (_, why) in unusable.items()},
+        revision=_string(commit.get("id")) if isinstance(commit, dict) else None,
+        version=_string(data.get("version")),
+    )
 
 
-def _read_benchmark(benchmark: Any, where: str) -> tuple[str, Timed]:
+def _name_of(benchmark: Any, where: str) -> str:
     if not isinstance(benchmark, dict) or not isinstance(benchmark.get("stats"), dict):
         raise BadBenchmarksError(f'{where} has no "stats"')
     name = benchmark.get("fullname") or benchmark.get("name")
     if not isinstance(name, str):
         raise BadBenchmarksError(f"{where} has no name")
+    return name
+
+
+def _read_stats(benchmark: Mapping[str, Any]) -> Timed | str:
+    """The time of a benchmark; where it is none, why."""
     stats = benchmark["stats"]
     median = stats.get("median")
     if not _is_number(median) or not LEAST_S <= median <= MOST_S:
-        raise BadBenchmarksError(
-            f"{where}.stats.median is {median!r:.40}, and must be seconds, {LEAST_S:g} to {MOST_S:g}"
-        )
+        return f"median is {median!r:.40}, and must be seconds, {LEAST_S:g} to {MOST_S:g}"
     rounds, apart = stats.get("rounds"), stats.get("iqr")
     known = _is_number(rounds) and rounds > 0 and _is_number(apart) and apart >= 0
     error = MEDIAN_ERROR * apart / NORMAL_IQR / math.sqrt(rounds) / median if known else 0.0
-    return name, Timed(median=float(median), error=error)
+    return Timed(median=float(median), error=error, options=options_of(benchmark))
+
+
+def _string(value: Any) -> str | None:
+    return line_of(value) if isinstance(value, str) and value.strip() else None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_S**2
-
-
-def _machine(info: Any) -> str | None:
-    cpu = info.get("cpu") if isinstance(info, dict) else None
-    if not isinstance(cpu, dict) or not cpu.get("brand_raw"):
-        return None
-    return f"{cpu['brand_raw']}, {cpu['count']} cores" if cpu.get("count") else str(cpu["brand_raw"])
 
 
 def _python(info: Any) -> str | None:
@@ -97,30 +138,119 @@ def compare_benchmarks(
 ) -> tuple[list[Finding], Spread | None]:
     """A finding per benchmark, and the spread they were judged by; ``old[i]`` and ``new[i]`` are a pair.
 
-    Files of different processors are not compared. With fewer than three pairs nothing tells how far runs of the same
-    code lie apart: the rounds within a run and the other benchmarks give a lower bound, 1 % is the least.
+    Files of different processors, systems or Pythons are not compared, nor are benchmarks of other settings: they are
+    inconclusive, with the reason. With fewer than three pairs nothing tells how far runs of the same code lie apart:
+    the rounds within a run and the other benchmarks give a lower bound, 1 % is the least. Names are matched by their
+    end where a root folder changed; one that several others end like is inconclusive.
     """
+    aligned = align(old, new)
+    old, new = aligned.old, aligned.new
     pairs = list(zip(old, new, strict=True))
+    aside = _set_aside(old, new)
     before = list(dict.fromkeys(name for file in old for name in file.benchmarks))
     after = dict.fromkeys(name for file in new for name in file.benchmarks)
-    points = [_point(name, pairs) for name in before if name in after]
-    spread = pooled_spread(points)
-    if len(pairs) < FIRST_PAIRS and points:
-        least = max(LEAST_SPREAD, _error_of(pairs), _scatter_of(points), spread.value if spread else 0.0)
+    names = [name for name in before if name in after and name not in aside]
+    settings = {name: other_settings(_options_of(name, (*old, *new))) for name in names}
+    points = {name: _point(name, pairs) for name in names}
+    alike = [points[name] for name in names if not settings[name]]
+    spread = pooled_spread(alike)
+    if len(pairs) < FIRST_PAIRS and alike:
+        least = max(LEAST_SPREAD, _error_of(pairs), _scatter_of(alike), spread.value if spread else 0.0)
         spread = Spread(value=least, degrees=0)
-    findings = judge(points, spread)
-    machines = list(dict.fromkeys(file.machine for file in (*old, *new) if file.machine is not None))
-    if len(machines) > 1:
-        reason = f"the files come from different machines: {'; '.join(machines)}; measure both on one"
-        findings = [replace(finding, verdict=INCONCLUSIVE, reason=reason) for finding in findings]
-    gone = "it is in the old file, and not in the new one"
-    findings += [
-        Finding(check=TIME, point=name, figure="latency_s", verdict=VANISHED, reason=gone)
-        for name in before
-        if name not in after
+    judged = {finding.point: finding for finding in judge(alike, spread, final=True)}
+    others = [points[name] for name in names if settings[name]]
+    judged |= {finding.point: finding for finding in judge(others, spread)}
+    place = out_of_turn([file.revision for file in old], [file.revision for file in new])
+    place = place or other_places([file.facts for file in (*old, *new)])
+    findings = [
+        replace(judged[name], verdict=INCONCLUSIVE, reason=why) if (why := place or settings[name]) else judged[name]
+        for name in names
     ]
-    fresh = [name for name in after if name not in before]
+    findings += [_left_open(name, f"it is set aside: {why}") for name, why in aside.items()]
+    findings += [_gone(name, aligned.unclear) for name in before if name not in after and name not in aside]
+    fresh = [name for name in after if name not in before and name not in aside]
     return findings + [_new(name, new) for name in fresh], spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aligned:
+    """Files whose benchmarks have the names of the first file that has them."""
+
+    old: Sequence[BenchmarkFile]
+    new: Sequence[BenchmarkFile]
+    renamed: Mapping[str, str]  # name in a file → the name that it goes by
+    unclear: Mapping[str, Sequence[str]]  # name → names of another file that end like it
+
+
+def align(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> Aligned:
+    """Give benchmarks whose root folder changed the name that they had; see :func:`match_names`."""
+    known: dict[str, None] = {}
+    renamed: dict[str, str] = {}
+    unclear: dict[str, Sequence[str]] = {}
+    files = []
+    for file in (*old, *new):
+        names = [*file.benchmarks, *file.unusable]
+        matched = match_names(known, names)
+        renamed |= matched.renamed
+        unclear |= matched.unclear
+        known |= dict.fromkeys(matched.renamed.get(name, name) for name in names)
+        files.append(_renamed(file, matched.renamed) if matched.renamed else file)
+    return Aligned(old=files[: len(old)], new=files[len(old) :], renamed=renamed, unclear=unclear)
+
+
+def _renamed(file: BenchmarkFile, names: Mapping[str, str]) -> BenchmarkFile:
+    benchmarks = {names.get(name, name): timed for name, timed in file.benchmarks.items()}
+    return replace(
+        file, benchmarks=benchmarks, unusable={names.get(name, name): why for name, why in file.unusable.items()}
+    )
+
+
+def comparison_notes(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> list[str]:
+    """What was done to compare these files, and what differs between them, a sentence each."""
+    aligned, files = align(old, new), (*old, *new)
+    notes = []
+    if aligned.renamed:
+        told = [f"{line_of(name)} is {line_of(known)}" for name, known in aligned.renamed.items()]
+        matched = "benchmark was" if len(told) == 1 else "benchmarks were"
+        notes.append(f"{len(told)} {matched} matched by the end of the name: {more_points(told[:3], len(told[3:]))}.")
+    if aside := _set_aside(aligned.old, aligned.new):
+        told = [f"{line_of(name)} ({why})" for name, why in aside.items()]
+        listed = more_points(told[:3], len(told[3:]))
+        notes.append(f"{how_many(len(told), 'benchmark')} set aside, the others are compared: {listed}.")
+    options = [timed.options for file in files for timed in file.benchmarks.values()]
+    notes += remarks([file.facts for file in files], options)
+    versions = list(dict.fromkeys(file.version for file in files if file.version))
+    if len(versions) > 1:
+        notes.append(f"The files were written by pytest-benchmark {', '.join(versions)}.")
+    return notes
+
+
+def _set_aside(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> dict[str, str]:
+    """The benchmarks that have no time in a file, and why."""
+    found: dict[str, str] = {}
+    for side, files in (("old", old), ("new", new)):
+        for number, file in enumerate(files, 1):
+            which = f"{side} file" if len(files) == 1 else f"{side} file {number}"
+            for name, why in file.unusable.items():
+                found.setdefault(name, f"in the {which} {'it' if why == TWICE else 'its'} {why}")
+    return found
+
+
+def _options_of(name: str, files: Sequence[BenchmarkFile]) -> list[Facts]:
+    return [file.benchmarks[name].options for file in files if name in file.benchmarks]
+
+
+def _left_open(name: str, reason: str) -> Finding:
+    return Finding(check=TIME, point=name, figure="latency_s", verdict=INCONCLUSIVE, reason=reason)
+
+
+def _gone(name: str, unclear: Mapping[str, Sequence[str]]) -> Finding:
+    if name in unclear:
+        alike = [line_of(other) for other in unclear[name]]
+        listed = more_points(alike[:3], len(alike[3:]))
+        return _left_open(name, f"it is not in the new file by this name, and which one it is cannot be told: {listed}")
+    gone = "it is in the old file, and not in the new one"
+    return Finding(check=TIME, point=name, figure="latency_s", verdict=VANISHED, reason=gone)
 
 
 def _point(name: str, pairs: Sequence[tuple[BenchmarkFile, BenchmarkFile]]) -> PairedPoint:

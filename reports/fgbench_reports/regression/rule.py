@@ -2,8 +2,9 @@
 
 Base and head are measured in pairs that lie next to each other in time. Three pairs of a point clear it if the median
 of their log ratios is within a bound δ. Otherwise there are four more, and it is slower only if the median of seven
-exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. docs/regress.md has
-what simulated suites of 200 points make of it: fewer than one in 200 has a false alarm.
+exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. Where no more pairs
+will follow, three to six of them are held against what so few can see. docs/regress.md has what simulated suites of 200
+points make of both: fewer than one in 200 has a false alarm.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from fgbench_reports.regression.wording import percent_text, roughly
 BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
 LARGEST = BOUNDS[-1][1]  # bound that clears a point
 BEYOND_NOISE = 4.0  # spreads: on a noisier machine nothing is cleared, and only what exceeds them fails
-FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than seven pairs have to exceed, both
+FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than three pairs have to exceed, both; and seven that are not complete
+ALARMS, SUITE = 0.005, 200  # suites with a false alarm by chance, and points of a suite
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean; more than it is of few values
 AGREE = 6 / 7  # of the pairs
 MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # of 2, 6 and 1000 estimates of a spread one is higher
 
@@ -82,21 +85,46 @@ def undecided(points: Collection[PairedPoint]) -> set[str]:
     }
 
 
-def judge(points: Collection[PairedPoint], spread: Spread | None = None) -> list[Finding]:
+def judge(points: Collection[PairedPoint], spread: Spread | None = None, *, final: bool = False) -> list[Finding]:
     """One finding per point; ``spread`` where it cannot be taken from the points themselves.
 
     What was measured seven times is what looked slower or faster, which noisy points do more often than others: these
-    are held against their own spread too, where that is larger.
+    are held against their own spread too, where that is larger. ``final``: no more pairs follow, so that three to six
+    are held against :func:`few_bound`.
     """
     spread = spread or pooled_spread(points)
     doubted = pooled_spread([_without_outlier(point) for point in points if len(point.base) >= ALL_PAIRS])
-    return [_finding(point, spread, doubted) for point in points]
+    seen = farthest_apart(points) if final else None
+    return [_finding(point, spread, doubted, seen, len(points)) for point in points]
 
 
-def _finding(point: PairedPoint, spread: Spread | None, doubted: Spread | None) -> Finding:
+def farthest_apart(points: Collection[PairedPoint]) -> float:
+    """How far two processes of one side lie apart at most, over all points, in logarithms; 0 where none ran twice."""
+    sides = [side for point in points for side in (point.base, point.head) if len(side) > 1]
+    return max((math.log(max(side) / min(side)) for side in sides), default=0.0)
+
+
+def few_bound(noise: Spread, pairs: int, seen: float, points: int) -> float:
+    """What a change has to exceed in three to six pairs, relative: the largest of three.
+
+    The bound of the noisiest machine that clears anything, 3 %. What the median of so few pairs exceeds by chance in
+    one of 200 suites, by Student's t with the degrees of freedom of the spread. And what two processes of one side
+    already differ by somewhere among these points: something else that runs now and then slows a few pairs down as a
+    change does, and nothing but such a difference shows it.
+    """
+    from scipy.special import stdtrit
+
+    beyond = float(stdtrit(noise.degrees, 1 - ALARMS / max(SUITE, points)))
+    chance = beyond * MEDIAN_ERROR * math.sqrt(2 / pairs) * noise.value
+    return math.expm1(max(math.log1p(LARGEST), chance, seen))
+
+
+def _finding(
+    point: PairedPoint, spread: Spread | None, doubted: Spread | None, seen: float | None, points: int
+) -> Finding:
     verdict, bound, reason = INCONCLUSIVE, None, "it was not measured"
     if spread is not None:
-        verdict, bound, reason = _verdict(point, spread, doubted or spread)
+        verdict, bound, reason = _verdict(point, spread, doubted or spread, seen, points)
     ratios = point.log_ratios
     return Finding(
         check=TIME,
@@ -114,13 +142,18 @@ def _finding(point: PairedPoint, spread: Spread | None, doubted: Spread | None) 
     )
 
 
-def _verdict(point: PairedPoint, spread: Spread, doubted: Spread) -> tuple[str, float | None, str]:
+def _verdict(
+    point: PairedPoint, spread: Spread, doubted: Spread, seen: float | None, points: int
+) -> tuple[str, float | None, str]:
     """The verdict of one point, the bound that it was held against, and why."""
     ratios = point.log_ratios
     if not ratios:
         return INCONCLUSIVE, None, "it was not measured"
     if len(ratios) < ALL_PAIRS and (len(ratios) < FIRST_PAIRS or abs(_first_median(point)) > math.log1p(spread.bound)):
-        return _verdict_of_few(ratios, spread)
+        if seen is None or len(ratios) < FIRST_PAIRS or spread.degrees == 0:
+            return _verdict_of_few(ratios, spread, max(FEW_BOUND, math.expm1(FEW_SPREADS * spread.value)))
+        noise = Spread(value=max(spread.value, _noise_of(point, spread).value), degrees=spread.degrees)
+        return _verdict_of_few(ratios, spread, few_bound(noise, len(ratios), seen, points))
     if abs(_first_median(point)) > math.log1p(spread.bound) and _agree(ratios, spread.bound):
         noise = max(spread, doubted, _noise_of(point, spread), key=lambda each: each.value)
         if _agree(ratios, noise.bound):
@@ -131,8 +164,7 @@ def _verdict(point: PairedPoint, spread: Spread, doubted: Spread) -> tuple[str, 
     return INCONCLUSIVE, spread.bound, _too_noisy(spread)
 
 
-def _verdict_of_few(ratios: Sequence[float], spread: Spread) -> tuple[str, float, str]:
-    bound = max(FEW_BOUND, math.expm1(FEW_SPREADS * spread.value))
+def _verdict_of_few(ratios: Sequence[float], spread: Spread, bound: float) -> tuple[str, float, str]:
     if _agree(ratios, bound):
         return _direction(ratios, bound)
     if len(ratios) < FIRST_PAIRS and spread.conclusive and abs(statistics.median(ratios)) <= math.log1p(LARGEST):
@@ -140,7 +172,8 @@ def _verdict_of_few(ratios: Sequence[float], spread: Spread) -> tuple[str, float
     if not spread.conclusive:
         return INCONCLUSIVE, bound, _too_noisy(spread)
     pairs = "1 pair tells" if len(ratios) == 1 else f"{len(ratios)} pairs tell"
-    why = f"{pairs} no change below {roughly(bound)} from noise; {ALL_PAIRS} tell one above {roughly(LARGEST)}"
+    finest = roughly(min(spread.bound, bound))
+    why = f"{pairs} no change below {roughly(bound)} from noise; {ALL_PAIRS} tell one above {finest}"
     return INCONCLUSIVE, bound, why
 
 

@@ -44,12 +44,19 @@ class Simulated:
 
 
 def simulate(
-    draw: Draw, *, suites: int, points: int = SUITE_POINTS, seed: int = 0, slowdown: float = 0.0, planted: int = 0
+    draw: Draw,
+    *,
+    suites: int,
+    points: int = SUITE_POINTS,
+    seed: int = 0,
+    slowdown: float = 0.0,
+    planted: int = 0,
+    pairs: int = ALL_PAIRS,
 ) -> Simulated:
     """Judge suites whose processes deviate as ``draw(generator, shape)`` says, in logarithms of time.
 
     ``planted`` points of each are slower by ``slowdown``, relative. As in a real run, only points that three pairs do
-    not clear have seven.
+    not clear have seven. With fewer ``pairs``, as of files, every point has so many, and no more follow.
     """
     import numpy as np
 
@@ -59,9 +66,10 @@ def simulate(
         times = np.exp(draw(generator, (2, points, ALL_PAIRS)))
         times[1, :planted] *= 1 + slowdown
         base, head = times.tolist()
-        first = [_point(at, base, head, FIRST_PAIRS) for at in range(points)]
-        more = undecided(first)
-        judged = judge([_point(at, base, head, ALL_PAIRS) if p.name in more else p for at, p in enumerate(first)])
+        first = [_point(at, base, head, min(pairs, FIRST_PAIRS)) for at in range(points)]
+        more = undecided(first) if pairs >= ALL_PAIRS else {point.name for point in first}
+        measured = [_point(at, base, head, pairs) if p.name in more else p for at, p in enumerate(first)]
+        judged = judge(measured, final=pairs < ALL_PAIRS)
         slower = [int(finding.point) for finding in judged if finding.verdict == SLOWER]
         found += sum(at < planted for at in slower)
         alarmed += any(at >= planted for at in slower)

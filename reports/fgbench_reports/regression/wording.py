@@ -91,7 +91,7 @@ def meaning(finding: Finding) -> str:
 
 def _bound(finding: Finding) -> str:
     bounded = finding.verdict in (SLOWER, LARGER, FASTER, SMALLER)
-    return f", by more than the bound of {percent_text(finding.bound)}" if finding.bound and bounded else ""
+    return f", by more than the bound of {roughly(finding.bound)}" if finding.bound and bounded else ""
 
 
 def value_text(figure: str, value: float | None) -> str:

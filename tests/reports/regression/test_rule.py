@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import chi2, t
 
 from fgbench_reports.regression import rule
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER
@@ -47,6 +47,33 @@ def verdict(*percents: float, spread: rule.Spread = QUIET) -> str:
 )
 def test_three_pairs_clear_a_point_and_seven_hold_something_against_it(percents, expected):
     assert verdict(*percents) == expected
+
+
+@pytest.mark.parametrize(
+    ("percents", "expected"),
+    [
+        ((5, 5, 5), SLOWER),
+        ((-5, -5, -5), FASTER),
+        ((2.5, 2.5, 2.5), INCONCLUSIVE),  # above what is the same, below what three pairs see
+        ((5, 5, 1.4), INCONCLUSIVE),  # one pair does not show half of the bound
+        ((1.9, 1.9, 1.9), SAME),
+        ((5, 5), INCONCLUSIVE),  # two pairs say nothing of their noise
+        ((5, 5, 5, 5, 5, 1), INCONCLUSIVE),
+        ((3, 3, 3, 3, 3, 3, 3), SLOWER),  # seven are judged as ever
+    ],
+)
+def test_where_no_more_pairs_follow_few_are_held_against_what_they_can_see(percents, expected):
+    assert rule.judge([point(*percents)], QUIET, final=True)[0].verdict == expected
+
+
+@pytest.mark.parametrize(("degrees", "pairs"), [(4, 3), (10, 5), (800, 3), (800, 6)])
+def test_the_bound_of_few_pairs_is_students(degrees, pairs):
+    noise = rule.Spread(value=0.02, degrees=degrees)
+    by_chance = t.ppf(1 - 0.005 / 200, degrees) * math.sqrt(math.pi / pairs) * 0.02
+    assert rule.few_bound(noise, pairs, 0.0, 1) == pytest.approx(math.expm1(by_chance))
+    assert rule.few_bound(noise, pairs, 9.0, 1) == pytest.approx(math.expm1(9.0))
+    assert rule.few_bound(rule.Spread(value=0.0, degrees=degrees), pairs, 0.0, 1) == pytest.approx(rule.LARGEST)
+    assert rule.few_bound(noise, pairs, 0.0, 10_000) > rule.few_bound(noise, pairs, 0.0, 200)
 
 
 def test_a_noisy_machine_clears_nothing_and_holds_only_what_noise_does_not_reach_against_a_change():

@@ -18,6 +18,26 @@ def test_fewer_than_one_suite_in_200_cries_wolf(spread):
         assert found.inconclusive == 0
 
 
+@pytest.mark.parametrize(("points", "suites"), [(200, 100), (1, 2000)])
+@pytest.mark.parametrize("spread", [0.001, 0.008, 0.03])
+def test_three_pairs_cry_no_wolf_where_no_more_follow(spread, points, suites):
+    assert simulate(normal(spread), suites=suites, points=points, seed=7, pairs=3).alarmed == 0
+
+
+def test_three_pairs_cry_no_wolf_where_something_else_runs_now_and_then():
+    def disturbed(generator, shape):
+        return generator.normal(0, 0.006, shape) + 0.1 * (generator.random(shape) < 0.05)
+
+    assert simulate(disturbed, suites=60, seed=2, pairs=3).alarmed == 0
+    assert simulate(disturbed, suites=300, points=20, seed=2, pairs=3).alarmed == 0
+
+
+def test_three_quiet_pairs_find_a_slowdown_of_5_percent():
+    found = simulate(normal(0.004), suites=100, points=20, planted=1, slowdown=0.05, seed=3, pairs=3)
+    assert found.found / found.planted >= 0.98
+    assert simulate(normal(0.001), suites=200, points=1, planted=1, slowdown=0.05, seed=3, pairs=3).found >= 190
+
+
 def test_a_noisy_machine_cries_no_wolf_either():
     for spread in (0.02, 0.08):
         found = simulate(normal(spread), suites=60, seed=1)
