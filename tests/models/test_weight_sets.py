@@ -98,6 +98,7 @@ def test_one_of_two_sets_is_read_and_named_and_the_other_can_be_chosen(layout, t
     (note,) = read_source(tmp_path / "file.pth", None).notes
     assert note.startswith(f"the weights under {by_default!r} are read, not those under ")
     assert "--weights chooses" in note
+    assert ("keeps the average under 'state_dict'" in note) == (layout in ("MMEngine", "Lightning"))
 
 
 ALONE = ["net", "ema", "module", "teacher", "student", "network", "backbone", "encoder", "model_ema", "state_dict_ema"]
