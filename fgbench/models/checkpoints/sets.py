@@ -165,7 +165,7 @@ class _Walk:
         ]
         if other or not counted:
             if weights or any(isinstance(value, Tensor) for value in held.values()):
-                self.elsewhere.append(".".join(line) or TOP)
+                self.elsewhere.append((".".join(line) or TOP) + ("" if weights else " (names that are no text)"))
             return
         average = next((averages[key] for key in line if key in averages), any(map(_is_average, line)))
         self.sets.append(_Set(line, weights, average, bool(line) and PLAIN.issuperset(line)))
