@@ -147,7 +147,7 @@ EQUAL_RIGHT = {
     "two averages": ({"model_ema": RAW, "model_ema_2": EMA}, "'model_ema', 'model_ema_2'"),
     "two steps": ({"best_model": RAW, "last_model": EMA}, "'best_model', 'last_model'"),
     "MoCo": ({"encoder_q": RAW, "encoder_k": EMA}, "'encoder_q', 'encoder_k'"),
-    "the top and a key": ({"centers": torch.ones(3), "feature_net": EMA}, "'.', 'feature_net'"),
+    "the top and a key": ({"centers": torch.ones(3), "feature_net": EMA}, "'.' (the file's top), 'feature_net'"),
 }
 
 
@@ -178,7 +178,7 @@ def test_two_names_of_one_set_are_one(tmp_path):
 @pytest.mark.parametrize(
     ("held", "wanted", "words"),
     [
-        (RAW, "ema", r"no average of weights is in the checkpoint .*tensors are under '\.'"),
+        (RAW, "ema", r"no average of weights is in the checkpoint .*tensors are under '\.' \(the file's top\)"),
         ({"model": RAW}, "ema", "no average of weights is in the checkpoint .*tensors are under 'model'"),
         ({"ema": EMA}, "raw", "nothing but averages of weights is in the checkpoint .*under 'ema'"),
         ({"model": RAW, "model_ema": EMA}, "emma", "no set of weights is called 'emma' .*'model', 'model_ema'"),

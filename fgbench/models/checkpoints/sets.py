@@ -317,5 +317,5 @@ def _keys(sets: Iterable[_Set]) -> str:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    names = [shown(repr(key)) for key in keys]
+    names = [f"{TOP!r} (the file's top)" if key == TOP else shown(repr(key)) for key in keys]
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
