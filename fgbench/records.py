@@ -196,6 +196,7 @@ class QualityRow:
     backbone: str | None = None  # timm's name
     begun_from: str | None = None  # of the training, as in AccuracyRow
     epochs: int | None = None  # of the training
+    weights: str | None = None  # as in AccuracyRow
 
     def as_dict(self) -> dict[str, Any]:
         """The row with its fields in the order above, ready for JSON."""

@@ -27,7 +27,7 @@ from fgbench.registry import selectors as registered
 
 RECORDED_BYTES = 2**30  # queries and keys of all blocks that are held at once
 LARGEST_BATCH, OTHER_BATCH = 64, 16
-TRAINING = ("backbone", "begun_from", "epochs")  # of a run, in every row that is judged on it
+TRAINING = ("backbone", "begun_from", "epochs", "weights")  # of a run, in every row that is judged on it
 PERTURBED = 64  # images that the curves are taken of, spread over the split
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "vit"
-NAMES = ("model", "selects by", "backbone", "begun from", "selector")  # columns that hold no figures
+NAMES = ("model", "selects by", "backbone", "begun from", "weights", "selector")  # columns that hold no figures
 # Beside the model, its options and its selector, what tells runs apart that are no seeds of each other.
-TOLD = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from"}
+TOLD = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from", "weights": "weights"}
 PARTS = ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "part_recall_percent")
 
 Kept = Mapping[str, Any]  # a file of kept rows: environment, accuracy, quality, flops, throughput
@@ -98,7 +98,7 @@ def verdict(kept: Kept) -> str:
         plain[key] = max(row["top1_percent"], plain.get(key, 0.0))
     better: list[str] = []
     others: list[str] = []
-    for (name, _, backbone, _, begun_from), rows in runs.items():
+    for (name, _, backbone, _, begun_from, *_), rows in runs.items():
         place = (_baseline_of(found, backbone), begun_from)
         pairs = [(row["top1_percent"], plain.get((*place, row["seed"]))) for row in rows]
         gains = [top1 - other for top1, other in pairs if other is not None]

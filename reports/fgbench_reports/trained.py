@@ -21,6 +21,7 @@ class Training(NamedTuple):
     backbone: str | None
     begun_from: str | None
     epochs: int | None
+    weights: str | None  # of several sets in a file that was only tested
 
 
 def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
@@ -34,12 +35,13 @@ def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
     alike = [other for other in others if other[:4] == one[:4]]
     words = [("backbone", as_text(one.backbone or "unknown backbone")), ("begun_from", _start(one.begun_from))]
     words.append(("epochs", "unknown epochs" if one.epochs is None else how_many(one.epochs, "epoch")))
+    words.append(("weights", f"weights {as_text(one.weights)}"))
     return [word for field, word in words if _differ(field, alike)]
 
 
 def is_of_training(row: Row, run: Row) -> bool:
     """Whether a row of quality can be of a run: what it does not tell does not matter."""
-    return all(row.get(name) in (None, run.get(name)) for name in ("backbone", "begun_from", "epochs"))
+    return all(row.get(name) in (None, run.get(name)) for name in ("backbone", "begun_from", "epochs", "weights"))
 
 
 def _differ(field: str, trainings: Sequence[Training]) -> bool:

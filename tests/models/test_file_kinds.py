@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
 from numpy.lib import format as npy
@@ -119,7 +121,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".npz", ".safetensors", ".PTH", ""])
+@pytest.mark.parametrize("suffix", [".pth", ".npz", ".SAFETENSORS"])
 @pytest.mark.parametrize("kind", OTHER)
 def test_a_file_that_is_no_checkpoint_is_called_what_it_is(kind, suffix, tmp_path):
     content, words = OTHER[kind]
@@ -233,8 +235,9 @@ def test_an_npz_with_what_is_no_number_is_one_line(array, words, name, tmp_path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f8", "f2", ">f2", "longdouble"])
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("dtype", "order"), [(">f4", "C"), (">f8", "F"), ("<f8", "C"), ("f2", "F"), (">f2", "C"), ("longdouble", "F")]
+)
 def test_numbers_of_another_byte_order_precision_or_layout_are_the_same_numbers(dtype, order, model, tmp_path):
     plain = {name: array.astype("f2").astype("f4") for name, array in google_arrays().items()}
     np.savez(tmp_path / "plain.npz", **plain)
@@ -405,3 +408,41 @@ def test_safetensors_that_lie_about_themselves_are_one_line(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(safetensors.torch.save({}))
     with pytest.raises(FgbenchError, match="no weights in the checkpoint"):
         read_source(tmp_path / "w.safetensors")
+
+
+# Files that are damaged anywhere --------------------------------------------------------------------------------------
+
+
+def whole_files():
+    weights = {f"blocks.{index}.weight": torch.ones(4, 4) for index in range(3)}
+    held = {
+        "model": weights,
+        "model_ema": {**weights, "more": torch.ones(3)},
+        "optimizer": {"state": {0: torch.ones(2)}},
+    }
+    arrays, packed = io.BytesIO(), io.BytesIO()
+    np.savez(arrays, **{name: tensor.numpy() for name, tensor in weights.items()})
+    np.savez_compressed(packed, **{name: tensor.numpy() for name, tensor in weights.items()})
+    legacy = torch_file(held, _use_new_zipfile_serialization=False)
+    return [torch_file(held), legacy, arrays.getvalue(), packed.getvalue(), safetensors.torch.save(weights)]
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_file_that_is_damaged_anywhere_is_read_or_is_one_line(tmp_path_factory, data):
+    content = bytearray(data.draw(st.sampled_from(whole_files())))
+    for place, new in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.binary(max_size=8)), max_size=5)
+    ):
+        content[place : place + data.draw(st.integers(0, 8))] = new
+    cut = data.draw(st.none() | st.integers(0, len(content)))
+    path = tmp_path_factory.getbasetemp() / "damaged.pth"
+    path.write_bytes(content[:cut])
+    try:
+        read_source(path, data.draw(st.sampled_from([None, "raw", "ema"])))
+    except FgbenchError as error:
+        refusal = error
+    else:
+        return
+    assert "\n" not in str(refusal)
+    assert refusal.exit_code == 2

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
 
@@ -16,6 +19,7 @@ import fgbench
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model, models
 from fgbench.models.checkpoints.files import read_source
+from fgbench.models.checkpoints.sets import choose
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,7 @@ def test_one_of_two_sets_is_read_and_named_and_the_other_can_be_chosen(layout, t
     (note,) = read_source(tmp_path / "file.pth", None).notes
     assert note.startswith(f"the weights under {by_default!r} are read, not those under ")
     assert "--weights chooses" in note
+    assert ("keeps the average under 'state_dict'" in note) == (layout in ("MMEngine", "Lightning"))
 
 
 ALONE = ["net", "ema", "module", "teacher", "student", "network", "backbone", "encoder", "model_ema", "state_dict_ema"]
@@ -142,7 +147,7 @@ EQUAL_RIGHT = {
     "two averages": ({"model_ema": RAW, "model_ema_2": EMA}, "'model_ema', 'model_ema_2'"),
     "two steps": ({"best_model": RAW, "last_model": EMA}, "'best_model', 'last_model'"),
     "MoCo": ({"encoder_q": RAW, "encoder_k": EMA}, "'encoder_q', 'encoder_k'"),
-    "the top and a key": ({"centers": torch.ones(3), "feature_net": EMA}, "'.', 'feature_net'"),
+    "the top and a key": ({"centers": torch.ones(3), "feature_net": EMA}, "'.' (the file's top), 'feature_net'"),
 }
 
 
@@ -173,7 +178,7 @@ def test_two_names_of_one_set_are_one(tmp_path):
 @pytest.mark.parametrize(
     ("held", "wanted", "words"),
     [
-        (RAW, "ema", r"no average of weights is in the checkpoint .*tensors are under '\.'"),
+        (RAW, "ema", r"no average of weights is in the checkpoint .*tensors are under '\.' \(the file's top\)"),
         ({"model": RAW}, "ema", "no average of weights is in the checkpoint .*tensors are under 'model'"),
         ({"ema": EMA}, "raw", "nothing but averages of weights is in the checkpoint .*under 'ema'"),
         ({"model": RAW, "model_ema": EMA}, "emma", "no set of weights is called 'emma' .*'model', 'model_ema'"),
@@ -237,7 +242,10 @@ def doubled(levels):
         (in_a_ring(), "a dictionary in the checkpoint holds itself"),
         (deep(300), "dictionaries lie more than 32 deep"),
         ({"model": [torch.ones(3), torch.ones(3)]}, "no weights in the checkpoint .*'model \\(without names\\)'"),
-        ({"model": {0: torch.ones(3), ("a", 1): torch.ones(2)}}, "no weights in the checkpoint .*under 'model'"),
+        (
+            {"model": {0: torch.ones(3), ("a", 1): torch.ones(2)}},
+            "no weights .* under 'model \\(names that are no text\\)'",
+        ),
         ([weights(1)], "no weights"),
         (torch.ones(3), "no weights"),
         ("weights", "no weights"),
@@ -306,3 +314,46 @@ def test_layouts_of_training_codes_are_loaded_whole(wrap, model, tmp_path):
     report = fgbench.load_checkpoint(model, tmp_path / "a.pth")
     assert report.missing == ()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
+
+
+KEYS = ["model", "model_ema", "state_dict", "net", "teacher", "student", "ema", "optimizer", "loss", "a", "b", "meta"]
+OF_TRAINING = {"optimizer", "loss", "meta"}
+TREES = st.recursive(
+    st.sampled_from(["weights", "number", "list"]),
+    lambda inner: st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(TREES, st.sampled_from([None, "raw", "ema", "model", "a", "."]))
+@settings(max_examples=150, deadline=None)
+def test_weights_of_two_sets_are_never_mixed_and_states_of_training_never_read(tree, wanted):
+    of: dict[float, tuple[str, ...]] = {}
+
+    def grown(tree, line=()):
+        if isinstance(tree, dict):
+            return {key: grown(inner, (*line, key)) for key, inner in tree.items()}
+        if tree == "weights":
+            of[float(len(of) + 1)] = line
+            return weights(len(of))
+        return 3 if tree == "number" else [torch.ones(2)]
+
+    held = grown(tree)
+    try:
+        chosen = choose(held, wanted, Path("file.pth"))
+    except FgbenchError as error:
+        refusal: FgbenchError | None = error
+    else:
+        refusal = None
+    sets = [line for line in of.values() if OF_TRAINING.isdisjoint(line)]
+    if refusal is not None:
+        assert "\n" not in str(refusal)
+        assert len(sets) != 1 or wanted is not None, "the only set there is is read"
+        return
+    (value,) = {float(tensor.mean()) for tensor in chosen.weights.values()}
+    line = of[value]
+    assert line in sets
+    assert chosen.key in (None, ".".join(line) or ".")
+    assert chosen.key is not None or len(sets) == 1
+    average = not {"ema", "model_ema", "teacher"}.isdisjoint(line)
+    assert wanted not in ("raw", "ema") or average == (wanted == "ema") or wanted == ".".join(line)

@@ -12,6 +12,7 @@ from saved_rows import quality as quality_row
 from throughput_rows import CPU, GPU, VIT, row, tried
 
 from fgbench.reports import make_reports, render_reports
+from fgbench_reports.configurations import accuracies
 from fgbench_reports.conventions import environments
 from fgbench_reports.data import Data
 from fgbench_reports.folder import PAGE, folder, tables_of
@@ -77,7 +78,12 @@ def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selecto
     assert [len(found.frame) for found in tables("found", data)] == [2, 1]
 
 
-TRAININGS = {"backbone": (VIT, TINY), "begun_from": ("random", "pretrained"), "epochs": (1, 50)}
+TRAININGS = {
+    "backbone": (VIT, TINY),
+    "begun_from": ("random", "pretrained"),
+    "epochs": (1, 50),
+    "weights": ("model", "model_ema"),
+}
 
 
 @pytest.mark.parametrize("field", TRAININGS)
@@ -240,3 +246,12 @@ def test_one_thing_is_told_as_one():
     page = next(file.content for file in folder([], data, version="", made="") if file.path == PAGE)
     assert [text for text in [*said, page] if re.search(SEVERAL, text)] == []
     assert {"tradeoff", "curves", "roofline", "bought", "found"} <= {each.name for each in made if each.items}
+
+
+def test_two_sets_of_weights_of_one_file_are_two_results():
+    tested = {"seed": None, "epochs": None, "lr": None, "begun_from": None, "checkpoint": "two.pth"}
+    rows = [{**plain(top1=top1), **tested, "weights": key} for top1, key in ((40.0, "model"), (60.0, "model_ema"))]
+    (table,) = tables("bought", Data(accuracy=rows))
+    assert list(table.printed["weights"]) == ["model", "model_ema"]
+    assert list(table.printed["top-1 %"]) == ["40.0", "60.0"]
+    assert sorted(one.top1_percent for one in accuracies(rows)) == [40.0, 60.0]

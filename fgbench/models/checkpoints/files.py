@@ -58,7 +58,7 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
     kind = kind_of(path)
     notes: tuple[str, ...] = ()
     if SUFFIXES.get(path.suffix.lower(), kind) != kind:
-        notes = (f"{path.name} is {KINDS[kind]}, whatever its suffix says, and is read as such",)
+        notes = (f"the file is {KINDS[kind]}, whatever its suffix says, and is read as such",)
     if kind == NPZ:
         arrays = read_arrays(path)
         if not arrays:

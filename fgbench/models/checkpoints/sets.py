@@ -47,13 +47,15 @@ class Chosen:
     weights: dict[str, Tensor]
     key: str | None  # None: the file holds no others, and these at its top or under a usual key
     others: tuple[str, ...] = ()
+    swapped: bool = False  # the code that wrote the file keeps the average under state_dict
 
     def note(self) -> str | None:
         """What a reader of the file has to know about the choice."""
         if self.key is None:
             return None
         others = f", not those under {_listed(self.others)}; --weights chooses" if self.others else ""
-        return f"the weights under {self.key!r} are read{others}"
+        swapped = " (the code that wrote the file keeps the average under 'state_dict')" if self.swapped else ""
+        return f"the weights under {self.key!r} are read{others}{swapped}"
 
 
 @dataclass(slots=True)
@@ -111,7 +113,9 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
         for name, tensor in found.items()
     }
     usual = USUAL.issuperset(chosen.line) and not others
-    return Chosen(weights={**chosen.weights, **beside}, key=None if usual else chosen.key, others=others)
+    return Chosen(
+        weights={**chosen.weights, **beside}, key=None if usual else chosen.key, others=others, swapped=walk.swapped
+    )
 
 
 class _Walk:
@@ -122,6 +126,7 @@ class _Walk:
         self.sets: list[_Set] = []
         self.beside: dict[Line, dict[str, Tensor]] = {}  # where a dictionary of weights may lie within
         self.elsewhere: list[str] = []  # keys of tensors that are no weights of a model, or have no names
+        self.swapped = False
         self._by_id: dict[int, list[_Set]] = {}
         self._holders: set[int] = set()
 
@@ -145,6 +150,7 @@ class _Walk:
         self._holders.add(id(held))
         self._take(held, line, other, averages or {})
         levels = _swapped(held)
+        self.swapped = self.swapped or bool(levels)
         for key, value in sorted(held.items(), key=lambda item: _rank(item[0])):
             name = str(key)
             self.visit(value, (*line, name), other or _is_other(name), {**(averages or {}), **levels})
@@ -159,7 +165,7 @@ class _Walk:
         ]
         if other or not counted:
             if weights or any(isinstance(value, Tensor) for value in held.values()):
-                self.elsewhere.append(".".join(line) or TOP)
+                self.elsewhere.append((".".join(line) or TOP) + ("" if weights else " (names that are no text)"))
             return
         average = next((averages[key] for key in line if key in averages), any(map(_is_average, line)))
         self.sets.append(_Set(line, weights, average, bool(line) and PLAIN.issuperset(line)))
@@ -248,7 +254,9 @@ def _is_outer(one: _Set, sets: Iterable[_Set]) -> bool:
 
 def _swapped(held: Mapping[Any, Any]) -> dict[str, bool]:
     """Whether keys of this level hold averages, in layouts whose keys say the contrary."""
-    if "ema_state_dict" in held and ("message_hub" in held or "meta" in held):  # MMEngine's EMAHook
+    if "ema_state_dict" in held and (
+        "message_hub" in held or isinstance(held.get("meta"), Mapping)
+    ):  # MMEngine's EMAHook
         return {"state_dict": True, "ema_state_dict": False}
     if "current_model_state" in held and "averaging_state" in held:  # Lightning's WeightAveraging
         return {"state_dict": True, "current_model_state": False}
@@ -309,5 +317,5 @@ def _keys(sets: Iterable[_Set]) -> str:
 
 
 def _listed(keys: Iterable[str]) -> str:
-    names = [shown(repr(key)) for key in keys]
+    names = [f"{TOP!r} (the file's top)" if key == TOP else shown(repr(key)) for key in keys]
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
