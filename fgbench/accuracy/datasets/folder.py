@@ -18,7 +18,7 @@ VALIDATION = ("val", "valid", "validation")
 HOLDS = "train/<class>/ and test/<class>/ (or val/<class>/) with images"
 
 
-@reads(holds=HOLDS)
+@reads(holds=HOLDS, by_list=False)
 def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> DataSet:
     """Your own images: train/ and test/ or val/, with a folder per class in each.
 
