@@ -53,11 +53,11 @@ def refused(root: Path) -> str:
 def test_whatever_pillow_reads_is_an_image(root):
     picture = Image.new("RGB", (24, 16), (200, 10, 10))
     for suffix in ("jfif", "jpe", "JPG", "Png", "tga", "jp2", "avif", "ico", "pcx", "sgi", "dib", "apng", "qoi", "ppm"):
-        if f".{suffix.lower()}" in Image.registered_extensions():
+        if Image.registered_extensions().get(f".{suffix.lower()}") in Image.SAVE:  # depends on how Pillow was built
             picture.save(root / f"train/b/x.{suffix}")
     added = len(list((root / "train/b").iterdir())) - 2
     dataset = opened(root)
-    assert added >= 12
+    assert added >= 8
     assert (len(dataset.train), dataset.left_out) == (4 + added, ())
 
 
