@@ -15,6 +15,7 @@ Every command reads its images here, from files and from memory, by the same rul
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -28,7 +29,8 @@ from fgbench.errors import FgbenchError
 Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels, ends exclusive
 
 ORIENTATION = 0x0112  # EXIF tag
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+WIDTH, HEIGHT = 256, 257  # TIFF tags, as the next three
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
 BYTE, SIXTEEN_BITS = 255, 65535
 
@@ -76,12 +78,9 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
     try:
         if isinstance(source, Path):
             _check_file(source, what)
-        with quiet(), Image.open(source) as image:
-            image.load()
-            orientation = _orientation(image)
-            opaque = _opaque(image)
-            method = UPRIGHT.get(orientation)
-            return ReadImage(opaque if method is None else opaque.transpose(method), orientation)
+        # Pillow maps a file that it opens itself into memory, and then garbles grey TIFFs that EXIF turns (Pillow 13).
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file, quiet():
+            return _read(file)
     except FgbenchError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,7 +99,8 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
 def stored_as(path: Path) -> tuple[tuple[int, int], int]:
     """((height, width) of the pixels in a file, EXIF orientation), from its header; the pixels are not decoded."""
     with quiet(), Image.open(path) as image:
-        return (image.height, image.width), _orientation(image)
+        tags: Any = getattr(image, "tag_v2", {})  # of a TIFF, whose size Pillow gives upright
+        return (tags.get(HEIGHT, image.height), tags.get(WIDTH, image.width)), _orientation(image)
 
 
 def as_upright(box: Box, stored: tuple[int, int], orientation: int) -> Box:
@@ -132,6 +132,20 @@ def _check_file(path: Path, name: str) -> None:
         raise FgbenchError("a folder is no picture:", name, f"name its files, such as {name.rstrip('/')}/*.jpg")
     if not path.exists():
         raise FgbenchError("no such picture:", name)
+
+
+def _read(file: IO[bytes]) -> ReadImage:
+    image: Image.Image
+    with Image.open(file) as image:
+        is_deep = any(str(tile[3]).startswith("RGB;16") for tile in getattr(image, "tile", ()))
+        image.load()
+        orientation = _orientation(image)
+        clear = image.info.get("transparency")
+        if is_deep and isinstance(clear, tuple):  # Pillow keeps 16 bits of it, and 8 bits of the pixels
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
+        opaque = _opaque(image)
+    method = UPRIGHT.get(orientation)
+    return ReadImage(opaque if method is None else opaque.transpose(method), orientation)
 
 
 def _orientation(image: Image.Image) -> int:

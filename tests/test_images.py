@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -188,21 +190,26 @@ def test_the_first_frame_is_read(name, tmp_path):
     assert np.abs(read - np.array((250, 0, 0))).max() <= 8
 
 
-def test_sixteen_bits_of_colour_lose_their_lower_half(tmp_path):
-    import struct
-    import zlib
+def deep_png(values: np.ndarray, clear: tuple[int, int, int] | None = None) -> bytes:
+    """A PNG of 16 bits per colour (h, w, 3), written by hand; ``clear`` is transparent."""
+    height, width, _ = values.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))]
+    chunks += [] if clear is None else [(b"tRNS", struct.pack(">3H", *clear))]
+    chunks += [(b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    checked = (struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(checked)
 
-    rows = b"".join(b"\0" + WIDE[y].astype(">u2").repeat(3).tobytes() for y in range(16))
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    whole = b"\x89PNG\r\n\x1a\n"
-    for name, body in chunks:
-        whole += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    (tmp_path / "a.png").write_bytes(whole)
+
+def test_sixteen_bits_of_colour_lose_their_lower_half(tmp_path):
+    (tmp_path / "a.png").write_bytes(deep_png(WIDE[..., None].repeat(3, axis=2)))
     assert np.abs(pixels(tmp_path / "a.png") - RAMP[..., None]).max() <= 1
+
+
+def test_the_clear_colour_of_sixteen_bits_is_the_one_that_lies_on_white(tmp_path):
+    clear, other = (0x1234, 0x5678, 0x9ABC), (0x3412, 0x7856, 0xBC9A)  # the halves of each value exchanged
+    (tmp_path / "a.png").write_bytes(deep_png(np.array([[clear, other]]), clear))
+    assert pixels(tmp_path / "a.png").tolist() == [[[255, 255, 255], [0x34, 0x78, 0xBC]]]
 
 
 def marked(orientation: int) -> tuple[Image.Image, Image.Exif]:
@@ -221,6 +228,21 @@ def test_a_picture_stands_upright_in_every_command(name, orientation, tmp_path):
         expected = np.asarray(ImageOps.exif_transpose(stored).convert("RGB")).astype(int)
     assert np.array_equal(pixels(path), expected)
     assert expected.shape[:2] == ((6, 10) if orientation < 5 else (10, 6))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA"])
+@pytest.mark.parametrize("orientation", [3, 6, 7])
+def test_a_tiff_that_pillow_could_map_into_memory_stands_upright(orientation, mode, frames, tmp_path):
+    values = np.arange(24, dtype=np.uint8).reshape(4, 6) + 100
+    image = Image.fromarray(values) if mode != "I;16" else Image.fromarray(values.astype(np.uint16) * 257)
+    image = image.convert(mode) if mode == "RGBA" else image
+    path = saved(
+        tmp_path, "a.tif", image, save_all=True, append_images=[image] * (frames - 1), tiffinfo={274: orientation}
+    )
+    turned = {3: values[::-1, ::-1], 6: np.rot90(values, -1), 7: values[::-1, ::-1].T}[orientation]
+    assert np.array_equal(pixels(path)[..., 0], turned)
+    assert stored_as(path) == ((4, 6), orientation)
 
 
 @pytest.mark.parametrize("orientation", sorted(TURNS))

@@ -141,6 +141,7 @@ def _kinds(name: str, visits: Sequence[Visit], show: Show) -> list[int]:
 
 
 def _line(shown: Shown, visit: Visit, columns: Sequence[_Column], show: Show) -> Line:
+    from fgbench.accuracy.datasets.dataset import readable
     from fgbench_reports.pictures import Cell, Line, Outline
 
     gaze = shown.gaze
@@ -156,7 +157,9 @@ def _line(shown: Shown, visit: Visit, columns: Sequence[_Column], show: Show) ->
         outlines=outlines,
         under="" if told is None else f"class {told.index} ({100 * told.probability:.0f} %)",
     )
-    return Line(label=Path(gaze.path).name, cells=[picture, *(_cell(shown, visit, each, show) for each in columns)])
+    return Line(
+        label=readable(Path(gaze.path).name), cells=[picture, *(_cell(shown, visit, each, show) for each in columns)]
+    )
 
 
 def _cell(shown: Shown, visit: Visit, column: _Column, show: Show) -> Cell:

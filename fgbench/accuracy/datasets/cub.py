@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fgbench.accuracy.datasets.dataset import Box, DataSet, DatasetError, FileSplit
 from fgbench.accuracy.datasets.files import below_root, renumber, rows
@@ -37,9 +38,9 @@ def cub(root: Path, *, part_size: float = 0.25) -> DataSet:
 
 def read_tables(root: Path, name: str, *, first: int, part_size: float) -> DataSet:
     """What the tables in a folder say: ``<image> <value>`` per line, joined by the image's id."""
-    images = dict(rows(root / "images.txt", str, below_root))
-    class_ids = dict(rows(root / "image_class_labels.txt", str, int))
-    in_train = dict(rows(root / "train_test_split.txt", str, int))
+    images = _table(root / "images.txt", below_root)
+    class_ids = _table(root / "image_class_labels.txt", int)
+    in_train = _table(root / "train_test_split.txt", int)
     for table, file in ((class_ids, "image_class_labels.txt"), (in_train, "train_test_split.txt")):
         if without := next((image for image in images if image not in table), None):
             raise DatasetError(f"no line in {root / file} for the image", images[without])
@@ -61,12 +62,22 @@ def read_tables(root: Path, name: str, *, first: int, part_size: float) -> DataS
     )
 
 
+def _table(path: Path, kind: Callable[[str], Any]) -> dict[str, Any]:
+    """Image id → value; an id that stands there twice would leave an image out."""
+    table: dict[str, Any] = {}
+    for image, value in rows(path, str, kind):
+        if table.setdefault(image, value) != value:
+            raise DatasetError(f"{path} has two lines for the image", image, f"they say {table[image]} and {value}")
+    return table
+
+
 def part_boxes(root: Path, images: Mapping[str, str], share: float) -> dict[str, list[Box]] | None:
     """Squares around the visible parts by image file, in the order of the parts; None without their table.
 
     ``parts/part_locs.txt`` has points: ``<image> <part> <x> <y> <visible>``. The side of a square is ``share`` times
     the geometric mean of the sides of the bird's bounding box (``bounding_boxes.txt``: ``<image> <x> <y> <width>
-    <height>``) or, without that table, of the box around all visible points; 8 pixels at least. Squares are cut at 0;
+    <height>``) or, without that table, of the box around all visible points; 8 pixels at least. All of them are pixels
+    of the file as stored: they were drawn in browsers that did not turn images by EXIF. Squares are cut at 0;
     the lower and right ends may lie beyond the image, whose size is not known before it is opened.
     """
     if not (root / PARTS).is_file():

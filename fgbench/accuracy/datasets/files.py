@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from fgbench.accuracy.datasets.dataset import DatasetError, readable
+
+ClassId = TypeVar("ClassId", int, str)
 
 SHOWN = 8  # how many names of a list a message has
 
@@ -66,6 +68,15 @@ def below_root(path: str) -> str:
     if not path.strip() or pure.is_absolute() or ".." in pure.parts:
         raise ValueError(f"not a path below the root: {path!r}")
     return str(pure)
+
+
+def one_class_each(pairs: Iterable[tuple[str, ClassId]], where: Path) -> dict[str, ClassId]:
+    """Path → class, in the order of a list. Raises :class:`DatasetError` for an image that it gives two classes."""
+    classes: dict[str, ClassId] = {}
+    for path, class_id in pairs:
+        if classes.setdefault(path, class_id) != class_id:
+            raise DatasetError(f"{where} gives class {class_id!r} and class {classes[path]!r} to", path)
+    return classes
 
 
 @dataclass(frozen=True, slots=True)

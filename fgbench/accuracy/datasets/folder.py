@@ -18,7 +18,7 @@ VALIDATION = ("val", "valid", "validation")
 HOLDS = "train/<class>/ and test/<class>/ (or val/<class>/) with images"
 
 
-@reads(holds=HOLDS)
+@reads(holds=HOLDS, by_list=False)
 def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> DataSet:
     """Your own images: train/ and test/ or val/, with a folder per class in each.
 
@@ -33,12 +33,12 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
         raise DatasetError("not the layout of folder:", str(root), f"expected {HOLDS}; {found(root)}")
     trained = ["train", *(vals if tested == "test" else ())]
     train_walk, test_walk = Walk(root, trained), Walk(root, [tested])
+    train, test = train_walk.images, test_walk.images
     for split in (*trained, tested):
-        walk = test_walk if split == tested else train_walk
-        if not any(path.startswith(f"{split}/") for path, _ in walk.images):
+        walk, images = (test_walk, test) if split == tested else (train_walk, train)
+        if not any(path.startswith(f"{split}/") for path, _ in images):
             do = "; ".join(("expected a folder with images per class", found(root / split), *walk.notes))
             raise DatasetError("no images in", str(root / split), do)
-    train, test = train_walk.images, test_walk.images
     names = sorted({name for _, name in train})
     if unknown := sorted({name for _, name in test} - set(names)):
         what = f"classes of {tested}/ that are not in {'/ or '.join(trained)}/:"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, FileSplit
-from fgbench.accuracy.datasets.files import below_root, in_one_line, read_text, renumber
+from fgbench.accuracy.datasets.files import below_root, in_one_line, one_class_each, read_text, renumber
 from fgbench.accuracy.datasets.manifest import read_manifest
 from fgbench.accuracy.datasets.published import TABLE9
 from fgbench.accuracy.datasets.reader import reads
@@ -38,10 +38,12 @@ def _images(path: Path, names: dict[int, str]) -> dict[str, int]:
     try:
         content: Any = json.loads(read_text(path))
         names.update({category["id"]: category["name"] for category in content["categories"]})
-        class_of = {note["image_id"]: int(note["category_id"]) for note in content["annotations"]}
-        return {below_root(image["file_name"]): class_of[image["id"]] for image in content["images"]}
+        notes = [(str(note["image_id"]), int(note["category_id"])) for note in content["annotations"]]
+        class_of = one_class_each(notes, path)
+        images = [(below_root(image["file_name"]), class_of[str(image["id"])]) for image in content["images"]]
     except KeyError as error:
         do = "expected images, annotations and categories, joined by image_id and category_id"
         raise DatasetError(f"no {error.args[0]!r} in", str(path), do) from error
     except (ValueError, TypeError) as error:
         raise DatasetError("not a list in COCO's form:", str(path), in_one_line(error)) from error
+    return one_class_each(images, path)

@@ -12,11 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from fgbench.accuracy.datasets.dataset import DatasetError, Split, decode
-from fgbench.accuracy.datasets.files import below_root, in_one_line, read_text
+from fgbench.accuracy.datasets.dataset import DatasetError, Split, decode, readable
+from fgbench.accuracy.datasets.files import below_root, in_one_line, listed, read_text
+from fgbench.accuracy.datasets.walk import SYSTEM_FOLDERS, image_suffixes
 
 INFO_FILES = ("_info.json", "info.json")
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of a sample with several images, the one that is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class Entry:
     size: int  # bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What shards hold."""
+
+    entries: list[Entry]
+    targets: list[Any]  # of each entry
+    left_out: list[str]  # members and samples that are no image, counted and named
+
+
 @dataclass(frozen=True, slots=True)
 class ShardSplit(Split):
     """Images in tar files, read where they lie: any order, any process, nothing held in memory but an index."""
@@ -39,7 +49,7 @@ class ShardSplit(Split):
 
     def name(self, index: int) -> str:
         """The shard and the key in it."""
-        return f"{self.entries[index].shard}/{self.entries[index].key}"
+        return readable(f"{self.entries[index].shard}/{self.entries[index].key}")
 
     def open(self, index: int) -> Image.Image:
         """Read and decode the image."""
@@ -69,43 +79,62 @@ def shards_of(root: Path, split: str) -> list[str]:
         return []
 
 
-def index_shards(root: Path, shards: Sequence[str], target_key: str) -> tuple[list[Entry], list[int]]:
+def index_shards(root: Path, shards: Sequence[str], target_key: str) -> Index:
     """Images and class ids of shards, from their headers alone; pixels are skipped.
 
-    A sample is what has the same name up to its first dot: an image, and ``cls`` with the class id, or ``json`` with
-    the class id under ``target_key`` where one is given.
+    A sample is what has the same name up to its first dot: an image of any format that Pillow decodes, and ``cls``
+    with the class id, or ``json`` with the class id under ``target_key`` where one is given. Samples without an image
+    and members that belong to no sample are counted.
     """
-    entries, targets = [], []
+    index = Index(entries=[], targets=[], left_out=[])
+    without_image: list[str] = []
+    strays: list[str] = []
     for shard in shards:
         try:
             with tarfile.open(root / shard, "r:") as tar:
-                for key, sample in _samples(tar):
-                    image = next((sample[suffix] for suffix in IMAGE_SUFFIXES if suffix in sample), None)
+                for key, sample in _samples(tar, strays):
+                    image = _image(sample)
                     if image is None:
+                        without_image.append(f"{shard}/{key}")
                         continue
-                    entries.append(Entry(shard, key, image.offset_data, image.size))
-                    targets.append(_class_id(tar, sample, target_key))
+                    index.entries.append(Entry(shard, key, image.offset_data, image.size))
+                    index.targets.append(_class_id(tar, sample, target_key))
         except (tarfile.TarError, OSError, ValueError, KeyError, TypeError) as error:
             do = "expected an uncompressed tar file of samples: an image, and .cls or .json with its class id"
             raise DatasetError(f"cannot read shard {str(root / shard)!r}:", in_one_line(error), do) from error
-    return entries, targets
+    for names, one, several in (
+        (without_image, "sample without an image", "samples without an image"),
+        (strays, "member that belongs to no sample", "members that belong to no sample"),
+    ):
+        if names:
+            index.left_out.append(f"left out: {len(names):,} {several if names[1:] else one}: {listed(names, 3)}")
+    return index
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, Mapping[str, tarfile.TarInfo]]]:
-    """(key, suffix → member) of neighbours with one key."""
+def _image(sample: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """The image of a sample."""
+    others = sorted(suffix for suffix in sample if f".{suffix}" in image_suffixes())
+    return next((sample[suffix] for suffix in (*FIRST_SUFFIXES, *others) if suffix in sample), None)
+
+
+def _samples(tar: tarfile.TarFile, strays: list[str]) -> Iterator[tuple[str, Mapping[str, tarfile.TarInfo]]]:
+    """(key, suffix → member) of neighbours with one key; names of members that have no key go to ``strays``."""
     current, sample = "", dict[str, tarfile.TarInfo]()
     for member in tar:
-        if not member.isfile():
+        if member.isdir():
             continue
         folder, slash, file = member.name.rpartition("/")
         stem, dot, suffix = file.partition(".")
-        if not dot or not stem:
+        if not member.isfile() or not dot or not stem or not SYSTEM_FOLDERS.isdisjoint(folder.split("/")):
+            strays.append(member.name)
             continue
         key = folder + slash + stem
         if key != current and sample:
             yield current, sample
             sample = {}
         current = key
+        if suffix.lower() in sample:
+            raise ValueError(f"sample {key} has two members .{suffix.lower()}")
         sample[suffix.lower()] = member
     if sample:
         yield current, sample

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, FileSplit
-from fgbench.accuracy.datasets.files import below_root, in_one_line, read_text, renumber, rows
+from fgbench.accuracy.datasets.files import below_root, in_one_line, one_class_each, read_text, renumber, rows
 from fgbench.accuracy.datasets.manifest import read_manifest
 from fgbench.accuracy.datasets.matlab import variables
 from fgbench.accuracy.datasets.published import TABLE9
@@ -75,9 +75,10 @@ def _dishes(path: Path) -> dict[str, str]:
     """Image → dish, of a list that has the images of every dish, without their suffix."""
     try:
         content: Any = json.loads(read_text(path))
-        return {f"images/{below_root(image)}.jpg": str(dish) for dish, images in content.items() for image in images}
+        pairs = [(f"images/{below_root(image)}.jpg", str(dish)) for dish, images in content.items() for image in images]
     except (ValueError, TypeError, AttributeError) as error:
         raise DatasetError("not a list of images by dish:", str(path), in_one_line(error)) from error
+    return one_class_each(pairs, path)
 
 
 @reads(

@@ -7,7 +7,7 @@ import mimetypes
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -130,7 +130,7 @@ class Walk:
         """Whether a folder is walked through now: no link, and none of a system's."""
         path, name = self._path(parts), parts[-1]
         is_link = os.path.islink(path)  # noqa: PTH114
-        if name.startswith(".") or name in SYSTEM_FOLDERS:
+        if _is_system(name):
             reason = HIDDEN if name.startswith(".") else SYSTEM
             for file in [""] if is_link else _below(path):
                 self._leave_out(reason, (*parts, file) if file else parts)
@@ -211,6 +211,11 @@ def _known_suffixes() -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(formats.keys() - doubtful), frozenset(doubtful)
 
 
+def image_suffixes() -> frozenset[str]:
+    """The suffixes of formats that Pillow decodes, in lower case with their dot."""
+    return _known_suffixes()[0]
+
+
 def has_image_suffix(name: str) -> bool:
     """Whether a name ends as those of a format that Pillow decodes, in upper or lower case."""
     return _suffix(name) in _known_suffixes()[0]
@@ -254,7 +259,7 @@ def images_beside(root: Path, used: Sequence[str]) -> list[str]:
     found: list[str] = []
     looked_at = 0
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.name in used or entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+        if entry.name in used or _is_system(entry.name):
             continue
         is_folder = entry.is_dir(follow_symlinks=False)
         for file in _below(entry.path) if is_folder else [""]:
@@ -265,6 +270,27 @@ def images_beside(root: Path, used: Sequence[str]) -> list[str]:
             if has_image_suffix(name) and not os.path.basename(name).startswith("."):  # noqa: PTH119
                 found.append(readable(name))
     return found
+
+
+def images_in_no_list(root: Path, listed_paths: Collection[str]) -> list[str]:
+    """Images, by their suffix, that lie where those of a list lie and are not in it; hidden ones are not looked for.
+
+    What lies in another folder of the root than all images of the list is not looked at, and links are not followed.
+    """
+    known = frozenset(listed_paths)
+    tops = sorted({path.partition("/")[0] if "/" in path else "" for path in known})
+    found: list[str] = []
+    for top in tops:
+        for place, folders, files in os.walk(root / top):
+            below = os.path.relpath(place, root)
+            folders[:] = sorted(name for name in folders if top and not _is_system(name))
+            paths = (file if below == "." else f"{below}/{file}" for file in sorted(files) if not _is_system(file))
+            found += [path for path in paths if path not in known and has_image_suffix(path)]
+    return found
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def _suffix(name: str) -> str:

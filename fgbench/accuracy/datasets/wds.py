@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
-from fgbench.accuracy.datasets.files import found
-from fgbench.accuracy.datasets.shards import INFO_FILES, ShardSplit, index_shards, shards_of
+from fgbench.accuracy.datasets.files import found, listed
+from fgbench.accuracy.datasets.shards import INFO_FILES, Index, ShardSplit, index_shards, shards_of
 from fgbench.accuracy.datasets.timm_readers import TEST_SPLITS, number_labels
+
+SHARD = re.compile(r"\.(tar|tar\.\w+|tgz)$")
 
 
 def wds(
@@ -33,18 +36,23 @@ def wds(
         )
     candidates = TEST_SPLITS if test_split is None else (test_split,)
     tested = next((split for split in candidates if shards_of(root, split)), candidates[0])
-    indexed = []
+    indexed: list[Index] = []
+    used: set[str] = set()
     for split in (train_split, tested):
         if not (shards := shards_of(root, split)):
             do = f"expected {INFO_FILES[0]} or {split}*.tar; train_split= and test_split= name others; {found(root)}"
             raise DatasetError(f"no shards of {split!r} in", str(root), do)
         indexed.append(index_shards(root, shards, target_key))
-    (train, train_labels), (test, test_labels) = indexed
-    classes = number_labels(f"wds/{name}", train_labels, test_labels, {})
+        used.update(shards)
+    train, test = indexed
+    classes = number_labels(f"wds/{name}", train.targets, test.targets, {})
+    others = sorted(path.name for path in root.iterdir() if path.name not in used and SHARD.search(path.name.lower()))
+    unused = [f"left out: {len(others):,} other or compressed shards: {listed(others, 3)}"] if others else []
     return DataSet(
         name=f"wds/{name}",
         class_names=classes.class_names,
-        train=ShardSplit(root, train, classes.train),
-        test=ShardSplit(root, test, classes.test),
+        train=ShardSplit(root, train.entries, classes.train),
+        test=ShardSplit(root, test.entries, classes.test),
         notes=classes.notes,
+        left_out=(*train.left_out, *test.left_out, *unused),
     )

@@ -1,4 +1,4 @@
-"""Rectangles: from the image as stored to the network's input, and what they cover. Pixels y0, x0, y1, x1."""
+"""Rectangles: from the upright image to the network's input, and what they cover. Pixels y0, x0, y1, x1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fgbench.errors import FgbenchError
 
 
 def to_network_input(boxes: Iterable[Box], stored: tuple[int, int], resized: int, size: int) -> list[Box]:
-    """Boxes of an image as stored → boxes of the network's input; those that lie outside of it are gone.
+    """Boxes of an upright image → boxes of the network's input; those that lie outside of it are gone.
 
     The image of ``stored`` (height, width) pixels is resized to a square of ``resized`` and its centre of ``size``
     pixels is cut out, by the offset of torchvision's ``CenterCrop``. A pixel's edges are what is mapped, as Pillow

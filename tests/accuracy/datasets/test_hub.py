@@ -134,6 +134,34 @@ class TestWds:
         write(tmp_path / "_info.json", [json.dumps({"splits": info})])
         assert [*opened("wds/", tmp_path).train.targets] == TRAIN
 
+    def test_images_of_any_format_are_read_and_the_rest_is_counted(self, tmp_path):
+        shards(tmp_path)
+        with tarfile.open(tmp_path / "train-9.tar", "w") as tar:
+            for name in ("1.JFIF", "1.cls", "2.cls", "__MACOSX/3.jpg", "._1.jpg", "README"):
+                content = b"2" if name.endswith("cls") else jpeg(9)
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            link = tarfile.TarInfo("4.jpg")
+            link.type, link.linkname = tarfile.LNKTYPE, "1.JFIF"
+            tar.addfile(link)
+        shards(tmp_path, {"val": [0]})
+        (tmp_path / "train-10.tar.gz").touch()
+        dataset = opened("wds/", tmp_path)
+        assert [*dataset.train.targets] == [*TRAIN, 2]
+        assert dataset.left_out == (
+            "left out: 1 sample without an image: train-9.tar/2",
+            "left out: 4 members that belong to no sample: __MACOSX/3.jpg, ._1.jpg, README and 1 more",
+            "left out: 2 other or compressed shards: train-10.tar.gz, val-0000.tar",
+        )
+
+    def test_a_sample_with_two_images_of_one_name_is_an_error(self, tmp_path):
+        shards(tmp_path)
+        with tarfile.open(tmp_path / "train-9.tar", "w") as tar:
+            for name in ("1.jpg", "1.jpg", "1.cls"):
+                tar.addfile(tarfile.TarInfo(name))
+        assert "sample 1 has two members .jpg" in message("wds/", tmp_path)
+
     @pytest.mark.parametrize(
         "info", ["[]", "{", '{"splits": {"train": {}}}', '{"splits": {"train": {"filenames": ["../x"]}}}']
     )

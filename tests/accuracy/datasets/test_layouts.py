@@ -11,6 +11,7 @@ from accuracy.layouts import LAYOUTS, OFFICIAL, SIZE, TEN, TEST, TRAIN, draw, li
 from PIL import Image
 
 from fgbench.accuracy.datasets.build import datasets, open_dataset
+from fgbench.accuracy.datasets.check import check_dataset
 from fgbench.accuracy.datasets.dataset import HALF, IMAGENET_MEAN, DatasetError
 from fgbench.accuracy.datasets.reader import Reader
 
@@ -312,3 +313,36 @@ def test_torchvision_reads_the_same(tmp_path):
         assert [*ours.targets] == theirs._labels
         files = theirs._image_files if name == "food" else theirs._images
         assert [ours.root / path for path in ours.paths] == files
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("cub", "CUB_200_2011/images/001.bird"), ("pets", "oxford-iiit-pet/images"), ("manifest", "images/0")],
+)
+def test_images_that_no_list_names_are_counted(name, place, tmp_path):
+    LAYOUTS[name](tmp_path)
+    assert open_dataset(name, tmp_path).left_out == ()
+    for file in ("extra1.JFIF", "extra2.png", ".hidden.jpg", "words.txt"):
+        draw(tmp_path / place / file)
+    below = place.removeprefix(f"{reader(name).folder}/")
+    said = f"left out: 2 images that are in no list: {below}/extra1.JFIF, {below}/extra2.png"
+    assert open_dataset(name, tmp_path).left_out == (said,)
+    assert said in check_dataset(open_dataset(name, tmp_path)).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "said"),
+    [
+        ("cub", "CUB_200_2011/images.txt", "2 001.bird/", "1 001.bird/", "has two lines for the image '1'"),
+        ("cub", "CUB_200_2011/image_class_labels.txt", "4 2", "1 2", "they say 1 and 2"),
+        ("food", "food-101/meta/train.json", "waffles/train2", "apple_pie/train0", "gives class 'waffles' and class"),
+        ("inat17", "train2017.json", "species1/train2", "species0/train0", "gives class 7 and class 0 to"),
+        ("inat17", "train2017.json", '"image_id": 2', '"image_id": 0', "gives class 0 and class 7 to '0'"),
+    ],
+)
+def test_a_list_that_gives_an_image_twice_is_an_error(name, file, old, new, said, tmp_path):
+    LAYOUTS[name](tmp_path)
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new))
+    assert said in message(name, tmp_path)
