@@ -136,9 +136,9 @@ def _collect_flops(
 
         try:
             if isinstance(request, ModelsRequest):
-                found = model_rows(request, problems.append, progress)
+                found = model_rows(request, problems.append, progress, problems.append)
             else:
-                found = flops_rows(request, problems.append, progress)
+                found = flops_rows(request, problems.append, progress, problems.append)
             for row in found:
                 rows.append(row)
         except KeyboardInterrupt:

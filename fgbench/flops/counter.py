@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -245,6 +246,8 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
     ``modules=False`` leaves ``by_module`` empty; further keywords are handed on. Raises :class:`UncountedOperatorError`
     for unknown operators, and :class:`CannotMeasureError` where a module reads the values of its tensors.
     """
+    if isinstance(run, nn.Module) and type(run).__name__ == "OptimizedModule":  # of torch.compile
+        run = cast("nn.Module", run._orig_mod)
     if not isinstance(run, nn.Module):
         return _count(run, inputs, named, nullcontext(), modules)
     inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
@@ -271,7 +274,7 @@ def _count(
     place: AbstractContextManager[Any],
     modules: bool,
 ) -> Count:
-    with torch.no_grad(), _no_fused_encoder(), place, FlopCounter(modules=modules) as counter:
+    with torch.no_grad(), _as_written(), place, FlopCounter(modules=modules) as counter:
         try:
             if _has_stages(run):
                 run.on_step = counter.under  # type: ignore[attr-defined]
@@ -290,11 +293,14 @@ def _has_stages(run: Callable[..., Any]) -> bool:
 
 
 @contextmanager
-def _no_fused_encoder() -> Iterator[None]:
-    """Keep ``nn.MultiheadAttention`` from hiding its products in one fused operator."""
+def _as_written() -> Iterator[None]:
+    """Keep ``nn.MultiheadAttention`` from hiding its products in one operator, and torch from a warning about hooks."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Compiled modules fire global hooks twice: for themselves and for the module that they wrap.
+            warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)

@@ -44,12 +44,15 @@ class _Case:
 
 
 def model_rows(
-    request: ModelsRequest, report: Report, progress: Callable[[str], None] = lambda _: None
+    request: ModelsRequest,
+    report: Report,
+    progress: Callable[[str], None] = lambda _: None,
+    notice: Report = lambda _: None,
 ) -> Iterator[FlopsRow]:
     """Count whole models beside their plain backbone, in all and by part.
 
     A model's own rows have ``part`` null; ``percent_of_backbone`` divides by one pass of its backbone without
-    overlap or selection. Convention ``paper`` knows no models.
+    overlap or selection. Convention ``paper`` knows no models. ``notice`` is told of pixels that no patch covers.
     """
     conventions = _measured(request, report)
     bases: dict[tuple[str, int], Count] = {}
@@ -70,7 +73,7 @@ def model_rows(
         raise met[0]
     for name, pixels in cut.items():
         if line := cut_off_line(name, pixels):
-            report(LeftOutNotice(line))
+            notice(LeftOutNotice(line))
     for problem in met:
         report(problem)
 
@@ -85,7 +88,6 @@ def _case_rows(
     """All rows of one case, its backbone's first where they have not been counted yet; ``cut`` is told lost pixels."""
     rows: list[FlopsRow] = []
     model = _build(case, request)
-    cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = cut_off_by(model)
     key = (case.backbone, case.size)
     counts: list[tuple[str | None, Count]] = []
     foreign = case.selector is not None and not is_own(case.selector)
@@ -99,6 +101,7 @@ def _case_rows(
         rows += _rows(case, plain, conventions, bases[key], bases[key], impl=None, whole_model=False)
     for impl, count in counts:
         rows += _rows(case, model, conventions, count, bases[key], impl=impl, whole_model=True)
+    cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = cut_off_by(model)
     return rows
 
 

@@ -37,11 +37,15 @@ class FlopsRequest:
 
 
 def flops_rows(
-    request: FlopsRequest, report: Report, progress: Callable[[str], None] = lambda _: None
+    request: FlopsRequest,
+    report: Report,
+    progress: Callable[[str], None] = lambda _: None,
+    notice: Report = lambda _: None,
 ) -> Iterator[FlopsRow]:
     """Count what a request asks for, a backbone and a size at a time.
 
-    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises.
+    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises. ``notice`` is told of
+    pixels that no patch covers.
     """
     report = _each_once(report)
     names = usable_selectors(request.selectors, report)
@@ -49,7 +53,6 @@ def flops_rows(
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
     built = [build_on_meta(*pair, request.num_classes, request.patch_stride) for pair in pairs]
-    _report_cut_off(built, request, report)
     measured = [convention for convention in request.conventions if convention != "paper"]
     for backbone in built:
         progress(f"{backbone.name} at {backbone.image_size}")
@@ -59,6 +62,7 @@ def flops_rows(
             names = [name for name in names if name in fitting or not _fits(name, backbone)]
         if "paper" in request.conventions:
             yield from _paper_rows(backbone, fitting, request, report)
+    _report_cut_off(built, request, notice)
 
 
 def _report_cut_off(built: Sequence[MetaBackbone], request: FlopsRequest, report: Report) -> None:

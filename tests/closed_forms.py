@@ -1,0 +1,358 @@
+"""What every operator costs in closed form: sizes are drawn, and the work follows from them by NumPy and arithmetic.
+
+Nothing here asks fgbench what something costs. A case is a function that draws sizes and returns the call and its work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+from torch.nn import functional
+
+ATEN = torch.ops.aten
+Work = tuple[int, int, int]  # macs, norms, others
+Case = Callable[["Draw"], tuple[Callable[[], Any], Work]]
+MAX_SIDE = 4
+
+
+class Draw:
+    """Sizes and tensors of one example."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+
+    def size(self, low: int = 1, high: int = MAX_SIDE) -> int:
+        return self._data.draw(st.integers(low, high))
+
+    def flag(self) -> bool:
+        return self._data.draw(st.booleans())
+
+    def one_of(self, *values: Any) -> Any:
+        return self._data.draw(st.sampled_from(values))
+
+    def shape(self, low: int = 1, high: int = 4) -> tuple[int, ...]:
+        return tuple(self.size() for _ in range(self.size(low, high)))
+
+    def together(self, number: int, low: int = 0, high: int = 4) -> list[tuple[int, ...]]:
+        """Shapes that broadcast to one another."""
+        drawn = self._data.draw(
+            mutually_broadcastable_shapes(num_shapes=number, min_dims=low, max_dims=high, max_side=MAX_SIDE)
+        )
+        return list(drawn.input_shapes)
+
+
+def floats(*shape: int, device: str = "cpu") -> torch.Tensor:
+    return torch.rand(shape, device=device)
+
+
+def count(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(np.broadcast_shapes(*map(tuple, shapes)))
+
+
+# Products
+
+
+def mm(d: Draw):
+    n, k, m = d.size(0), d.size(), d.size()
+    return lambda: torch.mm(floats(n, k), floats(k, m)), (n * k * m, 0, 0)
+
+
+def int_mm(d: Draw):
+    n, k, m = 17, 8 * d.size(), 8 * d.size()
+    whole = {"dtype": torch.int8, "device": "meta"}
+    return lambda: torch._int_mm(torch.empty(n, k, **whole), torch.empty(k, m, **whole)), (n * k * m, 0, 0)
+
+
+def bmm(d: Draw):
+    b, n, k, m = d.size(), d.size(), d.size(), d.size()
+    return lambda: torch.bmm(floats(b, n, k), floats(b, k, m)), (b * n * k * m, 0, 0)
+
+
+def baddbmm(d: Draw):
+    b, n, k, m = d.size(), d.size(), d.size(), d.size()
+    added = d.one_of((b, n, m), (1, n, m), (n, 1), (m,), ())
+    return lambda: torch.baddbmm(floats(*added), floats(b, n, k), floats(b, k, m)), (b * n * k * m, 0, 0)
+
+
+def addbmm(d: Draw):
+    b, n, k, m = d.size(), d.size(), d.size(), d.size()
+    added = d.one_of((n, m), (n, 1), (m,))
+    return lambda: torch.addbmm(floats(*added), floats(b, n, k), floats(b, k, m)), (b * n * k * m, 0, 0)
+
+
+def addmm(d: Draw):
+    n, k, m = d.size(), d.size(), d.size()
+    added = d.one_of((n, m), (1, m), (n, 1), (m,), ())
+    return lambda: torch.addmm(floats(*added), floats(n, k), floats(k, m), beta=2), (n * k * m, 0, 0)
+
+
+def addmm_activation(d: Draw):
+    n, k, m = d.size(), d.size(), d.size()
+    return lambda: torch._addmm_activation(floats(m), floats(n, k), floats(k, m)), (n * k * m, 0, n * m)
+
+
+def mv(d: Draw):
+    n, k = d.size(), d.size()
+    return lambda: torch.mv(floats(n, k), floats(k)), (n * k, 0, 0)
+
+
+def addmv(d: Draw):
+    n, k = d.size(), d.size()
+    added = d.one_of((n,), (1,))
+    return lambda: torch.addmv(floats(*added), floats(n, k), floats(k)), (n * k, 0, 0)
+
+
+def addr(d: Draw):
+    n, m = d.size(), d.size()
+    added = d.one_of((n, m), (m,), (n, 1), ())
+    return lambda: torch.addr(floats(*added), floats(n), floats(m)), (n * m, 0, 0)
+
+
+def dot(function: Callable[..., Any]) -> Case:
+    def case(d: Draw):
+        n = d.size()
+        return lambda: function(floats(n), floats(n)), (n, 0, 0)
+
+    return case
+
+
+def linear(d: Draw):
+    leading, k, m = d.shape(0, 3), d.size(), d.size()
+    bias = floats(m) if d.flag() else None
+    return lambda: functional.linear(floats(*leading, k), floats(m, k), bias), (count(leading) * k * m, 0, 0)
+
+
+def convolution(operator: Callable[..., Any]) -> Case:
+    def case(d: Draw):
+        dims, groups, batch = d.size(1, 3), d.size(1, 2), d.size(1, 2)
+        taken, given = groups * d.size(1, 2), groups * d.size(1, 2)
+        kernel, stride = [d.size(1, 3) for _ in range(dims)], [d.size(1, 2) for _ in range(dims)]
+        padding, dilation = [d.size(0, 2) for _ in range(dims)], [d.size(1, 2) for _ in range(dims)]
+        sides = [d.size(5, 8) for _ in range(dims)]
+        transposed = d.flag()
+        weight = (taken, given // groups) if transposed else (given, taken // groups)
+        after = [
+            (n + 2 * p - r * (k - 1) - 1) // s + 1
+            for n, p, r, k, s in zip(sides, padding, dilation, kernel, stride, strict=True)
+        ]
+        places = sides if transposed else after
+        macs = batch * taken * (given // groups) * count(kernel) * count(places)
+        arguments = (stride, padding, dilation, transposed, [0] * dims, groups)
+        x, w = floats(batch, taken, *sides), floats(*weight, *kernel)
+        return lambda: operator(x, w, None, *arguments), (macs, 0, 0)
+
+    return case
+
+
+def cdist(function: Callable[..., Any], batched: bool = True) -> Case:
+    def case(d: Draw):
+        one, other = d.together(2, high=2) if batched else ((), ())
+        n, m, k = d.size(), d.size(), d.size()
+        pairs = count(broadcast(one, other)) * n * m
+        return lambda: function(floats(*one, n, k), floats(*other, m, k)), (0, 0, 3 * pairs * k)
+
+    return case
+
+
+# Attention
+
+
+def attention(d: Draw):
+    """Query, key and value broadcast over each other; or keys and values have fewer heads."""
+    length, sources, width, value_width = d.size(), d.size(), d.size(), d.size()
+    grouped = d.flag()
+    if grouped:
+        batch, groups, times = d.size(), d.size(1, 2), d.size(1, 3)
+        leading = [(batch, groups * times), (batch, groups), (batch, groups)]
+        scores = summed = batch * groups * times
+    else:
+        leading = d.together(3, low=1, high=3)
+        scores = count(broadcast(*leading[:2]))
+        summed = count(broadcast(*leading))
+    masked, causal = d.one_of((False, False), (True, False), (False, True))
+    mask = torch.ones(length, sources, dtype=d.one_of(torch.bool, torch.float32)) if masked else None
+    q, k, v = (
+        floats(*some, *last)
+        for some, last in zip(leading, ((length, width), (sources, width), (sources, value_width)), strict=True)
+    )
+    pairs = length * sources
+    macs = pairs * (scores * width + summed * value_width)
+    others = count((*leading[0], length, width)) + (5 + (masked or causal)) * scores * pairs
+
+    def run():
+        return functional.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, enable_gqa=grouped)
+
+    return run, (macs, 0, others)
+
+
+def attention_kernel(name: str, *, device: str = "meta") -> Case:
+    """One of the operators that devices have for it, with its own order of arguments."""
+
+    def case(d: Draw):
+        batch, heads, length, sources, width = d.size(), d.size(), d.size(), d.size(), d.size()
+        causal, masked = d.flag(), d.flag() and "flash_attention" not in name
+        mask = floats(batch, heads, length, sources, device=device) if masked else None
+        q, k, v = (floats(batch, heads, n, width, device=device) for n in (length, sources, sources))
+        arguments = {
+            "_scaled_dot_product_attention_math": (mask, 0.0, causal and not masked),
+            "_scaled_dot_product_flash_attention": (0.0, causal),
+            "_scaled_dot_product_flash_attention_for_cpu": (0.0, causal),
+            "_scaled_dot_product_efficient_attention": (mask, False, 0.0, causal),
+            "_scaled_dot_product_cudnn_attention": (mask, False, 0.0, causal),
+            "_scaled_dot_product_fused_attention_overrideable": (mask, 0.0, causal),
+        }[name]
+        pairs = batch * heads * length * sources
+        others = batch * heads * length * width + (5 + (masked or causal)) * pairs
+        return lambda: getattr(ATEN, name)(q, k, v, *arguments), (2 * pairs * width, 0, others)
+
+    return case
+
+
+def left(d: Draw):
+    b, h, n, w = d.size(), d.size(), d.size(), d.size()
+    known = d.flag()
+    q, k = floats(b, h, n, w, device="meta"), floats(b, h, n, w, device="meta")
+    lse, v = (floats(b, h, n, device="meta") for _ in range(2))
+    pairs = b * h * n * n
+    work = (pairs * (w + 1), 0, b * h * n * w + (1 if known else 5) * pairs)
+    return lambda: torch.ops.fgbench.left(q, k, lse if known else None, v, 0.5), work
+
+
+def left_of_maps(d: Draw):
+    b, h, n = d.size(), d.size(), d.size()
+    maps, v = floats(b, h, n, n, device="meta"), floats(b, h, n, device="meta")
+    return lambda: torch.ops.fgbench.left_of_maps(maps, v), (b * h * n * n, 0, 0)
+
+
+def logsumexp_of_scores(d: Draw):
+    b, h, n, w = d.size(), d.size(), d.size(), d.size()
+    q, k = floats(b, h, n, w, device="meta"), floats(b, h, n, w, device="meta")
+    pairs = b * h * n * n
+    return lambda: torch.ops.fgbench.logsumexp(q, k, 0.5), (pairs * w, 0, b * h * n * w + 4 * pairs)
+
+
+# Norms
+
+
+def layer_norm(d: Draw):
+    leading, normed = d.shape(0, 3), d.shape(1, 3)
+    weight, bias = (floats(*normed) if d.flag() else None for _ in range(2))
+    work = count(leading) * count(normed) * (4 if weight is None else 5)
+    x = floats(*leading, *normed)
+    return lambda: functional.layer_norm(x, normed, weight, bias), (0, work, 0)
+
+
+def group_norm(d: Draw):
+    groups, times, batch, sides = d.size(), d.size(), d.size(), d.shape(1, 3)
+    channels = groups * times
+    weight = floats(channels) if d.flag() else None
+    x = floats(batch, channels, *(side + 1 for side in sides))
+    work = batch * channels * count([side + 1 for side in sides]) * (4 if weight is None else 5)
+    return lambda: functional.group_norm(x, groups, weight, weight), (0, work, 0)
+
+
+def instance_norm(d: Draw):
+    batch, channels, sides = d.size(), d.size(), [side + 1 for side in d.shape(1, 3)]
+    weight = floats(channels) if d.flag() else None
+    work = batch * channels * count(sides) * (4 if weight is None else 5)
+    return lambda: functional.instance_norm(floats(batch, channels, *sides), weight=weight, bias=weight), (0, work, 0)
+
+
+def batch_norm(name: str, *, training: bool | None = None, device: str = "cpu") -> Case:
+    """Training and flags stand where the schema of the operator has them; None lets the example choose."""
+
+    def case(d: Draw):
+        trains = d.flag() if training is None else training
+        batch, channels, sides = d.size() + 1, d.size(), d.shape(0, 3)
+        weight = floats(channels, device=device) if d.flag() or device == "meta" else None
+        mean, variance = floats(channels, device=device), floats(channels, device=device) + 1
+        x = floats(batch, channels, *sides, device=device)
+        first = (x, weight, weight)
+        per_element = (4 if weight is None else 5) if trains else (1 if weight is None else 2)
+        work = (0, batch * channels * count(sides) * per_element, 0)
+        operator = getattr(ATEN, name)
+        if training is not None:
+            return lambda: operator(*first, mean, variance, 0.1, 1e-5), work
+        if name == "_native_batch_norm_legit" and trains and d.flag():
+            return lambda: operator.no_stats(*first, True, 0.1, 1e-5), work
+        return lambda: operator(*first, mean, variance, trains, 0.1, 1e-5), work
+
+    return case
+
+
+# Resampling and pooling
+
+
+def resample(name: str, dims: int, per_output: int, *, is_norm: bool = True) -> Case:
+    def case(d: Draw):
+        leading, before = (d.size(), d.size()), [d.size(2) for _ in range(dims)]
+        after = [d.size(1, 6) for _ in range(dims)]
+        aligned = () if "nearest" in name else (False,)
+        work = per_output * count(leading) * count(after)
+        x = floats(*leading, *before)
+        return lambda: getattr(ATEN, name)(x, after, *aligned), (0, work, 0) if is_norm else (0, 0, work)
+
+    return case
+
+
+def grid_sampler(dims: int) -> Case:
+    def case(d: Draw):
+        batch, channels = d.size(), d.size()
+        before, after = ([d.size() for _ in range(dims)] for _ in range(2))
+        mode = d.one_of("bilinear", "nearest", *(["bicubic"] if dims == 2 else []))
+        x, grid = floats(batch, channels, *before), floats(batch, *after, dims)
+        results = batch * channels * count(after)
+        work = (
+            (0, 0, 32 * results) if mode == "bicubic" else (0, {"bilinear": 2**dims, "nearest": 1}[mode] * results, 0)
+        )
+        return lambda: functional.grid_sample(x, grid, mode=mode, align_corners=False), work
+
+    return case
+
+
+def adaptive_pool(run: Callable[..., Any], dims: int, *, is_norm: bool = True) -> Case:
+    def case(d: Draw):
+        shape, after = (d.size(), d.size(), *(d.size() for _ in range(dims))), [d.size(2) for _ in range(dims)]
+        work = (0, count(shape), 0) if is_norm else (0, 0, count(shape))
+        return lambda: run(floats(*shape), after), work
+
+    return case
+
+
+def pool(run: Callable[..., Any], dims: int) -> Case:
+    def case(d: Draw):
+        leading = d.shape(1, 1) if d.flag() else (d.size(), d.size())  # with a batch or without
+        kernel, stride = [d.size(1, 3) for _ in range(dims)], [d.size(1, 2) for _ in range(dims)]
+        sides = [d.size(3, 7) for _ in range(dims)]
+        if d.flag():
+            kernel = [kernel[0]]
+        window = kernel * dims if len(kernel) == 1 else kernel
+        after = [(n - k) // s + 1 for n, k, s in zip(sides, window, stride, strict=True)]
+        return lambda: run(floats(*leading, *sides), kernel, stride), (
+            0,
+            0,
+            count(leading) * count(after) * count(window),
+        )
+
+    return case
+
+
+def col2im(d: Draw):
+    batch, channels, side, kernel = d.size(), d.size(), d.size(3, 5), d.size(1, 3)
+    blocks = (side - kernel + 1) ** 2
+    x = floats(batch, channels * kernel**2, blocks)
+    return lambda: functional.fold(x, side, kernel), (0, 0, count((batch, channels, kernel, kernel, blocks)))
+
+
+def halvings(length: int) -> int:
+    return math.ceil(math.log2(length))
