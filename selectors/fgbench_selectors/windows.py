@@ -38,11 +38,12 @@ def window_boxes(
     worth = functional.avg_pool2d(scores.view(-1, 1, rows, columns), (high, wide), stride=1).flatten(1)
     across = columns - wide + 1
     places = torch.arange(worth.shape[1], device=scores.device)
-    cell = torch.stack((places // across, places % across), dim=1)  # (windows, 2): row, column
-    corner = torch.stack((cell[:, 0] * image_size // rows, cell[:, 1] * image_size // columns), dim=1)
+    corner = torch.stack((places // across * image_size // rows, places % across * image_size // columns), dim=1)
     corner = corner.clamp_max(image_size - window)  # (windows, 2): y0, x0
-    where, extent = (corner, (window, window)) if overlap == "pixels" else (cell, (high + 1, wide + 1))
-    sides = torch.tensor(extent, device=scores.device)
+    if overlap == "cells":
+        where, extent = torch.stack((places // across, places % across), dim=1), (high + 1, wide + 1)
+    else:
+        where, extent = corner, (window, window)
 
     taken = torch.zeros_like(worth)  # the largest overlap with a window taken before
     span = worth.amax(dim=1, keepdim=True) - worth.amin(dim=1, keepdim=True)
@@ -50,7 +51,13 @@ def window_boxes(
     for _ in range(count):
         rank = torch.where(taken <= max_iou, worth, worth - (1 + taken) * (span + 1))
         best = rank.argmax(dim=1)
-        boxes.append(torch.cat((corner[best], corner[best] + window), dim=1))
-        common = (sides - (where - where[best][:, None]).abs()).clamp_min(0).prod(dim=-1).to(worth.dtype)
+        start = corner[best]
+        boxes.append(torch.cat((start, start + window), dim=1))
+        there = start if where is corner else where[best]
+        apart = (where - there[:, None]).abs()
+        if extent[0] == extent[1]:
+            common = (extent[0] - apart).clamp_min(0).prod(dim=-1).to(worth.dtype)
+        else:
+            common = (apart.new_tensor(extent) - apart).clamp_min(0).prod(dim=-1).to(worth.dtype)
         taken = torch.maximum(taken, common / (2 * extent[0] * extent[1] - common))
     return torch.stack(boxes, dim=1)
