@@ -49,7 +49,7 @@ def accuracy(
         Text, option("--backbone", "timm's name  [default: ViT-B/16; small for synthetic]", "NAME")
     ] = None,
     selectors: Annotated[Many, option("--selectors", "in place of the published ones")] = None,
-    impl: Annotated[str, option("--impl", "published or fast: the same result", "NAME")] = "fast",
+    impl: Annotated[str, option("--impl", "published or fast: the same up to rounding", "NAME")] = "fast",
     model_options: Annotated[Many, option("--model-options", "such as top_k=16", "KEY=VALUE…")] = None,
     passes: Annotated[Text, option("--passes", "of CAL: 2, or 8 as in its official test", "N")] = None,
     pretrained: Annotated[bool, switch("--pretrained", "begin from timm's weights")] = False,

@@ -28,7 +28,8 @@ class CAL(Model):
     ``passes`` is 2 (the image and one crop, as validated in training) or 8 (image and mirror image, three crops
     each, the official test). The ResNet's last stage has stride 1 and no dilation: maps of S/16. ``beta`` moves the
     classes' centers. Loss: cross-entropy of the image, of its crop and drop, of the counterfactual effect of all
-    three, and the centre loss. Source: CAL, sections 3.1–3.3; released code.
+    three, and the centre loss. ``fast`` and ``published`` have equal boxes; where maps are peaked, rounding alone moves
+    logits by up to 3 · 10⁻⁴ (docs/differences.md). Source: CAL, sections 3.1–3.3; released code.
     """
 
     default_backbone = "resnet101"

@@ -7,13 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from fgbench.errors import FgbenchError
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
+from fgbench_selectors.components import peak_boxes
 from fgbench_selectors.regions import crop_resize
 from fgbench_selectors.windows import window_boxes
+
+SEARCHES = ("patches", "pixels")
 
 
 class EV(VisionTransformerModel):
@@ -23,7 +28,12 @@ class EV(VisionTransformerModel):
     morphologically; the parts are the two windows of ``part_size`` pixels of the object's crop with the highest
     mean that overlap by at most ``max_iou``. The published code runs the whole image twice, once for its attention
     and once for its prediction: five passes, of which ``impl="fast"`` does four. The heads' predictions are reported
-    one by one (``explain(…).heads``); ``fusion`` makes one of them. Source: EV, sections 3.1–3.2.
+    one by one (``explain(…).heads``); ``fusion`` makes one of them.
+
+    ``search`` is where object and parts are looked for. ``patches``, a reconstruction: on the grid of patches, all
+    components. ``pixels``, as in the public experiments of one of the authors: the object on the map enlarged to the
+    image, among components of at least ``min_area`` pixels ((S/7)² by default, 64² at 448), see
+    :func:`fgbench_selectors.components.peak_boxes`; the parts on a map of S//3 × S//3. Source: EV, sections 3.1–3.2.
     """
 
     accepts = (("batch", "patches"),)
@@ -37,6 +47,8 @@ class EV(VisionTransformerModel):
         part_size: int = 128,
         max_iou: float = 0.1,
         fusion: str = "mean",
+        search: str = "patches",
+        min_area: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
@@ -44,6 +56,11 @@ class EV(VisionTransformerModel):
         self.threshold, self.max_iou = number(threshold, "threshold", 0), number(max_iou, "max_iou", 0, 1)
         self.fusion = one_of(fusion, "fusion", FUSIONS)
         self.part_size = min(whole_number(part_size, "part_size", 1), self.image_size)
+        self.search = one_of(search, "place to search", SEARCHES)
+        if min_area is not None and search == "patches":
+            raise FgbenchError("min_area is in pixels, and patches are searched; got", min_area, "add search='pixels'")
+        area = round((self.image_size / 7) ** 2) if min_area is None else min_area
+        self.min_area = whole_number(area, "min_area", 1, self.image_size**2)
 
     def explain(self, images: Tensor) -> Explanation:
         """The same, with the boxes of the parts where they lie in the image."""
@@ -64,8 +81,7 @@ class EV(VisionTransformerModel):
         scores = self.step("selector", self.selector, features)
         if self.published:
             tokens = self.step("pass 1", self.encoder, images)
-        how = {"threshold": self.threshold, "choose": "peak", "close": True, "rule": "enclosing"}
-        box, crop = self.step("crop", self.crop_component, images, scores, **how)
+        box, crop = self.step("crop", self.crop_object, images, scores)
         boxes, parts = self.step("crop", self.crop_parts, crop, box, scores)
         batch = len(images)
         regions = torch.cat([crop, *parts])
@@ -76,11 +92,37 @@ class EV(VisionTransformerModel):
         all_boxes = torch.cat([box.unsqueeze(1), boxes], dim=1)
         return Explanation(fused, scores, boxes=all_boxes, crops=torch.stack([crop, *parts], dim=1), heads=heads)
 
+    def crop_object(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The object's boxes (B, 4), and their crops (B, 3, S, S)."""
+        if self.search == "patches":
+            how = {"threshold": self.threshold, "choose": "peak", "close": True, "rule": "enclosing"}
+            return self.crop_component(images, scores, **how)
+        boxes = peak_boxes(self.enlarge(scores)[:, 0], threshold=self.threshold, min_area=self.min_area)
+        return boxes, self.cut(images, boxes)
+
     def crop_parts(self, crop: Tensor, box: Tensor, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The parts' boxes (B, 2, 4) in the object's crop, and their crops, (B, 3, S, S) each."""
         grid, size = self.encoder.grid, self.image_size
-        heat = scores.view(-1, 1, *grid)
-        heat = torch.nn.functional.interpolate(heat, (size, size), mode="bilinear", align_corners=True)
-        heat = crop_resize(heat, box, grid)  # the object's own map, again as large as the grid
-        boxes = window_boxes(heat.flatten(1), grid, size, self.part_size, max_iou=self.max_iou)
+        heat = self.enlarge(scores)
+        if self.search == "patches":
+            heat, overlap = crop_resize(heat, box, grid), "pixels"  # the object's own map, again as large as the grid
+        else:
+            grid, overlap = (max(1, size // 3),) * 2, "cells"
+            heat = _nearest(heat[:, 0], box, size, grid[0])
+        boxes = window_boxes(heat.flatten(1), grid, size, self.part_size, max_iou=self.max_iou, overlap=overlap)
         return boxes, [self.cut(crop, part) for part in boxes.unbind(dim=1)]
+
+    def enlarge(self, scores: Tensor) -> Tensor:
+        """Scores (B, G²) as a map of the image's size (B, 1, S, S)."""
+        size = (self.image_size, self.image_size)
+        heat = scores.view(-1, 1, *self.encoder.grid)
+        return functional.interpolate(heat, size, mode="bilinear", align_corners=True)
+
+
+def _nearest(heat: Tensor, boxes: Tensor, size: int, side: int) -> Tensor:
+    """Boxes (B, 4) of maps (B, S, S), enlarged to ``size`` and reduced to ``side``, by the nearest pixel each time."""
+    steps = torch.arange(side, device=heat.device) * size // side  # of the enlarged box
+    y0, x0, y1, x1 = boxes.unsqueeze(-1).unbind(dim=1)  # (B, 1) each
+    rows, columns = (begin + steps * (end - begin) // size for begin, end in ((y0, y1), (x0, x1)))
+    taken = heat.gather(1, rows.unsqueeze(2).expand(-1, -1, heat.shape[2]))
+    return taken.gather(2, columns.unsqueeze(1).expand(-1, side, -1))

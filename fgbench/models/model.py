@@ -79,7 +79,10 @@ class Model(nn.Module):
 
     @property
     def published(self) -> bool:
-        """Whether the published computation is done, or the fast one with the same result."""
+        """Whether the published computation is done, or the fast one, which gives the same up to rounding.
+
+        CAL follows every rounding where its maps are peaked: up to 3 · 10⁻⁴ of its logits, see docs/differences.md.
+        """
         return self.impl == "published"
 
     def flow(self, images: Tensor) -> Explanation:

@@ -51,6 +51,14 @@ def test_dogs_have_more_tokens():
     assert (glsim.options, glsim.image_size) == ({"top_k": 4}, 224)
 
 
+def test_label_smoothing_is_the_level_s_unless_a_model_is_to_have_its_own():
+    ((own,), _) = made(models=["vit"], backbone="test_vit", image_sizes=[32], model_options={"label_smoothing": 0})
+    ((level,), _) = made(models=["vit"], backbone="test_vit", image_sizes=[32])
+    assert [contender.build(3).label_smoothing for contender in (own, level)] == [0, 0.1]
+    assert own.recipe == level.recipe
+    assert run_key(own, {}) != run_key(level, {})
+
+
 def test_what_is_asked_for_comes_before_the_data_set_and_that_before_the_paper():
     own = replace(
         colours(),

@@ -194,6 +194,37 @@ def ev_parts(worth: Tensor, side: int, part_size: int, max_iou: float, img_size:
     return [boxes[first], boxes[second]]
 
 
+def ev_object_box_at_pixels(heat: np.ndarray, min_area: int) -> Box:
+    """The box of a large enough component of a map as large as the image, the one that holds the highest value."""
+    grown = ndimage.binary_dilation(heat > heat.mean(), structure=CROSS)
+    found, _ = ndimage.label(ndimage.binary_erosion(grown, structure=CROSS, border_value=1), structure=np.ones((3, 3)))
+    areas = np.bincount(found.ravel())[1:]
+    kept = [own for own, area in zip(ndimage.find_objects(found), areas, strict=True) if area >= min_area]
+    if not kept:
+        return [0, 0, *heat.shape]
+    rows, columns = max(kept, key=lambda own: heat[own].max())
+    return [rows.start, columns.start, rows.stop, columns.stop]
+
+
+def ev_parts_at_pixels(heat: np.ndarray, box: Box, part_size: int, max_iou: float) -> list[Box]:
+    """Both parts on the object's map, enlarged and reduced to a third by the nearest pixel; cells count both ends."""
+    size = len(heat)
+    side = size // 3
+    y0, x0, y1, x1 = box
+    enlarged = heat[y0:y1, x0:x1][np.arange(size) * (y1 - y0) // size][:, np.arange(size) * (x1 - x0) // size]
+    reduced = enlarged[np.arange(side) * size // side][:, np.arange(side) * size // side]
+    k = part_size * side // size
+    means = np.lib.stride_tricks.sliding_window_view(reduced.astype(np.float64), (k, k)).mean(axis=(2, 3))
+    r, c = np.unravel_index(means.argmax(), means.shape)
+    rows, columns = np.indices(means.shape)
+    common = np.clip(k + 1 - abs(rows - r), 0, None) * np.clip(k + 1 - abs(columns - c), 0, None)
+    apart = np.where(common / (2 * (k + 1) ** 2 - common) <= max_iou, means, -np.inf)
+    assert np.isfinite(apart).any(), "two windows fit"
+    starts = [(r, c), np.unravel_index(apart.argmax(), means.shape)]
+    corners = [[min(int(place) * size // side, size - part_size) for place in start] for start in starts]
+    return [[y, x, y + part_size, x + part_size] for y, x in corners]
+
+
 def iou(a: Box, b: Box) -> float:
     height, width = (max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
     area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
@@ -210,19 +241,27 @@ def ev(
     num_prefix: int = 1,
     part_size: int = 128,
     max_iou: float = 0.1,
+    search: str = "patches",
+    min_area: int | None = None,
 ) -> Answer:
     encoder = Encoder(weights, patch, heads, num_prefix)
     side = encoder.side(img_size)
     tokens, maps = encoder(image)
     heat = rollout(maps)[0, num_prefix:]
     heat = heat / heat.max()
-    box = ev_object_box(heat, side, patch, img_size)
-    inside = crop(image, box, img_size)
     upsampled = functional.interpolate(
         heat.reshape(1, 1, side, side), size=(img_size, img_size), mode="bilinear", align_corners=True
     )
-    worth = crop(upsampled[0], box, side)[0]
-    parts = ev_parts(worth, side, min(part_size, img_size), max_iou, img_size)
+    part_size = min(part_size, img_size)
+    if search == "pixels":
+        large = upsampled[0, 0].numpy()
+        box = ev_object_box_at_pixels(large, round((img_size / 7) ** 2) if min_area is None else min_area)
+        parts = ev_parts_at_pixels(large, box, part_size, max_iou)
+    else:
+        box = ev_object_box(heat, side, patch, img_size)
+        worth = crop(upsampled[0], box, side)[0]
+        parts = ev_parts(worth, side, part_size, max_iou, img_size)
+    inside = crop(image, box, img_size)
     boxes, views = [box, *parts], [image, inside, *(crop(inside, part, img_size) for part in parts)]
     answers = [linear(tokens[0], weights, "head")]
     answers += [linear(encoder(view)[0][0], weights, "head") for view in views[1:]]

@@ -156,6 +156,33 @@ def test_cal_s_boxes_of_the_mirror_image_are_turned_back(monkeypatch):
     assert boxes == [[10, 20, 30, 60]] * 3 + [[10, 164, 30, 204]] * 3
 
 
+def peaked(seed: int, dtype: torch.dtype):
+    """A CAL whose attention maps reach above zero at a thousandth of all places, and images."""
+    model = build("cal", "fgtest_resnet", 96).to(dtype)
+    enliven(model, seed)
+    batch, bn = images(4, 96, seed).to(dtype), model.attentions["bn"]
+    raw = model.attentions["conv"](model.features.forward_features(batch)).transpose(0, 1).flatten(1)
+    bn.running_mean.copy_(raw.mean(dim=1))
+    bn.running_var.copy_(raw.var(dim=1))
+    bn.weight.fill_(1)
+    bn.bias.copy_(-torch.quantile((raw - raw.mean(dim=1, keepdim=True)) / raw.std(dim=1, keepdim=True), 0.999, dim=1))
+    return model, batch
+
+
+@pytest.mark.parametrize(("dtype", "pixels", "logits"), [(torch.float32, 2e-6, 1e-3), (torch.float64, 2e-14, 1e-9)])
+@pytest.mark.parametrize("seed", range(3))
+def test_cal_s_logits_follow_every_rounding_of_a_crop_where_its_maps_are_peaked(dtype, pixels, logits, seed):
+    """Its signed root rises by 10⁻³ where a feature leaves zero, as docs/differences.md says."""
+    with torch.no_grad():
+        model, batch = peaked(seed, dtype)
+        fast = model.explain(batch)
+        model.impl = "published"
+        published = model.explain(batch)
+    assert torch.equal(fast.boxes, published.boxes)
+    assert (fast.crops - published.crops).abs().max() <= pixels
+    assert (fast.logits - published.logits).abs().max() <= logits
+
+
 BAD_OPTIONS = [
     ("glsim", {"top_k": 0}),
     ("glsim", {"top_k": 1000}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fgbench
+from fgbench.arguments import key_values, literal
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model
 from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INITS, start_block
@@ -326,3 +329,13 @@ def test_a_bad_option_is_one_line(name, options):
     with pytest.raises(FgbenchError) as caught:
         built(name, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_the_commands_of_the_page_name_options_that_the_models_have():
+    page = Path(__file__).parents[2].joinpath("docs", "differences.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`fgbench accuracy --model (\w+) [^`]*--model-options ([^`]+)`", page)
+    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim"}
+    for model, words in commands:
+        options = {key: literal(value) for key, value in key_values(words.split(), "--model-options").items()}
+        made = built(model, **options)
+        assert all(getattr(made, name) == value for name, value in options.items())

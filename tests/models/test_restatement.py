@@ -49,6 +49,8 @@ CASES = [
     case("ev", TINY, seed=2, max_iou=0.3),
     case("ev", TINY, seed=1, part_size=200),  # no two such windows of 224 pixels are apart
     case("ev", TINY, part_size=90),
+    case("ev", TINY, search="pixels", part_size=90),
+    case("ev", TINY, seed=2, search="pixels", min_area=4000, max_iou=0.3),
     case("glsim", TINY, rule="enclosing"),
     case("glsim", TINY, 230, rule="enclosing", crop_class_token=True),
     case("glsim", REGISTERS, 182, rule="enclosing", crop_class_token=True, top_k=3),
@@ -122,7 +124,11 @@ def test_the_restatement_tells_images_and_classes_apart(run):
         assert len({str(boxes) for boxes in run.boxes}) == len(run.images)
 
 
-@pytest.mark.parametrize("run", [case(name, TINY) for name in TRANSFORMERS], indirect=True)
+@pytest.mark.parametrize(
+    "run",
+    [*(case(name, TINY) for name in TRANSFORMERS), case("ev", TINY, search="pixels", part_size=90)],
+    indirect=True,
+)
 def test_the_restatement_selects_the_same_in_double_precision(run):
     """Otherwise a box would hang on the last bit, and on the machine."""
     logits, boxes = run.restate(torch.float64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from fgbench_selectors import FgbenchError
-from fgbench_selectors.components import component_boxes, label_components
+from fgbench_selectors.components import component_boxes, label_components, peak_boxes
 from fgbench_selectors.windows import window_boxes
 
 EIGHT = np.ones((3, 3))
@@ -175,3 +175,84 @@ def test_where_every_window_overlaps_the_least_overlapping_one_is_taken():
 def test_a_window_larger_than_the_image_is_refused():
     with pytest.raises(FgbenchError, match="a window must fit the image"):
         window_boxes(torch.ones(1, 16), (4, 4), 64, 65)
+
+
+def expected_peak_box(heat: np.ndarray, threshold: float, min_area: int) -> list[int]:
+    """The box whose highest value is the largest, of the components that are large enough."""
+    mask = heat > threshold * heat.mean()
+    mask = ndimage.binary_erosion(ndimage.binary_dilation(mask, CROSS), CROSS, border_value=1)
+    found, _ = ndimage.label(mask, structure=EIGHT)
+    regions = ndimage.find_objects(found)
+    kept = [(n, own) for n, own in enumerate(regions, start=1) if (found == n).sum() >= min_area]
+    if not kept:
+        return [0, 0, *heat.shape]
+    # Among equals the component whose first pixel comes first in reading order.
+    first = {n: int(np.flatnonzero(found.ravel() == n)[0]) for n, _ in kept}
+    rows, columns = max(kept, key=lambda one: (heat[one[1]].max(), -first[one[0]]))[1]
+    return [rows.start, columns.start, rows.stop, columns.stop]
+
+
+@given(
+    st.integers(1, 24),
+    st.integers(1, 24),
+    st.integers(0, 10**6),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.sampled_from([1, 2, 5, 30]),
+)
+@settings(max_examples=150, deadline=None)
+def test_boxes_of_the_highest_peak_are_those_that_scipy_finds(rows, columns, seed, threshold, min_area):
+    heat = np.random.default_rng(seed).integers(0, 6, (3, rows, columns)) ** 2.0  # whole numbers: equals, exact means
+    boxes = peak_boxes(torch.from_numpy(heat), threshold=threshold, min_area=min_area)
+    for box, image in zip(boxes.tolist(), heat, strict=True):
+        assert box == expected_peak_box(image, threshold, min_area)
+
+
+def test_the_peak_of_a_box_may_lie_outside_of_its_component():
+    heat = torch.zeros(1, 9, 9)
+    heat[0, 0, :], heat[0, :, 0] = 2.0, 2.0  # an angle, whose box is everything
+    heat[0, 4:7, 4:7] = 4.0
+    assert peak_boxes(heat, min_area=9).tolist() == [[0, 0, 9, 9]]  # both boxes hold the peak: the first one
+    heat[0, 0, :], heat[0, :, 0] = 0.0, 0.0
+    assert peak_boxes(heat, min_area=9).tolist() == [[4, 4, 7, 7]]
+    assert peak_boxes(heat, min_area=10).tolist() == [[0, 0, 9, 9]], "none is left: the whole map"
+
+
+def expected_windows(heat: np.ndarray, size: int, window: int, max_iou: float) -> list[list[int]]:
+    """The best window, and the best that overlaps it by at most ``max_iou`` where k cells are k + 1 wide."""
+    side = len(heat)
+    cells = window * side // size
+    places = [(r, c) for r in range(side - cells + 1) for c in range(side - cells + 1)]
+    means = {(r, c): heat[r : r + cells, c : c + cells].mean() for r, c in places}
+
+    def overlap(a: tuple[int, int], b: tuple[int, int]) -> float:
+        height, width = (max(0, min(a[i], b[i]) + cells - max(a[i], b[i]) + 1) for i in (0, 1))
+        return height * width / (2 * (cells + 1) ** 2 - height * width)
+
+    best = max(places, key=means.__getitem__)
+    apart = [place for place in places if overlap(place, best) <= max_iou]
+    both = [best, max(apart, key=means.__getitem__)]
+    starts = [[min(int(place * size / side), size - window) for place in pair] for pair in both]
+    return [[y, x, y + window, x + window] for y, x in starts]
+
+
+@given(st.integers(8, 20), st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.3]))
+@settings(max_examples=60, deadline=None)
+def test_windows_whose_overlap_is_measured_in_cells_are_those_of_plain_loops(side, seed, max_iou):
+    size, window = side * 3, side // 4 * 3  # k = side // 4 cells: wherever the best one lies, another one fits
+    heat = np.random.default_rng(seed).random((side, side))
+    boxes = window_boxes(
+        torch.from_numpy(heat).flatten()[None], (side, side), size, window, 2, max_iou, overlap="cells"
+    )
+    assert boxes[0].tolist() == expected_windows(heat, size, window, max_iou)
+
+
+def test_both_ways_to_measure_an_overlap_can_choose_differently():
+    heat = torch.zeros(1, 12, 12)
+    heat[0, 2:6, 2:6], heat[0, 2:6, 6:10] = 1.0, 0.5  # side by side: apart in pixels; k + 1 cells share a column
+    places = [
+        window_boxes(heat.flatten(1), (12, 12), 36, 12, 2, 0.1, overlap=kind)[0, 1] for kind in ("pixels", "cells")
+    ]
+    assert places[0].tolist() == [6, 18, 18, 30]
+    assert places[1].tolist() != places[0].tolist()
+    with pytest.raises(FgbenchError, match="way to measure an overlap"):
+        window_boxes(heat.flatten(1), (12, 12), 36, 12, overlap="feet")
