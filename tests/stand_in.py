@@ -72,9 +72,9 @@ def row(asked, size, runs, rules):
 def hang(_):
     import subprocess  # not where it is not needed: every run of every test would pay for it
 
-    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(3600)"])
     (FOLDER / "hanging").write_text(f"{os.getpid()} {child.pid}")
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def refuse(rule):
@@ -95,7 +95,7 @@ def say_garbage(_):
 
 def interrupt(_):
     os.kill(os.getppid(), 2)
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def remove(rule):

@@ -46,5 +46,5 @@ class StandIns:
 
 
 def request(**options: Any) -> PairsRequest:
-    small = {"models": ["vit"], "image_sizes": [64], "batch_sizes": [1], "run_limit_s": 60.0}
+    small = {"models": ["vit"], "image_sizes": [64], "batch_sizes": [1], "run_limit_s": 600.0}
     return PairsRequest(**{**small, **options})

@@ -69,7 +69,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
     emit("text", pipe)
-    reader.join(timeout=10)
+    reader.join(timeout=120)
     assert read == ["text"]
     assert pipe.is_fifo()
 

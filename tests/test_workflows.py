@@ -21,7 +21,7 @@ WORKFLOW = re.search(r"<!-- begin workflow -->\n```yaml\n(.*?)```", PAGE, re.DOT
 
 def check(schema: str, file: Path) -> None:
     words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stdout
 
 

@@ -76,7 +76,7 @@ class WarmHost:
     def run(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
         """Start, and wait for the end."""
         process = self.start(*words, **options)  # type: ignore[arg-type]
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=900)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 

@@ -70,7 +70,7 @@ def start_two(warm):
 
 def finish(*processes) -> tuple[list[dict], str]:
     """Rows, and what was said; of two processes one has rows."""
-    texts = [process.communicate(timeout=300) for process in processes]
+    texts = [process.communicate(timeout=900) for process in processes]
     out, said = ("".join(each) for each in zip(*texts, strict=True))
     assert {process.returncode for process in processes} == {0}, said
     return json.loads(out), said
@@ -108,7 +108,7 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
                 break
         time.sleep(random.Random(kill).uniform(0, 0.4))
         child.kill()
-        child.communicate(timeout=60)
+        child.communicate(timeout=600)
     (row,), said = finish(start(tmp_path, *VIT))
     after = [line.partition(": epoch ")[2].partition(",")[0] for line in said.splitlines() if ": epoch " in line]
     # A kill costs at most the epoch under way: each begins at most one behind the last that was told.
@@ -120,14 +120,14 @@ def test_a_run_that_is_killed_again_and_again_ends_where_the_uninterrupted_one_d
 
 
 def test_ctrl_c_says_where_it_goes_on(start, tmp_path):
-    child = start(tmp_path, *VIT)
+    child = start(tmp_path, *VIT, "--epochs", "500")  # it does not end before it hears of the interrupt
     said = ""
     for line in child.stderr:
         said += line
         if ": epoch 2" in line:
             child.send_signal(signal.SIGINT)
             break
-    out, rest = child.communicate(timeout=60)
+    out, rest = child.communicate(timeout=600)
     assert child.returncode == 130, said + rest
     assert out.strip() in ("", "[]")
     assert rest.strip().splitlines()[-1].endswith("of vit at 32, seed 0; start again, and it goes on there"), rest

@@ -6,7 +6,10 @@ In plain PyTorch for one image, every N×N map built; nothing here is shared wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -168,6 +171,43 @@ def resnet_features(image: Tensor, weights: Weights, root: str, last_stride: int
 
 
 # Selection ------------------------------------------------------------------------------------------------------------
+
+Chosen = TypeVar("Chosen", list[int], list[Box])
+
+
+@dataclass
+class Decision:
+    """What a rule selects by the scores of one image."""
+
+    scores: Tensor
+    rule: Callable[[Tensor], list]
+    chosen: list
+
+    def others(self, relative: float, draws: int = 8) -> Iterator[list]:
+        """What the rule selects where every score is a little higher or lower, by more than rounding can be."""
+        made = torch.Generator().manual_seed(0)
+        for _ in range(draws):
+            signs = torch.randint(2, self.scores.shape, generator=made) * 2 - 1
+            yield self.rule(self.scores * (1 + relative * signs))
+
+
+_decisions: list[Decision] = []
+
+
+@contextmanager
+def decisions() -> Iterator[list[Decision]]:
+    """The decisions that are made inside, in their order."""
+    made: list[Decision] = []
+    before = len(_decisions)
+    yield made
+    made += _decisions[before:]
+    del _decisions[before:]
+
+
+def decide(rule: Callable[[Tensor], Chosen], scores: Tensor) -> Chosen:
+    chosen = rule(scores)
+    _decisions.append(Decision(scores, rule, chosen))
+    return chosen
 
 
 def rollout(maps: list[Tensor]) -> Tensor:

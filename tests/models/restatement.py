@@ -8,6 +8,7 @@ made of is in plain.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from models.plain import (
     components,
     convolve,
     crop,
+    decide,
     extent,
     fuse,
     largest_component_box,
@@ -53,7 +55,7 @@ def transfg(
         joint = torch.softmax(maps[0][h], dim=1)
         for m in maps[1:]:
             joint = torch.matmul(torch.softmax(m[h], dim=1), joint)
-        chosen.append(int(joint[0, num_prefix:].argmax()))
+        chosen += decide(lambda scores: top(scores, 1), joint[0, num_prefix:])
     x = torch.stack([outputs[-1][0], *(outputs[-1][num_prefix + j] for j in chosen)])
     x, _ = encoder.block(x, encoder.depth - 1)
     boxes = [patch_box(j, encoder.side(img_size), patch, patch - 4) for j in chosen]
@@ -77,7 +79,7 @@ def ffvt(
     for output, m in zip(outputs, maps, strict=True):
         a = torch.softmax(m, dim=2).mean(dim=0)[0, :]
         b = torch.softmax(m, dim=1).mean(dim=0)[:, 0]
-        for j in top(a * b, num_tokens):
+        for j in decide(lambda scores: top(scores, num_tokens), a * b):
             gathered.append(output[j])
             whole = [0, 0, img_size, img_size]  # what a token without a place stands for
             inside = patch_box(j - num_prefix, encoder.side(img_size), patch, patch)
@@ -102,7 +104,8 @@ def ramstrans(
     second = weights["second_class_token"]
     tokens, maps = encoder(image, second=second)
     scores = rollout(maps).mean(dim=0)[num_prefix + 1 :]
-    box = largest_component_box(scores, encoder.side(img_size), threshold, rule, patch, patch, img_size)
+    grid = encoder.side(img_size), threshold, rule, patch, patch, img_size
+    box = decide(lambda scores: largest_component_box(scores, *grid), scores)
     again, _ = encoder(crop(image, box, img_size), second=second)
     return fuse(linear(tokens[0], weights, "head"), linear(again[1], weights, "head"), fusion), [box]
 
@@ -133,7 +136,8 @@ def aftrans(
     hidden = torch.relu(linear(z, doubled, "selector.excitation.0"))
     w = torch.sigmoid(linear(hidden, doubled, "selector.excitation.2"))
     scores = sum(w[i] * products[i][0, num_prefix:] for i in range(len(products)))
-    box = largest_component_box(scores, encoder.side(img_size), threshold, rule, patch, stride, img_size)
+    grid = encoder.side(img_size), threshold, rule, patch, stride, img_size
+    box = decide(lambda scores: largest_component_box(scores, *grid), scores)
     again, _ = encoder(crop(image, box, img_size))
     return fuse(linear(tokens[0], weights, "head"), linear(again[0], weights, "head"), fusion), [box]
 
@@ -151,7 +155,7 @@ def dcal(
     encoder = Encoder(weights, patch, heads, num_prefix)
     outputs, maps = encoder.blocks(encoder.embed(image))
     side = encoder.side(img_size)
-    chosen = top(rollout(maps)[0, num_prefix:], int(0.1 * side * side))
+    chosen = decide(lambda scores: top(scores, int(0.1 * side * side)), rollout(maps)[0, num_prefix:])
     asking = [num_prefix + j for j in chosen]
     if readout == "class_token":
         asking = [0, *asking]
@@ -249,18 +253,20 @@ def ev(
     tokens, maps = encoder(image)
     heat = rollout(maps)[0, num_prefix:]
     heat = heat / heat.max()
-    upsampled = functional.interpolate(
-        heat.reshape(1, 1, side, side), size=(img_size, img_size), mode="bilinear", align_corners=True
-    )
     part_size = min(part_size, img_size)
+
+    def enlarged(heat: Tensor) -> Tensor:
+        grid = heat.reshape(1, 1, side, side)
+        return functional.interpolate(grid, size=(img_size, img_size), mode="bilinear", align_corners=True)[0]
+
     if search == "pixels":
-        large = upsampled[0, 0].numpy()
-        box = ev_object_box_at_pixels(large, round((img_size / 7) ** 2) if min_area is None else min_area)
-        parts = ev_parts_at_pixels(large, box, part_size, max_iou)
+        least = round((img_size / 7) ** 2) if min_area is None else min_area
+        box = decide(lambda heat: ev_object_box_at_pixels(enlarged(heat)[0].numpy(), least), heat)
+        parts = decide(lambda heat: ev_parts_at_pixels(enlarged(heat)[0].numpy(), box, part_size, max_iou), heat)
     else:
-        box = ev_object_box(heat, side, patch, img_size)
-        worth = crop(upsampled[0], box, side)[0]
-        parts = ev_parts(worth, side, part_size, max_iou, img_size)
+        box = decide(lambda heat: ev_object_box(heat, side, patch, img_size), heat)
+        worth = crop(enlarged(heat), box, side)[0]
+        parts = decide(lambda worth: ev_parts(worth, side, part_size, max_iou, img_size), worth)
     inside = crop(image, box, img_size)
     boxes, views = [box, *parts], [image, inside, *(crop(inside, part, img_size) for part in parts)]
     answers = [linear(tokens[0], weights, "head")]
@@ -300,7 +306,7 @@ def glsim(
     class_token = tokens[0]
     scores = torch.stack([(class_token * x).sum() / (class_token.norm() * x.norm()) for x in tokens[num_prefix:]])
     top_k = round(8 * img_size / 224) if top_k is None else top_k
-    box = gls_box(scores, encoder.side(img_size), top_k, rule, patch, img_size)
+    box = decide(lambda scores: gls_box(scores, encoder.side(img_size), top_k, rule, patch, img_size), scores)
     again, _ = encoder(crop(image, box, img_size), weights["crop_class_token"] if crop_class_token else None)
     pair = torch.stack([class_token, again[0]])
     pair, _ = block(pair, weights, "aggregator", pair.shape[1] // 64, eps)
@@ -350,7 +356,7 @@ def cal(weights: Weights, image: Tensor, *, img_size: int, passes: int = 2) -> A
         logits, attention = cal_pass(weights, view)
         answers.append(logits)
         for theta, padding in crops:
-            boxes.append(cal_box(attention, theta, padding, img_size))
+            boxes.append(decide(partial(cal_box, theta=theta, padding=padding, img_size=img_size), attention))
             answers.append(cal_pass(weights, crop(view, boxes[-1], img_size))[0])
     assert len(answers) == passes
     return torch.stack(answers).mean(dim=0), boxes

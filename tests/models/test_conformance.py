@@ -7,10 +7,12 @@ import itertools
 import pytest
 import torch
 from models.scenes import backbones_of, enliven, images
+from ranking import assert_same_selection
 from torch import nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model, model_options, models
+from fgbench.models.model import Explanation
 from fgbench_selectors import get
 from fgbench_selectors.registry import selectors
 
@@ -47,9 +49,42 @@ def test_the_published_computation_gives_the_fast_logits(name, backbone, size):
         fast = model.explain(batch)
         model.impl = "published"
         published = model.explain(batch)
-    assert (fast.logits - published.logits).abs().max() <= 1e-4 * max(1.0, fast.logits.abs().max().item())
-    if fast.boxes is not None:
-        assert torch.equal(fast.boxes, published.boxes)
+    same = [index for index in range(len(batch)) if same_selection(model, batch, fast, published, index)]
+    assert (fast.logits - published.logits)[same].abs().max() <= 1e-4 * max(1.0, fast.logits.abs().max().item())
+
+
+def same_selection(model, batch, fast, published, index: int) -> bool:
+    """Whether both select the same in an image. Where they do not, rounding decides: it differs between processors."""
+    if fast.boxes is None or torch.equal(fast.boxes[index], published.boxes[index]):
+        return True
+    if fast.selected is not None:
+        scores, one, other = published.scores[index], fast.selected[index], published.selected[index]
+        if scores.ndim > one.ndim:  # one token of every head
+            one, other = one.unsqueeze(-1), other.unsqueeze(-1)
+        assert_same_selection(scores.log(), one, other, 1e-4)
+        return torch.equal(one.sort(dim=-1).values, other.sort(dim=-1).values)
+    assert hangs_on_rounding(model, batch[index : index + 1]), (fast.boxes[index], published.boxes[index])
+    return False
+
+
+def hangs_on_rounding(model, image) -> bool:
+    """Whether an image that is as good as the same has other boxes."""
+    made = torch.Generator().manual_seed(0)
+    nudged = [image * (1 + 1e-5 * torch.randn(image.shape, generator=made)) for _ in range(8)]
+    with torch.no_grad():
+        return len({str(model.explain(each).boxes.tolist()) for each in nudged}) > 1
+
+
+class Threshold(nn.Module):
+    """A box by whether an image's mean is above 0.5."""
+
+    def explain(self, image):
+        return Explanation(image, boxes=torch.tensor([[[0, 0, 1 + int(image.mean() > 0.5), 2]]]))
+
+
+@pytest.mark.parametrize(("mean", "hangs"), [(0.5, True), (0.501, False), (0.499, False)])
+def test_a_box_that_hangs_on_rounding_is_told_from_one_that_does_not(mean, hangs):
+    assert hangs_on_rounding(Threshold(), torch.full((1, 3, 8, 8), mean)) is hangs
 
 
 @pytest.mark.parametrize(("name", "backbone", "size"), CASES)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields
 
 import pytest
+from growth import assert_work_grows_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_rows import accuracy
@@ -201,25 +201,26 @@ def test_the_front_is_what_nothing_dominates(points):
     assert pareto_front(points) == [not any(dominates(other, point) for other in points) for point in points]
 
 
-def test_large_fronts_are_found_quickly():
+def test_the_calls_for_a_large_front_grow_with_its_points():
     points = [(float(number), float(-number), 1.0, float(number % 7)) for number in range(5_000)]
-    start = time.process_time()
     assert pareto_front(points) == [True] * len(points)
-    assert time.process_time() - start < 4
+    assert_work_grows_with(points, pareto_front)
 
 
 def test_no_points_have_no_front():
     assert pareto_front([]) == []
 
 
-def test_ten_thousand_points_are_judged_quickly():
+def test_the_work_for_ten_thousand_points_is_ten_times_that_for_a_thousand():
     one = row()
     rows = [{**one, "model": f"m{number % 50}", "batch_size": number + 1} for number in range(10_000)]
     runs = [accuracy(f"m{number}", dataset=f"d{name}") for number in range(50) for name in range(3)]
-    start = time.process_time()
-    found = configurations(Data(throughput=rows, accuracy=runs), best_only=False)
-    assert time.process_time() - start < 4
-    assert len(found) == 30_000
+
+    def judge(rows) -> None:
+        found = configurations(Data(throughput=rows, accuracy=runs), best_only=False)
+        assert len(found) == 3 * len(rows)
+
+    assert_work_grows_with(rows, judge)
 
 
 def test_backbones_keep_accuracies_apart():

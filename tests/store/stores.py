@@ -15,7 +15,7 @@ from fgbench.store import Store
 
 WRITER = Path(__file__).with_name("writer.py")
 ENVIRONMENT = {"gpu": "none", "versions": {"torch": "2.6"}}
-TIMEOUT_S = 60
+TIMEOUT_S = 600
 
 
 def start(*words: object, nobody: bool = False) -> subprocess.Popen[str]:

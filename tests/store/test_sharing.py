@@ -22,6 +22,8 @@ from store.stores import ENVIRONMENT, TIMEOUT_S, fill, is_sound, line, numbers, 
 from fgbench.errors import CannotMeasureError
 from fgbench.store import Store
 
+ALREADY = 3  # points that a process has written when it may be killed
+
 
 def test_a_store_that_stays_locked(path):
     path.touch()
@@ -30,7 +32,7 @@ def test_a_store_that_stays_locked(path):
         db.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         refuses(path, locked, kind=CannotMeasureError)
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
     fill(path, 2)
     with raw(path) as db:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -42,12 +44,13 @@ def test_a_store_that_stays_locked(path):
 
 def test_a_store_that_is_locked_while_it_is_used(path):
     with Store(path, wait_s=0.3) as store, raw(path) as db:
+        assert store._db.execute("PRAGMA busy_timeout").fetchone() == (300,), "and no longer"
         db.execute("BEGIN IMMEDIATE")
         for write in (lambda: store.add("throughput", "a", {}, {}), lambda: store.claim("throughput", "a")):
             began = time.monotonic()
             with pytest.raises(CannotMeasureError, match="keeps it locked") as error:
                 write()
-            assert 0.3 <= time.monotonic() - began < 2
+            assert time.monotonic() - began >= 0.3
             line(error, path)
         db.execute("ROLLBACK")
         assert store.claim("throughput", "a")
@@ -65,7 +68,7 @@ def test_who_keeps_wal_from_being_set_is_waited_for(path, hold):
         refuses(path, "keeps it locked", kind=CannotMeasureError)
         end = threading.Timer(0.3, db.execute, ["ROLLBACK"])
         end.start()
-        with Store(path, wait_s=20) as store:
+        with Store(path, wait_s=300) as store:
             assert numbers(store) == [0]
             assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         end.join()
@@ -266,19 +269,20 @@ def test_a_kill_at_any_moment_loses_no_finished_point(path):
         stores.add(store)
         with start("add", store, 1_000_000 * round_) as process:
             if round_ % 2:  # in the middle of writing; else anywhere, while it starts or makes the store too
-                process.stdout.readline()
+                for _ in range(ALREADY):
+                    process.stdout.readline()
             time.sleep(chance.uniform(0, 0.15))
             process.send_signal(signal.SIGKILL)
             lines = process.stdout.read().splitlines(keepends=True)
         assert all(re.fullmatch(r"\d+\n?", text) for text in lines), lines
-        first = [1_000_000 * round_] if round_ % 2 else []
+        first = [1_000_000 * round_ + number for number in range(ALREADY)] if round_ % 2 else []
         acknowledged = [*first, *(int(text) for text in lines if text.endswith("\n"))]
         confirmed[store] += len(acknowledged)
         with Store(store) as opened:
             found = [number for number in numbers(opened) if number >= 1_000_000 * round_]
             assert found[: len(acknowledged)] == acknowledged
             assert len(found) <= len(acknowledged) + 1  # the one that could not be confirmed any more
-    assert min(confirmed.values()) > 10
+    assert min(confirmed.values()) >= 5 * ALREADY
     for store in stores:
         assert is_sound(store)
         with Store(store) as opened:

@@ -28,6 +28,10 @@ from fgbench.throughput.session import open_session
 from fgbench.throughput.supervisor import Host
 from fgbench.throughput.sweep import KIND, Sweep
 
+POINT = b"p"
+FEWEST = 3  # points that are stored in the end
+AWAITED = (0, 0, 1, 0, 1, 0, 1, 0)  # points that are kept before a process is killed, in turn
+
 told = dict(os.environ)
 importlib.import_module("fgbench.throughput.worker")  # loads torch, once – and torch sets variables of its own
 os.environ.clear()
@@ -68,10 +72,10 @@ class ForkedHost(Host):
 
 
 def sweep(store: Path, batches: list[int], told: int) -> None:
-    """The process that is killed; it writes a byte when it begins to measure."""
+    """The process that is killed; it writes a byte when it begins to measure, and one for every point that is kept."""
 
     def tell(event) -> None:
-        os.write(told, b".")
+        os.write(told, b"." if event.row is None else POINT)
 
     with Store(store) as kept, ForkedHost() as host:
         asked = request(models=["vit", "glsim"], image_sizes=[32, 64], batch_sizes=batches)
@@ -90,7 +94,13 @@ def stored(path: Path) -> Counter[str]:
 def main(store: Path, kills: int, batches: list[int]) -> dict[str, int]:
     generator, seen = random.Random(5), set[str]()
     report = {"kills": 0, "while_measuring": 0, "lost": 0, "twice": 0, "finished": 0}
-    while report["kills"] < kills or (len(seen) < 5 and report["kills"] < 3 * kills):  # a slow machine needs more
+    point_s = 0.3  # about what a point takes, as this machine is now
+    points = 4 * len(batches)  # two models, two sizes
+    while report["kills"] < kills or len(seen) < FEWEST:
+        if len(seen) > points // 2:  # a fast machine begins anew, before nothing is left to be measured
+            for file in store.parent.glob(f"{store.name}*"):
+                file.unlink()
+            seen = set()
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -100,9 +110,14 @@ def main(store: Path, kills: int, batches: list[int]) -> dict[str, int]:
         os.close(writing)
         if report["kills"] % 5:  # most while they measure, some while they start
             report["while_measuring"] += bool(os.read(reading, 1))
-            time.sleep(generator.uniform(0, 2))
+            for _ in range(AWAITED[report["kills"] % len(AWAITED)]):
+                began = time.monotonic()
+                while os.read(reading, 1) not in (POINT, b""):
+                    pass
+                point_s = time.monotonic() - began
+            time.sleep(generator.uniform(0, point_s))
         else:
-            time.sleep(generator.uniform(0, 0.3))
+            time.sleep(generator.uniform(0, point_s))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         report["kills"] += 1

@@ -18,7 +18,7 @@ SMALL = {
     "device": "cpu",
     "threads": 1,
     "cap_s": 0.1,
-    "timeout_s": 120.0,
+    "timeout_s": 600.0,
 }
 
 

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from throughput.conftest import FAULTY
+from throughput.test_faults import descendants
 from typer.testing import CliRunner
 
 from fgbench.cli import app
@@ -253,9 +255,17 @@ def test_a_store_that_is_none_is_one_line_and_stays_as_it_is(refused, run, tmp_p
 def end_of(child: subprocess.Popen[str]) -> tuple[str, str]:
     """What it says to the end; one that does not end keeps the device from no other test."""
     try:
-        return child.communicate(timeout=20)
+        return child.communicate(timeout=600)
     finally:
         child.kill()
+
+
+def has_loaded_torch(process: int) -> bool:
+    """At least the first of its libraries."""
+    try:
+        return "libtorch" in Path(f"/proc/{process}/maps").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.slow
@@ -277,7 +287,9 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(tmp_path):
 def test_ctrl_c_while_torch_is_loaded_is_one_line(tmp_path):
     words = [sys.executable, "-m", "fgbench", "throughput", "--model", "vit", *TINY]
     child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    time.sleep(1.5)
+    while not any(has_loaded_torch(process) for process in descendants(child.pid)):
+        assert child.poll() is None
+        time.sleep(0.01)
     os.kill(child.pid, signal.SIGINT)
     out, err = end_of(child)
     assert (child.returncode, out, err) == (130, "", "fgbench: interrupted\n")

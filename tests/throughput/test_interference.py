@@ -79,13 +79,12 @@ def test_a_real_rival_is_noticed():
 
     cores = os.sched_getaffinity(0)
     one = min(cores)
-    burn = f"import os\nos.sched_setaffinity(0, {{{one}}})\nwhile True: pass"
-    rivals = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
+    burn = f"import os\nos.sched_setaffinity(0, {{{one}}})\nprint('busy', flush=True)\nwhile True: pass"
+    rivals = [subprocess.Popen([sys.executable, "-c", burn], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     share: list[float | None] = []
 
     def work() -> None:
         os.sched_setaffinity(0, {one})  # of this thread alone
-        time.sleep(0.3)
         seen = Interference(1)
         until = time.monotonic() + 1
         while time.monotonic() < until:
@@ -93,6 +92,7 @@ def test_a_real_rival_is_noticed():
         share.append(seen.share())
 
     try:
+        assert [rival.stdout.readline() for rival in rivals] == ["busy\n"] * 2
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -100,5 +100,6 @@ def test_a_real_rival_is_noticed():
         for rival in rivals:
             rival.kill()
             rival.wait()
+            rival.stdout.close()
     assert share[0] is not None
     assert share[0] > 4 * TOLERATED

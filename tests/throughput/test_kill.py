@@ -30,12 +30,12 @@ def test_after_twenty_kills_every_point_is_there_exactly_once(tmp_path):
     environment = {**os.environ, "FGBENCH_TEST_MARK": mark, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
 
     loop = [sys.executable, str(Path(__file__).with_name("kill_loop.py")), str(store), str(KILLS), *BATCHES]
-    told = subprocess.run(loop, env=environment, stdout=subprocess.PIPE, timeout=600, check=True)
+    told = subprocess.run(loop, env=environment, stdout=subprocess.PIPE, timeout=3000, check=True)
     report = json.loads(told.stdout)
     assert report["kills"] >= KILLS
     assert (report["lost"], report["twice"]) == (0, 0), report
     assert report["while_measuring"] >= 20, report
-    assert 3 <= report["stored"] < POINTS, report  # they came neither too early nor too late to say anything
+    assert 3 <= report["stored"] < POINTS, report  # the loop sees to it, however slow or fast the machine is
     assert_nobody_is_left(mark)
 
     words = [*COMMAND, "--store", str(store)]
@@ -48,7 +48,7 @@ def test_after_twenty_kills_every_point_is_there_exactly_once(tmp_path):
         child.stderr.close()
         assert_nobody_is_left(mark)
 
-    final = subprocess.run(words, capture_output=True, env=environment, timeout=600, check=True)
+    final = subprocess.run(words, capture_output=True, env=environment, timeout=3000, check=True)
     rows = json.loads(final.stdout)
     points = Counter((row["model"], row["image_size"], row["batch_size"]) for row in rows)
     assert len(points) == POINTS
@@ -59,8 +59,8 @@ def test_after_twenty_kills_every_point_is_there_exactly_once(tmp_path):
 
 
 def assert_nobody_is_left(mark: str) -> None:
-    """Every process that was started with the mark is gone, within a moment."""
-    deadline = time.monotonic() + 5
+    """Every process that was started with the mark is gone soon; those that are not stay for good."""
+    deadline = time.monotonic() + 60
     while left := marked(mark):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)

@@ -14,7 +14,9 @@ MB = 10**6
 
 def child(code: str) -> str:
     prelude = "from fgbench.throughput.memory import *\n"
-    run = subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=600, check=True
+    )
     return run.stdout.strip()
 
 

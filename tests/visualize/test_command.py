@@ -61,11 +61,16 @@ def test_rows_have_their_fields_and_every_selector_its_own_map(here):
 
 def test_published_and_fast_see_the_same(here):
     fast, published = (rows_of("a.png", *SMALL, "--impl", impl) for impl in ("fast", "published"))
+    defined = 0
     for one, other in zip(fast, published, strict=True):
         assert other["impl"] == "published"
-        assert one["boxes"] == other["boxes"]
+        ordered = sorted((score for line in other["scores"] for score in line), reverse=True)
+        if ordered[other["top_k"] - 1] - ordered[other["top_k"]] > 2e-4 * ordered[0]:  # else rounding may choose
+            assert one["boxes"] == other["boxes"]
+            defined += 1
         for mine, theirs in zip(one["scores"], other["scores"], strict=True):
             assert mine == pytest.approx(theirs, rel=1e-4)
+    assert defined > len(fast) / 2
 
 
 def test_seeds_draw_other_weights_and_the_same_seed_the_same(here):

@@ -49,7 +49,7 @@ def test_a_pipe_takes_a_picture(tmp_path):
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
     emit_bytes(b"\x89PNG\r\n\xff", pipe)
-    reader.join(timeout=10)
+    reader.join(timeout=120)
     assert read == [b"\x89PNG\r\n\xff"]
 
 

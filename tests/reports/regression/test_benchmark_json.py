@@ -62,7 +62,7 @@ def compare(monkeypatch, capsys):
 
 def test_the_program_compares_two_files(files):
     command = [sys.executable, "-m", "pytest_benchmark", "compare", *files]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "benchmark 'fgbench.time': 16 tests" in done.stdout
     assert "latency_s[glsim gls fast vit_base_patch16_224 224 batch 4] (head)" in done.stdout
