@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split, decode
+from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split, decode, readable
+from fgbench.accuracy.datasets.files import listed
 from fgbench.accuracy.datasets.timm_readers import need, number_labels, one_line, timm_readers
+from fgbench.accuracy.datasets.walk import SHOWN, images_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +71,16 @@ def hfds(
         train=TableSplit(train, train_split, classes.train),
         test=TableSplit(test, tested, classes.test),
         notes=classes.notes,
+        left_out=tuple(_not_read(Path(name), [reader.dataset[input_key] for _, reader in readers])),
     )
+
+
+def _not_read(folder: Path, columns: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Says which images of a folder on this disk are in neither split: of another one, or of a format unknown to it."""
+    if not folder.is_dir() or not (images := images_beside(folder, ())):
+        return
+    paths = (cell.get("path") for column in columns for cell in column if isinstance(cell, dict))
+    used = {readable(os.path.relpath(path, folder)) for path in paths if path}
+    if others := [name for name in images if name not in used]:
+        count = "1 image" if len(others) == 1 else f"{len(others):,} images"
+        yield f"left out: {count} that the package 'datasets' has in neither split: {listed(others, SHOWN)}"

@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from accuracy.layouts import LAYOUTS, SIZE, TEST, TRAIN, jpeg, shards, write
+from accuracy.layouts import LAYOUTS, SIZE, TEST, TRAIN, draw, jpeg, shards, write
 
 from fgbench.accuracy.datasets.build import open_dataset
 from fgbench.accuracy.datasets.check import check_dataset
@@ -57,6 +57,17 @@ class TestHfds:
         assert sorted(dataset.test.targets) == TEST
         assert dataset.train.name(0) == "train[0]"
         assert dataset.train.missing() == []
+
+    def test_images_that_the_package_does_not_read_are_counted(self, offline, tmp_path):
+        LAYOUTS["folder"](tmp_path / "images")
+        assert opened(f"hfds/{tmp_path / 'images'}", tmp_path / "cache").left_out == ()
+        for file in ("train/ant/7.qoi", "train/ant/.hidden.jpg", "validation/ant/8.jpg"):
+            draw(tmp_path / "images" / file)
+        dataset = opened(f"hfds/{tmp_path / 'images'}", tmp_path / "other")
+        said = (
+            "left out: 2 images that the package 'datasets' has in neither split: train/ant/7.qoi, validation/ant/8.jpg"
+        )
+        assert dataset.left_out == (said,)
 
     def test_the_test_split_may_have_another_name(self, offline, tmp_path):
         LAYOUTS["folder"](tmp_path / "images")
