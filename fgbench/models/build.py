@@ -40,8 +40,10 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     """Build a published model: ``create_model("glsim", img_size=448, num_classes=200)``.
 
     Options of all: ``img_size``, ``num_classes``, ``impl`` (``fast`` or ``published``), ``pretrained`` (timm's
-    weights for the backbone), ``label_smoothing``; where the model selects, ``selector`` (a name or an instance).
-    Others are the model's own. Raises :class:`UnknownNameError` or :class:`FgbenchError` for what does not fit.
+    weights for the backbone), ``label_smoothing``; of those on a vision transformer, ``head_init`` and ``dropout``;
+    where the model selects, ``selector`` (a name or an instance). Others are the model's own.
+
+    Raises :class:`UnknownNameError` or :class:`FgbenchError` for what does not fit.
     """
     kind: Any = model_class(name)
     known = model_options(kind)
