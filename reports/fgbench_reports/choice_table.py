@@ -50,8 +50,8 @@ FIELDS = (
 NAMES = ("model", "selector", "impl", "backbone", "status", "on", "limit", "nearest miss", "misses")
 MAX_COMMANDS = 3  # that a note names
 STATUSES = {
-    "unconverged": "noisy: the interval of the latency is wider than it should be",
-    "contended": "busy: something else used the device",
+    "unconverged": "unconverged: the interval of the latency is wider than it should be",
+    "contended": "contended: something else used the device",
 }
 
 
@@ -171,7 +171,7 @@ def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
         models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
         sizes = dict.fromkeys(str(row["image_size"]) for row in some)
         command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
-        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir …" if dataset in DATASETS else "")
+        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir DIR" if dataset in DATASETS else "")
         commands.append(command)
     return commands
 

@@ -79,7 +79,7 @@ def test_a_selection_stands_beside_its_backbone():
     psm = dict(frame.loc[("psm", "fast")])
     assert (psm["% FLOPs"], psm["% time"], psm["FLOPs/byte"], psm["v·A by"]) == ("1.0000", "10.000", "10.0", "dense")
     assert (psm["ms"], psm["±%"], psm["status"]) == ("10.00", "10", "")
-    assert dict(frame.loc[("sacm", "published")])["status"] == "once"
+    assert dict(frame.loc[("sacm", "published")])["status"] == "unconverged"
     assert dict(frame.loc[("sacm", "fast")])["ms"] == "–"
 
 
@@ -96,7 +96,7 @@ def test_the_crossover_is_read_from_the_rows():
     assert line == "B·H = 12: the dense map wins last at 120 k elements, blocks win first at 12.0 M."
     assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks", "blocks"]
     assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "dense", "blocks"]
-    assert list(backend_frame(BACKENDS)["disturbed"]) == ["", "blocks", ""]
+    assert list(backend_frame(BACKENDS)["contended"]) == ["", "blocks", ""]
     assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
 
 
@@ -112,7 +112,7 @@ def test_parts_of_a_page_are_replaced_and_nothing_else():
 def test_what_did_not_fit_and_what_ran_once_is_said():
     text = sections({"cpu": KEPT})["selections"]
     assert "oom: MemoryError: too much (sacm fast at 224)" in text
-    assert "once: a single run (sacm published at 224)" in text
+    assert "unconverged: a single run (sacm published at 224)" in text
 
 
 def test_a_device_without_rows_is_named():
