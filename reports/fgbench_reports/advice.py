@@ -12,6 +12,7 @@ from fgbench_reports.paper.names import DATASETS, SELECTORS
 from fgbench_reports.sweep_rows import as_text
 
 MOST = 12  # models or sizes of a command; more are left to its defaults
+MOST_COMMANDS = 4  # one after the other
 MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
 
 
@@ -24,6 +25,10 @@ def sweep_command(rows: Sequence[Row], *more: str, device: str | None = None) ->
         device: Another device than theirs.
 
     """
+    return "; ".join(_sweep(some, more, device) for some in _by_backbone(rows))
+
+
+def _sweep(rows: Sequence[Row], more: Sequence[str], device: str | None) -> str:
     words = [KINDS["throughput"], *_names("--model", _values(rows, "model"))]
     if rows:
         words += _names("--sizes", sorted(_values(rows, "image_size")))
@@ -47,9 +52,13 @@ def accuracy_command(rows: Sequence[Row], *more: str) -> str:
         more: Further options: ``--quality``.
 
     """
+    return "; ".join(_accuracy(some, more) for some in _by_backbone(rows))
+
+
+def _accuracy(rows: Sequence[Row], more: Sequence[str]) -> str:
     words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
     words += _names("--sizes", sorted(_values(rows, "image_size"))) if rows else []
-    words += [*_backbones(rows, "--backbone", most=1), *_selectors(rows)]
+    words += [*_backbones(rows, "--backbone"), *_selectors(rows)]
     datasets = _values(rows, "dataset")
     if len(datasets) == 1:
         words += ["--dataset", shlex.quote(as_text(datasets[0]))]
@@ -76,6 +85,19 @@ def flops_command(rows: Sequence[Row], convention: str) -> str:
     return " ".join(words)
 
 
+def _by_backbone(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that one command can measure: a backbone that is named is that of all its models."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(None if _is_usual(row) else row["backbone"], []).append(row)
+    return list(groups.values())[:MOST_COMMANDS] or [[]]
+
+
+def _is_usual(row: Row) -> bool:
+    """Whether a model is on the backbone that it takes where none is named."""
+    return row["backbone"] in (None, PAPER_BACKBONES.get(row["model"], VIT_B16)[0])
+
+
 def _values(rows: Iterable[Row], field: str) -> list[Any]:
     """What a field holds, each once, without what is missing."""
     return [value for value in dict.fromkeys(row.get(field) for row in rows) if value is not None]
@@ -86,11 +108,9 @@ def _names(option: str, values: Sequence[Any]) -> list[str]:
     return [option, *(shlex.quote(as_text(value)) for value in values)] if 0 < len(values) <= MOST else []
 
 
-def _backbones(rows: Sequence[Row], option: str, most: int = MOST) -> list[str]:
+def _backbones(rows: Sequence[Row], option: str) -> list[str]:
     """The backbones of these rows; none where every model is on the one that it takes where none is named."""
-    named = _values(rows, "backbone")
-    usual = all(row["backbone"] in (None, PAPER_BACKBONES.get(row["model"], VIT_B16)[0]) for row in rows)
-    return [] if usual or len(named) > most else _names(option, named)
+    return [] if all(map(_is_usual, rows)) else _names(option, _values(rows, "backbone"))
 
 
 def _selectors(rows: Sequence[Row]) -> list[str]:

@@ -62,7 +62,7 @@ def figures(device: str, kept: Kept) -> dict[str, str]:
 
 
 def _name(row: Row) -> str:
-    words = (row["selector"] or BACKBONE, row["impl"] or "", f"at {row['image_size']}")
+    words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
     return " ".join(word for word in words if word)
 
 
@@ -92,7 +92,7 @@ def _above(rows: Sequence[Row], roof: Mapping[str, float | None]) -> list[str]:
         )
         for row in _with_work(rows)
     ]
-    labels = {mark.series: " ".join(str(word) for word in mark.series if word) or BACKBONE for mark in marks}  # type: ignore[attr-defined]
+    labels = {mark.series: " ".join(str(word) for word in mark.series if word) or "backbone" for mark in marks}  # type: ignore[attr-defined]
     return above_notes(marks, Roof(product_flop_s=flop_s, copy_bytes_s=bytes_s), labels)
 
 

@@ -58,6 +58,17 @@ def test_a_sweep_is_of_the_same_models_sizes_and_mode():
     }
 
 
+def test_models_of_several_backbones_have_a_command_for_each():
+    rows = [row(), row("resnet101", selector=None, backbone="resnet101"), row("vit", selector=None, backbone=SMALL)]
+    for command in (sweep_command(rows), accuracy_command(rows)):
+        check_command(command)
+        usual, other = command.split("; ")
+        assert options(usual)["--model"] == ["glsim", "resnet101"]
+        assert not {"--backbone", "--backbones"} & set(options(usual))
+        told = options(other)
+        assert (told["--model"], told.get("--backbone") or told.get("--backbones")) == (["vit"], [SMALL])
+
+
 def test_published_backbones_and_selectors_are_not_named_and_others_are():
     usual = [row(), row("resnet101", selector=None, impl=None, backbone="resnet101")]
     assert not {"--backbones", "--selectors"} & set(options(sweep_command(usual)))
