@@ -222,7 +222,7 @@ def _draw_states(axes: Axes, points: Sequence[Point]) -> None:
     draw_rings(axes, disturbed, SIZE)
     if met:
         axes.plot([], [], **RING, markersize=SIZE + 2, label=" or ".join(met))
-    if bars_go_on([y for _, y, *_ in points], [ends for *_, ends in points]):
+    if bars_go_on([ends for *_, ends in points], axes.get_ylim()):
         axes.plot([], [], **arrow_style(), label="the bar goes on")
     unknown = [(x, y) for x, y, _, ends in points if ends is None]
     draw_unknown(axes, unknown)

@@ -86,12 +86,9 @@ def draw_bars(axes: Axes, bars: Sequence[Bar], colour: str, *, width: float = 0.
                 axes.plot(*where, marker=marker, linestyle="none", color=colour, clip_on=False, zorder=2.6, **style)
 
 
-def bars_go_on(values: Sequence[float], ends: Iterable[Ends | None]) -> bool:
-    """Whether any bar is longer than :func:`with_room` has room for."""
-    if not values:
-        return False
-    low, high = min(values) / REACH, max(values) * REACH
-    return any(not low <= end <= high for some in ends if some for end in some)
+def bars_go_on(ends: Iterable[Ends | None], limits: tuple[float, float]) -> bool:
+    """Whether any bar is longer than an axis of these limits."""
+    return any(not limits[0] <= end <= limits[1] for some in ends if some for end in some)
 
 
 def draw_rings(axes: Axes, places: Sequence[tuple[float, float]], size: float) -> None:

@@ -24,7 +24,7 @@ from fgbench_reports.figures.bars import (
 )
 from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
-from fgbench_reports.figures.scales import as_log, as_powers
+from fgbench_reports.figures.scales import as_log, as_powers, log_limits
 from fgbench_reports.figures.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
 from fgbench_reports.figures.sweeps import (
     by_series,
@@ -271,7 +271,7 @@ class BatchFigure(Figure):
         met = {how_it_ended(row) for row in self.ended}
         found = [(handle(linestyle="none", **MARKS[name]), name) for name in MARKS if name in met]
         ends = [_interval(one) for one in shown]
-        goes_on = bars_go_on([one.img_s for one in shown], ends)
+        goes_on = bars_go_on(ends, log_limits(with_room([one.img_s for one in shown], ends)))
         some_unknown = None in ends and any(ends)
         return [
             *statuses_entry(one.row for one in shown),

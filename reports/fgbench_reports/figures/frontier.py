@@ -11,7 +11,7 @@ from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, c
 from fgbench_reports.data import Data, Row
 from fgbench_reports.figures.bars import arrow_style, bars_go_on, rate_ends, with_room
 from fgbench_reports.figures.looks import Look, contender, contender_looks, labels_of
-from fgbench_reports.figures.scales import as_linear, as_log
+from fgbench_reports.figures.scales import as_linear, as_log, log_limits
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
 from fgbench_reports.figures.sources import bars_told, left_out, titled, unsure
 from fgbench_reports.figures.style import INK
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 MAX_FRONTIERS = 10  # of a report: one per published data set, for a single mode
 FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
+MARGIN = 0.1  # of the axis of cost
 ACCURACY = "top-1 accuracy (%)"
 
 
@@ -199,7 +200,8 @@ class Frontier(Figure):
         on = on_front(self.shown, self.against)
         corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, on, strict=True) if is_on)
         entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
-        if bars_go_on([mark.x for mark in marks], [mark.across for mark in marks]):
+        across = [mark.across for mark in marks]
+        if bars_go_on(across, log_limits(with_room([mark.x for mark in marks], across), MARGIN)):
             entries.append(("the bar goes on", arrow_style("x")))
         notes = [*bars_told(self.shown, self.against.word, timed=any(mark.across for mark in marks)), *self.left_out]
 
@@ -238,7 +240,7 @@ class Frontier(Figure):
 
 def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
     """A log axis of cost, a linear one of accuracy."""
-    as_log(axes, "x", with_room([mark.x for mark in marks], [mark.across for mark in marks]), margin=0.1)
+    as_log(axes, "x", with_room([mark.x for mark in marks], [mark.across for mark in marks]), margin=MARGIN)
     edges = [mark.y + sign * (mark.error or 0.0) for mark in marks for sign in (-1, 1)]
     as_linear(axes, "y", edges, least=1.0)
     axes.set_xlabel(axis)

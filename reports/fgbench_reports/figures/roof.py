@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.figures.bars import arrow_style, bars_go_on, with_room
 from fgbench_reports.figures.looks import Look
-from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks, with_unit
+from fgbench_reports.figures.scales import as_log, log_limits, plain, prefixed, round_ticks, with_unit
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import listed
@@ -115,14 +115,19 @@ class RooflineFigure(Figure):
 
     def _arrows(self) -> list[tuple[str, dict[str, Any]]]:
         """What an arrow means, where a bar ends in one."""
-        values, ends = [mark.y for mark in self.marks], [mark.ends for mark in self.marks]
-        return [("the bar goes on", arrow_style())] if bars_go_on(values, ends) else []
+        goes_on = bars_go_on([mark.ends for mark in self.marks], log_limits(self._heights()))
+        return [("the bar goes on", arrow_style())] if goes_on else []
+
+    def _heights(self) -> list[float]:
+        """What the axis of speed shows."""
+        speed = self.roof.product_flop_s
+        shown = with_room([mark.y for mark in self.marks], [mark.ends for mark in self.marks])
+        return [*shown, speed, speed / 10]
 
     def _prepare(self, axes: Axes) -> None:
         speed, ridge = self.roof.product_flop_s, self.roof.ridge
         as_log(axes, "x", [*(mark.x for mark in self.marks), ridge / 3, ridge * 3])
-        heights = with_room([mark.y for mark in self.marks], [mark.ends for mark in self.marks])
-        as_log(axes, "y", [*heights, speed, speed / 10], name=prefixed)
+        as_log(axes, "y", self._heights(), name=prefixed)
         left, right = axes.get_xlim()
         heights = [left * self.roof.copy_bytes_s, speed, speed]
         axes.plot([left, ridge, right], heights, color=INK, linewidth=WIDTH, zorder=1.8)
