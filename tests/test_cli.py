@@ -70,7 +70,8 @@ def test_the_default_table_shows_both_implementations_the_papers_percent_and_thr
 
 
 def test_a_file_gets_the_format_of_its_suffix(tmp_path):
-    for name, starts in (("a.json", "["), ("a.csv", "convention,"), ("a.md", "| convention"), ("a.tex", "\\begin")):
+    beginnings = {"a.json": "[", "a.csv": "convention,", "a.md": "| convention", "a.tex": "% needs "}
+    for name, starts in beginnings.items():
         result = run("flops", *TINY, "--sizes", "224", "--selectors", "gls", "--output", str(tmp_path / name))
         assert (result.exit_code, result.stdout) == (0, "")
         assert (tmp_path / name).read_text().startswith(starts)
@@ -325,6 +326,20 @@ def test_the_table_of_models_shows_every_part_beside_the_backbone():
         assert words in result.stdout
     for style, mark in (("markdown", "| part "), ("latex", "\\toprule"), ("csv", "num_tokens")):
         assert mark in run("flops", *TINY, "--models", "transfg", "--sizes", "224", "-f", style).stdout
+
+
+@pytest.mark.parametrize("models", [(), ("--models", "transfg")])
+def test_latex_of_a_count_has_rules_says_what_they_need_and_has_the_notes_of_the_table(models):
+    words = ("flops", *TINY, *models, "--sizes", "224")
+    latex = run(*words, "-f", "latex").stdout.splitlines()
+    assert latex[0].startswith("% needs \\usepackage{booktabs}")
+    rules = ["\\toprule", "\\midrule", "\\bottomrule"]
+    assert [line for line in latex if line in rules] == rules
+    notes = latex[latex.index("\\end{tabular}") + 1 :]
+    assert notes
+    assert all(note.startswith("% ") for note in notes)
+    table = " ".join(run(*words).stdout.split())
+    assert all(note.removeprefix("% ") in table for note in notes)
 
 
 @pytest.mark.parametrize(

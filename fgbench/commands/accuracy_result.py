@@ -59,8 +59,9 @@ def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> Non
         text = render.to_json([*rows, *judged]) if style == "json" else render.to_csv([*rows, *judged])
     elif style in ("markdown", "latex"):
         write = render.to_markdown if style == "markdown" else render.to_latex
-        frames = [accuracy_frame(rows), *([quality_frame(judged)] if judged else [])]
-        text = "\n".join(write(frame) for frame in frames)
+        noted = [(accuracy_frame(rows), accuracy_notes(rows))]
+        noted += [(quality_frame(judged), quality_notes(judged))] if judged else []
+        text = "\n".join(write(frame, notes=notes) for frame, notes in noted)
     else:
         tables, notes = list(accuracy_tables(rows)), accuracy_notes(rows)
         if show.details:

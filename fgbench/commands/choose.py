@@ -159,5 +159,7 @@ def _as_text(choice: Choice, style: str, *, to_file: bool) -> str:
         return render.to_json(rows) if style == "json" else render.to_csv(rows)
     if style in ("markdown", "latex"):
         write = render.to_markdown if style == "markdown" else render.to_latex
-        return "\n".join(write(frame, names=NAMES) for frame in choice_frames(choice))
+        frames = choice_frames(choice)
+        notes = [choice_notes(choice) if frame is frames[-1] else [] for frame in frames]
+        return "\n".join(write(frame, NAMES, said) for frame, said in zip(frames, notes, strict=True))
     return render.to_terminal(choice_tables(choice), choice_notes(choice), to_file=to_file)

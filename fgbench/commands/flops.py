@@ -166,17 +166,18 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, be
     from fgbench_reports.flops import flops_frame, flops_notes, flops_tables
 
     records = [row.as_dict() for row in rows]
+    notes = flops_notes(records, beside_paper=beside_paper)
     if style == "json":
         text = render.to_json(records)
     elif style == "csv":
         text = render.to_csv(records)
     elif style == "markdown":
-        text = render.to_markdown(flops_frame(records, beside_paper=beside_paper))
+        text = render.to_markdown(flops_frame(records, beside_paper=beside_paper), notes=notes)
     elif style == "latex":
-        text = render.to_latex(flops_frame(records, beside_paper=beside_paper))
+        text = render.to_latex(flops_frame(records, beside_paper=beside_paper), notes=notes)
     else:
         tables = flops_tables(records, beside_paper=beside_paper)
-        text = render.to_terminal(tables, flops_notes(records), to_file=output is not None)
+        text = render.to_terminal(tables, notes, to_file=output is not None)
     emit(text, output)
 
 
@@ -192,6 +193,6 @@ def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, p
         if style == "table":
             text = render.to_terminal(model_tables(records), model_notes(records), to_file=output is not None)
         else:
-            frame = model_frame(records)
-            text = render.to_markdown(frame) if style == "markdown" else render.to_latex(frame)
+            write = render.to_markdown if style == "markdown" else render.to_latex
+            text = write(model_frame(records), notes=model_notes(records))
     emit(text, output)

@@ -93,9 +93,9 @@ class Outputs:
         elif self.style == "csv":
             text = render.to_csv([finding.as_dict() for finding in outcome.findings])
         elif self.style == "markdown":
-            text = render.to_markdown(regression_frame(outcome), names=NAMES)
+            text = render.to_markdown(regression_frame(outcome), NAMES, regression_notes(outcome))
         elif self.style == "latex":
-            text = render.to_latex(regression_frame(outcome), names=NAMES)
+            text = render.to_latex(regression_frame(outcome), NAMES, regression_notes(outcome))
         else:
             tables, notes = regression_tables(outcome), regression_notes(outcome)
             text = render.to_terminal(tables, notes, to_file=self.output is not None)

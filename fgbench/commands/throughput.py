@@ -193,16 +193,16 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
 def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, spread: bool) -> None:
     from fgbench_reports import render
     from fgbench_reports.spread import spread_notes, spread_table
-    from fgbench_reports.throughput import throughput_frame, throughput_notes, throughput_tables
+    from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
 
     if style == "json":
         text = render.to_json(rows)
     elif style == "csv":
         text = render.to_csv(rows)
     elif style == "markdown":
-        text = render.to_markdown(throughput_frame(rows))
+        text = render.to_markdown(throughput_frame(rows), notes=frame_notes(rows))
     elif style == "latex":
-        text = render.to_latex(throughput_frame(rows))
+        text = render.to_latex(throughput_frame(rows), notes=frame_notes(rows))
     else:
         tables, notes = list(throughput_tables(rows)), throughput_notes(rows)
         if spread:

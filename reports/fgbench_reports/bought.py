@@ -37,7 +37,7 @@ def bought_lines(kept: Kept) -> list[dict[str, Cell]]:
             {
                 "model": word(name),
                 "selects by": word(selector),
-                **{TOLD[field]: word(runs[0][field]) for field in told},
+                **{TOLD[field]: _told(field, runs[0][field]) for field in told},
                 "top-1 %": spread(runs, "top1_percent"),
                 "top-5 %": spread(runs, "top5_percent"),
                 "pointing %": spread(own, "pointing_percent"),
@@ -50,6 +50,11 @@ def bought_lines(kept: Kept) -> list[dict[str, Cell]]:
             }
         )
     return lines
+
+
+def _told(field: str, value: Any) -> Cell:
+    """What tells runs apart: a rate of learning in the digits that it needs, others as they are."""
+    return figure(value, "{:.4g}".format) if field == "lr" else word(value)
 
 
 def judged_lines(kept: Kept, model: str) -> list[dict[str, Cell]]:

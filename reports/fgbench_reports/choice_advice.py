@@ -41,7 +41,7 @@ def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
         models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
         sizes = dict.fromkeys(str(row["image_size"]) for row in some)
         command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
-        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir …" if dataset in DATASETS else "")
+        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir DIR" if dataset in DATASETS else "")
         commands.append(command)
     return commands
 

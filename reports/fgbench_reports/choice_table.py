@@ -52,8 +52,8 @@ NAMES = (
 TOP1_ENDS, LATENCY_ENDS = "top-1 from–to", "ms from–to"
 MAX_UNCERTAIN = 20  # lines of a table; a note counts the others
 STATUSES = {
-    "unconverged": "noisy: the interval of the latency is wider than it should be",
-    "contended": "busy: something else used the device",
+    "unconverged": "unconverged: the interval of the latency is wider than it should be",
+    "contended": "contended: something else used the device",
 }
 
 

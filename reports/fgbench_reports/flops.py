@@ -55,9 +55,26 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> Iterable[
         yield cost_table(title, "selector", impls, blocks, last="paper %")
 
 
-def flops_notes(rows: Sequence[Row]) -> list[str]:
-    """What differs between the columns and why: three lines per convention."""
-    return [note for convention in dict.fromkeys(row["convention"] for row in rows) for note in NOTES[convention]]
+def flops_notes(rows: Sequence[Row], *, beside_paper: bool = True) -> list[str]:
+    """What differs between the columns and why, as far as these rows have such columns: up to three per convention."""
+    notes = []
+    for convention, some in grouped(rows, "convention").items():
+        shown = beside_paper and any(_published(row) for row in some)
+        both = {"published", "fast"} <= {row["impl"] for row in some}
+        notes += [note for note in NOTES[convention] if _is_about(note, shown=shown, both=both)]
+    return notes
+
+
+def _is_about(note: str, *, shown: bool, both: bool) -> bool:
+    """Whether a note speaks of a column that is there: the paper's, or published beside fast."""
+    return (shown or not note.startswith("paper:")) and (both or not note.startswith("published starts"))
+
+
+def _published(row: Row) -> str:
+    """The paper's figure as it is printed; empty where it has none."""
+    if not row["selector"]:
+        return ""
+    return flops_percents().get((row["backbone"].partition(".")[0], row["selector"], row["image_size"]), "")
 
 
 def flops_frame(rows: Sequence[Row], *, beside_paper: bool = True) -> pd.DataFrame:
@@ -76,8 +93,7 @@ def _lines(rows: Sequence[Row], impls: Sequence[str], beside_paper: bool) -> Ite
     """One size of one backbone: the backbone's line, then a line per selector."""
     for selector, group in grouped(rows, "selector").items():
         first = group[0]
-        key = (first["backbone"].partition(".")[0], selector, first["image_size"])
-        printed = flops_percents().get(key, "") if selector and beside_paper else ""
+        printed = _published(first) if beside_paper else ""
         line = {
             "size": str(first["image_size"]),
             "N": str(first["num_tokens"]),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.escaping import latex_text, markdown_text
+from fgbench_reports.escaping import latex_text, markdown_paragraph, markdown_text
+from fgbench_reports.latex import tabular
+from fgbench_reports.sweep_rows import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,18 +51,17 @@ def _csv_cell(cell: object) -> object:
     return json.dumps(cell, allow_nan=False) if isinstance(cell, (dict, list)) else cell
 
 
-def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
-    """A pipe table; what Markdown would read is escaped in cells, columns that hold names stand to the left."""
+def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
+    """A pipe table and its notes; what Markdown would read is escaped, columns that hold names stand to the left."""
     escaped = frame.map(lambda cell: markdown_text(str(cell)))
-    return str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names))) + "\n"
+    body = str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names)))
+    return "\n\n".join([body, *map(markdown_paragraph, notes)]) + "\n"
 
 
-def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES) -> str:
-    """A booktabs table; characters that LaTeX would read are escaped, columns that hold names stand to the left."""
-    columns = "".join(side[0] for side in _alignment(frame, names))
-    text = str(frame.to_latex(index=False, escape=True, column_format=columns))
-    text = re.sub("[<>|]", lambda found: latex_text(found[0]), text)
-    return re.sub(r"(?m)^[*\[]", r"{\g<0>}", text)  # the line before would take these as its own option
+def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
+    """A booktabs table, its notes as comments; what LaTeX would read is escaped, names stand to the left."""
+    lines = [[latex_text(as_text(cell).strip()) for cell in line] for line in frame.itertuples(index=False, name=None)]
+    return tabular([str(heading) for heading in frame.columns], lines, names=names, notes=notes)
 
 
 def _alignment(frame: pd.DataFrame, names: Collection[str]) -> list[str]:

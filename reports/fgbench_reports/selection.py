@@ -102,7 +102,7 @@ def backend_frame(rows: Sequence[Row]) -> pd.DataFrame:
             {"B·H": str(maps), "N": str(tokens), "elements": with_prefix(maps * tokens**2)}
             | {f"{name} ms": milliseconds(by_name[name]["latency_s"]) if name in by_name else "–" for name in names}
             | {"fastest": "–" if fastest is None else fastest["backend"], "chosen": chosen}
-            | {"disturbed": ", ".join(row["backend"] for row in some if row["status"] == "contended")}
+            | {"contended": ", ".join(row["backend"] for row in some if row["status"] == "contended")}
         )
     return pd.DataFrame(lines)
 
@@ -172,7 +172,7 @@ def _missing(devices: Sequence[str]) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "disturbed", "fewer, less, faster"))
+    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "contended", "fewer, less, faster"))
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -184,7 +184,7 @@ def _figure(device: str, name: str, what: str) -> str:
 
 
 def _reasons(rows: Sequence[Row]) -> str:
-    """Why figures are missing, or stand on one run; how noisy the others are is in their own column."""
+    """Why figures are missing, or stand on one run; how wide the intervals of the others are is in their own column."""
     told = [row for row in rows if row["reason"] and len(row["blocks"]) <= 1]
     by_reason = grouped([{**row, "what": f"{_status(row)}: {row['reason']}"} for row in told], "what")
     lines = [f"{what} ({', '.join(map(_name, some))})" for what, some in by_reason.items()]
@@ -197,7 +197,7 @@ def _name(row: Row) -> str:
 
 
 def _status(row: Row) -> str:
-    return "once" if len(row["blocks"]) == 1 else "" if row["status"] == "ok" else str(row["status"])
+    return "" if row["status"] == "ok" else str(row["status"])
 
 
 def _share(row: Row, backbone: Row | None, field: str) -> str:

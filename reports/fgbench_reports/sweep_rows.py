@@ -22,8 +22,7 @@ ENVIRONMENT = {
     **{"threads": "threads ", "code": "code "},
 }
 CONTENDER = ("model", "selector", "impl", "backbone")
-WORDS = {"oom_inferred": "(oom)", "unconverged": "noisy", "contended": "busy"}  # where the status is too long
-NUMBER = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?)"  # with commas between thousands, or none
 FIGURES_VARY = ("oom", "oom_inferred", "unconverged", "contended", "timeout")  # from reason to reason
 MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in a note; at a place; in a reason
 MAX_REVISIONS = 3  # of fgbench, in an environment's note
@@ -148,8 +147,8 @@ def common_title(rows: Sequence[Row], *words: str) -> str:
 
 
 def status_word(row: Row) -> str:
-    """A status as it stands in a table."""
-    return as_text(WORDS.get(row["status"], row["status"]))
+    """A status as it stands in a table: the row's own word."""
+    return as_text(row["status"])
 
 
 def empty_table(title: str, headings: Sequence[str], right: Sequence[str]) -> Table:
@@ -188,10 +187,21 @@ def shown_sizes(points: Sequence[Sequence[Row]]) -> list[str]:
     return ["" if index and sizes[index - 1] == size else size for index, size in enumerate(sizes)]
 
 
-def _in_common(reasons: Sequence[str]) -> str:
-    """Reasons that differ in their figures alone as one; a figure that differs is left open."""
+def in_common(reasons: Sequence[str]) -> str:
+    """Reasons that differ in their figures alone as one: of a figure that differs, from which to which it was met.
+
+    The reasons are sentences that are the same but for their numbers.
+    """
     parts = zip(*(re.split(NUMBER, reason) for reason in reasons), strict=True)
-    return "".join(some[0] if len(set(some)) == 1 else "…" for some in parts)
+    return "".join(_from_to(some) for some in parts)
+
+
+def _from_to(some: Sequence[str]) -> str:
+    """The part of several sentences: a word that they share, or the least and the largest number."""
+    if len(set(some)) == 1:
+        return some[0]
+    low, high = (pick(some, key=lambda number: float(number.replace(",", ""))) for pick in (min, max))
+    return f"{low} to {high}"
 
 
 def reason_notes(rows: Sequence[Row]) -> list[str]:
@@ -204,9 +214,8 @@ def reason_notes(rows: Sequence[Row]) -> list[str]:
             groups.setdefault((row["status"], key), []).append(row)
     notes, sites = [], sites_of(rows)
     for (status, _), group in groups.items():
-        word, reason = status_word(group[0]), _in_common([one_line(row["reason"]) for row in group])
-        meaning = "" if word == status else f" = {status}"
-        notes.append(f"{word}{meaning}: {places_of(group, sites)} – {reason}")
+        reason = in_common([one_line(row["reason"]) for row in group])
+        notes.append(f"{as_text(status)}: {places_of(group, sites)} – {reason}")
     return first_notes(notes, "reason")
 
 
@@ -274,7 +283,7 @@ def _listed(names: Sequence[str]) -> str:
 def first_notes(notes: Sequence[str], thing: str) -> list[str]:
     """No more notes of a kind than are read, and how many are left out."""
     left = len(notes) - MAX_NOTES
-    return [*notes[:MAX_NOTES], *([f"… and {left} more {thing}{'s' if left > 1 else ''}."] if left > 0 else [])]
+    return [*notes[:MAX_NOTES], *([f"And {left} more {thing}{'s' if left > 1 else ''}."] if left > 0 else [])]
 
 
 def one_line(text: object) -> str:

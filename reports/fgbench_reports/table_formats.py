@@ -7,12 +7,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.escaping import (
-    LATEX_NEEDS_MATHS,
     latex_text,
     markdown_paragraph,
     markdown_text,
     spreadsheet_text,
 )
+from fgbench_reports.latex import tabular
 from fgbench_reports.marks import number_of
 from fgbench_reports.render import csv_line
 from fgbench_reports.report import BEST, SECOND, Table
@@ -48,23 +48,7 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table) -> str:
     r"""A booktabs tabular to paste; the title and the notes are comments, best is \textbf, second \underline."""
     lines = [[_around(latex_text(cell), LATEX.get(mark, UNMARKED)) for cell, mark in line] for line in _cells(table)]
-    headings = [latex_text(heading) for heading in _headings(table)]
-    columns = "".join("l" if heading in table.names else "r" for heading in _headings(table))
-    body = [
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        _latex_line(headings),
-        r"\midrule",
-        *map(_latex_line, lines),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    needs = r"needs \usepackage{booktabs}"
-    if any(LATEX_NEEDS_MATHS in line for line in body):
-        needs += r" and \usepackage{amssymb}"
-    if not "".join(body).isascii():
-        needs += ", and LuaLaTeX or XeLaTeX for letters that pdfLaTeX's fonts lack"
-    return "\n".join([*_comments([table.title, needs]), *body, *_comments(table.notes)]) + "\n"
+    return tabular(_headings(table), lines, names=table.names, title=table.title, notes=table.notes)
 
 
 def to_csv(table: Table) -> str:
@@ -153,14 +137,6 @@ def _cells(table: Table) -> Iterator[list[tuple[str, str]]]:
 
 def _around(text: str, mark: tuple[str, str]) -> str:
     return f"{mark[0]}{text}{mark[1]}"
-
-
-def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _comments(texts: Iterable[str]) -> list[str]:
-    return [f"% {_line(text)}" for text in texts]
 
 
 def _csv_cells(values: Iterable[Any]) -> list[Any]:

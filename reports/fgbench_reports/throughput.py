@@ -65,6 +65,11 @@ def throughput_notes(rows: Sequence[Row]) -> list[str]:
     return [columns, *reason_notes(rows), *_missing(rows), *environment_notes(rows)]
 
 
+def frame_notes(rows: Sequence[Row]) -> list[str]:
+    """The same notes for :func:`throughput_frame`, which has a column for the best batch where tables have a mark."""
+    return [note.replace(f"{BEST} marks", "best marks", 1) for note in throughput_notes(rows)]
+
+
 def throughput_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """A DataFrame of printed cells, one line per row; what differs between environments has columns of its own."""
     import pandas as pd

@@ -121,7 +121,7 @@ def test_what_has_no_accuracy_is_counted_with_the_command_that_tests_it():
     limits = Limits(min_accuracy_percent=90, image_sizes=[224, 1024])
     (note,) = (note for note in choice_notes(chosen(GRID, limits)) if "no known accuracy" in note)
     assert note.startswith("9 configurations have no known accuracy on cub (vit at 1024, batches 1, 16, 64")
-    assert "'fgbench accuracy --model vit ffvt glsim --sizes 1024 --dataset cub --data-dir …' measures it." in note
+    assert "'fgbench accuracy --model vit ffvt glsim --sizes 1024 --dataset cub --data-dir DIR' measures it." in note
     assert not any("no known" in note for note in choice_notes(chosen(GRID, Limits(image_sizes=[224]))))
 
 
@@ -132,7 +132,8 @@ def test_the_command_names_a_backbone_and_a_selector_that_are_not_the_published_
 
     tiny = "vit_tiny_patch16_224"
     assert (
-        told(row(size=1024)) == "'fgbench accuracy --model glsim --sizes 1024 --dataset cub --data-dir …' measures it."
+        told(row(size=1024))
+        == "'fgbench accuracy --model glsim --sizes 1024 --dataset cub --data-dir DIR' measures it."
     )
     assert f"--sizes 224 --backbone {tiny} --dataset cub" in told(row(backbone=tiny))
     assert "--sizes 224 --selectors psm --dataset cub" in told(row(selector="psm"))
@@ -149,7 +150,7 @@ def test_the_command_for_a_part_of_a_data_set_names_the_data_set():
     part = chosen([row("vit", selector=None)], dataset="cub, 20 of 200 classes")
     (note,) = (note for note in choice_notes(part) if "no known accuracy" in note)
     assert "has no known accuracy on cub, 20 of 200 classes" in note
-    assert "--dataset cub --data-dir …'" in note
+    assert "--dataset cub --data-dir DIR'" in note
 
 
 def test_a_cost_cannot_be_limited_without_a_price():

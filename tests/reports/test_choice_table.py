@@ -80,8 +80,8 @@ def test_every_line_names_its_device_dtype_and_mode():
 
 def test_figures_that_were_disturbed_are_marked():
     choice = chosen([row(), row("vit", selector=None, img_s=500.0, status="contended", reason="somebody")])
-    assert set(choice_frame(choice)["status"]) == {"", "busy"}
-    assert any(note.startswith("busy:") for note in choice_notes(choice))
+    assert set(choice_frame(choice)["status"]) == {"", "contended"}
+    assert any(note.startswith("contended:") for note in choice_notes(choice))
     assert "status" not in choice_frame(chosen([row()]))
 
 

@@ -31,11 +31,11 @@ def test_the_terminal_table(same_as_snapshot):
 
 
 def test_the_markdown_table(same_as_snapshot):
-    same_as_snapshot("flops_table.md", render.to_markdown(flops_frame(ROWS)))
+    same_as_snapshot("flops_table.md", render.to_markdown(flops_frame(ROWS), notes=flops_notes(ROWS)))
 
 
 def test_the_latex_table(same_as_snapshot):
-    same_as_snapshot("flops_table.tex", render.to_latex(flops_frame(ROWS)))
+    same_as_snapshot("flops_table.tex", render.to_latex(flops_frame(ROWS), notes=flops_notes(ROWS)))
 
 
 def test_csv_and_json_hold_the_rows_as_they_are():
@@ -64,7 +64,17 @@ def test_the_papers_own_convention_is_rounded_as_the_paper_rounds():
 
 @pytest.mark.parametrize("convention", NOTES)
 def test_three_lines_say_what_differs(convention):
-    assert len(flops_notes([{"convention": convention}])) == 3
+    rows = [{**one, "convention": convention} for one in ROWS]
+    assert len(flops_notes(rows)) == 3
+
+
+def test_notes_speak_of_columns_that_are_there():
+    assert any(note.startswith("paper:") for note in flops_notes(ROWS))
+    assert not any(note.startswith("paper:") for note in flops_notes(ROWS, beside_paper=False))
+    elsewhere = [{**one, "backbone": "vit_small_patch16_224"} for one in ROWS]
+    assert not any("paper" in note for note in flops_notes(elsewhere))
+    alone = [one for one in ROWS if one["impl"] != "published"]
+    assert not any(note.startswith("published starts") for note in flops_notes(alone))
 
 
 def test_a_long_name_is_folded_and_not_cut():

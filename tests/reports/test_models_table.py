@@ -34,7 +34,7 @@ def test_the_markdown_table(same_as_snapshot):
 
 
 def test_the_latex_table(same_as_snapshot):
-    same_as_snapshot("models_table.tex", render.to_latex(model_frame(ROWS)))
+    same_as_snapshot("models_table.tex", render.to_latex(model_frame(ROWS), notes=model_notes(ROWS)))
 
 
 def test_no_rows_make_no_table():

@@ -10,6 +10,7 @@ from types import ModuleType
 import matplotlib as mpl
 import pytest
 
+from fgbench_reports import selection_figures
 from fgbench_reports.pages import filled
 from fgbench_reports.selection import backend_frame, crossover, ratio_frame, ratios, sections, selection_frame
 from fgbench_reports.selection_figures import figures
@@ -79,7 +80,7 @@ def test_a_selection_stands_beside_its_backbone():
     psm = dict(frame.loc[("psm", "fast")])
     assert (psm["% FLOPs"], psm["% time"], psm["FLOPs/byte"], psm["v·A by"]) == ("1.0000", "10.000", "10.0", "dense")
     assert (psm["ms"], psm["±%"], psm["status"]) == ("10.00", "10", "")
-    assert dict(frame.loc[("sacm", "published")])["status"] == "once"
+    assert dict(frame.loc[("sacm", "published")])["status"] == "unconverged"
     assert dict(frame.loc[("sacm", "fast")])["ms"] == "–"
 
 
@@ -96,7 +97,7 @@ def test_the_crossover_is_read_from_the_rows():
     assert line == "B·H = 12: the dense map wins last at 120 k elements, blocks win first at 12.0 M."
     assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks", "blocks"]
     assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "dense", "blocks"]
-    assert list(backend_frame(BACKENDS)["disturbed"]) == ["", "blocks", ""]
+    assert list(backend_frame(BACKENDS)["contended"]) == ["", "blocks", ""]
     assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
 
 
@@ -112,12 +113,56 @@ def test_parts_of_a_page_are_replaced_and_nothing_else():
 def test_what_did_not_fit_and_what_ran_once_is_said():
     text = sections({"cpu": KEPT})["selections"]
     assert "oom: MemoryError: too much (sacm fast at 224)" in text
-    assert "once: a single run (sacm published at 224)" in text
+    assert "unconverged: a single run (sacm published at 224)" in text
 
 
 def test_a_device_without_rows_is_named():
     assert "GPU: no run is kept yet." in sections({"cpu": KEPT})["machines"]
     assert "GPU: no run" not in sections({"cpu": KEPT, "cuda": KEPT})["machines"]
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> dict:
+    """The figures before they are written."""
+    found: list = []
+    monkeypatch.setattr(selection_figures, "_svg", lambda figure: found.append(figure) or "")
+    names = list(figures("cpu", KEPT))
+    return dict(zip(names, found, strict=True))
+
+
+def labels(figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_figure_says_what_it_leaves_out_and_what_lies_above_the_roof(drawn):
+    told = {name: figure.get_supxlabel().replace("\n", " ") for name, figure in drawn.items()}
+    lost = "Not drawn: 1 point (sacm fast at 224): no time, status oom."
+    assert lost in told["cpu_time.svg"]
+    assert lost in told["cpu_roofline.svg"]
+    assert "Not drawn: 1 point (kernel at N = 1000, B·H = 12): no time, status ok." in told["cpu_crossover.svg"]
+    assert "Above the roof" not in told["cpu_roofline.svg"]
+    fast = {**KEPT, "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e8}}
+    over = [row["selector"] for row in SELECTIONS if row["latency_s"] and row["bytes"] / row["latency_s"] > 1e8]
+    assert over == [None, "psm", "sacm", "gls"]
+    assert selection_figures._above(SELECTIONS, fast["roof"])[0].startswith(
+        "Above the roof: 4 points (backbone at 224,"
+    )
+
+
+def test_in_figures_of_selections_marks_mean_what_they_mean_elsewhere(drawn):
+    by_label = {line.get_label(): line for line in drawn["cpu_time.svg"].axes[0].lines}
+    assert by_label["psm, published"].get_fillstyle() == "left"
+    assert by_label["psm, fast"].get_fillstyle() == "full"
+    assert (by_label["psm, fast"].get_marker(), by_label["gls, fast"].get_marker()) == ("o", "D")
+    assert "unconverged" in labels(drawn["cpu_time.svg"])
+    assert {"chosen: a black edge", "contended", "no interval is known"} <= set(labels(drawn["cpu_crossover.svg"]))
+    backends = [line for line in drawn["cpu_crossover.svg"].axes[0].lines if line.get_marker() in ("o", "s", "D")]
+    assert "white" not in {line.get_markerfacecolor() for line in backends}
+
+
+def test_times_of_selections_have_bars(drawn):
+    bars = [piece for some in drawn["cpu_time.svg"].axes[0].collections for piece in some.get_segments()]
+    assert sorted(float(high[1]) / float(low[1]) for low, high in bars) == pytest.approx([1.1 / 0.9] * 6)
 
 
 def test_figures_are_the_same_every_time():

@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.data import Data, Row
+from fgbench_reports.figures.bars import (
+    Bar,
+    Ends,
+    arrow_entry,
+    bars_go_on,
+    draw_bars,
+    draw_rings,
+    draw_unknown,
+    rate_ends,
+    statuses_entry,
+    unknown_entry,
+    with_room,
+)
 from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
-from fgbench_reports.figures.scales import as_log, as_powers
+from fgbench_reports.figures.scales import as_log, as_powers, log_limits
 from fgbench_reports.figures.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
 from fgbench_reports.figures.sweeps import (
-    NOISY,
     by_series,
     file_names,
     first_figures,
@@ -23,6 +35,7 @@ from fgbench_reports.figures.sweeps import (
     measured,
     mode_names,
     no_sweep,
+    points_not_drawn,
     sweep_notes,
     thinned,
     thinning_note,
@@ -42,7 +55,7 @@ MAX_MARKED = 8  # contenders whose batches without figures are marked: more woul
 OOM = ("oom", "oom_inferred")
 MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
     "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
-    "oom inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
+    "oom_inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
 Site = tuple[Mode, int]  # of a figure: the mode, the image size
@@ -57,7 +70,7 @@ class Batch(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per mode and image size."""
-        sized, ended = _by_site(data)
+        (sized, ended), timed = _by_site(data), _timed(data)
         if not sized:
             yield no_sweep(WHAT, data)
             return
@@ -67,10 +80,10 @@ class Batch(Report):
         found, left = first_figures(sorted(sized, key=lambda key: (ranks[key[0]], key[1])), where.__getitem__)
         for key, name in zip(found, file_names(f"batch {where[key]}" for key in found), strict=True):
             notes = left if key == found[-1] else []
-            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes)
+            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes, timed[key])
         for key in first_figures([key for key in ended if key not in sized], where.__getitem__)[0]:
             met = listed(sorted({as_text(row["status"]) for row in ended[key]}))
-            yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})")
+            yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})", ended[key])
 
 
 def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[Row]]]:
@@ -87,6 +100,16 @@ def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, li
     return sized, ended
 
 
+def _timed(data: Data) -> dict[Site, int]:
+    """How many rows have a time, repeats among them."""
+    counts: dict[Site, int] = {}
+    for mode, rows in by_mode(data.throughput).items():
+        for row in rows:
+            if row["throughput_img_s"] and row["latency_s"]:
+                counts[mode, row["image_size"]] = counts.get((mode, row["image_size"]), 0) + 1
+    return counts
+
+
 def _figure(
     name: str,
     where: str,
@@ -95,6 +118,7 @@ def _figure(
     looks: Mapping[Contender, Look],
     device: str,
     left: Sequence[str],
+    every: int,
 ) -> Figure:
     rows = [one.row for one in points]
     kept, many = known_contenders([*rows, *ended])
@@ -107,16 +131,27 @@ def _figure(
     lost = [row for row in ended if contender(row) in lines]
     failing = [each for each in lines if any(contender(row) == each for row in lost)]
     marked = failing[:MAX_MARKED]
+    repeats = _repeats(rows, every)
+    left_out = [*_unmarked(failing, lines, lost), *many, *thinning_note(longest), *repeats]
+    left_out += points_not_drawn([row for row in rows if not _memory(row)], rows, "memory is not known")
     return BatchFigure(
         name=name,
         title=f"Throughput and memory against batch size · {where}",
         alt=_alt(where, lines, lost),
-        notes=(*_unmarked(failing, lines, lost), *many, *thinning_note(longest), *sweep_notes([*rows, *ended]), *left),
+        notes=(*left_out, *sweep_notes([*rows, *ended]), *left),
         lines=lines,
         ended=[row for each in marked for row in _few([row for row in lost if contender(row) == each])],
         looks=looks,
         on_gpu=device == "cuda",
+        left_out=left_out,
     )
+
+
+def _repeats(rows: Sequence[Row], every: int) -> list[str]:
+    """How many repeats stand behind the middle one of their point, which is drawn."""
+    lost = every - len(rows)
+    told = f"Not drawn: {how_many(lost, 'repeat')} of points that were measured several times"
+    return [f"{told}; the one of the middle latency is drawn."] if lost > 0 else []
 
 
 def _unmarked(
@@ -169,14 +204,19 @@ class BatchFigure(Figure):
     ended: Sequence[Row]
     looks: Mapping[Contender, Look]
     on_gpu: bool
+    left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """A line per contender; hollow where noisy; a cross, in a row of its own, where it did not fit."""
+        """A line per contender; a ring where the status is not ok; a cross, in a row of its own, where it did not fit.
+
+        Bars are 95 % intervals; an arrow ends one that has no room.
+        """
         shown = [one for line in self.lines.values() for one in line]
         labels = labels_of([*(one.row for one in shown), *self.ended])
         with in_style():
             names = [(handle(self.looks[each]), labels[each]) for each in labels]
-            legend = Legend(blocks=[names, self._kinds(shown)], width=DOUBLE - 40)
+            notes = [*_bar_notes(shown), *self.left_out]
+            legend = Legend(blocks=[names, self._kinds(shown)], width=DOUBLE - 40, notes=notes)
             heading = self.title.partition(" · ")[2]
             canvas, panels = frame(width=DOUBLE, height=HEIGHT, panels=2, below=legend.height, heading=heading)
             memory = "peak VRAM of tensors (GB)" if self.on_gpu else "peak resident set of the process (GB)"
@@ -187,15 +227,16 @@ class BatchFigure(Figure):
 
     def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Contender, str]) -> list[Point]:
         filled = {each: [one for one in line if of(one)] for each, line in self.lines.items()}
-        values = [of(one) for line in filled.values() for one in line]
+        shown = [one for line in filled.values() for one in line]
+        values = [of(one) for one in shown]
         batches = [one.row["batch_size"] for line in self.lines.values() for one in line]
         as_powers(axes, "x", [*batches, *(row["batch_size"] for row in self.ended)])
-        as_log(axes, "y", values)
+        as_log(axes, "y", with_room(values, map(_interval, shown)) if of is _speed else values)
         axes.set_xlabel("batch size (images)")
         axes.set_ylabel(name)
-        points = []
+        points, some_known = [], any(map(_interval, shown))
         for each, line in filled.items():
-            _draw(axes, line, of, self.looks[each])
+            _draw(axes, line, of, self.looks[each], some_known=some_known)
             texts = ("\n".join(words_of(one, labels[each])) for one in line)
             points += [
                 Point(axes=axes, x=one.row["batch_size"], y=of(one), text=text)
@@ -226,13 +267,29 @@ class BatchFigure(Figure):
         return points
 
     def _kinds(self, shown: Sequence[Configuration]) -> list[Any]:
-        """What hollow marks and crosses mean, as far as there are any."""
+        """What rings, arrows, question marks and crosses mean, as far as there are any."""
         met = {how_it_ended(row) for row in self.ended}
         found = [(handle(linestyle="none", **MARKS[name]), name) for name in MARKS if name in met]
-        if any(one.row["status"] in NOISY for one in shown):
-            hollow = handle(linestyle="none", marker="o", markerfacecolor=PAPER, markeredgecolor=INK)
-            found.insert(0, (hollow, "noisy: a wide interval"))
-        return found
+        ends = [_interval(one) for one in shown]
+        goes_on = bars_go_on(ends, log_limits(with_room([one.img_s for one in shown], ends)))
+        some_unknown = None in ends and any(ends)
+        return [
+            *statuses_entry(one.row for one in shown),
+            *([arrow_entry()] if goes_on else []),
+            *([unknown_entry()] if some_unknown else []),
+            *found,
+        ]
+
+
+def _bar_notes(shown: Sequence[Configuration]) -> list[str]:
+    """What the bars are."""
+    known = any(_interval(one) for one in shown)
+    speed = "Bars are 95 % intervals of the throughput" if known else "No interval of the throughput is known"
+    return [f"{speed}; memory is a peak and has none."] if shown else []
+
+
+def _memory(row: Row) -> bool:
+    return bool(row["peak_memory_allocated_bytes" if row["device"] == "cuda" else "device_memory_bytes"])
 
 
 def _speed(one: Configuration) -> float:
@@ -243,26 +300,24 @@ def _gigabytes(one: Configuration) -> float | None:
     return one.memory_bytes / 1e9 if one.memory_bytes else None
 
 
-def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look) -> None:
+def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look, *, some_known: bool) -> None:
     x, y = [one.row["batch_size"] for one in line], [of(one) for one in line]
     axes.plot(x, y, **look.strokes())
-    for noisy in (False, True):
-        some = [one for one in line if (one.row["status"] in NOISY) == noisy]
-        places = [one.row["batch_size"] for one in some], [of(one) for one in some]
-        axes.plot(*places, **look.marks(hollow=noisy), zorder=3)
-    if of is _speed and line:
-        bars = [_interval(one) for one in line]
-        axes.errorbar(
-            x, y, yerr=list(zip(*bars, strict=True)), fmt="none", ecolor=look.colour, elinewidth=0.8, capsize=1.6
-        )
+    axes.plot(x, y, **look.marks(), zorder=3)
+    draw_rings(axes, [place for place, one in zip(zip(x, y, strict=True), line, strict=True) if _disturbed(one)], 4.5)
+    if of is _speed:
+        intervals = [(one.row["batch_size"], one.img_s, _interval(one)) for one in line]
+        draw_bars(axes, [Bar(x=a, y=b, ends=ends) for a, b, ends in intervals if ends], look.colour)
+        draw_unknown(axes, [(a, b) for a, b, ends in intervals if some_known and not ends])
 
 
-def _interval(one: Configuration) -> tuple[float, float]:
-    """How far the 95 % interval of the throughput reaches down and up."""
-    low, high, images = one.row["latency_ci95_low_s"], one.row["latency_ci95_high_s"], one.row["batch_size"]
-    if not low or not high:
-        return (0.0, 0.0)
-    return (max(0.0, one.img_s - images / high), max(0.0, images / low - one.img_s))
+def _disturbed(one: Configuration) -> bool:
+    return bool(one.row["status"] != "ok")
+
+
+def _interval(one: Configuration) -> Ends | None:
+    """The 95 % interval of the throughput; None where none is known."""
+    return rate_ends(one.row, float(one.row["batch_size"]))
 
 
 def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.advice import flops_command
+from fgbench_reports.data import Data, Row
+from fgbench_reports.figures.bars import impl_entries
 from fgbench_reports.figures.labels import End
-from fgbench_reports.figures.legend import handle
 from fgbench_reports.figures.lines import Line, Place, Sheet, lined
-from fgbench_reports.figures.looks import DASHED, SOLID, Look, looks_of, names_in, with_lines
+from fgbench_reports.figures.looks import Look, looks_of, names_in, with_lines
 from fgbench_reports.figures.scales import as_log, as_powers, with_unit
-from fgbench_reports.figures.style import INK, PAPER
+from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures, listed, pixels, sizes_of
 from fgbench_reports.flops import NOTES
 from fgbench_reports.numbers import how_many, percent
@@ -38,7 +39,8 @@ class Cost(Report):
         """A figure per convention and backbone."""
         groups = _groups(data.flops)
         if not any(convention == "full" for convention, *_ in groups):
-            yield Missing(what="cost of selection against image size", command=KINDS["flops"])
+            rows = [row for some in groups.values() for row in some]
+            yield Missing(what="cost of selection against image size", command=flops_command(rows, "full"))
         looks = looks_of(names_in(data))
         found, left = first_figures(list(groups), _title)
         for key, name in zip(found, file_names(f"cost {' '.join(key)}" for key in found), strict=True):
@@ -76,14 +78,29 @@ def _figure(
     free = sorted({as_text(selector) for (selector, _, _), some in met.items() if some[0]["percent_of_backbone"] <= 0})
     kept, many = chosen_series([key[:2] for key in met], lambda each: str(each[0]))
     shown = [some[0] for each, some in met.items() if each[:2] in kept and some[0]["percent_of_backbone"] > 0]
-    notes = [*NOTES.get(key[0], ())[:2], *many]
+    left_out = [*many]
     if free:
-        notes.append(f"This convention counts nothing for {listed(free)}: a logarithmic axis has no place for zero.")
-    if any(len({row["percent_of_backbone"] for row in some}) > 1 for some in met.values()):
-        notes.append("Counts of one selection differ between the rows that were put together; the first is drawn.")
+        zero = sum(some[0]["percent_of_backbone"] <= 0 for some in met.values())
+        told = f"Not drawn: {how_many(zero, 'point')} of {listed(free)}, for which this convention counts nothing"
+        left_out.append(f"{told}: a logarithmic axis has no place for zero.")
+    differing = [some for some in met.values() if len({row["percent_of_backbone"] for row in some}) > 1]
+    if differing:
+        names = listed(list(dict.fromkeys(f"{_name(some[0])} at {some[0]['image_size']}" for some in differing)))
+        lost = sum(len(some) - 1 for some in differing)
+        told = f"Not drawn: {how_many(lost, 'row')} of {names}: counts of one selection differ between the rows"
+        left_out.append(f"{told} that were put together; the first is drawn.")
+    notes = [*NOTES.get(key[0], ())[:2], *left_out]
     styled = with_lines({each: (looks[str(each[0])], each[1] == "published") for each in kept})
     title = f"Cost of selection · {_title(key)}"
-    return CostFigure(name=name, title=title, alt=_alt(key, shown), notes=(*notes, *left), rows=shown, looks=styled)
+    return CostFigure(
+        name=name,
+        title=title,
+        alt=_alt(key, shown),
+        notes=(*notes, *left),
+        rows=shown,
+        looks=styled,
+        left_out=left_out,
+    )
 
 
 def _alt(key: tuple[str, ...], rows: Sequence[Row]) -> str:
@@ -118,11 +135,13 @@ class CostFigure(Figure):
 
     rows: Sequence[Row]
     looks: Mapping[Series, Look]
+    left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """A line per selector and implementation; hollow and dashed where published."""
+        """A line per selector and implementation; dashed, with markers half filled, where published."""
         ends = (BACKBONE,)
-        sheet = Sheet(heading=self.title.partition(" · ")[2], prepare=self._prepare, ends=ends, entries=self._kinds())
+        heading, kinds = self.title.partition(" · ")[2], self._kinds()
+        sheet = Sheet(heading=heading, prepare=self._prepare, ends=ends, entries=kinds, notes=self.left_out)
         lines = [
             Line(name=as_text(series[0]), look=look, places=self._places(series)) for series, look in self.looks.items()
         ]
@@ -141,15 +160,12 @@ class CostFigure(Figure):
         return [End(x=axes.get_xlim()[1], y=100, label=BACKBONE, colour=INK)]
 
     def _kinds(self) -> list[Any]:
-        """What dashes and hollow marks mean."""
+        """What dashes and half filled markers mean."""
         impls = {impl for _, impl in self.looks}
-        marks: dict[str, Any] = {"marker": "o", "markeredgecolor": INK}
-        published = (handle(linestyle=DASHED, markerfacecolor=PAPER, **marks), "published")
-        fast = (handle(linestyle=SOLID, markerfacecolor=INK, **marks), "fast")
-        return [entry for entry in (published, fast) if entry[1] in impls]
+        return [kind for impl, kind in impl_entries().items() if impl in impls]
 
 
 def _place(row: Row) -> Place:
     share = f"{percent(row['percent_of_backbone'])} % of the backbone, {with_unit(row['flops'], 'FLOPs')}"
     text = "\n".join([_name(row), f"{row['image_size']} px", share])
-    return Place(x=row["image_size"], y=row["percent_of_backbone"], text=text, hollow=row["impl"] == "published")
+    return Place(x=row["image_size"], y=row["percent_of_backbone"], text=text, half=row["impl"] == "published")

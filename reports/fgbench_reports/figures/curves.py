@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.advice import accuracy_command
 from fgbench_reports.data import KINDS, Data, Row
 from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.lines import Line, Place, draw_line, points_of
 from fgbench_reports.figures.looks import Look, looks_of, names_in
 from fgbench_reports.figures.scales import as_linear
 from fgbench_reports.figures.style import DOUBLE, frame, in_style
-from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures
+from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures, listed, not_drawn
 from fgbench_reports.numbers import how_many, significant
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Point, Report
 from fgbench_reports.sweep_rows import as_text
@@ -37,14 +38,19 @@ class Curves(Report):
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per trained model."""
         rows = [row for row in data.selection_quality if row["insertion_curve"] and row["deletion_curve"]]
+        without = [row for row in data.selection_quality if not (row["insertion_curve"] and row["deletion_curve"])]
         if not rows:
+            trained = [row for row in data.accuracy if not row.get("seeds")]
             why = "no row has its curves" if data.selection_quality else "there are no rows for it"
-            yield Missing(what="insertion and deletion curves", command=KINDS["selection_quality"], why=why)
-        groups, looks = by_training(rows), looks_of(names_in(data))
+            command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
+            yield Missing(what="insertion and deletion curves", command=command, why=why)
+        groups, looks, lacking = by_training(rows), looks_of(names_in(data)), by_training(without)
         titles = {key: _title(key, groups) for key in groups}
         found, left = first_figures(list(groups), titles.__getitem__)
         for key, name in zip(found, file_names(f"curves {titles[key]}" for key in found), strict=True):
-            yield _figure(titles[key], name, groups[key], looks, left if key == found[-1] else [])
+            lost = [as_text(row["selector"]) for row in lacking.get(key, [])]
+            left_out = not_drawn(len(lost), "row", listed(list(dict.fromkeys(lost))), "without curves")
+            yield _figure(titles[key], name, groups[key], looks, left if key == found[-1] else [], left_out)
 
 
 def _title(key: Training, groups: Iterable[Training]) -> str:
@@ -52,7 +58,14 @@ def _title(key: Training, groups: Iterable[Training]) -> str:
     return " · ".join([*words, as_text(key.dataset), f"{key.image_size} px", *telling_words(key, groups)])
 
 
-def _figure(trained: str, name: str, rows: Sequence[Row], looks: Mapping[str, Look], left: Sequence[str]) -> Figure:
+def _figure(
+    trained: str,
+    name: str,
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    left: Sequence[str],
+    without: Sequence[str],
+) -> Figure:
     kept, many = chosen_series([row["selector"] for row in rows], str)
     curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
     seeds = len({row["seed"] for row in rows})
@@ -65,24 +78,40 @@ def _figure(trained: str, name: str, rows: Sequence[Row], looks: Mapping[str, Lo
     notes.append(
         "A good ranking rises early in insertion and falls early in deletion. Random and centre look at no image."
     )
+    other = {name: row["other_lengths"] for name, row in curves.items() if row["other_lengths"]}
+    why = "not as many points as the first one of the same selector"
+    left_out = [*many, *without, *not_drawn(sum(other.values()), "curve", listed([*map(as_text, other)]), why)]
+    mixed = _mixed(rows)
     return CurvesFigure(
         name=name,
-        title=f"Insertion and deletion · {trained}",
+        title=f"Insertion and deletion · {trained}" + (" · runs of several environments" if mixed else ""),
         alt=_alt(trained, curves),
-        notes=(*notes, *_mixed(rows), *many, *left),
+        notes=(*notes, *mixed, *left_out, *left),
         curves=curves,
         looks=looks,
+        left_out=[*_bars(curves), *left_out],
     )
 
 
+def _bars(curves: Mapping[str, Row]) -> list[str]:
+    """What the bars are, and which curves have none."""
+    alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
+    said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
+    every = len(alone) == len(curves)
+    who = "Curves have" if every else f"{listed(alone)} {'have' if len(alone) > 1 else 'has'}"
+    return [*said, *([f"{who} no bars: there is one trained model."] if alone else [])]
+
+
 def _mean(rows: Sequence[Row]) -> Row:
-    """The mean of curves that have as many points as the first one, and of their areas."""
+    """The mean of curves that have as many points as the first one, how far they lie apart, and their mean areas."""
     first = rows[0]
-    found: dict[str, Any] = {"selector": first["selector"]}
+    found: dict[str, Any] = {"selector": first["selector"], "other_lengths": 0}
     for kind in CURVES:
         curves = [row[f"{kind}_curve"] for row in rows]
         alike = [curve for curve in curves if len(curve) == len(curves[0])]
+        found["other_lengths"] += len(curves) - len(alike)
         found[kind] = [fmean(values) for values in zip(*alike, strict=True)]
+        found[f"{kind}_std"] = [stdev(values) for values in zip(*alike, strict=True)] if len(alike) > 1 else None
         areas = [row[f"{kind}_auc"] for row in rows if row[f"{kind}_auc"] is not None]
         found[f"{kind}_auc"] = fmean(areas) if areas else None
     return {**found, "runs": len(rows)}
@@ -119,12 +148,15 @@ class CurvesFigure(Figure):
 
     curves: Mapping[str, Row]
     looks: Mapping[str, Look]
+    left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
 
     def draw(self) -> Drawing:
         """Markers stand on some of the points only; all can be asked."""
         with in_style():
             legend = Legend(
-                blocks=[[(handle(self.looks[name]), as_text(name)) for name in self.curves]], width=DOUBLE - 40
+                blocks=[[(handle(self.looks[name]), as_text(name)) for name in self.curves]],
+                width=DOUBLE - 40,
+                notes=self.left_out,
             )
             heading = self.title.partition(" · ")[2]
             canvas, panels = frame(
@@ -136,9 +168,8 @@ class CurvesFigure(Figure):
 
     def _panel(self, axes: Axes, kind: str) -> list[Point]:
         as_linear(axes, "x", [0.0, 100.0])
-        as_linear(
-            axes, "y", [0.0, *(value for row in self.curves.values() for other in CURVES for value in row[other])]
-        )
+        ends = [end for row in self.curves.values() for other in CURVES for one in _ends(row, other) for end in one]
+        as_linear(axes, "y", [0.0, *ends])
         axes.set_title(f"{kind}: {CURVES[kind]}")
         axes.set_xlabel("pixels that are there (%)" if kind == "insertion" else "pixels that are gone (%)")
         axes.set_ylabel("probability of the class")
@@ -151,12 +182,20 @@ class CurvesFigure(Figure):
 
 
 def _places(row: Row, kind: str) -> list[Place]:
-    values = row[kind]
+    values, ends = row[kind], _ends(row, kind)
     last = max(1, len(values) - 1)
     area = f"{kind} AUC {significant(row[f'{kind}_auc'])}" + (
         f", mean of {row['runs']} runs" if row["runs"] > 1 else ""
     )
-    return [
-        Place(x=share, y=value, text=f"{as_text(row['selector'])}\n{share:.0f} % of the pixels: {value:.3f}\n{area}")
-        for share, value in ((100 * index / last, value) for index, value in enumerate(values))
-    ]
+    places = []
+    for index, (value, (low, high)) in enumerate(zip(values, ends, strict=True)):
+        share, std = 100 * index / last, f" ± {(high - low) / 2:.3f}" if high > low else ""
+        text = f"{as_text(row['selector'])}\n{share:.0f} % of the pixels: {value:.3f}{std}\n{area}"
+        places.append(Place(x=share, y=value, text=text, ends=(low, high) if high > low else None))
+    return places
+
+
+def _ends(row: Row, kind: str) -> list[tuple[float, float]]:
+    """One standard deviation down and up of each point; the point itself where there is none."""
+    stds = row[f"{kind}_std"] or [0.0] * len(row[kind])
+    return [(value - std, value + std) for value, std in zip(row[kind], stds, strict=True)]

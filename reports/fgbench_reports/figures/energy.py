@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fgbench_reports.advice import sweep_command
 from fgbench_reports.configurations import Configuration
-from fgbench_reports.data import KINDS, Data
+from fgbench_reports.data import Data
+from fgbench_reports.figures.bars import statuses_entry
 from fgbench_reports.figures.labels import End
 from fgbench_reports.figures.lines import Line, Place, Sheet, lined
 from fgbench_reports.figures.looks import Contender, Look, contender, contender_looks, labels_of
 from fgbench_reports.figures.scales import as_log, as_powers
 from fgbench_reports.figures.sweeps import (
-    NOISY,
     by_series,
     file_names,
     first_figures,
@@ -22,15 +23,22 @@ from fgbench_reports.figures.sweeps import (
     measured,
     mode_names,
     pixels,
+    points_not_drawn,
     sizes_of,
     sweep_notes,
+    untimed,
+    untimed_notes,
     words_of,
 )
 from fgbench_reports.numbers import significant
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Report
+from fgbench_reports.sweep_rows import as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+NO_INTERVAL = "Points have no bars: the energy of a point is one reading, without an interval."
 
 
 class Energy(Report):
@@ -42,7 +50,9 @@ class Energy(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per mode in which the device's energy was read."""
-        points = {mode: [one for one in some if one.energy_j] for mode, some in measured(data).items()}
+        every = measured(data)
+        points = {mode: [one for one in some if one.energy_j] for mode, some in every.items()}
+        lost = untimed(data)
         names, looks = mode_names(data), contender_looks(data)
         found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
         if not found:
@@ -51,13 +61,25 @@ class Energy(Report):
                 if data.throughput
                 else "there are no rows for it"
             )
-            yield Missing(what="energy per image", command=f"{KINDS['throughput']} --device cuda", why=why)
+            rows = [row for row in data.throughput if row["latency_s"]]
+            again = ["--again"] if any(row["device"] == "cuda" for row in rows) else []
+            command = sweep_command(rows, *again, device="cuda")
+            yield Missing(what="energy per image", command=command, why=why)
         for mode, name in zip(found, file_names(f"energy {names[mode]}" for mode in found), strict=True):
-            yield _figure(name, names[mode], points[mode], looks, left if mode == found[-1] else [])
+            rows = [one.row for one in every[mode]]
+            lacking = [one.row for one in every[mode] if not one.energy_j]
+            left_out = points_not_drawn(lacking, rows, "the device's energy was not read")
+            left_out += untimed_notes(lost[mode], rows)
+            yield _figure(name, names[mode], points[mode], looks, left if mode == found[-1] else [], left_out)
 
 
 def _figure(
-    name: str, mode: str, points: Sequence[Configuration], looks: Mapping[Contender, Look], left: Sequence[str]
+    name: str,
+    mode: str,
+    points: Sequence[Configuration],
+    looks: Mapping[Contender, Look],
+    left: Sequence[str],
+    left_out: Sequence[str],
 ) -> Figure:
     kept, many = known_contenders([one.row for one in points])
     lines = by_series(points, kept)
@@ -67,9 +89,10 @@ def _figure(
         name=name,
         title=f"Energy per image · {mode}",
         alt=_alt(mode, [one for some in lines.values() for one in some]),
-        notes=(note, *many, *sweep_notes(rows), *left),
+        notes=(note, *many, *left_out, *sweep_notes(rows), *left),
         lines=lines,
         looks=looks,
+        left_out=[NO_INTERVAL, *many, *left_out],
     )
 
 
@@ -89,15 +112,18 @@ class EnergyFigure(Figure):
 
     lines: Mapping[Contender, Sequence[Configuration]]
     looks: Mapping[Contender, Look]
+    left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """A line per contender; hollow where noisy."""
+        """A line per contender; a ring around a point whose status is not ok."""
         labels = labels_of(one.row for some in self.lines.values() for one in some)
         drawn = [
             Line(name=labels[each], look=self.looks[each], places=_places(some, labels[each]))
             for each, some in self.lines.items()
         ]
-        return lined(Sheet(heading=self.title.partition(" · ")[2], prepare=self._prepare), drawn)
+        rings = statuses_entry(one.row for some in self.lines.values() for one in some)
+        heading = self.title.partition(" · ")[2]
+        return lined(Sheet(heading=heading, prepare=self._prepare, entries=rings, notes=self.left_out), drawn)
 
     def _prepare(self, axes: Axes) -> list[End]:
         shown = [one for some in self.lines.values() for one in some]
@@ -114,7 +140,7 @@ def _places(some: Sequence[Configuration], label: str) -> list[Place]:
             x=one.row["image_size"],
             y=one.energy_j or 0.0,
             text="\n".join(words_of(one, label)),
-            hollow=one.row["status"] in NOISY,
+            status=as_text(one.row["status"]),
         )
         for one in sorted(some, key=lambda one: int(one.row["image_size"]))
     ]

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fgbench_reports.advice import accuracy_command
 from fgbench_reports.bounds import Bounds, accuracy_bounds, exact
 from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, configurations
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import Data, Row
+from fgbench_reports.figures.bars import arrow_style, bars_go_on, rate_ends, with_room
 from fgbench_reports.figures.looks import Look, contender, contender_looks, labels_of
-from fgbench_reports.figures.scales import as_linear, as_log
+from fgbench_reports.figures.scales import as_linear, as_log, log_limits
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
+from fgbench_reports.figures.sources import bars_told, left_out, titled, unsure
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import (
     MAX_POINTS,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 MAX_FRONTIERS = 10  # of a report: one per published data set, for a single mode
 FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
+MARGIN = 0.1  # of the axis of cost
 ACCURACY = "top-1 accuracy (%)"
 Named = TypeVar("Named")
 
@@ -99,15 +103,16 @@ def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
     """
     word = against("cuda").word
     groups: dict[tuple[Any, str], list[Configuration]] = {}
-    names, seen = mode_names(data), 0
+    names, seen = mode_names(data), dict[Any, list[Configuration]]()
     for one in configurations(data):
-        seen += 1
+        seen.setdefault(one.mode, []).append(one)
         if one.accuracy is not None and against(one.mode[0]).of(one) is not None:
             groups.setdefault((one.mode, one.accuracy.dataset), []).append(one)
     if not groups:
         what = f"accuracy against {word}"
         known = "no model of the sweeps has an accuracy at its size: train it, or measure what was trained"
-        yield Missing(what=what, command=KINDS["accuracy"], why=known) if seen else no_sweep(what, data)
+        rows = [one.row for some in seen.values() for one in some]
+        yield Missing(what=what, command=accuracy_command(rows), why=known) if seen else no_sweep(what, data)
         return
     ranks = {mode: rank for rank, mode in enumerate(names)}
     order = sorted(groups, key=lambda key: (_published_only(groups[key]), key[1] != "cub", ranks[key[0]], key[1]))
@@ -116,7 +121,7 @@ def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
     files = file_names(f"{word} {dataset} {names[mode]}" for mode, dataset in found)
     for key, name in zip(found, files, strict=True):
         notes = left if key == found[-1] else []
-        yield _figure(name, groups[key], against(key[0][0]), looks, names[key[0]], data, notes)
+        yield _figure(name, groups[key], against(key[0][0]), looks, names[key[0]], data, notes, seen[key[0]])
 
 
 def _published_only(some: Sequence[Configuration]) -> bool:
@@ -131,6 +136,7 @@ def _figure(
     mode: str,
     data: Data,
     left: Sequence[str],
+    every: Sequence[Configuration],
 ) -> Figure:
     dataset = group[0].accuracy.dataset if group[0].accuracy else ""
     kept, many = known_contenders([one.row for one in group])
@@ -145,14 +151,17 @@ def _figure(
     ]
     notes = [*_sources(shown), *within_note(within), *_origins(data.accuracy, dataset), *many]
     notes += thinning_note(longest) if longest > MAX_POINTS else []
+    lacking = [*many, *left_out(data, every, group, against.of, against.word)]
+    notes += lacking[len(many) :]
     return Frontier(
         name=name,
-        title=f"Accuracy against {against.word} · {as_text(dataset)} · {mode}",
+        title=f"{titled(against.word, shown, data.accuracy, dataset)} · {as_text(dataset)} · {mode}",
         alt=_alt(shown, against, dataset, mode),
         notes=(*notes, *sweep_notes(rows), *left),
         shown=shown,
         against=against,
         looks=looks,
+        left_out=lacking,
     )
 
 
@@ -226,51 +235,56 @@ class Frontier(Figure):
     shown: Sequence[Configuration]
     against: Against
     looks: Mapping[Any, Look]
+    left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """Hollow where the accuracy is published and not measured."""
+        """Hollow where the accuracy is published and not measured; bars of throughput and of accuracy over seeds."""
         labels = labels_of(one.row for one in self.shown)
         marks = [self._mark(one, labels[contender(one.row)]) for one in self.shown]
         fronts = fronts_over(self.shown, self.against)
         corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, fronts.drawn, strict=True) if is_on)
         entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
-        if {mark.hollow for mark in marks} == {True, False}:
-            entries.append(("published accuracy", PUBLISHED_MARK))
-        heading = self.title.partition(" · ")[2]
+        across = [mark.across for mark in marks]
+        if bars_go_on(across, log_limits(with_room([mark.x for mark in marks], across), MARGIN)):
+            entries.append(("the bar goes on", arrow_style("x")))
+        notes = [*bars_told(self.shown, self.against.word, timed=any(mark.across for mark in marks)), *self.left_out]
 
         def prepare(axes: Axes) -> None:
             plane_of_accuracy(axes, marks, self.against.axis)
             draw_front(axes, corners, more_is_better=self.against.more_is_better)
 
-        return scattered(Plane(heading=heading, prepare=prepare, entries=entries), marks, self.looks, labels)
+        plane = Plane(heading=self.title, prepare=prepare, entries=entries, notes=notes)
+        return scattered(plane, marks, self.looks, labels)
 
     def _mark(self, one: Configuration, label: str) -> Mark:
         accuracy = one.accuracy
         std = accuracy.top1_std_percent if accuracy else None
         told = f"{_top1(one):.2f} %" + ("" if std is None else f" ± {std:.2f}") + " top-1"
+        timed = self.against.word == "throughput"
+        across = rate_ends(one.row, float(one.row["batch_size"])) if timed else None
         if accuracy:
             epochs = accuracy.recipe.get("epochs")
             runs = how_many(accuracy.runs, "run")
             told += f", {accuracy.source}, {runs}" + (f" of {how_many(epochs, 'epoch')}" if epochs else "")
         text = "\n".join([*words_of(one, label), told])
         hollow = accuracy is not None and accuracy.source == PUBLISHED
-        place = {"x": self.against.of(one) or 0.0, "y": _top1(one)}
-        size = int(one.row["image_size"])
-        return Mark(series=contender(one.row), **place, image_size=size, text=text, hollow=hollow, error=std)
-
-
-PUBLISHED_MARK: dict[str, Any] = {
-    "marker": "o",
-    "linestyle": "none",
-    "markersize": 5.0,
-    "markeredgecolor": INK,
-    "markerfacecolor": "none",
-}
+        return Mark(
+            series=contender(one.row),
+            x=self.against.of(one) or 0.0,
+            y=_top1(one),
+            image_size=int(one.row["image_size"]),
+            text=text,
+            hollow=hollow,
+            error=std,
+            across=across,
+            status=as_text(one.row["status"]),
+            unsure=unsure(one, self.shown),
+        )
 
 
 def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
     """A log axis of cost, a linear one of accuracy."""
-    as_log(axes, "x", [mark.x for mark in marks], margin=0.1)
+    as_log(axes, "x", with_room([mark.x for mark in marks], [mark.across for mark in marks]), margin=MARGIN)
     edges = [mark.y + sign * (mark.error or 0.0) for mark in marks for sign in (-1, 1)]
     as_linear(axes, "y", edges, least=1.0)
     axes.set_xlabel(axis)

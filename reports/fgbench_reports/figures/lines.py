@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fgbench_reports.figures.bars import Bar, Ends, draw_bars, draw_rings
 from fgbench_reports.figures.labels import End, end_margin, ends_fit, name_ends
 from fgbench_reports.figures.legend import Entry, Legend, handle
 from fgbench_reports.figures.looks import Look
@@ -25,7 +26,9 @@ class Place:
     x: float
     y: float
     text: str
-    hollow: bool = False
+    half: bool = False  # the implementation is the published one
+    status: str = "ok"  # a ring around it says where it is another
+    ends: Ends | None = None  # of its interval, along y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +48,15 @@ class Sheet:
     prepare: Callable[[Axes], Sequence[End]]  # scales and names of axes; returns what else ends at the right edge
     ends: Sequence[str] = ()  # the names of these
     entries: Sequence[Entry] = ()  # of the legend
+    notes: Sequence[str] = ()  # below it
 
 
 def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
     """Draw lines with markers, and name them."""
     with in_style():
         direct = ends_fit(len(lines) + len(sheet.ends), HEIGHT)
-        series = [(handle(line.look, hollow=all(place.hollow for place in line.places)), line.name) for line in lines]
-        legend = Legend(blocks=[[] if direct else series, sheet.entries])
+        series = [(handle(line.look, half=all(place.half for place in line.places)), line.name) for line in lines]
+        legend = Legend(blocks=[[] if direct else series, sheet.entries], notes=sheet.notes)
         names = [*sheet.ends, *([line.name for line in lines] if direct else [])]
         right = end_margin(names) if names else 10.0
         canvas, (axes,) = frame(height=HEIGHT, left=42, right=right, below=legend.height, heading=sheet.heading)
@@ -65,14 +69,17 @@ def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
 
 
 def draw_line(axes: Axes, line: Line, *, marked: bool = True) -> None:
-    """A line and its markers, hollow ones over filled ones; ``marked=False`` leaves most markers out."""
+    """A line and its markers, with bars of their intervals; ``marked=False`` leaves most markers out."""
     axes.plot([place.x for place in line.places], [place.y for place in line.places], **line.look.strokes())
     few = line.places if marked else line.places[:: max(1, len(line.places) // 5)]
-    for hollow in (False, True):
-        some = [place for place in few if place.hollow == hollow]
+    bars = [Bar(x=place.x, y=place.y, ends=place.ends) for place in few if place.ends]
+    draw_bars(axes, bars, line.look.colour, width=0.6)
+    for half in (False, True):
+        some = [place for place in few if place.half == half]
         if some:
             places = [place.x for place in some], [place.y for place in some]
-            axes.plot(*places, **line.look.marks(hollow=hollow), clip_on=False, zorder=3)
+            axes.plot(*places, **line.look.marks(half=half), clip_on=False, zorder=3)
+    draw_rings(axes, [(place.x, place.y) for place in few if place.status != "ok"], 4.5)
 
 
 def points_of(axes: Axes, line: Line) -> list[Point]:

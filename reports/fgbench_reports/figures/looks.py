@@ -45,9 +45,10 @@ class Look:
         """As matplotlib takes it."""
         return INK if self.shade is None else palette()[self.shade]
 
-    def marks(self, *, hollow: bool = False) -> dict[str, Any]:
-        """Arguments of ``Axes.plot`` for its markers."""
+    def marks(self, *, hollow: bool = False, half: bool = False) -> dict[str, Any]:
+        """Arguments of ``Axes.plot`` for its markers: filled, hollow, or their left half filled."""
         face = {"markerfacecolor": PAPER if hollow else self.colour, "markeredgecolor": self.colour}
+        face |= {"fillstyle": "left", "markerfacecoloralt": PAPER} if half else {}
         return {"marker": self.marker, "linestyle": "none", **face}
 
     def strokes(self) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.figures.bars import arrow_style, bars_go_on, with_room
 from fgbench_reports.figures.looks import Look
-from fgbench_reports.figures.scales import as_log, plain, prefixed, round_ticks, with_unit
+from fgbench_reports.figures.scales import as_log, log_limits, plain, prefixed, round_ticks, with_unit
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import listed
@@ -32,6 +33,10 @@ class Roof:
         """FLOPs per byte from which on products are what holds back."""
         return self.product_flop_s / self.copy_bytes_s
 
+    def over(self, intensity: float) -> float:
+        """The roof in FLOPs per second, at so many FLOPs per byte."""
+        return min(self.product_flop_s, intensity * self.copy_bytes_s)
+
     @property
     def words(self) -> str:
         """Both rates: products 420 TFLOP/s, copies 3.9 TB/s."""
@@ -43,6 +48,27 @@ def highest(roofs: Iterable[Roof]) -> Roof:
     met = list(roofs)
     rates = max(roof.product_flop_s for roof in met), max(roof.copy_bytes_s for roof in met)
     return Roof(product_flop_s=rates[0], copy_bytes_s=rates[1])
+
+
+def above_notes(marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> list[str]:
+    """Which marks lie above the roof, and how that can be."""
+    told = []
+    over = [mark for mark in marks if mark.y > roof.over(mark.x)]
+    for slope in (True, False):
+        some = [mark for mark in over if (mark.x < roof.ridge) == slope]
+        names = listed(list(dict.fromkeys(f"{labels[mark.series]} at {mark.image_size}" for mark in some)))
+        lie = f"Above the roof: {how_many(len(some), 'point')} ({names})"
+        if some and slope:
+            told.append(
+                f"{lie}. The slope is the rate of large copies, through main memory; what these read and write stays "
+                "in a cache, which is faster and whose rate was not measured."
+            )
+        elif some:
+            told.append(
+                f"{lie}. The flat part is one measurement of products of large matrices; the device was faster when "
+                "these were timed."
+            )
+    return told
 
 
 def speed_words(flop_s: float) -> str:
@@ -71,28 +97,49 @@ class RooflineFigure(Figure):
     looks: Mapping[Any, Look]
     labels: Mapping[Any, str]
     share: str  # the axis at the right: percent of the rate of products
+    left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
 
     def draw(self) -> Drawing:
         """Marks by series and image size."""
         plane = Plane(
             heading=self.title.partition(" · ")[2],
             prepare=self._prepare,
-            entries=[(self.roof.words, {"color": INK, "linewidth": WIDTH})],
+            entries=[(self.roof.words, {"color": INK, "linewidth": WIDTH}), *self._arrows()],
+            notes=[*_bar_notes(self.marks), *above_notes(self.marks, self.roof, self.labels), *self.left_out],
             right=34.0,
             named=False,  # sizes and models crowd at the same intensities
         )
-        return scattered(plane, self.marks, self.looks, self.labels)
+        some_known = any(mark.ends for mark in self.marks)
+        marks = [replace(mark, unsure=some_known and mark.ends is None) for mark in self.marks]
+        return scattered(plane, marks, self.looks, self.labels)
+
+    def _arrows(self) -> list[tuple[str, dict[str, Any]]]:
+        """What an arrow means, where a bar ends in one."""
+        goes_on = bars_go_on([mark.ends for mark in self.marks], log_limits(self._heights()))
+        return [("the bar goes on", arrow_style())] if goes_on else []
+
+    def _heights(self) -> list[float]:
+        """What the axis of speed shows."""
+        speed = self.roof.product_flop_s
+        shown = with_room([mark.y for mark in self.marks], [mark.ends for mark in self.marks])
+        return [*shown, speed, speed / 10]
 
     def _prepare(self, axes: Axes) -> None:
         speed, ridge = self.roof.product_flop_s, self.roof.ridge
         as_log(axes, "x", [*(mark.x for mark in self.marks), ridge / 3, ridge * 3])
-        as_log(axes, "y", [*(mark.y for mark in self.marks), speed, speed / 10], name=prefixed)
+        as_log(axes, "y", self._heights(), name=prefixed)
         left, right = axes.get_xlim()
         heights = [left * self.roof.copy_bytes_s, speed, speed]
         axes.plot([left, ridge, right], heights, color=INK, linewidth=WIDTH, zorder=1.8)
         axes.set_xlabel("intensity (FLOPs per byte moved)")
         axes.set_ylabel("speed (FLOP/s)")
         _shares(axes, speed, self.share)
+
+
+def _bar_notes(marks: Sequence[Mark]) -> list[str]:
+    if any(mark.ends for mark in marks):
+        return ["Bars are 95 % intervals of the speed."]
+    return ["No interval of the speed is known."]
 
 
 def _shares(axes: Axes, speed: float, name: str) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fgbench_reports.advice import sweep_command
 from fgbench_reports.configurations import Configuration
 from fgbench_reports.data import KINDS, SELECTION_WHY, Data, Row
+from fgbench_reports.figures.bars import rate_ends
 from fgbench_reports.figures.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
 from fgbench_reports.figures.roof import Roof, RooflineFigure, highest, speed_words, under_roof
 from fgbench_reports.figures.scatter import Mark
@@ -16,16 +18,21 @@ from fgbench_reports.figures.sweeps import (
     file_names,
     first_figures,
     known_contenders,
+    listed,
     measured,
     mode_names,
     no_sweep,
+    not_drawn,
+    points_not_drawn,
     sweep_notes,
+    untimed,
+    untimed_notes,
     words_of,
 )
 from fgbench_reports.numbers import milliseconds, significant
 from fgbench_reports.report import Figure, Item, Missing, Report
 from fgbench_reports.selection import by_place, intensity
-from fgbench_reports.sweep_rows import as_text, environment_notes
+from fgbench_reports.sweep_rows import as_text, environment_notes, one_line
 
 RATES_DIFFER = 1.05  # between runs of one mode, and it is said
 BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # what its own row is called, and what it looks like
@@ -50,14 +57,16 @@ class Roofline(Report):
 
 
 def _models(data: Data) -> Iterator[Item]:
-    points = {mode: [one for one in some if _roof_of_run(one.row)] for mode, some in measured(data).items()}
+    every, lost = measured(data), untimed(data)
+    points = {mode: [one for one in some if _roof_of_run(one.row)] for mode, some in every.items()}
     names, looks = mode_names(data), contender_looks(data)
     found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
     if not found:
         why = "no row has its bytes per image and the device's rates of products and copies"
-        lacking = no_sweep("a roofline of models", data, why)
-        timed = any(measured(data).values())  # those are in the store, and are left as they are unless asked for
-        yield replace(lacking, command=f"{lacking.command} --again") if timed else lacking
+        timed = [one.row for some in every.values() for one in some]
+        missing = no_sweep("a roofline of models", data, why)
+        # Those are in the store, and are left as they are unless asked for.
+        yield replace(missing, command=sweep_command(timed, "--again")) if timed else missing
     for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
         kept, many = known_contenders([one.row for one in points[mode]])
         shown = [one for one in points[mode] if contender(one.row) in kept]
@@ -65,7 +74,11 @@ def _models(data: Data) -> Iterator[Item]:
         roofs = [roof for row in rows if (roof := _roof_of_run(row))]
         marks, title = [_model_mark(one, labels[contender(one.row)]) for one in shown], f"Roofline · {names[mode]}"
         notes = ["Each point is a model at one image size, at the batch of its highest throughput."]
-        notes += [f"Work is 2·MACs of an image. {COUNTED}", *_differing(roofs), *many, *sweep_notes(rows)]
+        timed = [one.row for one in every[mode]]
+        lacking = [row for row in timed if not _roof_of_run(row)]
+        left_out = [*many, *points_not_drawn(lacking, timed, "no count of bytes, or no rates of the device")]
+        left_out += untimed_notes(lost[mode], timed)
+        notes += [f"Work is 2·MACs of an image. {COUNTED}", *_differing(roofs), *left_out, *sweep_notes(rows)]
         yield RooflineFigure(
             name=name,
             title=title,
@@ -76,6 +89,7 @@ def _models(data: Data) -> Iterator[Item]:
             looks=looks,
             labels=labels,
             share="MFU (%)",
+            left_out=left_out,
         )
 
 
@@ -101,11 +115,14 @@ def _model_mark(one: Configuration, label: str) -> Mark:
     work, moved = 2 * float(environment["macs_per_image"]), float(environment["bytes_per_image"])
     told = f"{speed_words(work * speed)}, {significant(work / moved)} FLOPs per byte"
     text, size = "\n".join([*words_of(one, label), told]), int(one.row["image_size"])
-    return Mark(series=contender(one.row), x=work / moved, y=work * speed, image_size=size, text=text)
+    ends, status = rate_ends(one.row, work * float(one.row["batch_size"])), as_text(one.row["status"])
+    x, y, series = work / moved, work * speed, contender(one.row)
+    return Mark(series=series, x=x, y=y, image_size=size, text=text, ends=ends, status=status)
 
 
 def _selections(data: Data) -> Iterator[Item]:
-    groups = [(where, [row for row in some if _has_roof(row)]) for where, some in by_place(data.selection)]
+    every = dict(by_place(data.selection))
+    groups = [(where, [row for row in some if _has_roof(row)]) for where, some in every.items()]
     groups = [(where, some) for where, some in groups if some]
     if not groups:
         lacks = "no row has a time, its bytes and the device's rates; " if data.selection else ""
@@ -114,31 +131,47 @@ def _selections(data: Data) -> Iterator[Item]:
     files = file_names(f"roofline selection {where}" for where, _ in found)
     for index, ((where, some), name) in enumerate(zip(found, files, strict=True), 1):
         title = f"Roofline of selections · {where}"
-        yield _of_selections(name, title, some, data, left if index == len(found) else [])
+        lacking = [row for row in every[where] if not _has_roof(row)]
+        yield _of_selections(name, title, some, data, left if index == len(found) else [], lacking)
 
 
 def _has_roof(row: Row) -> bool:
     return bool(row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row))
 
 
-def _of_selections(name: str, title: str, rows: Sequence[Row], data: Data, left: Sequence[str]) -> Figure:
+def _of_selections(
+    name: str, title: str, rows: Sequence[Row], data: Data, left: Sequence[str], lacking: Sequence[Row]
+) -> Figure:
     kept, many = chosen_series([_series(row) for row in rows], lambda each: each[0] or LIKE_BACKBONE)
     shown, by_name = [row for row in rows if _series(row) in kept], looks_of(names_in(data))
     labels = {each: " ".join(as_text(word) for word in each if word) or BACKBONE for each in kept}
     roofs = [roof for row in shown if (roof := _roof_of_selection(row))]
     marks = [_selection_mark(row, labels[_series(row)]) for row in shown]
+    left_out = [*many, *_lacking(lacking)]
     work = f"Work is every operation of one selection by itself, of a whole batch. {COUNTED}"
     return RooflineFigure(
         name=name,
         title=title,
         alt=under_roof(title, marks, highest(roofs), labels),
-        notes=(work, *_differing(roofs), *many, *environment_notes(shown), *left),
+        notes=(work, *_differing(roofs), *left_out, *environment_notes(shown), *left),
         marks=marks,
         roof=highest(roofs),
         looks=with_lines({each: (by_name[each[0] or LIKE_BACKBONE], each[1] == "published") for each in kept}),
         labels=labels,
         share="% of the rate of products",
+        left_out=left_out,
     )
+
+
+def _lacking(rows: Sequence[Row]) -> list[str]:
+    """The selections that a roofline leaves out, by what they lack."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        untimed_why = f"no time, status {as_text(row['status'])}"
+        why = untimed_why if not row["latency_s"] else "no count of work and bytes, or no rates of the device"
+        name = " ".join(as_text(word) for word in _series(row) if word) or BACKBONE
+        groups.setdefault(why, []).append(f"{name} at {row['image_size']}")
+    return [note for why, names in groups.items() for note in not_drawn(len(names), "point", listed(names), why)]
 
 
 def _series(row: Row) -> tuple[Any, Any]:
@@ -156,5 +189,8 @@ def _selection_mark(row: Row, label: str) -> Mark:
     share = significant(100 * speed / roof.product_flop_s if roof else None)
     lines = [label, f"{row['image_size']} px, batch {row['batch_size']}, {milliseconds(row['latency_s'])} ms"]
     lines.append(f"{speed_words(speed)}, {share} % of the rate of products, {significant(per_byte)} FLOPs per byte")
-    size, hollow = row["image_size"], row["impl"] == "published"
-    return Mark(series=_series(row), x=per_byte, y=speed, image_size=size, text="\n".join(lines), hollow=hollow)
+    ends, status = rate_ends(row, float(row["flops"])), as_text(row["status"])
+    lines += [f"{status}: {one_line(row['reason'])}"] if status != "ok" else []
+    told: dict[str, Any] = {"status": status, "ends": ends, "half": row["impl"] == "published"}
+    told["text"] = "\n".join(lines)
+    return Mark(series=_series(row), x=per_byte, y=speed, image_size=row["image_size"], **told)

@@ -63,16 +63,21 @@ def as_log(
     axes: Axes, side: Side, values: Iterable[float], *, name: Callable[[float], str] = plain, margin: float = 0.06
 ) -> None:
     """A log₁₀ axis around these values, with four to eight round ticks."""
+    low, high = log_limits(values, margin)
+    _set_scale(axes, side, 10)
+    _limit(axes, side, low, high)
+    ticks = round_ticks(low, high)
+    _fix(_axis(axes, side), ticks, [name(tick) for tick in ticks])
+
+
+def log_limits(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]:
+    """Where a log axis around these values begins and ends."""
     met = [value for value in values if value > 0 and isfinite(value)]
     low, high = (min(met), max(met)) if met else (1.0, 10.0)
     if high / low < LEAST:
         low, high = low / LEAST**0.5, high * LEAST**0.5
     spread = (high / low) ** margin
-    low, high = low / spread, high * spread
-    _set_scale(axes, side, 10)
-    _limit(axes, side, low, high)
-    ticks = round_ticks(low, high)
-    _fix(_axis(axes, side), ticks, [name(tick) for tick in ticks])
+    return low / spread, high * spread
 
 
 def round_ticks(low: float, high: float) -> list[float]:

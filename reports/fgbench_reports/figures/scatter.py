@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.figures.bars import (
+    Bar,
+    Ends,
+    draw_bars,
+    draw_rings,
+    draw_unknown,
+    impl_entries,
+    statuses_entry,
+    unknown_entry,
+)
 from fgbench_reports.figures.labels import place_names
 from fgbench_reports.figures.legend import Entry, Legend, handle
 from fgbench_reports.figures.looks import SOLID, Look
@@ -16,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 160.0
+PUBLISHED_MARK: dict[str, Any] = {  # of an accuracy that was not measured
+    **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
+}
 STUB = 9.0  # points of a line, to each side of a mark
 MAX_NAMES = 8  # beside their points; more stand in a legend
 
@@ -29,8 +43,20 @@ class Mark:
     y: float
     image_size: int
     text: str
-    hollow: bool = False
+    hollow: bool = False  # its value is a published one
     error: float | None = None  # up and down
+    ends: Ends | None = None  # of an interval along y, where it is not as far up as down
+    across: Ends | None = None  # of an interval along x
+    half: bool = False  # the implementation is the published one
+    status: str = "ok"  # a ring around it says where it is another
+    unsure: bool = False  # no interval of it is known, where those of others are
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Its intervals."""
+        ends = (self.y - self.error, self.y + self.error) if self.error else self.ends
+        found = [Bar(x=self.x, y=self.y, ends=ends)] if ends else []
+        return [*found, *([Bar(x=self.x, y=self.y, ends=self.across, side="x")] if self.across else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +68,7 @@ class Plane:
     entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
     right: float = 8.0  # points, right of the axes
     named: bool = True  # beside the points, where there is room
+    notes: Sequence[str] = ()  # below the legend
 
 
 def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
@@ -70,8 +97,10 @@ def _drawn(
     direct: bool,
 ) -> tuple[Drawing, bool]:
     measured = {mark.series for mark in marks if not mark.hollow}
-    entries = [(handle(looks[each], hollow=each not in measured, markersize=5), names[each]) for each in series]
-    legend = Legend(blocks=[[] if direct else entries, *_keys(_sizes(marks), _extra(plane))])
+    whole = {mark.series for mark in marks if not mark.half}
+    shapes = {each: {"hollow": each not in measured, "half": each not in whole} for each in series}
+    entries = [(handle(looks[each], **shapes[each], markersize=5), names[each]) for each in series]
+    legend = Legend(blocks=[[] if direct else entries, *_keys(_sizes(marks), _extra(plane, marks))], notes=plane.notes)
     canvas, (axes,) = frame(height=HEIGHT, right=plane.right, below=legend.height, heading=plane.heading)
     plane.prepare(axes)
     for each in series:
@@ -91,18 +120,16 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
         axes.plot(*_places(path), **{**look.strokes(), "linewidth": 0.7, "alpha": 0.75}, zorder=2)
     elif look.line != SOLID:
         _draw_stubs(axes, marks, look)
-    spread = [mark for mark in marks if mark.error]
-    if spread:
-        errors = [mark.error or 0.0 for mark in spread]
-        axes.errorbar(
-            *_places(spread), yerr=errors, fmt="none", ecolor=look.colour, elinewidth=0.7, capsize=1.8, zorder=2.5
-        )
+    draw_bars(axes, [bar for mark in marks for bar in mark.bars], look.colour, width=0.7)
     for size in reversed(sizes):  # the small ones lie on the large ones
-        for hollow in (True, False):
-            some = [mark for mark in marks if mark.image_size == size and mark.hollow == hollow]
+        for hollow, half in product((True, False), repeat=2):
+            some = [mark for mark in marks if (mark.image_size, mark.hollow, mark.half) == (size, hollow, half)]
             if some:
-                style = {**look.marks(hollow=hollow), "markersize": diameter(size)}
+                style = {**look.marks(hollow=hollow, half=half), "markersize": diameter(size)}
                 axes.plot(*_places(some), **style, zorder=3 + 1 / diameter(size))
+        rings = [(mark.x, mark.y) for mark in marks if mark.image_size == size and mark.status != "ok"]
+        draw_rings(axes, rings, diameter(size))
+    draw_unknown(axes, [(mark.x, mark.y) for mark in marks if mark.unsure])
 
 
 def _draw_stubs(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
@@ -120,9 +147,9 @@ def _sizes(marks: Sequence[Mark]) -> list[Entry]:
     style: dict[str, Any] = {
         "marker": "o",
         "linestyle": "none",
-        "markerfacecolor": PAPER,
+        "markerfacecolor": INK,
         "markeredgecolor": INK,
-        "markeredgewidth": 0.6,
+        "markeredgewidth": 0.0,
     }
     sizes = sorted({mark.image_size for mark in marks})
     return [(handle(markersize=diameter(size), **style), f"{size} px") for size in sizes]
@@ -134,5 +161,10 @@ def _keys(sizes: list[Entry], others: list[Entry]) -> list[list[Entry]]:
     return [[*sizes, *others]] if together.height <= Legend(blocks=[sizes]).height else [sizes, others]
 
 
-def _extra(plane: Plane) -> list[Entry]:
-    return [(handle(**line), name) for name, line in plane.entries]
+def _extra(plane: Plane, marks: Sequence[Mark]) -> list[Entry]:
+    entries: list[Entry] = [(handle(**line), name) for name, line in plane.entries]
+    entries += [(handle(**PUBLISHED_MARK), "published accuracy")] if any(mark.hollow for mark in marks) else []
+    entries += [impl_entries()["published"]] if any(mark.half for mark in marks) else []
+    entries += statuses_entry({"status": mark.status} for mark in marks)
+    entries += [unknown_entry()] if any(mark.unsure for mark in marks) else []
+    return entries

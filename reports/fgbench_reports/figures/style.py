@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SINGLE, DOUBLE = 252.0, 504.0  # one column of a paper, and both
 TEXT = 7.0  # the smallest letters
+HEADING_LINE = 9.4  # from line to line of a heading
 # Not quite black, grey and white: an SVG inside of a page has the page's own colours in their places.
 INK, GRID, PAPER = "#161718", "#dcdde0", "#fdfeff"
 MISSING_GLYPH = r"Glyph \d+ .* missing from font"
@@ -75,7 +76,8 @@ def frame(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    top, bottom = (20.0 if heading else 8.0) + (12.0 if titled else 0.0), 28.0 + below
+    lines = heading_lines(heading, width - 10)
+    top, bottom = 8.0 + (2.6 + HEADING_LINE * len(lines) if lines else 0.0) + (12.0 if titled else 0.0), 28.0 + below
     whole = top + height + bottom
     canvas = Figure(figsize=(width / 72, whole / 72))
     FigureCanvasAgg(canvas)
@@ -83,9 +85,34 @@ def frame(
     each = (width - left - right - gap * (panels - 1)) / panels
     places = [(left + index * (each + gap), bottom, each, height) for index in range(panels)]
     axes = [canvas.add_axes((x / width, y / whole, w / width, h / whole)) for x, y, w, h in places]
-    if heading:
-        canvas.text(6 / width, 1 - 6 / whole, fitting(heading, width - 10), va="top", fontsize=TEXT + 0.5)
+    for index, line in enumerate(lines):
+        place = 1 - (6 + HEADING_LINE * index) / whole
+        canvas.text(6 / width, place, line, va="top", fontsize=TEXT + 0.5)
     return canvas, axes
+
+
+def heading_lines(heading: str, width: float) -> list[str]:
+    """A heading in lines of so many points, broken between its parts or their words; a word that is too long is cut."""
+    lines: list[str] = []
+    for part in heading.split(" · ") if heading else ():
+        longer = f"{lines[-1]} · {part}" if lines else part
+        if lines and text_width(longer, TEXT + 0.5) <= width:
+            lines[-1] = longer
+        else:
+            lines += wrapped(part, width, TEXT + 0.5)
+    return lines
+
+
+def wrapped(text: str, width: float, size: float = TEXT) -> list[str]:
+    """A sentence in lines of so many points, broken between its words; a word that is too long is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(fitting(word, width, size))
+    return lines
 
 
 @cache

@@ -7,18 +7,28 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fgbench_reports.advice import sweep_command
 from fgbench_reports.configurations import Configuration, configurations
 from fgbench_reports.data import KINDS, Data, Row
 from fgbench_reports.figures.looks import FAMILIES, contender
-from fgbench_reports.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
+from fgbench_reports.numbers import gigabytes, half_width_percent, how_many, img_per_s, milliseconds, significant
 from fgbench_reports.report import Missing
-from fgbench_reports.sweep_rows import Mode, as_text, by_mode, environment_notes, mode_name, reason_notes
+from fgbench_reports.sweep_rows import (
+    Mode,
+    as_text,
+    by_mode,
+    environment_notes,
+    mode_name,
+    one_line,
+    places_of,
+    reason_notes,
+    sites_of,
+)
 
 Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")
 
 MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of a series
-NOISY = ("unconverged", "contended")
 NO_ACCURACY = "nothing of it"  # no data set is called so: configurations without accuracies
 
 
@@ -36,10 +46,19 @@ def mode_names(data: Data) -> dict[Mode, str]:
     return {mode: mode_name(mode, modes) for mode in sorted(modes, key=lambda mode: (-len(modes[mode]), mode))}
 
 
-def no_sweep(what: str, data: Data, why: str = "no point of the sweeps has what it shows") -> Missing:
-    """What is told where sweeps cannot fill a figure."""
-    why = why if data.throughput else "there are no rows for it"
-    return Missing(what=what, command=KINDS["throughput"], why=why)
+def no_sweep(
+    what: str, data: Data, why: str = "no point of the sweeps has what it shows", rows: Sequence[Row] | None = None
+) -> Missing:
+    """What is told where sweeps cannot fill a figure, with the command for these rows, or for all of the data's.
+
+    A smaller batch can run where others did not; where batch 1 was tried, it is tried once more.
+    """
+    rows = data.throughput if rows is None else rows
+    if not rows:
+        return Missing(what=what, command=KINDS["throughput"], why="there are no rows for it")
+    smallest = min(int(row["batch_size"]) for row in rows)
+    ones = [{**row, "batch_size": 1} for row in rows] if smallest > 1 else rows
+    return Missing(what=what, command=sweep_command(ones, *([] if smallest > 1 else ["--retry"])), why=why)
 
 
 def words_of(one: Configuration, label: str) -> list[str]:
@@ -47,7 +66,7 @@ def words_of(one: Configuration, label: str) -> list[str]:
     row = one.row
     width = half_width_percent(row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"])
     told = [
-        f"{img_per_s(one.img_s)} images/s" + ("" if width == "–" else f" (±{width} %)"),
+        f"{img_per_s(one.img_s)} images/s ({'no interval' if width == '–' else f'±{width} %'})",
         f"{milliseconds(one.latency_s)} ms per batch",
     ]
     if one.memory_bytes is not None:
@@ -57,12 +76,38 @@ def words_of(one: Configuration, label: str) -> list[str]:
     if row["mfu"] is not None:
         told.append(f"{significant(row['mfu'] * 100)} % MFU")
     lines = [label, f"{row['image_size']} px, batch {row['batch_size']}", ", ".join(told)]
-    return [*lines, *([f"{as_text(row['status'])}: the interval is wide"] if row["status"] in NOISY else [])]
+    return [*lines, *([f"{as_text(row['status'])}: {one_line(row['reason'])}"] if row["status"] != "ok" else [])]
 
 
 def sweep_notes(rows: Sequence[Row]) -> list[str]:
     """What was not measured as it should be and why, and on what it was measured."""
     return [*reason_notes(rows), *environment_notes(rows)]
+
+
+def not_drawn(count: int, thing: str, names: str, why: str, *, things: str = "") -> list[str]:
+    """What a figure leaves out, in a sentence that stands in it; nothing where nothing is left out."""
+    return [f"Not drawn: {how_many(count, thing, things)} ({names}): {why}."] if count else []
+
+
+def points_not_drawn(rows: Sequence[Row], among: Sequence[Row], why: str) -> list[str]:
+    """Points of a sweep that a figure leaves out; ``among`` are rows that their names are to tell them from."""
+    every = list({id(row): row for row in [*among, *rows]}.values())
+    return not_drawn(len(rows), "point", places_of(rows, sites_of(every)), why) if rows else []
+
+
+def untimed(data: Data) -> dict[Mode, list[Row]]:
+    """By mode the rows of models and sizes of which no batch has a time."""
+    lost: dict[Mode, list[Row]] = {}
+    for mode, rows in by_mode(data.throughput).items():
+        timed = {(*contender(row), row["image_size"]) for row in rows if row["throughput_img_s"] and row["latency_s"]}
+        lost[mode] = [row for row in rows if (*contender(row), row["image_size"]) not in timed]
+    return lost
+
+
+def untimed_notes(rows: Sequence[Row], among: Sequence[Row]) -> list[str]:
+    """Points of models and sizes that a figure leaves out because no batch of them has a time."""
+    met = listed(sorted({as_text(row["status"]) for row in rows}))
+    return points_not_drawn(rows, among, f"no batch has a time, status {met}")
 
 
 def chosen_series(series: Iterable[Key], name: Callable[[Key], str]) -> tuple[list[Key], list[str]]:

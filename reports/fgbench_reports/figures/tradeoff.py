@@ -40,6 +40,9 @@ THROUGHPUT = Against(
 )
 
 
+NO_INTERVAL = "No bars: the publication gives no interval of a throughput, and these accuracies without their spread."
+
+
 class Tradeoff(Report):
     """Accuracy against throughput with the Pareto front, as Figure 4 of the paper; and that figure itself."""
 
@@ -104,7 +107,7 @@ class PublishedFrontier(Figure):
             plane_of_accuracy(axes, marks, THROUGHPUT.axis)
             draw_front(axes, corners, more_is_better=True)
 
-        plane = Plane(heading=self.title.partition(", ")[2], prepare=prepare, entries=entries)
+        plane = Plane(heading=self.title, prepare=prepare, entries=entries, notes=[NO_INTERVAL])
         return scattered(plane, marks, looks_of(models), {model: model for model in models})
 
 
@@ -112,4 +115,4 @@ def _mark(row: Row) -> Mark:
     told = f"{row['top1_percent']:.2f} % top-1, {img_per_s(row['throughput_img_s'])} images/s"
     text = f"{row['model']}\n{row['image_size']} px\n{told}\nread from {row['read_from']}"
     x, y = float(row["throughput_img_s"]), float(row["top1_percent"])
-    return Mark(series=row["model"], x=x, y=y, image_size=row["image_size"], text=text)
+    return Mark(series=row["model"], x=x, y=y, image_size=row["image_size"], text=text, hollow=True)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.advice import accuracy_command
 from fgbench_reports.bought import NAMES, bought_lines, run_name, verdict
 from fgbench_reports.configurations import RECIPE
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import KINDS, Row
+from fgbench_reports.data import Row
 from fgbench_reports.marks import column_marks
 from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.report import Data, Item, Missing, Report
@@ -43,7 +44,8 @@ class Bought(Report):
                 notes=_notes(kept, mode),
             )
         if not tables:
-            yield Missing(what="what selection buys: accuracies of models", command=KINDS["accuracy"])
+            command = accuracy_command(data.throughput)
+            yield Missing(what="what selection buys: accuracies of models", command=command)
 
 
 def bought(data: Data) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from fgbench_reports.advice import accuracy_command
 from fgbench_reports.bought import NAMES, judged_lines
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import KINDS, Row
@@ -46,7 +47,9 @@ class Found(Report):
             title = f"What selectors find · {_name(key, groups)}, trained on {key.dataset} at {key.image_size}"
             yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows, lines[0]))
         if not groups:
-            yield Missing(what="what selectors find on trained models", command=KINDS["selection_quality"])
+            trained = [row for row in data.accuracy if not row.get("seeds")]
+            command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
+            yield Missing(what="what selectors find on trained models", command=command)
 
 
 def found(data: Data) -> pd.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fgbench_reports.advice import MOST
 from fgbench_reports.cost_table import grouped, impls_of
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 NAMES = ("selector", "model", "backbone")
 BACKBONE = "(backbone)"
+USUAL_MODELS = ("vit", "glsim", "transfg", "ffvt")
 USUAL_CLASSES = 200  # of heads: others are told
 
 
@@ -35,9 +38,9 @@ class Work(Report):
         files = distinct(table.name for table in tables)
         yield from (replace(table, name=name) for table, name in zip(tables, files, strict=True))
         if not selections:
-            yield Missing(what="FLOPs of selections beside their backbones", command=KINDS["flops"])
+            yield Missing(what="FLOPs of selections beside their backbones", command=_command(data, "", KINDS["flops"]))
         if not models:
-            yield Missing(what="FLOPs of whole models", command="fgbench flops --models vit glsim transfg ffvt")
+            yield Missing(what="FLOPs of whole models", command=_command(data, "--models", "fgbench flops"))
 
 
 def work(data: Data) -> pd.DataFrame:
@@ -45,6 +48,19 @@ def work(data: Data) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([{key: row[key] for key in row if key != "environment"} for row in data.flops])
+
+
+def _command(data: Data, models: str, begin: str) -> str:
+    """The count of what was swept or counted: its models where those are asked for, its sizes, its backbones."""
+    rows = [*data.throughput, *data.flops]
+    named = [name for name in dict.fromkeys(row["model"] for row in rows) if name is not None]
+    words = [begin]
+    words += [models, *(map(shlex.quote, named[:MOST] or USUAL_MODELS))] if models else []
+    if rows:
+        words += ["--sizes", *(str(size) for size in sorted({row["image_size"] for row in rows}))]
+        backbones = list(dict.fromkeys(str(row["backbone"]) for row in rows if row["model"] is None))
+        words += ["--backbones", *map(shlex.quote, backbones[:MOST])] if backbones and not models else []
+    return " ".join(words)
 
 
 def _selections(rows: Sequence[Row]) -> list[Table]:

@@ -44,7 +44,7 @@ def literature_items(table: LiteratureTable, data: Data) -> Iterator[Item]:
         yield Missing(
             what=f"Table {table.number}: measured accuracy on {DATASETS[table.dataset]} of "
             + ", ".join(MODELS[model] for model in models),
-            command=f"fgbench accuracy --model {' '.join(models)} --dataset {table.dataset} --data-dir … "
+            command=f"fgbench accuracy --model {' '.join(models)} --dataset {table.dataset} --data-dir DIR "
             f"--sizes {USUAL_SIZE} --backbone vit_base_patch16_224.augreg_in21k --pretrained",
         )
 

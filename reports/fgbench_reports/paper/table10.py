@@ -57,7 +57,7 @@ class Table10(Report):
         if not groups:
             yield Missing(
                 what="Table 10: the settings of runs at hand",
-                command=f"fgbench accuracy --model {' '.join(PUBLISHED_MODELS)} --dataset cub --data-dir … "
+                command=f"fgbench accuracy --model {' '.join(PUBLISHED_MODELS)} --dataset cub --data-dir DIR "
                 "--pretrained",
                 why="nothing was trained",
             )

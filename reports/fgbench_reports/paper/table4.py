@@ -198,7 +198,7 @@ def _missing(measured: Figures) -> Iterator[Missing]:
         which = "" if len(models) == len(HEADINGS) else f" of {', '.join(HEADINGS[model] for model in models)}"
         several = len(datasets) > 1
         command = f"fgbench accuracy --model {' '.join(models)} --dataset {'$name' if several else datasets[0]}"
-        command += f" --data-dir …{'/$name' if several else ''} --sizes {SIZE} --pretrained"
+        command += f" --data-dir DIR{'/$name' if several else ''} --sizes {SIZE} --pretrained"
         yield Missing(
             what=f"Table 4: measured accuracy{which} on {', '.join(DATASETS[name] for name in datasets)}, at {SIZE}",
             command=f"for name in {' '.join(datasets)}; do {command}; done" if several else command,

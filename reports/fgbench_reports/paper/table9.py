@@ -90,6 +90,6 @@ def _missing(found: Found) -> Iterator[Missing]:
         yield Missing(
             what=f"Table 9: what is at hand of {', '.join(DATASETS[name] for name in names)}",
             command=f"for name in {' '.join(names)}; do fgbench accuracy --model vit --dataset $name "
-            "--data-dir …/$name --pretrained; done",
+            "--data-dir DIR/$name --pretrained; done",
             why="no model was trained or tested on it",
         )

@@ -29,7 +29,7 @@ from fgbench_reports.regression.findings import (
     Finding,
     Outcome,
 )
-from fgbench_reports.sweep_rows import NUMBER, as_text
+from fgbench_reports.sweep_rows import NUMBER, as_text, in_common
 
 MISSING = "–"
 TINY = 0.0005  # a change of less says more as a difference
@@ -149,10 +149,10 @@ def _difference(finding: Finding) -> str:
 
 
 def percent_text(share: float, *, signed: bool = False, apart_from: float | None = None) -> str:
-    """A share of one in percent, as many digits as it takes to tell it from nothing and from ``apart_from``: +5.1 %."""
+    """A share of one in percent: three digits, 0.101 %; of a change, as many as tell it from ``apart_from``: +5.1 %."""
     percent, size = share * 100, abs(share * 100)
     if not signed:
-        return f"{Decimal(f'{percent:.12g}'):f} %"
+        return f"{Decimal(f'{percent:.0f}' if size >= 100 else f'{percent:.3g}'):f} %"
     if size == 0:
         return "0 %"
     digits = 1 if size >= 0.95 else 1 - math.floor(math.log10(size))
@@ -183,21 +183,13 @@ def detail(finding: Finding) -> str:
 
 
 def by_reason(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding]]:
-    """Findings by their verdict and what it means, in their order; of noise, figures that differ are left open."""
+    """Findings by their verdict and what it means, in their order; of noise, one with the range of its figures."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         reason = meaning(finding)
         key = re.sub(NUMBER, "#", reason) if finding.verdict == INCONCLUSIVE else reason
         groups.setdefault((finding.verdict, key), []).append(finding)
-    return {(verdict, _in_common(found)): found for (verdict, _), found in groups.items()}
-
-
-def _in_common(findings: Sequence[Finding]) -> str:
-    reasons = list(dict.fromkeys(map(meaning, findings)))
-    if len(reasons) == 1:
-        return reasons[0]
-    parts = zip(*(re.split(NUMBER, reason) for reason in reasons), strict=True)
-    return "".join(some[0] if len(set(some)) == 1 else "…" for some in parts)
+    return {(verdict, in_common([*map(meaning, found)])): found for (verdict, _), found in groups.items()}
 
 
 def places(findings: Sequence[Finding], most: int = 3) -> tuple[str, list[str], int]:

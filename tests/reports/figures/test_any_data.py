@@ -119,6 +119,18 @@ def test_any_rows_of_a_sweep_can_be_drawn(rows):
             assert figure.notes
 
 
+@pytest.mark.parametrize("width", [0.05, 0.5, 0.9, 1.4])
+@pytest.mark.parametrize("report", [Batch, Roofline, Tradeoff])
+def test_a_legend_has_the_arrow_where_a_bar_ends_in_one_and_nowhere_else(report, width):
+    rates = {"matrix_rate_flop_s": 1e12, "copy_rate_bytes_s": 1e11, "macs_per_image": 1e9, "bytes_per_image": 4e8}
+    rows = [row(width=width, environment={**GPU, **rates}), row("vit", selector=None, environment={**GPU, **rates})]
+    figures = [item for item in report().items(Data(throughput=rows)) if isinstance(item, Figure)]
+    drawing = figures[0].draw()
+    arrows = [line for line in drawing.canvas.axes[0].lines if line.get_markersize() == 4.0]
+    told = {text.get_text() for legend in drawing.canvas.legends for text in legend.get_texts()}
+    assert bool(arrows) == ("the bar goes on" in told) == (width > 0.7)
+
+
 def test_the_kept_rows_fill_every_kind_but_energy_and_the_models_roofline():
     missing = {item.what for item in all_items(kept()) if isinstance(item, Missing)}
     assert missing == {"cost of selection against image size", "a roofline of models", "energy per image"}

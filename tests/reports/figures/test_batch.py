@@ -1,8 +1,10 @@
-"""Throughput and memory against batch size: what is hollow, what is crossed out, what is told."""
+"""Throughput and memory against batch size: what has bars and rings, what is crossed out, what is told."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reports.figures.figure_rows import figures_of, sweep
 from throughput_rows import row, tried
 
@@ -61,17 +63,91 @@ def test_inferred_failures_are_smaller_than_seen_ones():
     assert seen.get_markersize() > inferred.get_markersize()
 
 
-def test_noisy_points_are_hollow_and_told():
+def test_points_of_another_status_than_ok_have_a_ring_and_the_word_of_their_rows():
     _, drawing = drawn(
         row(batch=1),
         row(batch=2, status="unconverged", reason="noise"),
         row(batch=4, status="contended", reason="noise"),
     )
-    filled, hollow = marks(drawing.canvas.axes[0], "D")
-    assert (list(filled.get_xdata()), list(hollow.get_xdata())) == ([1], [2, 4])
-    assert hollow.get_markerfacecolor() != hollow.get_markeredgecolor()
-    texts = {text.get_text() for legend in drawing.canvas.legends for text in legend.get_texts()}
-    assert "noisy: a wide interval" in texts
+    (filled,) = marks(drawing.canvas.axes[0], "D")
+    (rings,) = marks(drawing.canvas.axes[0], "o")
+    assert (list(filled.get_xdata()), list(rings.get_xdata())) == ([1, 2, 4], [2, 4])
+    assert filled.get_markerfacecolor() == filled.get_markeredgecolor()
+    assert (rings.get_markerfacecolor(), rings.get_markersize() > filled.get_markersize()) == ("none", True)
+    assert "unconverged or contended" in letters(drawing)
+
+
+def letters(drawing) -> set[str]:
+    return {text.get_text() for legend in drawing.canvas.legends for text in legend.get_texts()}
+
+
+def segments(axes) -> list[tuple[float, float]]:
+    """The lower and the upper end of every bar that is drawn."""
+    pieces = [piece for bars in axes.collections for piece in bars.get_segments()]
+    return [(float(piece[0][1]), float(piece[1][1])) for piece in pieces]
+
+
+def wide(low_s, high_s, **fields):
+    return {**row(img_s=100.0, **fields), "latency_ci95_low_s": low_s, "latency_ci95_high_s": high_s}
+
+
+def test_an_enormous_interval_goes_to_the_edge_and_an_arrow_says_that_it_goes_on():
+    latency = 10 / 100  # ± 138 %, as it was met: from below zero to 2.38 times the latency
+    rows = [row(batch=8), wide(-0.38 * latency, 2.38 * latency, batch=10)]
+    _, drawing = drawn(*rows)
+    axes = drawing.canvas.axes[0]
+    low, high = segments(axes)[1]
+    assert low == pytest.approx(100 / 2.38)
+    assert high == axes.get_ylim()[1]  # a latency that may be zero: there is no upper end
+    (arrow,) = [line for line in axes.lines if line.get_markersize() == 4.0]
+    assert (list(arrow.get_xdata()), list(arrow.get_ydata())) == ([10], [high])
+    assert "the bar goes on" in letters(drawing)
+    assert any("(±138 %)" in point.text for point in drawing.points)
+    _, drawing = drawn(row(batch=8), row(batch=10, width=0.3))
+    assert "the bar goes on" not in letters(drawing)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0, 0.7), st.floats(0, 1)), min_size=1, max_size=6))
+def test_every_bar_that_has_no_arrow_is_inside_of_the_frame(points):
+    rows = [
+        {**wide(latency * (1 - down), latency * (1 + up), batch=2**at), "latency_s": latency}
+        | {"throughput_img_s": 2**at / latency}
+        for at, (latency, down, up) in enumerate(points)
+    ]
+    _, drawing = drawn(*rows)
+    low, high = drawing.canvas.axes[0].get_ylim()
+    met = segments(drawing.canvas.axes[0])
+    assert len(met) == len(points)
+    for (bottom, top), (latency, down, up), each in zip(met, points, rows, strict=True):
+        images = each["batch_size"]
+        assert low <= bottom <= top <= high
+        for drawn_end, end in ((bottom, images / latency / (1 + up)), (top, images / latency / (1 - down))):
+            assert drawn_end == pytest.approx(min(max(end, low), high))
+
+
+def test_points_without_an_interval_have_a_question_mark_where_others_have_one():
+    bare = {**row(batch=2), "latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    _, drawing = drawn(row(batch=1), bare)
+    assert "no interval is known" in letters(drawing)
+    assert any("(no interval)" in point.text for point in drawing.points)
+    _, drawing = drawn(bare)
+    assert "no interval is known" not in letters(drawing)
+    assert "No interval of the throughput is known; memory is a peak and has none." in notes(drawing)
+    _, drawing = drawn(row(batch=1))
+    assert "Bars are 95 % intervals of the throughput; memory is a peak and has none." in notes(drawing)
+
+
+def notes(drawing) -> str:
+    """The sentences below the legend, their lines put together."""
+    return " ".join(reversed([text.get_text() for text in drawing.canvas.texts]))
+
+
+def test_what_is_left_out_is_counted_and_named_in_the_figure():
+    lacking = {**row(batch=4), "peak_memory_allocated_bytes": None}
+    _, drawing = drawn(row(batch=1), row(batch=2, repeat=1), row(batch=2, repeat=2), lacking)
+    assert "Not drawn: 1 point (glsim at 224, batch 4): memory is not known." in notes(drawing)
+    told = "Not drawn: 1 repeat of points that were measured several times; the one of the middle latency is drawn."
+    assert told in notes(drawing)
 
 
 def test_bars_are_the_interval():

@@ -29,15 +29,16 @@ def test_both_axes_are_logarithmic_and_the_backbone_is_a_line():
     assert "pixels" in axes.get_xlabel()
 
 
-def test_published_is_hollow_and_dashed_and_fast_is_filled_and_solid():
+def test_published_is_half_filled_and_dashed_and_fast_is_filled_and_solid():
     (figure,) = items(counted())
     lines = figure.draw().canvas.axes[0].lines
     dashed = [line for line in lines if line.get_linestyle() == "--" and len(line.get_xdata()) == len(SIZES)]
-    hollow = [
-        line for line in lines if line.get_marker() == "o" and line.get_markerfacecolor() != line.get_markeredgecolor()
-    ]
+    half = [line for line in lines if line.get_marker() == "o" and line.get_fillstyle() == "left"]
+    full = [line for line in lines if line.get_marker() == "o" and line.get_fillstyle() == "full"]
     assert len(dashed) == len(PERCENTS) / 2
-    assert list(hollow[0].get_ydata()) == list(PERCENTS["psm", "published"])
+    assert [list(line.get_ydata()) for line in half] == [list(PERCENTS["psm", "published"])]
+    assert [list(line.get_ydata()) for line in full] == [list(PERCENTS["psm", "fast"])]
+    assert all(line.get_markerfacecolor() == line.get_markeredgecolor() for line in (*half, *full))  # none is hollow
 
 
 def test_conventions_backbones_and_grids_have_figures_of_their_own():
@@ -63,9 +64,13 @@ def test_whole_models_and_parts_are_no_selections():
 def test_a_selection_that_is_counted_as_nothing_is_named():
     rows = [*counted("fvcore"), *({**row, "selector": "maws", "percent_of_backbone": 0.0} for row in counted("fvcore"))]
     figure = next(figure for figure in figures_of(Cost, Data(flops=rows)))
+    assert any(note.startswith("Not drawn: 30 rows of maws published at 224") for note in figure.left_out)
     free = [{**row, "percent_of_backbone": 0.0} if row["selector"] == "maws" else row for row in counted("fvcore")]
     figure = figures_of(Cost, Data(flops=free))[0]
-    assert any("nothing for maws" in note for note in figure.notes)
+    told = "Not drawn: 6 points of maws, for which this convention counts nothing: "
+    assert f"{told}a logarithmic axis has no place for zero." in figure.left_out
+    assert set(figure.left_out) <= set(figure.notes)
+    assert "Not drawn: 6 points of maws" in " ".join(text.get_text() for text in reversed(figure.draw().canvas.texts))
     assert all(point.y > 0 for point in figure.draw().points)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from reports.figures.figure_rows import figures_of, kept, sweep
-from throughput_rows import row
+from throughput_rows import row, tried
 
 from fgbench_reports.data import Data
 from fgbench_reports.figures.curves import Curves
@@ -39,7 +39,8 @@ def test_energy_is_of_the_batch_with_the_highest_throughput():
 
 def test_energy_that_was_not_read_is_told_and_never_drawn():
     (missing,) = Energy().items(kept())
-    assert missing.command == "fgbench throughput --device cuda"
+    assert missing.command.startswith("fgbench throughput --model vit glsim transfg ffvt ramstrans dcal --sizes 96 ")
+    assert missing.command.endswith("--backbones test_vit --device cuda")
     (missing,) = Energy().items(Data())
     assert missing.why == "there are no rows for it"
     (figure,) = figures_of(Energy, Data(throughput=[row(), row(size=448, energy_j_per_image=1.0)]))
@@ -61,6 +62,56 @@ def test_curves_are_means_over_seeds():
     assert [point.y for point in risen] == pytest.approx([0.1, 0.6, 1.0])
     assert "insertion AUC 0.567, mean of 2 runs" in drawing.points[0].text
     assert "8 images and 2 trained models" in figure.notes[0]
+
+
+def below(drawing) -> str:
+    """The sentences below the legend, their lines put together."""
+    return " ".join(reversed([text.get_text() for text in drawing.canvas.texts]))
+
+
+def test_curves_have_bars_of_one_standard_deviation_and_those_of_one_run_say_that_they_have_none():
+    rows = [perturbed(), perturbed(seed=2, insertion=(0.2, 0.7, 1.0)), perturbed("random")]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    drawing = figure.draw()
+    bars = [piece for some in drawing.canvas.axes[0].collections for piece in some.get_segments()]
+    std = (0.02) ** 0.5  # of 0 and 0.2, and of 0.5 and 0.7, with n - 1
+    found = [(float(low[0]), float(low[1]), float(high[1])) for low, high in bars]
+    assert found == [
+        (0, pytest.approx(0.1 - std), pytest.approx(0.1 + std)),
+        (50, pytest.approx(0.6 - std), pytest.approx(0.6 + std)),
+    ]
+    assert "Bars are one standard deviation over trained models, up and down." in below(drawing)
+    assert "random has no bars: there is one trained model." in below(drawing)
+    assert f"50 % of the pixels: 0.600 ± {std:.3f}" in drawing.points[1].text
+    (figure,) = figures_of(Curves, Data(selection_quality=[perturbed(), perturbed("random")]))
+    assert "Curves have no bars: there is one trained model." in below(figure.draw())
+
+
+def test_what_curves_leave_out_is_named_in_their_figure():
+    rows = [perturbed(), perturbed(seed=2, insertion=(0.0, 1.0)), perturbed("random", insertion_curve=None)]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    for note in (
+        "Not drawn: 1 row (random): without curves.",
+        "Not drawn: 1 curve (gls): not as many points as the first one of the same selector.",
+    ):
+        assert note in figure.notes
+        assert note in below(figure.draw())
+
+
+def test_curves_of_several_machines_say_so_in_their_title():
+    rows = [perturbed(environment={"device_name": name}, seed=seed) for seed, name in enumerate(("here", "there"))]
+    (figure,) = figures_of(Curves, Data(selection_quality=rows))
+    assert figure.title.endswith(" · runs of several environments")
+    assert "runs of several environments" in below(figure.draw())
+
+
+def test_energy_has_no_bars_and_names_what_it_leaves_out():
+    rows = [row(energy_j_per_image=1.0), row(size=448), tried("oom", "full", size=1024, batch=8)]
+    (figure,) = figures_of(Energy, Data(throughput=rows))
+    told = below(figure.draw())
+    assert "Points have no bars: the energy of a point is one reading, without an interval." in told
+    assert "Not drawn: 1 point (glsim at 448, batch 1): the device's energy was not read." in told
+    assert "Not drawn: 1 point (glsim at 1024, batch 8): no batch has a time, status oom." in told
 
 
 def test_every_trained_model_has_its_figure():

@@ -30,8 +30,9 @@ def test_seeds_are_one_point_with_a_bar():
     (point,) = drawing.points
     assert (point.x, point.y) == (100.0, 80.0)
     assert "80.00 % ± 10.00 top-1, measured, 3 runs of 10 epochs" in point.text
-    (bars,) = drawing.canvas.axes[0].collections
-    assert [list(end) for end in bars.get_segments()[0]] == [[100, 70], [100, 90]]
+    across, along = (bars.get_segments()[0] for bars in drawing.canvas.axes[0].collections)
+    assert [list(end) for end in along] == [[100, 70], [100, 90]]
+    assert [list(end) for end in across] == [[pytest.approx(100 / 1.002), 80], [pytest.approx(100 / 0.998), 80]]
     assert any("standard deviation" in note for note in figure.notes)
 
 
@@ -45,6 +46,94 @@ def test_published_accuracies_are_hollow_and_told():
     assert faces["h"] != "#161718"  # vit was not
     assert any(note.startswith("Hollow points have the published accuracy") for note in figure.notes)
     assert sum("published" in point.text for point in drawing.points) == 1
+
+
+def below(drawing) -> str:
+    """The sentences below the legend, their lines put together."""
+    return " ".join(reversed([text.get_text() for text in drawing.canvas.texts]))
+
+
+def letters(drawing) -> set[str]:
+    return {text.get_text() for legend in drawing.canvas.legends for text in legend.get_texts()}
+
+
+HOME = {"device_name": GPU["device_name"]}
+SOURCES = {
+    "Accuracy": [trained(environment=HOME)],
+    "Accuracy measured on Tesla V100": [trained(environment={"device_name": "Tesla V100"})],
+    "Accuracy measured on several other machines": [
+        trained(seed=seed, environment={"device_name": name}) for seed, name in enumerate(("A100", "Tesla V100"))
+    ],
+}
+
+
+@pytest.mark.parametrize("words", SOURCES)
+def test_the_title_says_where_accuracies_were_measured_if_not_where_times_were(words):
+    figure = measured_figures(Tradeoff, Data(throughput=[row()], accuracy=SOURCES[words]))[0]
+    assert figure.title.split(" · ")[0] == f"{words} against throughput"
+    assert figure.draw().canvas.texts[0].get_text().startswith(words)
+
+
+def test_the_title_says_that_published_accuracies_stand_beside_measured_times():
+    (figure,) = measured_figures(Tradeoff, Data(throughput=[row()]))
+    assert figure.title.startswith("Published accuracy against measured throughput · cub · ")
+    assert figure.draw().canvas.texts[0].get_text().startswith("Published accuracy against measured throughput")
+    rows, accuracy = [row(), row("vit", selector=None)], [trained(dataset="cub", images=5794, environment=HOME)]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0]
+    assert figure.title.startswith("Published and measured accuracy against measured throughput · cub · ")
+    (memory,) = figures_of(Memory, Data(throughput=[row()]))
+    assert memory.title.startswith("Published accuracy against measured memory · cub · ")
+
+
+def test_the_best_model_without_a_throughput_is_named_in_the_figure():
+    accuracy = [trained(), trained("vit", None, 91.0), trained("transfg", "psm", 60.0)]
+    accuracy += [trained(top1=95.5, recipe={"top_k": 16})]
+    figure = measured_figures(Tradeoff, Data(throughput=[row()], accuracy=accuracy))[0]
+    lacking = "no throughput of that model, size and backbone was measured on this machine"
+    assert f"Not drawn: 2 accuracies (vit at 224, 91.0 % and transfg at 224, 60.0 %): {lacking}." in figure.left_out
+    other = "Not drawn: 1 accuracy (glsim, top_k=16 at 224, 95.5 %): throughput was measured with the published options"
+    assert any(note.startswith(other) for note in figure.left_out)
+    assert set(figure.left_out) <= set(figure.notes)
+    for note in figure.left_out:
+        assert note in below(figure.draw())
+
+
+def test_points_without_an_accuracy_or_a_cost_are_named_in_the_figure():
+    rows = [row(), row("transfg", selector="psm"), {**row(size=448), "peak_memory_allocated_bytes": None}]
+    data = Data(throughput=rows, accuracy=[trained(), trained(size=448)])
+    (figure,) = [one for one in figures_of(Memory, data) if " mine " in one.title]
+    assert figure.left_out == [
+        "Not drawn: 1 accuracy (glsim at 448, 80.0 %): memory is not known.",
+        "Not drawn: 1 point (transfg at 224, batch 1): no accuracy on mine is known.",
+        "Not drawn: 1 point (glsim at 448, batch 1): memory is not known.",
+    ]
+
+
+def test_of_published_accuracies_those_without_a_time_are_named():
+    (figure,) = measured_figures(Tradeoff, Data(throughput=[row()]))
+    (note,) = figure.left_out
+    assert note.startswith("Not drawn: ")
+    assert "published accuracies (" in note
+    assert note.endswith("): no throughput was measured here.")
+    assert "resnet101" not in note or "more" in note or "vit at" in note
+
+
+def test_accuracies_of_one_run_have_a_question_mark_where_others_have_a_spread():
+    rows = [row(), row("vit", selector=None)]
+    accuracy = [trained(top1=70.0, seed=1), trained(top1=80.0, seed=2), trained("vit", None, 60.0)]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0]
+    assert "no interval is known" in letters(figure.draw())
+    alone = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy[2:]))[0]
+    assert "no interval is known" not in letters(alone.draw())
+    assert "No accuracy has a spread over seeds and 95 % intervals" not in below(alone.draw())
+
+
+def test_throughputs_that_were_disturbed_have_a_ring():
+    rows = [row(), row("vit", selector=None, status="contended", reason="others")]
+    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=[trained(), trained("vit", None)]))[0]
+    drawing = figure.draw()
+    assert "contended" in letters(drawing)
+    assert any("contended: others" in point.text for point in drawing.points)
 
 
 def test_the_front_bounds_what_is_dominated():
@@ -114,7 +203,7 @@ def test_memory_is_of_tensors_on_a_gpu_and_of_the_process_on_a_cpu():
 )
 def test_modes_never_share_a_figure(other):
     data = Data(throughput=[row(), row(img_s=50.0, **other)], accuracy=[trained()])
-    figures = [figure for figure in measured_figures(Tradeoff, data) if "mine" in figure.title]
+    figures = [figure for figure in measured_figures(Tradeoff, data) if " mine " in figure.title]
     assert len(figures) == 2
     assert [len(figure.draw().points) for figure in figures] == [1, 1]
     assert figures[0].title != figures[1].title
@@ -147,9 +236,9 @@ def test_the_published_figure_needs_no_rows():
 
 def test_sweeps_without_accuracies_say_so():
     missing = next(iter(Tradeoff().items(Data(throughput=[row("mine")]))))
-    assert missing.command == KINDS["accuracy"]
+    assert missing.command == f"{KINDS['accuracy']} --model mine --sizes 224 --selectors gls"
     missing = next(iter(Memory().items(Data(throughput=[row(img_s=None)]))))
-    assert missing.command == KINDS["throughput"]
+    assert missing.command.startswith(f"{KINDS['throughput']} --model glsim --sizes 224")
 
 
 def test_variants_at_a_single_size_are_told_apart_by_their_lines():

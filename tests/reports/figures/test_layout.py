@@ -14,7 +14,7 @@ from reports.figures.test_baselines import FIGURES
 from fgbench_reports.figures.labels import spread
 from fgbench_reports.figures.legend import Legend, handle
 from fgbench_reports.figures.scales import plain, prefixed, round_ticks, with_unit
-from fgbench_reports.figures.style import TEXT, fitting, in_style, text_width
+from fgbench_reports.figures.style import TEXT, fitting, heading_lines, in_style, text_width, wrapped
 from fgbench_reports.figures.sweeps import chosen_series, file_names, first_figures, listed, thinned
 
 
@@ -120,6 +120,30 @@ def test_a_long_name_is_cut_to_its_room():
     cut = fitting("w" * 200, 100)
     assert cut.strip("w") == "…"
     assert text_width(cut, TEXT + 0.5) <= 100
+
+
+@given(st.lists(st.text("abc xyz-µ", max_size=30), max_size=6), st.floats(60, 300))
+def test_headings_and_notes_stand_in_lines_that_fit_with_all_of_their_words(parts, width):
+    text = " · ".join(parts)
+    for lines, size in ((wrapped(text, width), TEXT), (heading_lines(text, width), TEXT + 0.5)):
+        assert all(text_width(line, size) <= width for line in lines)
+        if not any("…" in line for line in lines):
+            assert [word for line in lines for word in line.split() if word != "·"] == [
+                word for word in text.split() if word != "·"
+            ]
+
+
+def test_a_heading_is_broken_before_it_is_cut():
+    heading = "Published accuracy against measured throughput · cub · a device · float32"
+    assert heading_lines(heading, 200) == [
+        "Published accuracy against measured throughput",
+        "cub · a device · float32",
+    ]
+    assert heading_lines(heading, 140) == [
+        "Published accuracy against",
+        "measured throughput · cub",
+        "a device · float32",
+    ]
 
 
 def test_names_that_differ_at_their_ends_differ_when_they_are_cut():

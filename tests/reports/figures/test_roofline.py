@@ -48,7 +48,8 @@ def test_rates_that_differ_between_runs_are_told():
 @pytest.mark.parametrize("lost", RATES)
 def test_what_a_roofline_lacks_is_told(lost):
     models, selections = Roofline().items(Data(throughput=[timed(**{lost: None})]))
-    assert (models.what, models.command) == ("a roofline of models", f"{KINDS['throughput']} --again")
+    command = "fgbench throughput --model glsim --sizes 224 --batch-sizes 1 --impl fast --dtype float32 --device cuda"
+    assert (models.what, models.command) == ("a roofline of models", f"{command} --again")
     assert "bytes per image" in models.why
     assert (selections.what, selections.command) == ("a roofline of selections", KINDS["selection"])
     assert selections.why == SELECTION_WHY
@@ -57,7 +58,8 @@ def test_what_a_roofline_lacks_is_told(lost):
 @pytest.mark.parametrize("rows", [[], [tried("oom", "too much")]])
 def test_where_no_point_has_figures_there_is_nothing_to_measure_again(rows):
     models, _ = Roofline().items(Data(throughput=rows))
-    assert models.command == KINDS["throughput"]
+    assert models.command.startswith(KINDS["throughput"])
+    assert "--again" not in models.command
 
 
 def test_selections_without_rates_say_so_and_that_a_checkout_measures_them():
@@ -66,15 +68,61 @@ def test_selections_without_rates_say_so_and_that_a_checkout_measures_them():
     assert selections.why == f"no row has a time, its bytes and the device's rates; {SELECTION_WHY}"
 
 
-def test_selections_have_a_figure_of_their_own_with_published_hollow():
+def test_selections_have_a_figure_of_their_own_with_published_half_filled():
     (figure,) = figures_of(Roofline, kept())
     assert "Selections" not in figure.title
     assert figure.title.startswith("Roofline of selections · Intel(R) Xeon(R) Processor · float32 · batch 1")
     timed_ones = [one for one in kept().selection if one["latency_s"]]
     assert len(figure.draw().points) == len(timed_ones)
-    assert {mark.hollow for mark in figure.marks if mark.series[1] == "published"} == {True}
-    assert {mark.hollow for mark in figure.marks if mark.series[1] != "published"} == {False}
+    assert {mark.half for mark in figure.marks if mark.series[1] == "published"} == {True}
+    assert {mark.half for mark in figure.marks if mark.series[1] != "published"} == {False}
+    assert not any(mark.hollow for mark in figure.marks)
     assert figure.labels[None, None] == "backbone"
+
+
+def below(figure) -> str:
+    """The sentences below the legend, their lines put together."""
+    return " ".join(reversed([text.get_text() for text in figure.draw().canvas.texts]))
+
+
+def test_points_above_the_roof_are_named_and_explained_in_the_figure():
+    (figure,) = figures_of(Roofline, kept())
+    over = [
+        mark for mark in figure.marks if mark.y > min(figure.roof.product_flop_s, mark.x * figure.roof.copy_bytes_s)
+    ]
+    assert len(over) == 11
+    told = below(figure)
+    assert "Above the roof: 11 points (sacm published at 224, gls published at 224, gls fast at 224," in told
+    assert "stays in a cache, which is faster and whose rate was not measured." in told
+    fast = Data(throughput=[timed(img_s=1000.0)])  # two TFLOP/s, where products have one, right of the slope
+    (figure,) = figures_of(Roofline, Data(throughput=[timed(img_s=1000.0, bytes_per_image=1e7)]))
+    assert "Above the roof: 1 point (glsim at 224). The flat part is one measurement" in below(figure)
+    assert "stays in a cache" in below(*figures_of(Roofline, fast))
+    assert "Above" not in below(*figures_of(Roofline, Data(throughput=[timed()])))
+
+
+def test_points_have_bars_of_their_intervals_and_a_question_mark_where_there_is_none():
+    (figure,) = figures_of(Roofline, Data(throughput=[timed()]))
+    (bars,) = figure.draw().canvas.axes[0].collections
+    (low, high) = bars.get_segments()[0]
+    assert list(low) == [5, pytest.approx(2e11 / 1.002)]
+    assert list(high) == [5, pytest.approx(2e11 / 0.998)]
+    (figure,) = figures_of(Roofline, kept())  # some selections ran once
+    legends = {text.get_text() for legend in figure.draw().canvas.legends for text in legend.get_texts()}
+    assert {"no interval is known", "unconverged or contended", "published implementation"} <= legends
+
+
+def test_what_a_roofline_leaves_out_is_named_in_it():
+    lost = [tried("oom", "too much", size=1024), {**timed(copy_rate_bytes_s=None), "image_size": 448}]
+    (figure,) = figures_of(Roofline, Data(throughput=[timed(), *lost]))
+    assert figure.left_out == [
+        "Not drawn: 1 point (glsim at 448, batch 1): no count of bytes, or no rates of the device.",
+        "Not drawn: 1 point (glsim at 1024, batch 1): no batch has a time, status oom.",
+    ]
+    rows = [{**one, "latency_s": None, "status": "oom"} if at == 3 else one for at, one in enumerate(kept().selection)]
+    (figure,) = figures_of(Roofline, Data(selection=rows))
+    assert figure.left_out == ["Not drawn: 1 point (rollout published at 224): no time, status oom."]
+    assert figure.left_out[0] in below(figure)
 
 
 def test_modes_have_figures_of_their_own():

@@ -75,7 +75,7 @@ def test_points_of_one_reason_share_a_warning():
     findings = [timed(f"m{n}", INCONCLUSIVE, 0.01, reason=f"the spread is 1.{n} %") for n in range(1000)]
     ((level, properties, message),) = runner(to_annotations(Outcome(findings=findings)))
     assert (level, properties["title"]) == ("warning", "inconclusive: 1000 figures")
-    assert message == "latency of m0, m1, m2 and 997 more points\nthe spread is … %"
+    assert message == "latency of m0, m1, m2 and 997 more points\nthe spread is 1.0 to 1.999 %"
 
 
 def test_what_is_faster_is_not_hidden_behind_what_is_new():

@@ -108,7 +108,17 @@ def test_a_change_beyond_its_bound_does_not_read_as_the_bound():
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.02, "2 %"), (0.07, "7 %"), (0.001, "0.1 %"), (0.015, "1.5 %"), (1e-7, "0.00001 %")]
+    ("share", "text"),
+    [
+        (0.02, "2 %"),
+        (0.07, "7 %"),
+        (0.001, "0.1 %"),
+        (0.015, "1.5 %"),
+        (1e-7, "0.00001 %"),
+        (0.00100845403105, "0.101 %"),
+        (1 / 3, "33.3 %"),
+        (12.34567, "1235 %"),
+    ],
 )
 def test_bounds_have_no_more_digits_than_they_need(share, text):
     assert percent_text(share) == text
@@ -136,11 +146,11 @@ def test_reasons_of_noise_that_differ_in_figures_are_one():
     elsewhere = [memory(f"m{n}", REBASELINE, 5, 6, reason=f"torch was 2.{n}") for n in range(2)]
     groups = by_reason([*noisy, *elsewhere])
     assert list(groups) == [
-        (INCONCLUSIVE, "the spread is … %, above 1 %"),
+        (INCONCLUSIVE, "the spread is 1.0 to 1.8 %, above 1 %"),
         (REBASELINE, "torch was 2.0"),
         (REBASELINE, "torch was 2.1"),
     ]
-    assert places(groups[INCONCLUSIVE, "the spread is … %, above 1 %"]) == ("latency", ["m0", "m1", "m2"], 6)
+    assert places(groups[INCONCLUSIVE, "the spread is 1.0 to 1.8 %, above 1 %"]) == ("latency", ["m0", "m1", "m2"], 6)
 
 
 def test_the_verdict_and_its_counts_are_one_line():

@@ -1,0 +1,119 @@
+"""Commands that would fill what a report misses, for what was asked about: its models, sizes, backbones and device."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16
+from fgbench_reports.data import KINDS, Row
+from fgbench_reports.paper.names import DATASETS, SELECTORS
+from fgbench_reports.sweep_rows import as_text
+
+MOST = 12  # models or sizes of a command; more are left to its defaults
+MOST_COMMANDS = 4  # one after the other
+MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
+
+
+def sweep_command(rows: Sequence[Row], *more: str, device: str | None = None) -> str:
+    """The ``fgbench throughput`` that measures the points of these rows; with defaults where there are no rows.
+
+    Args:
+        rows: Rows of throughput.
+        more: Further options: ``--again``.
+        device: Another device than theirs.
+
+    """
+    return "; ".join(_sweep(some, more, device) for some in _by_backbone(rows))
+
+
+def _sweep(rows: Sequence[Row], more: Sequence[str], device: str | None) -> str:
+    words = [KINDS["throughput"], *_names("--model", _values(rows, "model"))]
+    if rows:
+        words += _names("--sizes", sorted(_values(rows, "image_size")))
+        words += _names("--batch-sizes", sorted(_values(rows, "batch_size")))
+        words += _names("--impl", _values(rows, "impl"))
+        words += _names("--dtype", _values(rows, "dtype"))
+        words += [*_backbones(rows, "--backbones"), *_selectors(rows)]
+    devices = [device] if device else _values(rows, "device")
+    words += ["--device", devices[0]] if len(devices) == 1 else []
+    for field, option in MODES.items():
+        is_set = rows and all(row.get(field) or (row["environment"] or {}).get(field) for row in rows)
+        words += [option] if is_set else []
+    return " ".join([*words, *more])
+
+
+def accuracy_command(rows: Sequence[Row], *more: str) -> str:
+    """The ``fgbench accuracy`` that trains the models of these rows at their sizes.
+
+    Args:
+        rows: Rows of any kind that have a model and an image size.
+        more: Further options: ``--quality``.
+
+    """
+    return "; ".join(_accuracy(some, more) for some in _by_backbone(rows))
+
+
+def _accuracy(rows: Sequence[Row], more: Sequence[str]) -> str:
+    words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
+    words += _names("--sizes", sorted(_values(rows, "image_size"))) if rows else []
+    words += [*_backbones(rows, "--backbone"), *_selectors(rows)]
+    datasets = _values(rows, "dataset")
+    if len(datasets) == 1:
+        words += ["--dataset", shlex.quote(as_text(datasets[0]))]
+        words += ["--data-dir DIR"] if datasets[0] in DATASETS else []
+    return " ".join([*words, *more])
+
+
+def flops_command(rows: Sequence[Row], convention: str) -> str:
+    """The ``fgbench flops`` that counts selections of these rows in a convention.
+
+    Args:
+        rows: Rows of flops of selections.
+        convention: The one that is missing.
+
+    """
+    words = [KINDS["flops"]] if not rows else ["fgbench flops --convention", convention]
+    words += _names("--sizes", sorted(_values(rows, "image_size")))
+    words += _names("--backbones", _values(rows, "backbone"))
+    words += _names("--selectors", _values(rows, "selector"))
+    strides = {(row["environment"] or {}).get("patch_stride") for row in rows}
+    classes = {(row["environment"] or {}).get("num_classes") for row in rows}
+    for option, values in (("--patch-stride", strides), ("--num-classes", classes)):
+        words += [option, str(*values)] if len(values) == 1 and None not in values else []
+    return " ".join(words)
+
+
+def _by_backbone(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that one command can measure: a backbone that is named is that of all its models."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(None if _is_usual(row) else row["backbone"], []).append(row)
+    return list(groups.values())[:MOST_COMMANDS] or [[]]
+
+
+def _is_usual(row: Row) -> bool:
+    """Whether a model is on the backbone that it takes where none is named."""
+    return row["backbone"] in (None, PAPER_BACKBONES.get(row["model"], VIT_B16)[0])
+
+
+def _values(rows: Iterable[Row], field: str) -> list[Any]:
+    """What a field holds, each once, without what is missing."""
+    return [value for value in dict.fromkeys(row.get(field) for row in rows) if value is not None]
+
+
+def _names(option: str, values: Sequence[Any]) -> list[str]:
+    """An option with its values; none where there are none, or more than anybody types."""
+    return [option, *(shlex.quote(as_text(value)) for value in values)] if 0 < len(values) <= MOST else []
+
+
+def _backbones(rows: Sequence[Row], option: str) -> list[str]:
+    """The backbones of these rows; none where every model is on the one that it takes where none is named."""
+    return [] if all(map(_is_usual, rows)) else _names(option, _values(rows, "backbone"))
+
+
+def _selectors(rows: Sequence[Row]) -> list[str]:
+    """The selectors of these rows; none where every model has the one that it was published with."""
+    usual = all(row["selector"] in (None, SELECTORS.get(row["model"])) for row in rows)
+    return [] if usual else _names("--selectors", _values(rows, "selector"))
