@@ -140,7 +140,7 @@ def test_what_is_too_uncertain_to_tell_stands_by_itself():
     assert "latency 21.90 ms, 95 % interval from 0 ms to" in " ".join(result.stdout.split())
     assert "--max-time 60s --again' narrows its interval" in " ".join(result.stdout.split())
     assert "(unconverged)" in result.stdout
-    assert "noisy: the interval of the latency is wider than it should be." in result.stdout
+    assert "unconverged: the interval of the latency is wider than it should be." in result.stdout
     assert result.stderr == (
         "fgbench: none of 1 configuration keeps the limits for certain, 1 may keep them and may not; the table says "
         "why\n"
