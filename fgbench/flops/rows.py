@@ -44,8 +44,8 @@ def flops_rows(
 ) -> Iterator[FlopsRow]:
     """Count what a request asks for, a backbone and a size at a time.
 
-    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises. ``notice`` is told of
-    pixels that no patch covers.
+    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises. ``notice`` is told
+    of pixels that no patch covers.
     """
     report = _each_once(report)
     names = usable_selectors(request.selectors, report)
