@@ -164,6 +164,17 @@ def cdist(function: Callable[..., Any], batched: bool = True) -> Case:
     return case
 
 
+def lstm(d: Draw):
+    """Four gates: products of input and state and their sum; cell and state: three sigmoids, two tanhs, 3 · and 1 +."""
+    steps, batch, width, state = d.size(), d.size(), d.size(), d.size()
+    layers, directions = d.size(1, 2), d.size(1, 2)
+    network = torch.nn.LSTM(width, state, layers, bidirectional=directions == 2)
+    inputs = [width] + [directions * state] * (layers - 1)
+    macs = sum(steps * batch * directions * 4 * state * (one + state) for one in inputs)
+    others = layers * directions * steps * batch * state * (4 + 3 + 2 + 3 + 1)
+    return lambda: network(floats(steps, batch, width)), (macs, 0, others)
+
+
 # Attention
 
 

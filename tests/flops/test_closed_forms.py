@@ -81,6 +81,7 @@ CASES = {
     "vdot": forms.dot(torch.vdot),
     "linear": forms.linear,
     "convolution": forms.convolution(ATEN.convolution),
+    "mkldnn_rnn_layer": forms.lstm,
     "cdist": forms.cdist(torch.cdist),
     "_cdist_forward": forms.cdist(lambda one, other: ATEN._cdist_forward(one, other, 1.0, None)),
     "_euclidean_dist": forms.cdist(ATEN._euclidean_dist, batched=False),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from fgbench.accuracy import runs
 from fgbench.cli import app
 from fgbench.errors import LeftOutNotice
 from fgbench.flops.cut_off import cut_off_by, cut_off_line, pixels_cut_off
@@ -81,3 +83,17 @@ def test_a_sweep_says_it_once_per_model():
     (notice,) = reported
     assert isinstance(notice, LeftOutNotice)
     assert "4 of 100 pixels, 14 of 110 pixels" in str(notice)
+
+
+def test_training_says_it_before_hours_are_spent(monkeypatch):
+    reported = []
+    monkeypatch.setattr(runs, "check_recipe", lambda recipe: None)
+    contender = SimpleNamespace(
+        recipe={},
+        label="vit at 100",
+        image_size=100,
+        build=lambda classes: create_model("vit", "test_vit", img_size=100, num_classes=classes),
+    )
+    session = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), report=reported.append)
+    assert runs.Runs._can_be_built(SimpleNamespace(session=session), contender)
+    assert ["4 of 100 pixels" in str(notice) for notice in reported] == [True]
