@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+
+# In a process that was forked from a warm one, trio's plug-in of hypothesis warns of a generator that is well kept.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from hypothesis import HealthCheck, settings
 
 # What a terminal or a CI wants to look like: rich reads it, and the expected tables are plain.
 for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "CLICOLOR_FORCE"):

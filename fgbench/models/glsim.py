@@ -110,19 +110,19 @@ class GLSim(VisionTransformerModel):
                 setattr(self, name, part)
             vit.norm, self.options = norm, options
 
-        changed = []
+        changed: dict[str, Any] = {}
         if wanted.get("crop_class_token") and self.crop_class_token is None:
             self.crop_class_token = nn.Parameter(torch.empty_like(vit.cls_token))
-            changed.append("crop_class_token=True")
+            changed["crop_class_token"] = True
         if wanted.get("encoder_norm") is False and not isinstance(norm, nn.Identity):
             vit.norm = nn.Identity()
-            changed.append("encoder_norm=False")
+            changed["encoder_norm"] = False
         if wanted.get("aggregator") == "backbone" and options.get("aggregator") != "backbone":
             self.aggregator = self.block_of_backbone()
             self.aggregator_norm = nn.LayerNorm(self.encoder.embed_dim, eps=PORT_EPS)
-            changed.append("aggregator='backbone'")
-        self.options |= {name: value for name, value in wanted.items() if name in self.options}
-        return [f"as the file was trained: {each}" for each in changed], undo
+            changed["aggregator"] = "backbone"
+        self.options |= changed
+        return [f"as the file was trained: {name}={value!r}" for name, value in changed.items()], undo
 
     def block_of_backbone(self) -> nn.Module:
         """A block like the backbone's, with weights of its own."""

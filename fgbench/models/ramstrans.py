@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fgbench.models.encoder import State
 from fgbench.models.initialization import start_norms
@@ -91,8 +92,9 @@ class RAMSTrans(VisionTransformerModel):
     def start(self, images: Tensor) -> State:
         """Embedded images with the second class token behind the first."""
         state = self.encoder.start(images)
-        second = self.encoder.vit.pos_drop(self.second_class_token.expand(len(images), -1, -1))
-        second = self.encoder.vit.norm_pre(second)
+        vit: Any = self.encoder.vit
+        second = vit.norm_pre(self.second_class_token).expand(len(images), -1, -1)
+        second = functional.dropout(second, vit.pos_drop.p, vit.pos_drop.training)
         state.tokens = torch.cat([state.tokens[:, :1], second.type_as(state.tokens), state.tokens[:, 1:]], dim=1)
         return state
 

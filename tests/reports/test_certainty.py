@@ -99,7 +99,7 @@ def test_the_notes_name_the_command_that_narrows_an_interval():
     assert "--batch-sizes 1 --impl published --selectors psm --max-time 60s --again'" in note
     notes = choice_notes(chosen([row()], Limits(min_accuracy_percent=91)))
     assert any(
-        note.endswith("'fgbench accuracy --model glsim --sizes 224 --dataset cub --data-dir …'.") for note in notes
+        note.endswith("'fgbench accuracy --model glsim --sizes 224 --dataset cub --data-dir DIR'.") for note in notes
     )
 
 
