@@ -108,7 +108,7 @@ def make_onlooker(
         metadata = read_metadata(request.checkpoint) if kind_of(request.checkpoint) == SAFETENSORS else {}
         words, predicts = request.checkpoint.name, found.complete
         words += "" if found.weights is None else f" ({found.weights})"
-        notes = _notes_on(found, metadata, model)
+        notes = _notes_on(found)
         for note in found.notes:
             report(LeftOutNotice(f"{request.checkpoint}: {note}"))
         norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
@@ -155,7 +155,7 @@ def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | No
     return model, load_checkpoint(model, request.checkpoint, **request.reading)  # type: ignore[arg-type]
 
 
-def _notes_on(found: LoadReport, metadata: dict[str, str], model: Model) -> list[str]:
+def _notes_on(found: LoadReport) -> list[str]:
     notes = list(found.notes)
     if found.trained_as is not None:
         notes.append(f"the file is that of a {found.trained_as}; only what both have was loaded")
