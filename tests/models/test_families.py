@@ -10,6 +10,7 @@ from models.scenes import enliven, images
 import fgbench
 from fgbench.errors import FgbenchError
 from fgbench.flops.models import count_model
+from fgbench.models.backbone import backbone_names
 from fgbench.models.build import create_model
 
 CLASSES = 5
@@ -44,6 +45,7 @@ REFUSED = (
     *("beit_base_patch16_224", "beitv2_base_patch16_224", "samvit_base_patch16_224", "vit_tiny_r_s16_p8_224"),
     *("vit_relpos_small_patch16_224", "vit_base_patch16_rpn_224", "vit_small_patch16_18x2_224", "cait_xxs24_224"),
     *("naflexvit_base_patch16_gap", "hiera_tiny_224", "xcit_nano_12_p16_224", "vit_dpwee_patch16_reg1_gap_256"),
+    *("vit_dwee_patch16_reg1_gap_256", "vit_dlittle_patch16_reg1_gap_256"),  # the difference of two attentions
 )
 
 
@@ -83,6 +85,10 @@ def test_what_is_no_plain_vit_is_refused_by_name(name):
     with pytest.raises(FgbenchError, match=name) as caught, torch.device("meta"):
         create_model("vit", name, num_classes=CLASSES)
     assert "\n" not in str(caught.value)
+
+
+def test_no_refused_backbone_is_listed():
+    assert not {name for name in REFUSED if "_rpn_" not in name} & set(backbone_names())
 
 
 @torch.no_grad()
