@@ -68,6 +68,27 @@ def test_vit_gives_timm_s_logits(name, tmp_path):
     assert report.resized == ()
 
 
+# timm's own way to load a file for another size is the reference.
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name",
+    ["flexivit_small", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224", "vit_wee_patch16_reg1_gap_256"],
+)
+def test_positions_are_resized_as_timm_resizes_them(name, tmp_path):
+    torch.save(of_timm(name, 64 if "14" not in name else 56).state_dict(), tmp_path / "timm.pth")
+    size = 84 if "14" in name else 96
+    overlay = {"file": str(tmp_path / "timm.pth"), "num_classes": CLASSES}
+    options = {"img_size": size, "num_classes": CLASSES}
+    theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options).eval()
+    model, batch = create_model("vit", name, **options).eval(), images(2, size)
+    report = fgbench.load_checkpoint(model, tmp_path / "timm.pth", strict=True)
+    torch.testing.assert_close(model(batch), theirs(batch), rtol=0, atol=1e-4)
+    assert report.grids == (4, 6)
+    assert report.interpolation == ("timm's bilinear" if name.startswith("flexivit") else "bicubic")
+    fgbench.load_checkpoint(model, tmp_path / "timm.pth", interpolation="bilinear")
+    assert (model(batch) - theirs(batch)).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vit_costs_what_timm_s_model_costs(name):
     size = FAMILIES[name]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fgbench.models.checkpoints.names import (
     FGBENCH,
     GOOGLE,
     POSITIONS,
+    TIMM_FORMAT,
     Format,
     Weights,
     google_weights,
@@ -35,6 +37,7 @@ from fgbench.models.options import one_of
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 INTERPOLATIONS = ("bilinear", "bicubic")
+FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT alone
 SHOWN = 8  # shapes that do not fit, in one line
 
 
@@ -165,7 +168,7 @@ def load_checkpoint(
     variants, undo = model.adapt(format_.name, renamed, metadata)
     try:
         ignored = [name for name in format_.ignored if name in bare]
-        asked = interpolation or format_.interpolation
+        asked = interpolation or _interpolation_of(format_, model)
         report = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
     except BaseException:
         undo()
@@ -284,9 +287,19 @@ def _resize_positions(
     side = math.isqrt(max(given.shape[1] - prefix, 0))
     if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
         return None  # it cannot fit, and is named as such
-    resize = _bilinear if interpolation == "bilinear" else resample_abs_pos_embed
+    resize: Callable[..., Tensor] = resample_abs_pos_embed
+    if interpolation == "bilinear":
+        resize = _bilinear
+    elif interpolation == FLEXIBLE:
+        resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
     weights[POSITIONS] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
     return side, encoder.grid[0]
+
+
+def _interpolation_of(format_: Format, model: Model) -> str:
+    """How the code that wrote a file resizes position embeddings."""
+    name = getattr(getattr(model, "encoder", None), "name", "")
+    return FLEXIBLE if format_.name == TIMM_FORMAT and name.startswith("flexivit") else format_.interpolation
 
 
 def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
