@@ -165,13 +165,20 @@ def load_checkpoint(
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
     metadata = read_metadata(path) if own_file else {}
     renamed, origins = format_.rename(bare, model)
-    variants, undo = model.adapt(format_.name, renamed, metadata)
+    eps = model.norm_eps
+    model.read_norm_eps(None)  # parts that the file asks for are made with the model's own
+    try:
+        variants, undo = model.adapt(format_.name, renamed, metadata)
+    except BaseException:
+        model.read_norm_eps(eps)
+        raise
     try:
         ignored = [name for name in format_.ignored if name in bare]
         asked = interpolation or _interpolation_of(format_, model)
         report = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
     except BaseException:
         undo()
+        model.read_norm_eps(eps)
         raise
     return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants))
 
@@ -221,8 +228,7 @@ def _put(
         for name in loaded:
             own[name].copy_(weights[name])
     eps = format_.norm_eps if format_.norm_eps is not None else _written_eps(metadata)
-    if eps is not None:
-        model.set_norm_eps(eps)
+    model.read_norm_eps(eps)
     begun: tuple[str, ...] = ()
     if format_.backbone_only:
         begun = model.start_from_backbone()
