@@ -77,7 +77,7 @@ def test_a_port_takes_no_file_of_another_variant(name, files):
     fgbench.load_checkpoint(model, files["port"][0])
     before = model(images(2, 64))
     with pytest.raises(
-        FgbenchError, match="an earlier file made a model with crop_class_token=True.*build a new model"
+        FgbenchError, match=r"an earlier file made a model with crop_class_token=True.*build a new model"
     ):
         fgbench.load_checkpoint(model, files[name][0])
     assert torch.equal(model(images(2, 64)), before)
@@ -92,7 +92,7 @@ def test_a_vit_of_an_earlier_version_takes_no_file_of_timm_s_readout(tmp_path):
     fgbench.load_checkpoint(model, tmp_path / "earlier.safetensors")
     assert model.readout == "class_token"
     for name in ("two_heads.pth", "two_heads.safetensors"):
-        with pytest.raises(FgbenchError, match="readout='class_token' of this ViT.*build a new model"):
+        with pytest.raises(FgbenchError, match=r"readout='class_token' of this ViT.*build a new model"):
             fgbench.load_checkpoint(model, tmp_path / name)
     fgbench.load_checkpoint(model, tmp_path / "earlier.safetensors", strict=True)
     fgbench.save_checkpoint(model, tmp_path / "again.safetensors")
