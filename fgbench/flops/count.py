@@ -58,21 +58,21 @@ class Count:
         tables = {"module": self.by_module, "operator": self.by_operator, "label": self.by_label}
         if by not in tables:
             raise FgbenchError("a count has no table by", by, f"it has: {', '.join(tables)}")
-        costs = {"total": self.total}
-        costs |= {
+        parts = {
             name: cost
             for name, cost in tables[by].items()
             if by != "module" or depth is None or name.count(".") <= depth
         }
+        costs = [self.total, *parts.values()]
         whole = int(self.flops)
-        percent = [100 * cost.flops / whole if whole else None for cost in costs.values()]
+        percent = [100 * cost.flops / whole if whole else None for cost in costs]
         return pd.DataFrame(
             {
-                "macs": [cost.macs for cost in costs.values()],
-                "flops": [int(cost.flops) for cost in costs.values()],
+                "macs": [cost.macs for cost in costs],
+                "flops": [int(cost.flops) for cost in costs],
                 "percent": pd.array(percent, dtype="Float64"),
             },
-            index=pd.Index(costs, name=by),
+            index=pd.Index(["total", *parts], name=by),  # a part may be called so, too
         )
 
     def __repr__(self) -> str:

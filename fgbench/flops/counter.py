@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from fgbench.errors import CannotMeasureError
+from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.flops.cost import Cost
 from fgbench.flops.count import Count as Count
 from fgbench.flops.handlers import Handler, UncountedOperatorError, handler_for
@@ -28,7 +28,9 @@ from fgbench.flops.operators import ZERO_COST
 from fgbench.flops.replay import MetaReplay
 from fgbench.flops.traffic import Traffic, held_bytes
 
-NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device")  # how torch says that a meta tensor has no values
+# How torch says that a meta tensor has no values, and that one which has some stands beside it.
+NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device|meta device type")
+NOT_ON_META = re.compile(r"on device (meta is not on the expected device|\w+ is not on the expected device meta)")
 NO_GRADIENT = "does not require grad"  # how torch says that it has no graph to go back through
 OUTSIDE = "outside of modules"  # the label of what no module runs
 
@@ -248,21 +250,24 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
     """
     if isinstance(run, nn.Module) and type(run).__name__ == "OptimizedModule":  # of torch.compile
         run = cast("nn.Module", run._orig_mod)
+    if not callable(run):
+        raise FgbenchError("a module or a function is counted, not", run)
     if not isinstance(run, nn.Module):
         return _count(run, inputs, named, nullcontext(), modules)
     inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
     try:  # tensors that the forward itself makes belong on the meta device too
         return _count(meta_copy(run).eval(), inputs, named, torch.device("meta"), modules)
-    except (RuntimeError, ValueError) as error:
-        if not NO_DATA.search(str(error)):
+    except (RuntimeError, ValueError, TypeError) as error:
+        if NOT_ON_META.search(str(error)):
+            does = "holds or is given tensors where a copy on the meta device does not find them"
+        elif not NO_DATA.search(str(error)):
             raise
-        does = (
-            "reads the values of tensors"
-            if isinstance(error, RuntimeError)
-            else "runs only on tensors that have values"
-        )
+        elif isinstance(error, ValueError):
+            does = "runs only on tensors that have values, and a copy on the meta device has none"
+        else:
+            does = "reads the values of tensors, and a copy on the meta device has none"
         raise CannotMeasureError(
-            f"{type(run).__name__} {does}, and a copy on the meta device has none",
+            f"{type(run).__name__} {does}",
             do="count_flops(lambda: model(images)) counts a run on real tensors",
         ) from error
 

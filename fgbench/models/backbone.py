@@ -21,8 +21,10 @@ with warnings.catch_warnings():  # torchvision scripts functions with a deprecat
 
 FAMILIES = ("vit_*", "deit*", "eva_*", "eva02_*", "flexivit_*", "test_vit*")
 # Windows, convolutions before the patches (hybrids), parallel or other blocks, attention with a position bias that
-# queries and keys do not hold.
-OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos")
+# queries and keys do not hold, the difference of two attentions.
+OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos|_dwee_|_dlittle_")
+# Attention that is one softmax of products of queries and keys.
+ATTENTION_KINDS = ("Attention", "AttentionRope", "EvaAttention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,8 @@ def _patch_size(name: str, module: nn.Module) -> int:
         raise _not_plain(name)
     from_pixels = isinstance(projection, nn.Conv2d) and projection.in_channels == 3
     if not from_pixels or not hasattr(attention, "num_heads") or not hasattr(module, "num_prefix_tokens"):
+        raise _not_plain(name)
+    if type(attention).__name__ not in ATTENTION_KINDS:
         raise _not_plain(name)
     height, width = projection.kernel_size
     if height != width:

@@ -101,14 +101,20 @@ class GLSim(VisionTransformerModel):
     ) -> tuple[list[str], Callable[[], None]]:
         """Become the authors' port to timm where a file holds one: its token of the crop, its norms, its aggregator."""
         wanted = variant_of(source, weights, metadata)
+        if "aggregator.norm1.weight" in weights:
+            self.refuse_variant("crop_class_token", wanted.get("crop_class_token", False))
+            self.refuse_variant("encoder_norm", wanted.get("encoder_norm", True))
+            if source != FGBENCH or "aggregator" in wanted:  # the names alone do not tell it
+                self.refuse_variant("aggregator", wanted.get("aggregator", "vit"))
         vit: Any = self.encoder.vit
         parts = ("crop_class_token", "aggregator", "aggregator_norm")
         kept, norm, options = {name: getattr(self, name) for name in parts}, vit.norm, dict(self.options)
+        adapted = self.adapted
 
         def undo() -> None:
             for name, part in kept.items():
                 setattr(self, name, part)
-            vit.norm, self.options = norm, options
+            vit.norm, self.options, self.adapted = norm, options, adapted
 
         changed: dict[str, Any] = {}
         if wanted.get("crop_class_token") and self.crop_class_token is None:
@@ -122,6 +128,7 @@ class GLSim(VisionTransformerModel):
             self.aggregator_norm = nn.LayerNorm(self.encoder.embed_dim, eps=PORT_EPS)
             changed["aggregator"] = "backbone"
         self.options |= changed
+        self.adapted = self.adapted | changed
         return [f"as the file was trained: {name}={value!r}" for name, value in changed.items()], undo
 
     def block_of_backbone(self) -> nn.Module:

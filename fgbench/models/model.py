@@ -62,6 +62,8 @@ class Model(nn.Module):
         self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
         self.options: dict[str, Any] = {}  # that change what is computed, as create_model was given them
         self.norm_eps: float | None = None  # the ε that every LayerNorm was set to; None: its own
+        self._built_norm_eps: float | None = None
+        self.adapted: dict[str, Any] = {}  # options that a file of weights has changed
         self.selector: Selector | None = None
         self.selector_name: str | None = None
         self.impl = impl
@@ -114,10 +116,22 @@ class Model(nn.Module):
 
     def set_norm_eps(self, eps: float) -> None:
         """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
-        self.norm_eps = eps
+        self.norm_eps = self._built_norm_eps = eps
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
                 module.eps = eps
+                vars(module).pop("built_eps", None)
+
+    def read_norm_eps(self, eps: float | None) -> None:
+        """Set the ε that a file of weights was trained with; None: that which the model was built with.
+
+        A file that is loaded next does not keep the ε of the one before.
+        """
+        self.norm_eps = self._built_norm_eps if eps is None else eps
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                built: float = vars(module).setdefault("built_eps", module.eps)
+                module.eps = built if eps is None else eps
 
     def set_stochastic_depth(self, rate: float) -> None:
         """Drop every residual branch of every transformer block with this probability in training.
@@ -172,6 +186,15 @@ class Model(nn.Module):
         own. Returns what was changed, in words, and a function that changes it back.
         """
         return [], lambda: None
+
+    def refuse_variant(self, option: str, value: object) -> None:
+        """Raise an error for a file of another variant than the one that a file before made of this model."""
+        if option in self.adapted and self.adapted[option] != value:
+            raise FgbenchError(
+                f"an earlier file made a model with {option}={self.adapted[option]!r} of this {type(self).__name__}, "
+                f"and this one is of a model with {option}={value!r};",
+                do="build a new model for it",
+            )
 
     def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
         """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""

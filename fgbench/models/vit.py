@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import build_vit
+from fgbench.models.checkpoints.names import written_options
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
@@ -228,21 +229,27 @@ class ViT(VisionTransformerModel):
     ) -> tuple[list[str], Callable[[], None]]:
         """Read the class token where a file of our own was written before there was another readout."""
         vit: Any = self.encoder.vit
+        of_before = source == "fgbench" and "options" not in metadata and "head_dist.weight" not in weights
+        if not of_before:
+            self.refuse_variant("readout", written_options(metadata).get("readout", "timm"))
         alike = self.readout == "class_token" or (vit.global_pool == "token" and self.head_dist is None)
         if source != "fgbench" or "options" in metadata or alike or not self.encoder.has_class_token:
             return [], lambda: None
         if metadata.get("format") != "fgbench" and (self.head_dist is None or "head_dist.weight" in weights):
             return ["the file does not say what its classifier reads; timm's readout is assumed"], lambda: None
         kept = self.readout, self.head_dist, getattr(vit, "attn_pool", None)
+        options = self.options
 
         def undo() -> None:
             self.readout, self.head_dist = kept[0], kept[1]
+            self.options, self.adapted = options, {}
             if kept[2] is not None:
                 vit.attn_pool = kept[2]
 
         self.readout, self.head_dist = "class_token", None
         VisionTransformerModel.drop_other_readouts(self, vit)
-        self.options["readout"] = self.readout
+        self.adapted = {"readout": self.readout}
+        self.options = self.options | self.adapted
         return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
     def flow(self, images: Tensor) -> Explanation:

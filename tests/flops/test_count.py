@@ -209,3 +209,13 @@ def test_a_notebook_shows_the_table_and_escapes_names():
 def test_a_notebook_is_told_of_rows_that_it_does_not_show():
     deep = nn.Sequential(nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4)))))
     assert "2 further rows" in count_flops(deep, X)._repr_html_()
+
+
+def test_a_part_that_is_called_total_does_not_stand_for_the_total():
+    named_so = type("total", (Borrowing,), {"forward": lambda self, x: self.embed(x) + 1})
+    count = count_flops(named_so(), torch.ones(2, 4))
+    for by in ("module", "label"):
+        table = count.table(by)
+        assert table.iloc[0].to_dict() == {"macs": 32, "flops": 72, "percent": 100}
+    assert table.index.tolist().count("total") == 2
+    assert table["flops"].tolist() == [72, 64, 8] or table["flops"].tolist() == [72, 8, 64]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -84,7 +86,50 @@ class Leaves(nn.Module):
         return x.cpu()
 
 
-@pytest.mark.parametrize("module", [Indexes(), Branches(), Leaves()])
+class ToNumPy(nn.Module):
+    def forward(self, x):
+        return torch.from_numpy(x.numpy())
+
+
+class Hides(nn.Module):
+    """It holds a layer where no copy finds its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(5, 5)]
+
+    def forward(self, x):
+        return self.layers[0](x)
+
+
+@dataclass
+class Inputs:
+    x: torch.Tensor
+
+
+class TakesInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+
+    def forward(self, inputs):
+        return self.layer(inputs.x)
+
+
+@pytest.mark.parametrize("given", [(Hides(), torch.ones(2, 5)), (TakesInputs(), Inputs(torch.ones(2, 5)))])
+def test_tensors_that_a_copy_does_not_find_are_refused_with_a_way_out(given):
+    module, inputs = given
+    with pytest.raises(FgbenchError, match=r"where a copy on the meta device does not find them; count_flops\(lambda"):
+        count_flops(module, inputs)
+    assert count_flops(lambda: module(inputs)).macs == 50
+
+
+def test_what_cannot_be_called_is_no_model():
+    with pytest.raises(FgbenchError, match="a module or a function is counted, not 3"):
+        count_flops(3)
+
+
+@pytest.mark.parametrize("module", [Indexes(), Branches(), Leaves(), ToNumPy()])
 def test_a_module_that_reads_values_is_refused_with_a_way_out(module):
     with pytest.raises(FgbenchError, match=r"reads the values of tensors.*count_flops\(lambda: model\(images\)\)"):
         count_flops(module, X)

@@ -10,6 +10,7 @@ from models.scenes import enliven, images
 import fgbench
 from fgbench.errors import FgbenchError
 from fgbench.flops.models import count_model
+from fgbench.models.backbone import backbone_names
 from fgbench.models.build import create_model
 
 CLASSES = 5
@@ -44,6 +45,7 @@ REFUSED = (
     *("beit_base_patch16_224", "beitv2_base_patch16_224", "samvit_base_patch16_224", "vit_tiny_r_s16_p8_224"),
     *("vit_relpos_small_patch16_224", "vit_base_patch16_rpn_224", "vit_small_patch16_18x2_224", "cait_xxs24_224"),
     *("naflexvit_base_patch16_gap", "hiera_tiny_224", "xcit_nano_12_p16_224", "vit_dpwee_patch16_reg1_gap_256"),
+    *("vit_dwee_patch16_reg1_gap_256", "vit_dlittle_patch16_reg1_gap_256"),  # the difference of two attentions
 )
 
 
@@ -66,6 +68,27 @@ def test_vit_gives_timm_s_logits(name, tmp_path):
     assert report.resized == ()
 
 
+# timm's own way to load a file for another size is the reference.
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name",
+    ["flexivit_small", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224", "vit_wee_patch16_reg1_gap_256"],
+)
+def test_positions_are_resized_as_timm_resizes_them(name, tmp_path):
+    torch.save(of_timm(name, 64 if "14" not in name else 56).state_dict(), tmp_path / "timm.pth")
+    size = 84 if "14" in name else 96
+    overlay = {"file": str(tmp_path / "timm.pth"), "num_classes": CLASSES}
+    options = {"img_size": size, "num_classes": CLASSES}
+    theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options).eval()
+    model, batch = create_model("vit", name, **options).eval(), images(2, size)
+    report = fgbench.load_checkpoint(model, tmp_path / "timm.pth", strict=True)
+    torch.testing.assert_close(model(batch), theirs(batch), rtol=0, atol=1e-4)
+    assert report.grids == (4, 6)
+    assert report.interpolation == ("timm's bilinear" if name.startswith("flexivit") else "bicubic")
+    fgbench.load_checkpoint(model, tmp_path / "timm.pth", interpolation="bilinear")
+    assert (model(batch) - theirs(batch)).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vit_costs_what_timm_s_model_costs(name):
     size = FAMILIES[name]
@@ -83,6 +106,10 @@ def test_what_is_no_plain_vit_is_refused_by_name(name):
     with pytest.raises(FgbenchError, match=name) as caught, torch.device("meta"):
         create_model("vit", name, num_classes=CLASSES)
     assert "\n" not in str(caught.value)
+
+
+def test_no_refused_backbone_is_listed():
+    assert not {name for name in REFUSED if "_rpn_" not in name} & set(backbone_names())
 
 
 @torch.no_grad()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fgbench.models.checkpoints.names import (
     FGBENCH,
     GOOGLE,
     POSITIONS,
+    TIMM_FORMAT,
     Format,
     Weights,
     google_weights,
@@ -35,6 +37,7 @@ from fgbench.models.options import one_of
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 INTERPOLATIONS = ("bilinear", "bicubic")
+FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT alone
 SHOWN = 8  # shapes that do not fit, in one line
 
 
@@ -162,13 +165,20 @@ def load_checkpoint(
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
     metadata = read_metadata(path) if own_file else {}
     renamed, origins = format_.rename(bare, model)
-    variants, undo = model.adapt(format_.name, renamed, metadata)
+    eps = model.norm_eps
+    model.read_norm_eps(None)  # parts that the file asks for are made with the model's own
+    try:
+        variants, undo = model.adapt(format_.name, renamed, metadata)
+    except BaseException:
+        model.read_norm_eps(eps)
+        raise
     try:
         ignored = [name for name in format_.ignored if name in bare]
-        asked = interpolation or format_.interpolation
+        asked = interpolation or _interpolation_of(format_, model)
         report = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=asked)
     except BaseException:
         undo()
+        model.read_norm_eps(eps)
         raise
     return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants))
 
@@ -218,8 +228,7 @@ def _put(
         for name in loaded:
             own[name].copy_(weights[name])
     eps = format_.norm_eps if format_.norm_eps is not None else _written_eps(metadata)
-    if eps is not None:
-        model.set_norm_eps(eps)
+    model.read_norm_eps(eps)
     begun: tuple[str, ...] = ()
     if format_.backbone_only:
         begun = model.start_from_backbone()
@@ -284,9 +293,19 @@ def _resize_positions(
     side = math.isqrt(max(given.shape[1] - prefix, 0))
     if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
         return None  # it cannot fit, and is named as such
-    resize = _bilinear if interpolation == "bilinear" else resample_abs_pos_embed
+    resize: Callable[..., Tensor] = resample_abs_pos_embed
+    if interpolation == "bilinear":
+        resize = _bilinear
+    elif interpolation == FLEXIBLE:
+        resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
     weights[POSITIONS] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
     return side, encoder.grid[0]
+
+
+def _interpolation_of(format_: Format, model: Model) -> str:
+    """How the code that wrote a file resizes position embeddings."""
+    name = getattr(getattr(model, "encoder", None), "name", "")
+    return FLEXIBLE if format_.name == TIMM_FORMAT and name.startswith("flexivit") else format_.interpolation
 
 
 def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:

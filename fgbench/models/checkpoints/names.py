@@ -91,6 +91,7 @@ GLSIM_BLOCK = (
 )
 TIMM_VIT = ((r"^(?!head\.|head_dist\.)", "encoder.vit."),)
 FGBENCH = "fgbench"
+TIMM_FORMAT = "timm ViT"
 PORT = "glsim's port to timm"
 
 # The first one whose signature is there is the file's: what models add comes before what all of them have.
@@ -181,7 +182,7 @@ FORMATS = (
         ((r"^encoder\.", "backbone."), (r"^head\.", "backbone.fc.")),
         model="ResNet101",
     ),
-    Format("timm ViT", "patch_embed.proj.weight", TIMM_VIT, backbone_only=True, model="ViT"),
+    Format(TIMM_FORMAT, "patch_embed.proj.weight", TIMM_VIT, backbone_only=True, model="ViT"),
 )
 
 
