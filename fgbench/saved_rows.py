@@ -53,6 +53,8 @@ ENVIRONMENT = "environment"  # beside the fields of every kind
 DERIVED = ("best",)  # made again from all rows at once
 SIGNED = ("seed", "seeds")  # every other number counts or measures something
 SIDES = ("image_size", "batch_size")  # that are divided by
+ABOVE_ZERO = ("latency_s", "throughput_img_s")  # a point without a figure has none, and not zero
+INTERVAL = ("latency_ci95_low_s", "latency_ci95_high_s")
 LARGEST = 10**30  # far above any count and any rate
 # What reports compute with inside the objects of a row: of which type each is, where it is there.
 INSIDE: dict[str, dict[str, Any]] = {
@@ -108,6 +110,8 @@ class Field:
         if isinstance(found, (int, float)) and self.name not in SIGNED and found < (self.name in SIDES):
             least = "at least 1" if self.name in SIDES else "no negative number"
             raise RowError(f"its field {self.name!r} must be {least}, got {SHOWN.repr(found)}")
+        if self.name in ABOVE_ZERO and found == 0:
+            raise RowError(f"its field {self.name!r} must be above 0, got {SHOWN.repr(found)}")
         return found
 
     def from_text(self, cell: str) -> Any:
@@ -167,6 +171,9 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
     for field in fields_of(kind):
         name = field.name
         row[name] = field.checked(given[name]) if name in given else field.absent()
+    low, high = (row.get(name) for name in INTERVAL)
+    if low is not None and high is not None and low > high:
+        raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
     for name, value in given.items():
         if name not in row and not _is_finite(value):
             raise RowError(f"its field {name!r} must hold finite numbers")

@@ -48,6 +48,12 @@ BAD = {
     "half an image": ({"batch_size": 1.5}, "its field 'batch_size' must be a whole number, got 1.5"),
     "no image": ({"batch_size": 0}, "its field 'batch_size' must be at least 1, got 0"),
     "back in time": ({"latency_s": -1.0}, "its field 'latency_s' must be no negative number, got -1.0"),
+    "no time": ({"latency_s": 0.0}, "its field 'latency_s' must be above 0, got 0.0"),
+    "no images in a second": ({"throughput_img_s": 0}, "its field 'throughput_img_s' must be above 0, got 0.0"),
+    "an interval that ends before it begins": (
+        {"latency_ci95_low_s": 0.3, "latency_ci95_high_s": 0.2},
+        "its field 'latency_ci95_low_s' must be at most 'latency_ci95_high_s', got 0.3 and 0.2",
+    ),
     "null": ({"compiled": None}, "its field 'compiled' must be true or false, got None"),
     "NaN": ({"latency_s": float("nan")}, "its field 'latency_s' must be a finite number, got nan"),
     "Infinity": ({"throughput_img_s": float("inf")}, "its field 'throughput_img_s' must be a finite number, got inf"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.bounds import seed_half_width
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.numbers import how_many, img_per_s, percent, significant, with_prefix
 from fgbench_reports.render import to_markdown
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "vit"
-NAMES = ("model", "selects by", "backbone", "begun from", "weights", "selector")  # columns that hold no figures
+NAMES = ("model", "selects by", "backbone", "begun from", "weights", "file", "selector")  # columns that hold no figures
 # Beside the model, its options and its selector, what tells runs apart that are no seeds of each other.
-TOLD = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from", "weights": "weights"}
+TOLD = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from", "weights": "weights", "file": "file"}
 PARTS = ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "part_recall_percent")
 
 Kept = Mapping[str, Any]  # a file of kept rows: environment, accuracy, quality, flops, throughput
@@ -105,21 +106,32 @@ def verdict(kept: Kept) -> str:
     others: list[str] = []
     for (name, _, backbone, _, begun_from, *_), rows in runs.items():
         place = (_baseline_of(found, backbone), begun_from)
-        pairs = [(row["top1_percent"], plain.get((*place, row["seed"]))) for row in rows]
+        seeded = [row for row in rows if row["seed"] is not None]  # files that were only tested are no pairs
+        pairs = [(row["top1_percent"], plain.get((*place, row["seed"]))) for row in seeded]
         gains = [top1 - other for top1, other in pairs if other is not None]
         if name == BASELINE or not gains:
             continue
         model = " ".join([name, *(str(rows[0][field]) for field in told if rows[0][field] is not None)])
-        words = f"{model} ({fmean(gains):+.1f} points"
+        words = f"{model} ({fmean(gains):+.1f} points{_interval(gains)}"
         words += f", {sum(gain > 0 for gain in gains)} of {how_many(len(gains), 'seed')} better)"
         (better if min(gains) > 0 else others).append(words)
     said = [f"Better than {BASELINE} with every seed: {', '.join(better)}."] if better else []
     said += [f"Not better with every seed: {', '.join(others)}."] if others else []
     if not said:
         return f"Nothing was trained beside the plain {BASELINE} with the same seed: no gain is told."
+    if "interval" in " ".join(said):
+        said.append("Intervals are Student's of the mean gain over seeds; one that holds 0 tells no gain from none.")
     if not better:
         said.insert(0, f"No selection here beats the plain {BASELINE} with every seed.")
     return " ".join(said)
+
+
+def _interval(gains: Sequence[float]) -> str:
+    """``, 95 % interval +1.0 to +15.0``; nothing for a single seed, which has none."""
+    if len(gains) < 2:
+        return ""
+    half = seed_half_width(stdev(gains), len(gains))
+    return f", 95 % interval {fmean(gains) - half:+.1f} to {fmean(gains) + half:+.1f}"
 
 
 def spread(rows: Sequence[Row], field: str, decimals: int = 1) -> Cell:
@@ -152,7 +164,11 @@ def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
 def _runs(kept: Kept) -> list[Row]:
     """Rows of single runs under their names; the means over seeds are made again from them."""
     runs = [{**row, "name": run_name(row)} for row in kept["accuracy"] if row["seeds"] is None]
-    return [{**row, **{field: row.get(field) for field in TOLD}} for row in runs]
+    files = [row.get("checkpoint") if row["seed"] is None else None for row in runs]  # each tested file is its own
+    return [
+        {**row, **{field: row.get(field) for field in TOLD}, "file": file}
+        for row, file in zip(runs, files, strict=True)
+    ]
 
 
 def _varies(runs: Sequence[Row], field: str) -> bool:

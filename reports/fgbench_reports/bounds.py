@@ -74,13 +74,13 @@ def accuracy_bounds(one: Accuracy) -> Bounds:
     if not one.images or one.images < 1:
         return Bounds(value=value, low=0.0, high=100.0, basis=UNKNOWN, of=id(one))
     low, high = wilson(value, one.images)
-    seeds = _seed_half_width(one.top1_std_percent or 0.0, one.runs)
+    seeds = seed_half_width(one.top1_std_percent or 0.0, one.runs)
     return Bounds(
         value=value, low=max(0.0, min(low, value - seeds)), high=min(100.0, max(high, value + seeds)), of=id(one)
     )
 
 
-def _seed_half_width(std_percent: float, runs: int) -> float:
+def seed_half_width(std_percent: float, runs: int) -> float:
     """Half of the 95 % interval of a mean over seeds, by Student's t; 0 where there is no spread."""
     if runs < 2 or std_percent == 0:
         return 0.0

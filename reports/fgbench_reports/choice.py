@@ -50,6 +50,7 @@ class Choice:
     objectives: Sequence[str]  # that the front is made over
     dataset: str
     gpu_hour_price: float | None
+    several_accuracies: bool = False  # some model has several, of which one counts
 
     @property
     def chosen(self) -> list[Verdict]:
@@ -99,7 +100,8 @@ def choose(
     Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.limits` and
     :func:`fgbench_reports.front.pareto_front`.
     """
-    points = sorted(_once_each(configurations), key=_cheapest_first)
+    grouped = grouped_by_row(configurations).values()
+    points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)
     rules = rules_of(limits, gpu_hour_price)
     met = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
     keeping = [index for index, breaches in enumerate(met) if not breaches]
@@ -117,7 +119,12 @@ def choose(
         for index, point in enumerate(points)
     ]
     return Choice(
-        verdicts=verdicts, limits=rules, objectives=tuple(objectives), dataset=dataset, gpu_hour_price=gpu_hour_price
+        verdicts=verdicts,
+        limits=rules,
+        objectives=tuple(objectives),
+        dataset=dataset,
+        gpu_hour_price=gpu_hour_price,
+        several_accuracies=any(len(same) > 1 for same in grouped),
     )
 
 
@@ -147,12 +154,8 @@ def counts(choice: Choice) -> list[tuple[Limit, int, int]]:
     ]
 
 
-def _once_each(configurations: Iterable[Configuration]) -> list[Configuration]:
-    """Every measured point with the best of its accuracies, by the low end: it is the one that would be deployed."""
-    return [max(same, key=_surest_accuracy) for same in grouped_by_row(configurations).values()]
-
-
 def _surest_accuracy(point: Configuration) -> tuple[float, float]:
+    """Of several accuracies of a point, the one with the highest low end counts: it is the one to deploy."""
     return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
 
 

@@ -89,6 +89,7 @@ def basis_notes(choice: Choice) -> list[str]:
     notes = ["Limits and the front are judged by the ends of 95 % intervals; GB and energy were measured once."]
     if any(len(point.repeats) > 1 for point in points):
         notes[0] = notes[0].replace("measured once", "measured once, or have the range of their repeats")
+        notes.append("A latency that was measured repeatedly has the outermost ends of the intervals of its repeats.")
     bare = [point.row for point in points if not latency_bounds(point).known]
     if bare:
         where = places_of(bare, sites_of([point.row for point in points]))
@@ -101,6 +102,8 @@ def basis_notes(choice: Choice) -> list[str]:
         notes.append(
             "An accuracy of one run has the interval of its test images alone; how far seeds lie apart is not known."
         )
+    if choice.several_accuracies:
+        notes.append("Of several trainings or files of a model, the accuracy with the highest low end counts.")
     return notes
 
 

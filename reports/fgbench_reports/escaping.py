@@ -34,7 +34,8 @@ def markdown_paragraph(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """Text for a cell of a tabular, on one line."""
-    escaped = text.translate(_LATEX_CODES)
+    apart = re.split(r"(?<=-)(?=-)", text)  # LaTeX makes one dash of two hyphens, as of those of an option
+    escaped = "{}".join(part.translate(_LATEX_CODES) for part in apart)
     return re.sub(r"^[*\[]", r"{\g<0>}", escaped)  # the command before would take these as its own option
 
 

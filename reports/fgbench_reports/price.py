@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.bounds import Bounds, time_bounds
 from fgbench_reports.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
@@ -78,7 +79,7 @@ class Price(Report):
             frame=frame,
             printed=pd.DataFrame([printed for _, printed in lines]),
             names=[name for name in NAMES if name in frame],
-            marks=_marks(frame),
+            marks=_marks(frame, [time_bounds(some[0]) for some in _points(data)]),
             notes=price_notes(data),
         )
 
@@ -88,6 +89,9 @@ def price_notes(data: Data) -> list[str]:
     points = [point for some in _points(data) for point in some]
     price = data.gpu_hour_price
     notes = ["A line is the batch of the highest throughput of its model and size. The lowest of a mode are marked."]
+    notes.append(
+        "Hours and cost whose 95 % interval meets that of the next have no mark: nothing tells which is lower."
+    )
     if price is None:
         notes.append("Hours are those of one device; --gpu-hour-price gives their cost.")
     else:
@@ -172,14 +176,29 @@ def _million(point: Configuration, price: float | None, energy: bool) -> dict[st
     return cells
 
 
-def _marks(frame: pd.DataFrame) -> dict[tuple[int, str], str]:
-    """The lowest and the second of every ranked column among the lines of a mode, where there are several."""
+def _marks(frame: pd.DataFrame, times: Sequence[Bounds]) -> dict[tuple[int, str], str]:
+    """The lowest and the second of every ranked column among the lines of a mode, where there are several.
+
+    Hours and cost go with the time per image: where its interval meets that of a higher one, the line has no mark.
+    """
     marks: dict[tuple[int, str], str] = {}
     lines: list[Row] = [dict(line, index=index) for index, line in enumerate(frame.to_dict("records"))]
     for some in grouped(lines, "mode").values():
         for heading in (name for name in RANKED if name in frame):
-            marks |= _lowest(some, heading)
+            found = _lowest(some, heading)
+            if heading != ENERGY:
+                indices = [line["index"] for line in some]
+                found = {place: mark for place, mark in found.items() if _is_certain(place[0], indices, times)}
+                found = found if BEST in found.values() else {}  # what is second is not known either
+            marks |= found
     return marks
+
+
+def _is_certain(index: int, others: Sequence[int], times: Sequence[Bounds]) -> bool:
+    """Whether the time of a line is certainly below all that are higher."""
+    one = times[index]
+    higher = [times[other] for other in others if times[other].value > one.value]
+    return one.known and all(one.high < other.low for other in higher)
 
 
 def _lowest(lines: Sequence[Mapping[str, Any]], heading: str) -> dict[tuple[int, str], str]:

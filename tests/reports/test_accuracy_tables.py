@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
+from scipy import stats
 
 from fgbench.records import AccuracyRow, QualityRow
 from fgbench_reports import render
@@ -181,7 +183,11 @@ def test_costs_and_gains_stand_in_one_line():
 
 
 def test_the_verdict_is_honest():
-    assert verdict(KEPT) == "Better than vit with every seed: glsim (+8.0 points, 2 of 2 seeds better)."
+    low, high = stats.t.interval(0.95, 1, loc=8.0, scale=np.std([6.5, 9.5], ddof=1) / 2**0.5)
+    assert verdict(KEPT) == (
+        f"Better than vit with every seed: glsim (+8.0 points, 95 % interval {low:+.1f} to {high:+.1f}, 2 of 2 seeds "
+        "better). Intervals are Student's of the mean gain over seeds; one that holds 0 tells no gain from none."
+    )
     worse = [run(), run("glsim", "gls", top1=58.0)]
     assert verdict({**KEPT, "accuracy": worse}) == (
         "No selection here beats the plain vit with every seed. "

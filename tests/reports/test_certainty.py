@@ -108,3 +108,15 @@ def test_of_several_trainings_the_one_with_the_higher_low_end_counts():
     runs += [accuracy(top1=91.0, images=5000, dataset="moths", epochs=100)]
     (one,) = chosen([row()], Limits(min_accuracy_percent=90), runs=runs, dataset="moths").chosen
     assert top1_of(one.configuration) == 91.0
+
+
+def test_what_several_accuracies_and_repeats_stand_for_is_said():
+    files = [accuracy(top1=top1, seed=None, checkpoint=name) for top1, name in ((91.0, "a"), (20.0, "b"))]
+    choice = chosen([row(), row(img_s=90.0, repeat=2)], runs=files)
+    assert [top1_of(one.configuration) for one in choice.verdicts] == [91.0]
+    notes = choice_notes(choice)
+    assert "Of several trainings or files of a model, the accuracy with the highest low end counts." in notes
+    assert "A latency that was measured repeatedly has the outermost ends of the intervals of its repeats." in notes
+    plain = " ".join(choice_notes(chosen([row()], runs=files[:1])))
+    assert "several trainings" not in plain
+    assert "repeatedly" not in plain

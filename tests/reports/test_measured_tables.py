@@ -134,6 +134,19 @@ def test_a_gain_is_over_the_plain_model_of_the_same_start():
     assert alone.notes[-1] == "Nothing was trained beside the plain vit with the same seed: no gain is told."
 
 
+def test_files_that_were_only_tested_are_neither_averaged_nor_paired():
+    files = [accuracy(top1=top1, seed=None, checkpoint=name) for top1, name in ((91.0, "a"), (20.0, "b"))]
+    (table,) = tables("bought", Data(accuracy=[*files, plain(seed=None, checkpoint="c")]))
+    assert [*zip(table.frame["file"], table.frame["top-1 %"], strict=True)] == [("a", 91.0), ("b", 20.0), ("c", 90.0)]
+    assert table.notes[-1] == "Nothing was trained beside the plain vit with the same seed: no gain is told."
+
+
+def test_a_throughput_that_was_disturbed_is_said_beside_what_it_buys():
+    noisy = row(width=0.6, status="unconverged", reason="after 6 s the interval is ±60 %, not ±0.3 %")
+    (table,) = tables("bought", Data(accuracy=[accuracy()], throughput=[noisy]))
+    assert any(note.startswith("unconverged: ") and "±60 %" in note for note in table.notes)
+
+
 def test_the_plain_model_with_overlapping_patches_has_its_own_work():
     overlapped = flops_row("full", VIT, None, 224, 325, 4 * 10**10, model="vit, patches overlap")
     run = plain(recipe={"epochs": 50, "optimizer": "momentum", "overlap": True})

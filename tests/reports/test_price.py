@@ -99,6 +99,15 @@ def test_the_lowest_of_a_mode_are_marked():
     assert table_of(Data(throughput=rows[:1])).marks == {}  # best of one is no distinction
 
 
+def test_what_noise_does_not_tell_apart_has_no_mark():
+    rows = [row("a", img_s=10.0), row("b", img_s=30.0, width=0.4), row("c", img_s=25.0)]
+    assert table_of(Data(throughput=rows)).marks == {}, "it may be the second that is the lowest"
+    near = [row("a", img_s=10.0), row("b", img_s=30.0), row("c", img_s=10.01)]
+    assert table_of(Data(throughput=near)).marks == {(1, "hours per 1M"): BEST}
+    bare = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    assert table_of(Data(throughput=[row("a"), row("b", img_s=300.0, **bare)])).marks == {}
+
+
 def test_what_hours_and_prices_are_of_is_said():
     gpu, cpu = Data(throughput=H200, gpu_hour_price=2.5), Data(throughput=HOST)
     assert "Cost: the hours at 2.5 per hour of one device, whichever it is." in price_notes(gpu)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split
@@ -39,7 +39,9 @@ def check_dataset(dataset: DataSet, *, read: bool = False, progress: Progress | 
         if missing := split.missing():
             of = f"{len(missing):,} of {len(split):,} {role} images of {dataset.name} are missing:"
             raise DatasetError(of, listed(missing), "unpack the archive anew, or correct the list")
-    notes = (*dataset.notes, *dataset.left_out, *_class_notes(dataset), *_repeats(dataset))
+    ids = {role: split.files() for role, split in _splits(dataset)}
+    repeats = (*_repeats(dataset, ids), *_two_classes(dataset, ids))
+    notes = (*dataset.notes, *dataset.left_out, *_class_notes(dataset), *repeats)
     warnings, misprints = _compared(dataset)
     unreadable = tuple(_unreadable(dataset, progress)) if read else ()
     return CheckReport(warnings=warnings, notes=(*notes, *misprints), unreadable=unreadable)
@@ -61,14 +63,14 @@ def _class_notes(dataset: DataSet) -> Iterator[str]:
         yield f"{_classes(len(untested))} without a test image: {listed(untested)}"
 
 
-def _repeats(dataset: DataSet) -> Iterator[str]:
+def _repeats(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
     """By name, and by the file that names lead to: the same picture in two files is not found."""
     names: dict[str, set[str]] = {}
     files: dict[str, dict[Hashable, str]] = {}
     for role, split in _splits(dataset):
         names[role], files[role] = set(), {}
         linked = []
-        for index, file in enumerate(split.files()):
+        for index, file in enumerate(ids[role]):
             name = split.name(index)
             if files[role].setdefault(file, name) != name and name not in names[role]:
                 linked.append(name)
@@ -82,6 +84,20 @@ def _repeats(dataset: DataSet) -> Iterator[str]:
     shared = files["training"].keys() & files["test"].keys()
     if linked := sorted(name for file in shared if (name := files["test"][file]) not in names["training"]):
         yield f"{_images(len(linked))} of test in training, too, under another name: {listed(linked)}"
+
+
+def _two_classes(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
+    """Files that are given two classes, under two names or in two splits: one of them is wrong."""
+    first: dict[Hashable, tuple[str, int]] = {}
+    pairs = []
+    for role, split in _splits(dataset):
+        for index, (file, target) in enumerate(zip(ids[role], split.targets, strict=True)):
+            name, class_id = first.setdefault(file, (split.name(index), target))
+            if class_id != target:
+                classes = dataset.class_names[class_id], dataset.class_names[target]
+                pairs.append(f"{name} is {classes[0]} and {split.name(index)} is {classes[1]}")
+    if pairs:
+        yield f"{_images(len(pairs))} with two classes: {listed(pairs, 3)}"
 
 
 def _compared(dataset: DataSet) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -65,7 +65,7 @@ def rows(path: Path, *kinds: Callable[[str], Any]) -> Iterator[tuple[Any, ...]]:
 def below_root(path: str) -> str:
     """A path as it is kept, relative to the root. Raises ValueError where it leads elsewhere."""
     pure = PurePosixPath(path)
-    if not path.strip() or pure.is_absolute() or ".." in pure.parts:
+    if not path.strip() or "\0" in path or pure.is_absolute() or ".." in pure.parts:
         raise ValueError(f"not a path below the root: {path!r}")
     return str(pure)
 

@@ -61,7 +61,8 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
 
 def _notes(trained: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     if trained[1:]:
-        yield f"{' and '.join(trained[1:])} is part of the training set, as there is test"
+        verb = "is" if len(trained) == 2 else "are"
+        yield f"{' and '.join(trained[1:])} {verb} part of the training set, as there is test"
     plain = Counter(_plain(name) for name in names)
     if alike := [name for name in names if plain[_plain(name)] > 1]:
         yield f"classes that differ in case or in how accents are written alone: {listed(alike)}"

@@ -32,7 +32,7 @@ def read_manifest(root: Path, name: str) -> DataSet | None:
         return None
     (train, repeated), (test, repeated_in_test) = (_images(root, files) for files in lists)
     classes = renumber([*train.values()], [*test.values()], _class_names(root / CLASS_NAMES))
-    notes = classes.notes
+    notes = (*classes.notes, *_unread(root))
     if repeats := repeated + repeated_in_test:
         notes += (f"{repeats:,} lines repeat an earlier one and were left out",)
     return DataSet(
@@ -56,6 +56,13 @@ def _lists(root: Path) -> tuple[list[str], list[str]] | None:
     raise DatasetError(
         "no list of test images in", str(root), f"expected test.csv, or train.csv and val.csv; {found(root)}"
     )
+
+
+def _unread(root: Path) -> Iterator[str]:
+    """Says which lists are not read, as another one stands for them."""
+    read = {file for some in _lists(root) or () for file in some}
+    if unread := [file for file in LISTS if file not in read and (root / file).is_file()]:
+        yield f"left out: {' and '.join(unread)}, as {' and '.join(sorted(read))} are the lists here"
 
 
 def _images(root: Path, files: list[str]) -> tuple[dict[str, int], int]:
@@ -87,6 +94,8 @@ def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[s
         if lacking := [column for column in columns if column not in header]:
             do = f"its header is {','.join(header)[:80]!r}, expected {','.join(columns)}"
             raise DatasetError(f"no column {' and '.join(lacking)} in", str(path), do)
+        if twice := [column for column in columns if header.count(column) > 1]:
+            raise DatasetError(f"several columns {twice[0]} in", str(path), f"its header is {','.join(header)[:80]!r}")
         places = {column: header.index(column) for column in columns}
         for row in reader:
             where = f"line {reader.line_num} of {path}"
@@ -113,7 +122,12 @@ def _class_names(path: Path) -> dict[int, str]:
         return {}
     header = [word.strip() for word in read_text(path).partition("\n")[0].split(",")]
     column = next((word for word in ("class_name", "classname", "name") if word in header), "class_name")
-    return {_class_id(row["class_id"], where): row[column] for where, row in _records(path, ("class_id", column))}
+    names: dict[int, str] = {}
+    for where, row in _records(path, ("class_id", column)):
+        class_id = _class_id(row["class_id"], where)
+        if names.setdefault(class_id, row[column]) != row[column]:
+            raise DatasetError(f"{where} names class {class_id} anew:", row[column], f"it is {names[class_id]!r} above")
+    return names
 
 
 @reads(holds=HOLDS)

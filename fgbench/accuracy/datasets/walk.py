@@ -38,9 +38,13 @@ BY_CONTENT = (
 )
 # Folders that systems leave in data: thumbnails, deleted files, halves of files of another system.
 SYSTEM_FOLDERS = frozenset(
-    ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+    (
+        *("__MACOSX", "@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"),
+        *("lost+found", "__pycache__"),
+    )
 )
 BACKUPS = frozenset((".bak", ".old", ".orig", ".tmp", ".part", ".crdownload"))  # copies and halves of other files
+UNREAD_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".svg", ".svgz", ".jxl", ".jxr", ".cr3", ".ai"))
 SHOWN = 3  # names of a note
 MOST_BESIDE = 100_000  # files that are looked at beside the splits
 
@@ -49,10 +53,15 @@ HIDDEN = ("hidden file", "hidden files")
 SYSTEM = ("file in a folder of the system", "files in folders of the system")
 BESIDE = ("file beside the class folders", "files beside the class folders")
 FOREIGN = ("file whose suffix is not an image's", "files whose suffix is not an image's")
+UNREAD = ("image of a format that Pillow does not read", "images of formats that Pillow does not read")
 OTHER = ("file that is no image", "files that are no images")
 EMPTY = ("empty file", "empty files")
 SPECIAL = ("pipe, socket or device", "pipes, sockets or devices")
 AGAIN = ("other name of an image that is there already", "other names of images that are there already")
+AGAIN_ELSEWHERE = (
+    "other name, in a second class, of an image that keeps its first class",
+    "other names, in a second class, of images that keep their first class",
+)
 BROKEN = ("link that leads to nothing", "links that lead to nothing")
 AROUND = ("link to a folder that it lies in", "links to folders that they lie in")
 SEEN = ("link to a folder that is there already", "links to folders that are there already")
@@ -74,7 +83,7 @@ class Walk:
         self._root = os.fspath(root)
         self._left_out: dict[Reason, list[str]] = {}
         self._by_content: list[str] = []
-        self._files: set[Id] = set()
+        self._files: dict[Id, Parts] = {}
         self._folders: set[Id] = set()
         self._links: deque[Parts] = deque()
         self._classes: dict[Parts, int] = {}
@@ -105,8 +114,9 @@ class Walk:
     def _path(self, parts: Parts) -> str:
         return os.path.join(self._root, *parts)  # noqa: PTH118  # as fast as a million files need it
 
-    def _leave_out(self, reason: Reason, parts: Parts) -> None:
-        self._left_out.setdefault(reason, []).append(readable("/".join(parts)))
+    def _leave_out(self, reason: Reason, parts: Parts, first: Parts | None = None) -> None:
+        kept_as = f" (as {readable('/'.join(first))})" if reason == AGAIN_ELSEWHERE and first else ""
+        self._left_out.setdefault(reason, []).append(readable("/".join(parts)) + kept_as)
 
     def _folder(self, top: Parts) -> None:
         """Take in a folder and all real folders below it; links wait for the end."""
@@ -154,18 +164,19 @@ class Walk:
         elif not status.st_size:
             self._leave_out(EMPTY, parts)
         elif identity is not None and identity in self._files:
-            self._leave_out(AGAIN, parts)
+            first = self._files[identity]
+            self._leave_out(AGAIN if first[1] == parts[1] else AGAIN_ELSEWHERE, parts, first)
         elif is_foreign(path):
             self._leave_out(FOREIGN, parts)
         elif is_image(path):
             if identity is not None:
-                self._files.add(identity)
+                self._files[identity] = parts
             self._images.append(parts)
             self._classes[parts[:2]] += 1
             if not has_image_suffix(path):
                 self._by_content.append(readable("/".join(parts)))
         else:
-            self._leave_out(OTHER, parts)
+            self._leave_out(UNREAD if _suffix(path) in UNREAD_SUFFIXES else OTHER, parts)
 
     def _link(self, parts: Parts) -> None:
         path = self._path(parts)

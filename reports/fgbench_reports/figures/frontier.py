@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fgbench_reports.advice import accuracy_command
-from fgbench_reports.bounds import Bounds, accuracy_bounds, exact
+from fgbench_reports.bounds import Bounds, accuracy_bounds, exact, throughput_bounds
 from fgbench_reports.configurations import MEASURED, PUBLISHED, Configuration, configurations
 from fgbench_reports.data import Data, Row
-from fgbench_reports.figures.bars import arrow_style, bars_go_on, rate_ends, with_room
+from fgbench_reports.figures.bars import arrow_style, bars_go_on, with_room
 from fgbench_reports.figures.looks import Look, contender, contender_looks, labels_of
 from fgbench_reports.figures.scales import as_linear, as_log, log_limits
 from fgbench_reports.figures.scatter import Mark, Plane, scattered
-from fgbench_reports.figures.sources import bars_told, left_out, titled, unsure
+from fgbench_reports.figures.sources import accuracy_ends, bars_told, left_out, titled
 from fgbench_reports.figures.style import INK
 from fgbench_reports.figures.sweeps import (
     MAX_POINTS,
@@ -174,8 +174,6 @@ def _sources(shown: Sequence[Configuration]) -> list[str]:
         notes.append(f"{which} the published accuracy ({PAPER}, Table 4 and Figure 4), which was not measured here.")
     if len({id(one.row) for one in shown}) < len(shown):
         notes.append("A model that was trained in several ways has a point for each of them.")
-    if any(one.accuracy and one.accuracy.top1_std_percent for one in shown):
-        notes.append("Bars are one standard deviation over seeds, up and down.")
     return notes
 
 
@@ -238,7 +236,7 @@ class Frontier(Figure):
     left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """Hollow where the accuracy is published and not measured; bars of throughput and of accuracy over seeds."""
+        """Hollow where the accuracy is published and not measured; bars are the intervals that the front goes by."""
         labels = labels_of(one.row for one in self.shown)
         marks = [self._mark(one, labels[contender(one.row)]) for one in self.shown]
         fronts = fronts_over(self.shown, self.against)
@@ -261,7 +259,9 @@ class Frontier(Figure):
         std = accuracy.top1_std_percent if accuracy else None
         told = f"{_top1(one):.2f} %" + ("" if std is None else f" ± {std:.2f}") + " top-1"
         timed = self.against.word == "throughput"
-        across = rate_ends(one.row, float(one.row["batch_size"])) if timed else None
+        rate = throughput_bounds(one)
+        across = (rate.low, rate.high) if timed and rate.known else None
+        ends = None if accuracy is None else accuracy_ends(accuracy)
         if accuracy:
             epochs = accuracy.recipe.get("epochs")
             runs = how_many(accuracy.runs, "run")
@@ -275,17 +275,17 @@ class Frontier(Figure):
             image_size=int(one.row["image_size"]),
             text=text,
             hollow=hollow,
-            error=std,
+            ends=ends,
             across=across,
             status=as_text(one.row["status"]),
-            unsure=unsure(one, self.shown),
+            unsure=ends is None or (timed and across is None),
         )
 
 
 def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
     """A log axis of cost, a linear one of accuracy."""
     as_log(axes, "x", with_room([mark.x for mark in marks], [mark.across for mark in marks]), margin=MARGIN)
-    edges = [mark.y + sign * (mark.error or 0.0) for mark in marks for sign in (-1, 1)]
+    edges = [edge for mark in marks for edge in (mark.y, *(mark.ends or ()))]
     as_linear(axes, "y", edges, least=1.0)
     axes.set_xlabel(axis)
     axes.set_ylabel(ACCURACY)

@@ -44,8 +44,7 @@ class Mark:
     image_size: int
     text: str
     hollow: bool = False  # its value is a published one
-    error: float | None = None  # up and down
-    ends: Ends | None = None  # of an interval along y, where it is not as far up as down
+    ends: Ends | None = None  # of an interval along y
     across: Ends | None = None  # of an interval along x
     half: bool = False  # the implementation is the published one
     status: str = "ok"  # a ring around it says where it is another
@@ -54,8 +53,7 @@ class Mark:
     @property
     def bars(self) -> list[Bar]:
         """Its intervals."""
-        ends = (self.y - self.error, self.y + self.error) if self.error else self.ends
-        found = [Bar(x=self.x, y=self.y, ends=ends)] if ends else []
+        found = [Bar(x=self.x, y=self.y, ends=self.ends)] if self.ends else []
         return [*found, *([Bar(x=self.x, y=self.y, ends=self.across, side="x")] if self.across else [])]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from fgbench_reports.bounds import accuracy_bounds
 from fgbench_reports.configurations import (
     PUBLISHED,
     Accuracy,
@@ -139,17 +140,15 @@ def bars_told(shown: Sequence[Configuration], word: str, *, timed: bool) -> list
         timed: Whether any cost has an interval.
 
     """
-    spread = [one.accuracy.top1_std_percent is not None for one in shown if one.accuracy]
-    told = [
-        *(["one standard deviation over seeds"] if any(spread) else []),
-        *(["95 % intervals of the throughput"] if timed else []),
-    ]
-    said = [f"Bars are {' and '.join(told)}."] if told else []
-    said += [] if any(spread) else ["No accuracy has a spread over seeds."]
+    known = [one.accuracy for one in shown if one.accuracy and accuracy_ends(one.accuracy)]
+    told = [*(["accuracy"] if known else []), *(["throughput"] if timed else [])]
+    said = [f"Bars are 95 % intervals of {' and '.join(told)}."] if told else []
+    if any(one.runs == 1 for one in known):
+        said.append("An accuracy of one run has that of its test images alone.")
     return said + ([] if timed else [f"{word.capitalize()} has no interval."])
 
 
-def unsure(one: Configuration, shown: Sequence[Configuration]) -> bool:
-    """Whether an accuracy has no spread over seeds where others have one."""
-    spread = [other.accuracy is not None and other.accuracy.top1_std_percent is not None for other in shown]
-    return any(spread) and (one.accuracy is None or one.accuracy.top1_std_percent is None)
+def accuracy_ends(one: Accuracy) -> tuple[float, float] | None:
+    """The 95 % interval that the front goes by, in percent; None where the number of test images is not known."""
+    bounds = accuracy_bounds(one)
+    return (bounds.low, bounds.high) if bounds.known else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.bounds import accuracy_bounds, exact, throughput_bounds
+from fgbench_reports.bounds import Bounds, accuracy_bounds, exact, throughput_bounds
 from fgbench_reports.configurations import published_accuracies
 from fgbench_reports.data import Data, Row
 from fgbench_reports.figures.frontier import (
@@ -40,7 +40,7 @@ THROUGHPUT = Against(
 )
 
 
-NO_INTERVAL = "No bars: the publication gives no interval of a throughput, and these accuracies without their spread."
+NO_INTERVAL = "Bars are 95 % intervals of accuracy. The publication gives none of a throughput."
 
 
 class Tradeoff(Report):
@@ -83,11 +83,14 @@ def published_figure() -> Figure:
 
 def _fronts(rows: Sequence[Row]) -> Fronts:
     """Throughputs are taken as they were read; accuracies have the intervals of their test images and seeds."""
-    known = {
-        (one.model, one.image_size): accuracy_bounds(one) for one in published_accuracies() if one.dataset == "cub"
-    }
+    known = _known()
     costs = [exact(-float(row["throughput_img_s"])) for row in rows]
     return fronts_of(costs, [known[row["model"], row["image_size"]] for row in rows])
+
+
+def _known() -> dict[tuple[str, int], Bounds]:
+    """The intervals of the published accuracies on CUB, by model and image size."""
+    return {(one.model, one.image_size): accuracy_bounds(one) for one in published_accuracies() if one.dataset == "cub"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,8 @@ class PublishedFrontier(Figure):
 
     def draw(self) -> Drawing:
         """A colour and a marker per model, its two sizes joined."""
-        marks = [_mark(row) for row in self.rows]
+        known = _known()
+        marks = [_mark(row, known[row["model"], row["image_size"]]) for row in self.rows]
         corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, _fronts(self.rows).drawn, strict=True) if is_on)
         models = list(dict.fromkeys(row["model"] for row in self.rows))
         entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
@@ -111,8 +115,9 @@ class PublishedFrontier(Figure):
         return scattered(plane, marks, looks_of(models), {model: model for model in models})
 
 
-def _mark(row: Row) -> Mark:
+def _mark(row: Row, accuracy: Bounds) -> Mark:
     told = f"{row['top1_percent']:.2f} % top-1, {img_per_s(row['throughput_img_s'])} images/s"
     text = f"{row['model']}\n{row['image_size']} px\n{told}\nread from {row['read_from']}"
     x, y = float(row["throughput_img_s"]), float(row["top1_percent"])
-    return Mark(series=row["model"], x=x, y=y, image_size=row["image_size"], text=text, hollow=True)
+    ends = (accuracy.low, accuracy.high)
+    return Mark(series=row["model"], x=x, y=y, image_size=row["image_size"], text=text, hollow=True, ends=ends)

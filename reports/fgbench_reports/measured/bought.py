@@ -15,7 +15,7 @@ from fgbench_reports.data import Row
 from fgbench_reports.marks import column_marks
 from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.sweep_rows import by_mode, mode_name
+from fgbench_reports.sweep_rows import by_mode, mode_name, reason_notes
 from fgbench_reports.tables import of_cells
 
 if TYPE_CHECKING:
@@ -104,4 +104,6 @@ def _notes(kept: dict[str, Any], mode: str) -> list[str]:
     backbones = ", ".join(dict.fromkeys(str(row["backbone"]) for row in rows))
     notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")
     notes += [f"img/s: {mode}, the best batch."] if mode else []
+    notes.append("Bold and underlined are the two highest means, whatever their intervals.")
+    notes += reason_notes(kept["throughput"])
     return [*notes, *measured_rows("Accuracy", rows), verdict({**kept, "accuracy": rows})]

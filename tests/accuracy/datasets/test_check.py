@@ -90,6 +90,7 @@ def test_images_of_both_splits_are_noted(tmp_path):
     assert check_dataset(doubled).notes == (
         "1 image of test listed more than once",
         "1 image both in training and in test: train/0.jpg",
+        "1 image with two classes: test/0.jpg is bee and test/0.jpg is cat",
     )
 
 

@@ -10,6 +10,7 @@ from accuracy.layouts import draw, lists
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fgbench.accuracy.datasets.check import check_dataset
 from fgbench.accuracy.datasets.dataset import DataSet, DatasetError
 from fgbench.accuracy.datasets.files import below_root, renumber
 from fgbench.accuracy.datasets.manifest import manifest
@@ -99,6 +100,28 @@ def test_a_wrong_list_is_one_line_with_its_place(content, said, tmp_path):
 def test_a_line_that_is_there_twice_counts_once_and_is_noted(tmp_path):
     dataset = opened(tmp_path, HEADER + "0,a.jpg\n0,a.jpg\n0,./a.jpg\n")
     assert (len(dataset.train), dataset.notes) == (1, ("2 lines repeat an earlier one and were left out",))
+
+
+def test_lists_that_are_not_read_are_named(tmp_path):
+    lists(tmp_path, {file: [0] for file in ("train_val.csv", "train.csv", "val.csv", "test.csv")})
+    said = "left out: train.csv and val.csv, as test.csv and train_val.csv are the lists here"
+    assert said in manifest(tmp_path).notes
+
+
+def test_a_list_whose_lines_have_two_meanings_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="several columns class_id"):
+        opened(tmp_path, "class_id,dir,class_id\n0,a.jpg,1\n")
+    (tmp_path / "classid_classname.csv").write_text("class_id,class_name\n0,A\n0,B\n")
+    with pytest.raises(DatasetError, match=r"line 3 of .* names class 0 anew: 'B'; it is 'A' above"):
+        opened(tmp_path, HEADER + "0,a.jpg\n")
+
+
+def test_names_that_no_file_can_have_are_one_line(tmp_path):
+    draw(tmp_path / "t.jpg")
+    with pytest.raises(DatasetError, match="line 2"):
+        opened(tmp_path, HEADER + "0,a\0.jpg\n")
+    with pytest.raises(DatasetError, match="1 of 1 training images"):
+        check_dataset(opened(tmp_path, HEADER + f"0,{'x' * 300}.jpg\n"))
 
 
 def test_gaps_are_closed_in_both_splits_alike(tmp_path):

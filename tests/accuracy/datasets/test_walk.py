@@ -179,6 +179,32 @@ def test_a_second_name_of_a_class_is_a_class_without_images(root):
     )
 
 
+def test_a_second_class_of_a_file_is_named_with_the_one_that_it_keeps(root):
+    (root / "train/b/again.jpg").hardlink_to(root / "train/a/1.jpg")
+    dataset = opened(root)
+    assert trained(dataset).count("train/b/again.jpg") == 0
+    said = (
+        "1 other name, in a second class, of an image that keeps its first class: train/b/again.jpg (as train/a/1.jpg)"
+    )
+    assert dataset.left_out == (f"left out: {said}",)
+
+
+def test_a_file_of_two_classes_in_two_splits_is_named(root):
+    (root / "test/b/again.jpg").symlink_to(root / "train/a/1.jpg")
+    notes = check_dataset(opened(root)).notes
+    assert notes[-1] == "1 image with two classes: train/a/1.jpg is a and test/b/again.jpg is b"
+
+
+def test_images_that_pillow_has_no_decoder_for_are_called_images(root):
+    for name in ("1.HEIC", "2.svg"):
+        (root / "train/a" / name).write_bytes(b"what Pillow does not know")
+    (root / "train/a/#recycle").mkdir()
+    shutil.copy(root / "train/a/1.jpg", root / "train/a/#recycle/gone.jpg")
+    said = "\n".join(opened(root).left_out)
+    assert "left out: 2 images of formats that Pillow does not read: train/a/1.HEIC, train/a/2.svg" in said
+    assert "left out: 1 file in a folder of the system: train/a/#recycle/gone.jpg" in said
+
+
 def test_links_may_be_as_many_as_they_like(root):
     """Sixteen folders that link to each other both ways are walked through once each."""
     for n in range(16):

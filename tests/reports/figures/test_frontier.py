@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from reports.figures.figure_rows import figures_of, kept, sweep
+from scipy import stats
 from throughput_rows import CPU, GPU, VIT, row
 
 from fgbench_reports.data import KINDS, Data
@@ -31,9 +32,10 @@ def test_seeds_are_one_point_with_a_bar():
     assert (point.x, point.y) == (100.0, 80.0)
     assert "80.00 % ± 10.00 top-1, measured, 3 runs of 10 epochs" in point.text
     across, along = (bars.get_segments()[0] for bars in drawing.canvas.axes[0].collections)
-    assert [list(end) for end in along] == [[100, 70], [100, 90]]
+    half = stats.t.ppf(0.975, 2) * 10 / 3**0.5  # of the mean of three: wider than Wilson's of 100 images
+    assert [list(end) for end in along] == [[100, pytest.approx(80 - half)], [100, 100]]
     assert [list(end) for end in across] == [[pytest.approx(100 / 1.002), 80], [pytest.approx(100 / 0.998), 80]]
-    assert any("standard deviation" in note for note in figure.notes)
+    assert "Bars are 95 % intervals of accuracy and throughput." in below(drawing)
 
 
 def test_published_accuracies_are_hollow_and_told():
@@ -118,14 +120,41 @@ def test_of_published_accuracies_those_without_a_time_are_named():
     assert "resnet101" not in note or "more" in note or "vit at" in note
 
 
-def test_accuracies_of_one_run_have_a_question_mark_where_others_have_a_spread():
-    rows = [row(), row("vit", selector=None)]
-    accuracy = [trained(top1=70.0, seed=1), trained(top1=80.0, seed=2), trained("vit", None, 60.0)]
-    figure = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0]
-    assert "no interval is known" in letters(figure.draw())
-    alone = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy[2:]))[0]
-    assert "no interval is known" not in letters(alone.draw())
-    assert "No accuracy has a spread over seeds and 95 % intervals" not in below(alone.draw())
+def test_an_accuracy_of_one_run_has_the_interval_of_its_test_images():
+    data = Data(throughput=[row("vit", selector=None)], accuracy=[trained("vit", None, 60.0, images=30)])
+    drawing = measured_figures(Tradeoff, data)[0].draw()
+    (along,) = drawing.canvas.axes[0].collections[1].get_segments()
+    wilson = stats.binomtest(18, 30).proportion_ci(method="wilson")
+    assert [end[1] for end in along] == [pytest.approx(100 * wilson.low), pytest.approx(100 * wilson.high)]
+    low, high = drawing.canvas.axes[0].get_ylim()
+    assert low < 100 * wilson.low < 100 * wilson.high < high
+    assert "An accuracy of one run has that of its test images alone." in below(drawing)
+    assert "no interval is known" not in letters(drawing)
+
+
+def test_a_point_has_a_question_mark_where_either_interval_is_not_known():
+    times = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    for timed, images, unsure in (({}, 100, 0), (times, 100, 1), ({}, 0, 1)):
+        rows = [row(), row("vit", selector=None, **timed)]
+        accuracy = [trained(), trained("vit", None, images=images)]
+        drawing = measured_figures(Tradeoff, Data(throughput=rows, accuracy=accuracy))[0].draw()
+        assert ("no interval is known" in letters(drawing)) == bool(unsure)
+
+
+def test_repeats_have_a_bar_from_the_lowest_to_the_highest_of_their_intervals():
+    rows = [row(img_s=speed, repeat=number) for number, speed in ((1, 100.0), (2, 160.0), (3, 60.0))]
+    drawing = measured_figures(Tradeoff, Data(throughput=rows, accuracy=[trained()]))[0].draw()
+    (across,) = drawing.canvas.axes[0].collections[0].get_segments()
+    assert [end[0] for end in across] == [pytest.approx(60 / 1.002), pytest.approx(160 / 0.998)]
+
+
+def test_published_accuracies_have_the_intervals_of_their_test_images():
+    (figure,) = [one for one in figures_of(Tradeoff, Data()) if one.name == "published-figure-4"]
+    drawing = figure.draw()
+    assert "Bars are 95 % intervals of accuracy. The publication gives none of a throughput." in below(drawing)
+    wilson = stats.binomtest(round(0.9209 * 5794), 5794).proportion_ci(method="wilson")
+    ends = [sorted(segment[:, 1]) for bars in drawing.canvas.axes[0].collections for segment in bars.get_segments()]
+    assert any(found == pytest.approx([100 * wilson.low, 100 * wilson.high], abs=0.02) for found in ends)
 
 
 def test_throughputs_that_were_disturbed_have_a_ring():
