@@ -126,7 +126,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     found = check_dataset(dataset, read=request.read_all)
     for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
         if said:
-            report(LeftOutNotice(said if dataset.name in said else f"{dataset.name}: {said}"))
+            named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said
+            report(LeftOutNotice(said if named else f"{dataset.name}: {said}"))
     environment = facts(request.recipe["mixed_precision"])
     return Session(
         request=request,

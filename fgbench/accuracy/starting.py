@@ -10,7 +10,7 @@ import timm
 
 from fgbench.accuracy.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
-from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
+from fgbench.models.checkpoints.load import CLASS_WEIGHTS, ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
 
@@ -37,11 +37,16 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, **
     weights, so that random ones would be tested, or has some that the model leaves out.
     """
     found = _load(model, path, dataset, report, reading)
-    if found.missing or found.started:
+    lacking = (*found.missing, *found.started)
+    if found.other_classes is not None and all(map(CLASS_WEIGHTS.search, lacking)):
+        raise _of_other_classes(path, found.other_classes, dataset)
+    if lacking:
+        others = [name for name in found.unread if not CLASS_WEIGHTS.search(name)]
+        has = f"it has {_shown(others)}, for which the model has no place; " if others else ""
         raise FgbenchError(
-            f"{len(found.missing) + len(found.started)} weights of the model ({_some(found)}) are not in",
+            f"{len(lacking)} weights of the model ({_some(found)}) are not in",
             str(path),
-            "random ones would be tested; is it a file of this model?",
+            f"random ones would be tested; {has}is it a file of this model and backbone?",
         )
     if found.trained_as is not None and not found.backbone_only:
         raise FgbenchError(
@@ -100,14 +105,18 @@ def _load(model: Model, path: Path, dataset: DataSet, report: Report, reading: M
     try:
         found = load_checkpoint(model, path, **reading)  # type: ignore[arg-type]  # its names, none of them a flag
     except ClassCountError as error:
-        raise FgbenchError(
-            f"{path} was trained for {error.given} classes; data set {dataset.name!r} has",
-            dataset.num_classes,
-            "choose the data set that it was trained on",
-        ) from error
+        raise _of_other_classes(path, error.given, dataset) from error
     for note in found.notes:
         report(LeftOutNotice(f"{path}: {note}"))
     return found
+
+
+def _of_other_classes(path: Path, given: int, dataset: DataSet) -> FgbenchError:
+    return FgbenchError(
+        f"{path} was trained for {given} classes; data set {dataset.name!r} has",
+        dataset.num_classes,
+        "choose the data set that it was trained on",
+    )
 
 
 def _some(found: LoadReport) -> str:

@@ -112,6 +112,11 @@ def accuracy(
         raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
     if weights is not None and checkpoint is None:
         raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+    if position_interpolation is not None and checkpoint is None:
+        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")
+    if data_dir is not None and dataset == "synthetic":
+        do = "name the data set that lies there: --dataset folder, 'fgbench list datasets'"
+        raise FgbenchError("synthetic is drawn, nothing is read from --data-dir", data_dir, do)
     options = {key: literal(value) for key, value in key_values(model_options, "--model-options").items()}
     if passes is not None:
         options["passes"] = whole_number(passes, "number of passes", 8, 8)

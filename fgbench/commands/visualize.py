@@ -150,6 +150,8 @@ def _check(request: VisualizeRequest, show: Show) -> None:
         raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
     if request.weights is not None and request.checkpoint is None:
         raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+    if request.position_interpolation is not None and request.checkpoint is None:
+        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")
     lines = len(request.images) * len(request.models) * len(request.backbones)
     if lines > MOST_LINES and show.folder is None and show.format_ != "json":
         raise FgbenchError(

@@ -22,7 +22,7 @@ class Flops(int):
             return int(self)
         if convention == "fvcore":
             return self._fvcore
-        raise ValueError(f"operators have no cost in convention {convention!r}")
+        raise ValueError(f"a count has no figure in convention {convention!r}; it has: full, fvcore")
 
     def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]  # int takes one
         """What a copy and a pickle are made of."""

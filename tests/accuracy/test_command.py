@@ -290,6 +290,8 @@ def test_a_tracker_is_told_every_epoch(run, tmp_path):
         (["--dataset", "cubs"], "unknown dataset 'cubs'; did you mean cub"),
         (["--dataset", "cub"], "--data-dir"),
         (["--dataset", "cub", "--data-dir", "nowhere"], "nowhere"),
+        (["--data-dir", "pictures"], "synthetic is drawn, nothing is read from --data-dir 'pictures'"),
+        (["--position-interpolation", "bicubic"], "say which with --checkpoint FILE"),
         (["--dataset-options", "klasses=4"], "has no option 'klasses'"),
         (["--dataset-options", "classes"], "--dataset-options takes KEY=VALUE, got 'classes'"),
         (["--dataset-options", "classes=few"], "must be a whole number, got 'few'"),

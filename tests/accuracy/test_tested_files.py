@@ -87,6 +87,9 @@ REFUSED = {
     "weights that classify find no place": ("vit", "two_heads", "2 weights of .* have no place in the model"),
     "another model's": ("transfg", "ffvt", "holds the weights of a FFVT; the model to be tested is a 'TransFG'"),
     "a plain transformer's": ("glsim", "plain", "random ones would be tested"),
+    "averages the patches": ("vit", "averaged", "it has fc_norm.weight, fc_norm.bias, for which"),
+    "classifies into other classes": ("vit", "more_classes", "was trained for 7 classes; data set 'folder' has 4"),
+    "has one token more": ("vit", "distilled", "1 shape does not fit: .*pos_embed.*; give the backbone"),
     "more than the model reads": ("vit", "glsim", "holds the weights of a GLSim"),
 }
 
@@ -97,6 +100,9 @@ def test_what_would_test_another_network_is_refused(run, data, tmp_path, case):
     (tmp_path / "data").symlink_to(data / "data")
     states = {
         "two_heads": lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, num_classes=CLASSES),
+        "distilled": lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, num_classes=CLASSES),
+        "averaged": lambda: timm.create_model(TINY, img_size=64, num_classes=CLASSES, global_pool="avg"),
+        "more_classes": lambda: timm.create_model(TINY, img_size=64, num_classes=7),
         "ffvt": lambda: released.FFVT(CLASSES, 64),
         "plain": lambda: released.GLSimViT(CLASSES, 64),
         "glsim": lambda: released.GLSim(CLASSES, 64),

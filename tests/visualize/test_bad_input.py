@@ -57,6 +57,7 @@ BAD_OPTIONS = [
     ("--checkpoint wide.safetensors", "shapes do not fit"),
     ("--checkpoint cal.safetensors --model vit glsim", "one checkpoint cannot be that of 2 models"),
     ("--checkpoint cal.safetensors --pretrained", "--pretrained and --checkpoint are both weights"),
+    ("--position-interpolation bicubic", "say which with --checkpoint FILE"),
     ("--plugin nowhere.py", "no plug-in file 'nowhere.py'"),
 ]
 

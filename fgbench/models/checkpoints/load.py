@@ -66,6 +66,7 @@ class LoadReport:
     weights: str | None = None  # the key of the set that was read; None: the file has one, at its top or under model
     notes: tuple[str, ...] = ()  # what has to be known about the file: sets that were not read, a suffix that misleads
     backbone_only: bool = False  # a backbone's file, which every model on it can begin from
+    other_classes: int | None = None  # of the head in a backbone's file, where the model has another number
     trained_as: str | None = None  # the class of the model that the file is of, where it is another one
     variants: tuple[str, ...] = ()  # what of the model was changed to what the file was trained as
     differences: tuple[str, ...] = ()  # options that the file was trained with, and the model is not built with
@@ -124,7 +125,7 @@ def load_checkpoint(
 ) -> LoadReport:
     """Load weights into a model.
 
-    Files: our own .safetensors; what the authors of GLSim, its port to timm, TransFG, FFVT, RAMS-Trans and CAL
+    Files: our own .safetensors; what the authors of GLSim, its timm port, TransFG, FFVT, RAMS-Trans and CAL
     released; timm's; Google's .npz. Released files may be whole or a bare dictionary, their names with or without
     ``model.``. Nothing in the file is executed, and the model changes only if all shapes fit.
 
@@ -159,7 +160,7 @@ def load_checkpoint(
         raise FgbenchError(
             f"the names of the weights ({some}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, TransFG, FFVT, CAL, timm, Google's npz",
+            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL, timm's ViT, ResNets, Google's npz",
         )
     format_, bare = found
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
@@ -197,9 +198,11 @@ def _put(
     model.make_room(weights.keys())
     own = model.state_dict()
     other_head: Weights = {}
+    other_classes = None
     if format_.backbone_only:  # its head was trained for other classes, or to read other tokens; some never take it
         head = [n for n in weights if _is_head(n) and n in own]
         fits = all(weights[n].shape == own[n].shape for n in head)
+        other_classes = next((len(weights[n]) for n in head if len(weights[n]) != len(own[n])), None)
         taken = fits and model.reads_as_backbone and model.takes_head
         other_head = {} if taken else {name: weights.pop(name) for name in head}
     grids = _resize_positions(model, weights, own, interpolation)
@@ -211,7 +214,9 @@ def _put(
     if misfits:
         _check_classes(weights, own)
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
-        raise FgbenchError(f"{len(misfits)} shapes do not fit: {'; '.join(misfits[:SHOWN])}{more}")
+        fit = "1 shape does not fit" if len(misfits) == 1 else f"{len(misfits)} shapes do not fit"
+        do = "give the backbone and the options that the file was trained with"
+        raise FgbenchError(f"{fit}: {'; '.join(misfits[:SHOWN])}{more}", do=do)
     loaded = [name for name in own if name in weights]
     _check_numbers({origins[name]: (weights[name], own[name]) for name in loaded})
     if not loaded:
@@ -247,6 +252,7 @@ def _put(
         interpolation=None if grids is None else interpolation,
         norm_eps=eps,
         backbone_only=format_.backbone_only,
+        other_classes=other_classes,
         trained_as=_other_model(model, weights, format_, metadata),
         differences=_differences(model, metadata),
     )

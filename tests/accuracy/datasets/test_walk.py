@@ -157,6 +157,15 @@ def test_a_class_may_be_a_link_and_its_images_too(root, tmp_path_factory):
     assert "1 link to a folder that is there already: train/c/twice" in said
 
 
+def test_every_line_about_a_folder_names_the_data_set(root):
+    (root / "train/a/loop").symlink_to(root / "train")
+    (root / "test/a/notes.txt").write_text("no picture")
+    words = ["accuracy", "--dataset", "folder", "--data-dir", str(root), "--test-only", "--checkpoint", "none.pth"]
+    said = [line for line in CliRunner().invoke(app, words).stderr.splitlines() if "left out" in line]
+    assert len(said) == 2
+    assert all(line.startswith("fgbench: folder: left out: 1 ") for line in said)
+
+
 def test_a_file_counts_once_whatever_its_names(root):
     (root / "train/a/0.jpg").symlink_to("1.jpg")
     os.link(root / "train/a/2.jpg", root / "train/a/hard.jpg")
