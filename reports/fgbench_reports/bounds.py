@@ -7,45 +7,34 @@ at least Student's of their mean. Memory and energy have no interval, unless the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from fgbench_reports.ends import INTERVAL, ONCE, REPEATED, UNKNOWN, Bounds, exact
+
+__all__ = [
+    "INTERVAL",
+    "ONCE",
+    "REPEATED",
+    "UNKNOWN",
+    "Z_975",
+    "Bounds",
+    "accuracy_bounds",
+    "energy_bounds",
+    "exact",
+    "latency_bounds",
+    "memory_bounds",
+    "seed_half_width",
+    "throughput_bounds",
+    "time_bounds",
+    "wilson",
+]
 
 if TYPE_CHECKING:
     from fgbench_reports.configurations import Accuracy, Configuration
     from fgbench_reports.data import Row
 
-INTERVAL = "95 % interval"
-REPEATED = "range of its repeats"
-ONCE = "measured once"  # the figure is taken as it is
-UNKNOWN = "no interval"  # the figure says nothing certain
 Z_975 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """A figure and its ends, in one unit; ``low <= value <= high``."""
-
-    value: float
-    low: float
-    high: float
-    basis: str = INTERVAL  # what the ends are: INTERVAL, REPEATED, ONCE, UNKNOWN
-    of: Hashable = None  # what was measured: two figures of the same thing are equal, however wide their interval
-
-    @property
-    def known(self) -> bool:
-        """Whether the ends say where the figure lies."""
-        return self.basis != UNKNOWN
-
-    def mapped(self, change: Callable[[float], float]) -> Bounds:
-        """The bounds of a monotone function of the figure, such as the cost that follows from a latency."""
-        ends = sorted((change(self.low), change(self.high)))
-        return Bounds(value=change(self.value), low=ends[0], high=ends[1], basis=self.basis, of=self.of)
-
-
-def exact(value: float) -> Bounds:
-    """A figure that is taken as it is."""
-    return Bounds(value=value, low=value, high=value, basis=ONCE)
 
 
 def wilson(top1_percent: float, images: int) -> tuple[float, float]:

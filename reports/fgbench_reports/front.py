@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from fgbench_reports.bounds import Bounds
+from fgbench_reports.ends import Bounds
 
 
 def pareto_front(points: Sequence[Sequence[float | Bounds]]) -> list[bool]:
