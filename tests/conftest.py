@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes is the machine's.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# torch keeps compiled graphs under names that do not say for which vectors they are: one of 512 bits that is read under
+# ATEN_CPU_CAPABILITY=avx2 leaves half of every tensor unwritten.
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
+    kept = Path(tempfile.gettempdir()) / f"fgbench-compiled-{os.getuid()}-{capability}"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
 
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
 TOGETHER = (
