@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import signal
 import tempfile
 import warnings
@@ -26,11 +28,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# torch keeps compiled graphs under names that do not say for which vectors they are: one of 512 bits that is read under
-# ATEN_CPU_CAPABILITY=avx2 leaves half of every tensor unwritten.
-if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
-    kept = Path(tempfile.gettempdir()) / f"fgbench-compiled-{os.getuid()}-{capability}"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept))
+# torch keeps compiled graphs under names that do not say for which vectors they are: one of 512 bits that is read where
+# vectors have 256 leaves half of every tensor unwritten. Each kind of processor has a cache of its own.
+cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else platform.processor()
+vectors = next((line for line in cpu.splitlines() if line.startswith(("flags", "Features"))), cpu)
+kind = hashlib.sha256(f"{os.environ.get('ATEN_CPU_CAPABILITY')} {vectors}".encode()).hexdigest()[:12]
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"fgbench-{os.getuid()}-{kind}"))
 
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
 TOGETHER = (
