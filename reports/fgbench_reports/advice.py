@@ -52,17 +52,27 @@ def accuracy_command(rows: Sequence[Row], *more: str) -> str:
         more: Further options: ``--quality``.
 
     """
-    return "; ".join(_accuracy(some, more) for some in _by_backbone(rows))
+    return "; ".join(accuracy_commands(rows, *more)[:MOST_COMMANDS]) or " ".join([KINDS["accuracy"], *more])
 
 
-def _accuracy(rows: Sequence[Row], more: Sequence[str]) -> str:
+def accuracy_commands(rows: Sequence[Row], *more: str) -> list[str]:
+    """One ``fgbench accuracy`` per data set, backbone and selector that have to be named."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        dataset = row.get("dataset")
+        # Other data sets than the paper's can have a backbone of their own where none is named.
+        backbone = None if _is_usual(row) and (dataset in DATASETS or row["backbone"] is None) else row["backbone"]
+        selector = row["selector"] if row["selector"] not in (None, SELECTORS.get(row["model"])) else None
+        groups.setdefault((dataset, backbone, selector), []).append(row)
+    return [_accuracy(some, *named, more) for named, some in groups.items()]
+
+
+def _accuracy(rows: Sequence[Row], dataset: Any, backbone: Any, selector: Any, more: Sequence[str]) -> str:
     words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
-    words += _names("--sizes", sorted(_values(rows, "image_size"))) if rows else []
-    words += [*_backbones(rows, "--backbone"), *_selectors(rows)]
-    datasets = _values(rows, "dataset")
-    if len(datasets) == 1:
-        words += ["--dataset", shlex.quote(as_text(datasets[0]))]
-        words += ["--data-dir DIR"] if datasets[0] in DATASETS else []
+    words += _names("--sizes", sorted(_values(rows, "image_size")))
+    for option, value in (("--backbone", backbone), ("--selectors", selector), ("--dataset", dataset)):
+        words += [] if value is None else _names(option, [value])
+    words += ["--data-dir DIR"] if dataset in DATASETS else []
     return " ".join([*words, *more])
 
 

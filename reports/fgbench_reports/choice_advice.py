@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from fgbench_reports.advice import accuracy_commands
 from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choice import Choice, Verdict
 from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.limits import top1_of
-from fgbench_reports.paper.names import DATASETS, SELECTORS
+from fgbench_reports.paper.names import SELECTORS
 from fgbench_reports.parts import without_part
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
 
@@ -29,28 +30,13 @@ def unknown_notes(choice: Choice) -> list[str]:
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
     told += as_text(choice.dataset)
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    commands = _commands(rows, without_part(choice.dataset))
+    commands = _accuracy_commands(rows, choice)
     return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
 
 
-def _commands(rows: Sequence[Row], dataset: str) -> list[str]:
-    """The commands that test these models: one for all that are as published, one per other backbone."""
-    told = [{**row, "of backbone": _backbone_option(row, dataset), "by": _selector_option(row)} for row in rows]
-    commands = []
-    for (backbone, selector), some in grouped(told, "of backbone", "by").items():
-        models = dict.fromkeys(shlex.quote(as_text(row["model"])) for row in some)
-        sizes = dict.fromkeys(str(row["image_size"]) for row in some)
-        command = f"fgbench accuracy --model {' '.join(models)} --sizes {' '.join(sizes)}{backbone}{selector}"
-        command += f" --dataset {shlex.quote(as_text(dataset))}" + (" --data-dir DIR" if dataset in DATASETS else "")
-        commands.append(command)
-    return commands
-
-
-def _backbone_option(row: Row, dataset: str) -> str:
-    """Other data sets than the paper's can have a backbone of their own where none is asked for."""
-    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    asked = dataset not in DATASETS or row["backbone"] != usual
-    return f" --backbone {shlex.quote(as_text(row['backbone']))}" if asked else ""
+def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
+    """The commands that test the models of these rows on the data set that was chosen on."""
+    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
 
 
 def _selector_option(row: Row) -> str:
@@ -68,7 +54,7 @@ def doubt_notes(choice: Choice) -> list[str]:
         notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
     tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
     if tested:
-        commands = _commands([one.configuration.row for one in tested], without_part(choice.dataset))
+        commands = _accuracy_commands([one.configuration.row for one in tested], choice)
         more = " with more --seeds" if all(_is_measured(one) for one in tested) else ""
         notes.append(
             "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never below "

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
+from models.weight_files import array_file, torch_file
 from PIL import Image
 
 import fgbench
@@ -56,18 +57,6 @@ def zip_of(**members):
 def picture(kind):
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def torch_file(held=None, **options):
-    buffer = io.BytesIO()
-    torch.save({"a.weight": torch.ones(2)} if held is None else held, buffer, **options)
-    return buffer.getvalue()
-
-
-def array_file():
-    buffer = io.BytesIO()
-    np.save(buffer, np.ones(3))
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
+from models.weight_files import array_file, torch_file
 from numpy.lib import format as npy
 
 import fgbench
@@ -24,18 +25,6 @@ from fgbench.models.checkpoints.files import read_source, read_weights
 @pytest.fixture(scope="module")
 def model():
     return create_model("vit", backbones_of(models.load("vit"))[0], img_size=64, num_classes=3).eval()
-
-
-def torch_file(held=None, **options):
-    buffer = io.BytesIO()
-    torch.save({"a.weight": torch.ones(2)} if held is None else held, buffer, **options)
-    return buffer.getvalue()
-
-
-def array_file():
-    buffer = io.BytesIO()
-    np.save(buffer, np.ones(3))
-    return buffer.getvalue()
 
 
 # .npz -----------------------------------------------------------------------------------------------------------------

@@ -58,15 +58,26 @@ def test_a_sweep_is_of_the_same_models_sizes_and_mode():
     }
 
 
+SEVERAL = [row(), row("resnet101", selector=None, backbone="resnet101"), row("vit", selector=None, backbone=SMALL)]
+
+
 def test_models_of_several_backbones_have_a_command_for_each():
-    rows = [row(), row("resnet101", selector=None, backbone="resnet101"), row("vit", selector=None, backbone=SMALL)]
-    for command in (sweep_command(rows), accuracy_command(rows)):
+    on_cub = [{**one, "dataset": "cub"} for one in SEVERAL]
+    for command in (sweep_command(SEVERAL), accuracy_command(on_cub)):
         check_command(command)
         usual, other = command.split("; ")
         assert options(usual)["--model"] == ["glsim", "resnet101"]
         assert not {"--backbone", "--backbones"} & set(options(usual))
         told = options(other)
         assert (told["--model"], told.get("--backbone") or told.get("--backbones")) == (["vit"], [SMALL])
+
+
+@pytest.mark.parametrize("dataset", [None, "synthetic", "mine"])
+def test_a_data_set_with_a_backbone_of_its_own_has_that_of_the_rows_named(dataset):
+    commands = accuracy_command([{**one, "dataset": dataset} for one in SEVERAL]).split("; ")
+    assert [options(command)["--backbone"] for command in commands] == [[VIT], ["resnet101"], [SMALL]]
+    named = [] if dataset is None else [dataset]
+    assert all(options(command).get("--dataset", []) == named for command in commands)
 
 
 def test_published_backbones_and_selectors_are_not_named_and_others_are():

@@ -384,12 +384,8 @@ def test_ratios_do_not_mix_dtypes_or_other_backbones():
 
 
 def test_the_work_for_five_thousand_rows_is_ten_times_that_for_five_hundred():
-    many = [
-        row("glsim", 224, batch, 100.0 + batch, environment={**GPU, "driver": str(i)})
-        for i in range(50)
-        for batch in range(1, 161)
-    ]
-    many += TIMED
+    gpus = [{**GPU, "driver": str(i)} for i in range(50)]
+    many = [row("glsim", 224, batch, 100.0 + batch, environment=gpu) for gpu in gpus for batch in range(1, 161)] + TIMED
     runs = [run("vit", "cub", 224, 90.0, seed=i, recipe={**RECIPE, "batch_size": i % 50}) for i in range(10_000)]
     rows = list(zip_longest(many, runs))
 

@@ -265,7 +265,10 @@ def test_the_published_figure_needs_no_rows():
 
 def test_sweeps_without_accuracies_say_so():
     missing = next(iter(Tradeoff().items(Data(throughput=[row("mine")]))))
-    assert missing.command == f"{KINDS['accuracy']} --model mine --sizes 224 --selectors gls"
+    assert (
+        missing.command
+        == f"{KINDS['accuracy']} --model mine --sizes 224 --backbone vit_base_patch16_224 --selectors gls"
+    )
     missing = next(iter(Memory().items(Data(throughput=[row(img_s=None)]))))
     assert missing.command.startswith(f"{KINDS['throughput']} --model glsim --sizes 224")
 
