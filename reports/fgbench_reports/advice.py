@@ -57,17 +57,18 @@ def accuracy_command(rows: Sequence[Row], *more: str) -> str:
 
 def accuracy_commands(rows: Sequence[Row], *more: str) -> list[str]:
     """One ``fgbench accuracy`` per data set, backbone and selector that have to be named."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, Any, Any], list[Row]] = {}
     for row in rows:
         dataset = row.get("dataset")
         # Other data sets than the paper's can have a backbone of their own where none is named.
         backbone = None if _is_usual(row) and (dataset in DATASETS or row["backbone"] is None) else row["backbone"]
         selector = row["selector"] if row["selector"] not in (None, SELECTORS.get(row["model"])) else None
         groups.setdefault((dataset, backbone, selector), []).append(row)
-    return [_accuracy(some, *named, more) for named, some in groups.items()]
+    return [_accuracy(some, named, more) for named, some in groups.items()]
 
 
-def _accuracy(rows: Sequence[Row], dataset: Any, backbone: Any, selector: Any, more: Sequence[str]) -> str:
+def _accuracy(rows: Sequence[Row], named: tuple[Any, Any, Any], more: Sequence[str]) -> str:
+    dataset, backbone, selector = named
     words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
     words += _names("--sizes", sorted(_values(rows, "image_size")))
     for option, value in (("--backbone", backbone), ("--selectors", selector), ("--dataset", dataset)):
