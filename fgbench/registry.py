@@ -1,14 +1,16 @@
-"""What can be named on the command line, and where a broken plug-in is reported instead of raised."""
+"""What can be named on the command line, and where a broken plug-in is reported instead of raised. No torch by itself."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError, Report
-from fgbench_selectors import Selector, get
-from fgbench_selectors.registry import OWN_DISTRIBUTION, selectors
+from fgbench_selectors.registry import OWN_DISTRIBUTION, get, selectors
+
+if TYPE_CHECKING:
+    from fgbench_selectors import Selector
 
 __all__ = ["Report", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
 

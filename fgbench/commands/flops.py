@@ -16,8 +16,7 @@ from fgbench.shell import INTERRUPTED, complain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fgbench.flops.models import ModelsRequest
-    from fgbench.flops.rows import FlopsRequest
+    from fgbench.flops.request import FlopsRequest, ModelsRequest
     from fgbench.records import FlopsRow
 
 WAIT_S = 3.0  # for a store that somebody keeps locked
@@ -43,6 +42,7 @@ def flops(
     store: Annotated[
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where rows are kept")
     ] = Path("fgbench.db"),
+    again: Annotated[bool, switch("--again", "count what was counted with these versions once more")] = False,
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
@@ -64,16 +64,19 @@ def flops(
     if parts and not chosen:
         raise FgbenchError("only models have parts", do="--parts goes with --models")
 
-    from fgbench.flops.models import ModelsRequest
-    from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
+    from fgbench.flops.request import PAPER_BACKBONES, FlopsRequest, ModelsRequest
+    from fgbench.plugins.names import check_backbones, check_models, check_selectors
 
+    named = {"backbones": names(backbones, "backbone"), "selectors": names(selectors, "selector")}
+    check_models(chosen, plugin)
+    check_selectors(named["selectors"], plugin)
+    check_backbones(named["backbones"], plugin, beside=chosen or ())
     request: FlopsRequest | ModelsRequest
     if chosen:
         request = ModelsRequest(
             models=chosen,
             sizes=pixels,
-            backbones=names(backbones, "backbone"),
-            selectors=names(selectors, "selector"),
+            **named,
             impls=impls,
             conventions=conventions,
             num_classes=classes,
@@ -81,8 +84,8 @@ def flops(
     else:
         request = FlopsRequest(
             sizes=pixels,
-            backbones=names(backbones, "backbone") or PAPER_BACKBONES,
-            selectors=names(selectors, "selector"),
+            backbones=named["backbones"] or PAPER_BACKBONES,
+            selectors=named["selectors"],
             impls=impls,
             conventions=conventions,
             num_classes=classes,
@@ -92,7 +95,7 @@ def flops(
     problems: list[FgbenchError] = []
     try:
         with prints_on_stderr():
-            rows, finished = _collect_flops(request, plugin or (), problems)
+            rows, finished = _collect_flops(request, plugin or (), problems, again=again)
     except FgbenchError:
         for problem in problems:  # a plug-in that did not load explains why its name is unknown
             complain(problem)
@@ -117,17 +120,20 @@ def flops(
 
 
 def _collect_flops(
-    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError]
+    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError], *, again: bool
 ) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
     from rich.console import Console
 
-    from fgbench.flops.models import ModelsRequest, model_rows
+    from fgbench.flops.counted_cache import CountedCache
+    from fgbench.flops.models import model_rows
+    from fgbench.flops.request import ModelsRequest
     from fgbench.flops.rows import flops_rows
     from fgbench.registry import add_plugin_files
 
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
+    cache = CountedCache(keeps=True, reads=not again)
     console = Console(stderr=True)
     with console.status("counting") as status:
 
@@ -136,9 +142,9 @@ def _collect_flops(
 
         try:
             if isinstance(request, ModelsRequest):
-                found = model_rows(request, problems.append, progress, problems.append)
+                found = model_rows(request, problems.append, progress, problems.append, cache)
             else:
-                found = flops_rows(request, problems.append, progress, problems.append)
+                found = flops_rows(request, problems.append, progress, problems.append, cache)
             for row in found:
                 rows.append(row)
         except KeyboardInterrupt:

@@ -47,6 +47,7 @@ class CountedRequest:
     num_classes: int | None = None
     rows: Sequence[str] = ()  # files of saved throughput
     plugins: Sequence[str] = ()
+    again: bool = False  # count what the cache has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def _refuse_other_units(known: Baseline, request: CountedRequest) -> None:
 
 
 def _grid(known: Baseline | None, request: CountedRequest) -> Grid:
-    from fgbench.flops.rows import PAPER_BACKBONES
+    from fgbench.flops.request import PAPER_BACKBONES
 
     old = known.grid if known else Grid(backbones=list(PAPER_BACKBONES), sizes=list(SIZES))
     return replace(
@@ -168,8 +169,9 @@ def _count(
 ) -> tuple[Counted, dict[str, str]]:
     from rich.console import Console
 
-    from fgbench.models.backbone import backbone_names, is_backbone
-    from fgbench.models.build import models
+    from fgbench.flops.counted_cache import CountedCache
+    from fgbench.plugins.registries import models
+    from fgbench.plugins.timm_names import backbone_names, is_timm_model
     from fgbench.registry import add_plugin_files, selectors
     from fgbench.regress.counting import CountRequest, count_all, counted_with
 
@@ -188,13 +190,14 @@ def _count(
         for names, field, there, every in (
             (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
             (request.models, "model", lambda name: name in models.names(), models.names),
-            (request.backbones, "backbone", is_backbone, backbone_names),
+            (request.backbones, "backbone", is_timm_model, backbone_names),
         ):
             known = {row[field] for row in before}
             for name in names or ():
                 if not there(name) and name not in known:
                     raise broken[0] if broken else UnknownNameError(field, name, every())
-        counted = count_all(asked, lambda what: status.update(f"counting {what}"))
+        cache = CountedCache(keeps=True, reads=not request.again)
+        counted = count_all(asked, lambda what: status.update(f"counting {what}"), cache)
     counted.problems[:0] = broken
     return counted, counted_with()
 

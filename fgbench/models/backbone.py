@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
+from fgbench.flops.shape import BackboneShape, grid_side
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -52,6 +53,26 @@ class MetaBackbone:
     def params(self) -> int:
         """Parameters, the head's included."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def shape(self) -> BackboneShape:
+        """The backbone in numbers."""
+        names = ("name", "image_size", "patch_size", "grid", "num_prefix_tokens", "has_class_token")
+        figures = {name: getattr(self, name) for name in (*names, "embed_dim", "depth", "num_heads", "params")}
+        return BackboneShape(**figures, has_paper_blocks=self.has_paper_blocks)
+
+    @property
+    def block_weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the matrices of a block by their names."""
+        blocks: Any = self.module.blocks
+        return {name: tuple(p.shape) for name, p in blocks[0].named_parameters() if p.ndim == 2}
+
+    @property
+    def has_paper_blocks(self) -> bool:
+        """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
+        dim = self.embed_dim
+        products = {"attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
+        return self.block_weights == {f"{name}.weight": shape for name, shape in products.items()}
 
     def image(self) -> Tensor:
         """One image of the right size, (1, 3, S, S)."""
@@ -130,10 +151,10 @@ def build_vit(
             raise FgbenchError(f"patches of {patch} pixels cannot overlap by", overlap, f"give 0 to {patch - 1}")
         stride = stride or patch - overlap
         # As many patches side by side as there are overlapping ones; the step is set afterwards.
-        side = _grid_side(name, image_size, patch, stride) * patch
+        side = grid_side(name, image_size, patch, stride) * patch
     module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=side)
     patch = _patch_size(name, module)
-    _grid_side(name, image_size, patch, stride or patch)
+    grid_side(name, image_size, patch, stride or patch)
     if stride:
         embed: Any = module.patch_embed
         embed.proj.stride = (stride, stride)
@@ -194,20 +215,6 @@ def _not_plain(name: str) -> FgbenchError:
     return FgbenchError(
         "backbone is no plain vision transformer:", name, "'fgbench list backbones' shows those that are"
     )
-
-
-def _grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
-    if image_size < patch:
-        raise FgbenchError(
-            f"image size {image_size} is smaller than the {patch}-pixel patch of",
-            name,
-            f"give at least {patch}",
-        )
-    if stride > patch:
-        raise FgbenchError(
-            f"patch stride {stride} would skip pixels between the {patch}-pixel patches of", name, "give less"
-        )
-    return (image_size - patch) // stride + 1
 
 
 def _describe(name: str, module: Any, image_size: int) -> MetaBackbone:

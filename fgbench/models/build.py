@@ -9,31 +9,15 @@ from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
-from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
+from fgbench.plugins.registries import NOT_REPRODUCIBLE, models
+from fgbench_selectors.entries import OWN_DISTRIBUTION
 from fgbench_selectors.plugins import blame
-
-# What cannot be built yet, and why: listed, so that nobody searches for it in vain.
-NOT_REPRODUCIBLE = {
-    "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
-}
 
 # Options that change training or speed alone: a file that was trained with others computes the same.
 OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
 )
-
-
-def model_breach(candidate: object) -> str | None:
-    """Why an object is no model class, in words; None when it is one."""
-    if not (isinstance(candidate, type) and issubclass(candidate, Model)):
-        return "it must be a class derived from fgbench.models.model.Model"
-    if candidate.flow is Model.flow:
-        return "it has no method 'flow(images)'"
-    return None
-
-
-models = Registry("fgbench.models", "model", model_breach)
 
 
 def create_model(name: str, backbone: str | None = None, **options: Any) -> Model:

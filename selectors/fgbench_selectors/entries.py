@@ -22,6 +22,7 @@ class Entry:
     origin: str  # the distribution or the file that it comes from
     load: Callable[[], object]
     file: Path | None = None  # the file, resolved
+    value: str | None = None  # "package.module:Class", of an entry point
 
 
 class Registry:
@@ -50,7 +51,8 @@ class Registry:
                 name = f"entry_points.txt@{origin}"
                 found[name] = Entry(name, origin, functools.partial(_raise, point))
             elif point.name not in found:
-                found[point.name] = Entry(point.name, origin, functools.partial(load_point, point))
+                load = functools.partial(load_point, point)
+                found[point.name] = Entry(point.name, origin, load, value=point.value)
             elif found[point.name].origin != origin:
                 name = f"{point.name}@{origin}"
                 taken = ValueError(f"the name {point.name!r} is taken by another distribution; rename its entry point")

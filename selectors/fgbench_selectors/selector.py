@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from fgbench_selectors.backends.precision import without_autocast
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
-
-IMPLS = ("published", "fast")
+from fgbench_selectors.registry import IMPLS
 
 # What the axes of a score can be. "blocks" counts the blocks that the selector reads.
 AXES = ("batch", "heads", "blocks", "tokens", "patches")

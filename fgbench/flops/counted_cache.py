@@ -1,0 +1,139 @@
+"""Counted rows that are true for as long as versions and code stay the same. No torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fgbench import cache
+from fgbench.plugins.registries import models
+from fgbench.registry import selectors
+from fgbench_selectors.entries import OWN_DISTRIBUTION, Entry
+
+OWN_PACKAGES = ("fgbench", "fgbench_selectors")
+LIBRARIES = ("timm", "fvcore")  # python files by size and time: versions say nothing of a checkout that is worked on
+SETTINGS = ("TIMM_", "TORCH_", "PYTORCH_")  # environment variables that change what libraries build
+MOST_FOREIGN_FILES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """The place of one value; without a key nothing is read and nothing kept."""
+
+    key: Mapping[str, Any] | None
+    reads: bool
+
+    def read(self) -> Any:
+        """What was kept, or None."""
+        return cache.read("counted", self.key) if self.reads and self.key is not None else None
+
+    def write(self, value: Any) -> None:
+        """Keep a value."""
+        if self.key is not None:
+            cache.write("counted", self.key, value)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedCache:
+    """The cache as a command uses it: ``keeps`` counted rows, and ``reads`` them unless all is to be counted anew."""
+
+    keeps: bool = False
+    reads: bool = True
+
+    def entry(self, kind: str, key: Mapping[str, Any], names: Iterable[str | None]) -> CacheEntry:
+        """The place of what was counted with models and selectors of these names."""
+        if not self.keeps:
+            return CacheEntry(None, reads=False)
+        code = _code_of(frozenset(name for name in names if name is not None))
+        return CacheEntry(None if code is None else {"kind": kind, **key, **code}, self.reads)
+
+
+def library_version(package: str) -> str | None:
+    """The version of a package as it tells itself (torch 2.6.0+cu124), without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        try:
+            text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        except OSError:
+            text = ""
+        if found := re.search(r"""^__version__ = ["']([^"']+)["']""", text, re.MULTILINE):
+            return found[1]
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _code_of(names: frozenset[str]) -> dict[str, Any] | None:
+    """The versions and the code that counts of these names rest on; None where that cannot be said."""
+    entries = [*models.entries().values(), *selectors.entries().values()]
+    foreign = [entry for entry in entries if entry.origin != OWN_DISTRIBUTION]
+    code = dict(_own_code())
+    if any(entry.name in names for entry in foreign):  # what one of them uses of the others is not known: all count
+        digests = [_foreign_code(entry) for entry in foreign]
+        if None in digests:
+            return None
+        code["foreign"] = digests
+    return code
+
+
+@functools.cache
+def _own_code() -> dict[str, Any]:
+    libraries = {package: library_version(package) for package in ("torch", *LIBRARIES)}
+    own = [file for package in OWN_PACKAGES for file in _sources(package)]
+    return {
+        **libraries,
+        "python": platform.python_version(),
+        "code": _digest((file.name, file.read_bytes()) for file in own),
+        "libraries": _digest((file.name, _stamp(file)) for package in LIBRARIES for file in _sources(package)),
+        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)},
+    }
+
+
+def _foreign_code(entry: Entry) -> list[str] | None:
+    """Where a foreign name comes from, and a digest of its source; None where there is no source to be read."""
+    if entry.file is not None:
+        files = [entry.file]
+    else:
+        files = _sources((entry.value or "").partition(":")[0].partition(".")[0])
+    try:
+        if not 0 < len(files) <= MOST_FOREIGN_FILES:
+            return None
+        return [entry.name, entry.origin, _digest((file.name, file.read_bytes()) for file in files)]
+    except OSError:
+        return None
+
+
+def _sources(package: str) -> list[Path]:
+    """The Python files of a package, or of a module that is one file. Nothing is imported."""
+    try:
+        spec = importlib.util.find_spec(package) if package else None
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        return sorted(file for folder in spec.submodule_search_locations for file in Path(folder).rglob("*.py"))
+    return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+
+
+def _stamp(file: Path) -> bytes:
+    status = file.stat()
+    return f"{status.st_size} {status.st_mtime_ns}".encode()
+
+
+def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+    digest = hashlib.sha256()
+    for name, content in parts:
+        digest.update(name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()
