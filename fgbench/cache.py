@@ -51,7 +51,7 @@ def write(kind: str, key: Mapping[str, Any], value: Any) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(f"{_digest(text)}\n{text}")
-            os.replace(name, _file(place, kind, key))
+            Path(name).replace(_file(place, kind, key))
         except BaseException:
             with contextlib.suppress(OSError):
                 Path(name).unlink()

@@ -1,14 +1,20 @@
-"""What ``fgbench list`` shows: rows about everything that can be named. Torch is imported for what needs it."""
+"""What ``fgbench list`` shows: rows about everything that can be named.
+
+Fgbench's own classes are described by their source, those of others are loaded: torch is imported for them alone.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError, Report
+from fgbench.plugins.names import own_facts
 from fgbench_selectors.plugins import blame
 
 if TYPE_CHECKING:
-    from fgbench_selectors import Needs, Selector
+    from collections.abc import Iterable
+
+    from fgbench_selectors import Selector
 
 
 def selector_rows(report: Report) -> list[dict[str, Any]]:
@@ -18,10 +24,16 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
     rows = []
     for name, entry in selectors.entries().items():
         row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
+        if facts := own_facts(selectors, name):
+            row["reads"] = _reads(**facts.attributes["needs"])
+            row["scores"] = f"({', '.join(facts.attributes['score_shape'])})"
+            row["description"] = _first_line(facts.doc)
+            rows.append(row)
+            continue
         try:
             selector: type[Selector] = selectors.load(name)
             with blame(name, entry.origin):
-                row["reads"] = _reads(selector.needs)
+                row["reads"] = _reads(tokens=selector.needs.tokens, blocks=selector.needs.blocks)
                 row["scores"] = f"({', '.join(selector.score_shape)})"
                 row["description"] = _first_line(selector.__doc__)
         except BrokenPluginError as error:
@@ -33,16 +45,22 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
 
 def model_rows(report: Report) -> list[dict[str, Any]]:
     """A row per model; what is broken or cannot be reproduced says why."""
-    from fgbench.models.build import NOT_REPRODUCIBLE, models
+    from fgbench.plugins.registries import NOT_REPRODUCIBLE, models
 
     rows = []
     for name, entry in models.entries().items():
         row = {"name": name, "backbone": "", "selects by": "", "from": entry.origin, "description": ""}
+        if facts := own_facts(models, name):
+            row["backbone"] = facts.attributes["default_backbone"]
+            row["selects by"] = _selects_by(facts.attributes["accepts"])
+            row["description"] = _first_line(facts.doc)
+            rows.append(row)
+            continue
         try:
             with blame(name, entry.origin):
                 model = models.load(name)
                 row["backbone"] = str(model.default_backbone)
-                row["selects by"] = " or ".join(f"({', '.join(shape)})" for shape in model.accepts) or "–"
+                row["selects by"] = _selects_by(model.accepts)
                 row["description"] = _first_line(model.__doc__)
         except BrokenPluginError as error:
             report(error)
@@ -56,7 +74,7 @@ def model_rows(report: Report) -> list[dict[str, Any]]:
 
 def backbone_rows() -> list[dict[str, Any]]:
     """A row per timm architecture of the vision-transformer family."""
-    from fgbench.models.backbone import backbone_names
+    from fgbench.plugins.timm_names import backbone_names
 
     return [{"name": name} for name in backbone_names()]
 
@@ -108,14 +126,18 @@ def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
 
 
-def _reads(needs: Needs) -> str:
+def _selects_by(shapes: Iterable[Iterable[str]]) -> str:
+    return " or ".join(f"({', '.join(shape)})" for shape in shapes) or "–"
+
+
+def _reads(*, tokens: bool = False, blocks: slice | None = None, **_: object) -> str:
     """``q, k of blocks 1…L−1`` and the like."""
-    parts = ["tokens"] if needs.tokens else []
-    if needs.blocks is not None:
-        start, stop = needs.blocks.start, needs.blocks.stop
+    parts = ["tokens"] if tokens else []
+    if blocks is not None:
+        start, stop = blocks.start, blocks.stop
         first = "1" if start is None else _block(start)
         last = "L" if stop is None else _block(stop - 1)
-        steps = f" in steps of {needs.blocks.step}" if needs.blocks.step not in (None, 1) else ""
+        steps = f" in steps of {blocks.step}" if blocks.step not in (None, 1) else ""
         parts.append(f"q, k of block {last}" if first == last else f"q, k of blocks {first}…{last}{steps}")
     return " and ".join(parts)
 

@@ -1,4 +1,4 @@
-"""What can be named on the command line, and where a broken plug-in is reported instead of raised. No torch by itself."""
+"""What can be named on the command line, and where a broken plug-in is reported, not raised. No torch by itself."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fgbench.accuracy.datasets.dataset import DataSet, Split
 from fgbench.accuracy.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
-from fgbench.accuracy.request import AccuracyRequest
+from fgbench.accuracy.request import GIVEN_BY_COMMAND, AccuracyRequest
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
@@ -93,7 +93,7 @@ def _contender(
 ) -> Contender:
     known = model_options(kind)
     for option in request.model_options:
-        if option not in known - {"img_size", "num_classes", "impl", "pretrained", "selector"}:
+        if option not in known - GIVEN_BY_COMMAND:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
     own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})

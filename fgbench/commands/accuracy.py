@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fgbench.arguments import choice, image_sizes, key_values, literal, names, output_format, real_number, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import (
     INTERPOLATIONS,
     Format,
@@ -35,7 +36,7 @@ MAX_EPOCHS, MAX_BATCH, MAX_WORKERS, MAX_THREADS, MAX_SEED = 100_000, 1_000_000, 
 
 
 def accuracy(
-    model: Annotated[Many, option("--model --models", "'fgbench list models'  [default: glsim]")] = None,
+    model: Annotated[Many, option("--model", "'fgbench list models'  [default: glsim]")] = None,
     dataset: Annotated[
         str, option("--dataset", "'fgbench list datasets', or hfds/…, tfds/…, wds/… by timm's readers", "NAME")
     ] = "synthetic",
@@ -105,7 +106,7 @@ def accuracy(
     hosts: accelerate launch -m fgbench accuracy …
     """
     from fgbench.accuracy.recipe import AUGREG
-    from fgbench.accuracy.request import DEVICES, PRECISIONS, TRACKERS, AccuracyRequest
+    from fgbench.accuracy.request import DEVICES, GIVEN_BY_COMMAND, OWN, PRECISIONS, TRACKERS, AccuracyRequest
 
     style = output_format(format_, output)
     if test_only and checkpoint is None:
@@ -168,9 +169,18 @@ def accuracy(
         plugins=[str(Path(name).resolve()) for name in plugin or ()],
     )
     check_output(output)
+    named = names(judged, "selector")
+    own = [name for name in named or () if name != OWN]
+    wanted_selectors = [*(request.selectors or ()), *own]
+    given = None if backbone is None else [backbone]
+    early.check_names(models=request.models, selectors=wanted_selectors, backbones=given, plugins=plugin)
+    early.check_model_options(request.model_options, request.models, GIVEN_BY_COMMAND)
+    early.check_dataset(dataset, request.dataset_options, plugin)
+    early.check_optimizer(optimizer)
+    early.check_checkpoint(request.checkpoint)
     from fgbench.commands.accuracy_result import Show
 
-    show = Show(style=style, output=output, details=details, quality=quality, judged=names(judged, "selector"))
+    show = Show(style=style, output=output, details=details, quality=quality, judged=named)
     _run(request, store, show)
 
 

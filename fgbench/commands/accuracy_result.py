@@ -28,7 +28,7 @@ class Show:
 
 def check_names(selectors: list[str] | None) -> None:
     """Refuse names that nobody registered before models are trained for them."""
-    from fgbench.accuracy.quality.panel import OWN
+    from fgbench.accuracy.request import OWN
     from fgbench.registry import usable_selectors
 
     usable_selectors([name for name in selectors or () if name != OWN], lambda broken: None)

@@ -48,7 +48,7 @@ def choose(
     ] = None,
     gpu: Annotated[Text, option("--gpu", "only devices with this in their name", "NAME")] = None,
     dtype: Annotated[Many, option("--dtype", "only these")] = None,
-    models: Annotated[Many, option("--models --model", "only these")] = None,
+    models: Annotated[Many, option("--models", "only these")] = None,
     sizes: Annotated[Many, option("--sizes", "only these image sides", "PIXELS…")] = None,
     batches: Annotated[Many, option("--batch-sizes", "only these", "N…")] = None,
     dataset: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
@@ -65,18 +66,16 @@ def flops(
         raise FgbenchError("only models have parts", do="--parts goes with --models")
 
     from fgbench.flops.request import PAPER_BACKBONES, FlopsRequest, ModelsRequest
-    from fgbench.plugins.names import check_backbones, check_models, check_selectors
 
-    named = {"backbones": names(backbones, "backbone"), "selectors": names(selectors, "selector")}
-    check_models(chosen, plugin)
-    check_selectors(named["selectors"], plugin)
-    check_backbones(named["backbones"], plugin, beside=chosen or ())
+    wanted_backbones, wanted_selectors = names(backbones, "backbone"), names(selectors, "selector")
+    early.check_names(models=chosen, selectors=wanted_selectors, backbones=wanted_backbones, plugins=plugin)
     request: FlopsRequest | ModelsRequest
     if chosen:
         request = ModelsRequest(
             models=chosen,
             sizes=pixels,
-            **named,
+            backbones=wanted_backbones,
+            selectors=wanted_selectors,
             impls=impls,
             conventions=conventions,
             num_classes=classes,
@@ -84,8 +83,8 @@ def flops(
     else:
         request = FlopsRequest(
             sizes=pixels,
-            backbones=named["backbones"] or PAPER_BACKBONES,
-            selectors=named["selectors"],
+            backbones=wanted_backbones or PAPER_BACKBONES,
+            selectors=wanted_selectors,
             impls=impls,
             conventions=conventions,
             num_classes=classes,

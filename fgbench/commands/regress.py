@@ -48,7 +48,7 @@ def regress(
         Many, option("--selectors", "[default: the baseline's, or all; measured, the published ones]")
     ] = None,
     models: Annotated[
-        Many, option("--models --model", "[default: the baseline's, or all; measured, the paper's eight]")
+        Many, option("--models", "[default: the baseline's, or all; measured, the paper's eight]")
     ] = None,
     backbones: Annotated[Many, option("--backbones", "that selectors stand beside  [default: the baseline's]")] = None,
     sizes: Annotated[

@@ -19,6 +19,7 @@ from fgbench.arguments import (
     output_format,
     whole_number,
 )
+from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.output import check_output, emit
@@ -36,7 +37,7 @@ NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 def throughput(
     model: Annotated[
-        Many, option("--model --models", "'fgbench list models'  [default: the eight of the paper's Table 4]")
+        Many, option("--model", "'fgbench list models'  [default: the eight of the paper's Table 4]")
     ] = None,
     sizes: Annotated[
         Many, option("--sizes", "image sides  [default: 224 448 768 1024; on a CPU 224]", "PIXELS…")
@@ -123,6 +124,9 @@ def throughput(
         again=again or a_a,  # a self-test of old figures would test nothing
         retry=retry,
         plugins=[str(Path(name).resolve()) for name in plugin or ()],
+    )
+    early.check_names(
+        models=request.models, selectors=request.selectors, backbones=request.backbones, plugins=request.plugins
     )
     check_output(output)
     _run(request, store, style, output, spread=request.repeats > 1)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fgbench.arguments import MAX_IMAGE_SIZE, choice, key_values, literal, names, real_number, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
 from fgbench.commands.visualize_result import Show, show_result
 from fgbench.errors import FgbenchError
@@ -29,9 +30,9 @@ def visualize(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="any files that Pillow reads")],
     model: Annotated[
         Many,
-        option("--model --models", "vit: selectors on a plain backbone; others: their own selection  [default: vit]"),
+        option("--model", "vit: selectors on a plain backbone; others: their own selection  [default: vit]"),
     ] = None,
-    backbones: Annotated[Many, option("--backbones --backbone", "timm's names  [default: ViT-B/16]")] = None,
+    backbones: Annotated[Many, option("--backbones", "timm's names  [default: ViT-B/16]")] = None,
     selectors: Annotated[
         Many, option("--selectors", "[default: all; with a model that selects by itself, its own alone]")
     ] = None,
@@ -107,6 +108,10 @@ def visualize(
         dpi=whole_number(dpi, "dpi", DPI, MAX_DPI, smallest=MIN_DPI),
     )
     _check(request, show)
+    given = [name for name in request.backbones if name is not None]
+    early.check_names(models=models, selectors=request.selectors, backbones=given, plugins=plugin)
+    early.check_model_options(request.model_options, models)
+    early.check_checkpoint(request.checkpoint)
     _run(request, show)
 
 

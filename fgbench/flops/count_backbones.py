@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fgbench.backbone_shape import BackboneShape
 from fgbench.errors import BrokenPluginError, FgbenchError, Report
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check
 from fgbench.flops.fused import fused_attention
 from fgbench.flops.request import FlopsRequest
-from fgbench.flops.shape import BackboneShape
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
 from fgbench.registry import is_own, make_selector, selectors

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fgbench.backbone_shape import BackboneShape
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
 from fgbench.flops.request import PAPER_BACKBONES, PAPER_SIZES, FlopsRequest
-from fgbench.flops.shape import BackboneShape
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.timm_names import shape_of
 from fgbench.records import FlopsRow

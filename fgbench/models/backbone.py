@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
-from fgbench.flops.shape import BackboneShape, grid_side
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -71,7 +71,12 @@ class MetaBackbone:
     def has_paper_blocks(self) -> bool:
         """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
         dim = self.embed_dim
-        products = {"attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
+        products = {
+            "attn.qkv": (3 * dim, dim),
+            "attn.proj": (dim, dim),
+            "mlp.fc1": (4 * dim, dim),
+            "mlp.fc2": (dim, 4 * dim),
+        }
         return self.block_weights == {f"{name}.weight": shape for name, shape in products.items()}
 
     def image(self) -> Tensor:

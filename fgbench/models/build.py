@@ -13,6 +13,8 @@ from fgbench.plugins.registries import NOT_REPRODUCIBLE, models
 from fgbench_selectors.entries import OWN_DISTRIBUTION
 from fgbench_selectors.plugins import blame
 
+__all__ = ["NOT_REPRODUCIBLE", "create_model", "model_class", "model_options", "models"]
+
 # Options that change training or speed alone: a file that was trained with others computes the same.
 OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),

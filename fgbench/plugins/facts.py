@@ -74,7 +74,7 @@ def _home(tree: ast.Module, module: str, name: str) -> str | None:
 _ROOTS = ("fgbench", "fgbench_selectors", "fgbench_reports")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _tree(module: str) -> ast.Module:
     root, *parts = module.split(".")
     spec = importlib.util.find_spec(root)  # of a package without dots: nothing is imported for it

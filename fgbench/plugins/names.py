@@ -49,7 +49,9 @@ def check_backbones(
         beside: Models that are built on the backbones, for what is suggested.
 
     """
-    foreign = plugin_files or any(_is_foreign(registry, name) for registry in (models, selectors) for name in registry.names())
+    foreign = plugin_files or any(
+        _is_foreign(registry, name) for registry in (models, selectors) for name in registry.names()
+    )
     for name in () if foreign else names or ():
         if not timm_names.is_timm_model(name):
             resnets = bool(beside) and not default_backbone(beside[0]).startswith("vit")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fgbench import cache
+from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import UnknownNameError
-from fgbench.flops.shape import BackboneShape, grid_side
 
 # A shape in a list: parameters are ``params + params_per_patch · G² + params_per_class · classes``.
 SHAPE = (

@@ -1,4 +1,4 @@
-"""The deterministic part: what selectors and models cost, the same on every machine. No torch where all of it is in the cache."""
+"""What selectors and models cost, the same on every machine. No torch where all of it is in the cache."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class Counted:
     problems: list[FgbenchError] = field(default_factory=list)
 
 
-def count_all(
-    request: CountRequest, progress: Progress = lambda _: None, cache: CountedCache | None = None
-) -> Counted:
+def count_all(request: CountRequest, progress: Progress = lambda _: None, cache: CountedCache | None = None) -> Counted:
     """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised.
 
     Attention is fused as timm does by default, whatever TIMM_FUSED_ATTN says.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,17 @@ def open_dataset(name: str, data_dir: Path | None, options: Mapping[str, str] | 
         if not isinstance(opened, DataSet):
             raise TypeError(f"its reader returned {type(opened).__name__}, not a DataSet")
     return replace(opened, class_names=[readable(name) for name in opened.class_names])
+
+
+def check_options(name: str, options: Mapping[str, str], plugin_files: Sequence[str] | None = None) -> None:
+    """Refuse a name that no data set has, and options that one of fgbench's own does not take; nothing is opened.
+
+    Raises :class:`UnknownNameError` or :class:`FgbenchError`. A name that plug-in files may bring is let pass.
+    """
+    if "/" in name or name in datasets.names() or not plugin_files:
+        read, origin = _reader(name)
+        if origin == OWN_DISTRIBUTION:
+            typed_options(read, name, options)
 
 
 def _reader(name: str) -> tuple[Callable[..., Any], str]:

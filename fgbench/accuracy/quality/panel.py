@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgbench.accuracy.quality.cost import backbone_flops, selection_flops
+from fgbench.accuracy.request import OWN
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
@@ -20,8 +21,6 @@ from fgbench_selectors import Features, Selector
 from fgbench_selectors.heat import patch_scores
 from fgbench_selectors.registry import PLUGIN_FAILURES, describe
 from fgbench_selectors.selector import score_breach
-
-OWN = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
