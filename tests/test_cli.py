@@ -135,7 +135,7 @@ def test_backbones_are_listed():
         ("flops --output nofolder/", "it is the name of a folder"),
         ("flops --output " + 300 * "x" + ".json", "File name too long"),
         ("flops --output " + 300 * "x" + ".xyz", "no format is known for the suffix '.xyz'"),
-        ("flops --size 224", "No such option: --size"),
+        ("flops --sise 224", "No such option: --sise"),
         ("flops extra", "unexpected extra argument"),
         ("flop", "No such command 'flop'"),
         ("list nothing", "unknown kind 'nothing'"),

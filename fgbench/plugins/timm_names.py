@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,15 @@ def is_timm_model(name: str) -> bool:
     """Whether timm has a model of this name, and weights of its tag where it has one."""
     architecture, _, tag = name.partition(".")
     names = _names()
-    if not tag:
-        return architecture in names["models"] or architecture in names["deprecated"]
-    return tag in names["models"].get(architecture, "").split()
+    if architecture not in names["models"]:
+        return architecture in names["deprecated"] or _is_registered(architecture)
+    return not tag or tag in names["models"][architecture].split()
+
+
+def _is_registered(architecture: str) -> bool:
+    """Whether somebody has registered a model with the timm that is loaded; where none is, nobody has."""
+    timm = sys.modules.get("timm")
+    return timm is not None and bool(timm.is_model(architecture)) and not architecture.startswith("fgbench_")
 
 
 def shape_of(name: str, image_size: int, num_classes: int, stride: int | None) -> BackboneShape | None:
