@@ -14,7 +14,6 @@ from timm.optim import list_optimizers  # type: ignore[attr-defined]  # it is ex
 
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import backbone_names, build_on_meta
-from fgbench.models.timm_names import PREFIX
 from fgbench.plugins.timm_names import SHAPE, file_of
 
 # Image sizes and classes that parameters are counted at: two give the straight lines, the third proves them.
@@ -23,13 +22,13 @@ SIZES, CLASSES = (224, 448, 336), (10, 210, 77)
 
 def names_of_timm() -> dict[str, Any]:
     """The names that this timm knows; what takes long, the shapes of backbones, is left out."""
-    names = [name for name in timm.list_models() if not name.startswith(PREFIX)]
+    names = [name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("timm.")]
     return {
         "timm": timm.__version__,
         "models": {name: " ".join(_tags(name)) for name in names},
         "deprecated": sorted(get_deprecated_models()),
         "optimizers": sorted(list_optimizers()),
-        "backbones": dict.fromkeys(backbone_names()),
+        "backbones": dict.fromkeys(name for name in backbone_names() if name in names),
     }
 
 
