@@ -37,7 +37,8 @@ from fgbench.models.options import one_of
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 INTERPOLATIONS = ("bilinear", "bicubic")
-FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT alone
+FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO
+ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # the RADIO models whose corners timm aligns
 SHOWN = 8  # shapes that do not fit, in one line
 
 
@@ -222,7 +223,7 @@ def _put(
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*other_head, *(name for name in weights if name not in own)]
-    dropped = [name for name in surplus if model.leaves_out(name)]
+    dropped = [name for name in surplus if model.leaves_out(name) or _is_counter((other_head | weights)[name])]
     surplus = [name for name in surplus if name not in dropped]
     missing = [name for name in own if name not in weights]
     if strict and (missing or surplus):
@@ -310,8 +311,10 @@ def _resize_positions(
 
 def _interpolation_of(format_: Format, model: Model) -> str:
     """How the code that wrote a file resizes position embeddings."""
-    name = getattr(getattr(model, "encoder", None), "name", "")
-    return FLEXIBLE if format_.name == TIMM_FORMAT and name.startswith("flexivit") else format_.interpolation
+    name = getattr(getattr(model, "encoder", None), "name", "").partition(".")[0]
+    if format_.name != TIMM_FORMAT or not ("flexivit" in name or "radio" in name):
+        return format_.interpolation
+    return "bilinear" if name in ALIGNED else FLEXIBLE
 
 
 def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
@@ -357,6 +360,11 @@ def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
             counts.add((len(weights[name]), len(tensor)) if per_class else None)
     if len(counts) == 1 and (found := counts.pop()):
         raise ClassCountError(*found)
+
+
+def _is_counter(tensor: Tensor) -> bool:
+    """Whether a tensor is one whole number or truth value, such as the steps of an average: no weight of a model."""
+    return tensor.ndim == 0 and not tensor.is_floating_point()
 
 
 def _is_head(name: str) -> bool:
