@@ -48,7 +48,15 @@ def refused(path: Path) -> str:
     return str(raised.value)
 
 
-def tiff(values: np.ndarray, *, bits: int, photometric: int = 1, sample_format: int = 1, order: str = "<") -> bytes:
+def tiff(
+    values: np.ndarray,
+    *,
+    bits: int,
+    photometric: int = 1,
+    sample_format: int = 1,
+    order: str = "<",
+    subfile: int | None = None,
+) -> bytes:
     """An uncompressed TIFF, written by hand: Pillow writes neither signed values nor those of which white is 0."""
     height, width = values.shape
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
@@ -60,6 +68,7 @@ def tiff(values: np.ndarray, *, bits: int, photometric: int = 1, sample_format: 
             for byte in (a >> 4, (a & 15) << 4 | b >> 8, b & 255)
         )
     entries = [
+        *(() if subfile is None else ((254, 4, subfile),)),
         *((256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 0)),
         *((277, 3, 1), (278, 4, height), (279, 4, len(data)), (339, 3, sample_format)),
     ]
@@ -139,9 +148,31 @@ def test_what_has_no_range_is_refused(values, said, tmp_path):
     assert message.endswith("save it with 8 bits, or with values from 0 to 65,535")
 
 
-def test_signed_values_have_no_black(tmp_path):
-    (tmp_path / "a.tif").write_bytes(tiff(WIDE.view(np.int16) // 2, bits=16, sample_format=2))
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("values", "bits"), [((RAMP - 128).astype(np.int8), 8), (RAMP.astype(np.int8), 8), (WIDE.view(np.int16) // 2, 16)]
+)
+def test_signed_values_have_no_black(values, bits, order, tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(values, bits=bits, sample_format=2, order=order))
     assert "signed" in refused(tmp_path / "a.tif")
+
+
+def test_astronomers_sixteen_bits_are_signed(tmp_path):
+    cards = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 16", "NAXIS2  = 16", "END")
+    head = "".join(card.replace("= ", "= ".ljust(12)).ljust(80) for card in cards).ljust(2880)
+    (tmp_path / "a.fits").write_bytes(head.encode() + (RAMP - 128).astype(">i2").tobytes().ljust(2880, b"\0"))
+    assert "signed" in refused(tmp_path / "a.fits")
+
+
+def test_the_thumbnail_of_a_raw_file_is_not_the_picture(tmp_path):
+    plain = tiff(RAMP.astype(np.uint8), bits=8)
+    (tmp_path / "a.dng").write_bytes(tiff(RAMP.astype(np.uint8), bits=8, subfile=1))
+    assert "a smaller copy of another one): " in refused(tmp_path / "a.dng")
+    for page in (0, 2):  # a picture, and a page of several
+        (tmp_path / "a.tif").write_bytes(tiff(RAMP.astype(np.uint8), bits=8, subfile=page))
+        assert (pixels(tmp_path / "a.tif")[..., 0] == RAMP).all()
+    (tmp_path / "a.tif").write_bytes(plain)
+    assert (pixels(tmp_path / "a.tif")[..., 0] == RAMP).all()
 
 
 def fourth_of_a_palette() -> Image.Image:
