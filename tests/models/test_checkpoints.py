@@ -359,6 +359,39 @@ def test_google_s_npz_of_another_grid_is_resized(tmp_path):
     assert fgbench.load_checkpoint(built("vit"), tmp_path / "vit.npz").resized == ("encoder.vit.pos_embed",)
 
 
+@pytest.mark.parametrize("name", ["vit", "transfg", "glsim"])
+def test_an_npz_with_another_number_of_heads_is_refused_though_all_shapes_fit(name, tmp_path):
+    model = built(name)
+    before = logits(model)
+    arrays = google_arrays()
+    np.savez(tmp_path / "right.npz", **arrays)
+    for key, array in arrays.items():
+        if "MultiHead" in key and "/out/" not in key:  # (D, H, d) and (H, d)
+            arrays[key] = array.reshape(*array.shape[:-2], 2 * array.shape[-2], array.shape[-1] // 2)
+        elif key.endswith("/out/kernel"):  # (H, d, D)
+            arrays[key] = array.reshape(2 * array.shape[0], array.shape[1] // 2, array.shape[2])
+    np.savez(tmp_path / "other.npz", **arrays)
+    own = model.encoder.num_heads
+    with pytest.raises(FgbenchError, match=rf"attention has {2 * own} heads in .*; the model's has {own}"):
+        fgbench.load_checkpoint(model, tmp_path / "other.npz")
+    assert torch.equal(logits(model), before)
+    fgbench.load_checkpoint(model, tmp_path / "right.npz")
+    assert not torch.equal(logits(model), before)
+
+
+# Two backbones of one set of names and shapes, which differ in their activation.
+def test_a_file_that_names_another_backbone_says_so(tmp_path):
+    names = ("vit_base_patch32_clip_224", "vit_base_patch32_clip_quickgelu_224")
+    weights = timm.create_model(names[0], img_size=32, num_classes=3).state_dict()
+    for arch, said in ((names[0], True), (f"{names[1]}.openai", False), ("vit_base", False), (3, False)):
+        torch.save({"arch": arch, "state_dict": weights, "version": 2}, tmp_path / "timm.pth")
+        model = create_model("vit", names[1], img_size=32, num_classes=3)
+        report = fgbench.load_checkpoint(model, tmp_path / "timm.pth")
+        words = (f"the file names its backbone {arch}; the model has {names[1]}",) if said else ()
+        assert report.differences == words
+        assert report.complete
+
+
 def test_an_npz_of_another_width_or_for_a_convolutional_network_is_refused(tmp_path):
     np.savez(tmp_path / "wide.npz", **google_arrays(width=32))
     model = built("vit")

@@ -40,6 +40,7 @@ class Source:
     arrays: dict[str, Array] | None = None
     key: str | None = None  # where in the file they are, if it has more than one place for them
     notes: tuple[str, ...] = ()
+    arch: str | None = None  # the backbone that timm's training script wrote beside the weights
 
 
 def read_source(path: Path, wanted: str | None = None) -> Source:
@@ -68,10 +69,16 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
         return Source(arrays=arrays, notes=notes)
     if kind == SAFETENSORS and read_metadata(path).get("format") == "fgbench" and wanted in (None, RAW):
         return Source(tensors=read_weights(path), notes=notes)
-    chosen = choose(_load_safetensors(path) if kind == SAFETENSORS else _unpickle(path), wanted, path)
+    held = _load_safetensors(path) if kind == SAFETENSORS else _unpickle(path)
+    chosen = choose(held, wanted, path)
     _check(chosen.weights, path)
-    said = chosen.note()
-    return Source(tensors=chosen.weights, key=chosen.key, notes=(*notes, said) if said else notes)
+    said, arch = chosen.note(), held.get("arch")
+    return Source(
+        tensors=chosen.weights,
+        key=chosen.key,
+        notes=(*notes, said) if said else notes,
+        arch=arch if isinstance(arch, str) else None,
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

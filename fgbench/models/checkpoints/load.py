@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
 from fgbench.models.checkpoints.names import (
     FGBENCH,
@@ -152,6 +154,7 @@ def load_checkpoint(
     source = read_source(path, weights)
     held: Weights = source.tensors or {}
     if source.arrays is not None:
+        _check_heads(source.arrays, model)
         held = google_weights(source.arrays)
         found = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
@@ -182,7 +185,8 @@ def load_checkpoint(
         undo()
         model.read_norm_eps(eps)
         raise
-    return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants))
+    differences = (*report.differences, *_other_backbone(source.arch, model))
+    return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants), differences=differences)
 
 
 def _put(
@@ -257,6 +261,23 @@ def _put(
         trained_as=_other_model(model, weights, format_, metadata),
         differences=_differences(model, metadata),
     )
+
+
+def _check_heads(arrays: Mapping[str, Array], model: Model) -> None:
+    """Refuse another number of heads, which changes attention and no shape once heads lie side by side."""
+    own = getattr(getattr(model, "encoder", None), "num_heads", None)
+    kernels = {name: array for name, array in arrays.items() if name.endswith("/query/kernel") and array.ndim == 3}
+    for name, array in kernels.items():  # (D, H, d)
+        if own is not None and array.shape[1] != own:
+            what = f"attention has {array.shape[1]} heads in the checkpoint ({shown(name)}); the model's has"
+            raise FgbenchError(what, own, "give the backbone that the file was trained with")
+
+
+def _other_backbone(arch: str | None, model: Model) -> Iterator[str]:
+    """What is said where a file names another backbone of timm's: the same weights may mean another network."""
+    own = str(model.options.get("backbone", "")).partition(".")[0]
+    if arch is not None and own and timm.is_model(arch.partition(".")[0]) and arch.partition(".")[0] != own:
+        yield f"the file names its backbone {shown(arch)}; the model has {own}"
 
 
 def _other_model(model: Model, weights: Weights, format_: Format, metadata: Mapping[str, str]) -> str | None:
