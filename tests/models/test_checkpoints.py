@@ -52,6 +52,24 @@ def test_our_own_files_give_the_same_logits_again(name, tmp_path):
         assert file.metadata()["model"] == type(first).__name__
 
 
+def test_an_epsilon_that_a_file_of_ours_was_not_trained_with_is_said(tmp_path):
+    fgbench.save_checkpoint(built("vit"), tmp_path / "timm.safetensors")
+    fgbench.save_checkpoint(built("vit", norm_eps=1e-3), tmp_path / "own.safetensors")
+    cases = (
+        ("timm", None, 1e-6, ()),
+        ("timm", 1e-2, 1e-2, ("the file was trained with norm_eps=None; the model has norm_eps=0.01",)),
+        ("own", None, 1e-3, ()),
+        ("own", 1e-2, 1e-3, ()),  # the file's, and the report says so
+    )
+    for file, eps, expected, said in cases:
+        model = built("vit", norm_eps=eps)
+        report = fgbench.load_checkpoint(model, tmp_path / f"{file}.safetensors")
+        assert (report.differences, {m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)}) == (
+            said,
+            {expected},
+        )
+
+
 def test_cal_s_centers_come_along_once_training_has_begun(tmp_path):
     trained = built("cal").train()
     trained(images(2, 64), torch.tensor([0, 2]))

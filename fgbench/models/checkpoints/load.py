@@ -302,6 +302,8 @@ def _differences(model: Model, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Options that change what a model computes and that a file of our own was trained with otherwise."""
     options = written_options(metadata)
     own = json.loads(json.dumps(model.options, default=str))
+    if metadata.get("norm_eps") == "null":  # trained with timm's; another one is part of the file's options otherwise
+        options, own = {**options, "norm_eps": None}, {**own, "norm_eps": model.norm_eps}
     return tuple(
         f"the file was trained with {name}={options[name]}; the model has {name}={value}"
         for name, value in own.items()
