@@ -8,13 +8,15 @@ Every command reads its images here, from files and from memory, by the same rul
 - Grey values of more than 8 bits are scaled from the whole range of their format, 0…65,535 (0…4,095 in a TIFF of 12
   bits), and never from the least to the largest value of the image: two images keep the brightness that they have
   beside each other, and a constant image stays one. What has no such range is refused: floating-point numbers, values
-  beyond 16 bits, signed ones of 8 or 16 bits, and values that end below 256, which would all be one shade.
+  beyond 16 bits, signed ones of 8 or 16 bits, and values that end below 256, which would all be one shade. So are
+  colours of 16 bits that end below 256.
 - A TIFF whose first page is said to be a smaller copy of another one, as in the raw files of cameras, is refused.
 - Colours are converted by Pillow's formulas; ICC profiles are not applied, as timm and torchvision do not.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -145,10 +147,13 @@ def _check_file(path: Path, name: str) -> None:
 
 def _read(file: IO[bytes]) -> ReadImage:
     image: Image.Image
+    start = file.tell()
     with Image.open(file) as image:
         _check_kind(image)
-        is_deep = any(str(tile[3]).startswith("RGB;16") for tile in getattr(image, "tile", ()))
+        tiles = list(getattr(image, "tile", ()))
+        is_deep = any(str(tile[3]).startswith("RGB;16") for tile in tiles)
         image.load()
+        _check_depth(image, tiles, file, start)
         orientation = _orientation(image)
         clear = image.info.get("transparency")
         if is_deep and isinstance(clear, tuple):  # Pillow keeps 16 bits of it, and 8 bits of the pixels
@@ -166,6 +171,34 @@ def _check_kind(image: Image.Image) -> None:
     is_signed = SIGNED in tags.get(SAMPLE_FORMAT, ()) and max(tags.get(BITS_PER_SAMPLE, (1,))) <= 16
     if is_signed or (image.format == "FITS" and image.mode == "I;16"):
         raise _NoRangeError("its grey values are signed, and no one knows what is black")
+
+
+def _check_depth(image: Image.Image, tiles: list[Any], file: IO[bytes], start: int) -> None:
+    """Refuse colours of 16 bits that end below 256: Pillow keeps the higher 8 bits, and all would be black."""
+    low = [_low_bytes(tile[3]) for tile in tiles]
+    if not low or None in low or any(top for _, top in image.getextrema()[:3]):  # type: ignore[misc]
+        return
+    file.seek(start)
+    lower: Any
+    with Image.open(file) as lower:
+        lower.tile = [
+            tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)  # a tuple before Pillow 11
+            for tile, args in zip(tiles, low, strict=True)
+        ]
+        lower.load()
+        largest = max(top for _, top in lower.getextrema()[:3])
+    if largest:
+        raise _NoRangeError(f"its colours of 16 bits end at {largest}, and would all be black")
+
+
+def _low_bytes(args: Any) -> Any:
+    """A decoder's arguments for the lower bytes in place of the higher ones; None where it decodes no deep colours."""
+    mode, *others = args if isinstance(args, tuple) else (args,)
+    name, _, order = str(mode).partition(";16")
+    if name not in ("RGB", "RGBA", "RGBX") or order not in ("B", "L", "N"):
+        return None
+    other = f"{name};16{'L' if order == 'B' or (order == 'N' and sys.byteorder == 'big') else 'B'}"
+    return (other, *others) if isinstance(args, tuple) else other
 
 
 def _orientation(image: Image.Image) -> int:

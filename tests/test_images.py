@@ -237,6 +237,33 @@ def test_sixteen_bits_of_colour_lose_their_lower_half(tmp_path):
     assert np.abs(pixels(tmp_path / "a.png") - RAMP[..., None]).max() <= 1
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "packed.tif"])
+def test_colours_of_sixteen_bits_that_end_below_256_would_all_be_black(name, tmp_path):
+    def write(largest: int) -> None:
+        values = np.minimum(np.arange(48, dtype=np.uint16).reshape(4, 4, 3) * 7, largest)
+        (tmp_path / "a.png").write_bytes(deep_png(values))
+        if name != "a.png":
+            deep_tiff(values, tmp_path / name, "tiff_lzw" if name == "packed.tif" else None)
+
+    write(200)
+    assert "colours of 16 bits end at 200, and would all be black" in refused(tmp_path / name)
+    write(0)
+    assert pixels(tmp_path / name).max() == 0  # a black picture is one
+    write(300)
+    assert pixels(tmp_path / name).max() == 1
+
+
+def deep_tiff(values: np.ndarray, path: Path, compression: str | None) -> None:
+    """A TIFF of 16 bits per colour (h, w, 3): one of 8 bits of three times the width, whose tags are changed."""
+    height, width, _ = values.shape
+    wide = Image.frombytes("RGB", (width * 2, height), values.astype("<u2").tobytes())
+    wide.save(path, compression=compression)
+    held = path.read_bytes()
+    for kind, form in ((3, "<HHIH"), (4, "<HHII")):  # ImageWidth in 16 or 32 bits
+        held = held.replace(struct.pack(form, 256, kind, 1, width * 2), struct.pack(form, 256, kind, 1, width))
+    path.write_bytes(held.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
+
+
 def test_the_clear_colour_of_sixteen_bits_is_the_one_that_lies_on_white(tmp_path):
     clear, other = (0x1234, 0x5678, 0x9ABC), (0x3412, 0x7856, 0xBC9A)  # the halves of each value exchanged
     (tmp_path / "a.png").write_bytes(deep_png(np.array([[clear, other]]), clear))
