@@ -50,7 +50,8 @@ def doubt_notes(choice: Choice) -> list[str]:
     timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
     if timed:
         commands = _longer_commands([one.configuration.row for one in timed])
-        narrow = "narrows its interval" if len(commands) == 1 else "narrow their intervals"
+        narrow = "narrows" if len(commands) == 1 else "narrow"
+        narrow += " its interval" if len(timed) == 1 else " their intervals"
         notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
     tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
     if tested:
