@@ -26,6 +26,7 @@ OVERWRITING = frozenset(
 )
 
 # Of their first argument they read no more than they return.
+BAGS = frozenset(["_embedding_bag", "_embedding_bag_forward_only"])  # and these no more than they look up
 PICKING = frozenset("embedding gather index index_select take take_along_dim".split())
 
 # No arithmetic on data: views, copies, indexing, creation, random draws.
