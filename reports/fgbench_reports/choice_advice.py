@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fgbench_reports.advice import accuracy_commands
 from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choice import Choice, Verdict
-from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
+from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16, Accuracy
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.limits import top1_of
 from fgbench_reports.paper.names import SELECTORS
@@ -17,6 +17,8 @@ from fgbench_reports.sweep_rows import as_text, places_of, sites_of
 
 MAX_COMMANDS = 3  # that a note names
 LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
+# Options of a training that rows tell in their recipe.
+TRAINED_WITH = tuple("epochs batch_size accumulate optimizer weight_decay warmup_steps augreg mixed_precision".split())
 TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
 
 
@@ -34,14 +36,38 @@ def unknown_notes(choice: Choice) -> list[str]:
     return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
 
 
-def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
+def _accuracy_commands(rows: Sequence[Row], choice: Choice, *more: str) -> list[str]:
     """The commands that test the models of these rows on the data set that was chosen on."""
-    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
+    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows], *more)
+
+
+def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
+    """The commands that train again as these were trained; a file that was only tested has no other seeds."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for one in tested:
+        accuracy = one.configuration.accuracy
+        if accuracy is None or accuracy.source != MEASURED:
+            groups.setdefault((), []).append(one.configuration.row)
+        elif accuracy.lr is not None:
+            groups.setdefault(_training_options(accuracy), []).append(one.configuration.row)
+    return [command for options, rows in groups.items() for command in _accuracy_commands(rows, choice, *options)]
+
+
+def _training_options(accuracy: Accuracy) -> tuple[str, ...]:
+    """What makes a training one of the same: any other one is a mean of its own."""
+    file, _, weights = (accuracy.begun_from or "random").removesuffix(")").partition(" (")
+    words = [] if file == "random" else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {_word(file)}"]
+    words += [f"--weights {_word(weights)}"] if weights else []
+    known = [("lr", accuracy.lr), *((name, accuracy.recipe.get(name)) for name in TRAINED_WITH)]
+    return (
+        *words,
+        *(f"--{name.replace('_', '-')} {_word(value)}" for name, value in known if value is not None),
+    )
 
 
 def _selector_option(row: Row) -> str:
     usual = SELECTORS.get(row["model"])
-    return f" --selectors {shlex.quote(as_text(row['selector']))}" if row["selector"] not in (None, usual) else ""
+    return f" --selectors {_word(row['selector'])}" if row["selector"] not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
@@ -55,12 +81,11 @@ def doubt_notes(choice: Choice) -> list[str]:
         notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
     tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
     if tested:
-        commands = _accuracy_commands([one.configuration.row for one in tested], choice)
-        more = " with more --seeds" if all(_is_measured(one) for one in tested) else ""
-        notes.append(
-            "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never below "
-            f"that of the test images; {_listed(commands)}{more}."
-        )
+        told = "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never "
+        told += "below that of the test images"
+        if commands := _commands_of_tested(tested, choice):
+            told += f"; {_listed(commands)}" + (" with more --seeds" if all(map(_is_measured, tested)) else "")
+        notes.append(f"{told}.")
     others = {doubt.option for one in choice.uncertain for doubt in one.doubts} - {*TIMED, "--min-accuracy"}
     if others:
         notes.append(f"Repeats of one point lie on both sides of {', '.join(sorted(others))}: only other limits tell.")
@@ -122,14 +147,19 @@ def _longer_commands(rows: Sequence[Row]) -> list[str]:
 
 
 def _each(rows: Iterable[Row], field: str) -> list[str]:
-    return [shlex.quote(as_text(value)) for value in dict.fromkeys(row[field] for row in rows)]
+    return [_word(value) for value in dict.fromkeys(row[field] for row in rows)]
+
+
+def _word(value: object) -> str:
+    """A value as it is typed."""
+    return shlex.quote(as_text(value))
 
 
 def _way(row: Row) -> str:
     """The options that the points of one command share."""
     environment = row["environment"] or {}
     usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    words = [f"--backbones {shlex.quote(as_text(row['backbone']))}"] if row["backbone"] != usual else []
+    words = [f"--backbones {_word(row['backbone'])}"] if row["backbone"] != usual else []
     words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
     words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
     words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []

@@ -56,6 +56,7 @@ class Accuracy:
     recipe: dict[str, Any]
     source: str  # MEASURED or PUBLISHED
     begun_from: str | None = None  # random, pretrained, a file; None where rows do not tell
+    lr: float | None = None  # None where nothing was trained here
 
     @property
     def label(self) -> str:
@@ -136,6 +137,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
         source=MEASURED,
         begun_from=first.get("begun_from"),
+        lr=first.get("lr"),
     )
 
 
