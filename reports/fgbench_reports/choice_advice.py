@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 
-from fgbench_reports.advice import accuracy_commands
+from fgbench_reports.advice import accuracy_commands, word
 from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choice import Choice, Verdict
-from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16, Accuracy
+from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.limits import top1_of
 from fgbench_reports.paper.names import SELECTORS
@@ -17,8 +16,6 @@ from fgbench_reports.sweep_rows import as_text, places_of, sites_of
 
 MAX_COMMANDS = 3  # that a note names
 LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
-# Options of a training that rows tell in their recipe.
-TRAINED_WITH = tuple("epochs batch_size accumulate optimizer weight_decay warmup_steps augreg mixed_precision".split())
 TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
 
 
@@ -36,38 +33,26 @@ def unknown_notes(choice: Choice) -> list[str]:
     return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
 
 
-def _accuracy_commands(rows: Sequence[Row], choice: Choice, *more: str) -> list[str]:
+def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
     """The commands that test the models of these rows on the data set that was chosen on."""
-    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows], *more)
+    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
 
 
 def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
     """The commands that train again as these were trained; a file that was only tested has no other seeds."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    rows = []
     for one in tested:
-        accuracy = one.configuration.accuracy
+        row, accuracy = one.configuration.row, one.configuration.accuracy
         if accuracy is None or accuracy.source != MEASURED:
-            groups.setdefault((), []).append(one.configuration.row)
+            rows.append(row)
         elif accuracy.lr is not None:
-            groups.setdefault(_training_options(accuracy), []).append(one.configuration.row)
-    return [command for options, rows in groups.items() for command in _accuracy_commands(rows, choice, *options)]
-
-
-def _training_options(accuracy: Accuracy) -> tuple[str, ...]:
-    """What makes a training one of the same: any other one is a mean of its own."""
-    file, _, weights = (accuracy.begun_from or "random").removesuffix(")").partition(" (")
-    words = [] if file == "random" else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {_word(file)}"]
-    words += [f"--weights {_word(weights)}"] if weights else []
-    known = [("lr", accuracy.lr), *((name, accuracy.recipe.get(name)) for name in TRAINED_WITH)]
-    return (
-        *words,
-        *(f"--{name.replace('_', '-')} {_word(value)}" for name, value in known if value is not None),
-    )
+            rows.append({**row, "lr": accuracy.lr, "recipe": accuracy.recipe, "begun_from": accuracy.begun_from})
+    return _accuracy_commands(rows, choice)
 
 
 def _selector_option(row: Row) -> str:
     usual = SELECTORS.get(row["model"])
-    return f" --selectors {_word(row['selector'])}" if row["selector"] not in (None, usual) else ""
+    return f" --selectors {word(row['selector'])}" if row["selector"] not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
@@ -147,19 +132,14 @@ def _longer_commands(rows: Sequence[Row]) -> list[str]:
 
 
 def _each(rows: Iterable[Row], field: str) -> list[str]:
-    return [_word(value) for value in dict.fromkeys(row[field] for row in rows)]
-
-
-def _word(value: object) -> str:
-    """A value as it is typed."""
-    return shlex.quote(as_text(value))
+    return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
 
 
 def _way(row: Row) -> str:
     """The options that the points of one command share."""
     environment = row["environment"] or {}
     usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    words = [f"--backbones {_word(row['backbone'])}"] if row["backbone"] != usual else []
+    words = [f"--backbones {word(row['backbone'])}"] if row["backbone"] != usual else []
     words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
     words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
     words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []
