@@ -10,6 +10,7 @@ from fgbench.errors import LeftOutNotice, Report
 from fgbench.saved_files import Found, rows_of, rows_of_store
 from fgbench.saved_rows import RECORDS, Row, distinct
 from fgbench.throughput.rows import mark_best
+from fgbench_reports.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
 
@@ -43,10 +44,14 @@ def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data
     runs = [row for row in rows["accuracy"] if not row["seeds"]]
     if rows["accuracy"] and not runs:
         report(LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well"))
+    kept = each_seed_once(runs, "impl")
+    if again := len(runs) - len(kept):
+        told = "row of accuracy is of a seed that was" if again == 1 else "rows of accuracy are of seeds that were"
+        report(LeftOutNotice(f"{again} {told} trained again, and left out: of each seed the last row counts"))
     return Data(
         flops=rows["flops"],
         throughput=_marked(rows["throughput"]),
-        accuracy=runs,
+        accuracy=kept,
         selection_quality=rows["selection_quality"],
         selection=rows["selection"],
         backend=rows["backend"],

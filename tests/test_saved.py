@@ -30,6 +30,7 @@ from saved_rows import (
 from throughput_rows import GPU, points, row, tried
 
 from fgbench.errors import FgbenchError
+from fgbench.saved import read_data
 from fgbench.store import Store
 from fgbench_reports import render
 from fgbench_reports.data import KINDS, Data
@@ -236,3 +237,19 @@ def test_every_kind_of_line_break_in_a_name_comes_back():
     names = ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b"]
     path = saved([row(name) for name in names], "rows.csv")
     assert [each["model"] for each in read(path).throughput] == names
+
+
+def test_a_seed_that_was_trained_again_is_left_out_with_a_word(tmp_path):
+    runs = [
+        accuracy(seed=1),
+        accuracy(seed=2),
+        accuracy(seed=1, seconds=9.0, top1=90.6),
+        accuracy(seed=1, impl="published"),
+    ]
+    path, told = tmp_path / "runs.json", []
+    path.write_text(render.to_json(runs), encoding="utf-8")
+    kept = read_data(None, [path], lambda notice: told.append(str(notice))).accuracy
+    assert [(row["seed"], row["top1_percent"]) for row in kept] == [(2, 90.5), (1, 90.6), (1, 90.5)]
+    assert told == [
+        "1 row of accuracy is of a seed that was trained again, and left out: of each seed the last row counts"
+    ]
