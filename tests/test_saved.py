@@ -23,6 +23,7 @@ from saved_rows import (
     accuracy,
     fill,
     flops,
+    quality,
     read,
     saved,
     write,
@@ -239,17 +240,16 @@ def test_every_kind_of_line_break_in_a_name_comes_back():
     assert [each["model"] for each in read(path).throughput] == names
 
 
-def test_a_seed_that_was_trained_again_is_left_out_with_a_word(tmp_path):
-    runs = [
-        accuracy(seed=1),
-        accuracy(seed=2),
-        accuracy(seed=1, seconds=9.0, top1=90.6),
-        accuracy(seed=1, impl="published"),
-    ]
+def test_a_seed_that_was_trained_or_judged_again_is_left_out_with_a_word(tmp_path):
+    runs = [accuracy(seed=1), accuracy(seed=2), accuracy(seed=1, seconds=9.0, top1=90.6)]
+    runs.append(accuracy(seed=1, impl="published"))
+    judged = [quality(seed=1, insertion_auc=auc, checkpoint=name) for auc, name in ((0.5, "a"), (0.6, "a"), (0.7, "b"))]
     path, told = tmp_path / "runs.json", []
-    path.write_text(render.to_json(runs), encoding="utf-8")
-    kept = read_data(None, [path], lambda notice: told.append(str(notice))).accuracy
-    assert [(row["seed"], row["top1_percent"]) for row in kept] == [(2, 90.5), (1, 90.6), (1, 90.5)]
+    path.write_text(render.to_json([*runs, *judged]), encoding="utf-8")
+    data = read_data(None, [path], lambda notice: told.append(str(notice)))
+    assert [(row["seed"], row["top1_percent"]) for row in data.accuracy] == [(2, 90.5), (1, 90.6), (1, 90.5)]
+    assert [row["insertion_auc"] for row in data.selection_quality] == [0.6, 0.7]
     assert told == [
-        "1 row of accuracy is of a seed that was trained again, and left out: of each seed the last row counts"
+        f"left out: 1 row of {kind} repeats a seed of the same training; the last row of each seed counts"
+        for kind in ("accuracy", "selection_quality")
     ]
