@@ -164,9 +164,9 @@ def quantity(text: str, what: str, kind: Quantity) -> float:
 def memory_size(text: str, what: str) -> int:
     """``8GB`` or ``512MiB`` in bytes."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))
-    if match is None or float(match[1]) <= 0:
+    size = 0 if match is None else int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+    if size < 1:
         raise FgbenchError(f"{what} must be an amount of memory, got", text, "for example 8GB or 512MiB")
-    size = int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
     if size > MAX_MEMORY:
         raise FgbenchError(f"{what} must be at most 1000 TB, got", text)
     return size

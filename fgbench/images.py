@@ -8,12 +8,15 @@ Every command reads its images here, from files and from memory, by the same rul
 - Grey values of more than 8 bits are scaled from the whole range of their format, 0…65,535 (0…4,095 in a TIFF of 12
   bits), and never from the least to the largest value of the image: two images keep the brightness that they have
   beside each other, and a constant image stays one. What has no such range is refused: floating-point numbers, values
-  beyond 16 bits, signed ones of 16 bits, and values that end below 256, which would all be one shade.
+  beyond 16 bits, signed ones of 8 or 16 bits, and values that end below 256, which would all be one shade. So are
+  colours of 16 bits that end below 256.
+- A TIFF whose first page is said to be a smaller copy of another one, as in the raw files of cameras, is refused.
 - Colours are converted by Pillow's formulas; ICC profiles are not applied, as timm and torchvision do not.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,8 +33,9 @@ Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels, 
 
 ORIENTATION = 0x0112  # EXIF tag
 WIDTH, HEIGHT = 256, 257  # TIFF tags, as the next three
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
+SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 254, 258, 262, 339
 WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
+SMALLER_COPY = 1  # a bit of the first
 BYTE, SIXTEEN_BITS = 255, 65535
 
 # Of EXIF's orientations: whether the upright image is mirrored along y, along x, and then transposed, to be stored.
@@ -68,6 +72,10 @@ class _NoRangeError(ValueError):
     """Pixels of which it cannot be said what is black and what is white."""
 
 
+class _CopyError(ValueError):
+    """A small copy of the picture, in place of the picture."""
+
+
 def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
     """Read an image from a file or from memory; ``name`` is what a message calls it, its path by default.
 
@@ -90,6 +98,9 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
         raise FgbenchError("not a picture that Pillow reads:", what) from error
     except _NoRangeError as error:
         do = "save it with 8 bits, or with values from 0 to 65,535"
+        raise FgbenchError(f"the picture cannot be read ({error}):", what, do) from error
+    except _CopyError as error:
+        do = "convert it, as raw files of cameras have to be"
         raise FgbenchError(f"the picture cannot be read ({error}):", what, do) from error
     except Exception as error:  # decoders raise whatever they trip over
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
@@ -136,9 +147,13 @@ def _check_file(path: Path, name: str) -> None:
 
 def _read(file: IO[bytes]) -> ReadImage:
     image: Image.Image
+    start = file.tell()
     with Image.open(file) as image:
-        is_deep = any(str(tile[3]).startswith("RGB;16") for tile in getattr(image, "tile", ()))
+        _check_kind(image)
+        tiles = list(getattr(image, "tile", ()))
+        is_deep = any(str(tile[3]).startswith("RGB;16") for tile in tiles)
         image.load()
+        _check_depth(image, tiles, file, start)
         orientation = _orientation(image)
         clear = image.info.get("transparency")
         if is_deep and isinstance(clear, tuple):  # Pillow keeps 16 bits of it, and 8 bits of the pixels
@@ -146,6 +161,44 @@ def _read(file: IO[bytes]) -> ReadImage:
         opaque = _opaque(image)
     method = UPRIGHT.get(orientation)
     return ReadImage(opaque if method is None else opaque.transpose(method), orientation)
+
+
+def _check_kind(image: Image.Image) -> None:
+    """Refuse what Pillow would decode to other numbers, or to another picture, than those that the file is of."""
+    tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
+    if tags.get(SUBFILE_TYPE, 0) & SMALLER_COPY:
+        raise _CopyError("its first page is a smaller copy of another one")
+    is_signed = SIGNED in tags.get(SAMPLE_FORMAT, ()) and max(tags.get(BITS_PER_SAMPLE, (1,))) <= 16
+    if is_signed or (image.format == "FITS" and image.mode == "I;16"):
+        raise _NoRangeError("its grey values are signed, and no one knows what is black")
+
+
+def _check_depth(image: Image.Image, tiles: list[Any], file: IO[bytes], start: int) -> None:
+    """Refuse colours of 16 bits that end below 256: Pillow keeps the higher 8 bits, and all would be black."""
+    low = [_low_bytes(tile[3]) for tile in tiles]
+    if not low or None in low or any(top for _, top in image.getextrema()[:3]):  # type: ignore[misc]
+        return
+    file.seek(start)
+    lower: Any
+    with Image.open(file) as lower:
+        lower.tile = [
+            tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)  # a tuple before Pillow 11
+            for tile, args in zip(tiles, low, strict=True)
+        ]
+        lower.load()
+        largest = max(top for _, top in lower.getextrema()[:3])
+    if largest:
+        raise _NoRangeError(f"its colours of 16 bits end at {largest}, and would all be black")
+
+
+def _low_bytes(args: Any) -> Any:
+    """A decoder's arguments for the lower bytes in place of the higher ones; None where it decodes no deep colours."""
+    mode, *others = args if isinstance(args, tuple) else (args,)
+    name, _, order = str(mode).partition(";16")
+    if name not in ("RGB", "RGBA", "RGBX") or order not in ("B", "L", "N"):
+        return None
+    other = f"{name};16{'L' if order == 'B' or (order == 'N' and sys.byteorder == 'big') else 'B'}"
+    return (other, *others) if isinstance(args, tuple) else other
 
 
 def _orientation(image: Image.Image) -> int:
@@ -178,8 +231,6 @@ def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
     bits = max(tags.get(BITS_PER_SAMPLE, (16,)))
     top = 2**bits - 1 if 8 < bits < 16 else SIXTEEN_BITS
     largest = int(values.max())
-    if bits <= 16 and SIGNED in tags.get(SAMPLE_FORMAT, ()):
-        raise _NoRangeError("its grey values are signed, and no one knows what is black")
     if int(values.min()) < 0 or largest > top:
         raise _NoRangeError(f"its grey values lie beyond {bits if bits < 16 else 16} bits")
     if 0 < largest <= BYTE and top == SIXTEEN_BITS:

@@ -10,8 +10,10 @@ from fgbench.errors import LeftOutNotice, Report
 from fgbench.saved_files import Found, rows_of, rows_of_store
 from fgbench.saved_rows import RECORDS, Row, distinct
 from fgbench.throughput.rows import mark_best
+from fgbench_reports.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
+from fgbench_reports.trained import each_judged_once
 
 VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
 
@@ -43,11 +45,16 @@ def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data
     runs = [row for row in rows["accuracy"] if not row["seeds"]]
     if rows["accuracy"] and not runs:
         report(LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well"))
+    once = {"accuracy": each_seed_once(runs, "impl"), "selection_quality": each_judged_once(rows["selection_quality"])}
+    for kind, every in (("accuracy", runs), ("selection_quality", rows["selection_quality"])):
+        if again := len(every) - len(once[kind]):
+            told = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
+            report(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
     return Data(
         flops=rows["flops"],
         throughput=_marked(rows["throughput"]),
-        accuracy=runs,
-        selection_quality=rows["selection_quality"],
+        accuracy=once["accuracy"],
+        selection_quality=once["selection_quality"],
         selection=rows["selection"],
         backend=rows["backend"],
         sources=tuple(dict.fromkeys(sources)),

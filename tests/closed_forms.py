@@ -252,6 +252,69 @@ def logsumexp_of_scores(d: Draw):
     return lambda: torch.ops.fgbench.logsumexp(q, k, 0.5), (pairs * w, 0, b * h * n * w + 4 * pairs)
 
 
+# Products of three, and losses
+
+
+def bilinear(d: Draw):
+    """One vector times every matrix, and the results times the other vector."""
+    leading, one, other, given = d.shape(0, 2), d.size(), d.size(), d.size()
+    bias = floats(given) if d.flag() else None
+    x, y, w = floats(*leading, one), floats(*leading, other), floats(given, one, other)
+    results = count(leading) * given
+    others = 0 if bias is None else results
+    return lambda: functional.bilinear(x, y, w, bias), (results * (one * other + other), 0, others)
+
+
+def embedding_bag(run: Callable[..., Any]) -> Case:
+    """Rows that are added, averaged or compared; weights are multiplied first."""
+
+    def case(d: Draw):
+        bags, each, rows, width = d.size(), d.size(), d.size(), d.size()
+        mode = d.size(0, 2)  # sum, mean, maximum
+        weights = floats(bags * each) if mode == 0 and d.flag() else None
+        places, starts = torch.zeros(bags * each, dtype=torch.long), torch.arange(0, bags * each, each)
+        work = bags * each * width * (1 if weights is None else 2)
+        return lambda: run(floats(rows, width), places, starts, False, mode, False, weights), (0, 0, work)
+
+    return case
+
+
+def loss(run: Callable[..., Any], per_element: int) -> Case:
+    def case(d: Draw):
+        values, target = broadcast(*(shapes := d.together(2))), shapes[1]
+        reduction = d.size(0, 2)  # none, mean, sum
+        work = count(values) * (per_element + (reduction > 0))
+        return lambda: run(floats(*values), floats(*target), reduction), (0, 0, work)
+
+    return case
+
+
+def nll_loss(sides: int) -> Case:
+    """Per target its sign; its weight; the sum."""
+
+    def case(d: Draw):
+        batch, classes, places = d.size(), d.size(), [d.size() for _ in range(sides)]
+        reduction, weight = d.one_of("none", "mean", "sum"), floats(classes) if d.flag() else None
+        targets = torch.zeros(batch, *places, dtype=torch.long)
+        work = count((batch, *places)) * (1 + (weight is not None) + (reduction != "none"))
+        x = floats(batch, classes, *places)
+        return lambda: functional.nll_loss(x, targets, weight, reduction=reduction), (0, 0, work)
+
+    return case
+
+
+def cross(d: Draw):
+    one, other = d.size(), d.one_of(1, d.size())
+    sides = (one, other), (d.one_of(1, one), d.one_of(1, other))
+    x, y = (floats(*some, 3) for some in sides)
+    return lambda: torch.linalg.cross(x, y), (0, 0, 3 * 3 * one * other)
+
+
+def pairs_of_one(d: Draw):
+    n, k = d.size(2), d.size()
+    return lambda: functional.pdist(floats(n, k)), (0, 0, 3 * k * n * (n - 1) // 2)
+
+
 # Norms
 
 
@@ -299,70 +362,6 @@ def batch_norm(name: str, *, training: bool | None = None, device: str = "cpu") 
         return lambda: operator(*first, mean, variance, trains, 0.1, 1e-5), work
 
     return case
-
-
-# Resampling and pooling
-
-
-def resample(name: str, dims: int, per_output: int, *, is_norm: bool = True) -> Case:
-    def case(d: Draw):
-        leading, before = (d.size(), d.size()), [d.size(2) for _ in range(dims)]
-        after = [d.size(1, 6) for _ in range(dims)]
-        aligned = () if "nearest" in name else (False,)
-        work = per_output * count(leading) * count(after)
-        x = floats(*leading, *before)
-        return lambda: getattr(ATEN, name)(x, after, *aligned), (0, work, 0) if is_norm else (0, 0, work)
-
-    return case
-
-
-def grid_sampler(dims: int) -> Case:
-    def case(d: Draw):
-        batch, channels = d.size(), d.size()
-        before, after = ([d.size() for _ in range(dims)] for _ in range(2))
-        mode = d.one_of("bilinear", "nearest", *(["bicubic"] if dims == 2 else []))
-        x, grid = floats(batch, channels, *before), floats(batch, *after, dims)
-        results = batch * channels * count(after)
-        work = (
-            (0, 0, 32 * results) if mode == "bicubic" else (0, {"bilinear": 2**dims, "nearest": 1}[mode] * results, 0)
-        )
-        return lambda: functional.grid_sample(x, grid, mode=mode, align_corners=False), work
-
-    return case
-
-
-def adaptive_pool(run: Callable[..., Any], dims: int, *, is_norm: bool = True) -> Case:
-    def case(d: Draw):
-        shape, after = (d.size(), d.size(), *(d.size() for _ in range(dims))), [d.size(2) for _ in range(dims)]
-        work = (0, count(shape), 0) if is_norm else (0, 0, count(shape))
-        return lambda: run(floats(*shape), after), work
-
-    return case
-
-
-def pool(run: Callable[..., Any], dims: int) -> Case:
-    def case(d: Draw):
-        leading = d.shape(1, 1) if d.flag() else (d.size(), d.size())  # with a batch or without
-        kernel, stride = [d.size(1, 3) for _ in range(dims)], [d.size(1, 2) for _ in range(dims)]
-        sides = [d.size(3, 7) for _ in range(dims)]
-        if d.flag():
-            kernel = [kernel[0]]
-        window = kernel * dims if len(kernel) == 1 else kernel
-        after = [(n - k) // s + 1 for n, k, s in zip(sides, window, stride, strict=True)]
-        return lambda: run(floats(*leading, *sides), kernel, stride), (
-            0,
-            0,
-            count(leading) * count(after) * count(window),
-        )
-
-    return case
-
-
-def col2im(d: Draw):
-    batch, channels, side, kernel = d.size(), d.size(), d.size(3, 5), d.size(1, 3)
-    blocks = (side - kernel + 1) ** 2
-    x = floats(batch, channels * kernel**2, blocks)
-    return lambda: functional.fold(x, side, kernel), (0, 0, count((batch, channels, kernel, kernel, blocks)))
 
 
 def halvings(length: int) -> int:

@@ -48,7 +48,15 @@ def refused(path: Path) -> str:
     return str(raised.value)
 
 
-def tiff(values: np.ndarray, *, bits: int, photometric: int = 1, sample_format: int = 1, order: str = "<") -> bytes:
+def tiff(
+    values: np.ndarray,
+    *,
+    bits: int,
+    photometric: int = 1,
+    sample_format: int = 1,
+    order: str = "<",
+    subfile: int | None = None,
+) -> bytes:
     """An uncompressed TIFF, written by hand: Pillow writes neither signed values nor those of which white is 0."""
     height, width = values.shape
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
@@ -60,6 +68,7 @@ def tiff(values: np.ndarray, *, bits: int, photometric: int = 1, sample_format: 
             for byte in (a >> 4, (a & 15) << 4 | b >> 8, b & 255)
         )
     entries = [
+        *(() if subfile is None else ((254, 4, subfile),)),
         *((256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 0)),
         *((277, 3, 1), (278, 4, height), (279, 4, len(data)), (339, 3, sample_format)),
     ]
@@ -139,9 +148,31 @@ def test_what_has_no_range_is_refused(values, said, tmp_path):
     assert message.endswith("save it with 8 bits, or with values from 0 to 65,535")
 
 
-def test_signed_values_have_no_black(tmp_path):
-    (tmp_path / "a.tif").write_bytes(tiff(WIDE.view(np.int16) // 2, bits=16, sample_format=2))
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("values", "bits"), [((RAMP - 128).astype(np.int8), 8), (RAMP.astype(np.int8), 8), (WIDE.view(np.int16) // 2, 16)]
+)
+def test_signed_values_have_no_black(values, bits, order, tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(values, bits=bits, sample_format=2, order=order))
     assert "signed" in refused(tmp_path / "a.tif")
+
+
+def test_astronomers_sixteen_bits_are_signed(tmp_path):
+    cards = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 16", "NAXIS2  = 16", "END")
+    head = "".join(card.replace("= ", "= ".ljust(12)).ljust(80) for card in cards).ljust(2880)
+    (tmp_path / "a.fits").write_bytes(head.encode() + (RAMP - 128).astype(">i2").tobytes().ljust(2880, b"\0"))
+    assert "signed" in refused(tmp_path / "a.fits")
+
+
+def test_the_thumbnail_of_a_raw_file_is_not_the_picture(tmp_path):
+    plain = tiff(RAMP.astype(np.uint8), bits=8)
+    (tmp_path / "a.dng").write_bytes(tiff(RAMP.astype(np.uint8), bits=8, subfile=1))
+    assert "a smaller copy of another one): " in refused(tmp_path / "a.dng")
+    for page in (0, 2):  # a picture, and a page of several
+        (tmp_path / "a.tif").write_bytes(tiff(RAMP.astype(np.uint8), bits=8, subfile=page))
+        assert (pixels(tmp_path / "a.tif")[..., 0] == RAMP).all()
+    (tmp_path / "a.tif").write_bytes(plain)
+    assert (pixels(tmp_path / "a.tif")[..., 0] == RAMP).all()
 
 
 def fourth_of_a_palette() -> Image.Image:
@@ -204,6 +235,33 @@ def deep_png(values: np.ndarray, clear: tuple[int, int, int] | None = None) -> b
 def test_sixteen_bits_of_colour_lose_their_lower_half(tmp_path):
     (tmp_path / "a.png").write_bytes(deep_png(WIDE[..., None].repeat(3, axis=2)))
     assert np.abs(pixels(tmp_path / "a.png") - RAMP[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "packed.tif"])
+def test_colours_of_sixteen_bits_that_end_below_256_would_all_be_black(name, tmp_path):
+    def write(largest: int) -> None:
+        values = np.minimum(np.arange(48, dtype=np.uint16).reshape(4, 4, 3) * 7, largest)
+        (tmp_path / "a.png").write_bytes(deep_png(values))
+        if name != "a.png":
+            deep_tiff(values, tmp_path / name, "tiff_lzw" if name == "packed.tif" else None)
+
+    write(200)
+    assert "colours of 16 bits end at 200, and would all be black" in refused(tmp_path / name)
+    write(0)
+    assert pixels(tmp_path / name).max() == 0  # a black picture is one
+    write(300)
+    assert pixels(tmp_path / name).max() == 1
+
+
+def deep_tiff(values: np.ndarray, path: Path, compression: str | None) -> None:
+    """A TIFF of 16 bits per colour (h, w, 3): one of 8 bits of three times the width, whose tags are changed."""
+    height, width, _ = values.shape
+    wide = Image.frombytes("RGB", (width * 2, height), values.astype("<u2").tobytes())
+    wide.save(path, compression=compression)
+    held = path.read_bytes()
+    for kind, form in ((3, "<HHIH"), (4, "<HHII")):  # ImageWidth in 16 or 32 bits
+        held = held.replace(struct.pack(form, 256, kind, 1, width * 2), struct.pack(form, 256, kind, 1, width))
+    path.write_bytes(held.replace(struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)))
 
 
 def test_the_clear_colour_of_sixteen_bits_is_the_one_that_lies_on_white(tmp_path):

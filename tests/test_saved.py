@@ -23,6 +23,7 @@ from saved_rows import (
     accuracy,
     fill,
     flops,
+    quality,
     read,
     saved,
     write,
@@ -30,6 +31,7 @@ from saved_rows import (
 from throughput_rows import GPU, points, row, tried
 
 from fgbench.errors import FgbenchError
+from fgbench.saved import read_data
 from fgbench.store import Store
 from fgbench_reports import render
 from fgbench_reports.data import KINDS, Data
@@ -236,3 +238,18 @@ def test_every_kind_of_line_break_in_a_name_comes_back():
     names = ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b"]
     path = saved([row(name) for name in names], "rows.csv")
     assert [each["model"] for each in read(path).throughput] == names
+
+
+def test_a_seed_that_was_trained_or_judged_again_is_left_out_with_a_word(tmp_path):
+    runs = [accuracy(seed=1), accuracy(seed=2), accuracy(seed=1, seconds=9.0, top1=90.6)]
+    runs.append(accuracy(seed=1, impl="published"))
+    judged = [quality(seed=1, insertion_auc=auc, checkpoint=name) for auc, name in ((0.5, "a"), (0.6, "a"), (0.7, "b"))]
+    path, told = tmp_path / "runs.json", []
+    path.write_text(render.to_json([*runs, *judged]), encoding="utf-8")
+    data = read_data(None, [path], lambda notice: told.append(str(notice)))
+    assert [(row["seed"], row["top1_percent"]) for row in data.accuracy] == [(2, 90.5), (1, 90.6), (1, 90.5)]
+    assert [row["insertion_auc"] for row in data.selection_quality] == [0.6, 0.7]
+    assert told == [
+        f"left out: 1 row of {kind} repeats a seed of the same training; the last row of each seed counts"
+        for kind in ("accuracy", "selection_quality")
+    ]

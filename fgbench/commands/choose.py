@@ -82,6 +82,7 @@ def choose(
     check_output(output)
 
     from fgbench.saved import read_data
+    from fgbench_reports.choice import nearest_misses
     from fgbench_reports.limits import Limits
     from fgbench_reports.numbers import how_many
 
@@ -89,7 +90,8 @@ def choose(
     choice = _chosen(data, Limits(**wanted), dataset, store)  # type: ignore[arg-type]
     emit(_as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
-        shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else "the nearest misses are shown"
+        shown = "the nearest misses are shown" if nearest_misses(choice) else "the table says what rules them out"
+        shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else shown
         none = f"none of {how_many(len(choice.verdicts), 'configuration')} keeps the limits"
         if choice.uncertain:
             none += f" for certain, {len(choice.uncertain)} may keep them and may not"

@@ -8,18 +8,12 @@ from typing import Any
 
 import torch
 
+from fgbench.flops.by_size import Inputs, shape_of
 from fgbench.flops.cost import Cost
 from fgbench.flops.operators import REDUCTIONS
 
 SOFTMAX = 5  # largest, subtract, exponential, sum, divide
 DROPOUT = 2
-
-Inputs = Sequence[Any]
-
-
-def shape_of(value: Any) -> tuple[int, ...]:
-    """The sizes of a tensor."""
-    return tuple(value.shape)
 
 
 def attention_cost(

@@ -29,9 +29,16 @@ from fgbench.flops.replay import MetaReplay
 from fgbench.flops.traffic import Traffic, held_bytes
 
 # How torch says that a meta tensor has no values, and that one which has some stands beside it.
-NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device|meta device type")
+NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device|meta device type|always be on CPU")
 NOT_ON_META = re.compile(r"on device (meta is not on the expected device|\w+ is not on the expected device meta)")
-NO_GRADIENT = "does not require grad"  # how torch says that it has no graph to go back through
+# How torch says that a count stands in the way, and what to say and do then.
+IN_THE_WAY = {
+    "does not require grad": ("a backward pass cannot be counted", "count the forward pass alone"),
+    "Creating a new Tensor subclass": (
+        "tensors of a class of their own, such as a CausalBias, cannot be made while operators are counted",
+        "make them before: count_flops(lambda: attend(query, key, value, bias))",
+    ),
+}
 OUTSIDE = "outside of modules"  # the label of what no module runs
 
 
@@ -254,8 +261,9 @@ def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: b
         raise FgbenchError("a module or a function is counted, not", run)
     if not isinstance(run, nn.Module):
         return _count(run, inputs, named, nullcontext(), modules)
-    inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
-    try:  # tensors that the forward itself makes belong on the meta device too
+    try:
+        inputs, named = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (inputs, named))
+        # Tensors that the forward itself makes belong on the meta device too.
         return _count(meta_copy(run).eval(), inputs, named, torch.device("meta"), modules)
     except (RuntimeError, ValueError, TypeError) as error:
         if NOT_ON_META.search(str(error)):
@@ -285,9 +293,10 @@ def _count(
                 run.on_step = counter.under  # type: ignore[attr-defined]
             run(*inputs, **named)
         except RuntimeError as error:
-            if NO_GRADIENT not in str(error):
-                raise
-            raise CannotMeasureError("a backward pass cannot be counted", do="count the forward pass alone") from error
+            for message, (what, do) in IN_THE_WAY.items():
+                if message in str(error):
+                    raise CannotMeasureError(what, do=do) from error
+            raise
     return counter.result()
 
 

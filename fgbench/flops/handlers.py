@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fgbench.errors import CannotMeasureError
-from fgbench.flops import attention
-from fgbench.flops.attention import SOFTMAX, dense_attention, shape_of
+from fgbench.flops import attention, sampling
+from fgbench.flops.attention import SOFTMAX, dense_attention
+from fgbench.flops.by_size import Handler as Handler
+from fgbench.flops.by_size import Inputs, per_input, per_output, shape_of
 from fgbench.flops.cost import Cost as Cost
 from fgbench.flops.operators import ELEMENTWISE, REDUCTIONS, ZERO_COST
 
@@ -56,10 +58,6 @@ class _Value:
 
     def toIValue(self) -> object:  # noqa: N802  # torch.jit's name
         return self._value
-
-
-Inputs = Sequence[Any]
-Handler = Callable[[Inputs, Inputs], Cost]
 
 
 def _fvcore_products(handle: Callable[..., Any], first: int = 0, count: int = 2) -> Handler:
@@ -119,22 +117,6 @@ def _is_training(inputs: Inputs) -> bool:
     return bool(inputs[3] if isinstance(inputs[3], bool) else inputs[5])
 
 
-def _per_output(factor: int, *, norms: bool = False) -> Handler:
-    def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        work = factor * outputs[0].numel()
-        return Cost(norms=work) if norms else Cost(others=work)
-
-    return handler
-
-
-def _per_input(factor: int, *, norms: bool = False) -> Handler:
-    def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        work = factor * inputs[0].numel()
-        return Cost(norms=work) if norms else Cost(others=work)
-
-    return handler
-
-
 def _extremum(inputs: Inputs, outputs: Inputs) -> Cost:
     """Of two tensors one operation per result, of one a reduction; that one's second argument may be its ``out=``."""
     pairwise = len(inputs) > 1 and isinstance(inputs[1], Tensor) and inputs[1] is not outputs[0]
@@ -170,28 +152,46 @@ def _topk(inputs: Inputs, outputs: Inputs) -> Cost:
     return Cost(others=inputs[0].numel() * math.ceil(math.log2(inputs[1] + 1)))
 
 
-def _pool(dims: int) -> Handler:
-    """The window per element of the result, over ``dims`` axes; one size stands for all of them."""
+def _cdist(inputs: Inputs, outputs: Inputs) -> Cost:
+    """Subtract, raise to a power, add: per pair and axis, however a device arranges it."""
+    return Cost(others=3 * outputs[0].numel() * shape_of(inputs[0])[-1])
+
+
+def _trilinear(inputs: Inputs, outputs: Inputs) -> Cost:
+    """``x W y``: every vector of the first operand times the matrices, and what comes out times its partner."""
+    sizes = list(torch.broadcast_shapes(*map(_expanded, inputs[:3], inputs[3:6])))
+    first = math.prod(sizes)
+    for axis in inputs[6][:1]:
+        sizes[axis] = 1
+    return Cost(macs=first + math.prod(sizes))
+
+
+def _expanded(tensor: Tensor, axes: Inputs) -> tuple[int, ...]:
+    sizes = list(shape_of(tensor))
+    for axis in axes:
+        sizes.insert(axis, 1)
+    return tuple(sizes)
+
+
+def _embedding_bag(inputs: Inputs, outputs: Inputs) -> Cost:
+    """A sum, mean or maximum of rows: one operation per element, and one for its weight."""
+    weights = inputs[6]
+    return Cost(others=(1 if weights is None else 2) * inputs[1].numel() * shape_of(inputs[0])[1])
+
+
+def _loss(per_element: int) -> Handler:
+    """Of values and targets, broadcast; one operation more per element where they are reduced."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
-        sizes = [inputs[1]] if isinstance(inputs[1], int) else list(inputs[1])
-        window = math.prod(sizes) if len(sizes) > 1 else sizes[0] ** dims
-        return Cost(others=outputs[0].numel() * window)
+        elements = math.prod(torch.broadcast_shapes(shape_of(inputs[0]), shape_of(inputs[1])))
+        return Cost(others=(per_element + (inputs[2] != 0)) * elements)
 
     return handler
 
 
-def _grid_sampler(inputs: Inputs, outputs: Inputs) -> Cost:
-    """As resampling of that kind: bilinear 4 (in three dimensions 8), nearest 1, bicubic 32."""
-    linear = 2 ** (inputs[0].ndim - 2)
-    if inputs[2] == BICUBIC:
-        return Cost(others=32 * outputs[0].numel())
-    return Cost(norms=(1 if inputs[2] == NEAREST else linear) * outputs[0].numel())
-
-
-def _cdist(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Subtract, raise to a power, add: per pair and axis, however a device arranges it."""
-    return Cost(others=3 * outputs[0].numel() * shape_of(inputs[0])[-1])
+def _nll_loss(inputs: Inputs, outputs: Inputs) -> Cost:
+    """Of every target: its sign, its weight where there are some, the sum where there is one."""
+    return Cost(others=(1 + (inputs[2] is not None) + (inputs[3] != 0)) * inputs[1].numel())
 
 
 def _native_dropout(inputs: Inputs, outputs: Inputs) -> Cost:
@@ -266,18 +266,12 @@ def _free(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 MARKS = ("profiler::_record_function_enter_new", "profiler::_record_function_exit")
-NEAREST, BICUBIC = 1, 2  # how aten names ways to sample a grid
-LSTM = 2  # and kinds of recurrent layers
-NEAREST_RESAMPLING = (
-    *(f"upsample_nearest{n}d" for n in (1, 2, 3)),
-    *(f"_upsample_nearest_exact{n}d" for n in (1, 2, 3)),
-)
-
+LSTM = 2  # how aten names kinds of recurrent layers
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((f"aten::{name}" for name in ZERO_COST), _free),
     **dict.fromkeys(MARKS, _free),
-    **dict.fromkeys((f"aten::{name}" for name in ELEMENTWISE), _per_output(1)),
-    **{f"aten::{name}": _per_input(factor) for name, factor in REDUCTIONS.items()},
+    **dict.fromkeys((f"aten::{name}" for name in ELEMENTWISE), per_output(1)),
+    **{f"aten::{name}": per_input(factor) for name, factor in REDUCTIONS.items()},
     "aten::mm": _fvcore_products(fvcore.matmul_flop_jit),
     "aten::bmm": _fvcore_products(fvcore.bmm_flop_jit),
     "aten::baddbmm": _fvcore_products(fvcore.bmm_flop_jit, first=1),
@@ -291,6 +285,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::dot": _vector_product(),
     "aten::vdot": _vector_product(),
     "aten::linear": _linear,
+    **sampling.HANDLERS,
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
     "aten::scaled_dot_product_attention": dense_attention(mask=3, dropout=4, causal=5),
@@ -312,38 +307,23 @@ HANDLERS: dict[str, Handler] = {
     "aten::_native_batch_norm_legit_no_training": _batch_norm(lambda inputs: False),
     "aten::_batch_norm_with_update": _batch_norm(lambda inputs: True),
     "aten::_batch_norm_no_update": _batch_norm(lambda inputs: False),
-    **{f"aten::{name}": _per_output(1, norms=True) for name in NEAREST_RESAMPLING},
-    "aten::upsample_linear1d": _per_output(2, norms=True),
-    "aten::upsample_bilinear2d": _per_output(4, norms=True),
-    "aten::upsample_trilinear3d": _per_output(8, norms=True),
-    "aten::grid_sampler_2d": _grid_sampler,
-    "aten::grid_sampler_3d": _grid_sampler,
-    "aten::adaptive_avg_pool2d": _per_input(1, norms=True),
-    "aten::_adaptive_avg_pool2d": _per_input(1, norms=True),
-    "aten::adaptive_avg_pool1d": _per_input(1),  # fvcore knows the two-dimensional one alone
-    "aten::upsample_bicubic2d": _per_output(32),
-    "aten::softmax": _per_output(SOFTMAX),  # so it arrives when it is given a place for its result
-    "aten::_softmax": _per_output(SOFTMAX),
-    "aten::_safe_softmax": _per_output(SOFTMAX),
-    "aten::_log_softmax": _per_output(SOFTMAX),
-    "aten::rms_norm": _per_input(4),
-    "aten::_fused_rms_norm": _per_input(4),
-    "aten::_weight_norm": _per_input(3),  # square, add, multiply
-    "aten::addcmul": _per_output(2),
-    "aten::addcdiv": _per_output(2),
-    "aten::lerp": _per_output(3),
-    "aten::glu": _per_output(2),
+    "aten::softmax": per_output(SOFTMAX),  # so it arrives when it is given a place for its result
+    "aten::_softmax": per_output(SOFTMAX),
+    "aten::_safe_softmax": per_output(SOFTMAX),
+    "aten::_log_softmax": per_output(SOFTMAX),
+    "aten::rms_norm": per_input(4),
+    "aten::_fused_rms_norm": per_input(4),
+    "aten::_weight_norm": per_input(3),  # square, add, multiply
+    "aten::addcmul": per_output(2),
+    "aten::addcdiv": per_output(2),
+    "aten::lerp": per_output(3),
+    "aten::glu": per_output(2),
     "aten::native_dropout": _native_dropout,
     "aten::max": _extremum,
     "aten::min": _extremum,
     "aten::sort": _sort,
     "aten::argsort": _sort,
     "aten::topk": _topk,
-    "aten::max_pool2d_with_indices": _pool(2),
-    "aten::max_pool3d_with_indices": _pool(3),
-    "aten::avg_pool2d": _pool(2),
-    "aten::avg_pool3d": _pool(3),
-    "aten::col2im": _per_input(1),  # overlapping patches are added
     "aten::index_add": _accumulate(3),
     "aten::scatter": _scatter,
     "aten::scatter_add": _accumulate(2),
@@ -357,6 +337,16 @@ HANDLERS: dict[str, Handler] = {
     "aten::cdist": _cdist,
     "aten::_cdist_forward": _cdist,
     "aten::_euclidean_dist": _cdist,
+    "aten::_pdist_forward": _cdist,
+    "aten::linalg_cross": per_output(3),  # two products, subtract
+    "aten::_trilinear": _trilinear,
+    "aten::_embedding_bag": _embedding_bag,
+    "aten::_embedding_bag_forward_only": _embedding_bag,
+    "aten::mse_loss": _loss(2),  # subtract, square
+    "aten::smooth_l1_loss": _loss(5),  # subtract, absolute value, compare, square, divide
+    "aten::huber_loss": _loss(5),
+    "aten::nll_loss_forward": _nll_loss,
+    "aten::nll_loss2d_forward": _nll_loss,
 }
 
 

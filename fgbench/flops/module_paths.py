@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import accumulate, chain
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,8 +17,9 @@ class ModulePaths:
     """Follows calls of modules inside of ``with ModulePaths() as paths:``.
 
     A path follows the calls, not the tree: a module that two parents share stands under each of them with the work that
-    it does for it, so that no part exceeds its whole. A module that its caller does not hold is called by the name that
-    an outer caller has for it, or by its class.
+    it does for it. A module that its caller does not hold is called by the name that an outer caller has for it, or by
+    its class. What is reached through another module, such as a list, counts for that one too, whether it is called or
+    not: no part exceeds its whole.
     """
 
     def __init__(self) -> None:
@@ -54,7 +57,7 @@ class ModulePaths:
         self._tell()
 
     def _tell(self) -> None:
-        self.running = frozenset(path for _, path in self._stack)
+        self.running = frozenset(outer for _, path in self._stack for outer in _with_outer(path))
         self.innermost = type(self._stack[-1][0]).__name__ if self._stack else None
 
     def _path(self, module: nn.Module) -> str:
@@ -81,8 +84,23 @@ class ModulePaths:
         return self._outermost[id(module)][1]
 
     def _names_in(self, holder: nn.Module) -> dict[int, str]:
-        """Names of modules below a holder by their identity, the first name of each."""
+        """Names of modules below a holder by their identity: of several the one that the holder itself calls."""
         names = self._names.get(holder)
         if names is None:
-            names = self._names[holder] = {id(module): name for name, module in holder.named_modules()}
+            names = self._names[holder] = {}
+            for name, module in chain(_own_modules(holder), holder.named_modules()):
+                names.setdefault(id(module), name)
         return names
+
+
+def _own_modules(holder: nn.Module, before: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """What a holder calls by name: its modules, and those in lists, which are never called themselves."""
+    for name, module in holder.named_children():
+        yield before + name, module
+        if type(module).forward is nn.Module.forward:
+            yield from _own_modules(module, f"{before}{name}.")
+
+
+def _with_outer(path: str) -> Iterator[str]:
+    """``a``, ``a.b`` and ``a.b.c`` of ``a.b.c``."""
+    return accumulate(path.split("."), "{}.{}".format)

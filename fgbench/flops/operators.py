@@ -26,6 +26,7 @@ OVERWRITING = frozenset(
 )
 
 # Of their first argument they read no more than they return.
+BAGS = frozenset(["_embedding_bag", "_embedding_bag_forward_only"])  # and these no more than they look up
 PICKING = frozenset("embedding gather index index_select take take_along_dim".split())
 
 # No arithmetic on data: views, copies, indexing, creation, random draws.
@@ -35,12 +36,14 @@ ZERO_COST = (
     | PICKING
     | frozenset(
         """
-    reshape
-    _to_copy cat channel_shuffle clone constant_pad_nd contiguous flip im2col native_channel_shuffle
-    pixel_shuffle pixel_unshuffle reflection_pad2d repeat repeat_interleave replication_pad2d resolve_conj
-    resolve_neg roll select_scatter slice_scatter stack tril triu
+    reshape _pack_padded_sequence _pad_packed_sequence _to_copy as_strided_scatter block_diag cat channel_shuffle
+    clone constant_pad_nd contiguous diag_embed diagonal_scatter flip im2col max_unpool2d max_unpool3d
+    native_channel_shuffle pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d repeat
+    repeat_interleave replication_pad1d replication_pad2d replication_pad3d resolve_conj resolve_neg roll rot90
+    select_scatter slice_scatter stack tril triu
     index_copy index_fill masked_scatter masked_select
-    arange eye fill_diagonal full linspace ones rand randint randn randperm scalar_tensor zeros
+    arange eye fill_diagonal full linspace logspace ones rand randint randn randperm scalar_tensor tril_indices
+    triu_indices zeros
     """.split()
     )
 )
@@ -55,9 +58,11 @@ ELEMENTWISE = frozenset(
     expm1 float_power floor floor_divide fmax fmin fmod frac ge gelu gt hardshrink hardsigmoid hardswish
     hardtanh heaviside hypot i0 isfinite isinf isnan isneginf isposinf ldexp le leaky_relu lgamma log log10 log1p log2
     log_sigmoid_forward logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logit lt masked_fill
-    maximum minimum mish mul nan_to_num ne neg nextafter polar positive pow prelu _prelu_kernel rad2deg
-    reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid sign signbit silu sin
-    sinc sinh softplus softshrink sqrt square sub tan tanh threshold true_divide trunc xlogy
+    gcd igamma igammac lcm maximum minimum mish mul nan_to_num ne neg nextafter polar positive pow prelu _prelu_kernel
+    polygamma rad2deg reciprocal relu relu6 remainder round rrelu rsqrt rsub selu sgn sigmoid sign signbit silu sin
+    sinc sinh softplus softshrink special_bessel_j0 special_bessel_j1 special_entr special_erfcx special_i0e special_i1
+    special_i1e special_log_ndtr special_ndtri special_xlog1py special_zeta sqrt square sub tan tanh threshold
+    true_divide trunc xlogy
     """.split()
 )
 
@@ -65,7 +70,7 @@ ELEMENTWISE = frozenset(
 REDUCTIONS = {
     **dict.fromkeys(
         "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum equal "
-        "kthvalue mean median mode nansum nonzero prod sum".split(),
+        "kthvalue mean median mode nanmedian nansum nonzero prod sum".split(),
         1,
     ),
     "aminmax": 2,

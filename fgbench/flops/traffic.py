@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from fgbench.flops.handlers import MARKS
-from fgbench.flops.operators import EMPTY, OVERWRITING, PICKING, UNTOUCHED
+from fgbench.flops.operators import BAGS, EMPTY, OVERWRITING, PICKING, UNTOUCHED
 
-SAVING = ("_norm", "_norm_legit", "_norm_legit_no_training", "_norm_no_update")
+SAVING = ("_norm", "_norm_legit", "_norm_legit_no_training", "_norm_no_update", *BAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Traffic:
     touches: bool  # anything at all
     makes: bool  # tensors that were not there before
     picks: bool  # of its first argument it reads no more than it returns
+    looks_up: bool  # rows of its first argument, as many as its second one names
     saves: bool  # behind its result it returns statistics for its gradient, which a device may leave out
     may_be_view: bool  # where its result shares memory with an argument, nothing was moved
     read: tuple[bool, ...]  # by argument
@@ -40,6 +41,7 @@ class Traffic:
             touches=not (plain in UNTOUCHED or schema.name in MARKS),
             makes=not (plain in UNTOUCHED - EMPTY or schema.name in MARKS),
             picks=plain in PICKING,
+            looks_up=plain in BAGS,
             saves=plain.endswith(SAVING),
             may_be_view=any(alias is not None and not alias.is_write for alias in results),
             read=tuple(
@@ -58,6 +60,10 @@ class Traffic:
         if self.picks:
             table = inputs[0]
             read[id(table)] = min(read[id(table)], written)
+        if self.looks_up:
+            table, places = inputs[:2]
+            rows = places.numel() * table.shape[1] * table.element_size()
+            read[id(table)] = min(read[id(table)], rows)
         return written + sum(read.values())
 
     def made_bytes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> int:

@@ -6,13 +6,18 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16
+from fgbench_reports.configurations import PAPER_BACKBONES, RECIPE, VIT_B16
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.paper.names import DATASETS, SELECTORS
 from fgbench_reports.sweep_rows import as_text
 
 MOST = 12  # models or sizes of a command; more are left to its defaults
 MOST_COMMANDS = 4  # one after the other
+RANDOM = "random"  # begun from no weights
+# Options that tell one training from another, as rows of accuracy and their recipes name them.
+TRAINED_WITH = tuple(
+    "lr epochs batch_size accumulate optimizer weight_decay warmup_steps augreg mixed_precision".split()
+)
 MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
 
 
@@ -45,7 +50,9 @@ def _sweep(rows: Sequence[Row], more: Sequence[str], device: str | None) -> str:
 
 
 def accuracy_command(rows: Sequence[Row], *more: str) -> str:
-    """The ``fgbench accuracy`` that trains the models of these rows at their sizes.
+    """The ``fgbench accuracy`` that trains the models of these rows at their sizes, or tests their files.
+
+    Rows of accuracy are trained as they were: what differs from them is a training of its own.
 
     Args:
         rows: Rows of any kind that have a model and an image size.
@@ -56,25 +63,43 @@ def accuracy_command(rows: Sequence[Row], *more: str) -> str:
 
 
 def accuracy_commands(rows: Sequence[Row], *more: str) -> list[str]:
-    """One ``fgbench accuracy`` per data set, backbone and selector that have to be named."""
-    groups: dict[tuple[Any, Any, Any], list[Row]] = {}
+    """One ``fgbench accuracy`` per data set, backbone, selector and training that have to be named."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         dataset = row.get("dataset")
         # Other data sets than the paper's can have a backbone of their own where none is named.
         backbone = None if _is_usual(row) and (dataset in DATASETS or row["backbone"] is None) else row["backbone"]
         selector = row["selector"] if row["selector"] not in (None, SELECTORS.get(row["model"])) else None
-        groups.setdefault((dataset, backbone, selector), []).append(row)
+        groups.setdefault((dataset, backbone, selector, _training(row)), []).append(row)
     return [_accuracy(some, named, more) for named, some in groups.items()]
 
 
-def _accuracy(rows: Sequence[Row], named: tuple[Any, Any, Any], more: Sequence[str]) -> str:
-    dataset, backbone, selector = named
+def _accuracy(rows: Sequence[Row], named: tuple[Any, ...], more: Sequence[str]) -> str:
+    dataset, backbone, selector, training = named
     words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
     words += _names("--sizes", sorted(_values(rows, "image_size")))
     for option, value in (("--backbone", backbone), ("--selectors", selector), ("--dataset", dataset)):
         words += [] if value is None else _names(option, [value])
     words += ["--data-dir DIR"] if dataset in DATASETS else []
+    words += [*training, *_names("--seeds", _values(rows, "seed"))]
     return " ".join([*words, *more])
+
+
+def _training(row: Row) -> tuple[str, ...]:
+    """The options that a row of accuracy was trained with, or the file that it is of; none for rows of other kinds."""
+    if "lr" not in row:
+        return ()
+    told = {"lr": row["lr"], **(row["recipe"] or {})}
+    file, _, weights = (row.get("begun_from") or RANDOM).removesuffix(")").partition(" (")
+    if row["lr"] is None:
+        file, weights = row["checkpoint"] or RANDOM, row.get("weights")
+    words = ["--test-only"] if row["lr"] is None else []
+    words += [] if file == RANDOM else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {word(file)}"]
+    words += [f"--weights {word(weights)}"] if weights else []
+    words += [f"--{name.replace('_', '-')} {word(told[name])}" for name in TRAINED_WITH if told.get(name) is not None]
+    options = [word(f"{name}={value}") for name, value in told.items() if name not in (*TRAINED_WITH, *RECIPE)]
+    words += ["--model-options", *options] if options else []
+    return (*words, *(["--flip"] if row.get("flip") else []))
 
 
 def flops_command(rows: Sequence[Row], convention: str) -> str:
@@ -114,9 +139,14 @@ def _values(rows: Iterable[Row], field: str) -> list[Any]:
     return [value for value in dict.fromkeys(row.get(field) for row in rows) if value is not None]
 
 
+def word(value: object) -> str:
+    """A value as it is typed."""
+    return shlex.quote(as_text(value))
+
+
 def _names(option: str, values: Sequence[Any]) -> list[str]:
     """An option with its values; none where there are none, or more than anybody types."""
-    return [option, *(shlex.quote(as_text(value)) for value in values)] if 0 < len(values) <= MOST else []
+    return [option, *map(word, values)] if 0 < len(values) <= MOST else []
 
 
 def _backbones(rows: Sequence[Row], option: str) -> list[str]:

@@ -79,12 +79,16 @@ def seed_half_width(std_percent: float, runs: int) -> float:
 
 
 def latency_bounds(point: Configuration) -> Bounds:
-    """The latency of one batch in seconds: from the lowest end of its repeats' 95 % intervals to the highest."""
-    value = point.latency_s
-    ends = [end for row in point.repeats or (point.row,) for end in _ends(row)]
+    """The latency of one batch in seconds: from the lowest end of its repeats' 95 % intervals to the highest.
+
+    A repeat without an interval has its latency for both ends; where none has one, nothing is known.
+    """
+    rows, value = point.repeats or (point.row,), point.latency_s
+    ends = [end for row in rows for end in _ends(row)]
     if not ends:
         return Bounds(value=value, low=0.0, high=math.inf, basis=UNKNOWN)
-    return Bounds(value=value, low=max(0.0, min(value, *ends)), high=max(value, *ends))
+    ends += [float(row["latency_s"]) for row in rows]
+    return Bounds(value=value, low=max(0.0, min(ends)), high=max(ends))
 
 
 def throughput_bounds(point: Configuration) -> Bounds:
@@ -121,4 +125,4 @@ def _over_repeats(value: float | None, repeats: Iterable[float | None]) -> Bound
 def _ends(row: Row) -> Sequence[float]:
     low, high = row["latency_ci95_low_s"], row["latency_ci95_high_s"]
     known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-    return (float(low), float(high), float(row["latency_s"])) if known else ()
+    return (float(low), float(high)) if known else ()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 
-from fgbench_reports.advice import accuracy_commands
+from fgbench_reports.advice import accuracy_commands, word
 from fgbench_reports.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choice import Choice, Verdict
 from fgbench_reports.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
@@ -39,9 +38,21 @@ def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
     return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
 
 
+def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
+    """The commands that train again as these were trained; a file that was only tested has no other seeds."""
+    rows = []
+    for one in tested:
+        row, accuracy = one.configuration.row, one.configuration.accuracy
+        if accuracy is None or accuracy.source != MEASURED:
+            rows.append(row)
+        elif accuracy.lr is not None:
+            rows.append({**row, "lr": accuracy.lr, "recipe": accuracy.recipe, "begun_from": accuracy.begun_from})
+    return _accuracy_commands(rows, choice)
+
+
 def _selector_option(row: Row) -> str:
     usual = SELECTORS.get(row["model"])
-    return f" --selectors {shlex.quote(as_text(row['selector']))}" if row["selector"] not in (None, usual) else ""
+    return f" --selectors {word(row['selector'])}" if row["selector"] not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
@@ -50,16 +61,16 @@ def doubt_notes(choice: Choice) -> list[str]:
     timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
     if timed:
         commands = _longer_commands([one.configuration.row for one in timed])
-        narrow = "narrows its interval" if len(commands) == 1 else "narrow their intervals"
+        narrow = "narrows" if len(commands) == 1 else "narrow"
+        narrow += " its interval" if len(timed) == 1 else " their intervals"
         notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
     tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
     if tested:
-        commands = _accuracy_commands([one.configuration.row for one in tested], choice)
-        more = " with more --seeds" if all(_is_measured(one) for one in tested) else ""
-        notes.append(
-            "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never below "
-            f"that of the test images; {_listed(commands)}{more}."
-        )
+        told = "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never "
+        told += "below that of the test images"
+        if commands := _commands_of_tested(tested, choice):
+            told += f"; {_listed(commands)}" + (" with more --seeds" if all(map(_is_measured, tested)) else "")
+        notes.append(f"{told}.")
     others = {doubt.option for one in choice.uncertain for doubt in one.doubts} - {*TIMED, "--min-accuracy"}
     if others:
         notes.append(f"Repeats of one point lie on both sides of {', '.join(sorted(others))}: only other limits tell.")
@@ -121,14 +132,14 @@ def _longer_commands(rows: Sequence[Row]) -> list[str]:
 
 
 def _each(rows: Iterable[Row], field: str) -> list[str]:
-    return [shlex.quote(as_text(value)) for value in dict.fromkeys(row[field] for row in rows)]
+    return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
 
 
 def _way(row: Row) -> str:
     """The options that the points of one command share."""
     environment = row["environment"] or {}
     usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    words = [f"--backbones {shlex.quote(as_text(row['backbone']))}"] if row["backbone"] != usual else []
+    words = [f"--backbones {word(row['backbone'])}"] if row["backbone"] != usual else []
     words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
     words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
     words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []

@@ -56,6 +56,7 @@ class Accuracy:
     recipe: dict[str, Any]
     source: str  # MEASURED or PUBLISHED
     begun_from: str | None = None  # random, pretrained, a file; None where rows do not tell
+    lr: float | None = None  # None where nothing was trained here
 
     @property
     def label(self) -> str:
@@ -107,15 +108,32 @@ def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
     Checkpoints that were only tested have no seed, and each stands for itself.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row.get("seeds"):
-            continue
-        recipe = dict(row.get("recipe") or {})
-        told = json.dumps(recipe, sort_keys=True, default=str)
-        tested = (row["checkpoint"], row.get("weights")) if row["seed"] is None else None
-        key = (*(row.get(name) for name in SAME), tested_on(row), bool(row.get("flip")), told, tested)
-        groups.setdefault(key, []).append(row)
+    for row in each_seed_once(row for row in rows if not row.get("seeds")):
+        groups.setdefault(_training(row), []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]
+
+
+def each_seed_once(rows: Iterable[Row], *more: str) -> list[Row]:
+    """Rows of accuracy without those whose training was run again with the same seed: the last one of each counts.
+
+    Args:
+        rows: Rows of single runs.
+        more: Further fields that tell runs apart.
+
+    Returns:
+        The rows that are left, in their order. A seed that counts twice would make the spread over seeds too small.
+
+    """
+    met = [((_training(row), row["seed"], *(row.get(name) for name in more)), row) for row in rows]
+    last = {key: row for key, row in met if row["seed"] is not None}
+    return [row for key, row in met if last.get(key, row) is row]
+
+
+def _training(row: Row) -> tuple[Any, ...]:
+    """What the runs of one mean share."""
+    recipe = json.dumps(dict(row.get("recipe") or {}), sort_keys=True, default=str)
+    tested = (row["checkpoint"], row.get("weights")) if row["seed"] is None else None
+    return (*(row.get(name) for name in SAME), tested_on(row), bool(row.get("flip")), recipe, tested)
 
 
 def _over_seeds(runs: Sequence[Row]) -> Accuracy:
@@ -136,6 +154,7 @@ def _over_seeds(runs: Sequence[Row]) -> Accuracy:
         recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
         source=MEASURED,
         begun_from=first.get("begun_from"),
+        lr=first.get("lr"),
     )
 
 

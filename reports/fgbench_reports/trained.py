@@ -10,6 +10,8 @@ from fgbench_reports.data import Row
 from fgbench_reports.numbers import how_many
 from fgbench_reports.sweep_rows import as_text
 
+JUDGED = ("selector", "checkpoint", "images", "perturbed_images", "top_k")  # what tells its judgements apart
+
 
 class Training(NamedTuple):
     """What seeds of one training share; None too where rows do not tell."""
@@ -28,6 +30,13 @@ def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
     """The rows of each training, over its seeds."""
     told = [{**dict.fromkeys(Training._fields), **row} for row in rows]
     return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
+
+
+def each_judged_once(rows: Sequence[Row]) -> list[Row]:
+    """Rows of quality without those of a selector that was judged again on the same seed: the last one counts."""
+    met = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row["seed"]), row) for row in rows]
+    last = {key: row for key, row in met if row["seed"] is not None}
+    return [row for key, row in met if last.get(key, row) is row]
 
 
 def telling_words(one: Training, others: Iterable[Training]) -> list[str]:

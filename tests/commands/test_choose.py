@@ -74,6 +74,7 @@ def test_limits_are_typed_in_every_habit(latency, memory):
         ("--max-latency 1e999s", "at most 1e+08"),
         ("--max-latency 1e9999s", "must be a time with its unit"),
         ("--max-latency 1e99s", "at most 1e+08"),
+        ("--max-memory 0.0001k", "--max-memory must be an amount of memory, got '0.0001k'"),
         ("--max-memory 8", "--max-memory must be an amount of memory, got '8'"),
         ("--max-energy 1MJ", "--max-energy must be an energy, got '1MJ'; for example 0.5J or 500mJ"),
         ("--min-accuracy 101", "--min-accuracy must be above 0 and at most 100, got '101'"),
@@ -114,6 +115,14 @@ def test_nothing_measured_says_what_to_run():
     assert result.stderr == f"fgbench: {told}\n"
     saved([tried("oom", "too much")])
     assert "there is no measured throughput in 'rows.json'" in run("--rows", "rows.json").stderr
+
+
+def test_what_nothing_is_has_no_nearest_miss():
+    saved([row("vit", selector=None, dtype="amp"), row("glsim")])
+    result = run("--rows", "rows.json", "--models", "vit", "--dtype", "float32")
+    assert result.exit_code == 1
+    assert "nearest miss" not in result.stdout
+    assert result.stderr.endswith("keeps the limits; the table says what rules them out\n")
 
 
 def test_nothing_that_fits_is_exit_1_with_the_nearest_misses():

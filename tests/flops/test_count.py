@@ -76,6 +76,18 @@ class Failing(nn.Module):
             return self.last(x)
 
 
+class Passing(nn.Module):
+    """It calls what others hold: a part of a part, and modules of a list, one of which runs as a part's, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.lists = nn.ModuleList([nn.ModuleDict({"inner": self.head[0]}), self.head])
+
+    def forward(self, x):
+        return self.lists[1](self.lists[0]["inner"](self.head(self.head[1](x))))
+
+
 X = torch.randn(5, 4)
 LINEAR = 5 * 4 * 4
 
@@ -112,6 +124,16 @@ def test_a_borrowed_module_stands_under_the_one_that_calls_it():
     assert found["Borrowing.head.ReLU"] == 0
 
 
+def test_a_module_that_is_reached_through_others_counts_for_them():
+    found = macs(Passing())
+    assert found["Passing"] == 3 * LINEAR
+    assert found["Passing.head"] == found["Passing.head.0"] == 2 * LINEAR  # called by itself, and as one of a list
+    assert found["Passing.lists"] == found["Passing.lists.0"] == found["Passing.lists.0.inner"] == LINEAR
+    flops = count_flops(Passing(), X).by_module
+    assert flops["Passing.head.1"].flops == 3 * X.numel()  # once by itself
+    assert list(count_flops(Passing(), X).table(depth=1).index) == ["total", "Passing", "Passing.head", "Passing.lists"]
+
+
 def test_a_module_that_calls_itself_is_counted_once():
     assert macs(Recursive()) == {"Recursive": 3 * LINEAR, "Recursive.linear": 3 * LINEAR}
 
@@ -127,7 +149,7 @@ def test_outermost_modules_of_one_class_are_told_apart():
     assert {path: cost.macs for path, cost in count.by_module.items()} == {"Linear": 2 * LINEAR, "Linear#2": 5 * 8}
 
 
-@pytest.mark.parametrize("module", [Shared(), Recursive(), Failing(), Borrowing()])
+@pytest.mark.parametrize("module", [Shared(), Recursive(), Failing(), Borrowing(), Passing()])
 def test_parts_never_exceed_the_whole(module):
     assert_parts_within_the_whole(count_flops(module, X))
 

@@ -10,6 +10,7 @@ from torch._higher_order_ops.associative_scan import associative_scan
 from torch._higher_order_ops.map import map as map_over
 from torch._higher_order_ops.scan import scan
 from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.checkpoint import checkpoint
@@ -182,10 +183,9 @@ REFUSED = {
     "_fft_r2c": lambda: torch.fft.fft(torch.randn(8)),
     "_linalg_svd": lambda: torch.linalg.svd(SQUARE),
     "_foreach_add": lambda: torch._foreach_add([SQUARE], 1.0),
-    "_embedding_bag": lambda: functional.embedding_bag(torch.tensor([[1, 2]]), SQUARE),
     "convolution_backward": lambda: torch.ops.aten.convolution_backward(torch.randn(1, 4, 6, 6), *CONVOLUTION),
     "quantize_per_tensor": lambda: torch.quantize_per_tensor(SQUARE, 0.1, 0, torch.quint8),
-    "_upsample_bilinear2d_aa": lambda: functional.interpolate(IMAGE, (4, 4), mode="bilinear", antialias=True),
+    "binary_cross_entropy": lambda: functional.binary_cross_entropy(SQUARE.sigmoid(), SQUARE.sigmoid()),
 }
 
 
@@ -199,6 +199,25 @@ def test_what_has_no_cost_is_refused_in_one_line_by_name(name):
 def test_a_backward_pass_is_refused_in_one_line():
     with pytest.raises(CannotMeasureError, match="backward pass"):
         count_flops(lambda: nn.Linear(3, 3)(torch.randn(2, 3)).sum().backward())
+
+
+def test_a_tensor_of_a_class_of_its_own_is_made_before_the_count():
+    q, k = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 6, 8)
+    attend = functional.scaled_dot_product_attention
+    with pytest.raises(CannotMeasureError, match="make them before") as caught:
+        count_flops(lambda: attend(q, k, k, causal_lower_right(5, 6)))
+    assert "\n" not in str(caught.value)
+    bias = causal_lower_right(5, 6)
+    assert count_flops(lambda: attend(q, k, k, bias)).macs == 2 * 3 * 5 * 6 * 16
+
+
+def test_packed_sequences_are_counted_with_their_values():
+    recurrent, x = nn.LSTM(8, 6), torch.randn(5, 2, 8)
+    packed = nn.utils.rnn.pack_padded_sequence(x, [5, 3])
+    with pytest.raises(CannotMeasureError, match=r"count_flops\(lambda"):
+        count_flops(recurrent, packed)
+    pack = nn.utils.rnn.pack_padded_sequence
+    assert count_flops(lambda: recurrent(pack(x, [5, 3]))).macs == (5 + 3) * 4 * 6 * (8 + 6)
 
 
 def test_broadcast_queries_are_counted_for_every_key():

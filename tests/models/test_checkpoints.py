@@ -5,16 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import random
+import sys
+import time
+import uuid
+from collections import OrderedDict, defaultdict, deque
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path, PureWindowsPath
+from types import ModuleType, SimpleNamespace
 
+import fvcore.common.config
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
+import yacs.config
 from models.scenes import backbones_of, enliven, images
 
 import fgbench
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model, models
+from fgbench.models.checkpoints.beside import restored
 
 
 def built(name="glsim", size=64, seed=0, **options):
@@ -37,6 +50,24 @@ def test_our_own_files_give_the_same_logits_again(name, tmp_path):
     assert set(report.loaded) == set(first.state_dict())
     with safetensors.safe_open(tmp_path / "own.safetensors", "pt") as file:
         assert file.metadata()["model"] == type(first).__name__
+
+
+def test_an_epsilon_that_a_file_of_ours_was_not_trained_with_is_said(tmp_path):
+    fgbench.save_checkpoint(built("vit"), tmp_path / "timm.safetensors")
+    fgbench.save_checkpoint(built("vit", norm_eps=1e-3), tmp_path / "own.safetensors")
+    cases = (
+        ("timm", None, 1e-6, ()),
+        ("timm", 1e-2, 1e-2, ("the file was trained with norm_eps=None; the model has norm_eps=0.01",)),
+        ("own", None, 1e-3, ()),
+        ("own", 1e-2, 1e-3, ()),  # the file's, and the report says so
+    )
+    for file, eps, expected, said in cases:
+        model = built("vit", norm_eps=eps)
+        report = fgbench.load_checkpoint(model, tmp_path / f"{file}.safetensors")
+        assert (report.differences, {m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)}) == (
+            said,
+            {expected},
+        )
 
 
 def test_cal_s_centers_come_along_once_training_has_begun(tmp_path):
@@ -112,6 +143,104 @@ def test_the_arguments_and_the_log_of_a_training_run_do_no_harm(tmp_path):
     torch.save(held, tmp_path / "whole.pth")
     fgbench.load_checkpoint(second, tmp_path / "whole.pth")
     assert torch.equal(logits(first), logits(second))
+
+
+class Node:
+    """Stands for a node of OmegaConf, which is not installed: an object with a state."""
+
+    def __init__(self, content) -> None:
+        self._content = content
+
+
+class Attributes(dict):
+    """Stands for the dictionaries that easydict, addict and Lightning read by attributes."""
+
+
+class SomebodysConfig:
+    """A class that nobody knows."""
+
+
+def named(kind, module, name, monkeypatch):
+    """A class under the name of one whose package is not installed."""
+    home = ModuleType(module)
+    parents = [module[:place] for place, letter in enumerate(module) if letter == "."]
+    for parent in parents:
+        monkeypatch.setitem(sys.modules, parent, ModuleType(parent))
+    monkeypatch.setitem(sys.modules, module, home)
+    made = type(name, (kind,), {"__module__": module})
+    setattr(home, name, made)
+    return made
+
+
+BESIDE = {
+    "a path": lambda _: Path("/runs/1"),
+    "a path of Windows": lambda _: PureWindowsPath("C:/runs"),
+    "a log": lambda _: defaultdict(list, {"loss": [0.5, np.float32(0.25)], "top1": [np.float64(3)]}),
+    "a queue": lambda _: deque([1.0, 2.0], maxlen=5),
+    "times": lambda _: [datetime.now(timezone.utc), timedelta(3), time.localtime()],
+    "numbers of NumPy": lambda _: [np.dtype(code).type(1) for code in "bhilqBHILQefdgFD"] + [np.bool_(True)],
+    "text of NumPy": lambda _: [np.str_("ant"), np.array(["ant", "bee"]), np.datetime64("2020-01-01")],
+    "states of random generators": lambda _: [random.getstate(), np.random.get_state(), torch.get_rng_state()],
+    "a version of torch": lambda _: torch.__version__,
+    "an id": lambda _: uuid.UUID(int=3),
+    "types": lambda _: {"type": int, "range": range(3), "cut": slice(2), "fixed": frozenset((1, 2))},
+    "a namespace": lambda _: SimpleNamespace(lr=0.1),
+    "yacs": lambda _: yacs.config.CfgNode({"MODEL": {"DEPTH": 12}}),
+    "fvcore": lambda _: fvcore.common.config.CfgNode({"MODEL": {"DEPTH": 12}}),
+    "OmegaConf": lambda patch: named(Node, "omegaconf.dictconfig", "DictConfig", patch)({"lr": Path("a")}),
+    "easydict": lambda patch: named(Attributes, "easydict", "EasyDict", patch)(lr=0.1, more={"a": [1]}),
+    "Lightning": lambda patch: named(Attributes, "lightning.fabric.utilities.data", "AttributeDict", patch)(lr=0.1),
+}
+
+
+@pytest.mark.parametrize("whole_zip", [True, False])
+@pytest.mark.parametrize("kind", BESIDE)
+def test_settings_and_logs_beside_weights_do_no_harm(kind, whole_zip, tmp_path, monkeypatch):
+    first, second = built(seed=1), built(seed=2)
+    beside = BESIDE[kind](monkeypatch)
+    held = {"args": argparse.Namespace(it=beside), "state_dict": first.state_dict(), "beside": beside, "two": [beside]}
+    torch.save(held, tmp_path / "whole.pth", _use_new_zipfile_serialization=whole_zip)
+    monkeypatch.undo()
+    report = fgbench.load_checkpoint(second, tmp_path / "whole.pth")
+    assert torch.equal(logits(first), logits(second))
+    assert (report.missing, report.unexpected, report.weights) == ((), (), None)
+
+
+def test_what_stands_for_settings_is_none_of_the_classes_named(tmp_path):
+    torch.save({"model": {"a.weight": torch.ones(2)}, "path": Path("/"), "log": defaultdict(list)}, tmp_path / "a.pth")
+    with torch.serialization.safe_globals(restored()):
+        held = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert (held["path"], held["log"]) == (OrderedDict(), OrderedDict())
+    allowed = {one[0] if isinstance(one, tuple) else one for one in restored()}
+    assert allowed.isdisjoint((Path, type(Path()), defaultdict, deque, getattr, eval, exec))
+
+
+@pytest.mark.parametrize(
+    ("beside", "what"),
+    [
+        (SomebodysConfig(), "SomebodysConfig"),
+        (partial(int, base=3), "functools.partial"),
+        (torch.nn.functional.gelu, "gelu"),
+        (np.array([None], dtype=object), "numpy.dtypes.ObjectDType"),
+        (np.zeros(2, dtype=[("a", "f4")]), "numpy.dtypes.VoidDType"),
+    ],
+)
+def test_an_object_that_nobody_knows_is_refused_by_name(beside, what, tmp_path):
+    torch.save({"model": built().state_dict(), "beside": beside}, tmp_path / "a.pth")
+    with pytest.raises(FgbenchError, match=rf"holds more than weights \(\S*{what}\) .* save its state dict alone"):
+        fgbench.load_checkpoint(built(), tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_pickle_of_a_newer_protocol_is_read_or_said_to_be_one(protocol, tmp_path):
+    first, second = built(seed=1), built(seed=2)
+    torch.save({"model": first.state_dict()}, tmp_path / "a.pth", pickle_protocol=protocol)
+    try:
+        fgbench.load_checkpoint(second, tmp_path / "a.pth")
+    except FgbenchError as error:
+        assert "that only running it could read" in str(error) and "pickle_protocol (2)" in str(error)  # noqa: PT017, PT018
+    else:
+        assert torch.equal(logits(first), logits(second))
 
 
 class Evil:
@@ -248,6 +377,39 @@ def test_google_s_npz_of_another_grid_is_resized(tmp_path):
     assert fgbench.load_checkpoint(built("vit"), tmp_path / "vit.npz").resized == ("encoder.vit.pos_embed",)
 
 
+@pytest.mark.parametrize("name", ["vit", "transfg", "glsim"])
+def test_an_npz_with_another_number_of_heads_is_refused_though_all_shapes_fit(name, tmp_path):
+    model = built(name)
+    before = logits(model)
+    arrays = google_arrays()
+    np.savez(tmp_path / "right.npz", **arrays)
+    for key, array in arrays.items():
+        if "MultiHead" in key and "/out/" not in key:  # (D, H, d) and (H, d)
+            arrays[key] = array.reshape(*array.shape[:-2], 2 * array.shape[-2], array.shape[-1] // 2)
+        elif key.endswith("/out/kernel"):  # (H, d, D)
+            arrays[key] = array.reshape(2 * array.shape[0], array.shape[1] // 2, array.shape[2])
+    np.savez(tmp_path / "other.npz", **arrays)
+    own = model.encoder.num_heads
+    with pytest.raises(FgbenchError, match=rf"attention has {2 * own} heads in .*; the model's has {own}"):
+        fgbench.load_checkpoint(model, tmp_path / "other.npz")
+    assert torch.equal(logits(model), before)
+    fgbench.load_checkpoint(model, tmp_path / "right.npz")
+    assert not torch.equal(logits(model), before)
+
+
+# Two backbones of one set of names and shapes, which differ in their activation.
+def test_a_file_that_names_another_backbone_says_so(tmp_path):
+    names = ("vit_base_patch32_clip_224", "vit_base_patch32_clip_quickgelu_224")
+    weights = timm.create_model(names[0], img_size=32, num_classes=3).state_dict()
+    for arch, said in ((names[0], True), (f"{names[1]}.openai", False), ("vit_base", False), (3, False)):
+        torch.save({"arch": arch, "state_dict": weights, "version": 2}, tmp_path / "timm.pth")
+        model = create_model("vit", names[1], img_size=32, num_classes=3)
+        report = fgbench.load_checkpoint(model, tmp_path / "timm.pth")
+        words = (f"the file names its backbone {arch}; the model has {names[1]}",) if said else ()
+        assert report.differences == words
+        assert report.complete
+
+
 def test_an_npz_of_another_width_or_for_a_convolutional_network_is_refused(tmp_path):
     np.savez(tmp_path / "wide.npz", **google_arrays(width=32))
     model = built("vit")
@@ -337,6 +499,37 @@ def test_queries_keys_and_values_of_other_shapes_are_named(tmp_path):
     torch.save(weights, tmp_path / "odd.pth")
     with pytest.raises(FgbenchError, match=r"one shape, got .*attn.key.weight \(32, 32\)"):
         fgbench.load_checkpoint(built("transfg"), tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["encoder.", "vit.", "module.student.", "visual.trunk.", "0.", "module.image_encoder."]
+)
+def test_a_network_is_recognised_in_a_wrapper_of_any_name(prefix, tmp_path):
+    theirs = enliven(timm.create_model("test_vit", num_classes=3, img_size=64)).eval()
+    weights = {prefix + name: tensor for name, tensor in theirs.state_dict().items()}
+    torch.save({"state_dict": weights | {"n_averaged": torch.tensor(5)}}, tmp_path / "file.pth")
+    model = create_model("vit", "test_vit", img_size=64, num_classes=3).eval()
+    report = fgbench.load_checkpoint(model, tmp_path / "file.pth")
+    batch = images(2, 64)
+    torch.testing.assert_close(model(batch), theirs(batch), rtol=0, atol=1e-5)
+    assert report.complete
+    assert report.ignored == ("n_averaged",)  # the steps of an average are no weight
+
+
+@pytest.mark.parametrize("outside", ["head.weight", "norm.bias", "blocks.0.attn.qkv.weight"])
+@pytest.mark.parametrize("prefix", ["model.", "backbone.", "module.", "encoder.", "module.model."])
+@pytest.mark.parametrize("first", ["inside", "outside"])
+def test_two_weights_for_one_place_are_refused_unless_they_are_equal(first, prefix, outside, tmp_path):
+    own = timm.create_model("test_vit", num_classes=3, img_size=64).state_dict()
+    inside, beside = {prefix + name: tensor for name, tensor in own.items()}, {outside: own[outside] + 1}
+    model = create_model("vit", "test_vit", img_size=64, num_classes=3)
+    before = logits(model)
+    torch.save(inside | beside if first == "inside" else beside | inside, tmp_path / "file.pth")
+    with pytest.raises(FgbenchError, match=rf"one place in the model, \S*{outside} and '{outside}'"):
+        fgbench.load_checkpoint(model, tmp_path / "file.pth")
+    assert torch.equal(logits(model), before)
+    torch.save(inside | {outside: own[outside].clone()}, tmp_path / "file.pth")
+    assert fgbench.load_checkpoint(model, tmp_path / "file.pth").complete
 
 
 @pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "module."])

@@ -36,6 +36,7 @@ FAMILIES = {
     "vit_pe_core_tiny_patch16_384": 64,
     "vit_pe_spatial_tiny_patch16_512": 64,
     "flexivit_small": 96,
+    "vit_base_patch16_radio_v3": 64,  # ten prefix tokens, no norm of its own
     "test_vit": 64,
     "test_vit2": 64,
     "test_vit3": 64,
@@ -72,7 +73,10 @@ def test_vit_gives_timm_s_logits(name, tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize(
     "name",
-    ["flexivit_small", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224", "vit_wee_patch16_reg1_gap_256"],
+    [
+        *("flexivit_small", "vit_base_patch16_radio_v3"),
+        *("deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224", "vit_wee_patch16_reg1_gap_256"),
+    ],
 )
 def test_positions_are_resized_as_timm_resizes_them(name, tmp_path):
     torch.save(of_timm(name, 64 if "14" not in name else 56).state_dict(), tmp_path / "timm.pth")
@@ -84,8 +88,10 @@ def test_positions_are_resized_as_timm_resizes_them(name, tmp_path):
     report = fgbench.load_checkpoint(model, tmp_path / "timm.pth", strict=True)
     torch.testing.assert_close(model(batch), theirs(batch), rtol=0, atol=1e-4)
     assert report.grids == (4, 6)
-    assert report.interpolation == ("timm's bilinear" if name.startswith("flexivit") else "bicubic")
-    fgbench.load_checkpoint(model, tmp_path / "timm.pth", interpolation="bilinear")
+    own = {"flexivit_small": "timm's bilinear", "vit_base_patch16_radio_v3": "bilinear"}
+    assert report.interpolation == own.get(name, "bicubic")
+    other = "bicubic" if report.interpolation == "bilinear" else "bilinear"
+    fgbench.load_checkpoint(model, tmp_path / "timm.pth", interpolation=other)
     assert (model(batch) - theirs(batch)).abs().max() > 1e-3
 
 

@@ -85,6 +85,12 @@ TWO = {
         "net",
         "ema",
     ),
+    "by prefixes, one of them wrapped": (
+        {"state_dict": prefixed("model.", RAW) | prefixed("ema.module.", EMA)},
+        "state_dict.model",
+        "state_dict.model",
+        "state_dict.ema",
+    ),
     "by the prefix of one": ({"state_dict": RAW | prefixed("ema.", EMA)}, "state_dict", "state_dict", "ema"),
 }
 

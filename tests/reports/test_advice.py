@@ -7,16 +7,19 @@ import shlex
 import pytest
 from reports.figures.figure_rows import counted
 from reports.test_conformance import check_command
+from saved_rows import accuracy
 from throughput_rows import CPU, GPU, VIT, row, tried
 
 from fgbench_reports.advice import accuracy_command, flops_command, sweep_command
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.figures.batch import Batch
 from fgbench_reports.figures.cost import Cost
+from fgbench_reports.figures.curves import Curves
 from fgbench_reports.figures.energy import Energy
 from fgbench_reports.figures.roofline import Roofline
 from fgbench_reports.figures.tradeoff import Tradeoff
 from fgbench_reports.measured.bought import Bought
+from fgbench_reports.measured.found import Found
 from fgbench_reports.measured.work import Work
 from fgbench_reports.report import Missing
 
@@ -143,3 +146,17 @@ def test_training_names_the_data_set_and_where_it_lies():
     )
     assert told == {"--model": ["glsim"], "--sizes": ["448"], "--dataset": ["cub"], "--data-dir": ["DIR"]}
     assert "--dataset" not in options(accuracy_command([{**row(), "environment": GPU}]))
+
+
+def test_the_quality_of_what_was_trained_is_asked_of_the_same_training():
+    recipe = {"epochs": 10, "batch_size": 16, "warmup_lr": 1e-6, "top_k": 16}
+    runs = [accuracy(seed=seed, lr=0.003, recipe=recipe, begun_from="pretrained", flip=True) for seed in (1, 10)]
+    runs.append(accuracy("vit", None, selector=None, lr=None, recipe={"norm": "half"}, checkpoint="my vit.pth"))
+    for report in (Curves, Found):
+        (item,) = missing(report, accuracy=runs)
+        check_command(item.command)
+        trained, tested = item.command.split("; ")
+        assert trained.endswith(
+            "--pretrained --lr 0.003 --epochs 10 --batch-size 16 --model-options top_k=16 --flip --seeds 1 10 --quality"
+        )
+        assert tested.endswith("--test-only --checkpoint 'my vit.pth' --model-options norm=half --quality")

@@ -145,6 +145,14 @@ def test_repeats_reach_from_the_lowest_end_to_the_highest():
     assert memory_bounds(one) == Bounds(value=90, low=80, high=100, basis=REPEATED)
 
 
+def test_a_repeat_without_an_interval_counts_with_its_latency():
+    bare = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    found = latency_bounds(point(row(img_s=100.0, repeat=1), row(img_s=20.0, repeat=2, **bare)))
+    assert (found.low, found.high) == pytest.approx((0.998 / 100, 1 / 20))
+    found = latency_bounds(point(row(img_s=100.0, repeat=1, **bare), row(img_s=20.0, repeat=2, **bare)))
+    assert (found.low, found.high) == (0.0, math.inf)
+
+
 def test_what_was_measured_once_is_taken_as_it_is():
     assert memory_bounds(point(row())) == Bounds(value=431_000_000, low=431_000_000, high=431_000_000, basis=ONCE)
     assert energy_bounds(point(row())) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from choices import chosen
+from reports.test_conformance import check_command
 from saved_rows import accuracy
 from throughput_rows import CPU, row
 
@@ -101,6 +102,31 @@ def test_the_notes_name_the_command_that_narrows_an_interval():
     assert any(
         note.endswith("'fgbench accuracy --model glsim --sizes 224 --dataset cub --data-dir DIR'.") for note in notes
     )
+
+
+def test_more_seeds_are_trained_as_those_that_are_there_were():
+    recipe = {"epochs": 10, "batch_size": 16, "optimizer": "adamw", "warmup_lr": 1e-6}
+    trained = {"top1": 91.2, "epochs": 10, "lr": 0.003, "recipe": recipe}
+    for begun_from, words in (
+        ("pretrained", "--pretrained "),
+        ("random", ""),
+        ("a b.npz (ema)", "--checkpoint 'a b.npz' --weights ema "),
+    ):
+        runs = [accuracy(seed=seed, begun_from=begun_from, **trained) for seed in (1, 2)]
+        notes = choice_notes(chosen([row()], Limits(min_accuracy_percent=91), runs=runs))
+        (note,) = (note for note in notes if note.startswith("Accuracies that are too uncertain"))
+        command = note.partition("'")[2].rpartition("'")[0]
+        check_command(command)
+        told = f"--data-dir DIR {words}--lr 0.003 --epochs 10 --batch-size 16 --optimizer adamw"
+        assert command == f"fgbench accuracy --model glsim --sizes 224 --dataset cub {told}"
+        assert note.endswith("with more --seeds.")
+
+
+def test_a_file_that_was_only_tested_has_no_other_seeds():
+    file = accuracy(top1=91.2, seed=None, lr=None, epochs=None, recipe={})
+    notes = choice_notes(chosen([row()], Limits(min_accuracy_percent=91), runs=[file]))
+    (note,) = (note for note in notes if note.startswith("Accuracies that are too uncertain"))
+    assert note.endswith("seeds never below that of the test images.")
 
 
 def test_of_several_trainings_the_one_with_the_higher_low_end_counts():

@@ -31,6 +31,14 @@ from fgbench_reports.parts import without_part
 RECIPE_VALUES = {"epochs": 50, "optimizer": "momentum"}
 
 
+def test_a_seed_that_was_trained_again_counts_once():
+    runs = [accuracy(seed=1, top1=90.0), accuracy(seed=2, top1=92.0), accuracy(seed=1, top1=90.5, seconds=9.0)]
+    (one,) = accuracies(runs)
+    assert (one.runs, one.top1_percent) == (2, pytest.approx((90.5 + 92.0) / 2))
+    files = [accuracy(seed=None, checkpoint="a", top1=top1) for top1 in (90.0, 91.0)]
+    assert [one.runs for one in accuracies(files)] == [2], "nothing tells which of two files of one name is which"
+
+
 def test_the_fields_of_a_recipe_are_told_from_options_of_models():
     assert {field.name for field in fields(Recipe)} == RECIPE
 

@@ -44,7 +44,11 @@ SYSTEM_FOLDERS = frozenset(
     )
 )
 BACKUPS = frozenset((".bak", ".old", ".orig", ".tmp", ".part", ".crdownload"))  # copies and halves of other files
-UNREAD_SUFFIXES = frozenset((".heic", ".heif", ".hif", ".svg", ".svgz", ".jxl", ".jxr", ".cr3", ".ai"))
+# Raw files of cameras. Many begin as a TIFF does whose first page is a thumbnail.
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .dcr .dng .erf .iiq .kdc .mef .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .srf .srw .x3f".split()
+)
+UNREAD_SUFFIXES = RAW_SUFFIXES | {".heic", ".heif", ".hif", ".svg", ".svgz", ".jxl", ".jxr", ".ai"}
 SHOWN = 3  # names of a note
 MOST_BESIDE = 100_000  # files that are looked at beside the splits
 
@@ -251,8 +255,8 @@ def is_image(path: str) -> bool:
     """Whether a file is taken for an image: by its suffix, and by its content where the suffix does not say."""
     suffix = _suffix(path)
     known, doubtful = _known_suffixes()
-    if suffix in known:
-        return True
+    if suffix in known or suffix in RAW_SUFFIXES:
+        return suffix in known
     try:
         if suffix in doubtful:
             decode(Path(path))

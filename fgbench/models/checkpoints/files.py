@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array, check_room, read_arrays
+from fgbench.models.checkpoints.beside import restored
 from fgbench.models.checkpoints.sets import RAW, TOP, choose, is_dense
 from fgbench.models.checkpoints.sniff import NPZ, SAFETENSORS, TORCH, damaged, kind_of, shown
 
@@ -40,6 +40,7 @@ class Source:
     arrays: dict[str, Array] | None = None
     key: str | None = None  # where in the file they are, if it has more than one place for them
     notes: tuple[str, ...] = ()
+    arch: str | None = None  # the backbone that timm's training script wrote beside the weights
 
 
 def read_source(path: Path, wanted: str | None = None) -> Source:
@@ -68,10 +69,16 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
         return Source(arrays=arrays, notes=notes)
     if kind == SAFETENSORS and read_metadata(path).get("format") == "fgbench" and wanted in (None, RAW):
         return Source(tensors=read_weights(path), notes=notes)
-    chosen = choose(_load_safetensors(path) if kind == SAFETENSORS else _unpickle(path), wanted, path)
+    held = _load_safetensors(path) if kind == SAFETENSORS else _unpickle(path)
+    chosen = choose(held, wanted, path)
     _check(chosen.weights, path)
-    said = chosen.note()
-    return Source(tensors=chosen.weights, key=chosen.key, notes=(*notes, said) if said else notes)
+    said, arch = chosen.note(), held.get("arch")
+    return Source(
+        tensors=chosen.weights,
+        key=chosen.key,
+        notes=(*notes, said) if said else notes,
+        arch=arch if isinstance(arch, str) else None,
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -132,13 +139,20 @@ def _unpickle(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_room(path, archive.infolist())
-    with torch.serialization.safe_globals(_harmless()):
+    with torch.serialization.safe_globals(restored()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # what cannot be read is refused below
         try:
             with path.open("rb") as file:  # given a path, torch goes by its suffix
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
+            if operand := re.search(r"Unsupported operand \d+", str(error)):
+                raise FgbenchError(
+                    f"the checkpoint is a pickle that only running it could read ({operand[0].lower()}):",
+                    str(path),
+                    "save it with torch's own pickle_protocol (2), or as .safetensors",
+                ) from error
             refused = re.search(r"(?:GLOBAL|class|function) (\S+)", str(error))
-            what = refused[1].strip("`'") if refused else " ".join(str(error).split())[:120]
+            what = refused[1].strip("`'>") if refused else " ".join(str(error).split())[:120]
             raise FgbenchError(
                 f"the checkpoint holds more than weights ({what}) and was not loaded:",
                 str(path),
@@ -146,15 +160,6 @@ def _unpickle(path: Path) -> Any:
             ) from error
         except Exception as error:  # a damaged archive raises whatever its reader trips over
             raise damaged(path, error) from error
-
-
-def _harmless() -> list[Any]:
-    """What released files hold beside tensors: the arguments of the training run, and NumPy numbers in its log."""
-    rebuild, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    dtypes = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")]
-    homes = ("numpy.core.multiarray", "numpy._core.multiarray")
-    named = [(rebuild, f"{home}._reconstruct") for home in homes] + [(scalar, f"{home}.scalar") for home in homes]
-    return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *named]
 
 
 def _check(weights: Mapping[str, Tensor], path: Path) -> None:

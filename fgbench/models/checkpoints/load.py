@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
 from fgbench.models.checkpoints.names import (
     FGBENCH,
@@ -37,7 +39,8 @@ from fgbench.models.options import one_of
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 INTERPOLATIONS = ("bilinear", "bicubic")
-FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT alone
+FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO
+ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # the RADIO models whose corners timm aligns
 SHOWN = 8  # shapes that do not fit, in one line
 
 
@@ -151,6 +154,7 @@ def load_checkpoint(
     source = read_source(path, weights)
     held: Weights = source.tensors or {}
     if source.arrays is not None:
+        _check_heads(source.arrays, model)
         held = google_weights(source.arrays)
         found = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
@@ -181,7 +185,8 @@ def load_checkpoint(
         undo()
         model.read_norm_eps(eps)
         raise
-    return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants))
+    differences = (*report.differences, *_other_backbone(source.arch, model))
+    return replace(report, weights=source.key, notes=source.notes, variants=tuple(variants), differences=differences)
 
 
 def _put(
@@ -222,7 +227,7 @@ def _put(
     if not loaded:
         raise FgbenchError(f"a {format_.name} checkpoint has no weight for a", type(model).__name__)
     surplus = [*other_head, *(name for name in weights if name not in own)]
-    dropped = [name for name in surplus if model.leaves_out(name)]
+    dropped = [name for name in surplus if model.leaves_out(name) or _is_counter((other_head | weights)[name])]
     surplus = [name for name in surplus if name not in dropped]
     missing = [name for name in own if name not in weights]
     if strict and (missing or surplus):
@@ -258,6 +263,23 @@ def _put(
     )
 
 
+def _check_heads(arrays: Mapping[str, Array], model: Model) -> None:
+    """Refuse another number of heads, which changes attention and no shape once heads lie side by side."""
+    own = getattr(getattr(model, "encoder", None), "num_heads", None)
+    kernels = {name: array for name, array in arrays.items() if name.endswith("/query/kernel") and array.ndim == 3}
+    for name, array in kernels.items():  # (D, H, d)
+        if own is not None and array.shape[1] != own:
+            what = f"attention has {array.shape[1]} heads in the checkpoint ({shown(name)}); the model's has"
+            raise FgbenchError(what, own, "give the backbone that the file was trained with")
+
+
+def _other_backbone(arch: str | None, model: Model) -> Iterator[str]:
+    """What is said where a file names another backbone of timm's: the same weights may mean another network."""
+    own = str(model.options.get("backbone", "")).partition(".")[0]
+    if arch is not None and own and timm.is_model(arch.partition(".")[0]) and arch.partition(".")[0] != own:
+        yield f"the file names its backbone {shown(arch)}; the model has {own}"
+
+
 def _other_model(model: Model, weights: Weights, format_: Format, metadata: Mapping[str, str]) -> str | None:
     """The class of the model that the weights are of, where it is not this one's."""
     kinds = {kind.__name__ for kind in type(model).__mro__}
@@ -280,6 +302,8 @@ def _differences(model: Model, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Options that change what a model computes and that a file of our own was trained with otherwise."""
     options = written_options(metadata)
     own = json.loads(json.dumps(model.options, default=str))
+    if metadata.get("norm_eps") == "null":  # trained with timm's; another one is part of the file's options otherwise
+        options, own = {**options, "norm_eps": None}, {**own, "norm_eps": model.norm_eps}
     return tuple(
         f"the file was trained with {name}={options[name]}; the model has {name}={value}"
         for name, value in own.items()
@@ -310,8 +334,10 @@ def _resize_positions(
 
 def _interpolation_of(format_: Format, model: Model) -> str:
     """How the code that wrote a file resizes position embeddings."""
-    name = getattr(getattr(model, "encoder", None), "name", "")
-    return FLEXIBLE if format_.name == TIMM_FORMAT and name.startswith("flexivit") else format_.interpolation
+    name = getattr(getattr(model, "encoder", None), "name", "").partition(".")[0]
+    if format_.name != TIMM_FORMAT or not ("flexivit" in name or "radio" in name):
+        return format_.interpolation
+    return "bilinear" if name in ALIGNED else FLEXIBLE
 
 
 def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
@@ -357,6 +383,11 @@ def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
             counts.add((len(weights[name]), len(tensor)) if per_class else None)
     if len(counts) == 1 and (found := counts.pop()):
         raise ClassCountError(*found)
+
+
+def _is_counter(tensor: Tensor) -> bool:
+    """Whether a tensor is one whole number or truth value, such as the steps of an average: no weight of a model."""
+    return tensor.ndim == 0 and not tensor.is_floating_point()
 
 
 def _is_head(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.sniff import shown
 from fgbench.models.model import Model
 
 Weights = dict[str, Tensor]
@@ -252,22 +253,37 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
         for format_ in (*FORMATS, timm_resnet(model)):
             if format_.signature in bare:
                 return format_, bare
+    for format_ in FORMATS:  # in a wrapper that nobody knows by name
+        for prefix in [name.removesuffix(format_.signature) for name in weights if name.endswith(format_.signature)]:
+            if prefix.endswith(".") and _is_common(prefix, weights):
+                return format_, _without(prefix, dict(weights))
     return None
 
 
-def _unwrapped(weights: Mapping[str, Tensor]) -> list[Weights]:
+def _unwrapped(weights: Mapping[str, Tensor]) -> Iterator[Weights]:
     """The weights as they are, and without each wrapper that most of their names have in common."""
-    bare = [dict(weights)]
-    while prefix := _common_wrapper(bare[-1]):
-        bare.append({name.removeprefix(prefix): tensor for name, tensor in bare[-1].items()})
-    return bare
+    bare = dict(weights)
+    yield bare
+    while prefix := next((prefix for prefix in WRAPPERS if _is_common(prefix, bare)), None):
+        bare = _without(prefix, bare)
+        yield bare
 
 
-def _common_wrapper(weights: Weights) -> str | None:
-    for prefix in WRAPPERS:
-        if sum(name.startswith(prefix) for name in weights) > len(weights) / 2:
-            return prefix
-    return None
+def _is_common(prefix: str, weights: Mapping[str, Tensor]) -> bool:
+    return sum(name.startswith(prefix) for name in weights) > len(weights) / 2
+
+
+def _without(prefix: str, weights: Weights) -> Weights:
+    """The weights without a prefix of their names. Two of one name then are an error unless they are equal."""
+    for name, tensor in weights.items():
+        inner = weights.get(f"{prefix}{name}")
+        if inner is not None and not (inner.shape == tensor.shape and torch.equal(inner, tensor)):
+            raise FgbenchError(
+                f"two weights in the checkpoint have one place in the model, {shown(prefix + name)} and",
+                shown(name),
+                "which of them is meant? save the state dict of the model alone",
+            )
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
 
 
 def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:

@@ -221,7 +221,10 @@ def _split(one: _Set) -> list[_Set]:
     for name, tensor in one.weights.items():
         bare = re.sub(WRAPPED, "", name)
         first, dot, after = bare.partition(".")
-        groups.setdefault(first if dot else "", {})[after if dot else bare] = tensor
+        group, within = groups.setdefault(first if dot else "", {}), re.sub(WRAPPED, "", after) if dot else bare
+        if within in group:
+            return []  # names that only their wrappers tell apart
+        group[within] = tensor
     averages = [word for word in groups if _is_average(word)]
     parts: dict[str, dict[str, Tensor]] = {}
     for word in averages:

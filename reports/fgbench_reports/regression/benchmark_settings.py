@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,9 @@ FACTS = {
 }
 PLATFORM_CPU = "processor, as the platform names it,"  # that counts where a file does not name the processor itself
 PYTHON = "Python"
+PARAMETER = "parameter "  # before the name of one of a benchmark
+SHOWN = 100  # characters of a value
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")  # in the words for an object, other in every process
 NO_REVISION = ("unknown", "unversioned", "none")
 REMARKED = {"node": "host", "release": "kernel"}  # said, and compared all the same
 
@@ -39,12 +44,17 @@ def facts_of(info: Any) -> dict[str, str]:
 
 
 def options_of(benchmark: Mapping[str, Any]) -> dict[str, str]:
-    """The options that a benchmark was measured with."""
-    raw = benchmark.get("options")
+    """The options that a benchmark was measured with, and its parameters, which its name may not tell."""
+    raw, parameters = benchmark.get("options"), benchmark.get("params")
     options = raw if isinstance(raw, dict) else {}
     found = {name: _text(options.get(name)) for name in (*CHANGING, *SHARPENING)}
     if found["timer"]:
         found["timer"] = found["timer"].rpartition(".")[2]  # time.perf_counter is perf_counter
+    if isinstance(parameters, dict):
+        found |= {
+            f"{PARAMETER}{name}": ADDRESS.sub("", json.dumps(value, sort_keys=True))
+            for name, value in parameters.items()
+        }
     return {name: text for name, text in found.items() if text}
 
 
@@ -56,9 +66,13 @@ def differing(several: Iterable[Facts], names: Iterable[str]) -> dict[str, list[
 
 def other_settings(options: Sequence[Facts]) -> str:
     """Why a benchmark cannot be compared: the options that differ, in words; empty where none does."""
-    found = differing(options, CHANGING)
-    told = "; ".join(f"{name} {' and '.join(values)}" for name, values in found.items())
+    found = differing(options, [*CHANGING, *_parameters(options)])
+    told = "; ".join(f"{name} {' and '.join(value[:SHOWN] for value in values)}" for name, values in found.items())
     return f"measured with other settings: {told}; measure both with the same" if told else ""
+
+
+def _parameters(options: Sequence[Facts]) -> list[str]:
+    return [name for name in dict.fromkeys(name for told in options for name in told) if name.startswith(PARAMETER)]
 
 
 def other_places(files: Sequence[Facts]) -> str:
@@ -88,11 +102,20 @@ def remarks(files: Sequence[Facts], options: Sequence[Facts]) -> list[str]:
         f"The files name different {name}s: {', '.join(values)}."
         for name, values in differing(files, REMARKED.values()).items()
     ]
+    found += _left_untold(files, (CPU, *FACTS.values(), PYTHON), "files")
+    found += _left_untold(options, CHANGING, "benchmarks")
     rounds = differing(options, SHARPENING)
     if rounds:
         told = "; ".join(f"{name} {' and '.join(values)}" for name, values in rounds.items())
         found.append(f"Medians are compared, and not all are equally exact: {told}.")
     return found
+
+
+def _left_untold(several: Sequence[Facts], names: Iterable[str], who: str) -> list[str]:
+    """What some tell and others do not, so that nothing shows whether it is the same."""
+    told = [name for name in names if 0 < sum(name in facts for facts in several) < len(several)]
+    listed = ", ".join(told)
+    return [f"Not all {who} tell their {listed}: they are compared as if it were the same."] if told else []
 
 
 def machine_of(facts: Facts) -> str | None:
@@ -106,4 +129,4 @@ def _text(value: Any) -> str:
     """A plain value on one line; nothing for what is none, or no plain value."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return " ".join(str(value).split())[:100] if isinstance(value, (str, int, float)) else ""
+    return " ".join(str(value).split())[:SHOWN] if isinstance(value, (str, int, float)) else ""

@@ -214,6 +214,14 @@ def test_images_that_pillow_has_no_decoder_for_are_called_images(root):
     assert "left out: 1 file in a folder of the system: train/a/#recycle/gone.jpg" in said
 
 
+@pytest.mark.parametrize("suffix", ["dng", "NEF", "cr2", "arw"])
+def test_a_raw_file_of_a_camera_is_no_image_though_its_thumbnail_is_one(suffix, root):
+    Image.new("RGB", (24, 16)).save(root / f"train/a/x.{suffix}", "TIFF")
+    dataset = opened(root)
+    assert len(dataset.train) == 4
+    assert dataset.left_out == (f"left out: 1 image of a format that Pillow does not read: train/a/x.{suffix}",)
+
+
 def test_links_may_be_as_many_as_they_like(root):
     """Sixteen folders that link to each other both ways are walked through once each."""
     for n in range(16):

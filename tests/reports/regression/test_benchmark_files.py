@@ -232,6 +232,29 @@ def test_hosts_kernels_and_versions_that_differ_are_told():
     ]
 
 
+def test_what_only_some_files_tell_is_compared_with_a_word():
+    old = run({"a": 1.0}, {"timer": "perf_counter"}, info={"cpu": {"brand_raw": "Xeon"}, "system": "Linux"})
+    new = run({"a": 9.0}, info={"system": "Linux"})
+    assert told([old], [new])["a"][0] == SLOWER
+    assert comparison_notes([old], [new]) == [
+        "Not all files tell their processor: they are compared as if it were the same.",
+        "Not all benchmarks tell their timer: they are compared as if it were the same.",
+    ]
+
+
+def test_benchmarks_of_one_name_and_other_parameters_are_not_compared():
+    def file(seconds: float, parameters: object) -> BenchmarkFile:
+        one = {"fullname": "t.py::a[size0]", "params": parameters, "stats": {"median": seconds}}
+        return read_benchmarks(json.dumps({"benchmarks": [one]}))
+
+    verdict, reason = told([file(1.0, {"size": [224, 1]})], [file(9.0, {"size": [1024, 1]})])["t.py::a[size0]"]
+    assert verdict == INCONCLUSIVE
+    assert "parameter size [224, 1] and [1024, 1]" in reason
+    for same in ({"size": [224, 1]}, None, {"size": "<Sizes at 0x7f01>"}):
+        again = {"size": "<Sizes at 0x7f99>"} if isinstance(same, dict) and "0x" in str(same) else same
+        assert told([file(1.0, same)], [file(9.0, again)])["t.py::a[size0]"][0] == SLOWER
+
+
 def test_files_that_were_not_given_in_turn_are_not_compared():
     def of(revision: str, seconds: float) -> BenchmarkFile:
         return run({"a": seconds}, commit_info={"id": revision})
