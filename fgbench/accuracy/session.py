@@ -27,7 +27,8 @@ from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
-from fgbench.registry import add_plugin_files
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import datasets
 from fgbench.store import Store
 from fgbench_selectors.plugins import describe
 
@@ -123,7 +124,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
     dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
-    found = check_dataset(dataset, read=request.read_all)
+    with datasets.blame(request.dataset, FgbenchError):
+        found = check_dataset(dataset, read=request.read_all)
     for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
         if said:
             named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said

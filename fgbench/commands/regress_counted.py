@@ -169,8 +169,9 @@ def _count(
     from rich.console import Console
 
     from fgbench.models.backbone import backbone_names, is_backbone
-    from fgbench.models.build import models
-    from fgbench.registry import add_plugin_files, selectors
+    from fgbench.plugins.files import add_plugin_files
+    from fgbench.plugins.kinds import models
+    from fgbench.registry import selectors
     from fgbench.regress.counting import CountRequest, count_all, counted_with
 
     broken: list[FgbenchError] = []

@@ -11,7 +11,7 @@ import torch
 from fgbench.environment import code_digest, software
 from fgbench.flops.models import ModelsRequest
 from fgbench.flops.rows import FlopsRequest
-from fgbench.models.build import models
+from fgbench.plugins.kinds import models
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry

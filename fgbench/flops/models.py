@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from fgbench.errors import FgbenchError, LeftOutNotice
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops.counter import Count, FlopCounter
 from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
+from fgbench.plugins.kinds import models, selectors
 from fgbench.records import FlopsRow
-from fgbench.registry import Report, is_own, selectors
+from fgbench.registry import Report
 from fgbench_selectors import IMPLS
-from fgbench_selectors.plugins import blame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +55,10 @@ def model_rows(
     """
     conventions = _measured(request, report)
     bases: dict[tuple[str, int], Count] = {}
-    met: list[FgbenchError] = []
+    met: list[FgbenchError] = []  # what cannot be counted leaves the rest standing
     counted = False
     cut: dict[str, dict[int, int]] = {}
-    for case in list(_cases(request)):
+    for case in list(_cases(request, met.append)):
         progress(f"{case.name} at {case.size}")
         try:
             rows = _case_rows(case, request, conventions, bases, cut)
@@ -90,10 +89,9 @@ def _case_rows(
     model = _build(case, request)
     key = (case.backbone, case.size)
     counts: list[tuple[str | None, Count]] = []
-    foreign = case.selector is not None and not is_own(case.selector)
     for impl in request.impls if model.two_impls else (None,):
         model.impl = impl or "fast"
-        with blame(str(case.selector), selectors.entries()[str(case.selector)].origin) if foreign else nullcontext():
+        with selectors.blame(case.selector or "", FgbenchError), models.blame(case.name, FgbenchError):
             counts.append((impl, count_model(model, case.size)))
     if key not in bases:
         plain = _plain(model, case, request)
@@ -126,10 +124,16 @@ def _measured(request: ModelsRequest, report: Report) -> list[str]:
     return measured
 
 
-def _cases(request: ModelsRequest) -> Iterator[_Case]:
+def _cases(request: ModelsRequest, report: Report) -> Iterator[_Case]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
-    kinds = [(name, model_class(name)) for name in request.models]
-    for name, kind in kinds:
+    models.try_out(request.models)
+    kinds = {}
+    for name in request.models:
+        try:
+            kinds[name] = model_class(name)
+        except BrokenPluginError as error:
+            report(error)
+    for name, kind in kinds.items():
         for backbone in request.backbones or (kind.default_backbone,):
             for selector in request.selectors or (None,):
                 for size in request.sizes:

@@ -16,7 +16,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops.models import ModelsRequest, model_rows
 from fgbench.flops.rows import FlopsRequest, flops_rows
 from fgbench.models.backbone import is_backbone
-from fgbench.models.build import models
+from fgbench.plugins.kinds import models
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
 from fgbench_selectors.entries import Registry

@@ -11,8 +11,8 @@ from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, Repo
 from fgbench.flops.cut_off import cut_off_line
 from fgbench.throughput.points import Case, Group, Mode, Rates, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
-from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
 from fgbench.throughput.timer import timing_plan
+from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
 
 SETUP_S = 300.0  # to name devices and check what was asked for
 # Of a session, what could change a figure; the rest of what is known is kept beside it.

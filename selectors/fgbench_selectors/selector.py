@@ -80,6 +80,8 @@ def contract_breach(candidate: object) -> str | None:
         return f"its attribute 'score_shape' must be a tuple that begins with 'batch', out of {AXES}"
     if candidate.published is Selector.published:
         return "it has no method 'published(features)'"
+    if not isinstance(candidate.learned, bool):
+        return f"its attribute 'learned' must be True or False, got {candidate.learned!r}"
     return None
 
 

@@ -23,10 +23,10 @@ from throughput.sweeping import request
 
 from fgbench.store import Store
 from fgbench.throughput import host as forks
-from fgbench.throughput.channel import Channel
 from fgbench.throughput.session import open_session
-from fgbench.throughput.supervisor import Host
 from fgbench.throughput.sweep import KIND, Sweep
+from fgbench.workers.channel import Channel
+from fgbench.workers.supervisor import Host
 
 POINT = b"p"
 FEWEST = 3  # points that are stored in the end

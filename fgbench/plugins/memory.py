@@ -1,0 +1,84 @@
+"""Which foreign code passed its trial, and what it was found to hold: kept until the code or a version changes.
+
+In the folder that FGBENCH_CACHE names, or ``~/.cache/fgbench``, which can be removed at any time. Damage is no error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from fgbench.output import emit
+from fgbench.workers.channel import Message
+
+CODE = (".py", ".so", ".pyd")
+MOST_FILES = 20_000  # of a package that is looked through
+VERSIONS = ("fgbench", "torch", "timm")  # what foreign code meets
+
+
+def state_of_file(path: str, content: bytes) -> str:
+    """What tells a plug-in file, as it is now, from every other one."""
+    return _digest("file", str(Path(path).absolute()), hashlib.sha256(content).hexdigest())
+
+
+def state_of_point(about: Mapping[str, str]) -> str | None:
+    """The same for an entry point and the package that it names; None where that cannot be looked through."""
+    package = about["value"].partition(":")[0].partition(".")[0].strip()
+    with suppress(Exception):  # whatever finders of others raise
+        spec = importlib.util.find_spec(package)  # of a name without dots: it imports nothing
+        places = (
+            [] if spec is None else [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else [])]
+        )
+        files = sorted(file for place in places for file in _files(Path(place)))
+        if files:
+            return _digest("point", json.dumps(dict(about), sort_keys=True), json.dumps(files))
+    return None
+
+
+def recall(state: str | None) -> Message | None:
+    """What a trial found before; None where it has to be tried."""
+    if state is None:
+        return None
+    with suppress(OSError, ValueError):
+        answer = json.loads(_place(state).read_bytes())
+        if isinstance(answer, dict) and isinstance(answer.get("found"), list):
+            return answer
+    return None
+
+
+def remember(state: str | None, answer: Message) -> None:
+    """Keep what a trial found, where that can be done."""
+    if state is None:
+        return
+    with suppress(Exception):
+        place = _place(state)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        emit(json.dumps(answer), place)
+
+
+def _place(state: str) -> Path:
+    cache = os.environ.get("FGBENCH_CACHE")
+    home = Path(cache) if cache else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fgbench"
+    return home / "plugins" / f"{state}.json"
+
+
+def _files(place: Path) -> Iterator[tuple[str, int, int]]:
+    """(path, size, time) of the code of a package; raises where it is too large to be looked through."""
+    paths = [place] if place.is_file() else [path for path in place.rglob("*") if path.suffix in CODE]
+    if len(paths) > MOST_FILES:
+        raise ValueError(f"{place} has {len(paths)} files")
+    for path in paths:
+        facts = path.stat()
+        yield str(path), facts.st_size, facts.st_mtime_ns
+
+
+def _digest(*words: str) -> str:
+    versions = [f"{name} {version(name)}" for name in VERSIONS]
+    return hashlib.sha256("\0".join([*words, *versions, sys.version, sys.executable]).encode()).hexdigest()
