@@ -126,6 +126,10 @@ def serve(sock: socket.socket, parent: int) -> dict[str, object]:
         importlib.import_module(name)
     os.environ.clear()
     os.environ.update(told)  # torch sets variables of its own
+    from fgbench.plugins.kinds import KINDS
+
+    for kind in KINDS:
+        vars(kind.registry).pop("_installed", None)  # what is forked has another path
     gc.freeze()  # else a collection of what is forked copies it all
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

@@ -48,8 +48,7 @@ def recall(state: str | None) -> Message | None:
         return None
     with suppress(OSError, ValueError):
         answer = json.loads(_place(state).read_bytes())
-        if isinstance(answer, dict) and isinstance(answer.get("found"), list):
-            return answer
+        return answer if isinstance(answer, dict) else None
     return None
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError
+from fgbench.plugins.hosts import hosts
 from fgbench.plugins.trial import LOADED_FOR_REPORTS, failure_in_words, limit_s
 from fgbench.workers.channel import Message
+from fgbench.workers.places import move_to, this_place
 from fgbench.workers.single import serve_one
 from fgbench.workers.supervisor import Host, WorkerFailed
 
@@ -30,7 +32,7 @@ class Desk:
     def __init__(self, data: Data, *, drawn: bool) -> None:
         self._data, self._drawn = data, drawn
         self._stack = ExitStack()
-        self._host: Host | None = None
+        self._forks: Host | None = None
         self._file = Path()
 
     def __enter__(self) -> Desk:
@@ -43,16 +45,22 @@ class Desk:
         """What a report makes of the data. Raises :class:`BrokenPluginError`, with how its worker ended, too."""
         from fgbench_reports.plain import from_plain
 
-        if self._host is None:
+        if self._forks is None:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fgbench-report-"))
             self._file = Path(folder) / "data"
             self._file.write_bytes(pickle.dumps(self._data))
-            self._host = self._stack.enter_context(Host(__name__, LOADED_FOR_REPORTS))
+            self._forks = self._stack.enter_context(hosts())(__name__, LOADED_FOR_REPORTS)
         limit = limit_s()
         file = None if entry.file is None else str(entry.file)
         try:
-            with self._host.fork() as worker:
-                asked: Message = {"name": entry.name, "file": file, "data": str(self._file), "drawn": self._drawn}
+            with self._forks.fork() as worker:
+                asked: Message = {
+                    "place": this_place(),
+                    "name": entry.name,
+                    "file": file,
+                    "data": str(self._file),
+                    "drawn": self._drawn,
+                }
                 answer = worker.ask("make", limit, **asked)
             if "why" not in answer:
                 return from_plain(answer["made"])
@@ -69,13 +77,14 @@ def serve(sock: Any) -> None:
     serve_one(sock, {"make": make})
 
 
-def make(*, name: str, file: str | None, data: str, drawn: bool) -> Message:
+def make(*, place: Message, name: str, file: str | None, data: str, drawn: bool) -> Message:
     """A report that is made, and drawn, here: ``{"made": …}`` as plain data, or ``{"why": …}`` there is none."""
     from fgbench.plugins.files import add_plugin_files
     from fgbench.reports import make_reports, render_reports
     from fgbench_reports.figures.style import import_seaborn_alone
     from fgbench_reports.plain import to_plain
 
+    move_to(place)
     broken: list[Any] = []
     saved: Data = pickle.loads(Path(data).read_bytes())  # this program wrote it
     if file is not None:

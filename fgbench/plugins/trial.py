@@ -8,23 +8,23 @@ takes 60 s at most; the environment variable FGBENCH_PLUGIN_TIMEOUT sets another
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fgbench.arguments import duration
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
+from fgbench.plugins.hosts import hosts
 from fgbench.plugins.kinds import Kind
 from fgbench.plugins.memory import recall, remember, state_of_file, state_of_point
 from fgbench.workers.channel import Message
+from fgbench.workers.places import this_place
 from fgbench.workers.supervisor import Host, WorkerFailed
 from fgbench_selectors.entries import Entry
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
 TORCH = ("fgbench_selectors.selector", "fgbench.models.model")  # what selectors and models import anyway
-LOADED_FOR_REPORTS = ("fgbench.reports", "pandas", "fgbench_reports.page.page")
+LOADED_FOR_REPORTS = ("fgbench.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
 WORDS_OF_TORCH = (b"torch", b"fgbench_selectors", b"fgbench.models", b"timm")
 
 
@@ -36,11 +36,18 @@ def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
     known = outcomes()
     if known is None:
         return {}
-    new = [entry for entry in entries if entry.value and (kind.group, entry.name) not in known]
-    for entry, answer in zip(new, _answers([_asked(kind, entry) for entry in new]), strict=True):
-        known |= _read(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
+    known |= try_points(kind, [entry for entry in entries if (kind.group, entry.name) not in known])
     found = {entry.name: known.get((kind.group, entry.name), Outcome()).why for entry in entries}
     return {name: why for name, why in found.items() if why is not None}
+
+
+def try_points(kind: Kind, entries: Sequence[Entry], host: Host | None = None) -> dict[tuple[str, str], Outcome]:
+    """What is to be said of entry points of others, by group and name."""
+    tried = [entry for entry in entries if entry.value and not entry.is_own]
+    found: dict[tuple[str, str], Outcome] = {}
+    for entry, answer in zip(tried, _answers([_asked(kind, entry) for entry in tried], host), strict=True):
+        found |= _read(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
+    return found
 
 
 def try_files(
@@ -82,32 +89,16 @@ def _answers(asked: Sequence[Message], host: Host | None = None) -> list[Message
     """The answers to questions, in their order: remembered ones, and those of workers."""
     limit = limit_s()
     answers = []
-    with _hosts(host) as host_for:
+    with hosts() as host_for:
         for question in asked:
             answer = recall(question["state"])
-            if answer is None:
-                answer = _try(host_for(question["torch"]), question["about"], limit)
+            if answer is None or not _is_answer(answer):
+                forks = host or host_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
+                answer = _try(forks, question["about"], limit)
                 if all(found["why"] is None for found in answer.get("found", [answer])):
                     remember(question["state"], answer)
             answers.append(answer)
     return answers
-
-
-@contextmanager
-def _hosts(given: Host | None) -> Iterator[Any]:
-    """The process that forks workers, with torch or without: started when it is needed, ended with the context."""
-    with ExitStack() as stack:
-        started: dict[bool, Host] = {}
-
-        def host_for(torch: bool) -> Host:
-            if given is not None:
-                return given
-            torch = torch or True in started
-            if torch not in started:
-                started[torch] = stack.enter_context(Host(__name__.replace("trial", "trying"), TORCH if torch else ()))
-            return started[torch]
-
-        yield host_for
 
 
 def limit_s() -> float:
@@ -120,11 +111,11 @@ def failure_in_words(failure: WorkerFailed, late: str) -> str:
     return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
 
 
-def _try(host: Host, about: Mapping[str, str], limit: float) -> Message:
+def _try(host: Host, about: Message, limit: float) -> Message:
     """What a worker finds, or how it ended."""
     try:
         with host.fork() as worker:
-            answer = worker.ask("try", limit, **dict[str, Any](about))
+            answer = worker.ask("try", limit, place=this_place(), **about)
     except WorkerFailed as failure:
         return {"why": failure_in_words(failure, f"it is not imported within {limit:g} s")}
     return answer if _is_answer(answer) else {"why": "it wrote over what its trial found"}
@@ -135,11 +126,15 @@ def _is_answer(answer: Message) -> bool:
     if isinstance(answer.get("why"), str):
         return isinstance(answer.get("name"), str)
     found = answer.get("found")
-    return isinstance(found, list) and all(
-        isinstance(each, dict)
-        and isinstance(each.get("group"), str)
-        and isinstance(each.get("name"), str)
-        and isinstance(each.get("facts"), dict)
-        and isinstance(each.get("why"), (str, type(None)))
-        for each in found
+    return (
+        isinstance(found, list)
+        and found != []
+        and all(
+            isinstance(each, dict)
+            and isinstance(each.get("group"), str)
+            and isinstance(each.get("name"), str)
+            and isinstance(each.get("facts"), dict)
+            and isinstance(each.get("why"), (str, type(None)))
+            for each in found
+        )
     )

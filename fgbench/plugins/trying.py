@@ -15,6 +15,7 @@ from fgbench.errors import BrokenPluginError
 from fgbench.plugins.files import PluginFile
 from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.workers.channel import Message
+from fgbench.workers.places import move_to
 from fgbench.workers.single import serve_one
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.interrupts import interrupts_noted
@@ -35,12 +36,15 @@ def serve(sock: Any) -> None:
     serve_one(sock, {"try": attempt})
 
 
-def attempt(*, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = "") -> Message:
+def attempt(
+    *, place: Message, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = ""
+) -> Message:
     """Import a file, or what an entry point names: what it holds, or why it cannot be used.
 
     ``{"found": [{"group", "name", "why", "facts"}, …]}``, or ``{"why": …}`` with the ``name`` of what is broken. The
     process is for nothing else afterwards.
     """
+    move_to(place)
     os.register_at_fork(after_in_parent=_count_fork)
     here = os.getpid()
     try:

@@ -104,7 +104,7 @@ def test_a_plugin_that_ends_the_interpreter_is_named_and_takes_nothing_else_down
     done = sweep(host, tmp_path / "s.db", problems, plugins=[str(fatal)], batch_sizes=[1])
     assert outcomes(done.rows) == [(1, "ok")]
     (problem,) = map(str, problems)
-    assert problem == f"plug-in file {str(fatal)!r} cannot be loaded: the worker left with exit code 5"
+    assert problem == f"plug-in 'fatal.py' from {fatal} is broken: the worker left with exit code 5"
 
 
 def test_files_in_the_working_directory_are_not_taken_for_pythons_own(tmp_path, monkeypatch):
