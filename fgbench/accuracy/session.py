@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
+from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
-from fgbench.plugins.kinds import datasets
+from fgbench.plugins.kinds import datasets, models, selectors
 from fgbench.store import Store
 from fgbench_selectors.plugins import describe
 
@@ -87,9 +88,18 @@ class Session:
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         # Another set of weights in the same file, and another reading of it, are other runs.
         begun |= {name: value for name, value in request.reading.items() if value is not None}
+        if code := foreign_code(*self._foreign(contender)):
+            begun["foreign_code"] = code
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
+
+    def _foreign(self, contender: Contender) -> Iterator[Any]:
+        """What others have made of a run: its model, its selector, the reader of its data."""
+        asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
+        for registry, name in asked:
+            if name in registry.entries() and not registry.entry(name).is_own:
+                yield registry.load(name)
 
     def folder(self, contender: Contender, key: str, seed: int) -> Path:
         """Where a run's weights are kept."""

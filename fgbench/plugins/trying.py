@@ -16,7 +16,7 @@ from fgbench.plugins.files import PluginFile
 from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.workers.channel import Message
 from fgbench.workers.places import move_to
-from fgbench.workers.single import serve_one
+from fgbench.workers.single import bound_files, serve_one
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.interrupts import interrupts_noted
 from fgbench_selectors.plugins import blame, describe, load_point
@@ -45,6 +45,7 @@ def attempt(
     process is for nothing else afterwards.
     """
     move_to(place)
+    bound_files()
     os.register_at_fork(after_in_parent=_count_fork)
     here = os.getpid()
     try:

@@ -103,6 +103,7 @@ def _count_all(request: CountRequest, progress: Progress) -> Counted:
 def _known(registry: Registry, names: Iterable[str] | None, counted: Counted) -> list[str]:
     """The names that are registered; all where none is asked for."""
     there = registry.names()
+    registry.try_out(names)
     if names is None:
         return list(there)
     for name in names:

@@ -15,11 +15,16 @@ from fgbench_selectors.plugins import describe
 FILE_BYTES = 256 * 2**20  # of what foreign code prints, and of any file that it writes
 
 
+def bound_files() -> None:
+    """Have this process write no large file: what it prints goes to one, too."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES if most < 0 else min(FILE_BYTES, most), most))
+
+
 def serve_one(sock: Any, requests: Mapping[str, Callable[..., Message]]) -> None:
     """The life of a worker that runs foreign code. Only this process answers, never a copy that such code forks."""
     here, channel = os.getpid(), Channel(sock)
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES if most < 0 else min(FILE_BYTES, most), most))
+    bound_files()
     answer: Message
     with contextlib.suppress(ChannelClosed):
         request = channel.receive()
