@@ -36,6 +36,7 @@ def model_breach(candidate: object) -> str | None:
         return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
     if not isinstance(candidate.two_impls, bool):
         return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
+    model_options(candidate)  # raises where nobody can tell
     return None
 
 

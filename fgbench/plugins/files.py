@@ -6,13 +6,16 @@ import functools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fgbench.errors import BrokenPluginError, Report
 from fgbench.plugins import Outcome, outcomes
 from fgbench.plugins.kinds import KINDS, kind_of
-from fgbench.workers.supervisor import Host
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import blame, existing_file, import_file
+
+if TYPE_CHECKING:
+    from fgbench.workers.supervisor import Host
 
 
 def add_plugin_files(paths: Iterable[str], report: Report, host: Host | None = None) -> list[str]:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from fgbench.environment import code_digest
 from fgbench.output import emit
 from fgbench.workers.channel import Message
 
@@ -80,4 +81,6 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 def _digest(*words: str) -> str:
     versions = [f"{name} {version(name)}" for name in VERSIONS]
-    return hashlib.sha256("\0".join([*words, *versions, sys.version, sys.executable]).encode()).hexdigest()
+    own = [code_digest(), *map(str, sorted(_files(Path(__file__).parent)))]  # contracts may change within a version
+    met = [*words, *versions, *own, sys.version, sys.executable]
+    return hashlib.sha256("\0".join(met).encode(errors="surrogateescape")).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tempfile
 from contextlib import ExitStack
@@ -63,11 +64,11 @@ class Desk:
                 }
                 answer = worker.ask("make", limit, **asked)
             if "why" not in answer:
-                return from_plain(answer["made"])
+                return replace(from_plain(answer["made"]), name=entry.name)
             why = str(answer["why"])
         except WorkerFailed as failure:
             why = failure_in_words(failure, f"it is not made within {limit:g} s")
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             why = "it wrote over what was made"
         raise BrokenPluginError(entry.name, entry.origin, why)
 
@@ -95,4 +96,6 @@ def make(*, place: Message, name: str, file: str | None, data: str, drawn: bool)
     parts = render_reports(made, broken.append) if drawn else [None]
     if broken:
         return {"why": broken[0].why}
-    return {"made": to_plain(replace(made[0], rendered=parts[0]))}
+    plain = to_plain(replace(made[0], rendered=parts[0]))
+    json.dumps(plain, ensure_ascii=False).encode()  # raises for half a character, which no file takes
+    return {"made": plain}

@@ -109,7 +109,7 @@ def untouched() -> Iterator[None]:
         if not thread.daemon:
             thread.join(END_S)
     left = [thread for thread in set(threading.enumerate()) - threads if not thread.daemon]
-    changed = [signal.Signals(number).name for number, handler in _handlers().items() if handler != handlers[number]]
+    changed = [name for name, handler in _handlers().items() if handler is not handlers[name]]
     closed = [what for number, what in STREAMS.items() if not _is_open(number)]
     lost = [name for name in environment if name not in os.environ]
     ours = [name for name in os.environ if name.startswith("FGBENCH_") and os.environ[name] != environment.get(name)]
@@ -127,8 +127,9 @@ def untouched() -> Iterator[None]:
             raise Trespass(f"{what} while it is imported")
 
 
-def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+def _handlers() -> dict[str, Any]:
+    """What happens at every signal that has a name."""
+    return {each.name: signal.getsignal(each) for each in signal.Signals if each in signal.valid_signals()}
 
 
 def _folder() -> str | None:

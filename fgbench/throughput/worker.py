@@ -51,13 +51,16 @@ class Worker:
         }
 
     def serve(self) -> None:
-        """Answer until nobody asks any more."""
+        """Answer until nobody asks any more. A copy of this process that foreign code forks does not."""
+        here = os.getpid()
         while True:
             try:
                 request = self.channel.receive()
             except ChannelClosed:
                 return
             answer = self.answer(**request)
+            if os.getpid() != here:
+                return
             try:
                 self.channel.send(answer)
             except ValueError:  # a clock that stood still

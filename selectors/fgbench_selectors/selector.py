@@ -82,6 +82,7 @@ def contract_breach(candidate: object) -> str | None:
         return "it has no method 'published(features)'"
     if not isinstance(candidate.learned, bool):
         return f"its attribute 'learned' must be True or False, got {candidate.learned!r}"
+    inspect.signature(candidate)  # what it can be made with; raises where nobody can tell
     return None
 
 

@@ -168,6 +168,18 @@ def test_an_interrupt_of_the_user_while_foreign_code_is_tried(words, folder, war
     assert "interrupted" in err
 
 
+def test_an_interrupt_of_the_user_while_a_report_of_others_is_made(folder, warm):
+    (folder / "rows.json").write_text("[]")
+    waits = "import pathlib, time; pathlib.Path('made').touch(); time.sleep(9999)\n        frame"
+    (folder / "endless.py").write_text(plugin("reports", "Endless").replace("        frame", f"        {waits}", 1))
+    process = warm.start("report", "endless", "--rows", "rows.json", "--plugin", "endless.py", cwd=folder)
+    while not (folder / "made").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out, err) == (130, "", "fgbench: interrupted\n")
+
+
 def test_an_interrupt_of_the_user_that_foreign_code_swallows(folder, warm):
     swallows = "import os, signal\n        try: os.kill(os.getpid(), signal.SIGINT)\n        except BaseException: pass"
     cases = {"swallows": (f"{swallows}\n        return arg.read_tokens()[:, 1:, 0]", "")}

@@ -85,6 +85,8 @@ ITEMS = {
     "return [Table(**{**good, 'marks': [1]})]": "AttributeError",
     "return [Table(**{**good, 'frame': pd.DataFrame({1: [1], 2: [2]})})]": "the same headings",
     "return [Table(**{**good, 'frame': frame.assign(rows=[Evil()])})]": "no words",
+    "return [Table(**{**good, 'title': '\\ud800'})]": "surrogates not allowed",
+    "return [Missing(what='\\ud800', command='c')]": "surrogates not allowed",
     "return [Picture(name='p', title='P', alt=5)]": "the alt of a Figure must be words",
 }
 # What draw() does → what is said, where there is a folder.
