@@ -73,10 +73,21 @@ AT_IMPORT = {
     ),
     "handles_an_alarm": (
         "import signal; signal.signal(signal.SIGALRM, lambda *_: None)",
-        "it changes what happens at the signals SIGALRM",
+        "it changes what happens at SIGALRM",
     ),
     "is_deaf": ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "SIGINT"),
-    "sets_an_alarm": ("import signal; signal.alarm(9999)", "it sets an alarm"),
+    "sets_an_alarm": ("import signal; signal.alarm(9999)", "it changes the time of an alarm"),
+    "blocks_signals": (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])",
+        "it changes the signals that are blocked",
+    ),
+    "limits_recursion": ("import sys; sys.setrecursionlimit(300)", "it changes the limits of recursion"),
+    "limits_time": (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (99, 99))",
+        "it changes the limits of time or memory",
+    ),
+    "leaves_at_exit": ("import atexit, sys; atexit.register(sys.exit, 7)", "SystemExit: 7 when the program ends"),
+    "ends_at_exit": ("import atexit, os; atexit.register(os._exit, 7)", "left with exit code 7"),
     "goes_elsewhere": ("import os; os.chdir('/')", "it changes the working directory"),
     "clears_the_environment": ("import os; os.environ.clear()", "it takes away the environment variables"),
     "moves_the_store": ("import os; os.environ['FGBENCH_STORE'] = '/nowhere'", "FGBENCH_STORE"),
@@ -97,7 +108,8 @@ ENDLESS = {
 }
 # Without a word about them: what they do reaches nobody else.
 HARMLESS = {
-    "exits_at_exit": "import atexit, sys; atexit.register(sys.exit, 7)",
+    "says_goodbye": "import atexit; atexit.register(print, 'bye')",
+    "fails_at_exit": "import atexit; atexit.register(int, 'x')",
     "prints": "import os; print('spoken'); os.system('echo spoken'); os.write(1, b'spoken')",
     "adds_a_variable": "import os; os.environ['MINE_ALONE'] = '1'",
     "leaves_a_daemon": "import threading, time; threading.Thread(target=time.sleep, args=[9999], daemon=True).start()",

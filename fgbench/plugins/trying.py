@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import resource
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from fgbench_selectors.plugins import blame, describe, load_point
 
 END_S = 1.0  # that a thread is waited for which is about to end
 STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
+LEAST_RECURSION = 500  # calls
 _forks = 0
 
 
@@ -47,6 +51,7 @@ def attempt(
     move_to(place)
     bound_files()
     os.register_at_fork(after_in_parent=_count_fork)
+    atexit._clear()
     here = os.getpid()
     try:
         with interrupts_noted(), untouched():
@@ -54,6 +59,7 @@ def attempt(
                 _in_file(file) if file is not None else [_looked_at(kind_of(group), name, origin, load_point(value))]
             )
             json.dumps(found)  # nothing of it stays foreign
+        _end()
     except BrokenPluginError as error:
         return {"name": error.name, "why": error.why}
     except Trespass as error:
@@ -100,7 +106,7 @@ class Trespass(Exception):  # noqa: N818  # it is what was seen
 @contextlib.contextmanager
 def untouched() -> Iterator[None]:
     """Raise :class:`Trespass` where the code inside changes the process that it is loaded into."""
-    threads, handlers, folder, environment = set(threading.enumerate()), _handlers(), _folder(), dict(os.environ)
+    threads, environment, before = set(threading.enumerate()), dict(os.environ), _state()
     forks, here = _forks, os.getpid()
     yield
     if os.getpid() != here:
@@ -109,27 +115,41 @@ def untouched() -> Iterator[None]:
         if not thread.daemon:
             thread.join(END_S)
     left = [thread for thread in set(threading.enumerate()) - threads if not thread.daemon]
-    changed = [name for name, handler in _handlers().items() if handler is not handlers[name]]
+    changed = [what for what, value in _state().items() if value != before[what]]
     closed = [what for number, what in STREAMS.items() if not _is_open(number)]
-    lost = [name for name in environment if name not in os.environ]
-    ours = [name for name in os.environ if name.startswith("FGBENCH_") and os.environ[name] != environment.get(name)]
+    lost = sorted(name for name in environment if name not in os.environ)
+    ours = sorted(n for n in os.environ if n.startswith("FGBENCH_") and os.environ[n] != environment.get(n))
     for seen, what in (
         (_forks > forks, "it forks this process"),
         (left, f"it leaves {len(left)} threads running that keep the program from ending"),
-        (changed, f"it changes what happens at the signals {', '.join(changed)}"),
-        (signal.getitimer(signal.ITIMER_REAL)[0] > 0, "it sets an alarm"),
-        (_folder() != folder, "it changes the working directory"),
+        (changed, f"it changes {', '.join(changed[:3])}"),
         (closed, f"it closes {' and '.join(closed)}"),
-        (lost, f"it takes away the environment variables {', '.join(sorted(lost)[:3])}"),
-        (ours, f"it changes the environment variables {', '.join(sorted(ours)[:3])}"),
+        (lost, f"it takes away the environment variables {', '.join(lost[:3])}"),
+        (ours, f"it changes the environment variables {', '.join(ours[:3])}"),
     ):
         if seen:
             raise Trespass(f"{what} while it is imported")
 
 
-def _handlers() -> dict[str, Any]:
-    """What happens at every signal that has a name."""
-    return {each.name: signal.getsignal(each) for each in signal.Signals if each in signal.valid_signals()}
+def _state() -> dict[str, object]:
+    """What the rest of a program relies on, by name."""
+    state: dict[str, object] = {
+        f"what happens at {each.name}": id(signal.getsignal(each))
+        for each in signal.Signals
+        if each in signal.valid_signals()
+    }
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return state | {
+        "the signals that are blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "the time of an alarm": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        "the working directory": _folder(),
+        "who may read new files": mask,
+        "the limits of recursion": sys.getrecursionlimit() < LEAST_RECURSION,
+        "the limits of time or memory": [
+            resource.getrlimit(each) for each in (resource.RLIMIT_CPU, resource.RLIMIT_AS)
+        ],
+    }
 
 
 def _folder() -> str | None:
@@ -145,3 +165,12 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _end() -> None:
+    """Do what the code wants done when a program ends. Raises :class:`Trespass` where that leaves it by itself."""
+    raised: list[BaseException | None] = []
+    sys.unraisablehook = lambda seen: raised.append(seen.exc_value)
+    atexit._run_exitfuncs()
+    if odd := [error for error in raised if error is not None and not isinstance(error, Exception)]:
+        raise Trespass(f"{describe(odd[0])} when the program ends")
