@@ -17,9 +17,10 @@ from fgbench.workers.channel import Channel
 from fgbench.workers.lifeline import be_killed_first, die_with
 
 FORK = b"f"
+SWEEPS = "fgbench.throughput.worker"  # what workers do where nobody says otherwise
 
 
-def main(descriptor: int, parent: int, serving: str, loading: Sequence[str]) -> None:
+def main(descriptor: int, parent: int, serving: str = SWEEPS, loading: Sequence[str] = ()) -> None:
     """Fork a worker whenever a pair of descriptors is sent: its channel, its log.
 
     ``serving`` is the module whose ``serve(sock)`` is a worker's life, ``loading`` others that it will want.

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from fgbench.errors import CannotMeasureError
 from fgbench.workers.channel import Channel, ChannelClosed, Garbage, Message
-from fgbench.workers.host import FORK
+from fgbench.workers.host import FORK, SWEEPS
 
 # With the path that this process imports from: "-m" would put the working directory before it, and whatever lies there.
 BEGIN = (
@@ -45,7 +45,7 @@ class Host:
     ``serving`` is the module whose ``serve(sock)`` is a worker's life, ``loading`` others that it will want.
     """
 
-    def __init__(self, serving: str = "fgbench.throughput.worker", loading: Sequence[str] = ()) -> None:
+    def __init__(self, serving: str = SWEEPS, loading: Sequence[str] = ()) -> None:
         self._serving, self._loading = serving, " ".join(loading)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None

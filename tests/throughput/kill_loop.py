@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from throughput.sweeping import request
 
 from fgbench.store import Store
-from fgbench.throughput import host as forks
 from fgbench.throughput.session import open_session
 from fgbench.throughput.sweep import KIND, Sweep
+from fgbench.workers import host as forks
 from fgbench.workers.channel import Channel
 from fgbench.workers.supervisor import Host
 
