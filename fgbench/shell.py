@@ -12,6 +12,8 @@ from typer.core import TyperCommand, TyperGroup
 from fgbench.arguments import spread_values
 from fgbench.errors import FgbenchError
 from fgbench.output import leave_without_reader
+from fgbench.plugins import tried_first
+from fgbench_selectors.interrupts import interrupts_noted
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
 
@@ -60,7 +62,8 @@ class FgbenchGroup(TyperGroup):
     def _run(self, args: list[str], debug: bool, extra: dict[str, Any]) -> int:
         extra["prog_name"] = "fgbench"
         try:
-            result = super().main(args, standalone_mode=False, **extra)
+            with interrupts_noted(), tried_first():
+                result = super().main(args, standalone_mode=False, **extra)
         except FgbenchError as error:
             if debug:
                 raise

@@ -55,6 +55,16 @@ def kept_elsewhere(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_host_for_plugins(tmp_path_factory):
+    """Commands inside of this process share the processes that foreign code is tried in."""
+    from fgbench.plugins.hosts import hosts
+
+    with pytest.MonkeyPatch.context() as patch, hosts():
+        patch.setenv("FGBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Starts commands in processes of their own that need not load torch."""

@@ -219,7 +219,7 @@ BROKEN = {
     "is no Python": ("def (", "SyntaxError"),
     "leaves": ("raise SystemExit(0)", "SystemExit"),
     "leaves while it is counted": (GOOD.replace("return features", "exit(0) or features"), "SystemExit"),
-    "defines no selector": ("x = 1", "defines no class derived from Selector"),
+    "defines no selector": ("x = 1", "no selector (a class derived from fgbench_selectors.Selector), no model ("),
     "takes a name": (GOOD.replace("class Norm", "class PSM"), "the name is taken"),
     "declares no needs": (GOOD.replace("needs =", "wants ="), "'needs' must be a"),
     "declares no shape": (GOOD.replace("score_shape =", "shape ="), "'score_shape' must be a tuple"),

@@ -69,6 +69,8 @@ def test_inside_the_harness_arrows_run_from_the_commands_down():
         "accuracy": commands,
         "visualize": commands,
         "regress": commands,
+        "workers": (*commands, "fgbench.flops", "fgbench.models", "fgbench.plugins", "fgbench.throughput"),
+        "plugins": ("fgbench.commands", "fgbench.flops", "fgbench.throughput", "fgbench.store"),
     }
     for room, forbidden in above.items():
         for path in sorted((ROOT / "fgbench" / room).rglob("*.py")):

@@ -15,7 +15,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Repor
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
-from fgbench.registry import selectors
+from fgbench.plugins.kinds import models, selectors
 
 RECIPE = {field.name for field in fields(Recipe)}
 IMAGE_SIZE = 224
@@ -63,6 +63,8 @@ def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> li
     What was asked for comes before what the data set says, and that before what the paper says.
     """
     found = []
+    models.try_out(request.models)
+    selectors.try_out(request.selectors or ())
     for size in request.image_sizes or [_own(dataset, "image_size", IMAGE_SIZE)]:
         for name in request.models:
             try:
@@ -124,7 +126,7 @@ def _fits(kind: type[Model], selector: str) -> bool:
 
 
 def run_key(contender: Contender, around: Mapping[str, Any]) -> str:
-    """The key of a run: a digest of all that could change its result but the machine and the code."""
+    """The key of a run: a digest of all that could change its result but the machine and fgbench's code."""
     trained = {**asdict(contender), "lrs": None, "seeds": None}
     identity = {"trained": trained, "around": dict(around)}  # apart: both have options
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
-from fgbench.registry import add_plugin_files
+from fgbench.plugins.code import foreign_code
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import datasets, models, selectors
 from fgbench.store import Store
 from fgbench_selectors.plugins import describe
 
@@ -86,9 +88,18 @@ class Session:
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         # Another set of weights in the same file, and another reading of it, are other runs.
         begun |= {name: value for name, value in request.reading.items() if value is not None}
+        if code := foreign_code(*self._foreign(contender)):
+            begun["foreign_code"] = code
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
+
+    def _foreign(self, contender: Contender) -> Iterator[Any]:
+        """What others have made of a run: its model, its selector, the reader of its data."""
+        asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
+        for registry, name in asked:
+            if name in registry.entries() and not registry.entry(name).is_own:
+                yield registry.load(name)
 
     def folder(self, contender: Contender, key: str, seed: int) -> Path:
         """Where a run's weights are kept."""
@@ -123,7 +134,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
     dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
-    found = check_dataset(dataset, read=request.read_all)
+    with datasets.blame(request.dataset, FgbenchError):
+        found = check_dataset(dataset, read=request.read_all)
     for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
         if said:
             named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said

@@ -128,7 +128,7 @@ def _collect_flops(
     from fgbench.flops.models import model_rows
     from fgbench.flops.request import ModelsRequest
     from fgbench.flops.rows import flops_rows
-    from fgbench.registry import add_plugin_files
+    from fgbench.plugins.files import add_plugin_files
 
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []

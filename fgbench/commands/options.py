@@ -30,7 +30,10 @@ Output = Annotated[
         help="a file, written whole or not at all; standard output by default",
     ),
 ]
-Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
+Plugin = Annotated[
+    Many,
+    typer.Option("--plugin", metavar="FILE…", help="Python files of your own: selectors, models, data sets, reports"),
+]
 
 SavedRows = Annotated[
     Many,

@@ -170,9 +170,10 @@ def _count(
     from rich.console import Console
 
     from fgbench.flops.counted_cache import CountedCache
-    from fgbench.plugins.registries import models
+    from fgbench.plugins.files import add_plugin_files
+    from fgbench.plugins.kinds import models
     from fgbench.plugins.timm_names import backbone_names, is_timm_model
-    from fgbench.registry import add_plugin_files, selectors
+    from fgbench.registry import selectors
     from fgbench.regress.counting import CountRequest, count_all, counted_with
 
     broken: list[FgbenchError] = []

@@ -137,8 +137,8 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     from fgbench.commands.sweep_progress import SweepProgress
     from fgbench.store import Store
     from fgbench.throughput.session import open_session
-    from fgbench.throughput.supervisor import Host
     from fgbench.throughput.sweep import Sweep
+    from fgbench.workers.supervisor import Host
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None

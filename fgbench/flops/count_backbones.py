@@ -12,9 +12,9 @@ from fgbench.flops.fused import fused_attention
 from fgbench.flops.request import FlopsRequest
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.records import FlopsRow
-from fgbench.registry import is_own, make_selector, selectors
+from fgbench.registry import make_selector, selectors
 from fgbench_selectors import Selector
-from fgbench_selectors.registry import PLUGIN_FAILURES, describe
+from fgbench_selectors.plugins import describe
 from fgbench_selectors.selector import score_breach
 
 
@@ -82,18 +82,12 @@ def _count_backbone(backbone: MetaBackbone) -> Count:
 
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
     """A published selector from the ready maps that its backbone leaves, a fast one from queries, keys and ℓ."""
-    try:
+    with selectors.blame(name, doing=f"impl {impl!r} cannot be counted: "):
         selector = make_selector(name, impl, backbone.depth).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")
         scores = []
         count = count_flops(lambda: scores.append(selector(features)))
         why = score_breach(selector, features, scores[0])
-    except BrokenPluginError:
-        raise
-    except PLUGIN_FAILURES as error:
-        if is_own(name):
-            raise
-        why = f"impl {impl!r} cannot be counted: {describe(error)}"
     if why:
         raise BrokenPluginError(name, selectors.entries()[name].origin, why)
     return count, _params(selector)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -16,9 +15,8 @@ from fgbench.flops.request import ModelCase, ModelsRequest
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
+from fgbench.plugins.kinds import models, selectors
 from fgbench.records import FlopsRow
-from fgbench.registry import is_own, selectors
-from fgbench_selectors.plugins import blame
 
 
 @dataclass(slots=True)
@@ -42,11 +40,9 @@ class ModelCounter:
     def _rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
         model = _build(case, self.request)
         counts: list[tuple[str | None, Count]] = []
-        foreign = case.selector is not None and not is_own(case.selector)
         for impl in self.request.impls if model.two_impls else (None,):
             model.impl = impl or "fast"
-            origin = selectors.entries()[str(case.selector)].origin if foreign else ""
-            with blame(str(case.selector), origin) if foreign else nullcontext():
+            with selectors.blame(case.selector or "", FgbenchError), models.blame(case.name, FgbenchError):
                 counts.append((impl, count_model(model, case.size)))
         key = (case.backbone, case.size)
         if key not in self.bases:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from fgbench import cache
-from fgbench.plugins.registries import models
-from fgbench.registry import selectors
-from fgbench_selectors.entries import OWN_DISTRIBUTION, Entry
+from fgbench.plugins.kinds import models, selectors
+from fgbench.plugins.memory import state_of_file, state_of_point
+from fgbench_selectors.entries import Entry
 
 OWN_PACKAGES = ("fgbench", "fgbench_selectors")
 LIBRARIES = ("timm", "fvcore")  # python files by size and time: versions say nothing of a checkout that is worked on
 SETTINGS = ("TIMM_", "TORCH_", "PYTORCH_")  # environment variables that change what libraries build
-MOST_FOREIGN_FILES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def library_version(package: str) -> str | None:
 def _code_of(names: frozenset[str]) -> dict[str, Any] | None:
     """The versions and the code that counts of these names rest on; None where that cannot be said."""
     entries = [*models.entries().values(), *selectors.entries().values()]
-    foreign = [entry for entry in entries if entry.origin != OWN_DISTRIBUTION]
+    foreign = [entry for entry in entries if not entry.is_own]
     code = dict(_own_code())
     if any(entry.name in names for entry in foreign):  # what one of them uses of the others is not known: all count
         digests = [_foreign_code(entry) for entry in foreign]
@@ -100,16 +99,13 @@ def _own_code() -> dict[str, Any]:
     }
 
 
-def _foreign_code(entry: Entry) -> list[str] | None:
-    """Where a foreign name comes from, and a digest of its source; None where there is no source to be read."""
-    if entry.file is not None:
-        files = [entry.file]
-    else:
-        files = _sources((entry.value or "").partition(":")[0].partition(".")[0])
+def _foreign_code(entry: Entry) -> str | None:
+    """What tells the code of a foreign name, as it is now, from every other; None where it cannot be looked through."""
+    if entry.file is None:
+        about = {"name": entry.name, "origin": entry.origin, "value": entry.value}
+        return state_of_point(about) if entry.value else None
     try:
-        if not 0 < len(files) <= MOST_FOREIGN_FILES:
-            return None
-        return [entry.name, entry.origin, _digest((file.name, file.read_bytes()) for file in files)]
+        return state_of_file(str(entry.file), entry.file.read_bytes())
     except OSError:
         return None
 

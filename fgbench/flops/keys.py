@@ -9,7 +9,7 @@ from typing import Any
 from fgbench.environment import code_digest, software
 from fgbench.flops.counted_cache import library_version
 from fgbench.flops.request import FlopsRequest, ModelsRequest
-from fgbench.plugins.registries import models
+from fgbench.plugins.kinds import models
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.flops.counted_cache import CountedCache
 from fgbench.flops.cut_off import cut_off_line
 from fgbench.flops.request import ModelCase, ModelsRequest
+from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
 from fgbench.records import FlopsRow
 
@@ -33,10 +34,10 @@ def model_rows(
     """
     conventions = _measured(request, report)
     counting = _Counting(request, conventions, cache or CountedCache())
-    met: list[FgbenchError] = []
+    met: list[FgbenchError] = []  # what cannot be counted leaves the rest standing
     told: set[tuple[str, int]] = set()
     cut: dict[str, dict[int, int]] = {}
-    for case in list(_cases(request)):
+    for case in list(_cases(request, met.append)):
         progress(f"{case.name} at {case.size}")
         try:
             base, own, pixels = counting.rows(case)
@@ -92,10 +93,16 @@ def _measured(request: ModelsRequest, report: Report) -> list[str]:
     return measured
 
 
-def _cases(request: ModelsRequest) -> Iterator[ModelCase]:
+def _cases(request: ModelsRequest, report: Report) -> Iterator[ModelCase]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
-    backbones = [(name, default_backbone(name)) for name in request.models]
-    for name, own in backbones:
+    models.try_out(request.models)
+    backbones: dict[str, str] = {}
+    for name in request.models:
+        try:
+            backbones[name] = default_backbone(name)
+        except BrokenPluginError as error:
+            report(error)
+    for name, own in backbones.items():
         for backbone in request.backbones or (own,):
             for selector in request.selectors or (None,):
                 for size in request.sizes:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
-from fgbench.plugins.registries import NOT_REPRODUCIBLE, models
-from fgbench_selectors.entries import OWN_DISTRIBUTION
-from fgbench_selectors.plugins import blame
+from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
+from fgbench_selectors.selector import AXES
 
 __all__ = ["NOT_REPRODUCIBLE", "create_model", "model_class", "model_options", "models"]
 
@@ -20,6 +18,23 @@ OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
 )
+
+
+def model_breach(candidate: object) -> str | None:
+    """Why an object is no model class, in words; None when it is one."""
+    if not (isinstance(candidate, type) and issubclass(candidate, Model)):
+        return "it must be a class derived from fgbench.models.model.Model"
+    if candidate.flow is Model.flow:
+        return "it has no method 'flow(images)'"
+    if not isinstance(candidate.default_backbone, str):
+        return f"its attribute 'default_backbone' must be a name, got {candidate.default_backbone!r}"
+    shapes = candidate.accepts
+    if not isinstance(shapes, tuple) or not all(isinstance(s, tuple) and all(a in AXES for a in s) for s in shapes):
+        return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
+    if not isinstance(candidate.two_impls, bool):
+        return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
+    model_options(candidate)  # raises where nobody can tell
+    return None
 
 
 def create_model(name: str, backbone: str | None = None, **options: Any) -> Model:
@@ -36,10 +51,10 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     for option in options:
         if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
-    origin = models.entries()[name].origin
-    with nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError):
+    with models.blame(name, FgbenchError):
         made = kind(backbone, **options)
-    assert isinstance(made, Model)
+        if not isinstance(made, Model):
+            raise TypeError("its class must make a fgbench.models.model.Model")
     made.options = _options_of(kind, made, backbone, options)
     return made
 

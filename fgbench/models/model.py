@@ -241,12 +241,3 @@ def fuse(heads: Mapping[str, Tensor], rule: str) -> Tensor:
     if rule == "probabilities":
         return torch.stack([head.log_softmax(dim=-1) for head in several]).logsumexp(dim=0) - math.log(len(several))
     return several[0 if one_of(rule, "fusion", FUSIONS) == "first" else -1]
-
-
-def model_breach(candidate: object) -> str | None:
-    """Why an object is no model class, in words; None when it is one."""
-    if not (isinstance(candidate, type) and issubclass(candidate, Model)):
-        return "it must be a class derived from fgbench.models.model.Model"
-    if candidate.flow is Model.flow:
-        return "it has no method 'flow(images)'"
-    return None

@@ -10,10 +10,9 @@ from typing import Any
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
-from fgbench.plugins.facts import ClassFacts, class_facts
-from fgbench.plugins.registries import NOT_REPRODUCIBLE, models
-from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
-from fgbench_selectors.registry import selectors
+from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models, selectors
+from fgbench.plugins.source_facts import ClassFacts, class_facts
+from fgbench_selectors.entries import Registry
 
 
 def check_models(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
@@ -49,9 +48,8 @@ def check_backbones(
         beside: Models that are built on the backbones, for what is suggested.
 
     """
-    foreign = plugin_files or any(
-        _is_foreign(registry, name) for registry in (models, selectors) for name in registry.names()
-    )
+    entries = [*models.entries().values(), *selectors.entries().values()]
+    foreign = plugin_files or not all(entry.is_own for entry in entries)
     for name in () if foreign else names or ():
         if not timm_names.is_timm_model(name):
             resnets = bool(beside) and not default_backbone(beside[0]).startswith("vit")
@@ -80,20 +78,16 @@ def default_backbone(model: str) -> str:
 def reads_class_token(selector: str) -> bool:
     """Whether a selector reads the class token's row, which not every backbone has."""
     if facts := own_facts(selectors, selector):
-        return bool(facts.attributes["needs"].get("class_token", False))
+        return bool(getattr(facts.attributes["needs"], "class_token", False))
     return bool(selectors.load(selector).needs.class_token)
 
 
 def own_facts(registry: Registry, name: str) -> ClassFacts | None:
     """What the source of one of fgbench's own classes says; None for those of others, and where there is no source."""
     entry = registry.entries().get(name)
-    if entry is None or entry.origin != OWN_DISTRIBUTION or entry.value is None:
+    if entry is None or not entry.is_own:
         return None
     try:
         return class_facts(entry.value)
     except LookupError:
         return None
-
-
-def _is_foreign(registry: Registry, name: str) -> bool:
-    return registry.entries()[name].origin != OWN_DISTRIBUTION

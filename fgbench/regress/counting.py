@@ -13,7 +13,7 @@ from fgbench.flops.counted_cache import CountedCache, library_version
 from fgbench.flops.models import model_rows
 from fgbench.flops.request import FlopsRequest, ModelsRequest
 from fgbench.flops.rows import flops_rows
-from fgbench.plugins.registries import models
+from fgbench.plugins.kinds import models
 from fgbench.plugins.timm_names import is_timm_model
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
@@ -90,6 +90,7 @@ def count_all(request: CountRequest, progress: Progress = lambda _: None, cache:
 def _known(registry: Registry, names: Iterable[str] | None, counted: Counted) -> list[str]:
     """The names that are registered; all where none is asked for."""
     there = registry.names()
+    registry.try_out(names)
     if names is None:
         return list(there)
     for name in names:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbench.errors import FgbenchError, Report
-from fgbench.registry import add_plugin_files, usable_selectors
+from fgbench.errors import BrokenPluginError, FgbenchError, Report
+from fgbench.plugins.files import add_plugin_files
+from fgbench.registry import usable_selectors
 from fgbench.visualize.looking import Looking, crop_patches
 from fgbench.visualize.onlooker import Onlooker, fitting, make_onlooker
 from fgbench.visualize.picture import Picture, read_picture
@@ -69,11 +70,19 @@ class Session:
             request.selectors or (), lambda broken: None
         )  # a name that nobody registered is no plug-in's fault
         device = device_of(request)
+        broken: list[BrokenPluginError] = []
         for name, backbone in fitting(request, self.report):
             self.tell(f"loading {name}")
-            self._visit(make_onlooker(request, name, backbone, device, self.report))
+            try:
+                self._visit(make_onlooker(request, name, backbone, device, self.report))
+            except BrokenPluginError as error:
+                broken.append(error)
         if not any(visit.shown for visit in self.visits):
+            if broken:
+                raise broken[0]
             raise FgbenchError("none of the pictures could be read")
+        for problem in broken:
+            self.report(problem)
         if not any(shown.gaze.sights for visit in self.visits for shown in visit.shown):
             raise FgbenchError("nobody is left who selects anything in these pictures")
 

@@ -1,4 +1,4 @@
-"""The selectors by name. No torch before one is loaded."""
+"""The selectors by name. Torch is imported with the first one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Entry, Registry
 from fgbench_selectors.errors import FgbenchError
-from fgbench_selectors.plugins import PLUGIN_FAILURES, blame, describe
+from fgbench_selectors.plugins import blame, derived_from, describe
 
 if TYPE_CHECKING:
     from fgbench_selectors.selector import Selector
 
-__all__ = ["IMPLS", "OWN_DISTRIBUTION", "PLUGIN_FAILURES", "Entry", "Registry", "blame", "describe", "get", "selectors"]
+__all__ = ["IMPLS", "OWN_DISTRIBUTION", "Entry", "Registry", "blame", "describe", "get", "selectors"]
 
 IMPLS = ("published", "fast")
 
@@ -29,7 +29,7 @@ def _base() -> type:
     return Selector
 
 
-selectors = Registry("fgbench.selectors", "selector", _breach, _base)
+selectors = Registry("fgbench.selectors", "selector", _breach, derived_from(_base))
 
 
 def get(name: str, impl: str = "fast", **options: Any) -> Selector:
@@ -42,7 +42,7 @@ def get(name: str, impl: str = "fast", **options: Any) -> Selector:
     from fgbench_selectors.selector import Selector
 
     factory = selectors.load(name)
-    origin = selectors.entries()[name].origin
+    origin = selectors.entry(name).origin
     with blame(name, origin, FgbenchError):
         try:
             made = factory(impl=impl, **options)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fgbench.models.build import model_options
-from fgbench.plugins.facts import class_facts
+from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone, own_facts, reads_class_token
-from fgbench.plugins.registries import models
+from fgbench.plugins.source_facts import class_facts
 from fgbench_selectors import Needs
 from fgbench_selectors.registry import Entry, selectors
 
@@ -28,7 +28,7 @@ def test_the_source_of_a_selector_says_what_the_class_has(name):
     facts, kind = own_facts(selectors, name), selectors.load(name)
     assert facts is not None
     assert facts.doc.splitlines()[0] == kind.__doc__.splitlines()[0]
-    assert Needs(**facts.attributes["needs"]) == kind.needs
+    assert Needs(**vars(facts.attributes["needs"])) == kind.needs
     assert facts.attributes["score_shape"] == kind.score_shape
     assert reads_class_token(name) == kind.needs.class_token
 
