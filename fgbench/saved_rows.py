@@ -20,6 +20,7 @@ from fgbench.records import (
     SelectionRow,
     ThroughputRow,
 )
+from fgbench.reading import parse_json
 
 Row = dict[str, Any]
 
@@ -123,8 +124,8 @@ class Field:
                 return {"true": True, "false": False}.get(cell.strip().lower(), cell)
             if self.kind in (int, float):
                 return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)
-            return json.loads(cell)
-        except (ValueError, RecursionError):
+            return parse_json(cell)
+        except ValueError:
             return cell
 
 
@@ -182,7 +183,8 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
         raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)}")
     found = {**given, **row, ENVIRONMENT: own or dict(environment)}
     for name, declared in INSIDE.items():
-        _check_inside(name, found.get(name) or {}, declared)
+        if name == ENVIRONMENT or name in row:  # what a kind does not declare nobody computes with
+            _check_inside(name, found.get(name) or {}, declared)
     return found
 
 
@@ -218,8 +220,8 @@ def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Row]:
 
 def _environment(cell: str) -> Any:
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return parse_json(cell)
+    except ValueError:
         return cell
 
 
