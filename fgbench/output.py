@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TextIO, cast
 from fgbench.errors import FgbenchError
 
 STDOUT = ("-", "/dev/stdout")
-READER_S = 30.0  # that a named pipe may stay without a reader
+READER_S = 10.0  # that a named pipe may stay without a reader
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
 
 _NO_PERMISSION = "permission is missing"
@@ -43,16 +43,19 @@ def check_output(path: Path | None) -> None:
             _check(path)
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a folder that files cannot be written into; it need not be there, nor those above it."""
+def check_folder(path: Path, *, parents: bool = True) -> None:
+    """Refuse a folder that files cannot be written into; it need not be there, nor with ``parents`` those above it."""
     with _said_of(path):
         place = next(place for place in (path, *absolute(path).parents) if _exists(place))
         if not stat.S_ISDIR(place.stat().st_mode):
             raise FgbenchError("cannot write to", str(path), f"{str(place)!r} is a file; name a folder")
         if not os.access(place, os.W_OK | os.X_OK):
             raise FgbenchError("cannot write to", str(path), _NO_PERMISSION)
-        if place != path:
-            _check_length(path)
+        if not parents and place not in (path, absolute(path).parent):
+            folder = str(absolute(path).parent)
+            raise FgbenchError("cannot write to", str(path), f"there is no folder {folder!r}; make it first")
+        for parent in (path, *absolute(path).parents):
+            _found(parent)  # whether the system takes the names that are still to be made
 
 
 def make_folder(path: Path) -> None:
@@ -98,12 +101,6 @@ def _found(target: Path) -> os.stat_result | None:
 def _exists(place: Path) -> bool:
     """As ``Path.exists``, which takes a folder that may not be entered for one that is not there on some Pythons."""
     return _found(place) is not None
-
-
-def _check_length(path: Path) -> None:
-    """Whether the system takes the parts of a path that are still to be made."""
-    for part in absolute(path).parts[1:]:
-        _found(Path(os.sep) / part)
 
 
 def _descriptor(path: Path) -> int | None:
@@ -218,8 +215,10 @@ def _to_device(data: bytes, path: Path) -> None:
             opened = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             break
         except OSError as error:
-            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+            if error.errno != errno.ENXIO:
                 raise
+            if time.monotonic() > deadline:
+                raise FgbenchError("cannot write to", str(path), f"nobody has read it for {READER_S:g} s") from error
             time.sleep(0.05)
     os.set_blocking(opened, True)
     with os.fdopen(opened, "wb") as file:

@@ -17,6 +17,7 @@ LARGEST_BYTES = 10**8  # of a file that is read whole where nobody says otherwis
 WRITER_S = 3.0  # that a pipe may have no writer yet
 SILENCE_S = 30.0  # that a pipe may bring nothing in
 DEEPEST = 100  # levels of JSON; rows have five
+TOO_DEEP = f"it is nested deeper than {DEEPEST} levels"
 CHUNK = 2**16
 _KINDS = {
     stat.S_IFDIR: "it is a folder; name a file in it",
@@ -69,7 +70,12 @@ def parse_json(text: str) -> Any:
     return value
 
 
-TOO_DEEP = f"it is nested deeper than {DEEPEST} levels"
+def to_json(value: Any) -> str:
+    """JSON that :func:`parse_json` reads. Raises :class:`ValueError` and :class:`TypeError` for what is none."""
+    text = json.dumps(value, allow_nan=False)
+    if is_deep(value):
+        raise ValueError(TOO_DEEP)
+    return text
 
 
 def is_deep(value: Any) -> bool:

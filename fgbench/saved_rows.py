@@ -11,6 +11,7 @@ from reprlib import Repr
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from fgbench.reading import parse_json
 from fgbench.records import (
     STATUSES,
     AccuracyRow,
@@ -20,7 +21,6 @@ from fgbench.records import (
     SelectionRow,
     ThroughputRow,
 )
-from fgbench.reading import parse_json
 
 Row = dict[str, Any]
 

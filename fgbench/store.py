@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.reading import TOO_DEEP, is_deep, parse_json
+from fgbench.reading import parse_json, to_json
 from fgbench.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFile, transaction
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
@@ -129,8 +129,7 @@ class Store:
 
     def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
         try:
-            row, around = parse_json(content), parse_json(environment)
-            return {**row, "environment": {**around, "time": measured_at}}
+            return {**parse_json(content), "environment": {**parse_json(environment), "time": measured_at}}
         except (ValueError, TypeError) as error:
             raise self._file.refused(DAMAGED) from error
 
@@ -188,9 +187,7 @@ def _around(environment: Mapping[str, Any]) -> tuple[str, str, str]:
 def _as_json(what: str, fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         try:
-            json.dumps(value, allow_nan=False)
-            if is_deep(value):
-                raise ValueError(TOO_DEEP)
+            to_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             advice = f"it is not JSON ({error}); write null for what is missing"
             raise FgbenchError(f"the {what} cannot be stored: its field", name, advice) from error

@@ -27,6 +27,7 @@ from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
+from fgbench.output import check_folder
 from fgbench.registry import add_plugin_files
 from fgbench.store import Store
 from fgbench_selectors.plugins import describe
@@ -141,13 +142,11 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
     try:
-        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        why = None if os.access(place, os.W_OK) else "permission is missing"
-        why = why if place.is_dir() else f"{str(place)!r} is no folder"
-    except OSError as error:
-        why = error.strerror or str(error)
-    if why:
-        raise FgbenchError("weights cannot be kept in", str(folder), f"{why}; name another with --checkpoints")
+        check_folder(folder)
+    except FgbenchError as error:
+        raise FgbenchError(
+            "weights cannot be kept in", str(folder), f"{error.do}; name another with --checkpoints"
+        ) from error
 
 
 def _check_tracker(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -122,7 +123,7 @@ def throughput(
         repeats=2 if a_a else repeats,
         again=again or a_a,  # a self-test of old figures would test nothing
         retry=retry,
-        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+        plugins=[os.path.realpath(name) for name in plugin or ()],
     )
     check_output(output)
     _run(request, store, style, output, spread=request.repeats > 1)

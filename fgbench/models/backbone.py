@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
+from fgbench.models.hub import hub_or_cache
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -152,19 +154,26 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
     """``timm.create_model`` whose failures are one line, and which draws no weights on the meta device."""
     if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
         options["weight_init"] = "skip"
+    reached = True
     try:
-        try:
-            module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
-        except TypeError:
-            if "weight_init" not in options:
-                raise
-            del options["weight_init"]  # a family without that option
-            module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        with hub_or_cache() if pretrained else nullcontext(True) as reached:
+            try:
+                module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+            except TypeError:
+                if "weight_init" not in options:
+                    raise
+                del options["weight_init"]  # a family without that option
+                module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
         raise _not_plain(name) from error
     except Exception as error:
+        if not reached:
+            do = "fetch its file where there is a network and give it with --checkpoint, or leave --pretrained out"
+            raise CannotMeasureError(
+                "the hub of weights does not answer, and its cache has none of", name, do
+            ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         if pretrained:
             do = "; leave --pretrained out for random weights, or load a file that you have with load_checkpoint"

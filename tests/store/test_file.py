@@ -20,8 +20,8 @@ def test_the_file_says_whose_it_is_and_is_written_through(store, path):
     with raw(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # no log
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (3,)  # EXTRA
 
 
 @pytest.mark.parametrize("name", ["store.db", "o'ne ?mode=memory#%41 ü.db", "line\nbreak", os.fsdecode(b"\xff.db")])
@@ -53,8 +53,8 @@ def test_a_link_leads_to_the_store(path, tmp_path):
         assert numbers(store) == [0, 1]
 
 
-def test_a_file_system_without_wal_serves_as_well(path, monkeypatch):
-    """SQLite's dot-file locks share no memory, like a network file system: it answers with another mode."""
+def test_a_file_system_without_shared_memory_serves_as_well(path, monkeypatch):
+    """SQLite's dot-file locks share no memory, like a network file system."""
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda name, **how: connect(f"{name}&vfs=unix-dotfile", **how))
     for _ in range(2):
@@ -258,7 +258,7 @@ def test_a_store_is_read_where_nothing_can_be_written(everybodys):
     assert run("read", path, nobody=True) == (0, "0 1 2")
     assert files(everybodys) == before
     with Store(path) as store:
-        store.add("throughput", "3", {"number": 3}, ENVIRONMENT)  # it lies in the log
+        store.add("throughput", "3", {"number": 3}, ENVIRONMENT)
         assert run("read", path, nobody=True) == (0, "0 1 2 3")
 
 
