@@ -54,8 +54,8 @@ def check_folder(path: Path, *, parents: bool = True) -> None:
         if not parents and place not in (path, absolute(path).parent):
             folder = str(absolute(path).parent)
             raise FgbenchError("cannot write to", str(path), f"there is no folder {folder!r}; make it first")
-        for parent in (path, *absolute(path).parents):
-            _found(parent)  # whether the system takes the names that are still to be made
+        for name in absolute(path).parts[len(absolute(place).parts) :]:
+            _found(place / name)  # whether the system takes the names that are still to be made
 
 
 def make_folder(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def refused(path: Path, why: str) -> FgbenchError:
 def _head(path: Path) -> bytes:
     try:
         with opened(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
+                raise refused(path, "it is larger than a gigabyte; rows are not")
             head = file.read(4096)
     except FileNotFoundError:
         raise refused(path, "there is no such file") from None

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,6 +19,7 @@ from fgbench.output import leave_without_reader, stdout_failed
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
 _UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no system passes on, and no name of a file has
+_OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
 _SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -81,7 +83,7 @@ class FgbenchGroup(TyperGroup):
             if hasattr(error, "format_message"):
                 complain(_usage(error))
                 return USAGE
-            if (known := _of_the_system(error)) is not None:
+            if (known := _of_the_system(error) or _of_a_library(error)) is not None:
                 complain(known)
                 return known.exit_code
             complain(f"internal error: {type(error).__name__}: {error}; --debug shows where")
@@ -111,6 +113,20 @@ def _showing_help() -> Iterator[None]:
         if error.filename is not None:
             raise
         raise stdout_failed(error) from error
+
+
+def _of_a_library(error: Exception) -> FgbenchError | None:
+    """What a library raises while it is imported: most read environment variables then, and break off at wrong ones."""
+    frames = [
+        (str(frame.f_globals.get("__name__")).partition(".")[0], frame.f_code.co_name)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    loaded = [name for name, function in frames if function == "<module>" and name not in (*_OWN, "__main__")]
+    if not loaded or frames[-1][0] in _OWN:
+        return None
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    do = "is one of its environment variables wrong, or its installation?"
+    return FgbenchError(f"{loaded[0]} does not load ({said})", do=do)
 
 
 def _check_folder() -> None:
