@@ -43,6 +43,11 @@ class ListCommand(TyperCommand):
                 vars(error)["ctx"] = ctx  # typer forgets whose option lacks its value
             raise
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        _check_folder()
+        return super().invoke(ctx)
+
 
 class FgbenchGroup(TyperGroup):
     """Turns every error into one line on stderr and its exit code; ``--debug`` shows the traceback."""
@@ -63,7 +68,6 @@ class FgbenchGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        _check_folder()
         with _before_typer():
             return super().invoke(ctx)
 

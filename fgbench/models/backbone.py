@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
-from fgbench.models.hub import hub_or_cache
+from fgbench.models.hub import hub_or_cache, why_not_had
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -154,9 +154,8 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
     """``timm.create_model`` whose failures are one line, and which draws no weights on the meta device."""
     if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
         options["weight_init"] = "skip"
-    reached = True
     try:
-        with hub_or_cache() if pretrained else nullcontext(True) as reached:
+        with hub_or_cache() if pretrained else nullcontext():
             try:
                 module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
             except TypeError:
@@ -169,15 +168,11 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
             raise
         raise _not_plain(name) from error
     except Exception as error:
-        if not reached:
-            do = "fetch its file where there is a network and give it with --checkpoint, or leave --pretrained out"
-            raise CannotMeasureError(
-                "the hub of weights does not answer, and its cache has none of", name, do
-            ) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
         if pretrained:
-            do = "; leave --pretrained out for random weights, or load a file that you have with load_checkpoint"
+            reason = why_not_had(error)
+            do = "; leave --pretrained out for random weights, or give a file that you have with --checkpoint"
             raise CannotMeasureError(f"no pretrained weights for {name!r}: {reason}{do}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         size = f" for images of {options['img_size']} pixels" if "img_size" in options else ""
         raise CannotMeasureError(f"timm cannot build {name!r}{size}: {reason}") from error
     return module

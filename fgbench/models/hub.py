@@ -26,6 +26,15 @@ def hub_or_cache() -> Iterator[bool]:
         constants.HF_HUB_OFFLINE = before
 
 
+def why_not_had(error: Exception) -> str:
+    """Why something cannot be had from the hub, in a line; its client's own words name its settings and its files."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
+        return "the hub does not answer, and its cache has none"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @functools.cache
 def _answers(address: str) -> bool:
     """Whether something answers there, by whatever proxy the client takes; with an error, too."""
