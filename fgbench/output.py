@@ -37,7 +37,7 @@ def check_output(path: Path | None) -> None:
     if path is None or _is_stdout(path):
         return
     with _said_of(path):
-        if (descriptor := _descriptor(path)) is not None:
+        if (descriptor := descriptor_of(path)) is not None:
             _check_descriptor(descriptor, path)
         else:
             _check(path)
@@ -103,7 +103,7 @@ def _exists(place: Path) -> bool:
     return _found(place) is not None
 
 
-def _descriptor(path: Path) -> int | None:
+def descriptor_of(path: Path) -> int | None:
     """The descriptor of this process that a path names, as ``/dev/fd/3`` or ``/dev/stdin``, by whatever link.
 
     Raises :class:`FgbenchError` for a regular file that is open in another process, whose place in it is not ours.
@@ -186,7 +186,7 @@ def emit_bytes(data: bytes, path: Path) -> None:
         _to_stdout(data)
         return
     with _said_of(path):
-        if (descriptor := _descriptor(path)) is not None:
+        if (descriptor := descriptor_of(path)) is not None:
             _to_descriptor(data, descriptor, path)
             return
         target = Path(os.path.realpath(path))

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.output import descriptor_of
 
 APPLICATION_ID = 0x66676265  # "fgbe": whose file it is, in SQLite's header
 SCHEMA_VERSION = 1  # 1: environments, points, claims
@@ -87,6 +88,8 @@ class StoreFile:
         found = None
         try:
             place = Path(os.path.abspath(self._path))  # noqa: PTH100  # a link must stay one, to see where it leads
+            if not self._read_only and descriptor_of(place) is not None:  # which may be open for reading alone
+                raise self.refused("it is a descriptor of this process; name the file itself")
             target = Path(os.path.realpath(place))
             log = _size(target, "-wal")  # before the file, which another process may be creating
             with suppress(FileNotFoundError):

@@ -86,6 +86,15 @@ def test_places_where_no_file_can_be(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["file", "inner", "loop", "pipe"]
 
 
+def test_a_descriptor_is_no_place_to_write(path):
+    """It may be open for reading alone, and SQLite would write to the file by its name."""
+    fill(path, 2)
+    with path.open("rb") as file:
+        refuses(Path(f"/dev/fd/{file.fileno()}"), "it is a descriptor of this process; name the file itself")
+        with Store(Path(f"/dev/fd/{file.fileno()}"), read_only=True) as store:
+            assert numbers(store) == [0, 1]
+
+
 @pytest.mark.parametrize("content", [b"S", b"text", b"SQLite format 3\0", b"text" * 5000, bytes(8192), b"SQLite" * 99])
 def test_a_file_that_is_no_database_is_left_as_it_is(path, content):
     path.write_bytes(content)
