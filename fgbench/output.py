@@ -48,7 +48,7 @@ def check_folder(path: Path, *, parents: bool = True) -> None:
     with _said_of(path):
         place = next(place for place in (path, *absolute(path).parents) if _exists(place))
         if not stat.S_ISDIR(place.stat().st_mode):
-            raise FgbenchError("cannot write to", str(path), f"{str(place)!r} is a file; name a folder")
+            raise FgbenchError("cannot write to", str(path), f"{str(place)!r} is no folder")
         if not os.access(place, os.W_OK | os.X_OK):
             raise FgbenchError("cannot write to", str(path), _NO_PERMISSION)
         if not parents and place not in (path, absolute(path).parent):
@@ -99,8 +99,11 @@ def _found(target: Path) -> os.stat_result | None:
 
 
 def _exists(place: Path) -> bool:
-    """As ``Path.exists``, which takes a folder that may not be entered for one that is not there on some Pythons."""
-    return _found(place) is not None
+    """As ``Path.exists``, but what may not be looked at, or leads in a circle, is no place that is free."""
+    try:
+        return _found(place) is not None
+    except NotADirectoryError:  # it would be in a file, which comes next
+        return False
 
 
 def descriptor_of(path: Path) -> int | None:

@@ -59,7 +59,7 @@ def read_text(path: Path, largest: int = LARGEST_BYTES, *, encoding: str = "utf-
     return read_bytes(path, largest).decode(encoding)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """JSON that is nested at most ``DEEPEST`` levels. Raises :class:`ValueError` for other text."""
     try:
         value = json.loads(text)
@@ -82,14 +82,15 @@ def is_deep(value: Any) -> bool:
     """Whether lists and objects lie more than ``DEEPEST`` levels inside each other; counted level by level."""
     level = [value]
     for _ in range(DEEPEST):
-        level = [inner for one in level if isinstance(one, (dict, list)) for inner in _inside(one)]
-        if not level:
-            return False
-    return any(isinstance(one, (dict, list)) for one in level)
+        level = [inner for one in level if isinstance(one, (dict, list)) for inner in _nested(one)]
+    return bool(level)
 
 
-def _inside(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    return iter(value.values() if isinstance(value, dict) else value)
+def _nested(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    """Lists and objects that lie directly in another one."""
+    return (
+        inner for inner in (value.values() if isinstance(value, dict) else value) if isinstance(inner, (dict, list))
+    )
 
 
 def _descriptor(path: Path, *, pipes: bool) -> int:

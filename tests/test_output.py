@@ -185,7 +185,7 @@ def test_folders_are_checked_before_they_are_made(tmp_path):
     make_folder(tmp_path / "one" / "two")
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    wrong = {"file": "is a file", "file/x": "Not a directory", "loop/x": "symbolic links", "x" * 300: "too long"}
+    wrong = {"file": "is no folder", "file/x": "is no folder", "loop/x": "symbolic links", "x" * 300: "too long"}
     wrong |= {f"new/{'x' * 300}/y": "too long", "nul\0": "null"}
     for name, words in wrong.items():
         with pytest.raises(FgbenchError, match=words):

@@ -25,6 +25,8 @@ def check_folder(path: Path) -> None:
     """Refuse a folder that cannot be written, or holds somebody else's page, before anything is drawn for it."""
     if os.path.isfile(path):  # noqa: PTH113  # never raises
         raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
+    if above := next((place for place in path.absolute().parents if os.path.isfile(place)), None):  # noqa: PTH113
+        raise FgbenchError("--output cannot be a folder in a file:", str(above), "a new name will do")
     check_place(path)
     if os.path.lexists(path / PAGE) and not _is_ours(path / PAGE):
         raise FgbenchError(

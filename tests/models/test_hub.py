@@ -94,7 +94,7 @@ def test_an_error_is_an_answer_too_and_is_asked_for_once(at, server):
         ),
         (
             ["accuracy", "--dataset", "hfds/food101"],
-            "the hub of data sets does not answer, and its cache has none of 'hfds/food101'; fetch it where there is a "
+            "cannot open hfds/food101: the hub does not answer, and its cache has none; fetch it where there is a "
             "network, and name the folder",
             2,
         ),

@@ -59,7 +59,7 @@ def hfds(
             if reached or os.path.lexists(name):
                 raise
             do = "fetch it where there is a network, and name the folder"
-            raise DatasetError("the hub of data sets does not answer, and its cache has none of", full, do) from error
+            raise DatasetError(f"cannot open {full}: the hub does not answer, and its cache has none", do=do) from error
     labels = []
     for _, reader in readers:
         table = reader.dataset

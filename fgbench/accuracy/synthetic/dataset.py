@@ -15,7 +15,7 @@ from fgbench.accuracy.synthetic.scene import Scene, draw_scene
 KEPT_BYTES = 512 * 2**20  # drawn images that a split keeps, as every epoch needs them again; later ones are redrawn
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
 MOST_IMAGES = 1_000_000  # of a split; an epoch of so many takes days where there is no GPU
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**64
 
 
 class SyntheticSplit(Split):
