@@ -46,15 +46,15 @@ def check_output(path: Path | None) -> None:
 def check_folder(path: Path, *, parents: bool = True) -> None:
     """Refuse a folder that files cannot be written into; it need not be there, nor with ``parents`` those above it."""
     with _said_of(path):
-        place = next(place for place in (path, *absolute(path).parents) if _exists(place))
+        place = next(place for place in (path, *path.absolute().parents) if _exists(place))
         if not stat.S_ISDIR(place.stat().st_mode):
             raise FgbenchError("cannot write to", str(path), f"{str(place)!r} is no folder")
         if not os.access(place, os.W_OK | os.X_OK):
             raise FgbenchError("cannot write to", str(path), _NO_PERMISSION)
-        if not parents and place not in (path, absolute(path).parent):
-            folder = str(absolute(path).parent)
+        if not parents and place not in (path, path.absolute().parent):
+            folder = str(path.absolute().parent)
             raise FgbenchError("cannot write to", str(path), f"there is no folder {folder!r}; make it first")
-        for name in absolute(path).parts[len(absolute(place).parts) :]:
+        for name in path.absolute().parts[len(place.absolute().parts) :]:
             _found(place / name)  # whether the system takes the names that are still to be made
 
 
@@ -62,12 +62,6 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where they are not there."""
     with _said_of(path):
         path.mkdir(parents=True, exist_ok=True)
-
-
-def absolute(path: Path) -> Path:
-    """A path from the root on; its links stay. Raises :class:`FgbenchError` where the working directory is gone."""
-    with _said_of(path):
-        return Path(os.path.abspath(path))  # noqa: PTH100  # as pathlib's, but without its "..", which hide in names
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class StoreFile:
     def _find(self) -> tuple[Path, Path]:
         found = None
         try:
-            place = Path(os.path.abspath(self._path))  # noqa: PTH100  # a link must stay one, to see where it leads
+            place = self._path.absolute()  # its links stay, to see whether they lead elsewhere later
             if not self._read_only and descriptor_of(place) is not None:  # which may be open for reading alone
                 raise self.refused("it is a descriptor of this process; name the file itself")
             target = Path(os.path.realpath(place))

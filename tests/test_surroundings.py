@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -273,3 +274,12 @@ def test_streams_may_be_closed_and_no_file_takes_their_place(closed, tmp_path):
     assert ended.returncode == 2  # for the plug-in, which has no report
     assert {row["from"] for row in json.loads((tmp_path / "list.json").read_text())} == {"fgbench"}
     assert "Traceback" not in ended.stderr
+
+
+def test_names_in_a_data_set_may_hold_half_a_character():
+    from fgbench.accuracy.contenders import identify
+    from fgbench.accuracy.synthetic.dataset import synthetic
+
+    made = synthetic(classes=2, train_images=2, test_images=2, side=32)
+    named = [["a\ud800", "b"], ["a\udcff", "b"], ["a", "b"]]
+    assert len({identify(replace(made, class_names=names))["classes"] for names in named}) == 3
