@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFile, identity, transaction
+from fgbench.reading import parse_json, to_json
+from fgbench.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFile, transaction
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
 
 CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
 
+_LOGGED = "an earlier fgbench, or another program, keeps its newest points beside it; end that and start again"
 _ATTEMPTS = (
     "SELECT points.content, environments.content, measured_at FROM points "
     "JOIN environments ON environments.digest = points.environment "
@@ -30,7 +32,10 @@ _ATTEMPTS = (
 class Store:
     """Measured points by kind and key. A point is one row, a JSON object, or several attempts: the newest counts.
 
-    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too.
+    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too. It is
+    whole by itself: SQLite's rollback journal beside it lives as long as a transaction, and there is no write-ahead
+    log, whose loss would take with it what had been kept before. A point is measured in seconds and written in
+    milliseconds, so that sweeps that share a store do not wait for each other in any way that counts.
 
     Raises
     ------
@@ -44,7 +49,7 @@ class Store:
     def __init__(self, path: Path, *, wait_s: float = 30.0, read_only: bool = False) -> None:
         self._file = StoreFile(path, wait_s, read_only=read_only)
         self._db = self._file.open()
-        self._identity = identity(self._file.target)
+        self._identity = self._file.identity()
 
     def __enter__(self) -> Store:
         return self
@@ -118,22 +123,29 @@ class Store:
             db.execute(f"DELETE FROM claims WHERE {mine}", (kind, key, *_this_process()))
 
     def _read(self, query: str, *values: str) -> Iterator[dict[str, Any]]:
-        with self._file.explained():  # all at once: while somebody reads, SQLite cannot empty its log
+        with self._file.explained():  # all at once: while somebody reads, nobody can write
             found = self._db.execute(query, values).fetchall()
         return (self._decode(*columns) for columns in found)
 
     def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
         try:
-            return {**json.loads(content), "environment": {**json.loads(environment), "time": measured_at}}
+            return {**parse_json(content), "environment": {**parse_json(environment), "time": measured_at}}
         except (ValueError, TypeError) as error:
             raise self._file.refused(DAMAGED) from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        if identity(self._file.target) != self._identity:  # SQLite would go on in a file that has no name any more
-            raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
+        """A transaction that is in the file of this name when it ends, or an error."""
+        self._check_place()
         with self._file.explained(), transaction(self._db, "IMMEDIATE"):
+            if self._db.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                raise self._file.refused(_LOGGED, CannotMeasureError)
             yield self._db
+        self._check_place()  # who asks to keep a row may hear that it is kept only where it can be found
+
+    def _check_place(self) -> None:
+        if self._file.identity() != self._identity:  # SQLite would go on in a file that has no name any more
+            raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
 
 
 def _attempts(db: sqlite3.Connection, kind: str, key: str) -> int:
@@ -175,7 +187,7 @@ def _around(environment: Mapping[str, Any]) -> tuple[str, str, str]:
 def _as_json(what: str, fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         try:
-            json.dumps(value, allow_nan=False)
+            to_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             advice = f"it is not JSON ({error}); write null for what is missing"
             raise FgbenchError(f"the {what} cannot be stored: its field", name, advice) from error

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.output import descriptor_of
 
 APPLICATION_ID = 0x66676265  # "fgbe": whose file it is, in SQLite's header
 SCHEMA_VERSION = 1  # 1: environments, points, claims
@@ -44,7 +45,7 @@ class StoreFile:
 
     def __init__(self, path: Path, wait_s: float, *, read_only: bool) -> None:
         self._path, self._wait_s, self._read_only = path, wait_s, read_only
-        self.target = self._find()
+        self._place, self.target = self._find()
 
     def refused(self, why: str, kind: type[FgbenchError] = FgbenchError) -> FgbenchError:
         """The error that says why this store cannot be used, and what to do; to be raised."""
@@ -75,10 +76,21 @@ class StoreFile:
                         raise
                     time.sleep(0.02)
 
-    def _find(self) -> Path:
+    def identity(self) -> tuple[int, int] | None:
+        """What tells the file from another one that comes to its name, by whatever link; None where there is none."""
+        try:
+            found = self._place.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _find(self) -> tuple[Path, Path]:
         found = None
         try:
-            target = Path(os.path.realpath(self._path))
+            place = self._path.absolute()  # its links stay, to see whether they lead elsewhere later
+            if not self._read_only and descriptor_of(place) is not None:  # which may be open for reading alone
+                raise self.refused("it is a descriptor of this process; name the file itself")
+            target = Path(os.path.realpath(place))
             log = _size(target, "-wal")  # before the file, which another process may be creating
             with suppress(FileNotFoundError):
                 found = target.stat()
@@ -100,7 +112,7 @@ class StoreFile:
             raise self.refused(permission.format(""))
         if not self._read_only and not os.access(target.parent, os.W_OK | os.X_OK):
             raise self.refused(permission.format(" in its folder"))
-        return target
+        return place, target
 
     def _to_write(self) -> sqlite3.Connection:
         if self._is_unused():
@@ -113,8 +125,8 @@ class StoreFile:
         self._inspected(self._quiet()).close()
         db = self._connect("mode=rw")
         try:
-            for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                db.execute(f"PRAGMA {setting}")  # a file system without WAL keeps its mode, and that serves as well
+            for setting in ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON"):
+                db.execute(f"PRAGMA {setting}")  # a log that an earlier version left is worked into the file
         except BaseException:
             db.close()
             raise
@@ -146,11 +158,19 @@ class StoreFile:
         with closing(self._connect("immutable=1")) as db:
             try:
                 with transaction(db):
-                    return self._is_blank(db) and not _size(self.target, "-wal")
+                    blank = self._is_blank(db)
             except sqlite3.DatabaseError as error:
-                if "malformed" in str(error):  # or half written: that is seen under a lock
-                    return False
-                raise
+                if "malformed" not in str(error):  # or half written: that is seen under a lock
+                    raise
+                blank = False
+        return (blank or self._is_undone()) and not _size(self.target, "-wal")
+
+    def _is_undone(self) -> bool:
+        """Whether the writer that made the store was killed while it did: SQLite takes back what it had written."""
+        if self._read_only or not _size(self.target, "-journal"):
+            return False
+        with closing(self._connect("mode=rw")) as db, transaction(db):
+            return self._is_blank(db)
 
     def _inspected(self, options: str) -> sqlite3.Connection:
         """A connection that only reads, to a store in good order."""
@@ -205,15 +225,6 @@ def transaction(db: sqlite3.Connection, kind: str = "DEFERRED") -> Iterator[None
         if db.in_transaction:  # not so after a full disk: SQLite has taken it back itself
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that comes to its name; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _size(path: Path, suffix: str = "") -> int:

@@ -136,7 +136,7 @@ def identify(dataset: DataSet) -> dict[str, Any]:
     """What a data set is, by its names, classes and targets; pixels are not read."""
     return {
         "name": dataset.name,
-        "classes": hashlib.sha256("\n".join(dataset.class_names).encode(errors="surrogateescape")).hexdigest()[:16],
+        "classes": hashlib.sha256(_as_bytes("\n".join(dataset.class_names))).hexdigest()[:16],
         "train": _digest(dataset.train),
         "test": _digest(dataset.test),
     }
@@ -145,5 +145,13 @@ def identify(dataset: DataSet) -> dict[str, Any]:
 def _digest(split: Split) -> str:
     digest = hashlib.sha256()
     for index, target in enumerate(split.targets):
-        digest.update(f"{split.name(index)}\t{target}\n".encode(errors="surrogateescape"))
+        digest.update(_as_bytes(f"{split.name(index)}\t{target}\n"))
     return digest.hexdigest()[:16]
+
+
+def _as_bytes(text: str) -> bytes:
+    """A text that may come from the names of files, or hold half a character out of a JSON file."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")

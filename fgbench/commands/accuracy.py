@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -166,7 +167,7 @@ def accuracy(
         tracker=None if tracker is None else choice(tracker, "tracker", TRACKERS),
         checkpoints=checkpoints,
         again=again,
-        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+        plugins=[os.path.realpath(name) for name in plugin or ()],
     )
     check_output(output)
     named = names(judged, "selector")

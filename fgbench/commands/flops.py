@@ -12,7 +12,7 @@ from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import FgbenchError
 from fgbench.output import check_output, emit, prints_on_stderr
-from fgbench.shell import INTERRUPTED, complain
+from fgbench.shell import DONE, INTERRUPTED, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,16 +106,17 @@ def flops(
             else:
                 _show_flops(rows, style, output, beside_paper=stride is None)
     finally:  # whoever reads the table may have gone
-        _keep(rows, request, store)
+        not_kept = _keep(rows, request, store)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
     for problem in problems:
         complain(problem)
     if not finished:
-        complain(f"interrupted; {len(rows)} rows were finished and kept, start again for the others")
+        kept = "" if not_kept else " and kept"
+        complain(f"interrupted; {len(rows)} rows were finished{kept}, start again for the others")
         raise typer.Exit(INTERRUPTED)
-    if problems:
-        raise typer.Exit(max(problem.exit_code for problem in problems))
+    if code := max([not_kept, *(problem.exit_code for problem in problems)]):
+        raise typer.Exit(code)
 
 
 def _collect_flops(
@@ -151,19 +152,21 @@ def _collect_flops(
     return rows, True
 
 
-def _keep(rows: Sequence[FlopsRow], request: FlopsRequest | ModelsRequest, path: Path) -> None:
-    """Keep rows in the store; where that cannot be done, counting them again takes seconds."""
+def _keep(rows: Sequence[FlopsRow], request: FlopsRequest | ModelsRequest, path: Path) -> int:
+    """Keep rows in the store; where that cannot be done say why, and return the exit code of it: they are shown."""
     from fgbench.flops.keys import count_environment, count_key
     from fgbench.store import Store
 
     if not rows:
-        return
+        return DONE
     try:
         with Store(path, wait_s=WAIT_S) as kept:
             found = {count_key(row, request): row.as_dict(parts=True) for row in rows}
             kept.keep("flops", found, count_environment(request))
     except FgbenchError as error:
         complain(f"the rows were not kept: {error}")
+        return error.exit_code
+    return DONE
 
 
 def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, beside_paper: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fgbench.commands.regress_memory import merged_memory, saved_memory
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.reading import read_text
 from fgbench_reports.regression.baseline import (
     FIGURES,
     IDENTITY,
@@ -107,7 +108,7 @@ def _read(request: CountedRequest) -> Baseline | None:
         if not os.path.lexists(path):
             return None
     try:
-        return read_baseline(path.read_bytes().decode("utf-8"))
+        return read_baseline(read_text(path))
     except FileNotFoundError as error:
         raise FgbenchError("there is no baseline:", str(path), "--update writes one") from error
     except OSError as error:

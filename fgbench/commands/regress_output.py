@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
 from fgbench.output import STDOUT, check_output, emit
+from fgbench.reading import read_bytes
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _write_summary(outcome: Outcome, path: Path) -> None:
     from fgbench_reports.regression.summary import SMALLEST_BYTES, to_markdown
 
     shared = os.environ.get(SUMMARY)
-    if not shared or not path.exists() or path.resolve() != Path(shared).resolve():
+    if not shared or not os.path.isfile(path) or _target(path) != _target(Path(shared)):  # noqa: PTH113  # never raises
         emit(to_markdown(outcome), path)
         return
     try:
-        there = path.read_text(encoding="utf-8", errors="replace")
+        there = read_bytes(path).decode("utf-8", errors="replace")
     except OSError as error:
         raise FgbenchError("cannot read the summary of earlier steps", str(path), error.strerror or "") from error
     left = SUMMARY_BYTES - len(there.encode()) - 1

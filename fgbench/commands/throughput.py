@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,7 +124,7 @@ def throughput(
         repeats=2 if a_a else repeats,
         again=again or a_a,  # a self-test of old figures would test nothing
         retry=retry,
-        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+        plugins=[os.path.realpath(name) for name in plugin or ()],
     )
     early.check_names(
         models=request.models, selectors=request.selectors, backbones=request.backbones, plugins=request.plugins

@@ -14,7 +14,7 @@ from fgbench.commands import early
 from fgbench.commands.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
 from fgbench.commands.visualize_result import Show, show_result
 from fgbench.errors import FgbenchError
-from fgbench.output import STDOUT, check_output, prints_on_stderr
+from fgbench.output import STDOUT, check_folder, check_output, prints_on_stderr
 from fgbench.shell import INTERRUPTED, complain
 from fgbench.visualize.request import NORMS, VIEWS, VisualizeRequest
 from fgbench_reports.pictures import ALPHA, COLOUR_MAP, COLOUR_MAPS, DPI, FORMATS
@@ -118,7 +118,7 @@ def visualize(
 def _selectors(values: list[str] | None) -> list[str] | None:
     found = names(values, "selector")
     for word in found or ():
-        if Path(word).suffix and Path(word).is_file():
+        if Path(word).suffix and os.path.isfile(word):  # noqa: PTH113  # never raises
             raise FgbenchError("a file was named as a selector:", word, "pictures come before the options")
     return found
 
@@ -129,7 +129,7 @@ def _target(output: str | None, format_: str | None) -> tuple[str, Path | None, 
     if output is None:
         kind = asked or "png"
         return kind, None if kind == "json" else Path(f"{DEFAULT_NAME}.{kind}"), None
-    if output.endswith("/") or Path(output).is_dir():
+    if output.endswith("/") or os.path.isdir(output):  # noqa: PTH112  # never raises
         if asked == "json":
             raise FgbenchError("cannot write to", output, "it is a folder; name a file in it")
         return asked or "png", None, Path(output)
@@ -146,11 +146,7 @@ def _check(request: VisualizeRequest, show: Show) -> None:
     """Refuse what cannot end well before anything is loaded."""
     check_output(show.output)
     if show.folder is not None:
-        place = show.folder if show.folder.exists() else show.folder.absolute().parent
-        if not place.is_dir():
-            raise FgbenchError("cannot write to", str(show.folder), f"there is no folder {str(place)!r}; make it first")
-        if not os.access(place, os.W_OK):
-            raise FgbenchError("cannot write to", str(show.folder), "permission is missing")
+        check_folder(show.folder, parents=False)
     if request.pretrained and request.checkpoint is not None:
         raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
     if request.weights is not None and request.checkpoint is None:

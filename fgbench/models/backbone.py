@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
+from fgbench.models.hub import hub_or_cache, why_not_had
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -179,22 +181,24 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
     if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
         options["weight_init"] = "skip"
     try:
-        try:
-            module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
-        except TypeError:
-            if "weight_init" not in options:
-                raise
-            del options["weight_init"]  # a family without that option
-            module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        with hub_or_cache() if pretrained else nullcontext():
+            try:
+                module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+            except TypeError:
+                if "weight_init" not in options:
+                    raise
+                del options["weight_init"]  # a family without that option
+                module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
         raise _not_plain(name) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         if pretrained:
-            do = "; leave --pretrained out for random weights, or load a file that you have with load_checkpoint"
+            reason = why_not_had(error)
+            do = "; leave --pretrained out for random weights, or give a file that you have with --checkpoint"
             raise CannotMeasureError(f"no pretrained weights for {name!r}: {reason}{do}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         size = f" for images of {options['img_size']} pixels" if "img_size" in options else ""
         raise CannotMeasureError(f"timm cannot build {name!r}{size}: {reason}") from error
     return module

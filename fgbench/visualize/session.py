@@ -57,7 +57,7 @@ class Session:
     report: Report
     tell: Callable[[str], None] = lambda _: None  # what is being done, for a progress line
     visits: list[Visit] = field(default_factory=list)
-    _unreadable: set[str] = field(default_factory=set)
+    _unreadable: dict[str, FgbenchError] = field(default_factory=dict)
 
     def run(self) -> None:
         """Have every model look at every picture. A picture that cannot be read is reported and left out.
@@ -80,6 +80,8 @@ class Session:
         if not any(visit.shown for visit in self.visits):
             if broken:
                 raise broken[0]
+            if len(request.images) == 1:
+                raise self._unreadable[request.images[0]]
             raise FgbenchError("none of the pictures could be read")
         for problem in broken:
             self.report(problem)
@@ -106,8 +108,9 @@ class Session:
         try:
             return read_picture(path)
         except FgbenchError as error:
-            self._unreadable.add(path)
-            self.report(error)
+            self._unreadable[path] = error
+            if len(self.request.images) > 1:
+                self.report(error)
             return None
 
 
