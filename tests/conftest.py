@@ -50,7 +50,6 @@ TOGETHER = (
 def kept_elsewhere(tmp_path_factory):
     """What commands keep is not kept in the checkout, whichever test runs them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FGBENCH_CACHE", "off")  # what a test counts is counted
         patch.setenv("FGBENCH_STORE", str(tmp_path_factory.mktemp("kept") / "fgbench.db"))
         yield
 

@@ -52,7 +52,7 @@ class CountedCache:
         """The place of what was counted with models and selectors of these names."""
         if not self.keeps:
             return CacheEntry(None, reads=False)
-        code = _code_of(frozenset(name for name in names if name is not None))
+        code = _code_of({name for name in names if name is not None})
         return CacheEntry(None if code is None else {"kind": kind, **key, **code}, self.reads)
 
 
@@ -72,12 +72,12 @@ def library_version(package: str) -> str | None:
         return None
 
 
-@functools.cache
-def _code_of(names: frozenset[str]) -> dict[str, Any] | None:
+def _code_of(names: set[str]) -> dict[str, Any] | None:
     """The versions and the code that counts of these names rest on; None where that cannot be said."""
     entries = [*models.entries().values(), *selectors.entries().values()]
     foreign = [entry for entry in entries if not entry.is_own]
-    code = dict(_own_code())
+    settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
+    code: dict[str, Any] = {**_own_code(), "settings": settings}
     if any(entry.name in names for entry in foreign):  # what one of them uses of the others is not known: all count
         digests = [_foreign_code(entry) for entry in foreign]
         if None in digests:
@@ -95,7 +95,6 @@ def _own_code() -> dict[str, Any]:
         "python": platform.python_version(),
         "code": _digest((file.name, file.read_bytes()) for file in own),
         "libraries": _digest((file.name, _stamp(file)) for package in LIBRARIES for file in _sources(package)),
-        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)},
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
-from fgbench.models.hub import hub_or_cache, why_not_had
+from fgbench.hub import hub_or_cache, why_not_had
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported

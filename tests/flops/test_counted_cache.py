@@ -45,7 +45,6 @@ def folder(tmp_path, monkeypatch):
 
 def forget() -> None:
     """Have versions and code looked at anew, as in another process."""
-    counted_cache._code_of.cache_clear()
     counted_cache._own_code.cache_clear()
 
 

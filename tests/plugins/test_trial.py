@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -184,8 +185,8 @@ def test_damage_of_what_is_remembered_is_no_error(damage, tmp_path, monkeypatch)
     monkeypatch.setenv("FGBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "mine.py").write_text(plugin("reports", "Mine"))
     assert "mine" in listed("reports", "--plugin", "mine.py")[0]
-    (kept,) = (tmp_path / "cache" / "plugins").iterdir()
-    kept.write_bytes(damage)
+    (kept,) = (tmp_path / "cache").glob("plugin-*.json")
+    kept.write_bytes(hashlib.sha256(damage).hexdigest().encode() + b"\n" + damage)  # not damaged on the way
     NAMED["reports"].registry._from_files.clear()
     rows, complaints, code = listed("reports", "--plugin", "mine.py")
     assert (rows["mine"]["description"], complaints, code) == ("How many rows there are", [], 0)

@@ -14,7 +14,7 @@ from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split, deco
 from fgbench.accuracy.datasets.files import listed
 from fgbench.accuracy.datasets.timm_readers import need, number_labels, one_line, timm_readers
 from fgbench.accuracy.datasets.walk import SHOWN, images_beside
-from fgbench.models.hub import hub_or_cache
+from fgbench.hub import hub_or_cache
 
 
 @dataclass(frozen=True, slots=True)
