@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -12,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from fgbench.arguments import spread_values
 from fgbench.errors import FgbenchError
 from fgbench.output import leave_without_reader
+from fgbench_reports.escaping import sentence, visible, without_commands
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
 
@@ -93,7 +98,22 @@ def complain(what: object) -> None:
     """One line on stderr, where there is one."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"fgbench: {' '.join(str(what).split())}", file=sys.stderr)
+            print(without_commands(f"fgbench: {sentence(what)}"), file=sys.stderr)
+
+
+def show_what_libraries_say() -> None:
+    """Warnings, records of a log without a handler, and tracebacks hold text from data, too: show it as all other."""
+    warnings.showwarning = lambda message, category, *_: complain(f"{category.__name__}: {message}")
+    if logging.lastResort is not None:
+        logging.lastResort.emit = lambda record: complain(record.getMessage())  # type: ignore[method-assign]
+    sys.excepthook = _show_traceback
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(without_commands("\n".join(map(visible, text.split("\n")))))
 
 
 def _usage(error: Any) -> str:

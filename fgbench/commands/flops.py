@@ -9,8 +9,9 @@ import typer
 
 from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.status_line import status_line
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.output import check_output, emit_as, prints_on_stderr
 from fgbench.shell import INTERRUPTED, complain
 
 if TYPE_CHECKING:
@@ -120,19 +121,16 @@ def _collect_flops(
     request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError]
 ) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
-    from rich.console import Console
-
     from fgbench.flops.models import ModelsRequest, model_rows
     from fgbench.flops.rows import flops_rows
     from fgbench.registry import add_plugin_files
 
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
-    console = Console(stderr=True)
-    with console.status("counting") as status:
+    with status_line("counting") as tell:
 
         def progress(what: str) -> None:
-            status.update(f"counting {what}")
+            tell(f"counting {what}")
 
         try:
             if isinstance(request, ModelsRequest):
@@ -178,7 +176,7 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, be
     else:
         tables = flops_tables(records, beside_paper=beside_paper)
         text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit(text, output)
+    emit_as(style, text, output)
 
 
 def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, parts: bool) -> None:
@@ -195,4 +193,4 @@ def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, p
         else:
             write = render.to_markdown if style == "markdown" else render.to_latex
             text = write(model_frame(records), notes=model_notes(records))
-    emit(text, output)
+    emit_as(style, text, output)
