@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from fgbench.arguments import spread_values
 from fgbench.errors import FgbenchError
 from fgbench.output import leave_without_reader
-from fgbench_reports.escaping import sentence, visible, without_commands
+from fgbench_reports.escaping import log_line, sentence
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
 
@@ -98,7 +98,7 @@ def complain(what: object) -> None:
     """One line on stderr, where there is one."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(without_commands(f"fgbench: {sentence(what)}"), file=sys.stderr)
+            print(log_line(f"fgbench: {sentence(what)}"), file=sys.stderr)
 
 
 def show_what_libraries_say() -> None:
@@ -113,7 +113,7 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Trac
     text = "".join(traceback.format_exception(kind, error, trace))
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(without_commands("\n".join(map(visible, text.split("\n")))))
+            sys.stderr.write("\n".join(map(log_line, text.split("\n"))))
 
 
 def _usage(error: Any) -> str:

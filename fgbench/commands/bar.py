@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from fgbench_reports.escaping import visible, without_commands
+from fgbench_reports.escaping import log_line
 
 AnyBar = TypeVar("AnyBar", bound="Bar")
 
@@ -68,11 +68,11 @@ class Bar:
 
     def move(self, what: str, done: int, total: int | None, left: str = "") -> None:
         """Draw the bar."""
-        self._bar.update(self._task, description=visible(what), completed=done, total=total, left=left, refresh=True)
+        self._bar.update(self._task, description=log_line(what), completed=done, total=total, left=left, refresh=True)
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(Text(without_commands(visible(text))), soft_wrap=True)
+        self.console.print(Text(log_line(text)), soft_wrap=True)
 
 
 def clock_time(seconds: float) -> str:

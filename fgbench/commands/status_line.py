@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fgbench_reports.escaping import sentence
+from fgbench_reports.escaping import log_line
 
 
 @contextmanager
@@ -14,5 +14,5 @@ def status_line(first: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(sentence(first))) as status:
-        yield lambda what: status.update(Text(sentence(what)))
+    with Console(stderr=True).status(Text(log_line(first))) as status:
+        yield lambda what: status.update(Text(log_line(what)))

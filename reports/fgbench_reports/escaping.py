@@ -6,6 +6,7 @@ All text from data goes through :func:`visible` before people see it, and what r
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -54,9 +55,21 @@ def without_commands(text: str) -> str:
     return _ANYWHERE.sub(r"#\\x23", _AT_THE_BEGINNING.sub(r"\1\\x3a", text))
 
 
+def log_line(text: object) -> str:
+    """A message on one line that neither a terminal nor a CI obeys, be it at the beginning of its line or not."""
+    return without_commands(visible(str(text)))
+
+
 def json_text(text: str) -> str:
     """JSON as it is, but for what a terminal or a CI would obey: that is written as JSON's own escapes."""
-    return text.replace("\x7f", r"\u007f").replace("##", r"#\u0023")  # both stand in strings alone
+    return re.sub(r"[^\n -~]", _json_letter, text).replace("##", r"#\u0023")  # both stand in strings alone
+
+
+def _json_letter(found: re.Match[str]) -> str:
+    letter = found[0]
+    if letter.isprintable():
+        return letter
+    return f"\\u{ord(letter):04x}" if letter < "\U00010000" else json.dumps(letter)[1:-1]
 
 
 def markdown_text(text: str) -> str:

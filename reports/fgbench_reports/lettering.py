@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fgbench_reports.escaping import sentence, without_commands
+from fgbench_reports.escaping import log_line, sentence
 
 Measure = Callable[[str], float]  # the width of a text, in inches
 
@@ -18,7 +18,7 @@ SLACK = 1.02  # letters are set on whole pixels, which makes lines a little long
 
 def plain(text: str) -> str:
     """Text in one line that every format of a picture can hold, and a CI may read."""
-    return without_commands(sentence(text))
+    return log_line(sentence(text))
 
 
 @functools.cache

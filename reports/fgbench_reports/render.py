@@ -137,7 +137,7 @@ def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = Fa
     if style in ("markdown", "latex"):
         import pandas as pd
 
-        frame = pd.DataFrame([dict(row) for row in rows])
+        frame = pd.DataFrame([{name: visible(str(cell)) for name, cell in row.items()} for row in rows])
         write = to_markdown if style == "markdown" else to_latex
         return write(frame, names=frame.columns)
     from rich.table import Table
