@@ -19,6 +19,7 @@ from fgbench.output import leave_without_reader
 from fgbench_reports.escaping import log_line, sentence
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
 
 
 class InterruptError(FgbenchError):
@@ -98,7 +99,13 @@ def complain(what: object) -> None:
     """One line on stderr, where there is one."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(log_line(f"fgbench: {sentence(what)}"), file=sys.stderr)
+            print(log_line(f"fgbench: {_shortened(sentence(what))}"), file=sys.stderr)
+
+
+def _shortened(line: str) -> str:
+    """Both ends of a line that nobody would read: an exception of a library may hold all of its data."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 def show_what_libraries_say() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import io
 import pickle
-import random
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -14,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzz.case import Case
+from fuzz.case import Case, Draw
 from fuzz.values import WORDS, mutated
 
 SMALL = ("--backbone", "test_vit", "--size", "32", "--selectors", "gls", "-f", "json")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".npz", ".bin", ".ckpt", ".tar", ".h5", ".msgpack", ".zip", "")
 
 
-def checkpoints(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+def checkpoints(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """A file of weights."""
     real = draw.choice([name for name in sorted(files) if name.startswith("weights")])
     kind = draw.randrange(6)
@@ -41,7 +40,7 @@ def checkpoints(draw: random.Random, files: Mapping[str, bytes]) -> Case:
     return Case(words=["visualize", "a.png", "--checkpoint", str(path), *more, *SMALL])
 
 
-def odd_weights(draw: random.Random) -> Any:
+def odd_weights(draw: Draw) -> Any:
     """What a file of weights might hold in place of them."""
     tensor = torch.zeros(draw.choice([(), (0,), (2,), (2, 3, 4)]), dtype=draw.choice([torch.float32, torch.int8]))
     values = [tensor, torch.nn.Parameter(torch.zeros(2)), 1, "x", None, [tensor], {"weight": tensor}, (tensor,), b"\0"]
@@ -55,7 +54,7 @@ def odd_weights(draw: random.Random) -> Any:
     return draw.choice([found, found, found, draw.choice(values)])
 
 
-def pickled(draw: random.Random) -> bytes:
+def pickled(draw: Draw) -> bytes:
     """By torch, as it is, or by pickle alone."""
     buffer, value = io.BytesIO(), odd_weights(draw)
     if draw.random() < 0.5:
@@ -67,24 +66,23 @@ def pickled(draw: random.Random) -> bytes:
     return pickle.dumps(odd, protocol=draw.randrange(6))
 
 
-def safetensors(draw: random.Random) -> bytes:
+def safetensors(draw: Draw) -> bytes:
     """A header that promises something, and some bytes."""
-    entry = '{"dtype":"%s","shape":%s,"data_offsets":%s}' % (
-        draw.choice(["F32", "F8_E5M2", "I64", "BOOL", "X", ""]),
-        draw.choice(["[2]", "[]", "[-1]", "[9999999999999]", "[0]", '["a"]', "2", "[4294967296,4294967296]"]),
-        draw.choice(["[0,8]", "[8,0]", "[0,99999999999]", "[0]", "[]", "[-8,8]", '"x"']),
-    )
+    kind = draw.choice(["F32", "F8_E5M2", "I64", "BOOL", "X", ""])
+    shape = draw.choice(["[2]", "[]", "[-1]", "[9999999999999]", "[0]", '["a"]', "2", "[4294967296,4294967296]"])
+    offsets = draw.choice(["[0,8]", "[8,0]", "[0,99999999999]", "[0]", "[]", "[-8,8]", '"x"'])
+    entry = f'{{"dtype":"{kind}","shape":{shape},"data_offsets":{offsets}}}'
     name = draw.choice(["w", "head.weight", "__metadata__", "", "\\u001b[31m", "\\ud800", "::error::x"])
-    header = draw.choice(['{"%s":%s}' % (name, entry), "{}", "[]", '{"__metadata__":{"a":1}}', "{", "", "[" * 5000])
+    header = draw.choice([f'{{"{name}":{entry}}}', "{}", "[]", '{"__metadata__":{"a":1}}', "{", "", "[" * 5000])
     length = draw.choice([len(header), len(header) - 1, 2**63, 0, 2**40])
     return struct.pack("<Q", max(0, length)) + header.encode() + bytes(draw.choice([0, 8, 16]))
 
 
-def arrays(draw: random.Random) -> bytes:
+def arrays(draw: Draw) -> bytes:
     """A zip of numpy's arrays whose headers lie."""
     shape = draw.choice(["(2,)", "(-1,)", "(99999999999,)", "()", "(2", "None", "(2.5,)", "(True,)"])
     kind = draw.choice(["<f4", "|O", "<U3", "|V8", ">f8", "x", "<f4,<i4"])
-    header = "{'descr': %r, 'fortran_order': False, 'shape': %s, }\n" % (kind, shape)
+    header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}, }}\n"
     array = (
         b"\x93NUMPY"
         + bytes([draw.choice([1, 2, 3, 9]), 0])
@@ -99,7 +97,7 @@ def arrays(draw: random.Random) -> bytes:
     return buffer.getvalue() if draw.random() < 0.8 else mutated(draw, buffer.getvalue())
 
 
-def pictures(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+def pictures(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """A picture, and perhaps a good one beside it."""
     real = draw.choice([name for name in sorted(files) if name.startswith("picture")])
     suffix = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState, PartialState
 from click.testing import CliRunner, Result
 from obeyed import obeyed
 from typer.main import get_command
@@ -25,7 +27,7 @@ from fgbench_selectors import selectors
 CODES = (0, 1, 2, 3, 130)
 MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")  # of a cursor, and colours
 ANNOTATIONS = re.compile(r"(?m)^::(error|warning|notice) title=.*$")
-LONGEST_LINE = 5000  # letters of a complaint
+LONGEST_LINE = 6020  # letters of a complaint
 COMMAND = get_command(app)
 
 
@@ -38,7 +40,18 @@ class Case:
     undecided: bool = False  # whether 3 is an answer: good input of which no verdict follows
 
 
-Generate = Callable[[Any, Mapping[str, bytes]], Case]  # a seeded random.Random, real files by their names
+class Draw(random.Random):
+    """What a case is drawn with: its kind and number are the seed."""
+
+    def __new__(cls, kind: str, number: int) -> Draw:  # random's own would take one argument
+        return super().__new__(cls)
+
+    def __init__(self, kind: str, number: int) -> None:
+        super().__init__(identity(kind, number))
+        self.number = number
+
+
+Generate = Callable[[Draw, Mapping[str, bytes]], Case]  # real files by their names
 
 
 def run(case: Case, command: Any = COMMAND) -> Result:
@@ -52,6 +65,8 @@ def run(case: Case, command: Any = COMMAND) -> Result:
         try:
             return CliRunner().invoke(command, list(case.words))
         finally:
+            PartialState._reset_state()  # one that began to be made is half there
+            AcceleratorState._reset_state()
             signal.signal(signal.SIGINT, before)
 
 

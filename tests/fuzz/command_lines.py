@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fuzz.case import COMMAND, Case
+from fuzz.case import COMMAND, Case, Draw
 from fuzz.values import AMOUNTS, NAMES, NUMBERS, WORDS, write_paths
 
 # Not drawn: tracebacks that are asked for; what writes into the user's shell; a network; what measures for minutes.
@@ -39,13 +38,16 @@ def options_of(name: str) -> list[Any]:
     return [param for param in params if param.opts[0].startswith("-") and not set(param.opts) & set(LEFT_OUT)]
 
 
-def generate(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+EVERY = [(name, option) for name in sorted(COMMAND.commands) for option in options_of(name)]
+
+
+def generate(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """Some options of a command, and what ends it."""
     for name in ("rows.json", "old.json", "new.json"):
         Path(name).write_bytes(files[name])
     paths = write_paths(Path())
-    name = draw.choice(sorted(COMMAND.commands))
-    chosen = draw.sample(options_of(name), draw.randrange(4))
+    name, first = EVERY[draw.number % len(EVERY)]
+    chosen = [first] * (draw.random() < 0.9) + draw.sample(options_of(name), draw.randrange(3))
     words = [draw.choice(POSITIONAL[name])] if name in POSITIONAL and draw.random() < 0.8 else []
     for option in chosen:
         words += typed(draw, option, paths)
@@ -61,11 +63,13 @@ def generate(draw: random.Random, files: Mapping[str, bytes]) -> Case:
     return Case(words=[name, *words], undecided="--strict" in words or name == "regress")
 
 
-def typed(draw: random.Random, option: Any, paths: list[str]) -> list[str]:
+def typed(draw: Draw, option: Any, paths: list[str]) -> list[str]:
     """An option as it is typed: its flag, and values of the kind that it takes, or of another."""
     flag = draw.choice([flag for flag in option.opts if flag.startswith("-")])
     if option.is_flag:
         return [flag]
+    if flag in ("--format", "-f") and draw.random() < 0.8:
+        return [flag, draw.choice(["json", "csv", "markdown", "latex", "png", "svg"])]
     if flag == "--store":  # SQLite would put files of its own beside a device
         paths = [path for path in paths if not path.startswith("/")]
     values = [value(draw, option.metavar or "", paths) for _ in range(draw.choice([1, 1, 1, 2, 3]))]
@@ -74,7 +78,7 @@ def typed(draw: random.Random, option: Any, paths: list[str]) -> list[str]:
     return [flag, *(values if option.multiple else values[:1])] if draw.random() < 0.97 else [flag]
 
 
-def value(draw: random.Random, metavar: str, paths: list[str]) -> str:
+def value(draw: Draw, metavar: str, paths: list[str]) -> str:
     """A value for what an option calls its value."""
     metavar = metavar.rstrip("…")
     if draw.random() < 0.1:

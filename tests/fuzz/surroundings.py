@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from pathlib import Path
 
 from accuracy.layouts import LAYOUTS
-from fuzz.case import Case
+from fuzz.case import Case, Draw
 from fuzz.saved import STYLES, odd_values
 from fuzz.values import WORDS, mutated, write_paths
 
@@ -36,60 +35,66 @@ class Odd(Report):
     def items(self, data):
         {body}
 """
-RAISED = ("ValueError('\\x1b[31m')", "KeyError(())", "RecursionError('x' * 9000)", "MemoryError()", "OSError(2, 'x')",
-          "StopIteration()", "AssertionError()", "UnicodeDecodeError('utf-8', b'x', 0, 1, 'y')", "ZeroDivisionError('a\\nb')")  # fmt: skip
-SCORES = ("features.read_tokens()[:, features.num_prefix_tokens:, 0]", "None", "1.0", "torch.zeros(2)", "[[1.0]]",
-          "torch.full((1, 4), float('nan'))", "features.tokens.nothing", "torch.zeros(1, 4, dtype=torch.int8)")  # fmt: skip
-ITEMS = ("yield 1", "return None", "return 5", "yield Missing(what=1, command=None)", "yield None", "return [Table]",
-         "yield Table(name='a', title=None, frame=None, printed=None, names=None)",
-         "f = pd.DataFrame({'a': [1]}); yield Table(name='a/b', title='t', frame=f, printed=f, names=['z'])",
-         "f = pd.DataFrame({'a': [1]}); yield Table(name='a', title='t', frame=f, printed=f[:0], names=['a'], notes=3)")  # fmt: skip
+RAISED = (
+    *("ValueError('\\x1b[31m')", "KeyError(())", "RecursionError('x' * 9000)", "MemoryError()", "OSError(2, 'x')"),
+    *("StopIteration()", "AssertionError()", "UnicodeDecodeError('utf-8', b'x', 0, 1, 'y')"),
+    "ZeroDivisionError('a\\nb')",
+)
+SCORES = (
+    *("features.read_tokens()[:, features.num_prefix_tokens:, 0]", "None", "1.0", "torch.zeros(2)", "[[1.0]]"),
+    *("torch.full((1, 4), float('nan'))", "features.tokens.nothing", "torch.zeros(1, 4, dtype=torch.int8)"),
+)
+ITEMS = (
+    *("yield 1", "return None", "return 5", "yield Missing(what=1, command=None)", "yield None", "return [Table]"),
+    "yield Table(name='a', title=None, frame=None, printed=None, names=None)",
+    "f = pd.DataFrame({'a': [1]}); yield Table(name='a/b', title='t', frame=f, printed=f, names=['z'])",
+    "f = pd.DataFrame({'a': [1]}); yield Table(name='a', title='t', frame=f, printed=f[:0], names=['a'], notes=3)",
+)
 
 
-def plug_ins(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+def plug_ins(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """A file with a selector or a report, of which one thing or another is odd."""
-    odd = (
-        repr(draw.choice([odd_values(draw), draw.choice(WORDS)])).replace("nan", "float('nan')").replace("inf", "1e999")
-    )
-    name = draw.choice(["name = 'odd'", f"name = {odd}", "", "name = 'gls'"])
-    doc = draw.choice(["'''What it sees.'''", "", repr(draw.choice(WORDS)), f"__doc__ = {odd}"])
+    odd = repr(draw.choice([odd_values(draw), draw.choice(WORDS)])).replace("nan", "float('nan')")
+    odd = odd.replace("inf", "1e999")
+
+    def perhaps(usual: str, *others: str) -> str:
+        return usual if draw.random() < 0.7 else draw.choice(others)
+
+    name = perhaps("name = 'odd'", f"name = {odd}", "", "name = 'gls'")
+    doc = perhaps("'''What it sees.'''", "", repr(draw.choice(WORDS)), f"__doc__ = {odd}")
     raising = f"raise {draw.choice(RAISED)}"
-    kind = draw.randrange(8)
-    if kind < 3:
+    style, plugged = ["-f", draw.choice(STYLES)], ["--plugin", "odd.py"]
+    small = ["--backbone", "test_vit", "--size", "32"]
+    if draw.random() < 0.5:
         text = SELECTOR.format(
             name=name,
             doc=doc,
-            needs=draw.choice(["Needs(tokens=True)", "Needs()", "None", odd]),
-            shape=draw.choice(['("batch", "patches")', '("batch",)', "()", odd]),
+            needs=perhaps("Needs(tokens=True)", "Needs()", "None", odd),
+            shape=perhaps('("batch", "patches")', '("batch",)', "()", odd),
             body=draw.choice([raising, *(f"return {scores}" for scores in SCORES)]),
         )
-    elif kind < 6:
-        text = REPORT.format(name=name, doc=doc, title=draw.choice(["'t'", odd]), body=draw.choice([raising, *ITEMS]))
-    elif kind == 6:
-        text = draw.choice([raising, "import nothing", "x = 1", "", "class", f"name = {odd}", "raise SystemExit(0)"])
+        commands = [
+            ["list", "selectors", *plugged, *style],
+            ["flops", "--selectors", "odd", "--backbones", "test_vit", "--sizes", "32", *plugged, *style],
+            ["visualize", "a.png", "--selectors", "odd", *small, *plugged, "-f", "json"],
+        ]
     else:
-        text = mutated(
-            draw, SELECTOR.format(name=name, doc=doc, needs="None", shape="()", body="pass").encode()
-        ).decode("latin-1")
+        title = perhaps("'t'", odd)
+        text = REPORT.format(name=name, doc=doc, title=title, body=draw.choice([raising, *ITEMS]))
+        commands = [["list", "reports", *plugged, *style], ["report", "odd", "--rows", "rows.json", *plugged, *style]]
+    if draw.random() < 0.1:
+        text = draw.choice([raising, "import nothing", "x = 1", "", "class", f"name = {odd}", "raise SystemExit(0)"])
+    if draw.random() < 0.1:
+        text = mutated(draw, text.encode("utf-8", "replace")).decode("latin-1")
     Path("odd.py").write_bytes(text.encode("utf-8", "surrogatepass"))
     Path("rows.json").write_bytes(files["rows.json"])
     Path("a.png").write_bytes(files["picture.png"])
-    style = ["-f", draw.choice(STYLES)]
-    words = draw.choice(
-        [
-            ["list", "selectors", "--plugin", "odd.py", *style],
-            ["list", "reports", "--plugin", "odd.py", *style],
-            ["report", "odd", "--rows", "rows.json", "--plugin", "odd.py", *style],
-            ["flops", "--selectors", "odd", "--backbones", "test_vit", "--sizes", "32", "--plugin", "odd.py", *style],
-            ["visualize", "a.png", "--selectors", "odd", "--backbone", "test_vit", "--size", "32", "--plugin", "odd.py", "-f", "json"],
-        ]
-    )  # fmt: skip
-    return Case(words=words)
+    return Case(words=draw.choice(commands))
 
 
-def data_sets(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+def data_sets(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """A small data set in the layout of a large one, in which some files are broken, missing or odd."""
-    name = draw.choice(sorted(LAYOUTS))
+    name = draw.choice([*sorted(LAYOUTS), *sorted({*LAYOUTS} - {"dogs", "flowers"}) * 3])  # these two take longer
     root = Path("data")
     LAYOUTS[name](root)
     Path("w.safetensors").write_bytes(files["weights.safetensors"])
@@ -121,7 +126,7 @@ def data_sets(draw: random.Random, files: Mapping[str, bytes]) -> Case:
     return Case(words=[*words, *test, "--device", "cpu", "--threads", "1", "--workers", "0", "-f", "json"])
 
 
-def environments(draw: random.Random, files: Mapping[str, bytes]) -> Case:
+def environments(draw: Draw, files: Mapping[str, bytes]) -> Case:
     """Variables that commands and their libraries read."""
     for name in ("rows.json", "old.json", "new.json"):
         Path(name).write_bytes(files[name])
@@ -142,6 +147,7 @@ def environments(draw: random.Random, files: Mapping[str, bytes]) -> Case:
     }
     chosen = draw.sample(sorted(known), draw.randrange(1, 4))
     environment = {name: draw.choice(known[name]).replace("\0", "") for name in chosen}
+    summary = environment.get("GITHUB_STEP_SUMMARY", "m.md")
     words = draw.choice(
         [
             ["choose", "--rows", "rows.json"],
@@ -150,7 +156,7 @@ def environments(draw: random.Random, files: Mapping[str, bytes]) -> Case:
             ["report", "throughput", "--rows", "rows.json"],
             ["list", draw.choice(["selectors", "reports", "datasets"])],
             ["flops", "--convention", "paper", "--sizes", "224", "--backbones", "vit_tiny_patch16_224"],
-            ["regress", "--pytest-benchmark", "old.json", "new.json", "--markdown", environment.get("GITHUB_STEP_SUMMARY", "m.md")],
+            ["regress", "--pytest-benchmark", "old.json", "new.json", "--markdown", summary],
             ["accuracy", "--dataset", "folder", "--data-dir", "missing"],
             ["--version"],
             ["--help"],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
+from fuzz.case import Draw
 from obeyed import HOSTILE
 
 # No number here is a valid amount of work: each is small, or beyond every bound.
@@ -89,7 +89,7 @@ def write_paths(root: Path) -> list[str]:
         *(
             "x" * 300,
             f"{'x' * 300}.json",
-            "/".join(["y" * 200] * 30),
+            "/".join(["y" * 200] * 21),
             "n\nl.json",
             "\x1b[31m.json",
             "\udcff.json",
@@ -105,7 +105,7 @@ def remove_paths(root: Path) -> None:
             path.chmod(0o700)
 
 
-def mutated(draw: random.Random, data: bytes) -> bytes:
+def mutated(draw: Draw, data: bytes) -> bytes:
     """Bytes that are cut, flipped, doubled, or put where others were."""
     if not data:
         return draw.randbytes(draw.randrange(40))

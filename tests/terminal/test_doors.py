@@ -286,6 +286,14 @@ def test_csv_is_exact_in_files_and_pipes_and_visible_in_a_log(log, written, tmp_
     assert [len(line) for line in csv.reader(io.StringIO(shown))] == [2] * (len(rows) + 1)
 
 
+def test_a_line_of_a_library_that_nobody_would_read_is_cut_in_the_middle(written):
+    shown = written("stderr", shell.complain, "begins" + "x" * 10**6 + "ends")
+    assert len(shown) < 6100
+    assert shown.startswith("fgbench: begins")
+    assert shown.endswith("ends\n")
+    assert written("stderr", shell.complain, "y" * 4096) == f"fgbench: {'y' * 4096}\n"
+
+
 def test_commands_that_are_meant_reach_the_log(written, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     text = to_annotations(outcome("a\n::error::b"))
