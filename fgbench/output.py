@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 from fgbench.errors import FgbenchError
+from fgbench_reports.escaping import without_commands
 
 STDOUT = ("-", "/dev/stdout")
 READER_S = 10.0  # that a named pipe may stay without a reader
+LOGS = ("GITHUB_ACTIONS", "TF_BUILD")  # whose jobs' output is read for commands: GitHub's, Azure's
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
 
 _NO_PERMISSION = "permission is missing"
@@ -166,12 +168,44 @@ def _copy_of_stdout() -> int | None:
 
 
 def emit(text: str, path: Path | None = None) -> None:
-    r"""Write text to a file, whole or not at all, or to standard output; halves of characters as ``\udcff``."""
+    """Write text to a file, whole or not at all, or to standard output, where a CI finds no command in it."""
+    emit_as("table", text, path)
+
+
+def emit_as(style: str, text: str, path: Path | None = None) -> None:
+    r"""Write text of a format, or of "annotations", which are commands that are meant.
+
+    CSV is for programs, and holds data as it is in files and pipes. On a terminal, and in a job of a CI that reads
+    what passes by for commands, it holds visible text: there, only a file is exact. Halves of characters are written
+    as ``\udcff``.
+    """
+    mode = _mode(path)
+    if style == "csv" and _is_shown(mode):
+        from fgbench_reports.render import visible_csv
+
+        text = visible_csv(text)
+    elif style not in ("csv", "annotations") and not stat.S_ISREG(mode):
+        text = without_commands(text)
     data = text.encode("utf-8", errors="backslashreplace")
     if path is None or _is_stdout(path):
         _to_stdout(data.decode("utf-8"))
     else:
         emit_bytes(data, path)
+
+
+def _mode(path: Path | None) -> int:
+    """What kind of a file is written to; of one that is not there yet, a regular one."""
+    try:
+        if path is None or _is_stdout(path):
+            return os.fstat(sys.stdout.fileno()).st_mode
+        return path.stat().st_mode if path.exists() else stat.S_IFREG
+    except (AttributeError, OSError, ValueError):  # standard output is closed, or is not of the system
+        return 0
+
+
+def _is_shown(mode: int) -> bool:
+    """Whether people see what is written there: on a terminal, or in the log of a job, be it through a pipe."""
+    return stat.S_ISCHR(mode) or (not stat.S_ISREG(mode) and any(os.environ.get(name) for name in LOGS))
 
 
 def emit_bytes(data: bytes, path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -17,9 +20,11 @@ from fgbench.arguments import spread_values
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.output import leave_without_reader, stdout_failed
 from fgbench.plugins import tried_first
+from fgbench_reports.escaping import log_line, sentence
 from fgbench_selectors.interrupts import interrupts_noted
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
 _UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no system passes on, and no name of a file has
 _OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
 _SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
@@ -158,7 +163,28 @@ def complain(what: object) -> None:
     """One line on stderr, where there is one."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"fgbench: {' '.join(str(what).split())}", file=sys.stderr)
+            print(log_line(f"fgbench: {_shortened(sentence(what))}"), file=sys.stderr)
+
+
+def _shortened(line: str) -> str:
+    """Both ends of a line that nobody would read: an exception of a library may hold all of its data."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
+
+
+def show_what_libraries_say() -> None:
+    """Warnings, records of a log without a handler, and tracebacks hold text from data, too: show it as all other."""
+    warnings.showwarning = lambda message, category, *_: complain(f"{category.__name__}: {message}")
+    if logging.lastResort is not None:
+        logging.lastResort.emit = lambda record: complain(record.getMessage())  # type: ignore[method-assign]
+    sys.excepthook = _show_traceback
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write("\n".join(map(log_line, text.split("\n"))))
 
 
 def _usage(error: Any) -> str:

@@ -58,6 +58,8 @@ class StoreFile:
             yield
         except sqlite3.ProgrammingError:
             raise
+        except UnicodeDecodeError as error:  # SQLite's words about damage hold what is damaged
+            raise self.refused(DAMAGED) from error
         except sqlite3.Error as error:
             for words, kind, meaning in _MEANINGS:
                 if words in str(error):

@@ -17,7 +17,17 @@ with warnings.catch_warnings():
     from hypothesis import HealthCheck, settings
 
 # What a terminal or a CI wants to look like: rich reads it, and the expected tables are plain.
-for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
+for wish in (
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+    "COLUMNS",
+    "LINES",
+    "CLICOLOR_FORCE",
+    "GITHUB_ACTIONS",
+    "TF_BUILD",
+):
     os.environ.pop(wish, None)
 
 # What runs in the background of a shell is deaf to Ctrl-C, and so would be the processes that are interrupted here.

@@ -22,7 +22,7 @@ from fgbench.arguments import (
 )
 from fgbench.commands.options import Format, Many, Output, SavedRows, SavedStore, Text, option
 from fgbench.errors import CheckFailedError, FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import check_output, emit_as
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def choose(
 
     data = replace(read_data(store, [Path(name) for name in rows or ()], complain), gpu_hour_price=price)
     choice = _chosen(data, Limits(**wanted), dataset, store)  # type: ignore[arg-type]
-    emit(_as_text(choice, style, to_file=output is not None), output)
+    emit_as(style, _as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
         shown = "the nearest misses are shown" if nearest_misses(choice) else "the table says what rules them out"
         shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else shown

@@ -10,8 +10,9 @@ import typer
 from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
 from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.status_line import status_line
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.output import check_output, emit_as, prints_on_stderr
 from fgbench.shell import DONE, INTERRUPTED, complain
 
 if TYPE_CHECKING:
@@ -123,8 +124,6 @@ def _collect_flops(
     request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError], *, again: bool
 ) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
-    from rich.console import Console
-
     from fgbench.flops.counted_cache import CountedCache
     from fgbench.flops.models import model_rows
     from fgbench.flops.request import ModelsRequest
@@ -134,11 +133,10 @@ def _collect_flops(
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
     cache = CountedCache(keeps=True, reads=not again)
-    console = Console(stderr=True)
-    with console.status("counting") as status:
+    with status_line("counting") as tell:
 
         def progress(what: str) -> None:
-            status.update(f"counting {what}")
+            tell(f"counting {what}")
 
         try:
             if isinstance(request, ModelsRequest):
@@ -186,7 +184,7 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, be
     else:
         tables = flops_tables(records, beside_paper=beside_paper)
         text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit(text, output)
+    emit_as(style, text, output)
 
 
 def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, parts: bool) -> None:
@@ -203,4 +201,4 @@ def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, p
         else:
             write = render.to_markdown if style == "markdown" else render.to_latex
             text = write(model_frame(records), notes=model_notes(records))
-    emit(text, output)
+    emit_as(style, text, output)

@@ -9,7 +9,7 @@ import typer
 from fgbench.arguments import choice, output_format
 from fgbench.commands.options import Format, Output, Plugin
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.output import check_output, emit_as, prints_on_stderr
 from fgbench.shell import complain
 
 KINDS = ("selectors", "models", "datasets", "reports", "backbones")
@@ -35,7 +35,7 @@ def list_(
         add_plugin_files(plugin or (), problems.append)
         reported = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
         rows = reported[what](problems.append) if what in reported else backbone_rows()
-    emit(render.records(rows, style, to_file=output is not None), output)
+    emit_as(style, render.records(rows, style, to_file=output is not None), output)
     for problem in problems:
         complain(problem)
     if problems:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgbench.commands.regress_memory import merged_memory, saved_memory
+from fgbench.commands.status_line import status_line
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.reading import read_text
@@ -168,8 +169,6 @@ def _names_asked_for(row: Row, request: CountedRequest) -> bool:
 def _count(
     grid: Grid, convention: str, before: Sequence[Row], request: CountedRequest
 ) -> tuple[Counted, dict[str, str]]:
-    from rich.console import Console
-
     from fgbench.flops.counted_cache import CountedCache
     from fgbench.plugins.files import add_plugin_files
     from fgbench.plugins.kinds import models
@@ -187,7 +186,7 @@ def _count(
         num_classes=grid.num_classes,
         convention=convention,
     )
-    with prints_on_stderr(), Console(stderr=True).status("counting") as status:
+    with prints_on_stderr(), status_line("counting") as tell:
         add_plugin_files(request.plugins, broken.append)
         for names, field, there, every in (
             (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
@@ -199,7 +198,7 @@ def _count(
                 if not there(name) and name not in known:
                     raise broken[0] if broken else UnknownNameError(field, name, every())
         cache = CountedCache(keeps=True, reads=not request.again)
-        counted = count_all(asked, lambda what: status.update(f"counting {what}"), cache)
+        counted = count_all(asked, lambda what: tell(f"counting {what}"), cache)
     counted.problems[:0] = broken
     return counted, counted_with()
 

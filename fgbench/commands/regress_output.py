@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
-from fgbench.output import STDOUT, check_output, emit
+from fgbench.output import STDOUT, check_output, emit, emit_as
 from fgbench.reading import read_bytes
 from fgbench.shell import complain
 
@@ -75,7 +75,7 @@ class Outputs:
             (self.bigger_is_better, lambda path: _write_chart(to_bigger_is_better(outcome), path)),
         ]
         writing: list[Callable[[], None]] = [partial(write, path) for path, write in files if path is not None]
-        writing += [partial(emit, to_annotations(outcome, file=file))] if self.annotations else []
+        writing += [partial(emit_as, "annotations", to_annotations(outcome, file=file))] if self.annotations else []
         problems = []
         writing.append(partial(self._show, outcome))
         for write_one in writing:
@@ -100,7 +100,7 @@ class Outputs:
         else:
             tables, notes = regression_tables(outcome), regression_notes(outcome)
             text = render.to_terminal(tables, notes, to_file=self.output is not None)
-        emit(text, self.output)
+        emit_as(self.style, text, self.output)
 
 
 def _target(path: Path) -> str | None:

@@ -12,7 +12,7 @@ from fgbench.arguments import FORMATS, choice, names, real_number
 from fgbench.commands.options import Many, Plugin, SavedRows, SavedStore, Text, option
 from fgbench.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.errors import FgbenchError
-from fgbench.output import emit, prints_on_stderr
+from fgbench.output import emit_as, prints_on_stderr
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _print(made: Sequence[Made], style: str) -> None:
         write = {"csv": table_formats.to_csv, "markdown": table_formats.to_markdown, "latex": table_formats.to_latex}
         text = "\n".join(write[style](table) for table in tables)
     if text or style == "json":
-        emit(text)
+        emit_as(style, text)
 
 
 def _remark(made: Sequence[Made], *, few: bool) -> None:

@@ -23,7 +23,7 @@ from fgbench.arguments import (
 from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import check_output, emit_as
 from fgbench.shell import INTERRUPTED, complain
 
 if TYPE_CHECKING:
@@ -213,4 +213,4 @@ def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, sp
         if spread:
             tables, notes = [*tables, spread_table(rows)], [*notes, *spread_notes(rows)]
         text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit(text, output)
+    emit_as(style, text, output)

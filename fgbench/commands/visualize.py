@@ -12,6 +12,7 @@ import typer
 from fgbench.arguments import MAX_IMAGE_SIZE, choice, key_values, literal, names, real_number, whole_number
 from fgbench.commands import early
 from fgbench.commands.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
+from fgbench.commands.status_line import status_line
 from fgbench.commands.visualize_result import Show, show_result
 from fgbench.errors import FgbenchError
 from fgbench.output import STDOUT, check_folder, check_output, prints_on_stderr
@@ -172,18 +173,14 @@ def _run(request: VisualizeRequest, show: Show) -> None:
             problems.append(problem)
             complain(problem)
 
-    with prints_on_stderr():
-        from rich.console import Console
-        from rich.markup import escape
+    with prints_on_stderr(), status_line("loading torch") as tell:
+        from fgbench.visualize.session import Session
 
-        with Console(stderr=True).status("loading torch") as status:
-            from fgbench.visualize.session import Session
-
-            session = Session(request=request, report=report, tell=lambda what: status.update(escape(what)))
-            try:
-                session.run()
-            except KeyboardInterrupt:
-                interrupted = True
+        session = Session(request=request, report=report, tell=tell)
+        try:
+            session.run()
+        except KeyboardInterrupt:
+            interrupted = True
     if interrupted:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
     shown = sum(len(visit.shown) for visit in session.visits)

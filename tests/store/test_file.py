@@ -160,6 +160,16 @@ def test_a_damaged_store_is_left_as_it_is(path):
     fill(path, 41)  # the whole one is fine
 
 
+def test_damage_that_sqlite_cannot_tell_in_letters_is_damage(path):
+    """SQLite's message holds the name of a table, which is no UTF-8 any more."""
+    fill(path, 3)
+    whole = path.read_bytes()
+    at = whole.index(b"CREATE TABLE")
+    for odd in (b"\xf1", b"\xff\xfe", b"CREAT\xf1"):
+        path.write_bytes(whole[:at] + odd + whole[at + len(odd) :])
+        refuses(path, "it is damaged", read_only=True)
+
+
 def test_a_flipped_byte_raises_nothing_but_our_errors(path):
     fill(path, 10)
     whole, chance, met = path.read_bytes(), random.Random(0), Counter()
