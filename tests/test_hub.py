@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from fgbench import hub
 from fgbench.cli import app
 from fgbench.hub import hub_or_cache
-from fgbench.models import hub
 
 NOBODY = "http://127.0.0.1:9"  # the port that throws everything away; nothing listens there
 
