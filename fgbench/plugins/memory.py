@@ -1,4 +1,7 @@
-"""Which foreign code passed its trial, and what it holds: kept in the cache until its code or a version changes."""
+"""Which foreign code passed its trial, and what it holds: kept in the cache until its code or a version changes.
+
+Its code is the file or the package, and every other file that its trial loaded.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from fgbench import cache
 from fgbench.environment import code_digest
+from fgbench.plugins.code import unchanged
 from fgbench.workers.channel import Message
 
 CODE = (".py", ".so", ".pyd")
@@ -42,7 +46,7 @@ def state_of_point(about: Mapping[str, str]) -> str | None:
 def recall(state: str | None) -> Message | None:
     """What a trial found before; None where it has to be tried."""
     answer = None if state is None else cache.read("plugin", {"state": state})
-    return answer if isinstance(answer, dict) else None
+    return answer if isinstance(answer, dict) and unchanged(answer.get("files")) else None
 
 
 def remember(state: str | None, answer: Message) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import BrokenPluginError
+from fgbench.plugins.code import loaded_files
 from fgbench.plugins.files import PluginFile
 from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.workers.channel import Message
@@ -45,8 +46,8 @@ def attempt(
 ) -> Message:
     """Import a file, or what an entry point names: what it holds, or why it cannot be used.
 
-    ``{"found": [{"group", "name", "why", "facts"}, …]}``, or ``{"why": …}`` with the ``name`` of what is broken. The
-    process is for nothing else afterwards.
+    ``{"found": [{"group", "name", "why", "facts"}, …], "files": …}`` with all that was loaded for it, or
+    ``{"why": …}`` with the ``name`` of what is broken. The process is for nothing else afterwards.
     """
     move_to(place)
     bound_files()
@@ -60,6 +61,7 @@ def attempt(
             )
             json.dumps(found)  # nothing of it stays foreign
         _end()
+        return {"found": found, "files": loaded_files()}
     except BrokenPluginError as error:
         return {"name": error.name, "why": error.why}
     except Trespass as error:
@@ -68,7 +70,6 @@ def attempt(
         if os.getpid() != here:
             os._exit(1)
         return {"name": name or Path(str(file)).name, "why": describe(error)}
-    return {"found": found}
 
 
 def _in_file(file: str) -> list[Message]:
