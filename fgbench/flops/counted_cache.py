@@ -43,7 +43,7 @@ class CacheEntry:
     def read(self) -> Any:
         """What was kept, or None."""
         kept = cache.read("counted", self.key) if self.reads and self.key is not None else None
-        return kept["value"] if kept is not None and unchanged(kept["files"]) else None
+        return kept["value"] if isinstance(kept, dict) and unchanged(kept.get("files")) else None
 
     def write(self, value: Any) -> None:
         """Keep a value."""

@@ -118,6 +118,13 @@ def is_backbone(name: str) -> bool:
     return bool(timm.is_model(architecture)) and not name.startswith("fgbench_")
 
 
+def brought_by(name: str) -> list[Any]:
+    """The function of a plug-in that makes a backbone of this name; none for timm's own."""
+    architecture = name.partition(".")[0]
+    makes = timm.model_entrypoint(architecture) if is_backbone(name) else None
+    return [] if makes is None or makes.__module__.partition(".")[0] == "timm" else [makes]
+
+
 def backbone_names() -> list[str]:
     """Every timm architecture of the vision-transformer family that can be a backbone."""
     families = {name for family in FAMILIES for name in timm.list_models(family)}

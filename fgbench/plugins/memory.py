@@ -11,11 +11,10 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from fgbench import cache
-from fgbench.environment import code_digest
+from fgbench.environment import code_digest, installed_version
 from fgbench.plugins.code import unchanged
 from fgbench.workers.channel import Message
 
@@ -66,7 +65,7 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _digest(*words: str) -> str:
-    versions = [f"{name} {version(name)}" for name in VERSIONS]
+    versions = [f"{name} {installed_version(name)}" for name in VERSIONS]
     own = [code_digest(), *map(str, sorted(_files(Path(__file__).parent)))]  # contracts may change within a version
     met = [*words, *versions, *own, sys.version, sys.executable]
     return hashlib.sha256("\0".join(met).encode(errors="surrogateescape")).hexdigest()

@@ -10,12 +10,12 @@ import functools
 import json
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fgbench import cache
 from fgbench.backbone_shape import BackboneShape, grid_side
+from fgbench.environment import installed_version
 from fgbench.errors import BrokenPluginError, UnknownNameError
 from fgbench.plugins.kinds import KINDS
 
@@ -33,11 +33,8 @@ def file_of(timm_version: str) -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _names() -> dict[str, Any]:
-    try:
-        installed = version("timm")
-    except PackageNotFoundError:
-        installed = ""
-    if installed:
+    installed = installed_version("timm")
+    if installed is not None:
         try:
             found: dict[str, Any] = json.loads(file_of(installed).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -45,12 +42,13 @@ def _names() -> dict[str, Any]:
         else:
             return found
     key = {"timm": installed}
-    if isinstance(kept := cache.read("timm", key), dict):
+    if installed is not None and isinstance(kept := cache.read("timm", key), dict):
         return kept
     from fgbench.models.timm_list import names_of_timm
 
     found = names_of_timm()
-    cache.write("timm", key, found)
+    if installed is not None:
+        cache.write("timm", key, found)
     return found
 
 
