@@ -93,7 +93,7 @@ AT_IMPORT = {
     "replaces_a_builtin": ("import builtins; builtins.print = None", "it changes builtins.print"),
     "replaces_functions": ("import os, sys; sys.exit = os._exit = print", "it changes os._exit, sys.exit"),
     "deletes_a_builtin": ("import builtins; del builtins.ascii", "it changes builtins.ascii"),
-    "clears_the_path": ("import fgbench_reports.report, pandas, sys; sys.path.clear()", "it takes folders out of sys.path"),
+    "clears_the_path": ("import fgbench_reports.report, pandas, sys; sys.path.clear()", "out of sys.path"),
     "forgets_modules": ("import sys; del sys.modules['fgbench.errors']", "it takes away the modules fgbench.errors"),
     "replaces_modules": ("import sys; sys.modules['fgbench.errors'] = 3", "it takes away the modules fgbench.errors"),
     "makes_warnings_errors": ("import warnings; warnings.simplefilter('error')", "which warnings are errors"),
