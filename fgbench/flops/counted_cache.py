@@ -105,7 +105,8 @@ def library_version(package: str) -> str | None:
 
 def _code_of(names: set[str], backbone: str) -> dict[str, Any] | None:
     """The versions and the code that counts of these names rest on; None where that cannot be said."""
-    foreign = [entry for kind in KINDS for entry in kind.registry.entries().values() if not entry.is_own]
+    entries = [entry for kind in KINDS for entry in kind.registry.entries().values() if not entry.is_own]
+    foreign = [entry for entry in entries if entry.value or entry.file]  # others can only be named as broken
     settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
     own = _own_code()
     if own is None:
@@ -143,7 +144,7 @@ def _foreign_code(entry: Entry) -> str | None:
     """What tells the code of a foreign name, as it is now, from every other; None where it cannot be looked through."""
     if entry.file is None:
         about = {"name": entry.name, "origin": entry.origin, "value": entry.value}
-        return state_of_point(about) if entry.value else None
+        return state_of_point(about)
     try:
         return state_of_file(str(entry.file), entry.file.read_bytes())
     except OSError:

@@ -23,6 +23,7 @@ from fgbench.plugins import tried_first
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import KINDS
 from fgbench_selectors import selectors
+from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name
 
 REQUEST = FlopsRequest(
@@ -268,6 +269,16 @@ def test_what_warns_warns_every_time_and_once(request_, folder):
         with pytest.warns(UserWarning, match="deprecated model name") as warned:
             run(request_)
         assert len(warned) == 1
+
+
+def test_an_entry_that_nobody_can_load_keeps_nothing_from_being_kept(folder, counters, monkeypatch):
+    Path("mine.py").write_text(PLUGIN)
+    selectors.add_file("mine.py")
+    taken = Entry("gls@zebra", "zebra", lambda: pytest.fail("it is not loaded"))
+    monkeypatch.setattr(selectors, "_from_files", {**selectors._from_files, "gls@zebra": taken})
+    for _ in range(2):
+        run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+    assert counters["backbones"] == 1
 
 
 def test_without_sources_nothing_is_kept(folder, counters, monkeypatch):
