@@ -27,6 +27,7 @@ from fgbench.accuracy.rows import facts
 from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.models.backbone import brought_by
 from fgbench.models.model import Model
 from fgbench.output import check_folder
 from fgbench.plugins.code import foreign_code
@@ -99,11 +100,13 @@ class Session:
         )
 
     def _foreign(self, contender: Contender) -> Iterator[Any]:
-        """What others have made of a run: its model, its selector, the reader of its data."""
+        """What others have made of a run: its model, its selector, its backbone, the reader of its data."""
         asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
         for registry, name in asked:
             if name in registry.entries() and not registry.entry(name).is_own:
                 yield registry.load(name)
+        if contender.backbone:
+            yield from brought_by(contender.backbone)
 
     def folder(self, contender: Contender, key: str, seed: int) -> Path:
         """Where a run's weights are kept."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
-from fgbench.flops.counted_cache import CountedCache
+from fgbench.flops.counted_cache import CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line
 from fgbench.flops.request import ModelCase, ModelsRequest
 from fgbench.plugins.kinds import models
@@ -64,6 +64,7 @@ class _Counting:
 
     def __init__(self, request: ModelsRequest, conventions: list[str], cache: CountedCache) -> None:
         self._request, self._conventions, self._cache = request, conventions, cache
+        self._hearing = Hearing()
         self._counter: ModelCounter | None = None
 
     def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
@@ -78,8 +79,10 @@ class _Counting:
             from fgbench.flops.count_models import ModelCounter
 
             self._counter = ModelCounter(request, self._conventions)
-        base, own, pixels = self._counter.rows(case)
-        entry.write({"base": list(map(asdict, base)), "own": list(map(asdict, own)), "cut": pixels})
+        with self._hearing.heard() as warned:
+            base, own, pixels = self._counter.rows(case)
+        if not warned:
+            entry.write({"base": list(map(asdict, base)), "own": list(map(asdict, own)), "cut": pixels})
         return base, own, pixels
 
 

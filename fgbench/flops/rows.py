@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fgbench.backbone_shape import BackboneShape
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.flops import paper
-from fgbench.flops.counted_cache import CacheEntry, CountedCache
+from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
 from fgbench.flops.request import PAPER_BACKBONES, PAPER_SIZES, FlopsRequest
 from fgbench.plugins.names import check_selectors, reads_class_token
@@ -44,7 +44,8 @@ def flops_rows(
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
-    points = [_Point(*pair, request, names, measured, cache or CountedCache()) for pair in pairs]
+    cache, hearing = cache or CountedCache(), Hearing()
+    points = [_Point(*pair, request, names, measured, cache, hearing) for pair in pairs]
     broken: set[str] = set()
 
     def report_broken(error: FgbenchError) -> None:
@@ -77,8 +78,10 @@ class _Point:
         selectors: Sequence[str],
         conventions: Sequence[str],
         cache: CountedCache,
+        hearing: Hearing,
     ) -> None:
         self._name, self._size, self._request, self._conventions = name, size, request, list(conventions)
+        self._hearing, self._is_silent = hearing, True
         self._counter: BackboneCounter | None = None
         self._entry = self._place(cache, selectors)
         self._kept = self._entry.read() if conventions and not request.cross_check else None
@@ -92,10 +95,13 @@ class _Point:
         if self._kept is not None and {row["selector"] for row in self._kept["rows"]} == {None, *names}:
             return [FlopsRow(**row) for row in self._kept["rows"]]
         problems: list[FgbenchError] = []
-        rows = self._built().rows(names, self._conventions, problems.append)
+        counter = self._built()
+        with self._hearing.heard() as warned:
+            rows = counter.rows(names, self._conventions, problems.append)
+        self._is_silent &= not warned
         for problem in problems:
             report(problem)
-        if keeps and not problems:
+        if keeps and not problems and self._is_silent:
             self._entry.write({"shape": asdict(self.shape), "rows": [asdict(row) for row in rows]})
         return rows
 
@@ -115,7 +121,9 @@ class _Point:
         if self._counter is None:
             from fgbench.flops.count_backbones import BackboneCounter
 
-            self._counter = BackboneCounter(self._name, self._size, self._request)
+            with self._hearing.heard() as warned:
+                self._counter = BackboneCounter(self._name, self._size, self._request)
+            self._is_silent = not warned
         return self._counter
 
     def _place(self, cache: CountedCache, names: Sequence[str]) -> CacheEntry:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.hub import hub_or_cache, why_not_had
+from fgbench.plugins.timm_names import load_plugin_files
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -109,8 +110,19 @@ class MetaBackbone:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether timm has a model of this name; it need not be one that selectors can stand beside."""
-    return bool(timm.is_model(name.partition(".")[0])) and not name.startswith("fgbench_")
+    """Whether timm has a model of this name, or a plug-in brings it; selectors need not fit it."""
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        with torch.device("cpu"):  # whatever this is called for
+            load_plugin_files()
+    return bool(timm.is_model(architecture)) and not name.startswith("fgbench_")
+
+
+def brought_by(name: str) -> list[Any]:
+    """The function of a plug-in that makes a backbone of this name; none for timm's own."""
+    architecture = name.partition(".")[0]
+    makes = timm.model_entrypoint(architecture) if is_backbone(name) else None
+    return [] if makes is None or makes.__module__.partition(".")[0] == "timm" else [makes]
 
 
 def backbone_names() -> list[str]:

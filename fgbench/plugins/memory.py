@@ -1,4 +1,7 @@
-"""Which foreign code passed its trial, and what it holds: kept in the cache until its code or a version changes."""
+"""Which foreign code passed its trial, and what it holds: kept in the cache until its code or a version changes.
+
+Its code is the file or the package, and every other file that its trial loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from fgbench import cache
-from fgbench.environment import code_digest
+from fgbench.environment import code_digest, installed_version
+from fgbench.plugins.code import unchanged
 from fgbench.workers.channel import Message
 
 CODE = (".py", ".so", ".pyd")
@@ -42,7 +45,7 @@ def state_of_point(about: Mapping[str, str]) -> str | None:
 def recall(state: str | None) -> Message | None:
     """What a trial found before; None where it has to be tried."""
     answer = None if state is None else cache.read("plugin", {"state": state})
-    return answer if isinstance(answer, dict) else None
+    return answer if isinstance(answer, dict) and unchanged(answer.get("files")) else None
 
 
 def remember(state: str | None, answer: Message) -> None:
@@ -62,7 +65,7 @@ def _files(place: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _digest(*words: str) -> str:
-    versions = [f"{name} {version(name)}" for name in VERSIONS]
+    versions = [f"{name} {installed_version(name)}" for name in VERSIONS]
     own = [code_digest(), *map(str, sorted(_files(Path(__file__).parent)))]  # contracts may change within a version
     met = [*words, *versions, *own, sys.version, sys.executable]
     return hashlib.sha256("\0".join(met).encode(errors="surrogateescape")).hexdigest()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fgbench import cache
 from fgbench.backbone_shape import BackboneShape, grid_side
-from fgbench.errors import UnknownNameError
+from fgbench.environment import installed_version
+from fgbench.errors import BrokenPluginError, UnknownNameError
+from fgbench.plugins.kinds import KINDS
 
 # A shape in a list: parameters are ``params + params_per_patch · G² + params_per_class · classes``.
 SHAPE = (
@@ -31,11 +33,8 @@ def file_of(timm_version: str) -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _names() -> dict[str, Any]:
-    try:
-        installed = version("timm")
-    except PackageNotFoundError:
-        installed = ""
-    if installed:
+    installed = installed_version("timm")
+    if installed is not None:
         try:
             found: dict[str, Any] = json.loads(file_of(installed).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -43,12 +42,13 @@ def _names() -> dict[str, Any]:
         else:
             return found
     key = {"timm": installed}
-    if isinstance(kept := cache.read("timm", key), dict):
+    if installed is not None and isinstance(kept := cache.read("timm", key), dict):
         return kept
     from fgbench.models.timm_list import names_of_timm
 
     found = names_of_timm()
-    cache.write("timm", key, found)
+    if installed is not None:
+        cache.write("timm", key, found)
     return found
 
 
@@ -68,12 +68,29 @@ def optimizer_names() -> list[str]:
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm has a model of this name, and weights of its tag where it has one."""
+    """Whether timm has a model of this name, a plug-in's too, and weights of its tag where it has one."""
     architecture, _, tag = name.partition(".")
-    names = _names()
-    if architecture not in names["models"]:
-        return architecture in names["deprecated"] or _is_registered(architecture)
-    return not tag or tag in names["models"][architecture].split()
+    if not is_of_timm(name):
+        if not _is_registered(architecture):
+            load_plugin_files()
+        return _is_registered(architecture)
+    tags = _names()["models"].get(architecture)
+    return not tag or tags is None or tag in tags.split()
+
+
+def is_of_timm(name: str) -> bool:
+    """Whether timm itself has the architecture of this name."""
+    architecture, names = name.partition(".")[0], _names()
+    return architecture in names["models"] or architecture in names["deprecated"]
+
+
+def load_plugin_files() -> None:
+    """Import the files that ``--plugin`` named, for they may bring models to timm. Broken ones were reported."""
+    for kind in KINDS:
+        for name, entry in kind.registry.entries().items():
+            if entry.file is not None:
+                with suppress(BrokenPluginError):
+                    kind.registry.load(name)
 
 
 def _is_registered(architecture: str) -> bool:

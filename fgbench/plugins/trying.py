@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import builtins
 import contextlib
 import json
 import os
@@ -10,11 +11,13 @@ import resource
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fgbench.errors import BrokenPluginError
+from fgbench.plugins.code import OURS, loaded_files
 from fgbench.plugins.files import PluginFile
 from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.workers.channel import Message
@@ -27,6 +30,12 @@ from fgbench_selectors.plugins import blame, describe, load_point
 END_S = 1.0  # that a thread is waited for which is about to end
 STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
 LEAST_RECURSION = 500  # calls
+FUNCTIONS = [  # that a program is made of
+    (module, name)
+    for module in (builtins, os, sys)
+    for name, value in list(vars(module).items())
+    if callable(value) and not name.endswith("hook")
+]
 _forks = 0
 
 
@@ -45,8 +54,8 @@ def attempt(
 ) -> Message:
     """Import a file, or what an entry point names: what it holds, or why it cannot be used.
 
-    ``{"found": [{"group", "name", "why", "facts"}, …]}``, or ``{"why": …}`` with the ``name`` of what is broken. The
-    process is for nothing else afterwards.
+    ``{"found": [{"group", "name", "why", "facts"}, …], "files": …}`` with all that was loaded for it, or
+    ``{"why": …}`` with the ``name`` of what is broken. The process is for nothing else afterwards.
     """
     move_to(place)
     bound_files()
@@ -60,6 +69,7 @@ def attempt(
             )
             json.dumps(found)  # nothing of it stays foreign
         _end()
+        return {"found": found, "files": loaded_files()}
     except BrokenPluginError as error:
         return {"name": error.name, "why": error.why}
     except Trespass as error:
@@ -68,7 +78,6 @@ def attempt(
         if os.getpid() != here:
             os._exit(1)
         return {"name": name or Path(str(file)).name, "why": describe(error)}
-    return {"found": found}
 
 
 def _in_file(file: str) -> list[Message]:
@@ -107,13 +116,15 @@ class Trespass(Exception):  # noqa: N818  # it is what was seen
 def untouched() -> Iterator[None]:
     """Raise :class:`Trespass` where the code inside changes the process that it is loaded into."""
     threads, environment, before = set(threading.enumerate()), dict(os.environ), _state()
-    forks, here = _forks, os.getpid()
+    forks, here, paths = _forks, os.getpid(), list(sys.path)
+    ours_before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OURS}
     yield
     if os.getpid() != here:
         os._exit(1)
     for thread in set(threading.enumerate()) - threads:
         if not thread.daemon:
             thread.join(END_S)
+    gone = sorted(name for name, value in ours_before.items() if sys.modules.get(name) is not value)
     left = [thread for thread in set(threading.enumerate()) - threads if not thread.daemon]
     changed = [what for what, value in _state().items() if value != before[what]]
     closed = [what for number, what in STREAMS.items() if not _is_open(number)]
@@ -125,6 +136,8 @@ def untouched() -> Iterator[None]:
         (changed, f"it changes {', '.join(changed[:3])}"),
         (closed, f"it closes {' and '.join(closed)}"),
         (lost, f"it takes away the environment variables {', '.join(lost[:3])}"),
+        (set(paths) - set(sys.path), "it takes folders out of sys.path"),
+        (gone, f"it takes away the modules {', '.join(gone[:3])}"),
         (ours, f"it changes the environment variables {', '.join(ours[:3])}"),
     ):
         if seen:
@@ -149,7 +162,18 @@ def _state() -> dict[str, object]:
         "the limits of time or memory": [
             resource.getrlimit(each) for each in (resource.RLIMIT_CPU, resource.RLIMIT_AS)
         ],
+        "where Python prints": [id(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)],
+        "which warnings are errors": [each for each in warnings.filters if each[0] == "error"],
+        "torch's default dtype, device or gradients": _torch_defaults(),
+        **{f"{module.__name__}.{name}": id(vars(module).get(name)) for module, name in FUNCTIONS},
     }
+
+
+def _torch_defaults() -> tuple[str, str, bool]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return "torch.float32", "cpu", True
+    return str(torch.get_default_dtype()), str(torch.get_default_device()), bool(torch.is_grad_enabled())
 
 
 def _folder() -> str | None:

@@ -11,6 +11,7 @@ import torch
 
 from fgbench.errors import FgbenchError
 from fgbench.flops.cut_off import cut_off_by
+from fgbench.models.backbone import brought_by
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
@@ -47,12 +48,13 @@ def resolve_and_fit(case: Case) -> tuple[Case, int]:
     """The same, and how many pixels of a side the model's patches leave out."""
     model = _on_meta(case)
     impl = (case.impl or model.impl) if model.two_impls else None
+    backbone = case.backbone or type(model).default_backbone
     found = replace(
         case,
-        backbone=case.backbone or type(model).default_backbone,
+        backbone=backbone,
         selector=model.selector_name,
         impl=impl,
-        foreign_code=foreign_code(type(model), type(model.selector)),
+        foreign_code=foreign_code(type(model), type(model.selector), *brought_by(backbone)),
     )
     return found, cut_off_by(model)
 

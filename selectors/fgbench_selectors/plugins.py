@@ -17,6 +17,7 @@ from fgbench_selectors.errors import BrokenPluginError, FgbenchError
 from fgbench_selectors.interrupts import Watch
 
 PLAIN_NAME = re.compile(r"[\w.-]+")
+PREFIX = "fgbench_plugin_"  # of the modules that files are imported as
 LONGEST = 500  # characters of what an exception says
 
 
@@ -100,9 +101,15 @@ def named(found: Iterable[Any], path: Path) -> dict[str, Any]:
     return by_name
 
 
+def module_name(path: Path) -> str:
+    """The name that a file is imported under in this process: one of its own."""
+    file = path.resolve()
+    return f"{PREFIX}{file.stem}_{abs(hash(file))}"
+
+
 def import_file(path: Path) -> ModuleType:
     """Import one Python file under a name of its own. Raises whatever it raises."""
-    name = f"fgbench_plugin_{path.stem}_{abs(hash(path.resolve()))}"
+    name = module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise BrokenPluginError(path.name, str(path), "it is no Python file; its name must end in .py")

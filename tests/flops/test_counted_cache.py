@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import timm
+from timm.models import vision_transformer
 from typer.testing import CliRunner
 
 from fgbench.cli import app
@@ -16,7 +19,12 @@ from fgbench.flops import count_backbones, count_models, counted_cache
 from fgbench.flops.counted_cache import CountedCache, library_version
 from fgbench.flops.models import ModelsRequest, model_rows
 from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.plugins import tried_first
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import KINDS
 from fgbench_selectors import selectors
+from fgbench_selectors.entries import Entry
+from fgbench_selectors.plugins import module_name
 
 REQUEST = FlopsRequest(
     sizes=(96, 112), backbones=("test_vit", "vit_base_patch16_siglip_224"), conventions=("full", "paper")
@@ -152,6 +160,132 @@ def test_a_plug_in_is_counted_anew_when_its_file_changes(folder, counters):
     other = count(PLUGIN.replace("norm(dim=-1)", "square().sum(dim=-1)"))
     assert counters["backbones"] == 2
     assert other != first
+
+
+HELPERS = {
+    "imported": "import helper\n",
+    "on a path of its own": "import sys; sys.path.insert(0, 'beside')\nimport helper\n",
+    "named by words": "import importlib\nhelper = importlib.import_module('hel' + 'per')\n",
+    "imported by what is imported": "import between\nhelper = between.helper\n",
+    "imported when it is called": "class Late:\n    @property\n    def TIMES(self):\n"
+    "        import helper\n        return helper.TIMES\nhelper = Late()\n",
+}
+
+
+@pytest.mark.parametrize("how", HELPERS)
+def test_a_plug_in_is_counted_anew_when_what_it_imports_changes(how, folder, counters, monkeypatch):
+    place = Path("beside")
+    place.mkdir()
+    (place / "between.py").write_text("import helper\n")
+    (place / "helper.py").write_text("TIMES = 1\n")
+    Path("mine.py").write_text(
+        HELPERS[how] + PLUGIN.replace("norm(dim=-1)", "square().sum(dim=-1).repeat(helper.TIMES, 1, 1).sum(dim=0)")
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path] if "path" in how else [str(place.absolute()), *sys.path])
+
+    def count():
+        """As in another process."""
+        selectors._from_files.clear()
+        for name in ("helper", "between"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        forget()
+        selectors.add_file("mine.py")
+        return run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+
+    first = count()
+    assert count() == first
+    assert counters["backbones"] == 1
+    (place / "helper.py").write_text("TIMES = 1 + 1 + 1\n")
+    changed = count()
+    assert counters["backbones"] == 2
+    assert changed != first
+
+
+TIMM_PLUGIN = """
+from timm.models import register_model
+from timm.models.vision_transformer import _create_vision_transformer
+
+@register_model
+def brought_vit(pretrained=False, **options):
+    shape = {"patch_size": 16, "embed_dim": 64, "depth": DEPTH, "num_heads": 2}
+    return _create_vision_transformer("vit_tiny_patch16_224", pretrained=pretrained, **{**shape, **options})
+"""
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        FlopsRequest(sizes=(96,), backbones=("brought_vit",), selectors=("gls",)),
+        ModelsRequest(models=("vit",), backbones=("brought_vit",), sizes=(96,)),
+    ],
+    ids=["selectors", "models"],
+)
+def test_a_backbone_of_a_plug_in_file_is_counted_anew_when_the_file_changes(request_, folder, counters):
+    def count(depth: int):
+        Path("mine.py").write_text(PLUGIN + TIMM_PLUGIN.replace("DEPTH", str(depth)))
+        for kind in KINDS:
+            kind.registry._from_files.clear()
+        timm.models._registry._model_entrypoints.pop("brought_vit", None)  # as in another process
+        forget()
+        with tried_first():
+            add_plugin_files(["mine.py"], pytest.fail)
+            return run(request_)
+
+    first = count(2)
+    times = dict(counters)
+    assert count(2) == first
+    assert counters == times
+    assert count(13) != first
+    assert counters != times
+
+
+def test_what_a_plug_in_does_to_timm_is_not_kept_for_others(folder, counters, monkeypatch):
+    request = FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("gls",))
+    pool = vision_transformer.VisionTransformer.pool
+    monkeypatch.setattr(vision_transformer.VisionTransformer, "pool", pool)  # restored at the end, too
+    Path("mine.py").write_text(
+        PLUGIN + "from timm.models.vision_transformer import VisionTransformer\npool = VisionTransformer.pool\n"
+        "VisionTransformer.pool = lambda self, x, *more: pool(self, x * 2, *more)\n"
+    )
+    selectors.add_file("mine.py")
+    patched = run(request)
+    vision_transformer.VisionTransformer.pool = pool
+    selectors._from_files.clear()
+    sys.modules.pop(module_name(Path("mine.py")))
+    assert run(request) == run(request, keeps=False) != patched
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        FlopsRequest(sizes=(96, 112), backbones=("vit_tiny_patch16_224_in21k",), selectors=("gls",)),
+        ModelsRequest(models=("vit",), backbones=("vit_tiny_patch16_224_in21k",), sizes=(96, 112)),
+    ],
+    ids=["selectors", "models"],
+)
+def test_what_warns_warns_every_time_and_once(request_, folder):
+    for _ in range(3):
+        with pytest.warns(UserWarning, match="deprecated model name") as warned:
+            run(request_)
+        assert len(warned) == 1
+
+
+def test_an_entry_that_nobody_can_load_keeps_nothing_from_being_kept(folder, counters, monkeypatch):
+    Path("mine.py").write_text(PLUGIN)
+    selectors.add_file("mine.py")
+    taken = Entry("gls@zebra", "zebra", lambda: pytest.fail("it is not loaded"))
+    monkeypatch.setattr(selectors, "_from_files", {**selectors._from_files, "gls@zebra": taken})
+    for _ in range(2):
+        run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+    assert counters["backbones"] == 1
+
+
+def test_without_sources_nothing_is_kept(folder, counters, monkeypatch):
+    monkeypatch.setattr(counted_cache, "OWN_PACKAGES", ("fgbench", "_json"))
+    for _ in range(2):
+        run(FlopsRequest(sizes=(96,), backbones=("test_vit",)))
+    assert counters["backbones"] == 2
 
 
 def test_what_breaks_is_named_every_time_and_not_kept(folder, counters):

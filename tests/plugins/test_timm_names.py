@@ -32,7 +32,7 @@ MEMBERS = (
 @pytest.fixture
 def other_version(monkeypatch, tmp_path):
     """A version of timm that no list is shipped for."""
-    monkeypatch.setattr(timm_names, "version", lambda _: "99.0")
+    monkeypatch.setattr(timm_names, "installed_version", lambda _: "99.0")
     monkeypatch.setenv("FGBENCH_CACHE", str(tmp_path / "cache"))
     timm_names._names.cache_clear()
     yield tmp_path / "cache"

@@ -180,6 +180,20 @@ def test_what_passed_is_not_tried_again_until_it_changes(tmp_path):
     assert (tmp_path / "count").read_text() == "xy"
 
 
+def test_what_passed_is_tried_again_when_what_it_imports_changes(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    helper = tmp_path / "site" / "zebra_helper.py"
+    helper.write_text("")
+    (tmp_path / "mine.py").write_text(f"import zebra_helper\n{plugin('reports', 'Mine')}")
+    assert listed("reports", "--plugin", "mine.py")[1:] == ([], 0)
+    helper.write_text("import os; os._exit(3)")
+    NAMED["reports"].registry._from_files.clear()
+    rows, (complaint,), code = listed("reports", "--plugin", "mine.py")
+    assert ("mine" in rows, code) == (False, 2)
+    assert "from mine.py is broken" in complaint
+
+
 @pytest.mark.parametrize("damage", [b"", b"[1]", b"\xff\xfe", b'{"found": [1, {"group": 3}]}', b'{"found": []}'])
 def test_damage_of_what_is_remembered_is_no_error(damage, tmp_path, monkeypatch):
     monkeypatch.setenv("FGBENCH_CACHE", str(tmp_path / "cache"))
