@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from fgbench.cli import app
 from fgbench.plugins.kinds import KINDS as ALL_KINDS
+from fgbench_selectors.plugins import import_file
 
 NAMED = {kind.group.partition(".")[2]: kind for kind in ALL_KINDS}
 BUILT_IN = {"selectors": "psm", "models": "glsim", "datasets": "synthetic", "reports": "table1"}
@@ -243,3 +244,11 @@ def test_a_distribution_that_crashes_is_named_and_the_others_are_listed(kind, in
         assert AT_IMPORT[name][1] in rows[name]["description"]
         assert f"plug-in {name!r} from zebra is broken" in result.stderr
     assert len(result.stderr.splitlines()) == 4
+
+
+def test_a_file_is_read_as_it_is_however_soon_it_changes(tmp_path):
+    """Bytecode that Python keeps tells one text from another by its length and by whole seconds."""
+    for number in range(9):
+        (tmp_path / "mine.py").write_text(f"number = {number}\n")
+        os.utime(tmp_path / "mine.py", (0, 0))
+        assert import_file(tmp_path / "mine.py").number == number
