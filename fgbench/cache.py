@@ -16,6 +16,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from fgbench.reading import opened
+
 MOST_FILES = 2000  # the oldest go
 
 
@@ -33,7 +35,8 @@ def read(kind: str, key: Mapping[str, Any]) -> Any:
     if place is None:
         return None
     try:
-        digest, _, text = _file(place, kind, key).read_text(encoding="utf-8").partition("\n")
+        with opened(_file(place, kind, key)) as file:
+            digest, _, text = file.read().decode("utf-8").partition("\n")
         return json.loads(text) if digest == _digest(text) else None
     except (OSError, ValueError, RecursionError):
         return None

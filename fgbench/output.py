@@ -21,7 +21,7 @@ from fgbench_reports.escaping import without_commands
 
 STDOUT = ("-", "/dev/stdout")
 READER_S = 10.0  # that a named pipe may stay without a reader
-LOGS = ("GITHUB_ACTIONS", "TF_BUILD")  # whose jobs' output is read for commands: GitHub's, Azure's
+LOGS = ("GITHUB_ACTIONS", "TF_BUILD", "GITLAB_CI", "TEAMCITY_VERSION")  # whose jobs' output is read for commands
 BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as other programs leave when their reader is gone
 
 _NO_PERMISSION = "permission is missing"
@@ -81,7 +81,8 @@ def _check(path: Path) -> None:
     if found is not None and (why := _WRONG_KINDS.get(stat.S_IFMT(found.st_mode))):
         raise FgbenchError("cannot write to", str(path), why)
     if not target.parent.is_dir():
-        raise FgbenchError("cannot write to", str(path), f"there is no folder {str(path.parent)!r}; make it first")
+        folder = str(target.parent if path.is_symlink() else path.parent)
+        raise FgbenchError("cannot write to", str(path), f"there is no folder {folder!r}; make it first")
     place = target.parent if found is None or stat.S_ISREG(found.st_mode) else target
     if not os.access(place, os.W_OK) or (found is not None and not os.access(target, os.W_OK)):
         raise FgbenchError("cannot write to", str(path), _NO_PERMISSION)
@@ -246,7 +247,7 @@ def _to_device(data: bytes, path: Path) -> None:
             opened = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
             break
         except OSError as error:
-            if error.errno != errno.ENXIO:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(path.stat().st_mode):  # a device that is not there
                 raise
             if time.monotonic() > deadline:
                 raise FgbenchError("cannot write to", str(path), f"nobody has read it for {READER_S:g} s") from error

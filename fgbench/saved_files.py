@@ -11,7 +11,7 @@ from typing import Any
 
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
 from fgbench.reading import TOO_DEEP, opened, parse_json, read_text
-from fgbench.saved_rows import MARKS, RECORDS, Row, RowError, kind_of, read_cells, read_row
+from fgbench.saved_rows import MARKS, RECORDS, Row, RowError, is_finite, kind_of, read_cells, read_row
 from fgbench.store import Store
 
 Found = list[tuple[str, Row]]  # kinds and rows, in the order of the file
@@ -161,6 +161,8 @@ def _kept(path: Path, kept: dict[str, Any]) -> Found:
     environment, roof = kept.get("environment") or {}, kept.get("roof")
     if not isinstance(environment, dict) or not isinstance(roof, (dict, type(None))):
         raise refused(path, f"its fields 'environment' and 'roof' must be objects; {AGAIN}")
+    if not is_finite([environment, roof]):
+        raise refused(path, f"its fields 'environment' and 'roof' must hold finite numbers; {AGAIN}")
     found: Found = []
     for section, kind in SECTIONS.items():
         rows = kept.get(section) or []

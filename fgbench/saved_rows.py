@@ -189,7 +189,7 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
 
 def _check_undeclared(name: str, value: Any) -> None:
     """What a row holds beside the fields of its kind; one that another kind has is of that one's type."""
-    if not _is_finite(value):
+    if not is_finite(value):
         raise RowError(f"its field {name!r} must hold finite numbers")
     if (field := _fields_by_name().get(name)) is not None and value is not None:
         field.checked(value)
@@ -319,17 +319,17 @@ def _object(value: Any, kind: Any) -> dict[str, Any]:
 
 
 def _anything(value: Any, _kind: Any) -> Any:
-    if _is_finite(value):
+    if is_finite(value):
         return value
     raise RowError("must hold finite numbers")
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Whether all numbers in some JSON are numbers."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, (dict, list)):
-        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+        return all(map(is_finite, value.values() if isinstance(value, dict) else value))
     return True
 
 

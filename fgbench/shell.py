@@ -78,6 +78,16 @@ class FgbenchGroup(TyperGroup):
         with _before_typer():
             return super().invoke(ctx)
 
+    def _main_shell_completion(self, *args: Any, **extra: Any) -> None:
+        """Complete words for a shell that asks by variables; by hand they may be set wrong."""
+        try:
+            super()._main_shell_completion(*args, **extra)
+        except (KeyError, ValueError) as error:
+            do = "leave _FGBENCH_COMPLETE to the shell"
+            raise FgbenchError("variables of a shell's completion are wrong:", str(error), do) from error
+        except SystemExit as error:  # typer has said why
+            raise SystemExit(USAGE if error.code == 1 else error.code) from error
+
     def _run(self, args: list[str], debug: bool, extra: dict[str, Any]) -> int:
         extra["prog_name"] = "fgbench"
         try:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -29,10 +29,12 @@ _NO_DATABASE = f"it is no SQLite database; {_ELSEWHERE}"
 _FOREIGN = f"it is the database of another program; {_ELSEWHERE}"
 DAMAGED = f"it is damaged; {_ELSEWHERE}"
 _EMPTY = "there is nothing in it; name one that was measured into with --store"
+BUSY_S = 1.0  # that SQLite waits by itself for a lock; who waits for longer asks again
 # SQLite's words (it gives its codes from Python 3.11 on), the kind of error, what it is and what to do.
 _MEANINGS: tuple[tuple[str, type[FgbenchError], str], ...] = (
     ("not a database", FgbenchError, _NO_DATABASE),
     ("malformed", FgbenchError, DAMAGED),
+    ("no such table", CannotMeasureError, "it was emptied while it was used; restore it, or move it away"),
     ("readonly database", FgbenchError, "it can only be read; change its permissions, or name another with --store"),
     ("is locked", CannotMeasureError, "another process keeps it locked; wait for it, or name another with --store"),
     ("is full", CannotMeasureError, "the disk is full; make room and start again: finished points are kept"),
@@ -74,7 +76,7 @@ class StoreFile:
                 try:
                     return self._to_read() if self._read_only else self._to_write()
                 except sqlite3.OperationalError as error:
-                    if "is locked" not in str(error) or time.monotonic() >= deadline:
+                    if not is_locked(error) or time.monotonic() >= deadline:
                         raise
                     time.sleep(0.02)
 
@@ -141,7 +143,7 @@ class StoreFile:
         try:
             return self._inspected(mode)
         except sqlite3.OperationalError as error:
-            if mode == "mode=rw" or "is locked" in str(error):
+            if mode == "mode=rw" or is_locked(error):
                 raise
             if _size(self.target, "-wal") or _size(self.target, "-journal"):
                 what = "its newest points are in a file beside it that cannot be read here"
@@ -213,16 +215,24 @@ class StoreFile:
 
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"{self.target.as_uri()}?{options}"
-        return sqlite3.connect(uri, uri=True, timeout=self._wait_s, isolation_level=None)
+        return sqlite3.connect(uri, uri=True, timeout=min(self._wait_s, BUSY_S), isolation_level=None)
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Whether SQLite refuses since somebody else uses the file: what may be asked again."""
+    return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection, kind: str = "DEFERRED") -> Iterator[None]:
-    """Everything or nothing, and never a transaction that is left open."""
+def transaction(
+    db: sqlite3.Connection, kind: str = "DEFERRED", run: Callable[[str], object] | None = None
+) -> Iterator[None]:
+    """Everything or nothing, and never a transaction that is left open; ``run`` begins it and commits it."""
+    run = run or db.execute
     try:
-        db.execute(f"BEGIN {kind}")
+        run(f"BEGIN {kind}")
         yield
-        db.execute("COMMIT")
+        run("COMMIT")
     finally:
         if db.in_transaction:  # not so after a full disk: SQLite has taken it back itself
             with suppress(sqlite3.Error):

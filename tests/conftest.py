@@ -27,6 +27,8 @@ for wish in (
     "CLICOLOR_FORCE",
     "GITHUB_ACTIONS",
     "TF_BUILD",
+    "GITLAB_CI",
+    "TEAMCITY_VERSION",
 ):
     os.environ.pop(wish, None)
 

@@ -73,6 +73,16 @@ def test_a_folder_in_place_of_a_file_is_no_error(place):
     assert cache.read("a", {}) is None
 
 
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(place):
+    cache.write("a", {"key": 1}, 1)
+    (file,) = files(place)
+    file.unlink()
+    os.mkfifo(file)
+    assert cache.read("a", {"key": 1}) is None
+    cache.write("a", {"key": 1}, 2)
+    assert cache.read("a", {"key": 1}) == 2
+
+
 def test_many_write_at_once_and_readers_see_whole_values(place):
     values = [[number] * 2000 for number in range(40)]
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,6 +85,12 @@ def test_paths_that_cannot_be_written_are_refused_beforehand(tmp_path, path, mes
         check_output(tmp_path / path)
 
 
+def test_a_link_to_a_missing_folder_is_refused_with_that_folder(tmp_path):
+    (tmp_path / "link.csv").symlink_to("missing/rows.csv")
+    with pytest.raises(FgbenchError, match=f"there is no folder '{tmp_path}/missing'; make it first"):
+        check_output(tmp_path / "link.csv")
+
+
 def test_folders_without_permission_are_refused_beforehand(tmp_path, monkeypatch):
     monkeypatch.setattr(output.os, "access", lambda *_: False)  # root, whom nothing is forbidden, runs tests too
     with pytest.raises(FgbenchError, match="permission is missing"):
@@ -160,6 +167,15 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for_without_end(tmp_path, monkey
     with pytest.raises(FgbenchError, match="nobody has read it"):
         emit("text", tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_device_that_is_not_there_is_not_waited_for():
+    """The terminal of a process that has none: the system answers as it does for a pipe without a reader."""
+    code = "from pathlib import Path; from fgbench.output import emit; emit('text', Path('/dev/tty'))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr.splitlines()[-1].endswith("cannot write to '/dev/tty'; No such device or address")
 
 
 def test_sockets_and_loops_of_links_are_refused_beforehand(tmp_path, monkeypatch):

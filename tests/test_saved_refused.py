@@ -81,6 +81,12 @@ def test_a_bad_field_is_named_with_its_file_and_row(case):
     assert "row 3 of 'throughput'" in refusal(Path("kept.json"))
 
 
+@pytest.mark.parametrize("around", [{"environment": {"a": [float("nan")]}}, {"roof": {"bytes_per_s": float("inf")}}])
+def test_what_the_rows_of_a_file_share_is_finite_too(around):
+    Path("kept.json").write_text(json.dumps({**KEPT, "throughput": [row(environment=None)], **around}))
+    assert "its fields 'environment' and 'roof' must hold finite numbers" in refusal(Path("kept.json"))
+
+
 @pytest.mark.parametrize(
     ("cell", "words"),
     [

@@ -248,6 +248,28 @@ def test_a_library_that_does_not_load_is_named(here):
     assert line.endswith("is one of its environment variables wrong, or its installation?")
 
 
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ({"_FGBENCH_COMPLETE": "complete_bash"}, 2),
+        ({"_FGBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "fgbench fl", "COMP_CWORD": "x"}, 2),
+        ({"_FGBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "fgbench '", "COMP_CWORD": "1"}, 0),
+        ({"_FGBENCH_COMPLETE": "zzz"}, 2),
+        ({"_FGBENCH_COMPLETE": "zzz_bash"}, 2),
+        ({"_FGBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "fgbench fl", "COMP_CWORD": "1"}, 0),
+    ],
+)
+def test_variables_of_a_shell_s_completion_may_be_anything(variables, code):
+    ended = subprocess.run(
+        [sys.executable, "-m", "fgbench"], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert "internal error" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == (1 if code else 0)
+    if variables.get("COMP_WORDS", "").endswith("fl"):
+        assert code or ended.stdout == "flops\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["--help", "--version", "flops --help", "list reports"])
 def test_standard_output_may_be_full(words):

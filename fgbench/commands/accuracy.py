@@ -201,7 +201,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
     from fgbench.accuracy.launch import is_main_process
     from fgbench.commands.accuracy_result import check_names, judge_all, show_result
     from fgbench.commands.training_progress import TrainingProgress
-    from fgbench.store import Store
+    from fgbench.store import PATIENCE_S, Store
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
@@ -213,7 +213,8 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         if main:  # before the hours that the rest takes
             complain(problem)
 
-    with Store(store) if main else nullcontext() as kept, TrainingProgress(shown=main) as progress:
+    opened = Store(store, patience_s=PATIENCE_S, tell=complain) if main else nullcontext()
+    with opened as kept, TrainingProgress(shown=main) as progress:
         from fgbench.accuracy.runs import Runs
         from fgbench.accuracy.session import open_session
 

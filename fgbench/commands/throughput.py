@@ -136,7 +136,7 @@ def throughput(
 def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *, spread: bool) -> None:
     """Sweep, and show what there is, however it ended."""
     from fgbench.commands.sweep_progress import SweepProgress
-    from fgbench.store import Store
+    from fgbench.store import PATIENCE_S, Store
     from fgbench.throughput.session import open_session
     from fgbench.throughput.sweep import Sweep
     from fgbench.workers.supervisor import Host
@@ -144,7 +144,7 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
     interrupted = False
-    with Store(store) as kept, Host() as host:
+    with Store(store, patience_s=PATIENCE_S, tell=complain) as kept, Host() as host:
         with SweepProgress() as progress:
             session = open_session(request, host, problems.append)
             for problem in problems:  # before the hours that the rest takes

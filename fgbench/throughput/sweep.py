@@ -118,7 +118,7 @@ class Sweep:
             self._say(what, latency_s=now["latency_s"])
 
         def stay() -> None:
-            self.store.claim(KIND, self.session.key(group, size))  # as long as it takes
+            self.store.renew(KIND, self.session.key(group, size))  # as long as it takes
 
         self._say(what)
         try:

@@ -58,6 +58,44 @@ def test_a_store_that_is_locked_while_it_is_used(path):
         assert store.add("throughput", "a", {}, {})
 
 
+@pytest.mark.parametrize("hold", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_who_keeps_a_store_locked_is_waited_for_with_patience_and_not_in_silence(path, hold, monkeypatch):
+    """A reader keeps writers waiting as well, as long as its transaction lasts."""
+    monkeypatch.setattr("fgbench.store.QUIET_S", 0.2)
+    said = []
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+        with Store(path, wait_s=0.1, patience_s=300, tell=lambda line: (said.append(line), end.start())) as store:
+            end = threading.Timer(0.3, lambda: db.execute("ROLLBACK"))
+            db.execute(hold)
+            db.execute("SELECT * FROM points").fetchone()
+            assert store.add("throughput", "a", {"number": 0}, ENVIRONMENT)
+            end.join()
+        assert said == [f"waiting for another process that keeps the store {str(path)!r} locked"]
+        with Store(path) as store:
+            assert numbers(store) == [0]
+
+
+def test_a_claim_is_renewed_without_waiting(path):
+    """A worker is being timed meanwhile, and its result must not come too late."""
+    with Store(path, wait_s=300) as store, raw(path) as db:
+        assert store.claim("throughput", "a")
+        db.execute("BEGIN EXCLUSIVE")
+        store.renew("throughput", "a")
+        db.execute("ROLLBACK")
+        assert store._db.execute("PRAGMA busy_timeout").fetchone() == (1000,), "and others wait as before"
+        db.execute("UPDATE claims SET claimed_at = 0")
+        store.renew("throughput", "a")
+        assert db.execute("SELECT claimed_at FROM claims").fetchone() > (1e9,)
+
+
+def test_a_store_that_is_emptied_while_it_is_used(store, path):
+    store.add("throughput", "a", {}, ENVIRONMENT)
+    path.write_bytes(b"")
+    with pytest.raises(CannotMeasureError, match="emptied while it was used") as error:
+        store.add("throughput", "b", {}, ENVIRONMENT)
+    line(error, path)
+
+
 @pytest.mark.parametrize("hold", ["SELECT 1", "BEGIN", "BEGIN IMMEDIATE"])
 def test_the_log_of_an_earlier_version_is_worked_into_the_file_once_nobody_uses_it(path, hold):
     fill(path, 1)
