@@ -80,3 +80,10 @@ def reports(session: nox.Session) -> None:
     """Renders reports/gallery/report from the rows that are kept; with ``-- --measure`` it counts and sweeps first."""
     session.install(".")
     session.run("python", "docs/gallery.py", *session.posargs)
+
+
+@nox.session
+def timm_list(session: nox.Session) -> None:
+    """Writes the names and shapes of the timm that is installed into fgbench/plugins/timm; two minutes."""
+    session.install(".")
+    session.run("python", "-m", "fgbench.models.timm_list", *session.posargs)

@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace) -> None:
         measure_roof,
         selection_rows,
     )
-    from fgbench.throughput.supervisor import Host
+    from fgbench.workers.supervisor import Host
 
     with Host() as host:
         device, environment = describe(host, options.device)

@@ -1,14 +1,19 @@
-"""What ``fgbench list`` shows: rows about everything that can be named. Torch is imported for what needs it."""
+"""What ``fgbench list`` shows: rows about everything that can be named.
+
+Fgbench's own classes are described by their source, those of others by their trial: torch is imported for neither here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fgbench.errors import BrokenPluginError, Report
+from fgbench.plugins import outcomes
+from fgbench.plugins.facts import first_line
+from fgbench.plugins.kinds import kind_of
+from fgbench.plugins.names import own_facts
+from fgbench_selectors.entries import Registry
 from fgbench_selectors.plugins import blame
-
-if TYPE_CHECKING:
-    from fgbench_selectors import Needs, Selector
 
 
 def selector_rows(report: Report) -> list[dict[str, Any]]:
@@ -16,14 +21,11 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
     from fgbench.registry import selectors
 
     rows = []
+    selectors.try_out()
     for name, entry in selectors.entries().items():
         row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
         try:
-            selector: type[Selector] = selectors.load(name)
-            with blame(name, entry.origin):
-                row["reads"] = _reads(selector.needs)
-                row["scores"] = f"({', '.join(selector.score_shape)})"
-                row["description"] = _first_line(selector.__doc__)
+            row |= _described(selectors, name)
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
@@ -33,17 +35,14 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
 
 def model_rows(report: Report) -> list[dict[str, Any]]:
     """A row per model; what is broken or cannot be reproduced says why."""
-    from fgbench.models.build import NOT_REPRODUCIBLE, models
+    from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 
     rows = []
+    models.try_out()
     for name, entry in models.entries().items():
         row = {"name": name, "backbone": "", "selects by": "", "from": entry.origin, "description": ""}
         try:
-            with blame(name, entry.origin):
-                model = models.load(name)
-                row["backbone"] = str(model.default_backbone)
-                row["selects by"] = " or ".join(f"({', '.join(shape)})" for shape in model.accepts) or "–"
-                row["description"] = _first_line(model.__doc__)
+            row |= _described(models, name)
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
@@ -56,47 +55,43 @@ def model_rows(report: Report) -> list[dict[str, Any]]:
 
 def backbone_rows() -> list[dict[str, Any]]:
     """A row per timm architecture of the vision-transformer family."""
-    from fgbench.models.backbone import backbone_names
+    from fgbench.plugins.timm_names import backbone_names
 
     return [{"name": name} for name in backbone_names()]
 
 
 def dataset_rows(report: Report) -> list[dict[str, Any]]:
     """A row per data set: the counts of the paper's Table 9, and what --data-dir must hold."""
-    from fgbench.accuracy.datasets.build import datasets
     from fgbench.accuracy.datasets.hub import HUB
+    from fgbench.plugins.kinds import datasets
 
     rows = []
+    datasets.try_out()
     for name, entry in datasets.entries().items():
         row = {"name": name, "classes": "", "train": "", "test": "", "layout": "", "from": entry.origin}
         try:
-            reader = datasets.load(name)
-            with blame(name, entry.origin):
-                if (published := getattr(reader, "published", None)) is not None:
-                    row["classes"], row["train"] = published.classes, published.train_images
-                    row["test"] = published.test_images
-                row["layout"] = str(getattr(reader, "holds", ""))
-                row["description"] = _first_line(reader.__doc__)
+            row |= _described(datasets, name)
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
-    rows += [{"name": f"{kind}/…", **empty, "description": _first_line(read.__doc__)} for kind, read in HUB.items()]
+    rows += [{"name": f"{kind}/…", **empty, "description": first_line(read.__doc__)} for kind, read in HUB.items()]
     return rows
 
 
 def report_rows(report: Report) -> list[dict[str, Any]]:
     """A row per report, in the order in which they are read."""
-    from fgbench.reports import in_reading_order, reports
+    from fgbench.plugins.kinds import reports
+    from fgbench.reports import in_reading_order
 
     rows = []
+    reports.try_out()
     entries = reports.entries()
     for name in in_reading_order(entries):
         row = {"name": name, "from": entries[name].origin}
         try:
-            with blame(name, entries[name].origin):
-                row["description"] = _first_line(reports.load(name).__doc__)
+            row |= _described(reports, name)
         except BrokenPluginError as error:
             report(error)
             row["description"] = f"broken: {error.why}"
@@ -104,23 +99,16 @@ def report_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _first_line(doc: str | None) -> str:
-    return (doc or "").strip().partition("\n")[0].rstrip(".").replace("``", "")
-
-
-def _reads(needs: Needs) -> str:
-    """``q, k of blocks 1…L−1`` and the like."""
-    parts = ["tokens"] if needs.tokens else []
-    if needs.blocks is not None:
-        start, stop = needs.blocks.start, needs.blocks.stop
-        first = "1" if start is None else _block(start)
-        last = "L" if stop is None else _block(stop - 1)
-        steps = f" in steps of {needs.blocks.step}" if needs.blocks.step not in (None, 1) else ""
-        parts.append(f"q, k of block {last}" if first == last else f"q, k of blocks {first}…{last}{steps}")
-    return " and ".join(parts)
-
-
-def _block(index: int) -> str:
-    if index >= 0:
-        return str(index + 1)
-    return "L" if index == -1 else f"L−{-index - 1}"
+def _described(registry: Registry, name: str) -> dict[str, Any]:
+    """What is shown of an entry: what its trial found, of one that was tried; it is not imported here then."""
+    entry = registry.entry(name)
+    tried = (outcomes() or {}).get((registry.group, name))
+    if tried is not None and not entry.is_own:
+        if tried.why is not None:
+            raise BrokenPluginError(name, entry.origin, tried.why)
+        return dict(tried.facts)
+    if source := own_facts(registry, name):
+        return kind_of(registry.group).facts(source.described())
+    loaded = registry.load(name)
+    with blame(name, entry.origin):
+        return kind_of(registry.group).facts(loaded)

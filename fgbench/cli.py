@@ -15,7 +15,7 @@ from fgbench.commands.report import report
 from fgbench.commands.throughput import throughput
 from fgbench.commands.visualize import visualize
 from fgbench.output import emit
-from fgbench.shell import DONE, FgbenchGroup, ListCommand
+from fgbench.shell import DONE, FgbenchGroup, ListCommand, show_what_libraries_say
 
 app = typer.Typer(
     cls=FgbenchGroup,
@@ -57,4 +57,5 @@ app.command("list", cls=ListCommand, short_help="What can be named: selectors, m
 
 def main() -> None:
     """Run a command line, and leave with its exit code."""
+    show_what_libraries_say()
     app()

@@ -32,10 +32,10 @@ NO_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CU
 def software() -> dict[str, Any]:
     """Versions and revisions that a figure depends on."""
     return {
-        "fgbench": _version("fgbench"),
+        "fgbench": installed_version("fgbench"),
         "git_revision": git_revision(Path(__file__).parent),
-        "timm": _version("timm"),
-        "numpy": _version("numpy"),
+        "timm": installed_version("timm"),
+        "numpy": installed_version("numpy"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
@@ -88,7 +88,8 @@ def _git(git: str, folder: Path, *words: str) -> str:
     return run.stdout.strip()
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version that a package was installed with; None where nobody wrote it down."""
     try:
         return version(package)
     except PackageNotFoundError:

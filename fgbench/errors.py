@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from fgbench_selectors.errors import (
     BrokenPluginError,
@@ -20,6 +21,7 @@ __all__ = [
     "LeftOutNotice",
     "Report",
     "UnknownNameError",
+    "no_checkpoint",
 ]
 
 # Where an error goes that does not end the work.
@@ -42,3 +44,8 @@ class CheckFailedError(FgbenchError):
     """What was to be checked does not hold."""
 
     exit_code = 1
+
+
+def no_checkpoint(path: Path) -> FgbenchError:
+    """The error about a file of weights that is not there; to be raised."""
+    return FgbenchError("no checkpoint file", str(path), "give the path of a .safetensors, .pth or .npz file")

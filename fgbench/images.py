@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fgbench.errors import FgbenchError
+from fgbench.reading import opened
 
 Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels, ends exclusive
 
@@ -84,13 +85,14 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
     """
     what = name if name is not None else str(source) if isinstance(source, Path) else "an image in memory"
     try:
-        if isinstance(source, Path):
-            _check_file(source, what)
         # Pillow maps a file that it opens itself into memory, and then garbles grey TIFFs that EXIF turns (Pillow 13).
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file, quiet():
+        with opened(source) if isinstance(source, Path) else nullcontext(source) as file, quiet():
             return _read(file)
-    except FgbenchError:
-        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FgbenchError("no such picture:", what) from error
+    except IsADirectoryError as error:
+        do = f"name its files, such as {what.rstrip('/')}/*.jpg"
+        raise FgbenchError("a folder is no picture:", what, do) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = Image.MAX_IMAGE_PIXELS or 0
         raise FgbenchError(f"the picture has more than {limit:,} pixels:", what, "make it smaller") from error
@@ -104,12 +106,13 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
         raise FgbenchError(f"the picture cannot be read ({error}):", what, do) from error
     except Exception as error:  # decoders raise whatever they trip over
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
-        raise FgbenchError(f"the picture cannot be read ({why}):", what, "is the file whole?") from error
+        do = "" if isinstance(error, OSError) and error.errno else "is the file whole?"
+        raise FgbenchError(f"the picture cannot be read ({why}):", what, do) from error
 
 
 def stored_as(path: Path) -> tuple[tuple[int, int], int]:
     """((height, width) of the pixels in a file, EXIF orientation), from its header; the pixels are not decoded."""
-    with quiet(), Image.open(path) as image:
+    with quiet(), opened(path) as file, Image.open(file) as image:
         tags: Any = getattr(image, "tag_v2", {})  # of a TIFF, whose size Pillow gives upright
         return (tags.get(HEIGHT, image.height), tags.get(WIDTH, image.width)), _orientation(image)
 
@@ -136,13 +139,6 @@ class quiet(warnings.catch_warnings):  # noqa: N801  # used as a verb
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return entered
-
-
-def _check_file(path: Path, name: str) -> None:
-    if path.is_dir():
-        raise FgbenchError("a folder is no picture:", name, f"name its files, such as {name.rstrip('/')}/*.jpg")
-    if not path.exists():
-        raise FgbenchError("no such picture:", name)
 
 
 def _read(file: IO[bytes]) -> ReadImage:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError, Report
-from fgbench_selectors import Selector, get
-from fgbench_selectors.registry import OWN_DISTRIBUTION, selectors
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import selectors
+from fgbench_selectors.registry import get
+
+if TYPE_CHECKING:
+    from fgbench_selectors import Selector
 
 __all__ = ["Report", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
-
-
-def add_plugin_files(paths: Iterable[str], report: Report) -> None:
-    """Load plug-in files that were named explicitly; a broken one is reported, the others still work."""
-    for path in paths:
-        try:
-            selectors.add_file(path)
-        except BrokenPluginError as error:
-            report(error)
 
 
 def usable_selectors(names: Iterable[str] | None, report: Report) -> list[str]:
     """The selectors of these names, or all, that can be loaded. Unknown names raise; broken ones are reported."""
     usable = []
-    for name in selectors.names() if names is None else names:
+    asked = selectors.names() if names is None else list(names)
+    selectors.try_out(asked)
+    for name in asked:
         try:
             selectors.load(name)
         except BrokenPluginError as error:
@@ -44,4 +41,4 @@ def make_selector(name: str, impl: str, depth: int, **options: Any) -> Selector:
 
 def is_own(selector: str) -> bool:
     """Whether a selector is one of fgbench's own."""
-    return selectors.entries()[selector].origin == OWN_DISTRIBUTION
+    return selectors.entry(selector).is_own

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import stat
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
-from fgbench.saved_rows import MARKS, RECORDS, Row, RowError, kind_of, read_cells, read_row
+from fgbench.reading import TOO_DEEP, opened, parse_json, read_text
+from fgbench.saved_rows import MARKS, RECORDS, Row, RowError, is_finite, kind_of, read_cells, read_row
 from fgbench.store import Store
 
 Found = list[tuple[str, Row]]  # kinds and rows, in the order of the file
@@ -77,28 +77,24 @@ def refused(path: Path, why: str) -> FgbenchError:
 
 def _head(path: Path) -> bytes:
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise refused(path, "it is a folder; name a file in it")
-        if not stat.S_ISREG(found.st_mode):
-            raise refused(path, "it is a pipe or a device; name a file")
-        if not found.st_size:
-            raise refused(path, f"it is empty; {AGAIN}")
-        if found.st_size > LARGEST_BYTES:
-            raise refused(path, "it is larger than a gigabyte; rows are not")
-        with path.open("rb") as file:
-            return file.read(4096)
+        with opened(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
+                raise refused(path, "it is larger than a gigabyte; rows are not")
+            head = file.read(4096)
     except FileNotFoundError:
         raise refused(path, "there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise refused(path, getattr(error, "strerror", None) or str(error)) from error
+    except OSError as error:
+        raise refused(path, error.strerror or str(error)) from error
+    if not head:
+        raise refused(path, f"it is empty; {AGAIN}")
+    return head
 
 
 def _text(path: Path, head: bytes) -> str:
     try:
         if b"\0" in head:
             raise refused(path, f"it is no text; {WHAT}")
-        return path.read_bytes().decode("utf-8-sig")  # Excel writes a mark before the first letter
+        return read_text(path, LARGEST_BYTES, encoding="utf-8-sig")  # Excel writes a mark before the first letter
     except UnicodeDecodeError:
         raise refused(path, f"it is no UTF-8 text; {WHAT}") from None
     except OSError as error:
@@ -107,10 +103,10 @@ def _text(path: Path, head: bytes) -> str:
 
 def _parsed(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise refused(path, f"it is nested too deep; {WHAT}") from None
+        return parse_json(text)
     except ValueError as error:
+        if str(error) == TOO_DEEP:
+            raise refused(path, f"{TOO_DEEP}; {WHAT}") from None
         raise refused(path, f"it is no whole JSON: {error}; {AGAIN}") from error
 
 
@@ -165,6 +161,8 @@ def _kept(path: Path, kept: dict[str, Any]) -> Found:
     environment, roof = kept.get("environment") or {}, kept.get("roof")
     if not isinstance(environment, dict) or not isinstance(roof, (dict, type(None))):
         raise refused(path, f"its fields 'environment' and 'roof' must be objects; {AGAIN}")
+    if not is_finite([environment, roof]):
+        raise refused(path, f"its fields 'environment' and 'roof' must hold finite numbers; {AGAIN}")
     found: Found = []
     for section, kind in SECTIONS.items():
         rows = kept.get(section) or []

@@ -11,6 +11,7 @@ from reprlib import Repr
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from fgbench.reading import parse_json
 from fgbench.records import (
     STATUSES,
     AccuracyRow,
@@ -123,8 +124,8 @@ class Field:
                 return {"true": True, "false": False}.get(cell.strip().lower(), cell)
             if self.kind in (int, float):
                 return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)
-            return json.loads(cell)
-        except (ValueError, RecursionError):
+            return parse_json(cell)
+        except ValueError:
             return cell
 
 
@@ -175,8 +176,8 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
     if low is not None and high is not None and low > high:
         raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
     for name, value in given.items():
-        if name not in row and not _is_finite(value):
-            raise RowError(f"its field {name!r} must hold finite numbers")
+        if name not in row:
+            _check_undeclared(name, value)
     own = given.get(ENVIRONMENT)
     if own is not None and not isinstance(own, dict):
         raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)}")
@@ -184,6 +185,20 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
     for name, declared in INSIDE.items():
         _check_inside(name, found.get(name) or {}, declared)
     return found
+
+
+def _check_undeclared(name: str, value: Any) -> None:
+    """What a row holds beside the fields of its kind; one that another kind has is of that one's type."""
+    if not is_finite(value):
+        raise RowError(f"its field {name!r} must hold finite numbers")
+    if (field := _fields_by_name().get(name)) is not None and value is not None:
+        field.checked(value)
+
+
+@cache
+def _fields_by_name() -> dict[str, Field]:
+    """The fields of all kinds; one of several kinds is of one type."""
+    return {field.name: field for kind in RECORDS for field in fields_of(kind)}
 
 
 def _check_inside(name: str, values: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
@@ -208,7 +223,8 @@ def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Row]:
     for name, cell in cells.items():
         field = declared.get(name)
         if cell != "":
-            row[name] = field.from_text(cell) if field else _environment(cell) if name == ENVIRONMENT else cell
+            of_any = _fields_by_name().get(name)
+            row[name] = of_any.from_text(cell) if of_any else _environment(cell) if name == ENVIRONMENT else cell
         elif field and field.nullable:
             row[name] = None
         elif field and field.kind is str:
@@ -218,8 +234,8 @@ def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Row]:
 
 def _environment(cell: str) -> Any:
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return parse_json(cell)
+    except ValueError:
         return cell
 
 
@@ -303,17 +319,17 @@ def _object(value: Any, kind: Any) -> dict[str, Any]:
 
 
 def _anything(value: Any, _kind: Any) -> Any:
-    if _is_finite(value):
+    if is_finite(value):
         return value
     raise RowError("must hold finite numbers")
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Whether all numbers in some JSON are numbers."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, (dict, list)):
-        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+        return all(map(is_finite, value.values() if isinstance(value, dict) else value))
     return True
 
 

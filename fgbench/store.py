@@ -8,19 +8,30 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFile, identity, transaction
+from fgbench.reading import parse_json, to_json
+from fgbench.store_file import (
+    APPLICATION_ID,
+    DAMAGED,
+    SCHEMA_VERSION,
+    StoreFile,
+    is_locked,
+    transaction,
+)
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
 
 CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
+PATIENCE_S = 600.0  # for whoever keeps a store locked, where it costs what was measured to give up
+QUIET_S = 3.0  # of waiting without a word
 
+_LOGGED = "an earlier fgbench, or another program, keeps its newest points beside it; end that and start again"
 _ATTEMPTS = (
     "SELECT points.content, environments.content, measured_at FROM points "
     "JOIN environments ON environments.digest = points.environment "
@@ -30,21 +41,35 @@ _ATTEMPTS = (
 class Store:
     """Measured points by kind and key. A point is one row, a JSON object, or several attempts: the newest counts.
 
-    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too.
+    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too. It is
+    whole by itself: SQLite's rollback journal beside it lives as long as a transaction, and there is no write-ahead
+    log, whose loss would take with it what had been kept before. A point is measured in seconds and written in
+    milliseconds, so that sweeps that share a store do not wait for each other in any way that counts. Another program
+    may read for minutes in one transaction, and keeps writers waiting: ``patience_s`` (``wait_s`` by default) is for
+    it, once the store is open, and ``tell`` is given a line that says so.
 
     Raises
     ------
     FgbenchError
         Where the file cannot be a store, and it stays as it is; where a row is not JSON.
     CannotMeasureError
-        Where it is locked for longer than ``wait_s``, the disk is full or fails, or the file is taken away.
+        Where it is locked for longer than that, the disk is full or fails, or the file is taken away.
 
     """
 
-    def __init__(self, path: Path, *, wait_s: float = 30.0, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wait_s: float = 30.0,
+        patience_s: float | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        read_only: bool = False,
+    ) -> None:
+        self._path, self._patience_s, self._tell = path, wait_s if patience_s is None else patience_s, tell
         self._file = StoreFile(path, wait_s, read_only=read_only)
         self._db = self._file.open()
-        self._identity = identity(self._file.target)
+        self._identity = self._file.identity()
 
     def __enter__(self) -> Store:
         return self
@@ -111,6 +136,20 @@ class Store:
             db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", (kind, key, *me, now))
         return True
 
+    def renew(self, kind: str, key: str) -> None:
+        """Claim a point once more, while it is measured; where the store is locked, the next time will do."""
+        (timeout,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        patience, self._patience_s = self._patience_s, 0.0
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.claim(kind, key)
+        except CannotMeasureError as error:
+            if not is_locked(error.__cause__):
+                raise
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {timeout}")
+            self._patience_s = patience
+
     def release(self, kind: str, key: str) -> None:
         """Give up the claim of this process; one of another process stays."""
         mine = "kind = ? AND key = ? AND host = ? AND pid = ? AND started IS ?"
@@ -118,22 +157,44 @@ class Store:
             db.execute(f"DELETE FROM claims WHERE {mine}", (kind, key, *_this_process()))
 
     def _read(self, query: str, *values: str) -> Iterator[dict[str, Any]]:
-        with self._file.explained():  # all at once: while somebody reads, SQLite cannot empty its log
-            found = self._db.execute(query, values).fetchall()
+        with self._file.explained():  # all at once: while somebody reads, nobody can write
+            found = self._patiently(query, values).fetchall()
         return (self._decode(*columns) for columns in found)
 
     def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
         try:
-            return {**json.loads(content), "environment": {**json.loads(environment), "time": measured_at}}
+            return {**parse_json(content), "environment": {**parse_json(environment), "time": measured_at}}
         except (ValueError, TypeError) as error:
             raise self._file.refused(DAMAGED) from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        if identity(self._file.target) != self._identity:  # SQLite would go on in a file that has no name any more
-            raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
-        with self._file.explained(), transaction(self._db, "IMMEDIATE"):
+        """A transaction that is in the file of this name when it ends, or an error."""
+        self._check_place()
+        with self._file.explained(), transaction(self._db, "IMMEDIATE", self._patiently):
+            if self._db.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                raise self._file.refused(_LOGGED, CannotMeasureError)
             yield self._db
+        self._check_place()  # who asks to keep a row may hear that it is kept only where it can be found
+
+    def _patiently(self, statement: str, values: Sequence[str] = ()) -> sqlite3.Cursor:
+        """Run a statement, again where somebody keeps the store locked; SQLite's own waiting is deaf to Ctrl-C."""
+        began, is_told = time.monotonic(), False
+        while True:
+            try:
+                return self._db.execute(statement, values)
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if not is_locked(error) or waited >= self._patience_s:
+                    raise
+            if waited >= QUIET_S and not is_told:
+                self._tell(f"waiting for another process that keeps the store {str(self._path)!r} locked")
+                is_told = True
+            time.sleep(0.02)
+
+    def _check_place(self) -> None:
+        if self._file.identity() != self._identity:  # SQLite would go on in a file that has no name any more
+            raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
 
 
 def _attempts(db: sqlite3.Connection, kind: str, key: str) -> int:
@@ -175,7 +236,7 @@ def _around(environment: Mapping[str, Any]) -> tuple[str, str, str]:
 def _as_json(what: str, fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         try:
-            json.dumps(value, allow_nan=False)
+            to_json(value)
         except (TypeError, ValueError, RecursionError) as error:
             advice = f"it is not JSON ({error}); write null for what is missing"
             raise FgbenchError(f"the {what} cannot be stored: its field", name, advice) from error

@@ -6,11 +6,12 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.output import descriptor_of
 
 APPLICATION_ID = 0x66676265  # "fgbe": whose file it is, in SQLite's header
 SCHEMA_VERSION = 1  # 1: environments, points, claims
@@ -28,10 +29,12 @@ _NO_DATABASE = f"it is no SQLite database; {_ELSEWHERE}"
 _FOREIGN = f"it is the database of another program; {_ELSEWHERE}"
 DAMAGED = f"it is damaged; {_ELSEWHERE}"
 _EMPTY = "there is nothing in it; name one that was measured into with --store"
+BUSY_S = 1.0  # that SQLite waits by itself for a lock; who waits for longer asks again
 # SQLite's words (it gives its codes from Python 3.11 on), the kind of error, what it is and what to do.
 _MEANINGS: tuple[tuple[str, type[FgbenchError], str], ...] = (
     ("not a database", FgbenchError, _NO_DATABASE),
     ("malformed", FgbenchError, DAMAGED),
+    ("no such table", CannotMeasureError, "it was emptied while it was used; restore it, or move it away"),
     ("readonly database", FgbenchError, "it can only be read; change its permissions, or name another with --store"),
     ("is locked", CannotMeasureError, "another process keeps it locked; wait for it, or name another with --store"),
     ("is full", CannotMeasureError, "the disk is full; make room and start again: finished points are kept"),
@@ -44,7 +47,7 @@ class StoreFile:
 
     def __init__(self, path: Path, wait_s: float, *, read_only: bool) -> None:
         self._path, self._wait_s, self._read_only = path, wait_s, read_only
-        self.target = self._find()
+        self._place, self.target = self._find()
 
     def refused(self, why: str, kind: type[FgbenchError] = FgbenchError) -> FgbenchError:
         """The error that says why this store cannot be used, and what to do; to be raised."""
@@ -57,6 +60,8 @@ class StoreFile:
             yield
         except sqlite3.ProgrammingError:
             raise
+        except UnicodeDecodeError as error:  # SQLite's words about damage hold what is damaged
+            raise self.refused(DAMAGED) from error
         except sqlite3.Error as error:
             for words, kind, meaning in _MEANINGS:
                 if words in str(error):
@@ -71,14 +76,25 @@ class StoreFile:
                 try:
                     return self._to_read() if self._read_only else self._to_write()
                 except sqlite3.OperationalError as error:
-                    if "is locked" not in str(error) or time.monotonic() >= deadline:
+                    if not is_locked(error) or time.monotonic() >= deadline:
                         raise
                     time.sleep(0.02)
 
-    def _find(self) -> Path:
+    def identity(self) -> tuple[int, int] | None:
+        """What tells the file from another one that comes to its name, by whatever link; None where there is none."""
+        try:
+            found = self._place.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _find(self) -> tuple[Path, Path]:
         found = None
         try:
-            target = Path(os.path.realpath(self._path))
+            place = self._path.absolute()  # its links stay, to see whether they lead elsewhere later
+            if not self._read_only and descriptor_of(place) is not None:  # which may be open for reading alone
+                raise self.refused("it is a descriptor of this process; name the file itself")
+            target = Path(os.path.realpath(place))
             log = _size(target, "-wal")  # before the file, which another process may be creating
             with suppress(FileNotFoundError):
                 found = target.stat()
@@ -100,7 +116,7 @@ class StoreFile:
             raise self.refused(permission.format(""))
         if not self._read_only and not os.access(target.parent, os.W_OK | os.X_OK):
             raise self.refused(permission.format(" in its folder"))
-        return target
+        return place, target
 
     def _to_write(self) -> sqlite3.Connection:
         if self._is_unused():
@@ -113,8 +129,8 @@ class StoreFile:
         self._inspected(self._quiet()).close()
         db = self._connect("mode=rw")
         try:
-            for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                db.execute(f"PRAGMA {setting}")  # a file system without WAL keeps its mode, and that serves as well
+            for setting in ("journal_mode = DELETE", "synchronous = EXTRA", "foreign_keys = ON"):
+                db.execute(f"PRAGMA {setting}")  # a log that an earlier version left is worked into the file
         except BaseException:
             db.close()
             raise
@@ -127,7 +143,7 @@ class StoreFile:
         try:
             return self._inspected(mode)
         except sqlite3.OperationalError as error:
-            if mode == "mode=rw" or "is locked" in str(error):
+            if mode == "mode=rw" or is_locked(error):
                 raise
             if _size(self.target, "-wal") or _size(self.target, "-journal"):
                 what = "its newest points are in a file beside it that cannot be read here"
@@ -146,11 +162,19 @@ class StoreFile:
         with closing(self._connect("immutable=1")) as db:
             try:
                 with transaction(db):
-                    return self._is_blank(db) and not _size(self.target, "-wal")
+                    blank = self._is_blank(db)
             except sqlite3.DatabaseError as error:
-                if "malformed" in str(error):  # or half written: that is seen under a lock
-                    return False
-                raise
+                if "malformed" not in str(error):  # or half written: that is seen under a lock
+                    raise
+                blank = False
+        return (blank or self._is_undone()) and not _size(self.target, "-wal")
+
+    def _is_undone(self) -> bool:
+        """Whether the writer that made the store was killed while it did: SQLite takes back what it had written."""
+        if self._read_only or not _size(self.target, "-journal"):
+            return False
+        with closing(self._connect("mode=rw")) as db, transaction(db):
+            return self._is_blank(db)
 
     def _inspected(self, options: str) -> sqlite3.Connection:
         """A connection that only reads, to a store in good order."""
@@ -191,29 +215,28 @@ class StoreFile:
 
     def _connect(self, options: str) -> sqlite3.Connection:
         uri = f"{self.target.as_uri()}?{options}"
-        return sqlite3.connect(uri, uri=True, timeout=self._wait_s, isolation_level=None)
+        return sqlite3.connect(uri, uri=True, timeout=min(self._wait_s, BUSY_S), isolation_level=None)
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Whether SQLite refuses since somebody else uses the file: what may be asked again."""
+    return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection, kind: str = "DEFERRED") -> Iterator[None]:
-    """Everything or nothing, and never a transaction that is left open."""
+def transaction(
+    db: sqlite3.Connection, kind: str = "DEFERRED", run: Callable[[str], object] | None = None
+) -> Iterator[None]:
+    """Everything or nothing, and never a transaction that is left open; ``run`` begins it and commits it."""
+    run = run or db.execute
     try:
-        db.execute(f"BEGIN {kind}")
+        run(f"BEGIN {kind}")
         yield
-        db.execute("COMMIT")
+        run("COMMIT")
     finally:
         if db.in_transaction:  # not so after a full disk: SQLite has taken it back itself
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that comes to its name; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _size(path: Path, suffix: str = "") -> int:

@@ -17,7 +17,19 @@ with warnings.catch_warnings():
     from hypothesis import HealthCheck, settings
 
 # What a terminal or a CI wants to look like: rich reads it, and the expected tables are plain.
-for wish in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "CLICOLOR_FORCE"):
+for wish in (
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+    "COLUMNS",
+    "LINES",
+    "CLICOLOR_FORCE",
+    "GITHUB_ACTIONS",
+    "TF_BUILD",
+    "GITLAB_CI",
+    "TEAMCITY_VERSION",
+):
     os.environ.pop(wish, None)
 
 # What runs in the background of a shell is deaf to Ctrl-C, and so would be the processes that are interrupted here.
@@ -51,6 +63,16 @@ def kept_elsewhere(tmp_path_factory):
     """What commands keep is not kept in the checkout, whichever test runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FGBENCH_STORE", str(tmp_path_factory.mktemp("kept") / "fgbench.db"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_host_for_plugins(tmp_path_factory):
+    """Commands inside of this process share the processes that foreign code is tried in."""
+    from fgbench.plugins.hosts import hosts
+
+    with pytest.MonkeyPatch.context() as patch, hosts():
+        patch.setenv("FGBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

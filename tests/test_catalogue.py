@@ -51,6 +51,6 @@ def test_a_selector_is_described_by_what_it_declares(cls, reads, description, mo
 
 def test_a_selector_that_cannot_be_described_is_broken_and_hides_no_other(monkeypatch):
     row, problems = row_of(DescribedByANumber, monkeypatch)
-    assert row["description"].startswith("broken: AttributeError")
+    assert row["description"].startswith("broken: its docstring must be words, got 5")
     assert len(problems) == 1
     assert "plug-in 'mine' from a test is broken" in problems[0]

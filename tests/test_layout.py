@@ -69,6 +69,8 @@ def test_inside_the_harness_arrows_run_from_the_commands_down():
         "accuracy": commands,
         "visualize": commands,
         "regress": commands,
+        "workers": (*commands, "fgbench.flops", "fgbench.models", "fgbench.plugins", "fgbench.throughput"),
+        "plugins": ("fgbench.commands", "fgbench.flops", "fgbench.throughput", "fgbench.store"),
     }
     for room, forbidden in above.items():
         for path in sorted((ROOT / "fgbench" / room).rglob("*.py")):
@@ -103,6 +105,44 @@ def test_no_module_is_longer_than_can_be_read():
 def test_help_errors_and_reports_do_not_import_torch(command):
     result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)")
     assert result.returncode == 0, result.stderr
+
+
+REFUSED = {
+    "flops --models glism": "did you mean glsim",
+    "flops --backbones vit_bse_patch16_224": "did you mean",
+    "flops --selector glss": "did you mean gls",
+    "flops --models cal --backbone resnet1001": "did you mean resnet101",
+    "throughput --models glsim tarnsfg": "did you mean transfg",
+    "throughput --backbone vit_base_patch16_224.augreg": "did you mean",
+    "accuracy --model glism": "did you mean glsim",
+    "accuracy --dataset synthetics": "did you mean synthetic",
+    "accuracy --dataset-options clases=3": "it has:",
+    "accuracy --model-options topk=3": "it has:",
+    "accuracy --optimizer sdg": "timm has no optimizer",
+    "accuracy --quality --judged glss": "did you mean gls",
+    "accuracy --checkpoint nowhere.pth": "no checkpoint file",
+    "visualize a.png --selectors glss": "did you mean gls",
+    "visualize a.png --model tpskg": "cannot be reproduced",
+    "visualize a.png --checkpoint nowhere.pth": "no checkpoint file",
+    "regress --baseline reports/baseline.json --models glism": "did you mean glsim",
+    "report tabel1": "did you mean table1",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_wrong_name_is_told_without_torch(words):
+    command = "from fgbench.cli import app; import sys; code = app(sys.argv[1:], standalone_mode=False)"
+    result = python("-c", f"{command}; sys.exit(code + ('torch' in sys.modules))", *words.split())
+    assert result.returncode == 2, result.stderr
+    assert REFUSED[words] in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["selectors", "models", "datasets", "reports", "backbones"])
+def test_every_kind_is_listed_without_torch(kind):
+    command = f"from fgbench.cli import app; app(['list', '{kind}'], standalone_mode=False)"
+    result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) > 5
 
 
 @pytest.mark.parametrize("words", ["['list', 'reports']", "['report', 'table9']"])

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,12 +143,18 @@ def test_an_interrupt_keeps_what_is_finished_and_says_so(warm, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_an_interrupt_outside_of_the_count_says_so(warm, tmp_path):
-    plugin = tmp_path / "stop.py"
-    plugin.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    for command in ("list", "flops"):
-        result = warm.run(command, "--plugin", str(plugin))
-        assert (result.returncode, result.stdout, result.stderr) == (130, "", "fgbench: interrupted\n")
+@pytest.mark.parametrize("command", ["list", "flops"])
+def test_an_interrupt_outside_of_the_count_says_so(command, warm, tmp_path):
+    """While a plug-in file is tried, which never ends."""
+    (tmp_path / "endless.py").write_text(
+        "import os, pathlib, time\nprint(1)\npathlib.Path('tried').touch()\ntime.sleep(9999)\n"
+    )
+    process = warm.start(command, "--plugin", "endless.py", cwd=tmp_path)
+    while not (tmp_path / "tried").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out, err) == (130, "", "fgbench: interrupted\n")
 
 
 def test_an_interrupt_before_anything_is_imported_says_so():

@@ -81,6 +81,12 @@ def test_a_bad_field_is_named_with_its_file_and_row(case):
     assert "row 3 of 'throughput'" in refusal(Path("kept.json"))
 
 
+@pytest.mark.parametrize("around", [{"environment": {"a": [float("nan")]}}, {"roof": {"bytes_per_s": float("inf")}}])
+def test_what_the_rows_of_a_file_share_is_finite_too(around):
+    Path("kept.json").write_text(json.dumps({**KEPT, "throughput": [row(environment=None)], **around}))
+    assert "its fields 'environment' and 'roof' must hold finite numbers" in refusal(Path("kept.json"))
+
+
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
@@ -146,7 +152,7 @@ FOREIGN = {
     "a section that is none": (b'{"schema_version": 1, "flops": {}, "accuracy": 5}', "'accuracy' must be a list"),
     "rows that are none": (b'{"schema_version": 1, "flops": [5]}', "row 1 of 'flops': it must be an object, got 5"),
     "an environment that is none": (b'{"schema_version": 1, "environment": 5, "flops": []}', "must be objects"),
-    "a deep array": (b"[" * 100_000, "nested too deep"),
+    "a deep array": (b"[" * 100_000, "it is nested deeper than 100 levels"),
     "a long number": (b"[" + b"9" * 10_000 + b"]", "it is no whole JSON"),
     "a cut array": (b'[{"convention": "full", ', "it is no whole JSON"),
     "two arrays": (b"[]\n[]\n", "it is no whole JSON"),
@@ -176,8 +182,8 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
     assert "file name too long" in refusal(Path("x" * 300)).lower()
     assert "null" in refusal(Path("a\0b")).lower()
     os.mkfifo("pipe")  # nobody will ever write into it
-    assert "it is a pipe or a device" in refusal(Path("pipe"))
-    assert "it is a pipe or a device" in refused_without_reading(Path("/dev/zero"))
+    assert "it is a pipe; name a file" in refusal(Path("pipe"))
+    assert "it is a device; name a file" in refused_without_reading(Path("/dev/zero"))
 
 
 def test_many_zeros_are_refused_by_their_beginning():

@@ -118,7 +118,7 @@ class WarmProcess:
 
 def serve(sock: socket.socket, parent: int) -> dict[str, object]:
     """Fork as often as it is asked for; returns in what is forked, with what that is to be."""
-    from fgbench.throughput.lifeline import die_with
+    from fgbench.workers.lifeline import die_with
 
     die_with(parent)
     told = dict(os.environ)
@@ -126,6 +126,10 @@ def serve(sock: socket.socket, parent: int) -> dict[str, object]:
         importlib.import_module(name)
     os.environ.clear()
     os.environ.update(told)  # torch sets variables of its own
+    from fgbench.plugins.kinds import KINDS
+
+    for kind in KINDS:
+        vars(kind.registry).pop("_installed", None)  # what is forked has another path
     gc.freeze()  # else a collection of what is forked copies it all
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -145,7 +149,7 @@ def serve(sock: socket.socket, parent: int) -> dict[str, object]:
 
 def attend(answer: int, stdout: int, stderr: int) -> None:
     """Fork once more; returns in the child, whose end the parent waits for and tells."""
-    from fgbench.throughput.lifeline import die_with
+    from fgbench.workers.lifeline import die_with
 
     mine = os.getpid()
     child = os.fork()

@@ -10,12 +10,12 @@ from typing import Any
 
 from fgbench.accuracy.datasets.dataset import DataSet, Split
 from fgbench.accuracy.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
-from fgbench.accuracy.request import AccuracyRequest
+from fgbench.accuracy.request import GIVEN_BY_COMMAND, AccuracyRequest
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
-from fgbench.registry import selectors
+from fgbench.plugins.kinds import models, selectors
 
 RECIPE = {field.name for field in fields(Recipe)}
 IMAGE_SIZE = 224
@@ -63,6 +63,8 @@ def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> li
     What was asked for comes before what the data set says, and that before what the paper says.
     """
     found = []
+    models.try_out(request.models)
+    selectors.try_out(request.selectors or ())
     for size in request.image_sizes or [_own(dataset, "image_size", IMAGE_SIZE)]:
         for name in request.models:
             try:
@@ -93,7 +95,7 @@ def _contender(
 ) -> Contender:
     known = model_options(kind)
     for option in request.model_options:
-        if option not in known - {"img_size", "num_classes", "impl", "pretrained", "selector"}:
+        if option not in known - GIVEN_BY_COMMAND:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
     own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})
@@ -124,7 +126,7 @@ def _fits(kind: type[Model], selector: str) -> bool:
 
 
 def run_key(contender: Contender, around: Mapping[str, Any]) -> str:
-    """The key of a run: a digest of all that could change its result but the machine and the code."""
+    """The key of a run: a digest of all that could change its result but the machine and fgbench's code."""
     trained = {**asdict(contender), "lrs": None, "seeds": None}
     identity = {"trained": trained, "around": dict(around)}  # apart: both have options
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
@@ -134,7 +136,7 @@ def identify(dataset: DataSet) -> dict[str, Any]:
     """What a data set is, by its names, classes and targets; pixels are not read."""
     return {
         "name": dataset.name,
-        "classes": hashlib.sha256("\n".join(dataset.class_names).encode(errors="surrogateescape")).hexdigest()[:16],
+        "classes": hashlib.sha256(_as_bytes("\n".join(dataset.class_names))).hexdigest()[:16],
         "train": _digest(dataset.train),
         "test": _digest(dataset.test),
     }
@@ -143,5 +145,13 @@ def identify(dataset: DataSet) -> dict[str, Any]:
 def _digest(split: Split) -> str:
     digest = hashlib.sha256()
     for index, target in enumerate(split.targets):
-        digest.update(f"{split.name(index)}\t{target}\n".encode(errors="surrogateescape"))
+        digest.update(_as_bytes(f"{split.name(index)}\t{target}\n"))
     return digest.hexdigest()[:16]
+
+
+def _as_bytes(text: str) -> bytes:
+    """A text that may come from the names of files, or hold half a character out of a JSON file."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")

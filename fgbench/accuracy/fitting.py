@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -20,11 +21,8 @@ from fgbench.accuracy.state import Progress
 from fgbench.accuracy.training import Epoch, Plan, Step, Tell, train
 from fgbench.accuracy.transforms import eval_transform, train_transform
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.models.build import models
 from fgbench.models.model import Model
-from fgbench.registry import selectors
-from fgbench_selectors.plugins import blame
-from fgbench_selectors.registry import OWN_DISTRIBUTION
+from fgbench.plugins.kinds import datasets, models, selectors
 
 RENEW_S = 30  # other hosts take a run that nobody has claimed for two minutes
 
@@ -89,7 +87,7 @@ def fit(
         tell(what)
 
     try:
-        with blamed(contender):
+        with blamed(contender, request.dataset):
             predictions, progress = train(plan, accelerator, keep, tell_and_renew)
     except torch.cuda.OutOfMemoryError as error:
         do = "a larger --accumulate, or a smaller --batch-size or --test-batch-size, needs less"
@@ -101,9 +99,13 @@ def fit(
     return predictions, progress, model
 
 
-def blamed(contender: Contender) -> AbstractContextManager[None]:
-    """Report by its name whatever somebody else's model or selector does wrong."""
-    for kind, name in ((models, contender.model), (selectors, contender.selector)):
-        if name is not None and (origin := kind.entries()[name].origin) != OWN_DISTRIBUTION:
-            return blame(name, origin, FgbenchError, torch.cuda.OutOfMemoryError)
-    return nullcontext()
+@contextmanager
+def blamed(contender: Contender, dataset: str) -> Iterator[None]:
+    """Report by its name whatever somebody else's model, selector or data set does wrong: the first that is foreign."""
+    passing = (FgbenchError, torch.cuda.OutOfMemoryError)
+    with (
+        datasets.blame(dataset, *passing),
+        selectors.blame(contender.selector or "", *passing),
+        models.blame(contender.model, *passing),
+    ):
+        yield

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import os
 
-RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")  # of torchrun, and of what starts MPI
+from fgbench.errors import FgbenchError
+
+# Of torchrun, and of what starts MPI.
+RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
+NUMBERS = (
+    *RANKS,
+    *("WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_PORT"),
+    *("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    *("PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    *("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
+)
 
 
 def is_main_process() -> bool:
-    """Whether this process keeps and shows results: the only one, or the first that was launched."""
+    """Whether this process keeps and shows results: the only one, or the first that was launched.
+
+    Raises :class:`FgbenchError` where a variable that a launch sets is no whole number.
+    """
+    for name in NUMBERS:
+        if (value := os.environ.get(name, "0")) and not (value.isascii() and value.isdigit()):
+            do = "unset it, or start with accelerate launch"
+            raise FgbenchError(f"the environment variable {name} must be a whole number, got", value, do)
     return int(next((os.environ[name] for name in RANKS if os.environ.get(name)), "0")) == 0

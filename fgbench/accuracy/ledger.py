@@ -56,7 +56,7 @@ class Ledger:
     def renew(self, key: str) -> None:
         """Say that this run is still under way; the main process does."""
         if self._store is not None:
-            self._store.claim(RUNS, key)
+            self._store.renew(RUNS, key)
 
     def release(self, key: str) -> None:
         """Give a run back."""

@@ -10,6 +10,9 @@ from typing import Any
 DEVICES = ("cuda", "cpu")
 PRECISIONS = ("no", "fp16", "bf16")
 TRACKERS = ("wandb", "tensorboard", "mlflow")
+OWN = "own"  # the name, among selectors that are judged, of what a model selects by itself
+# Options of models that the command has options of its own for.
+GIVEN_BY_COMMAND = frozenset({"img_size", "num_classes", "impl", "pretrained", "selector"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,7 +241,7 @@ class Runs:
         def tick(done: int) -> None:
             self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        with blamed(contender):
+        with blamed(contender, self.session.request.dataset):
             predictions = evaluate(
                 model.to(accelerator.device),
                 images,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,17 @@ from fgbench.accuracy.rows import facts
 from fgbench.accuracy.starting import file_digest
 from fgbench.environment import cores
 from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.models.backbone import brought_by
 from fgbench.models.model import Model
-from fgbench.registry import add_plugin_files
+from fgbench.output import check_folder
+from fgbench.plugins.code import foreign_code
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import datasets, models, selectors
 from fgbench.store import Store
 from fgbench_selectors.plugins import describe
 
 MAX_WORKERS = 8
+LAUNCHED = ("ACCELERATE_", "MASTER_", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # how what sets processes up begins
 SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
@@ -67,14 +73,15 @@ class Session:
         unreached = learns or (model is not None and bool(model.without_gradient))
         handler = DistributedDataParallelKwargs(find_unused_parameters=unreached)
         tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
-        return Accelerator(
-            cpu=self.request.device == "cpu",
-            mixed_precision=contender.recipe.mixed_precision,
-            # Steps that are given as such are overruled by an environment variable of Accelerate's.
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
-            kwargs_handlers=[handler],
-            **(tracked if self.request.tracker else {}),
-        )
+        with _starting():
+            return Accelerator(
+                cpu=self.request.device == "cpu",
+                mixed_precision=contender.recipe.mixed_precision,
+                # Steps that are given as such are overruled by an environment variable of Accelerate's.
+                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
+                kwargs_handlers=[handler],
+                **(tracked if self.request.tracker else {}),
+            )
 
     def close(self) -> None:
         """Part from the other processes."""
@@ -86,14 +93,36 @@ class Session:
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         # Another set of weights in the same file, and another reading of it, are other runs.
         begun |= {name: value for name, value in request.reading.items() if value is not None}
+        if code := foreign_code(*self._foreign(contender)):
+            begun["foreign_code"] = code
         return run_key(
             contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
+
+    def _foreign(self, contender: Contender) -> Iterator[Any]:
+        """What others have made of a run: its model, its selector, its backbone, the reader of its data."""
+        asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
+        for registry, name in asked:
+            if name in registry.entries() and not registry.entry(name).is_own:
+                yield registry.load(name)
+        if contender.backbone:
+            yield from brought_by(contender.backbone)
 
     def folder(self, contender: Contender, key: str, seed: int) -> Path:
         """Where a run's weights are kept."""
         words = [self.dataset.name, contender.model, contender.selector, contender.image_size, f"seed{seed}", key[:10]]
         return self.request.checkpoints / re.sub(r"[^\w.-]+", "_", "-".join(str(word) for word in words if word))
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Accelerate reads some forty environment variables, each in its own way."""
+    try:
+        yield
+    except Exception as error:
+        told = ", ".join(name for name in sorted(os.environ) if name.startswith(LAUNCHED))
+        do = f"set for it: {told or 'nothing'}; unset what is wrong, or start with accelerate launch"
+        raise FgbenchError(f"Accelerate does not start ({describe(error)[:300]})", do=do) from error
 
 
 def open_session(request: AccuracyRequest, store: Store | None, report: Report) -> Session:
@@ -113,7 +142,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         request = replace(request, device="cpu")
     if request.tracker:
         _check_tracker(request.tracker)
-    state = PartialState(cpu=request.device == "cpu")
+    with _starting():
+        state = PartialState(cpu=request.device == "cpu")
     if request.threads:  # after Accelerate, which sets a number of its own for several processes on a CPU
         torch.set_num_threads(request.threads)
     if request.recipe.get("mixed_precision") == "fp16" and state.device.type == "cpu":
@@ -123,7 +153,8 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
         precision = "fp16" if state.device.type == "cuda" else "no"
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
     dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
-    found = check_dataset(dataset, read=request.read_all)
+    with datasets.blame(request.dataset, FgbenchError):
+        found = check_dataset(dataset, read=request.read_all)
     for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
         if said:
             named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said
@@ -141,13 +172,11 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
     try:
-        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        why = None if os.access(place, os.W_OK) else "permission is missing"
-        why = why if place.is_dir() else f"{str(place)!r} is no folder"
-    except OSError as error:
-        why = error.strerror or str(error)
-    if why:
-        raise FgbenchError("weights cannot be kept in", str(folder), f"{why}; name another with --checkpoints")
+        check_folder(folder)
+    except FgbenchError as error:
+        raise FgbenchError(
+            "weights cannot be kept in", str(folder), f"{error.do}; name another with --checkpoints"
+        ) from error
 
 
 def _check_tracker(name: str) -> None:

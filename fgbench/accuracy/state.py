@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.files import read_metadata, read_weights, write_weights
 from fgbench.models.model import Model
+from fgbench.reading import parse_json
 
 MODEL, OPTIMIZER = "model.", "optimizer."
 
@@ -66,7 +67,7 @@ def load_state(path: Path, run: str, model: Model, optimizer: Optimizer, scaler:
     if not path.is_file():
         return Progress()
     try:
-        about = json.loads(read_metadata(path)["state"])
+        about = parse_json(read_metadata(path)["state"])
         progress = Progress(**{**about["progress"], "unreadable": tuple(about["progress"]["unreadable"])})
         theirs, groups, plain = about["run"], about["groups"], about["plain"]
     except (KeyError, TypeError, ValueError) as error:

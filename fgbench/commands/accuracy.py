@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fgbench.arguments import choice, image_sizes, key_values, literal, names, output_format, real_number, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import (
     INTERPOLATIONS,
     Format,
@@ -35,7 +37,7 @@ MAX_EPOCHS, MAX_BATCH, MAX_WORKERS, MAX_THREADS, MAX_SEED = 100_000, 1_000_000, 
 
 
 def accuracy(
-    model: Annotated[Many, option("--model --models", "'fgbench list models'  [default: glsim]")] = None,
+    model: Annotated[Many, option("--model", "'fgbench list models'  [default: glsim]")] = None,
     dataset: Annotated[
         str, option("--dataset", "'fgbench list datasets', or hfds/…, tfds/…, wds/… by timm's readers", "NAME")
     ] = "synthetic",
@@ -105,7 +107,7 @@ def accuracy(
     hosts: accelerate launch -m fgbench accuracy …
     """
     from fgbench.accuracy.recipe import AUGREG
-    from fgbench.accuracy.request import DEVICES, PRECISIONS, TRACKERS, AccuracyRequest
+    from fgbench.accuracy.request import DEVICES, GIVEN_BY_COMMAND, OWN, PRECISIONS, TRACKERS, AccuracyRequest
 
     style = output_format(format_, output)
     if test_only and checkpoint is None:
@@ -165,12 +167,21 @@ def accuracy(
         tracker=None if tracker is None else choice(tracker, "tracker", TRACKERS),
         checkpoints=checkpoints,
         again=again,
-        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+        plugins=[os.path.realpath(name) for name in plugin or ()],
     )
     check_output(output)
+    named = names(judged, "selector")
+    own = [name for name in named or () if name != OWN]
+    wanted_selectors = [*(request.selectors or ()), *own]
+    given = None if backbone is None else [backbone]
+    early.check_names(models=request.models, selectors=wanted_selectors, backbones=given, plugins=plugin)
+    early.check_model_options(request.model_options, request.models, GIVEN_BY_COMMAND)
+    early.check_dataset(dataset, request.dataset_options, plugin)
+    early.check_optimizer(optimizer)
+    early.check_checkpoint(request.checkpoint)
     from fgbench.commands.accuracy_result import Show
 
-    show = Show(style=style, output=output, details=details, quality=quality, judged=names(judged, "selector"))
+    show = Show(style=style, output=output, details=details, quality=quality, judged=named)
     _run(request, store, show)
 
 
@@ -190,7 +201,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
     from fgbench.accuracy.launch import is_main_process
     from fgbench.commands.accuracy_result import check_names, judge_all, show_result
     from fgbench.commands.training_progress import TrainingProgress
-    from fgbench.store import Store
+    from fgbench.store import PATIENCE_S, Store
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
@@ -202,7 +213,8 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         if main:  # before the hours that the rest takes
             complain(problem)
 
-    with Store(store) if main else nullcontext() as kept, TrainingProgress(shown=main) as progress:
+    opened = Store(store, patience_s=PATIENCE_S, tell=complain) if main else nullcontext()
+    with opened as kept, TrainingProgress(shown=main) as progress:
         from fgbench.accuracy.runs import Runs
         from fgbench.accuracy.session import open_session
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fgbench.output import emit
+from fgbench.output import emit_as
 
 if TYPE_CHECKING:
     from fgbench.accuracy.runs import Runs
@@ -28,7 +28,7 @@ class Show:
 
 def check_names(selectors: list[str] | None) -> None:
     """Refuse names that nobody registered before models are trained for them."""
-    from fgbench.accuracy.quality.panel import OWN
+    from fgbench.accuracy.request import OWN
     from fgbench.registry import usable_selectors
 
     usable_selectors([name for name in selectors or () if name != OWN], lambda broken: None)
@@ -69,4 +69,4 @@ def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> Non
         if judged:
             tables, notes = [*tables, *quality_tables(judged)], [*notes, *quality_notes(judged)]
         text = render.to_terminal(tables, notes, to_file=show.output is not None)
-    emit(text, show.output)
+    emit_as(style, text, show.output)

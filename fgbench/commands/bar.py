@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from fgbench_reports.escaping import log_line
 
 AnyBar = TypeVar("AnyBar", bound="Bar")
 
@@ -29,7 +31,7 @@ class Bar:
         self.console = console or QuietConsole(stderr=True, emoji=False)
         self._unheard = not shown
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
@@ -66,11 +68,11 @@ class Bar:
 
     def move(self, what: str, done: int, total: int | None, left: str = "") -> None:
         """Draw the bar."""
-        self._bar.update(self._task, description=escape(what), completed=done, total=total, left=left, refresh=True)
+        self._bar.update(self._task, description=log_line(what), completed=done, total=total, left=left, refresh=True)
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(Text(log_line(text)), soft_wrap=True)
 
 
 def clock_time(seconds: float) -> str:

@@ -22,7 +22,7 @@ from fgbench.arguments import (
 )
 from fgbench.commands.options import Format, Many, Output, SavedRows, SavedStore, Text, option
 from fgbench.errors import CheckFailedError, FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import check_output, emit_as
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def choose(
     ] = None,
     gpu: Annotated[Text, option("--gpu", "only devices with this in their name", "NAME")] = None,
     dtype: Annotated[Many, option("--dtype", "only these")] = None,
-    models: Annotated[Many, option("--models --model", "only these")] = None,
+    models: Annotated[Many, option("--models", "only these")] = None,
     sizes: Annotated[Many, option("--sizes", "only these image sides", "PIXELS…")] = None,
     batches: Annotated[Many, option("--batch-sizes", "only these", "N…")] = None,
     dataset: Annotated[
@@ -88,7 +88,7 @@ def choose(
 
     data = replace(read_data(store, [Path(name) for name in rows or ()], complain), gpu_hour_price=price)
     choice = _chosen(data, Limits(**wanted), dataset, store)  # type: ignore[arg-type]
-    emit(_as_text(choice, style, to_file=output is not None), output)
+    emit_as(style, _as_text(choice, style, to_file=output is not None), output)
     if not choice.chosen:
         shown = "the nearest misses are shown" if nearest_misses(choice) else "the table says what rules them out"
         shown = "their columns 'ruled_out_by' say why" if style in ("json", "csv") else shown

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgbench.arguments import choices, image_sizes, names, output_format, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
+from fgbench.commands.status_line import status_line
 from fgbench.errors import FgbenchError
-from fgbench.output import check_output, emit, prints_on_stderr
-from fgbench.shell import INTERRUPTED, complain
+from fgbench.output import check_output, emit_as, prints_on_stderr
+from fgbench.shell import DONE, INTERRUPTED, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fgbench.flops.models import ModelsRequest
-    from fgbench.flops.rows import FlopsRequest
+    from fgbench.flops.request import FlopsRequest, ModelsRequest
     from fgbench.records import FlopsRow
 
 WAIT_S = 3.0  # for a store that somebody keeps locked
@@ -43,6 +44,7 @@ def flops(
     store: Annotated[
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where rows are kept")
     ] = Path("fgbench.db"),
+    again: Annotated[bool, switch("--again", "count what was counted with these versions once more")] = False,
     plugin: Plugin = None,
     format_: Format = None,
     output: Output = None,
@@ -64,16 +66,17 @@ def flops(
     if parts and not chosen:
         raise FgbenchError("only models have parts", do="--parts goes with --models")
 
-    from fgbench.flops.models import ModelsRequest
-    from fgbench.flops.rows import PAPER_BACKBONES, FlopsRequest
+    from fgbench.flops.request import PAPER_BACKBONES, FlopsRequest, ModelsRequest
 
+    wanted_backbones, wanted_selectors = names(backbones, "backbone"), names(selectors, "selector")
+    early.check_names(models=chosen, selectors=wanted_selectors, backbones=wanted_backbones, plugins=plugin)
     request: FlopsRequest | ModelsRequest
     if chosen:
         request = ModelsRequest(
             models=chosen,
             sizes=pixels,
-            backbones=names(backbones, "backbone"),
-            selectors=names(selectors, "selector"),
+            backbones=wanted_backbones,
+            selectors=wanted_selectors,
             impls=impls,
             conventions=conventions,
             num_classes=classes,
@@ -81,8 +84,8 @@ def flops(
     else:
         request = FlopsRequest(
             sizes=pixels,
-            backbones=names(backbones, "backbone") or PAPER_BACKBONES,
-            selectors=names(selectors, "selector"),
+            backbones=wanted_backbones or PAPER_BACKBONES,
+            selectors=wanted_selectors,
             impls=impls,
             conventions=conventions,
             num_classes=classes,
@@ -92,7 +95,7 @@ def flops(
     problems: list[FgbenchError] = []
     try:
         with prints_on_stderr():
-            rows, finished = _collect_flops(request, plugin or (), problems)
+            rows, finished = _collect_flops(request, plugin or (), problems, again=again)
     except FgbenchError:
         for problem in problems:  # a plug-in that did not load explains why its name is unknown
             complain(problem)
@@ -104,41 +107,42 @@ def flops(
             else:
                 _show_flops(rows, style, output, beside_paper=stride is None)
     finally:  # whoever reads the table may have gone
-        _keep(rows, request, store)
+        not_kept = _keep(rows, request, store)
     if cross_check and finished:
         complain("cross-check: every backbone's macs equal torch's own counter and the closed form, where it has one")
     for problem in problems:
         complain(problem)
     if not finished:
-        complain(f"interrupted; {len(rows)} rows were finished and kept, start again for the others")
+        kept = "" if not_kept else " and kept"
+        complain(f"interrupted; {len(rows)} rows were finished{kept}, start again for the others")
         raise typer.Exit(INTERRUPTED)
-    if problems:
-        raise typer.Exit(max(problem.exit_code for problem in problems))
+    if code := max([not_kept, *(problem.exit_code for problem in problems)]):
+        raise typer.Exit(code)
 
 
 def _collect_flops(
-    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError]
+    request: FlopsRequest | ModelsRequest, plugins: Sequence[str], problems: list[FgbenchError], *, again: bool
 ) -> tuple[list[FlopsRow], bool]:
     """Count with a progress line; an interrupt keeps what is finished."""
-    from rich.console import Console
-
-    from fgbench.flops.models import ModelsRequest, model_rows
+    from fgbench.flops.counted_cache import CountedCache
+    from fgbench.flops.models import model_rows
+    from fgbench.flops.request import ModelsRequest
     from fgbench.flops.rows import flops_rows
-    from fgbench.registry import add_plugin_files
+    from fgbench.plugins.files import add_plugin_files
 
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
-    console = Console(stderr=True)
-    with console.status("counting") as status:
+    cache = CountedCache(keeps=True, reads=not again)
+    with status_line("counting") as tell:
 
         def progress(what: str) -> None:
-            status.update(f"counting {what}")
+            tell(f"counting {what}")
 
         try:
             if isinstance(request, ModelsRequest):
-                found = model_rows(request, problems.append, progress, problems.append)
+                found = model_rows(request, problems.append, progress, problems.append, cache)
             else:
-                found = flops_rows(request, problems.append, progress, problems.append)
+                found = flops_rows(request, problems.append, progress, problems.append, cache)
             for row in found:
                 rows.append(row)
         except KeyboardInterrupt:
@@ -146,19 +150,21 @@ def _collect_flops(
     return rows, True
 
 
-def _keep(rows: Sequence[FlopsRow], request: FlopsRequest | ModelsRequest, path: Path) -> None:
-    """Keep rows in the store; where that cannot be done, counting them again takes seconds."""
+def _keep(rows: Sequence[FlopsRow], request: FlopsRequest | ModelsRequest, path: Path) -> int:
+    """Keep rows in the store; where that cannot be done say why, and return the exit code of it: they are shown."""
     from fgbench.flops.keys import count_environment, count_key
     from fgbench.store import Store
 
     if not rows:
-        return
+        return DONE
     try:
         with Store(path, wait_s=WAIT_S) as kept:
             found = {count_key(row, request): row.as_dict(parts=True) for row in rows}
             kept.keep("flops", found, count_environment(request))
     except FgbenchError as error:
         complain(f"the rows were not kept: {error}")
+        return error.exit_code
+    return DONE
 
 
 def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, beside_paper: bool) -> None:
@@ -178,7 +184,7 @@ def _show_flops(rows: Sequence[FlopsRow], style: str, output: Path | None, *, be
     else:
         tables = flops_tables(records, beside_paper=beside_paper)
         text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit(text, output)
+    emit_as(style, text, output)
 
 
 def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, parts: bool) -> None:
@@ -195,4 +201,4 @@ def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, p
         else:
             write = render.to_markdown if style == "markdown" else render.to_latex
             text = write(model_frame(records), notes=model_notes(records))
-    emit(text, output)
+    emit_as(style, text, output)

@@ -30,7 +30,10 @@ Output = Annotated[
         help="a file, written whole or not at all; standard output by default",
     ),
 ]
-Plugin = Annotated[Many, typer.Option("--plugin", metavar="FILE…", help="Python files with selectors of your own")]
+Plugin = Annotated[
+    Many,
+    typer.Option("--plugin", metavar="FILE…", help="Python files of your own: selectors, models, data sets, reports"),
+]
 
 SavedRows = Annotated[
     Many,
@@ -52,10 +55,21 @@ PositionInterpolation = Annotated[
 ]
 INTERPOLATIONS = ("bilinear", "bicubic")
 
+# What people type in the singular and in the plural.
+NOUNS = ("model", "backbone", "selector", "size", "batch-size", "seed")
+
 
 def option(flag: str, says: str, metavar: str = "NAME…") -> Any:
-    """What is typed after a flag; most are lists of names, and every command has its own default to tell of."""
-    return typer.Option(*flag.split(), metavar=metavar, help=says)
+    """What is typed after a flag; most are lists of names, and every command has its own default to tell of.
+
+    A flag that is a noun of :data:`NOUNS` is there in the singular and in the plural.
+    """
+    flags = flag.split()
+    spellings = dict.fromkeys(flags)
+    for name in flags:
+        noun = name.removeprefix("--").removesuffix("s")
+        spellings |= dict.fromkeys([name, *((f"--{noun}", f"--{noun}s") if noun in NOUNS else ())])
+    return typer.Option(*spellings, metavar=metavar, help=says)
 
 
 def switch(flag: str, says: str) -> Any:

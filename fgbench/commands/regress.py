@@ -48,7 +48,7 @@ def regress(
         Many, option("--selectors", "[default: the baseline's, or all; measured, the published ones]")
     ] = None,
     models: Annotated[
-        Many, option("--models --model", "[default: the baseline's, or all; measured, the paper's eight]")
+        Many, option("--models", "[default: the baseline's, or all; measured, the paper's eight]")
     ] = None,
     backbones: Annotated[Many, option("--backbones", "that selectors stand beside  [default: the baseline's]")] = None,
     sizes: Annotated[
@@ -75,7 +75,7 @@ def regress(
     store: Annotated[
         Path, typer.Option("--store", metavar="FILE", envvar="FGBENCH_STORE", help="where finished pairs are kept")
     ] = Path("fgbench.db"),
-    again: Annotated[bool, switch("--again", "measure pairs once more that are in the store")] = False,
+    again: Annotated[bool, switch("--again", "count anew, and measure pairs once more that are in the store")] = False,
     pytest_benchmark: Annotated[
         Many, option("--pytest-benchmark", "files of pytest-benchmark: old, new, old, new, …", "OLD NEW…")
     ] = None,
@@ -127,14 +127,14 @@ def regress(
         raise FgbenchError("--update writes the baseline and judges nothing", do="compare in a run of its own")
     of_baselines = {"--rows": rows, "--convention": convention}
     of_pairs: dict[str, object] = {"--batch-sizes": batches, "--device": device, "--dtype": dtype, "--threads": threads}
-    of_pairs |= {"--max-time": max_time, "--again": again}
+    of_pairs |= {"--max-time": max_time}
     of_both: dict[str, object] = {
         "--selectors": selectors,
         "--models": models,
         "--backbones": backbones,
         "--sizes": sizes,
     }
-    of_both |= {"--impl": impl, "--num-classes": num_classes, "--plugin": plugin}
+    of_both |= {"--impl": impl, "--num-classes": num_classes, "--plugin": plugin, "--again": again}
     _refuse_idle(of_baselines, "--baseline FILE", there=baseline is not None)
     _refuse_idle(of_pairs, "what is measured: --base, --base-python or --a-a", there=sides.any)
     _refuse_idle(of_both, "--baseline FILE or --base REVISION", there=baseline is not None or sides.any)
@@ -153,6 +153,7 @@ def regress(
         num_classes=classes,
         rows=rows or (),
         plugins=plugin or (),
+        again=again,
     )
     pairs = PairsRequest(
         **named,

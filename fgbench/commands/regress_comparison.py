@@ -48,5 +48,6 @@ def compare_all(
             problems += [error] if isinstance(error, FgbenchError) and not interrupted else []
         else:
             outcomes.append(measured.outcome)
+            problems += measured.problems
             interrupted = measured.interrupted
     return Comparison(outcome=together(outcomes), problems=problems, interrupted=interrupted)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgbench.commands.regress_memory import merged_memory, saved_memory
+from fgbench.commands.status_line import status_line
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.output import check_output, emit, prints_on_stderr
+from fgbench.reading import read_text
 from fgbench_reports.regression.baseline import (
     FIGURES,
     IDENTITY,
@@ -47,6 +49,7 @@ class CountedRequest:
     num_classes: int | None = None
     rows: Sequence[str] = ()  # files of saved throughput
     plugins: Sequence[str] = ()
+    again: bool = False  # count what the cache has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ def _read(request: CountedRequest) -> Baseline | None:
         if not os.path.lexists(path):
             return None
     try:
-        return read_baseline(path.read_bytes().decode("utf-8"))
+        return read_baseline(read_text(path))
     except FileNotFoundError as error:
         raise FgbenchError("there is no baseline:", str(path), "--update writes one") from error
     except OSError as error:
@@ -133,7 +136,7 @@ def _refuse_other_units(known: Baseline, request: CountedRequest) -> None:
 
 
 def _grid(known: Baseline | None, request: CountedRequest) -> Grid:
-    from fgbench.flops.rows import PAPER_BACKBONES
+    from fgbench.flops.request import PAPER_BACKBONES
 
     old = known.grid if known else Grid(backbones=list(PAPER_BACKBONES), sizes=list(SIZES))
     return replace(
@@ -166,11 +169,11 @@ def _names_asked_for(row: Row, request: CountedRequest) -> bool:
 def _count(
     grid: Grid, convention: str, before: Sequence[Row], request: CountedRequest
 ) -> tuple[Counted, dict[str, str]]:
-    from rich.console import Console
-
-    from fgbench.models.backbone import backbone_names, is_backbone
-    from fgbench.models.build import models
-    from fgbench.registry import add_plugin_files, selectors
+    from fgbench.flops.counted_cache import CountedCache
+    from fgbench.plugins.files import add_plugin_files
+    from fgbench.plugins.kinds import models
+    from fgbench.plugins.timm_names import backbone_names, is_timm_model
+    from fgbench.registry import selectors
     from fgbench.regress.counting import CountRequest, count_all, counted_with
 
     broken: list[FgbenchError] = []
@@ -183,18 +186,19 @@ def _count(
         num_classes=grid.num_classes,
         convention=convention,
     )
-    with prints_on_stderr(), Console(stderr=True).status("counting") as status:
+    with prints_on_stderr(), status_line("counting") as tell:
         add_plugin_files(request.plugins, broken.append)
         for names, field, there, every in (
             (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
             (request.models, "model", lambda name: name in models.names(), models.names),
-            (request.backbones, "backbone", is_backbone, backbone_names),
+            (request.backbones, "backbone", is_timm_model, backbone_names),
         ):
             known = {row[field] for row in before}
             for name in names or ():
                 if not there(name) and name not in known:
                     raise broken[0] if broken else UnknownNameError(field, name, every())
-        counted = count_all(asked, lambda what: status.update(f"counting {what}"))
+        cache = CountedCache(keeps=True, reads=not request.again)
+        counted = count_all(asked, lambda what: tell(f"counting {what}"), cache)
     counted.problems[:0] = broken
     return counted, counted_with()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.reading import read_text
 from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.benchmark_files import (
     BadBenchmarksError,
@@ -82,7 +83,7 @@ def _notes_of_few(pairs: int, spread: Spread | None) -> list[str]:
 
 def _read(path: Path) -> BenchmarkFile:
     try:
-        return read_benchmarks(path.read_bytes().decode("utf-8"))
+        return read_benchmarks(read_text(path))
     except OSError as error:
         raise FgbenchError("cannot read", str(path), error.strerror or str(error)) from error
     except UnicodeDecodeError as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
-from fgbench.output import STDOUT, check_output, emit
+from fgbench.output import STDOUT, check_output, emit, emit_as
+from fgbench.reading import read_bytes
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Outputs:
             (self.bigger_is_better, lambda path: _write_chart(to_bigger_is_better(outcome), path)),
         ]
         writing: list[Callable[[], None]] = [partial(write, path) for path, write in files if path is not None]
-        writing += [partial(emit, to_annotations(outcome, file=file))] if self.annotations else []
+        writing += [partial(emit_as, "annotations", to_annotations(outcome, file=file))] if self.annotations else []
         problems = []
         writing.append(partial(self._show, outcome))
         for write_one in writing:
@@ -99,7 +100,7 @@ class Outputs:
         else:
             tables, notes = regression_tables(outcome), regression_notes(outcome)
             text = render.to_terminal(tables, notes, to_file=self.output is not None)
-        emit(text, self.output)
+        emit_as(self.style, text, self.output)
 
 
 def _target(path: Path) -> str | None:
@@ -118,11 +119,11 @@ def _write_summary(outcome: Outcome, path: Path) -> None:
     from fgbench_reports.regression.summary import SMALLEST_BYTES, to_markdown
 
     shared = os.environ.get(SUMMARY)
-    if not shared or not path.exists() or path.resolve() != Path(shared).resolve():
+    if not shared or not os.path.isfile(path) or _target(path) != _target(Path(shared)):  # noqa: PTH113  # never raises
         emit(to_markdown(outcome), path)
         return
     try:
-        there = path.read_text(encoding="utf-8", errors="replace")
+        there = read_bytes(path).decode("utf-8", errors="replace")
     except OSError as error:
         raise FgbenchError("cannot read the summary of earlier steps", str(path), error.strerror or "") from error
     left = SUMMARY_BYTES - len(there.encode()) - 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.commands.bar import Bar, clock_time
-from fgbench.errors import CannotMeasureError
+from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.regress.pairs import PairsResult, TimedPoint, measure_pairs, self_pairs
 from fgbench.regress.request import PairsRequest, SidesRequest
 from fgbench.regress.revisions import (
@@ -49,9 +49,10 @@ SUITES = 1000  # that a self-test simulates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was found, and whether Ctrl-C ended it early."""
+    """What was found, what broke without being part of it, and whether Ctrl-C ended it early."""
 
     outcome: Outcome
+    problems: Sequence[FgbenchError] = ()
     interrupted: bool = False
 
 
@@ -100,7 +101,8 @@ def _judged(result: PairsResult, base: Side, head: Side, *, a_a: bool) -> Measur
     outcome = Outcome(
         findings=findings, notes=notes, before=base.label, after=head.label, facts=_facts(result.points, head)
     )
-    return Measured(outcome=outcome, interrupted=result.interrupted)
+    problems = [] if result.not_kept is None else [result.not_kept]
+    return Measured(outcome=outcome, problems=problems, interrupted=result.interrupted)
 
 
 def self_test(points: Sequence[PairedPoint], findings: Sequence[Finding]) -> list[str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from fgbench.arguments import FORMATS, choice, names, real_number
-from fgbench.commands.options import Many, SavedRows, SavedStore, Text, option
+from fgbench.commands.options import Many, Plugin, SavedRows, SavedStore, Text, option
 from fgbench.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.errors import FgbenchError
-from fgbench.output import emit, prints_on_stderr
+from fgbench.output import emit_as, prints_on_stderr
 from fgbench.shell import complain
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def report(
     rows: SavedRows = None,
     store: SavedStore = None,
     price: Annotated[Text, option("--gpu-hour-price", "of one GPU: adds what a million images cost", "PRICE")] = None,
-    plugin: Annotated[Many, option("--plugin", "Python files with reports of your own", "FILE…")] = None,
+    plugin: Plugin = None,
     format_: Annotated[
         Text, typer.Option("--format", "-f", metavar="NAME", help="table, json, csv, markdown, latex; without --output")
     ] = None,
@@ -45,7 +45,9 @@ def report(
 
     Nothing is measured. What the rows cannot fill is named with the command that would.
     """
-    from fgbench.reports import add_report_files, make_reports, reports
+    from fgbench.plugins.files import add_plugin_files
+    from fgbench.plugins.kinds import reports
+    from fgbench.reports import make_reports
     from fgbench.saved import read_data
     from fgbench_reports.figures.style import import_seaborn_alone
 
@@ -60,13 +62,13 @@ def report(
         check_folder(output)
     problems: list[FgbenchError] = []
     with prints_on_stderr():
-        add_report_files(plugin or (), problems.append)
+        add_plugin_files(plugin or (), problems.append)
         for name in asked or ():
-            reports.load(name)  # a wrong name is met before anything is read
+            reports.entry(name)  # a wrong name is met before anything is read
         data = replace(read_data(store, [Path(file) for file in rows or ()], problems.append), gpu_hour_price=paid)
         if output is not None:
             import_seaborn_alone()  # two seconds
-        made = make_reports(asked, data, problems.append)
+        made = make_reports(asked, data, problems.append, drawn=output is not None)
         if output is not None:
             written = _write(made, data, output, problems)
     if output is None:
@@ -110,7 +112,7 @@ def _print(made: Sequence[Made], style: str) -> None:
         write = {"csv": table_formats.to_csv, "markdown": table_formats.to_markdown, "latex": table_formats.to_latex}
         text = "\n".join(write[style](table) for table in tables)
     if text or style == "json":
-        emit(text)
+        emit_as(style, text)
 
 
 def _remark(made: Sequence[Made], *, few: bool) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
-from fgbench.output import emit, emit_bytes
+from fgbench.output import check_folder as check_place
+from fgbench.output import emit, emit_bytes, make_folder
+from fgbench.reading import opened
 
 if TYPE_CHECKING:
     from fgbench_reports.folder import File
@@ -21,14 +23,12 @@ ROOMS = ("tables", "figures", "rows")
 
 def check_folder(path: Path) -> None:
     """Refuse a folder that cannot be written, or holds somebody else's page, before anything is drawn for it."""
-    if path.exists() and not path.is_dir():
+    if os.path.isfile(path):  # noqa: PTH113  # never raises
         raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
-    first = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not first.is_dir():
-        raise FgbenchError("--output cannot be a folder in a file:", str(first), "a new name will do")
-    if not os.access(first, os.W_OK):
-        raise FgbenchError("cannot write to", str(first), "permission is missing")
-    if (path / PAGE).exists() and not _is_ours(path / PAGE):
+    if above := next((place for place in path.absolute().parents if os.path.isfile(place)), None):  # noqa: PTH113
+        raise FgbenchError("--output cannot be a folder in a file:", str(above), "a new name will do")
+    check_place(path)
+    if os.path.lexists(path / PAGE) and not _is_ours(path / PAGE):
         raise FgbenchError(
             "this page is no report of fgbench, and is left alone:", str(path / PAGE), "name a new folder"
         )
@@ -36,7 +36,7 @@ def check_folder(path: Path) -> None:
 
 def _is_ours(page: Path) -> bool:
     try:
-        with page.open("rb") as file:
+        with opened(page) as file:
             return GENERATOR in file.read(HEAD)
     except OSError as error:
         raise FgbenchError("cannot read", str(page), error.strerror or str(error)) from error
@@ -47,10 +47,7 @@ def write_folder(files: Iterable[File], folder: Path) -> int:
     count = 0
     for file in files:
         path = folder / file.path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FgbenchError("cannot write to", str(path.parent), error.strerror or str(error)) from error
+        make_folder(path.parent)
         if isinstance(file.content, bytes):
             emit_bytes(file.content, path)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +20,10 @@ from fgbench.arguments import (
     output_format,
     whole_number,
 )
+from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.output import check_output, emit
+from fgbench.output import check_output, emit_as
 from fgbench.shell import INTERRUPTED, complain
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 def throughput(
     model: Annotated[
-        Many, option("--model --models", "'fgbench list models'  [default: the eight of the paper's Table 4]")
+        Many, option("--model", "'fgbench list models'  [default: the eight of the paper's Table 4]")
     ] = None,
     sizes: Annotated[
         Many, option("--sizes", "image sides  [default: 224 448 768 1024; on a CPU 224]", "PIXELS…")
@@ -122,7 +124,10 @@ def throughput(
         repeats=2 if a_a else repeats,
         again=again or a_a,  # a self-test of old figures would test nothing
         retry=retry,
-        plugins=[str(Path(name).resolve()) for name in plugin or ()],
+        plugins=[os.path.realpath(name) for name in plugin or ()],
+    )
+    early.check_names(
+        models=request.models, selectors=request.selectors, backbones=request.backbones, plugins=request.plugins
     )
     check_output(output)
     _run(request, store, style, output, spread=request.repeats > 1)
@@ -131,15 +136,15 @@ def throughput(
 def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *, spread: bool) -> None:
     """Sweep, and show what there is, however it ended."""
     from fgbench.commands.sweep_progress import SweepProgress
-    from fgbench.store import Store
+    from fgbench.store import PATIENCE_S, Store
     from fgbench.throughput.session import open_session
-    from fgbench.throughput.supervisor import Host
     from fgbench.throughput.sweep import Sweep
+    from fgbench.workers.supervisor import Host
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
     interrupted = False
-    with Store(store) as kept, Host() as host:
+    with Store(store, patience_s=PATIENCE_S, tell=complain) as kept, Host() as host:
         with SweepProgress() as progress:
             session = open_session(request, host, problems.append)
             for problem in problems:  # before the hours that the rest takes
@@ -208,4 +213,4 @@ def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, sp
         if spread:
             tables, notes = [*tables, spread_table(rows)], [*notes, *spread_notes(rows)]
         text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit(text, output)
+    emit_as(style, text, output)

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from fgbench.arguments import MAX_IMAGE_SIZE, choice, key_values, literal, names, real_number, whole_number
+from fgbench.commands import early
 from fgbench.commands.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
+from fgbench.commands.status_line import status_line
 from fgbench.commands.visualize_result import Show, show_result
 from fgbench.errors import FgbenchError
-from fgbench.output import STDOUT, check_output, prints_on_stderr
+from fgbench.output import STDOUT, check_folder, check_output, prints_on_stderr
 from fgbench.shell import INTERRUPTED, complain
 from fgbench.visualize.request import NORMS, VIEWS, VisualizeRequest
 from fgbench_reports.pictures import ALPHA, COLOUR_MAP, COLOUR_MAPS, DPI, FORMATS
@@ -29,9 +31,9 @@ def visualize(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="any files that Pillow reads")],
     model: Annotated[
         Many,
-        option("--model --models", "vit: selectors on a plain backbone; others: their own selection  [default: vit]"),
+        option("--model", "vit: selectors on a plain backbone; others: their own selection  [default: vit]"),
     ] = None,
-    backbones: Annotated[Many, option("--backbones --backbone", "timm's names  [default: ViT-B/16]")] = None,
+    backbones: Annotated[Many, option("--backbones", "timm's names  [default: ViT-B/16]")] = None,
     selectors: Annotated[
         Many, option("--selectors", "[default: all; with a model that selects by itself, its own alone]")
     ] = None,
@@ -107,13 +109,17 @@ def visualize(
         dpi=whole_number(dpi, "dpi", DPI, MAX_DPI, smallest=MIN_DPI),
     )
     _check(request, show)
+    given = [name for name in request.backbones if name is not None]
+    early.check_names(models=models, selectors=request.selectors, backbones=given, plugins=plugin)
+    early.check_model_options(request.model_options, models)
+    early.check_checkpoint(request.checkpoint)
     _run(request, show)
 
 
 def _selectors(values: list[str] | None) -> list[str] | None:
     found = names(values, "selector")
     for word in found or ():
-        if Path(word).suffix and Path(word).is_file():
+        if Path(word).suffix and os.path.isfile(word):  # noqa: PTH113  # never raises
             raise FgbenchError("a file was named as a selector:", word, "pictures come before the options")
     return found
 
@@ -124,7 +130,7 @@ def _target(output: str | None, format_: str | None) -> tuple[str, Path | None, 
     if output is None:
         kind = asked or "png"
         return kind, None if kind == "json" else Path(f"{DEFAULT_NAME}.{kind}"), None
-    if output.endswith("/") or Path(output).is_dir():
+    if output.endswith("/") or os.path.isdir(output):  # noqa: PTH112  # never raises
         if asked == "json":
             raise FgbenchError("cannot write to", output, "it is a folder; name a file in it")
         return asked or "png", None, Path(output)
@@ -141,11 +147,7 @@ def _check(request: VisualizeRequest, show: Show) -> None:
     """Refuse what cannot end well before anything is loaded."""
     check_output(show.output)
     if show.folder is not None:
-        place = show.folder if show.folder.exists() else show.folder.absolute().parent
-        if not place.is_dir():
-            raise FgbenchError("cannot write to", str(show.folder), f"there is no folder {str(place)!r}; make it first")
-        if not os.access(place, os.W_OK):
-            raise FgbenchError("cannot write to", str(show.folder), "permission is missing")
+        check_folder(show.folder, parents=False)
     if request.pretrained and request.checkpoint is not None:
         raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
     if request.weights is not None and request.checkpoint is None:
@@ -171,18 +173,14 @@ def _run(request: VisualizeRequest, show: Show) -> None:
             problems.append(problem)
             complain(problem)
 
-    with prints_on_stderr():
-        from rich.console import Console
-        from rich.markup import escape
+    with prints_on_stderr(), status_line("loading torch") as tell:
+        from fgbench.visualize.session import Session
 
-        with Console(stderr=True).status("loading torch") as status:
-            from fgbench.visualize.session import Session
-
-            session = Session(request=request, report=report, tell=lambda what: status.update(escape(what)))
-            try:
-                session.run()
-            except KeyboardInterrupt:
-                interrupted = True
+        session = Session(request=request, report=report, tell=tell)
+        try:
+            session.run()
+        except KeyboardInterrupt:
+            interrupted = True
     if interrupted:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
     shown = sum(len(visit.shown) for visit in session.visits)

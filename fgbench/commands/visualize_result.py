@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fgbench.errors import FgbenchError
-from fgbench.output import emit, emit_bytes
+from fgbench.output import emit, emit_bytes, make_folder
 
 if TYPE_CHECKING:
     from fgbench.visualize.request import VisualizeRequest
@@ -46,10 +46,7 @@ def show_result(request: VisualizeRequest, visits: Sequence[Visit], show: Show) 
 
 
 def _write_each(request: VisualizeRequest, visits: Sequence[Visit], show: Show, folder: Path) -> Iterator[Path]:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise FgbenchError("cannot make the folder", str(folder), error.strerror or str(error)) from error
+    make_folder(folder)
     paths = list(dict.fromkeys(shown.gaze.path for visit in visits for shown in visit.shown))
     for path, name in zip(paths, file_names(paths), strict=True):
         some = [replace(visit, shown=[each for each in visit.shown if each.gaze.path == path]) for visit in visits]

@@ -28,7 +28,7 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
     Blocks with other parts – gated MLPs, projections of their own – have another form.
     """
     module: Any = backbone.module
-    weights = _block_weights(backbone)
+    weights = backbone.block_weights
     classifies = isinstance(getattr(module, "head", None), nn.Linear) and not hasattr(module, "head_dist")
     if set(weights) != PLAIN_BLOCK or not classifies or module.global_pool != "token":
         return None
@@ -38,18 +38,6 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
     embedding = patches * 3 * backbone.patch_size**2 * backbone.embed_dim
     blocks = backbone.depth * (tokens * per_token + attention)
     return int(embedding + blocks + module.head.in_features * module.head.out_features)
-
-
-def has_paper_blocks(backbone: MetaBackbone) -> bool:
-    """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
-    dim = backbone.embed_dim
-    shapes = {"attn.qkv": (3 * dim, dim), "attn.proj": (dim, dim), "mlp.fc1": (4 * dim, dim), "mlp.fc2": (dim, 4 * dim)}
-    return _block_weights(backbone) == {f"{name}.weight": shape for name, shape in shapes.items()}
-
-
-def _block_weights(backbone: MetaBackbone) -> dict[str, tuple[int, int]]:
-    module: Any = backbone.module
-    return {name: tuple(p.shape) for name, p in module.blocks[0].named_parameters() if p.ndim == 2}
 
 
 def cross_check(what: str, backbone: MetaBackbone, count: Count) -> None:

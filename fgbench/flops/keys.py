@@ -1,4 +1,4 @@
-"""What tells one count from another: everything that determines it."""
+"""What tells one count from another: everything that determines it. No torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import hashlib
 import json
 from typing import Any
 
-import torch
-
 from fgbench.environment import code_digest, software
-from fgbench.flops.models import ModelsRequest
-from fgbench.flops.rows import FlopsRequest
-from fgbench.models.build import models
+from fgbench.flops.counted_cache import library_version
+from fgbench.flops.request import FlopsRequest, ModelsRequest
+from fgbench.plugins.kinds import models
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
@@ -28,7 +26,7 @@ def count_key(row: FlopsRow, request: FlopsRequest | ModelsRequest) -> str:
 
 def count_environment(request: FlopsRequest | ModelsRequest) -> dict[str, Any]:
     """What rows were counted with, and what of the request they do not tell themselves."""
-    return {**software(), "torch": torch.__version__, "code": code_digest(), **_geometry(request)}
+    return {**software(), "torch": library_version("torch"), "code": code_digest(), **_geometry(request)}
 
 
 def _geometry(request: FlopsRequest | ModelsRequest) -> dict[str, Any]:

@@ -1,46 +1,23 @@
-"""From a request to rows: whole published models, and the parts of their forward pass."""
+"""From a request to rows: whole published models, counted or taken from the cache. No torch where all is in there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from fgbench.errors import FgbenchError, LeftOutNotice
-from fgbench.flops.counter import Count, FlopCounter
-from fgbench.flops.cut_off import cut_off_by, cut_off_line
-from fgbench.models.build import create_model, model_class, model_options
-from fgbench.models.model import STAGES, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.flops.counted_cache import CountedCache, Hearing
+from fgbench.flops.cut_off import cut_off_line
+from fgbench.flops.request import ModelCase, ModelsRequest
+from fgbench.plugins.kinds import models
+from fgbench.plugins.names import default_backbone
 from fgbench.records import FlopsRow
-from fgbench.registry import Report, is_own, selectors
-from fgbench_selectors import IMPLS
-from fgbench_selectors.plugins import blame
 
+if TYPE_CHECKING:
+    from fgbench.flops.count_models import ModelCounter
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsRequest:
-    """What to count."""
-
-    models: Sequence[str]
-    sizes: Sequence[int]
-    backbones: Sequence[str] | None = None  # None: every model on the one that it was published with
-    selectors: Sequence[str] | None = None  # in place of the published ones; None: those
-    impls: Sequence[str] = IMPLS
-    conventions: Sequence[str] = ("full",)
-    num_classes: int = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One model to count, with its options."""
-
-    name: str
-    backbone: str
-    selector: str | None
-    size: int
+__all__ = ["ModelsRequest", "model_rows"]
 
 
 def model_rows(
@@ -48,6 +25,7 @@ def model_rows(
     report: Report,
     progress: Callable[[str], None] = lambda _: None,
     notice: Report = lambda _: None,
+    cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
     """Count whole models beside their plain backbone, in all and by part.
 
@@ -55,65 +33,57 @@ def model_rows(
     overlap or selection. Convention ``paper`` knows no models. ``notice`` is told of pixels that no patch covers.
     """
     conventions = _measured(request, report)
-    bases: dict[tuple[str, int], Count] = {}
-    met: list[FgbenchError] = []
-    counted = False
+    counting = _Counting(request, conventions, cache or CountedCache())
+    met: list[FgbenchError] = []  # what cannot be counted leaves the rest standing
+    told: set[tuple[str, int]] = set()
     cut: dict[str, dict[int, int]] = {}
-    for case in list(_cases(request)):
+    for case in list(_cases(request, met.append)):
         progress(f"{case.name} at {case.size}")
         try:
-            rows = _case_rows(case, request, conventions, bases, cut)
+            base, own, pixels = counting.rows(case)
         except FgbenchError as error:  # one combination that does not fit leaves the others standing
             if str(error) not in map(str, met):
                 met.append(error)
             continue
-        counted = True
-        yield from rows
-    if met and not counted:
+        cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = pixels
+        if (case.backbone, case.size) not in told:
+            told.add((case.backbone, case.size))
+            yield from base
+        yield from own
+    if met and not cut:
         raise met[0]
-    for name, pixels in cut.items():
-        if line := cut_off_line(name, pixels):
+    for name, found in cut.items():
+        if line := cut_off_line(name, found):
             notice(LeftOutNotice(line))
     for problem in met:
         report(problem)
 
 
-def _case_rows(
-    case: _Case,
-    request: ModelsRequest,
-    conventions: list[str],
-    bases: dict[tuple[str, int], Count],
-    cut: dict[str, dict[int, int]],
-) -> list[FlopsRow]:
-    """All rows of one case, its backbone's first where they have not been counted yet; ``cut`` is told lost pixels."""
-    rows: list[FlopsRow] = []
-    model = _build(case, request)
-    key = (case.backbone, case.size)
-    counts: list[tuple[str | None, Count]] = []
-    foreign = case.selector is not None and not is_own(case.selector)
-    for impl in request.impls if model.two_impls else (None,):
-        model.impl = impl or "fast"
-        with blame(str(case.selector), selectors.entries()[str(case.selector)].origin) if foreign else nullcontext():
-            counts.append((impl, count_model(model, case.size)))
-    if key not in bases:
-        plain = _plain(model, case, request)
-        bases[key] = count_model(plain, case.size)
-        rows += _rows(case, plain, conventions, bases[key], bases[key], impl=None, whole_model=False)
-    for impl, count in counts:
-        rows += _rows(case, model, conventions, count, bases[key], impl=impl, whole_model=True)
-    cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = cut_off_by(model)
-    return rows
+class _Counting:
+    """Rows of cases, from the cache where they are there; torch is loaded for the first one that is not."""
 
+    def __init__(self, request: ModelsRequest, conventions: list[str], cache: CountedCache) -> None:
+        self._request, self._conventions, self._cache = request, conventions, cache
+        self._hearing = Hearing()
+        self._counter: ModelCounter | None = None
 
-def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
-    """The work of one image, or more, through a model on the meta device; ``by_label`` holds that of its parts."""
-    with torch.no_grad(), FlopCounter() as counter:
-        model.on_step = counter.under
-        try:
-            model.flow(torch.empty(images, 3, size, size, dtype=dtype, device="meta"))
-        finally:
-            model.on_step = None
-    return counter.result()
+    def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
+        request = self._request
+        key = {**asdict(case), "impls": list(request.impls), "conventions": self._conventions}
+        key |= {"num_classes": request.num_classes, "fused_attention": request.fused_attention}
+        entry = self._cache.entry("model", key, [case.name, case.selector])
+        kept: Any = entry.read()
+        if kept is not None:
+            return [FlopsRow(**row) for row in kept["base"]], [FlopsRow(**row) for row in kept["own"]], kept["cut"]
+        if self._counter is None:
+            from fgbench.flops.count_models import ModelCounter
+
+            self._counter = ModelCounter(request, self._conventions)
+        with self._hearing.heard() as warned:
+            base, own, pixels = self._counter.rows(case)
+        if not warned:
+            entry.write({"base": list(map(asdict, base)), "own": list(map(asdict, own)), "cut": pixels})
+        return base, own, pixels
 
 
 def _measured(request: ModelsRequest, report: Report) -> list[str]:
@@ -126,52 +96,17 @@ def _measured(request: ModelsRequest, report: Report) -> list[str]:
     return measured
 
 
-def _cases(request: ModelsRequest) -> Iterator[_Case]:
+def _cases(request: ModelsRequest, report: Report) -> Iterator[ModelCase]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
-    kinds = [(name, model_class(name)) for name in request.models]
-    for name, kind in kinds:
-        for backbone in request.backbones or (kind.default_backbone,):
+    models.try_out(request.models)
+    backbones: dict[str, str] = {}
+    for name in request.models:
+        try:
+            backbones[name] = default_backbone(name)
+        except BrokenPluginError as error:
+            report(error)
+    for name, own in backbones.items():
+        for backbone in request.backbones or (own,):
             for selector in request.selectors or (None,):
                 for size in request.sizes:
-                    yield _Case(name, backbone, selector, size)
-
-
-def _build(case: _Case, request: ModelsRequest) -> Model:
-    options = {} if case.selector is None else {"selector": case.selector}
-    if options and "selector" not in model_options(model_class(case.name)):
-        raise FgbenchError("this model selects nothing by a selector:", case.name, "leave --selectors out")
-    with torch.device("meta"):
-        model = create_model(case.name, case.backbone, img_size=case.size, num_classes=request.num_classes, **options)
-    return model.eval()
-
-
-def _plain(model: Model, case: _Case, request: ModelsRequest) -> Model:
-    """The model's backbone alone, with a linear head."""
-    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
-    with torch.device("meta"):
-        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
-
-
-def _rows(
-    case: _Case, model: Model, conventions: list[str], count: Count, base: Count, *, impl: str | None, whole_model: bool
-) -> Iterator[FlopsRow]:
-    parts = [(None, count.total), *((part, count.by_label[part]) for part in STAGES if part in count.by_label)]
-    for convention in conventions:
-        whole = base.flops(convention)
-        for part, cost in parts if whole_model else parts[:1]:
-            flops = cost.flops(convention)
-            yield FlopsRow(
-                convention=convention,
-                backbone=case.backbone,
-                model=case.name if whole_model else None,
-                selector=model.selector_name if whole_model else None,
-                impl=impl,
-                image_size=case.size,
-                num_tokens=model.encoder.num_tokens if isinstance(model, VisionTransformerModel) else None,
-                macs=cost.macs,
-                flops=flops,
-                percent_of_backbone=100 * flops / whole,
-                params=sum(p.numel() for p in model.parameters()) if part is None else None,
-                part=part,
-                activation_bytes=count.activation_bytes if part is None else None,
-            )
+                    yield ModelCase(name=name, backbone=backbone, selector=selector, size=size)

@@ -107,3 +107,8 @@ SELECTOR_COSTS = {
     "sacm": sacm_cost,
     "gls": gls_cost,
 }
+
+
+def selector_params(selector: str, depth: int) -> int:
+    """Parameters of a selector beside ``depth`` blocks: SACM's excitation has two layers of L inputs and outputs."""
+    return 2 * depth**2 + 2 * depth if selector == "sacm" else 0

@@ -1,39 +1,29 @@
-"""From a request to rows: backbones and selectors, counted beside each other."""
+"""From a request to rows: backbones and selectors beside each other, counted, from the cache, or by closed forms.
+
+No torch where everything is in the cache, or where the closed forms of the paper are all that is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
+from fgbench.backbone_shape import BackboneShape
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.flops import paper
-from fgbench.flops.counter import Count, count_flops
-from fgbench.flops.crosscheck import cross_check, has_paper_blocks
+from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
-from fgbench.models.backbone import MetaBackbone, build_on_meta
+from fgbench.flops.request import PAPER_BACKBONES, PAPER_SIZES, FlopsRequest
+from fgbench.plugins.names import check_selectors, reads_class_token
+from fgbench.plugins.timm_names import shape_of
 from fgbench.records import FlopsRow
-from fgbench.registry import Report, is_own, make_selector, selectors, usable_selectors
-from fgbench_selectors import IMPLS, Selector
-from fgbench_selectors.registry import PLUGIN_FAILURES, describe
-from fgbench_selectors.selector import score_breach
+from fgbench.registry import is_own, selectors, usable_selectors
 
-# The backbones of the paper's Tables 1, 7 and 8, and its image sizes.
-PAPER_BACKBONES = ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch16_224")
-PAPER_SIZES = (224, 448, 768, 1024)
+if TYPE_CHECKING:
+    from fgbench.flops.count_backbones import BackboneCounter
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlopsRequest:
-    """What to count."""
-
-    sizes: Sequence[int] = PAPER_SIZES
-    backbones: Sequence[str] = PAPER_BACKBONES
-    selectors: Sequence[str] | None = None  # None: every registered one
-    impls: Sequence[str] = IMPLS
-    conventions: Sequence[str] = ("full",)
-    num_classes: int = 200
-    patch_stride: int | None = None  # None: patches side by side; convention "paper" as the paper has them
-    cross_check: bool = False
+__all__ = ["PAPER_BACKBONES", "PAPER_SIZES", "FlopsRequest", "flops_rows", "geometry_of"]
 
 
 def flops_rows(
@@ -41,6 +31,7 @@ def flops_rows(
     report: Report,
     progress: Callable[[str], None] = lambda _: None,
     notice: Report = lambda _: None,
+    cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
     """Count what a request asks for, a backbone and a size at a time.
 
@@ -48,31 +39,118 @@ def flops_rows(
     pixels that no patch covers.
     """
     report = _each_once(report)
-    names = usable_selectors(request.selectors, report)
+    measured = [convention for convention in request.conventions if convention != "paper"]
+    names = _usable(request.selectors, report, loads=bool(measured) or request.cross_check)
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
-    built = [build_on_meta(*pair, request.num_classes, request.patch_stride) for pair in pairs]
-    measured = [convention for convention in request.conventions if convention != "paper"]
-    for backbone in built:
-        progress(f"{backbone.name} at {backbone.image_size}")
-        fitting = _fitting(names, backbone, request, report)
-        if measured or request.cross_check:
-            yield from _counted_rows(backbone, fitting, request, measured, report)
-            names = [name for name in names if name in fitting or not _fits(name, backbone)]
+    cache, hearing = cache or CountedCache(), Hearing()
+    points = [_Point(*pair, request, names, measured, cache, hearing) for pair in pairs]
+    broken: set[str] = set()
+
+    def report_broken(error: FgbenchError) -> None:
+        if isinstance(error, BrokenPluginError):
+            broken.add(error.name)
+        report(error)
+
+    for point in points:
+        progress(f"{point.shape.name} at {point.shape.image_size}")
+        there = [name for name in names if name not in broken]
+        fitting = _fitting(there, point.shape, request, report)
+        if request.cross_check:
+            point.check()
+        if measured:
+            yield from point.counted(fitting, report_broken, keeps=not broken)
         if "paper" in request.conventions:
-            yield from _paper_rows(backbone, fitting, request, report)
-    _report_cut_off(built, request, notice)
+            there = [name for name in fitting if name not in broken]
+            yield from _paper_rows(point.shape, there, request, report)
+    _report_cut_off([point.shape for point in points], request, notice)
 
 
-def _report_cut_off(built: Sequence[MetaBackbone], request: FlopsRequest, report: Report) -> None:
+class _Point:
+    """A backbone at one image size: its shape, and its rows and those of selectors."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        request: FlopsRequest,
+        selectors: Sequence[str],
+        conventions: Sequence[str],
+        cache: CountedCache,
+        hearing: Hearing,
+    ) -> None:
+        self._name, self._size, self._request, self._conventions = name, size, request, list(conventions)
+        self._hearing, self._is_silent = hearing, True
+        self._counter: BackboneCounter | None = None
+        self._entry = self._place(cache, selectors)
+        self._kept = self._entry.read() if conventions and not request.cross_check else None
+        self.shape = self._shape()
+
+    def counted(self, names: Sequence[str], report: Report, *, keeps: bool) -> list[FlopsRow]:
+        """Count the backbone and the selectors of these names, or take from the cache what was counted.
+
+        ``keeps`` is False where a selector is missing because it broke at another size.
+        """
+        if self._kept is not None and {row["selector"] for row in self._kept["rows"]} == {None, *names}:
+            return [FlopsRow(**row) for row in self._kept["rows"]]
+        problems: list[FgbenchError] = []
+        counter = self._built()
+        with self._hearing.heard() as warned:
+            rows = counter.rows(names, self._conventions, problems.append)
+        self._is_silent &= not warned
+        for problem in problems:
+            report(problem)
+        if keeps and not problems and self._is_silent:
+            self._entry.write({"shape": asdict(self.shape), "rows": [asdict(row) for row in rows]})
+        return rows
+
+    def check(self) -> None:
+        """Hold the count against two others."""
+        self._built().check()
+
+    def _shape(self) -> BackboneShape:
+        if self._kept is not None:
+            return BackboneShape(**{**self._kept["shape"], "grid": tuple(self._kept["shape"]["grid"])})
+        request = self._request
+        closed = not self._conventions and not request.cross_check
+        found = shape_of(self._name, self._size, request.num_classes, request.patch_stride) if closed else None
+        return found or self._built().shape
+
+    def _built(self) -> BackboneCounter:
+        if self._counter is None:
+            from fgbench.flops.count_backbones import BackboneCounter
+
+            with self._hearing.heard() as warned:
+                self._counter = BackboneCounter(self._name, self._size, self._request)
+            self._is_silent = not warned
+        return self._counter
+
+    def _place(self, cache: CountedCache, names: Sequence[str]) -> CacheEntry:
+        request = self._request
+        key = {"backbone": self._name, "size": self._size, "selectors": list(names), "impls": list(request.impls)}
+        key |= {"conventions": self._conventions, "num_classes": request.num_classes}
+        key |= {"patch_stride": request.patch_stride, "fused_attention": request.fused_attention}
+        return cache.entry("backbone", key, names)
+
+
+def _usable(names: Iterable[str] | None, report: Report, *, loads: bool) -> list[str]:
+    """The selectors of these names, or all. Those of others are loaded, so that one that breaks is met at once."""
+    asked = selectors.names() if names is None else list(names)
+    check_selectors(asked)
+    others = [name for name in asked if not is_own(name)]
+    usable = usable_selectors(others, report) if others and loads else []
+    return [name for name in asked if is_own(name) or name in usable]
+
+
+def _report_cut_off(shapes: Sequence[BackboneShape], request: FlopsRequest, report: Report) -> None:
     """Say which sizes lose pixels at the edges, a line per backbone."""
     for name in request.backbones:
         pixels = {
             one.image_size: pixels_cut_off(
                 one.image_size, one.patch_size, request.patch_stride or one.patch_size, one.grid[0]
             )
-            for one in built
+            for one in shapes
             if one.name == name
         }
         if line := cut_off_line(name, pixels):
@@ -91,132 +169,59 @@ def _each_once(report: Report) -> Report:
     return report_new
 
 
-def _counted_rows(
-    backbone: MetaBackbone, names: list[str], request: FlopsRequest, conventions: list[str], report: Report
-) -> Iterator[FlopsRow]:
-    base = _count_backbone(backbone)
-    if request.cross_check:
-        cross_check(f"{backbone.name} at {backbone.image_size}", backbone, base)
-    results: list[tuple[str | None, str | None, Count, int]] = [(None, None, base, backbone.params)]
-    for name in list(names):
-        try:
-            found = [(name, impl, *_count_selector(name, impl, backbone)) for impl in request.impls]
-        except BrokenPluginError as error:
-            report(error)
-            names.remove(name)
-        else:
-            results += found
-    for convention in conventions:
-        whole = base.flops(convention)
-        for selector, impl, count, params in results:
-            flops = count.flops(convention)
-            yield _row(
-                backbone,
-                convention=convention,
-                selector=selector,
-                impl=impl,
-                num_tokens=backbone.num_tokens,
-                macs=count.macs,
-                flops=flops,
-                percent_of_backbone=100 * flops / whole,
-                params=params,
-                activation_bytes=count.activation_bytes,
-            )
-
-
-def _fits(name: str, backbone: MetaBackbone) -> bool:
-    return backbone.has_class_token or not selectors.load(name).needs.class_token
-
-
-def _fitting(names: list[str], backbone: MetaBackbone, request: FlopsRequest, report: Report) -> list[str]:
+def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, report: Report) -> list[str]:
     """The selectors that this backbone has what it takes for; one that was asked for by name must fit."""
-    fitting = [name for name in names if _fits(name, backbone)]
+    fitting = [name for name in names if shape.has_class_token or not reads_class_token(name)]
     left_out = [name for name in names if name not in fitting]
     if left_out:
-        what = f"{backbone.name!r} has no class token, whose row these selectors read: {', '.join(left_out)}"
+        what = f"{shape.name!r} has no class token, whose row these selectors read: {', '.join(left_out)}"
         if request.selectors is not None:
             raise FgbenchError(what)
         report(LeftOutNotice(f"left out: {what}"))
     return fitting
 
 
-def _count_backbone(backbone: MetaBackbone) -> Count:
-    try:
-        return count_flops(backbone.module.forward, backbone.image())
-    except (AssertionError, RuntimeError) as error:  # timm's own checks of the image size
-        raise FgbenchError(
-            f"backbone {backbone.name!r} does not run on images of {backbone.image_size} pixels: {describe(error)}"
-        ) from error
-
-
-def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
-    """A published selector from the ready maps that its backbone leaves, a fast one from queries, keys and ℓ."""
-    try:
-        selector = make_selector(name, impl, backbone.depth).eval().to("meta")
-        features = backbone.features(selector.needs, ready_maps=impl == "published")
-        scores = []
-        count = count_flops(lambda: scores.append(selector(features)))
-        why = score_breach(selector, features, scores[0])
-    except BrokenPluginError:
-        raise
-    except PLUGIN_FAILURES as error:
-        if is_own(name):
-            raise
-        why = f"impl {impl!r} cannot be counted: {describe(error)}"
-    if why:
-        raise BrokenPluginError(name, selectors.entries()[name].origin, why)
-    return count, _params(selector)
-
-
-def _params(selector: Selector) -> int:
-    return sum(parameter.numel() for parameter in selector.parameters())
-
-
-def _paper_rows(backbone: MetaBackbone, names: list[str], request: FlopsRequest, report: Report) -> Iterator[FlopsRow]:
-    if not has_paper_blocks(backbone):
-        what = f"the blocks of {backbone.name!r} are not the paper's: qkv, projection and a two-layer MLP of 4·D"
+def _paper_rows(shape: BackboneShape, names: list[str], request: FlopsRequest, report: Report) -> Iterator[FlopsRow]:
+    if not shape.has_paper_blocks:
+        what = f"the blocks of {shape.name!r} are not the paper's: qkv, projection and a two-layer MLP of 4·D"
         if set(request.conventions) == {"paper"}:
             raise FgbenchError(what, do="--convention full counts them")
         report(LeftOutNotice(f"left out of convention paper: {what}"))
         return
-    geometry = geometry_of(backbone, request)
+    geometry = geometry_of(shape, request)
     whole = paper.backbone_cost(geometry)
     costs: list[tuple[str | None, paper.PaperCost]] = [(None, whole)]
     for name in names if "published" in request.impls else ():
         if name in paper.SELECTOR_COSTS:
             costs.append((name, paper.SELECTOR_COSTS[name](geometry)))
     for selector, cost in costs:
-        yield _row(
-            backbone,
+        yield FlopsRow(
             convention="paper",
+            backbone=shape.name,
+            model=None,
             selector=selector,
             impl=None if selector is None else "published",
+            image_size=shape.image_size,
             num_tokens=cost.num_tokens,
             macs=cost.macs,
             flops=cost.flops,
             percent_of_backbone=100 * cost.flops / whole.flops,
-            params=backbone.params
-            if selector is None
-            else _params(make_selector(selector, "published", backbone.depth)),
+            params=shape.params if selector is None else paper.selector_params(selector, shape.depth),
         )
 
 
-def geometry_of(backbone: MetaBackbone, request: FlopsRequest) -> paper.Geometry:
+def geometry_of(shape: BackboneShape, request: FlopsRequest) -> paper.Geometry:
     """The closed forms' variables of a backbone."""
     return paper.Geometry(
-        image_size=backbone.image_size,
-        patch_size=backbone.patch_size,
-        embed_dim=backbone.embed_dim,
-        depth=backbone.depth,
-        num_heads=backbone.num_heads,
+        image_size=shape.image_size,
+        patch_size=shape.patch_size,
+        embed_dim=shape.embed_dim,
+        depth=shape.depth,
+        num_heads=shape.num_heads,
         num_classes=request.num_classes,
-        num_prefix_tokens=backbone.num_prefix_tokens,
+        num_prefix_tokens=shape.num_prefix_tokens,
         stride=request.patch_stride,
     )
-
-
-def _row(backbone: MetaBackbone, **fields: object) -> FlopsRow:
-    return FlopsRow(backbone=backbone.name, model=None, image_size=backbone.image_size, **fields)  # type: ignore[arg-type]
 
 
 def _refuse_without_closed_form(request: FlopsRequest) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fgbench.backbone_shape import BackboneShape, grid_side
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
+from fgbench.hub import hub_or_cache, why_not_had
+from fgbench.plugins.timm_names import load_plugin_files
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -53,6 +57,31 @@ class MetaBackbone:
         """Parameters, the head's included."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
+    @property
+    def shape(self) -> BackboneShape:
+        """The backbone in numbers."""
+        names = ("name", "image_size", "patch_size", "grid", "num_prefix_tokens", "has_class_token")
+        figures = {name: getattr(self, name) for name in (*names, "embed_dim", "depth", "num_heads", "params")}
+        return BackboneShape(**figures, has_paper_blocks=self.has_paper_blocks)
+
+    @property
+    def block_weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the matrices of a block by their names."""
+        blocks: Any = self.module.blocks
+        return {name: tuple(p.shape) for name, p in blocks[0].named_parameters() if p.ndim == 2}
+
+    @property
+    def has_paper_blocks(self) -> bool:
+        """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
+        dim = self.embed_dim
+        products = {
+            "attn.qkv": (3 * dim, dim),
+            "attn.proj": (dim, dim),
+            "mlp.fc1": (4 * dim, dim),
+            "mlp.fc2": (dim, 4 * dim),
+        }
+        return self.block_weights == {f"{name}.weight": shape for name, shape in products.items()}
+
     def image(self) -> Tensor:
         """One image of the right size, (1, 3, S, S)."""
         return torch.empty(1, 3, self.image_size, self.image_size, device="meta")
@@ -81,8 +110,19 @@ class MetaBackbone:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether timm has a model of this name; it need not be one that selectors can stand beside."""
-    return bool(timm.is_model(name.partition(".")[0])) and not name.startswith("fgbench_")
+    """Whether timm has a model of this name, or a plug-in brings it; selectors need not fit it."""
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        with torch.device("cpu"):  # whatever this is called for
+            load_plugin_files()
+    return bool(timm.is_model(architecture)) and not name.startswith("fgbench_")
+
+
+def brought_by(name: str) -> list[Any]:
+    """The function of a plug-in that makes a backbone of this name; none for timm's own."""
+    architecture = name.partition(".")[0]
+    makes = timm.model_entrypoint(architecture) if is_backbone(name) else None
+    return [] if makes is None or makes.__module__.partition(".")[0] == "timm" else [makes]
 
 
 def backbone_names() -> list[str]:
@@ -130,10 +170,10 @@ def build_vit(
             raise FgbenchError(f"patches of {patch} pixels cannot overlap by", overlap, f"give 0 to {patch - 1}")
         stride = stride or patch - overlap
         # As many patches side by side as there are overlapping ones; the step is set afterwards.
-        side = _grid_side(name, image_size, patch, stride) * patch
+        side = grid_side(name, image_size, patch, stride) * patch
     module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=side)
     patch = _patch_size(name, module)
-    _grid_side(name, image_size, patch, stride or patch)
+    grid_side(name, image_size, patch, stride or patch)
     if stride:
         embed: Any = module.patch_embed
         embed.proj.stride = (stride, stride)
@@ -153,22 +193,24 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
     if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
         options["weight_init"] = "skip"
     try:
-        try:
-            module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
-        except TypeError:
-            if "weight_init" not in options:
-                raise
-            del options["weight_init"]  # a family without that option
-            module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        with hub_or_cache() if pretrained else nullcontext():
+            try:
+                module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+            except TypeError:
+                if "weight_init" not in options:
+                    raise
+                del options["weight_init"]  # a family without that option
+                module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
         raise _not_plain(name) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         if pretrained:
-            do = "; leave --pretrained out for random weights, or load a file that you have with load_checkpoint"
+            reason = why_not_had(error)
+            do = "; leave --pretrained out for random weights, or give a file that you have with --checkpoint"
             raise CannotMeasureError(f"no pretrained weights for {name!r}: {reason}{do}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         size = f" for images of {options['img_size']} pixels" if "img_size" in options else ""
         raise CannotMeasureError(f"timm cannot build {name!r}{size}: {reason}") from error
     return module
@@ -194,20 +236,6 @@ def _not_plain(name: str) -> FgbenchError:
     return FgbenchError(
         "backbone is no plain vision transformer:", name, "'fgbench list backbones' shows those that are"
     )
-
-
-def _grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
-    if image_size < patch:
-        raise FgbenchError(
-            f"image size {image_size} is smaller than the {patch}-pixel patch of",
-            name,
-            f"give at least {patch}",
-        )
-    if stride > patch:
-        raise FgbenchError(
-            f"patch stride {stride} would skip pixels between the {patch}-pixel patches of", name, "give less"
-        )
-    return (image_size - patch) // stride + 1
 
 
 def _describe(name: str, module: Any, image_size: int) -> MetaBackbone:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
-from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
-from fgbench_selectors.plugins import blame
+from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
+from fgbench_selectors.selector import AXES
 
-# What cannot be built yet, and why: listed, so that nobody searches for it in vain.
-NOT_REPRODUCIBLE = {
-    "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
-}
+__all__ = ["NOT_REPRODUCIBLE", "create_model", "model_class", "model_options", "models"]
 
 # Options that change training or speed alone: a file that was trained with others computes the same.
 OF_TRAINING = (
@@ -30,10 +26,15 @@ def model_breach(candidate: object) -> str | None:
         return "it must be a class derived from fgbench.models.model.Model"
     if candidate.flow is Model.flow:
         return "it has no method 'flow(images)'"
+    if not isinstance(candidate.default_backbone, str):
+        return f"its attribute 'default_backbone' must be a name, got {candidate.default_backbone!r}"
+    shapes = candidate.accepts
+    if not isinstance(shapes, tuple) or not all(isinstance(s, tuple) and all(a in AXES for a in s) for s in shapes):
+        return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
+    if not isinstance(candidate.two_impls, bool):
+        return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
+    model_options(candidate)  # raises where nobody can tell
     return None
-
-
-models = Registry("fgbench.models", "model", model_breach)
 
 
 def create_model(name: str, backbone: str | None = None, **options: Any) -> Model:
@@ -50,10 +51,10 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     for option in options:
         if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
-    origin = models.entries()[name].origin
-    with nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError):
+    with models.blame(name, FgbenchError):
         made = kind(backbone, **options)
-    assert isinstance(made, Model)
+        if not isinstance(made, Model):
+            raise TypeError("its class must make a fgbench.models.model.Model")
     made.options = _options_of(kind, made, backbone, options)
     return made
 

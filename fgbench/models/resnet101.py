@@ -9,7 +9,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.models.backbone import create_with_timm
+from fgbench.models.backbone import create_with_timm, is_backbone
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import check_images, whole_number
 
@@ -45,7 +45,7 @@ class ResNet101(Model):
 
 def build_resnet(name: str, num_classes: int, *, pretrained: bool = False) -> Any:
     """A ResNet of timm's, or an error where the name is no ResNet's."""
-    if not isinstance(name, str) or not timm.is_model(name.partition(".")[0]):
+    if not isinstance(name, str) or not is_backbone(name):
         raise UnknownNameError("backbone", str(name), timm.list_models("resnet*"))
     module: nn.Module = create_with_timm(name, num_classes, pretrained=pretrained)
     if not isinstance(module, ResNet):

@@ -9,8 +9,9 @@ from typing import Any
 from timm.models import register_model
 
 from fgbench.errors import FgbenchError
-from fgbench.models.build import create_model, models
+from fgbench.models.build import create_model
 from fgbench.models.model import Model
+from fgbench.plugins.kinds import models
 
 PREFIX = "fgbench_"
 

@@ -1,22 +1,20 @@
-"""The deterministic part: what selectors and models cost, the same on every machine."""
+"""What selectors and models cost, the same on every machine. No torch where all of it is in the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from platform import python_version_tuple
 from typing import Any
 
-import torch
-from timm.layers.config import set_fused_attn, use_fused_attn
-
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
-from fgbench.flops.models import ModelsRequest, model_rows
-from fgbench.flops.rows import FlopsRequest, flops_rows
-from fgbench.models.backbone import is_backbone
-from fgbench.models.build import models
+from fgbench.flops.counted_cache import CountedCache, library_version
+from fgbench.flops.models import model_rows
+from fgbench.flops.request import FlopsRequest, ModelsRequest
+from fgbench.flops.rows import flops_rows
+from fgbench.plugins.kinds import models
+from fgbench.plugins.timm_names import is_timm_model
 from fgbench.records import FlopsRow
 from fgbench.registry import selectors
 from fgbench_selectors.entries import Registry
@@ -46,26 +44,13 @@ class Counted:
     problems: list[FgbenchError] = field(default_factory=list)
 
 
-def count_all(request: CountRequest, progress: Progress = lambda _: None) -> Counted:
-    """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised."""
-    with _fused_attention():
-        return _count_all(request, progress)
+def count_all(request: CountRequest, progress: Progress = lambda _: None, cache: CountedCache | None = None) -> Counted:
+    """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised.
 
-
-@contextmanager
-def _fused_attention() -> Iterator[None]:
-    """Attention as timm builds it by default, whatever TIMM_FUSED_ATTN says: other operators are other figures."""
-    before = use_fused_attn(), use_fused_attn(experimental=True)
-    set_fused_attn(True)
-    try:
-        yield
-    finally:
-        set_fused_attn(*before)
-
-
-def _count_all(request: CountRequest, progress: Progress) -> Counted:
+    Attention is fused as timm does by default, whatever TIMM_FUSED_ATTN says.
+    """
     counted = Counted()
-    backbones = [name for name in request.backbones if is_backbone(name)]
+    backbones = [name for name in request.backbones if is_timm_model(name)]
     counted.lost |= {name: "no backbone of this name is known" for name in request.backbones if name not in backbones}
     known_selectors = _known(selectors, request.selectors, counted)
     if backbones and (known_selectors or not request.selectors):
@@ -76,8 +61,9 @@ def _count_all(request: CountRequest, progress: Progress) -> Counted:
             impls=request.impls,
             conventions=(request.convention,),
             num_classes=request.num_classes,
+            fused_attention=True,
         )
-        counted.rows += flops_rows(asked, counted.problems.append, progress)
+        counted.rows += flops_rows(asked, counted.problems.append, progress, cache=cache)
     for name in _known(models, request.models, counted):
         asked_model = ModelsRequest(
             models=(name,),
@@ -85,9 +71,10 @@ def _count_all(request: CountRequest, progress: Progress) -> Counted:
             impls=request.impls,
             conventions=(request.convention,),
             num_classes=request.num_classes,
+            fused_attention=True,
         )
         try:
-            found = list(model_rows(asked_model, counted.problems.append, progress))
+            found = list(model_rows(asked_model, counted.problems.append, progress, cache=cache))
         except FgbenchError as error:
             counted.lost[name] = str(error)
             counted.problems.append(error)
@@ -103,6 +90,7 @@ def _count_all(request: CountRequest, progress: Progress) -> Counted:
 def _known(registry: Registry, names: Iterable[str] | None, counted: Counted) -> list[str]:
     """The names that are registered; all where none is asked for."""
     there = registry.names()
+    registry.try_out(names)
     if names is None:
         return list(there)
     for name in names:
@@ -115,5 +103,5 @@ def counted_with() -> dict[str, str]:
     """The versions that counts can depend on."""
     found: dict[str, Any] = {name: version(name) for name in ("fgbench", "fvcore", "timm")}
     found["python"] = ".".join(python_version_tuple()[:2])
-    found["torch"] = torch.__version__.partition("+")[0]
+    found["torch"] = (library_version("torch") or "").partition("+")[0]
     return dict(sorted(found.items()))

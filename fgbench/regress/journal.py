@@ -23,11 +23,11 @@ class Journal:
     """The pairs of two sides on this machine; without a path nothing is kept.
 
     Raises :class:`FgbenchError` where the path cannot be a store. That it fails later does not end the measuring: it
-    is one of :attr:`problems`.
+    is :attr:`failure`.
     """
 
     def __init__(self, path: Path | None, base: Side, head: Side) -> None:
-        self.problems: list[str] = []
+        self.failure: FgbenchError | None = None
         self.taken = 0  # pairs
         self._store = None if path is None else Store(path)
         self._sides = {"base": _described(base), "head": _described(head)}
@@ -47,8 +47,12 @@ class Journal:
         row = None if self._store is None else self._store.get(KIND, self._key(words, pair, again=again))
         if row is None:
             return None
+        try:
+            runs = {name: SideRun(**row["runs"][name]) for name in self._sides}
+        except (KeyError, TypeError):  # somebody else's row: the pair is measured once more
+            return None
         self.taken += 1
-        return {name: SideRun(**row["runs"][name]) for name in self._sides}
+        return runs
 
     def keep(self, words: Sequence[str], pair: int, runs: Mapping[str, SideRun], *, again: bool) -> None:
         """Keep a pair at once, where both runs went as they should."""
@@ -58,7 +62,7 @@ class Journal:
         try:
             self._store.add(KIND, self._key(words, pair, again=again), row, self._sides, again=True)
         except FgbenchError as error:
-            self.problems.append(f"finished pairs are not kept from here on: {error}")
+            self.failure = type(error)(f"finished pairs are not kept from here on: {error}")
             self._store.close()
             self._store = None
 

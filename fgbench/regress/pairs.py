@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from fgbench.errors import FgbenchError
 from fgbench.regress.journal import Journal
 from fgbench.regress.request import Group, PairsRequest
 from fgbench.regress.runs import run_side
@@ -29,6 +30,7 @@ class PairsResult:
     unmeasured: dict[str, str] = field(default_factory=dict)  # groups that neither side can measure, and why
     interrupted: bool = False  # by Ctrl-C: this is what was finished before
     taken: int = 0  # pairs that were in the journal
+    not_kept: FgbenchError | None = None  # why the journal took no more pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ def measure_pairs(
             interrupted = True
         return PairsResult(
             points=work.tally.points,
-            problems=[*work.tally.problems, *journal.problems],
+            problems=work.tally.problems,
+            not_kept=journal.failure,
             unmeasured=work.tally.unmeasured,
             interrupted=interrupted,
             taken=journal.taken,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from fgbench.reading import parse_json
 from fgbench.regress.processes import Ended, last_line, run_program
 from fgbench.regress.sides import Side
 from fgbench.regress.timed_points import Row, SideRun, by_name
@@ -35,7 +35,7 @@ def run_side(side: Side, words: Sequence[str], limit_s: float) -> SideRun:
 
 def _rows(text: str) -> list[Row] | None:
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError:
         return None
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.reading import parse_json
 from fgbench.regress.processes import last_line, run_program
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -76,7 +76,7 @@ def checked_side(
         words = [python, "-c", PROBE.read_text(encoding="utf-8"), *([str(installed)] if installed else [])]
         ended = run_program(words, folder=Path(empty), environment=side.surroundings(), limit_s=PROBE_S)
     try:
-        told = json.loads(ended.stdout.splitlines()[-1])
+        told = parse_json(ended.stdout.splitlines()[-1])
         version, code, hidden = told["version"], str(told["code"]), list(told["hidden"])
     except (ValueError, IndexError, KeyError, TypeError) as error:
         why = last_line(ended.stderr) or ("it does not answer" if ended.code is None else f"exit code {ended.code}")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from fgbench.errors import FgbenchError
 from fgbench.flops.cut_off import cut_off_by
+from fgbench.models.backbone import brought_by
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
+from fgbench.plugins.code import foreign_code
 from fgbench.throughput.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.throughput.energy import Energy, measure_energy
 from fgbench.throughput.memory import settle_allocator
@@ -49,22 +48,15 @@ def resolve_and_fit(case: Case) -> tuple[Case, int]:
     """The same, and how many pixels of a side the model's patches leave out."""
     model = _on_meta(case)
     impl = (case.impl or model.impl) if model.two_impls else None
+    backbone = case.backbone or type(model).default_backbone
     found = replace(
         case,
-        backbone=case.backbone or type(model).default_backbone,
+        backbone=backbone,
         selector=model.selector_name,
         impl=impl,
-        foreign_code=_foreign_code(type(model), type(model.selector)),
+        foreign_code=foreign_code(type(model), type(model.selector), *brought_by(backbone)),
     )
     return found, cut_off_by(model)
-
-
-def _foreign_code(*kinds: type) -> str | None:
-    """A digest of the files that define classes of others; None where all are fgbench's own."""
-    foreign = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("fgbench", "fgbench_selectors")]
-    files = [inspect.getsourcefile(kind) for kind in foreign if kind.__module__ != "builtins"]
-    content = b"".join(Path(file).read_bytes() for file in files if file)
-    return hashlib.sha256(content).hexdigest()[:16] if content else None
 
 
 def build(case: Case) -> Model:

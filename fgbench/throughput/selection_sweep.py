@@ -9,7 +9,7 @@ from typing import Any
 from fgbench.environment import code_digest, processor, software
 from fgbench.records import BackendRow, SelectionRow
 from fgbench.throughput.points import Mode
-from fgbench.throughput.supervisor import Host, WorkerFailed
+from fgbench.workers.supervisor import Host, WorkerFailed
 
 SIZES = (224, 448, 768, 1024)
 CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; what takes longer in one run is run once

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from fgbench.environment import code_digest, processor, software
-from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, Report
 from fgbench.flops.cut_off import cut_off_line
+from fgbench.plugins.kinds import kind_of
+from fgbench.plugins.trial import try_files, try_points
 from fgbench.throughput.points import Case, Group, Mode, Rates, point_key
 from fgbench.throughput.request import DEFAULTS, SweepRequest
-from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
 from fgbench.throughput.timer import timing_plan
+from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
+from fgbench_selectors.plugins import existing_file
 
 SETUP_S = 300.0  # to name devices and check what was asked for
 # Of a session, what could change a figure; the rest of what is known is kept beside it.
@@ -75,9 +79,10 @@ def open_session(request: SweepRequest, host: Host, report: Report) -> Session:
 
     Raises :class:`FgbenchError` where nothing of it can be measured; the part that does not fit is reported.
     """
-    request = replace(request, plugins=_usable_plugins(host, request.plugins, report))
+    request = _without_broken(host, request, report)
     with _first_worker(host) as worker:
-        _ask(worker, "plugins", files=list(request.plugins))
+        for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
+            report(FgbenchError(problem))
         described = _ask(worker, "describe", device=request.device)
         modes = _modes(request, described)
         sizes, batches = DEFAULTS[described["device"]]
@@ -100,20 +105,33 @@ def _first_worker(host: Host) -> WorkerProcess:
         raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
 
 
-def _usable_plugins(host: Host, files: Sequence[str], report: Report) -> list[str]:
-    """The plug-in files that can be loaded; each is tried in a process of its own, which it may end."""
-    usable = []
-    for file in files:
-        try:
-            with _first_worker(host) as worker:
-                problems = worker.ask("plugins", SETUP_S, files=[file])["problems"]
-        except WorkerFailed as failure:
-            problems = [f"plug-in file {file!r} cannot be loaded: {failure.reason}"]
-        for problem in problems:
-            report(FgbenchError(problem))
-        if not problems:
-            usable.append(file)
-    return usable
+def _without_broken(host: Host, request: SweepRequest, report: Report) -> SweepRequest:
+    """A request without foreign code that cannot be loaded; each is tried in a process of its own, which it may end.
+
+    Raises :class:`BrokenPluginError` where no model, or no selector, is left of those that were asked for.
+    """
+    for file in request.plugins:
+        existing_file(Path(file))
+    files = try_files(request.plugins, host)
+    broken = [found for found in files.values() if isinstance(found, BrokenPluginError)]
+    usable: dict[str, list[str]] = {}
+    for names, kind in ((request.models, kind_of("fgbench.models")), (request.selectors, kind_of("fgbench.selectors"))):
+        registered = kind.registry.entries()
+        entries = [registered[name] for name in names or () if name in registered]
+        why = {name: found.why for (_, name), found in try_points(kind, entries, host).items() if found.why}
+        lost = [BrokenPluginError(name, registered[name].origin, reason) for name, reason in why.items()]
+        usable[kind.registry.kind] = [name for name in names or () if name not in why]
+        if lost and not usable[kind.registry.kind]:
+            raise lost[0]
+        broken += lost
+    for problem in broken:
+        report(problem)
+    return replace(
+        request,
+        plugins=[file for file, found in files.items() if not isinstance(found, BrokenPluginError)],
+        models=usable["model"],
+        selectors=request.selectors and usable["selector"],
+    )
 
 
 def _facts(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from fgbench.throughput.device_lock import device_lock
 from fgbench.throughput.points import NOT_ASKED_FOR, Group, Rates
 from fgbench.throughput.rows import Row, make_row, mark_best
 from fgbench.throughput.session import Session
-from fgbench.throughput.supervisor import Host, WorkerFailed, WorkerProcess
+from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
 
 KIND = "throughput"
 LOOK_S = 1.0  # between looks at a point that another sweep is measuring
@@ -118,7 +118,7 @@ class Sweep:
             self._say(what, latency_s=now["latency_s"])
 
         def stay() -> None:
-            self.store.claim(KIND, self.session.key(group, size))  # as long as it takes
+            self.store.renew(KIND, self.session.key(group, size))  # as long as it takes
 
         self._say(what)
         try:

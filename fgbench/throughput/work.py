@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fgbench.flops.models import count_model
+from fgbench.flops.count_models import count_model
 from fgbench.models.model import Model
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.registry import add_plugin_files
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.trying import attempt
 from fgbench.throughput import selection
-from fgbench.throughput.channel import Channel, ChannelClosed, Message
 from fgbench.throughput.copy_rate import copy_rate
 from fgbench.throughput.matrix_rate import matrix_rate
 from fgbench.throughput.measure import Bench, resolve_and_fit
@@ -22,6 +22,7 @@ from fgbench.throughput.memory import available_bytes, limit_memory
 from fgbench.throughput.modes import first_line
 from fgbench.throughput.nvml import Gpu
 from fgbench.throughput.points import Case, Mode
+from fgbench.workers.channel import Channel, ChannelClosed, Message
 
 SPARED = 0.9  # of the memory that is free; the rest is the system's
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
@@ -36,6 +37,7 @@ class Worker:
         self.channel = channel
         self.bench: Bench | None = None
         self.requests: dict[str, Callable[..., Message]] = {
+            "try": attempt,
             "plugins": self.plugins,
             "resolve": self.resolve,
             "describe": self.describe,
@@ -49,13 +51,16 @@ class Worker:
         }
 
     def serve(self) -> None:
-        """Answer until nobody asks any more."""
+        """Answer until nobody asks any more. A copy of this process that foreign code forks does not."""
+        here = os.getpid()
         while True:
             try:
                 request = self.channel.receive()
             except ChannelClosed:
                 return
             answer = self.answer(**request)
+            if os.getpid() != here:
+                return
             try:
                 self.channel.send(answer)
             except ValueError:  # a clock that stood still

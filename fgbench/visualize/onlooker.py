@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +13,14 @@ import torch
 
 from fgbench.accuracy.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report, UnknownNameError
-from fgbench.models.build import create_model, models
+from fgbench.models.build import create_model
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
+from fgbench.plugins.kinds import models
 from fgbench.visualize.request import VisualizeRequest
-from fgbench_selectors.entries import OWN_DISTRIBUTION
-from fgbench_selectors.plugins import blame
 
 CLASSES = 200
 SHOWN = 3  # names of weights in a note
@@ -57,19 +56,28 @@ def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | 
     Of a broad request, pairs that do not fit are reported and left out as long as each of both fits another one:
     ``--model glsim cal --backbones vit_base_patch16_224 resnet101`` is two models.
 
-    Raises :class:`FgbenchError`, :class:`UnknownNameError` or :class:`BrokenPluginError` for what fits nowhere.
+    A broken plug-in is reported and left out, too. Raises :class:`FgbenchError` or :class:`UnknownNameError` for what
+    fits nowhere, and :class:`BrokenPluginError` where nothing else is left.
     """
     fit, misfits = [], []
+    broken: dict[str, BrokenPluginError] = {}
+    models.try_out(request.models)
     for pair in itertools.product(request.models, request.backbones):
         try:
             with torch.device("meta"):
                 _build(request, *pair, CLASSES, pretrained=False)
-        except (UnknownNameError, BrokenPluginError):
+        except UnknownNameError:
             raise
+        except BrokenPluginError as error:
+            broken[pair[0]] = error
         except FgbenchError as error:
             misfits.append((pair, error))
         else:
             fit.append(pair)
+    if broken and not (fit or misfits):
+        raise next(iter(broken.values()))
+    for problem in broken.values():
+        report(problem)
     for (name, backbone), why in misfits:
         if name not in {pair[0] for pair in fit} or backbone not in {pair[1] for pair in fit}:
             raise why
@@ -135,8 +143,7 @@ def selects(model: Model) -> bool:
 
 def guarded(name: str) -> AbstractContextManager[None]:
     """Where a model of somebody else's runs: what it does wrong becomes one line with its name."""
-    origin = models.entries()[name].origin
-    return nullcontext() if origin == OWN_DISTRIBUTION else blame(name, origin, FgbenchError)
+    return models.blame(name, FgbenchError)
 
 
 def _build(request: VisualizeRequest, name: str, backbone: str | None, classes: int, *, pretrained: bool) -> Model:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbench.errors import FgbenchError, Report
-from fgbench.registry import add_plugin_files, usable_selectors
+from fgbench.errors import BrokenPluginError, FgbenchError, Report
+from fgbench.plugins.files import add_plugin_files
+from fgbench.registry import usable_selectors
 from fgbench.visualize.looking import Looking, crop_patches
 from fgbench.visualize.onlooker import Onlooker, fitting, make_onlooker
 from fgbench.visualize.picture import Picture, read_picture
@@ -56,7 +57,7 @@ class Session:
     report: Report
     tell: Callable[[str], None] = lambda _: None  # what is being done, for a progress line
     visits: list[Visit] = field(default_factory=list)
-    _unreadable: set[str] = field(default_factory=set)
+    _unreadable: dict[str, FgbenchError] = field(default_factory=dict)
 
     def run(self) -> None:
         """Have every model look at every picture. A picture that cannot be read is reported and left out.
@@ -69,11 +70,21 @@ class Session:
             request.selectors or (), lambda broken: None
         )  # a name that nobody registered is no plug-in's fault
         device = device_of(request)
+        broken: list[BrokenPluginError] = []
         for name, backbone in fitting(request, self.report):
             self.tell(f"loading {name}")
-            self._visit(make_onlooker(request, name, backbone, device, self.report))
+            try:
+                self._visit(make_onlooker(request, name, backbone, device, self.report))
+            except BrokenPluginError as error:
+                broken.append(error)
         if not any(visit.shown for visit in self.visits):
+            if broken:
+                raise broken[0]
+            if len(request.images) == 1:
+                raise self._unreadable[request.images[0]]
             raise FgbenchError("none of the pictures could be read")
+        for problem in broken:
+            self.report(problem)
         if not any(shown.gaze.sights for visit in self.visits for shown in visit.shown):
             raise FgbenchError("nobody is left who selects anything in these pictures")
 
@@ -97,8 +108,9 @@ class Session:
         try:
             return read_picture(path)
         except FgbenchError as error:
-            self._unreadable.add(path)
-            self.report(error)
+            self._unreadable[path] = error
+            if len(self.request.images) > 1:
+                self.report(error)
             return None
 
 

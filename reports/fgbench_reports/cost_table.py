@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench_reports.escaping import visible
 from fgbench_reports.numbers import percent, with_prefix
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ def cost_table(
     from rich import box
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
-        title=title,
+        title=Text(visible(title), "bold"),
         title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         padding=0,  # with this, the lines fit 80 columns
     )
@@ -67,7 +68,7 @@ def cost_table(
         table.add_column(last.replace(" ", "\n"), justify="right", style="dim")
     for lines in blocks:
         for index, line in enumerate(lines):
-            cells = [line["size"] if index == 0 else "", line["N"], escape(line[label])]
+            cells = [line["size"] if index == 0 else "", line["N"], escape(visible(line[label]))]
             for impl in impls:
                 cells += [line[f"{impl} MACs"], line[f"{impl} FLOPs"], _coloured(line[f"{impl} %"])]
             if last is not None:

@@ -1,8 +1,14 @@
-"""Text from data as text: what Markdown, LaTeX or a spreadsheet would read as its own is escaped."""
+"""Text from data as text: what a terminal, a CI's log, Markdown, LaTeX or a spreadsheet reads as its own is escaped.
+
+All text from data goes through :func:`visible` before people see it, and what reaches a terminal or a log through
+:func:`without_commands` as well. Files that programs read – JSON, CSV – hold text as it is.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -17,10 +23,58 @@ _LATEX_CODES = str.maketrans(_LATEX)
 LATEX_NEEDS_MATHS = r"\checkmark"  # of amssymb
 SPREADSHEET_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
+# What a CI takes for a command in its log: at the beginning of a line, behind blanks and colours, "::" for GitHub; in
+# any place "##[" for GitHub and "##vso[" for Azure (ActionCommand.cs of actions/runner, Command.cs of the Azure agent).
+_AT_THE_BEGINNING = re.compile(r"(?m)((?:^|(?<=\r))(?:[^\S\n]|\x1b\[[0-9;]*m)*):(?=:)")
+_ANYWHERE = re.compile(r"##(?=\w*\[)")
+_BLANKS = re.compile(r"\r?\n|\t")
+
+
+def visible(text: str) -> str:
+    r"""Text on one line that a terminal shows, and does not obey.
+
+    Line breaks, tabs and other blanks are a blank. What else cannot be printed is written as Python would write it,
+    ``\x1b``: control characters, what turns the direction of writing, lone surrogates.
+    """
+    return text if text.isprintable() else "".join(map(_visible, _BLANKS.sub(" ", text)))
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if unicodedata.category(letter) == "Zs" else letter.encode("unicode_escape").decode("ascii")
+
+
+def sentence(text: object) -> str:
+    """A message that may have several lines as one, :func:`visible`."""
+    return re.sub(" +", " ", visible(str(text))).strip()
+
+
+def without_commands(text: str) -> str:
+    r"""Lines of visible text in which a CI finds no command: of each one a character is written as ``\x3a:error::``."""
+    return _ANYWHERE.sub(r"#\\x23", _AT_THE_BEGINNING.sub(r"\1\\x3a", text))
+
+
+def log_line(text: object) -> str:
+    """A message on one line that neither a terminal nor a CI obeys, be it at the beginning of its line or not."""
+    return without_commands(visible(str(text)))
+
+
+def json_text(text: str) -> str:
+    """JSON as it is, but for what a terminal or a CI would obey: that is written as JSON's own escapes."""
+    return re.sub(r"[^\n -~]", _json_letter, text).replace("##", r"#\u0023")  # both stand in strings alone
+
+
+def _json_letter(found: re.Match[str]) -> str:
+    letter = found[0]
+    if letter.isprintable():
+        return letter
+    return f"\\u{ord(letter):04x}" if letter < "\U00010000" else json.dumps(letter)[1:-1]
+
 
 def markdown_text(text: str) -> str:
     """Text for a cell of a pipe table, or inside a paragraph, on one line."""
-    escaped = re.sub(r"[\\|*`\[~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", text)
+    escaped = re.sub(r"[\\|*`\[~$]|<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", visible(text))
     beside_words = r"(?<![^\W_])_|_(?![^\W_])"  # inside a word, or alone, an underscore is no markup
     return re.sub(beside_words, r"\\_", escaped) if len(re.findall(beside_words, escaped)) > 1 else escaped
 
@@ -34,7 +88,7 @@ def markdown_paragraph(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """Text for a cell of a tabular, on one line."""
-    apart = re.split(r"(?<=-)(?=-)", text)  # LaTeX makes one dash of two hyphens, as of those of an option
+    apart = re.split(r"(?<=-)(?=-)", visible(text))  # LaTeX makes one dash of two hyphens, as of those of an option
     escaped = "{}".join(part.translate(_LATEX_CODES) for part in apart)
     return re.sub(r"^[*\[]", r"{\g<0>}", escaped)  # the command before would take these as its own option
 

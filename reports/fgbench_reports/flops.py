@@ -46,12 +46,10 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> Iterable[
 
     ``beside_paper=False`` leaves the paper's figures out: on another grid than the paper's they compare with nothing.
     """
-    from rich.markup import escape
-
     for (convention, backbone), group in grouped(rows, "convention", "backbone").items():
         impls = impls_of(group)
         blocks = [_lines(lines, impls, beside_paper) for lines in grouped(group, "image_size").values()]
-        title = f"{escape(backbone)} · convention {convention}"
+        title = f"{backbone} · convention {convention}"
         yield cost_table(title, "selector", impls, blocks, last="paper %")
 
 

@@ -31,6 +31,7 @@ class Made:
     title: str
     summary: str
     items: Sequence[Item]
+    rendered: Rendered | None = None  # where that was done together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

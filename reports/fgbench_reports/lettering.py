@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fgbench_reports.escaping import log_line, sentence
+
 Measure = Callable[[str], float]  # the width of a text, in inches
 
 CUT = "…"
@@ -15,10 +17,8 @@ SLACK = 1.02  # letters are set on whole pixels, which makes lines a little long
 
 
 def plain(text: str) -> str:
-    """Text in one line that every format can hold: what cannot be printed becomes ``�``."""
-    return "".join(
-        " " if char.isspace() else char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
+    """Text in one line that every format of a picture can hold, and a CI may read."""
+    return log_line(sentence(text))
 
 
 @functools.cache

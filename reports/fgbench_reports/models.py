@@ -25,11 +25,9 @@ PARTS = (
 
 def model_tables(rows: Sequence[Row]) -> Iterable[Table]:
     """One terminal table per convention, model, backbone and selector."""
-    from rich.markup import escape
-
     for (convention, model, backbone, selector), group in _models(rows).items():
         impls = impls_of(group)
-        title = f"{escape(model)} · {escape(backbone)} · {_chosen(selector)}convention {convention}"
+        title = f"{model} · {backbone} · {_chosen(selector)}convention {convention}"
         blocks = [
             _lines(_plain(rows, convention, backbone, size), some, impls)
             for size, some in grouped(group, "image_size").items()

@@ -5,16 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.escaping import latex_text, markdown_paragraph, markdown_text
+from fgbench_reports.escaping import (
+    json_text,
+    latex_text,
+    markdown_paragraph,
+    markdown_text,
+    visible,
+    without_commands,
+)
 from fgbench_reports.latex import tabular
 from fgbench_reports.sweep_rows import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
     from rich.table import Table
 
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
@@ -27,7 +36,7 @@ NAMES = (
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
     """A JSON array, an object per line."""
-    lines = ",\n".join(json.dumps(dict(row), allow_nan=False) for row in rows)
+    lines = json_text(",\n".join(json.dumps(dict(row), allow_nan=False) for row in rows))
     return f"[\n{lines}\n]\n" if rows else "[]\n"
 
 
@@ -44,6 +53,12 @@ def csv_line(cells: Iterable[object]) -> str:
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\r\n").writerow(cells)
     return file.getvalue()[: -len("\r\n")] + "\n"
+
+
+def visible_csv(text: str) -> str:
+    """The same lines for people: every cell on one line, without anything that a terminal or a CI would obey."""
+    lines = csv.reader(io.StringIO(text, newline=""))
+    return without_commands("".join(csv_line(map(visible, cells)) for cells in lines))
 
 
 def _csv_cell(cell: object) -> object:
@@ -75,13 +90,26 @@ def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: 
     console = Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None) if to_file else _like_stdout()
     with console.capture() as captured:
         for table in tables:
-            console.print(table)
-        for note in notes:
+            console.print(_Visible(table))
+        for note in map(visible, notes):
             console.print(
                 note, style="dim", highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
             )
-    lines = (line.rstrip() for line in captured.get().splitlines())
-    return "\n".join(lines) + "\n"
+    lines = (line.rstrip() for line in captured.get().removesuffix("\n").split("\n"))
+    return without_commands("\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True)
+class _Visible:
+    """A table whose letters are visible, whoever made it; what colours it is rich's own."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self.table, options):
+            yield Segment("\n".join(map(visible, text.split("\n"))), style, control)
 
 
 def _like_stdout() -> Console:
@@ -109,15 +137,15 @@ def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = Fa
     if style in ("markdown", "latex"):
         import pandas as pd
 
-        frame = pd.DataFrame([dict(row) for row in rows])
+        frame = pd.DataFrame([{name: visible(str(cell)) for name, cell in row.items()} for row in rows])
         write = to_markdown if style == "markdown" else to_latex
         return write(frame, names=frame.columns)
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for heading in rows[0] if rows else ():
         table.add_column(heading, overflow="fold")  # a name that is cut is no name
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row.values()))
+        table.add_row(*(Text(visible(str(cell))) for cell in row.values()))
     return to_terminal([table], to_file=to_file)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.escaping import sentence, visible
 from fgbench_reports.numbers import gigabytes, how_many
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def in_order(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
 
 def as_text(value: object) -> str:
     """A value as one line of visible characters; – where it is missing."""
-    text = "–" if value is None else str(value)
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+    return "–" if value is None else visible(str(value))
 
 
 def varying_fields(rows: Sequence[Row]) -> list[str]:
@@ -288,5 +288,5 @@ def first_notes(notes: Sequence[str], thing: str) -> list[str]:
 
 def one_line(text: object) -> str:
     """A reason on one line, cut where it is long."""
-    line = " ".join(as_text(text or "no reason was given").split())
+    line = sentence(text or "no reason was given")
     return line if len(line) <= MAX_LETTERS else f"{line[: MAX_LETTERS - 1]}…"

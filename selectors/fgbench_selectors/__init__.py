@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fgbench_selectors.features import Features, Needs
     from fgbench_selectors.qk import QK, Maps
     from fgbench_selectors.regions import crop_resize, top_k_boxes
-    from fgbench_selectors.registry import get, selectors
-    from fgbench_selectors.selector import IMPLS, Selector
+    from fgbench_selectors.registry import IMPLS, get, selectors
+    from fgbench_selectors.selector import Selector
 
 __all__ = [
     "IMPLS",
@@ -47,8 +47,8 @@ _HOMES = {
     "qk": ("QK", "Maps"),
     "regions": ("crop_resize", "top_k_boxes"),
     "entries": ("Registry",),
-    "registry": ("get", "selectors"),
-    "selector": ("IMPLS", "Selector"),
+    "registry": ("IMPLS", "get", "selectors"),
+    "selector": ("Selector",),
 }
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from fgbench_selectors.errors import BrokenPluginError
 from fgbench_selectors.features import Features
 from fgbench_selectors.qk import QK, Maps
-from fgbench_selectors.registry import blame, describe, get, selectors
-from fgbench_selectors.selector import IMPLS, Selector, score_breach
+from fgbench_selectors.registry import IMPLS, blame, describe, get, selectors
+from fgbench_selectors.selector import Selector, score_breach
 
 HEADS, HEAD_DIM, DEPTH = 3, 8, 4
 GEOMETRIES = ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3), (2, (4, 4), 0))  # batch, grid, prefix tokens

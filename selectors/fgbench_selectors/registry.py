@@ -1,19 +1,35 @@
-"""The selectors by name."""
+"""The selectors by name. Torch is imported with the first one."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Entry, Registry
 from fgbench_selectors.errors import FgbenchError
-from fgbench_selectors.features import Needs
-from fgbench_selectors.plugins import PLUGIN_FAILURES, blame, describe
-from fgbench_selectors.selector import Selector, contract_breach
+from fgbench_selectors.plugins import blame, derived_from, describe
 
-__all__ = ["OWN_DISTRIBUTION", "PLUGIN_FAILURES", "Entry", "Registry", "blame", "describe", "get", "selectors"]
+if TYPE_CHECKING:
+    from fgbench_selectors.selector import Selector
 
-selectors = Registry("fgbench.selectors", "selector", contract_breach, lambda: Selector)
+__all__ = ["IMPLS", "OWN_DISTRIBUTION", "Entry", "Registry", "blame", "describe", "get", "selectors"]
+
+IMPLS = ("published", "fast")
+
+
+def _breach(candidate: object) -> str | None:
+    from fgbench_selectors.selector import contract_breach
+
+    return contract_breach(candidate)
+
+
+def _base() -> type:
+    from fgbench_selectors.selector import Selector
+
+    return Selector
+
+
+selectors = Registry("fgbench.selectors", "selector", _breach, derived_from(_base))
 
 
 def get(name: str, impl: str = "fast", **options: Any) -> Selector:
@@ -22,8 +38,11 @@ def get(name: str, impl: str = "fast", **options: Any) -> Selector:
     ``impl`` is ``"published"`` or ``"fast"``; other options are the selector's own. Raises
     :class:`UnknownNameError`, :class:`BrokenPluginError`, or :class:`FgbenchError` for a wrong option.
     """
+    from fgbench_selectors.features import Needs
+    from fgbench_selectors.selector import Selector
+
     factory = selectors.load(name)
-    origin = selectors.entries()[name].origin
+    origin = selectors.entry(name).origin
     with blame(name, origin, FgbenchError):
         try:
             made = factory(impl=impl, **options)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from fgbench_selectors.backends.precision import without_autocast
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
-
-IMPLS = ("published", "fast")
+from fgbench_selectors.registry import IMPLS
 
 # What the axes of a score can be. "blocks" counts the blocks that the selector reads.
 AXES = ("batch", "heads", "blocks", "tokens", "patches")
@@ -80,6 +79,9 @@ def contract_breach(candidate: object) -> str | None:
         return f"its attribute 'score_shape' must be a tuple that begins with 'batch', out of {AXES}"
     if candidate.published is Selector.published:
         return "it has no method 'published(features)'"
+    if not isinstance(candidate.learned, bool):
+        return f"its attribute 'learned' must be True or False, got {candidate.learned!r}"
+    inspect.signature(candidate)  # what it can be made with; raises where nobody can tell
     return None
 
 

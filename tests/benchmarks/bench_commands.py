@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -27,15 +28,22 @@ def run(command: list[str]) -> tuple[float, int]:
     return time.perf_counter() - start, int(done.stderr.split()[-1])
 
 
-def test_flops_of_three_backbones_at_four_sizes(benchmark):
-    """At most 1.5 times the wall time and 1.3 times the peak memory of the imports alone."""
+def test_flops_of_three_backbones_at_four_sizes(benchmark, tmp_path, monkeypatch):
+    """For the first time: at most 1.35 times the wall time and 1.3 times the peak memory of the imports alone."""
+    folders = itertools.count()
+
+    def imported() -> None:
+        imports.append(run(IMPORTS))
+        monkeypatch.setenv("FGBENCH_CACHE", str(tmp_path / str(next(folders))))  # nothing has been counted
+
+    monkeypatch.chdir(tmp_path)
     run(IMPORTS), run(FLOPS)  # the file cache
     imports, counts = [], []
-    benchmark.pedantic(lambda: counts.append(run(FLOPS)), setup=lambda: imports.append(run(IMPORTS)), rounds=5)
+    benchmark.pedantic(lambda: counts.append(run(FLOPS)), setup=imported, rounds=5)
     seconds = median([s for s, _ in counts]) / median([s for s, _ in imports])
     memory = median([b for _, b in counts]) / median([b for _, b in imports])
     benchmark.extra_info.update(times_the_imports_seconds=seconds, times_the_imports_memory=memory)
-    assert seconds <= 1.5
+    assert seconds <= 1.35
     assert memory <= 1.3
 
 

@@ -13,8 +13,8 @@ import pytest
 from fgbench.store import Store
 from fgbench.throughput.request import SweepRequest
 from fgbench.throughput.session import open_session
-from fgbench.throughput.supervisor import Host
 from fgbench.throughput.sweep import Sweep
+from fgbench.workers.supervisor import Host
 
 THREADS, ROUNDS = 2, 7
 

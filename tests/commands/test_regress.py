@@ -319,7 +319,7 @@ def test_another_convention_than_the_baselines_is_refused(baseline):
         (("--baseline", "b.json", "--update", "--junit", "j.xml"), "judges nothing"),
         (("--baseline", "b.json", "--update", "--backbones", "vit_gone"), "unknown backbone 'vit_gone'"),
         (("--baseline", "b.json", "--batch-sizes", "4"), "--batch-sizes does nothing here; it needs what is measured"),
-        (("--baseline", "b.json", "--again"), "--again does nothing here"),
+        (("--pytest-benchmark", "o", "n", "--again"), "--again does nothing here"),
         (("--a-a", "--rows", "r.json"), "--rows does nothing here; it needs --baseline FILE"),
         (("--pytest-benchmark", "o", "n", "--sizes", "64"), "--sizes does nothing here"),
         (("--pytest-benchmark", "o", "n", "--benchmark-json", "n"), "this file is read, and would be written over"),

@@ -60,6 +60,14 @@ def test_the_same_time_is_cleared_by_three_pairs(stand_ins):
     assert len(stand_ins.runs) == 12
 
 
+def test_pairs_that_could_not_be_kept_are_judged_and_the_exit_code_says_so(stand_ins, tmp_path):
+    stand_ins.plan({"side": "head", "runs": [2], "do": "remove", "file": str(tmp_path / "fgbench.db")}, *SAME)
+    result = run("--format", "json")
+    assert result.exit_code == 3
+    assert {each["verdict"] for each in json.loads(result.stdout)} == {"same"}
+    assert "finished pairs are not kept from here on: cannot use the store" in result.stderr
+
+
 def test_a_machine_that_is_too_noisy_is_no_failure_unless_it_is_to_be_one(stand_ins):
     noisy = [{"runs": [at], "row": {"latency_s": 1.0 + 0.1 * (at % 3)}} for at in range(1, 30)]
     stand_ins.plan(*noisy)

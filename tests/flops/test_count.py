@@ -14,8 +14,8 @@ from torch import nn
 from fgbench import count_flops, create_model
 from fgbench.errors import FgbenchError
 from fgbench.flops.cost import Cost
+from fgbench.flops.count_models import count_model
 from fgbench.flops.counter import FlopCounter
-from fgbench.flops.models import count_model
 
 
 class Shared(nn.Module):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.flops.count_models import count_model
 from fgbench.flops.crosscheck import torch_macs
-from fgbench.flops.models import ModelsRequest, count_model, model_rows
+from fgbench.flops.models import ModelsRequest, model_rows
 from fgbench.flops.rows import FlopsRequest, flops_rows
 from fgbench.models.backbone import unfuse_attention
 from fgbench.models.build import create_model, models

@@ -54,7 +54,7 @@ def test_a_backbones_macs_equal_torchs_counter_and_the_closed_form(backbone, siz
     assert count.macs == crosscheck.torch_macs(built.module.forward, built.image())
     assert count.macs == crosscheck.closed_form_macs(built)
     if built.num_prefix_tokens == 1:
-        geometry = geometry_of(built, FlopsRequest(patch_stride=stride))
+        geometry = geometry_of(built.shape, FlopsRequest(patch_stride=stride))
         assert count.macs == paper.backbone_cost(geometry).macs
 
 

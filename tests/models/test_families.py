@@ -9,7 +9,7 @@ from models.scenes import enliven, images
 
 import fgbench
 from fgbench.errors import FgbenchError
-from fgbench.flops.models import count_model
+from fgbench.flops.count_models import count_model
 from fgbench.models.backbone import backbone_names
 from fgbench.models.build import create_model
 

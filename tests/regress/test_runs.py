@@ -170,9 +170,9 @@ def test_a_journal_that_goes_away_costs_no_measurement(stand_ins, tmp_path):
     stand_ins.plan({"side": "head", "runs": [2], "do": "remove", "file": str(journal)})
     result = stand_ins.measure(journal=journal)
     assert len(result.points[0].base) == 3
-    (problem,) = result.problems
-    assert problem.startswith("finished pairs are not kept from here on: ")
-    assert str(journal) in problem
+    assert str(result.not_kept).startswith("finished pairs are not kept from here on: ")
+    assert str(journal) in str(result.not_kept)
+    assert result.not_kept.exit_code == 3
 
 
 def test_a_journal_that_is_none_is_refused_before_anything_is_measured(stand_ins, tmp_path):

@@ -25,9 +25,9 @@ def store(path):
 
 @pytest.fixture
 def killed(path):
-    """A store whose writer was killed: its last points are in the log beside it."""
+    """A store whose writer, an earlier fgbench, was killed: its last points are in the log beside it."""
     fill(path, 40)
-    with start("add", path, 40) as process:
+    with start("logged", path, 40) as process:
         for _ in range(5):
             process.stdout.readline()
         process.kill()

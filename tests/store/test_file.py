@@ -20,8 +20,8 @@ def test_the_file_says_whose_it_is_and_is_written_through(store, path):
     with raw(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # no log
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (3,)  # EXTRA
 
 
 @pytest.mark.parametrize("name", ["store.db", "o'ne ?mode=memory#%41 ü.db", "line\nbreak", os.fsdecode(b"\xff.db")])
@@ -53,8 +53,8 @@ def test_a_link_leads_to_the_store(path, tmp_path):
         assert numbers(store) == [0, 1]
 
 
-def test_a_file_system_without_wal_serves_as_well(path, monkeypatch):
-    """SQLite's dot-file locks share no memory, like a network file system: it answers with another mode."""
+def test_a_file_system_without_shared_memory_serves_as_well(path, monkeypatch):
+    """SQLite's dot-file locks share no memory, like a network file system."""
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda name, **how: connect(f"{name}&vfs=unix-dotfile", **how))
     for _ in range(2):
@@ -84,6 +84,18 @@ def test_places_where_no_file_can_be(tmp_path):
         Store(missing)
     line(error, missing)
     assert sorted(path.name for path in folder.iterdir()) == ["file", "inner", "loop", "pipe"]
+
+
+def test_a_descriptor_is_no_place_to_write(path):
+    """It may be open for reading alone, and SQLite would write to the file by its name."""
+    fill(path, 2)
+    before = files(path.parent)
+    with path.open("rb") as file:
+        with pytest.raises(FgbenchError, match="it is a descriptor of this process; name the file itself"):
+            Store(Path(f"/dev/fd/{file.fileno()}"))
+        assert files(path.parent) == before
+        with Store(Path(f"/dev/fd/{file.fileno()}"), read_only=True) as store:
+            assert numbers(store) == [0, 1]
 
 
 @pytest.mark.parametrize("content", [b"S", b"text", b"SQLite format 3\0", b"text" * 5000, bytes(8192), b"SQLite" * 99])
@@ -149,6 +161,16 @@ def test_a_damaged_store_is_left_as_it_is(path):
         refuses(path, "it is damaged; move it away")
     path.write_bytes(whole)
     fill(path, 41)  # the whole one is fine
+
+
+def test_damage_that_sqlite_cannot_tell_in_letters_is_damage(path):
+    """SQLite's message holds the name of a table, which is no UTF-8 any more."""
+    fill(path, 3)
+    whole = path.read_bytes()
+    at = whole.index(b"CREATE TABLE")
+    for odd in (b"\xf1", b"\xff\xfe", b"CREAT\xf1"):
+        path.write_bytes(whole[:at] + odd + whole[at + len(odd) :])
+        refuses(path, "it is damaged", read_only=True)
 
 
 def test_a_flipped_byte_raises_nothing_but_our_errors(path):
@@ -258,7 +280,7 @@ def test_a_store_is_read_where_nothing_can_be_written(everybodys):
     assert run("read", path, nobody=True) == (0, "0 1 2")
     assert files(everybodys) == before
     with Store(path) as store:
-        store.add("throughput", "3", {"number": 3}, ENVIRONMENT)  # it lies in the log
+        store.add("throughput", "3", {"number": 3}, ENVIRONMENT)
         assert run("read", path, nobody=True) == (0, "0 1 2 3")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fgbench.throughput.supervisor import Host
+from fgbench.workers.supervisor import Host
 
 FAULTY = Path(__file__).parent / "faulty.py"
 

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from throughput.sweeping import request
 
 from fgbench.store import Store
-from fgbench.throughput import host as forks
-from fgbench.throughput.channel import Channel
 from fgbench.throughput.session import open_session
-from fgbench.throughput.supervisor import Host
 from fgbench.throughput.sweep import KIND, Sweep
+from fgbench.workers import host as forks
+from fgbench.workers.channel import Channel
+from fgbench.workers.supervisor import Host
 
 POINT = b"p"
 FEWEST = 3  # points that are stored in the end

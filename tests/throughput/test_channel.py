@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench.throughput.channel import Channel, ChannelClosed, Garbage
+from fgbench.workers.channel import Channel, ChannelClosed, Garbage
 
 WORDS = st.text(max_size=20)
 MESSAGES = st.dictionaries(WORDS, st.one_of(WORDS, st.integers(), st.none(), st.lists(WORDS, max_size=3)), max_size=4)
@@ -59,7 +59,7 @@ def test_an_end_is_an_end_on_both_sides(ends):
 
 
 def test_a_line_without_an_end_is_garbage_before_memory_is_full(ends, monkeypatch):
-    monkeypatch.setattr("fgbench.throughput.channel.LONGEST", 1000)
+    monkeypatch.setattr("fgbench.workers.channel.LONGEST", 1000)
     ours, theirs = ends
     ours.sock.sendall(b"x" * 2000)
     with pytest.raises(Garbage):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fgbench.cli import app
 from fgbench.records import ThroughputRow
-from fgbench.throughput import supervisor
+from fgbench.workers import supervisor
 
 TINY = ["--backbones", "test_vit", "--sizes", "64", "--threads", "1", "--max-time", "0.1s", "--device", "cpu"]
 FIELDS = [name for name in ThroughputRow.__dataclass_fields__ if name != "repeat"]

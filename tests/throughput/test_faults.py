@@ -14,7 +14,7 @@ from throughput.conftest import FAULTY
 from throughput.sweeping import outcomes, sweep
 
 from fgbench.errors import CannotMeasureError
-from fgbench.throughput.supervisor import Host, WorkerFailed, describe_exit, last_words
+from fgbench.workers.supervisor import Host, WorkerFailed, describe_exit, last_words
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ def test_a_plugin_that_ends_the_interpreter_is_named_and_takes_nothing_else_down
     done = sweep(host, tmp_path / "s.db", problems, plugins=[str(fatal)], batch_sizes=[1])
     assert outcomes(done.rows) == [(1, "ok")]
     (problem,) = map(str, problems)
-    assert problem == f"plug-in file {str(fatal)!r} cannot be loaded: the worker left with exit code 5"
+    assert problem == f"plug-in 'fatal.py' from {fatal} is broken: the worker left with exit code 5"
 
 
 def test_files_in_the_working_directory_are_not_taken_for_pythons_own(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.throughput.supervisor import Host\n"
+        "from fgbench.workers.supervisor import Host\n"
         "from throughput.sweeping import sweep\n"
         "sweep(Host(), Path(sys.argv[2]), selectors=['sleeps'], plugins=[sys.argv[3]], batch_sizes=[2])\n"
     )

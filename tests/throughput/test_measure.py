@@ -18,6 +18,7 @@ from fgbench.throughput.measure import Bench, resolve
 from fgbench.throughput.points import Case, Mode
 from fgbench.throughput.timer import CPU_PLAN, CUDA_PLAN, timing_plan
 from fgbench.throughput.worker import is_out_of_memory
+from fgbench_selectors.plugins import import_file
 
 CASE = Case(model="glsim", backbone="test_vit", selector=None, impl=None, image_size=96, num_classes=10)
 ONE = Mode(threads=1)
@@ -57,6 +58,28 @@ def test_foreign_code_is_in_the_case(tmp_path):
         selectors._from_files.clear()
     assert found.foreign_code
     assert resolve(CASE).foreign_code is None
+
+
+TIMM_PLUGIN = """
+from timm.models import register_model
+from timm.models.vision_transformer import _create_vision_transformer
+
+@register_model
+def brought_to_measure(pretrained=False, **options):
+    shape = {"patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 2}
+    return _create_vision_transformer("vit_tiny_patch16_224", pretrained=pretrained, **{**shape, **options})
+"""
+
+
+def test_the_code_of_a_backbone_that_a_plug_in_brings_is_in_the_case(tmp_path):
+    file = tmp_path / "brings.py"
+    file.write_text(TIMM_PLUGIN)
+    import_file(file)
+    case = replace(CASE, model="vit", selector=None, impl=None, backbone="brought_to_measure")
+    before = resolve(case).foreign_code
+    file.write_text(TIMM_PLUGIN + "# another one\n")
+    assert None is not before != resolve(case).foreign_code
+    assert resolve(replace(case, backbone="vit_tiny_patch16_224")).foreign_code is None
 
 
 def test_a_measurement_says_what_it_did():

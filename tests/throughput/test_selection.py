@@ -16,7 +16,7 @@ from fgbench.throughput.copy_rate import copy_rate
 from fgbench.throughput.points import Mode
 from fgbench.throughput.selection import SelectionPoint, count_point, features_for, measure_backends, measure_point
 from fgbench.throughput.selection_sweep import SelectionRequest, backend_rows, selection_rows
-from fgbench.throughput.supervisor import WorkerFailed
+from fgbench.workers.supervisor import WorkerFailed
 from fgbench_selectors import QK, Maps, get
 
 ROOT = Path(__file__).parents[2]

@@ -182,7 +182,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.throughput.supervisor import Host\n"
+        "from fgbench.workers.supervisor import Host\n"
         "from throughput.sweeping import sweep\n"
         "done = sweep(Host(), Path(sys.argv[2]), models=['vit', 'glsim'], image_sizes=[64, 96], batch_sizes=[1, 2])\n"
         "print(json.dumps([done.measured, len(done.rows)]))\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -122,7 +121,7 @@ def test_names_come_out_as_text_in_every_place_and_format():
         assert shown.count(plain(name)) >= 2 or len(name) > 20 or not name, "its title and its heading"
     for name in HOSTILE[:2]:
         assert "".join(name.split()) in "".join("".join(shown).split())
-    assert all(char == "\n" or plain(char) == char for text in shown for char in text)
+    assert all(char == "\n" or char.isprintable() for text in shown for char in text)
     assert not any(text.get_parse_math() or text.get_usetex() for text in figure.texts)
     made = {format_: encode(figure, format_, everything) for format_ in FORMATS}
     root = ElementTree.fromstring(made["svg"])
@@ -190,7 +189,7 @@ def test_text_is_cut_in_the_middle_and_wrapped_where_it_must_be():
     assert wrapped("abcdefghijk xy", 4, measure) == ["abcd", "efgh", "ijk", "xy"]
     assert wrapped("  ", 4, measure) == []
     assert ruler(7.0)("wide words") < ruler(7.0, bold=True)("wide words")
-    assert re.fullmatch("nul� bell� esc�\\[31m", plain("nul\x00 bell\x07 esc\x1b[31m"))
+    assert plain("nul\x00 bell\x07 esc\x1b[31m") == r"nul\x00 bell\x07 esc\x1b[31m"
 
 
 def test_heat_has_the_same_colours_in_every_format():

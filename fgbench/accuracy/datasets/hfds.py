@@ -14,6 +14,7 @@ from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split, deco
 from fgbench.accuracy.datasets.files import listed
 from fgbench.accuracy.datasets.timm_readers import need, number_labels, one_line, timm_readers
 from fgbench.accuracy.datasets.walk import SHOWN, images_beside
+from fgbench.hub import hub_or_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,14 @@ def hfds(
     """
     need("hfds", "datasets", "datasets")
     full = f"hfds/{name}"
-    readers = timm_readers(full, data_dir, train_split, test_split, input_key=input_key, target_key=target_key)
+    with hub_or_cache() as reached:
+        try:
+            readers = timm_readers(full, data_dir, train_split, test_split, input_key=input_key, target_key=target_key)
+        except DatasetError as error:
+            if reached or os.path.lexists(name):
+                raise
+            do = "fetch it where there is a network, and name the folder"
+            raise DatasetError(f"cannot open {full}: the hub does not answer, and its cache has none", do=do) from error
     labels = []
     for _, reader in readers:
         table = reader.dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from fgbench.accuracy.datasets.files import below_root, in_one_line, one_class_e
 from fgbench.accuracy.datasets.manifest import read_manifest
 from fgbench.accuracy.datasets.published import TABLE9
 from fgbench.accuracy.datasets.reader import reads
+from fgbench.reading import parse_json
 
 
 @reads(
@@ -36,7 +36,7 @@ def inat17(root: Path) -> DataSet:
 def _images(path: Path, names: dict[int, str]) -> dict[str, int]:
     """Path → class id, in the order of the list; class names are added to ``names``."""
     try:
-        content: Any = json.loads(read_text(path))
+        content: Any = parse_json(read_text(path))
         names.update({category["id"]: category["name"] for category in content["categories"]})
         notes = [(str(note["image_id"]), int(note["category_id"])) for note in content["annotations"]]
         class_of = one_class_each(notes, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 from fgbench.accuracy.datasets.dataset import DatasetError, Split, decode, readable
 from fgbench.accuracy.datasets.files import below_root, in_one_line, listed, read_text
 from fgbench.accuracy.datasets.walk import SYSTEM_FOLDERS, image_suffixes
+from fgbench.reading import parse_json
 
 INFO_FILES = ("_info.json", "info.json")
 FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of a sample with several images, the one that is read
@@ -67,7 +67,7 @@ def shards_of(root: Path, split: str) -> list[str]:
     info = next((root / file for file in INFO_FILES if (root / file).is_file()), None)
     if info is not None:
         try:
-            splits = json.loads(read_text(info))["splits"]
+            splits = parse_json(read_text(info))["splits"]
             if split in splits:
                 return [below_root(file) for file in splits[split]["filenames"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,5 +145,5 @@ def _class_id(tar: tarfile.TarFile, sample: Mapping[str, tarfile.TarInfo], targe
     content = None if member is None else tar.extractfile(member)
     if content is None:
         raise ValueError(f"a sample of {', '.join(sample)} has no {'json' if target_key else 'cls'}")
-    said: Any = json.loads(content.read())[target_key] if target_key else content.read()
+    said: Any = parse_json(content.read())[target_key] if target_key else content.read()
     return int(said)

@@ -14,6 +14,7 @@ from fgbench.accuracy.datasets.dataset import DataSet, DatasetError, Split, deco
 from fgbench.accuracy.datasets.timm_readers import need, number_labels, one_line, timm_readers
 
 GB = 10**9  # bytes
+MOST_GB = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def tfds(
     need("tfds", "tensorflow_datasets", "tensorflow tensorflow-datasets")
     import tensorflow_datasets
 
+    if not 0 < memory_gb <= MOST_GB:
+        raise DatasetError(f"memory_gb must lie between 0 and {MOST_GB:,}, got", memory_gb, "for example 8")
     full, room = f"tfds/{name}", int(memory_gb * GB)
     readers = timm_readers(full, data_dir, train_split, test_split, input_key=input_key, target_key=target_key)
     held = []

@@ -6,7 +6,6 @@ Their lists are read here rather than by torchvision, which holds them to checks
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from fgbench.accuracy.datasets.manifest import read_manifest
 from fgbench.accuracy.datasets.matlab import variables
 from fgbench.accuracy.datasets.published import TABLE9
 from fgbench.accuracy.datasets.reader import reads
+from fgbench.reading import parse_json
 
 
 @reads(
@@ -74,7 +74,7 @@ def food(root: Path) -> DataSet:
 def _dishes(path: Path) -> dict[str, str]:
     """Image → dish, of a list that has the images of every dish, without their suffix."""
     try:
-        content: Any = json.loads(read_text(path))
+        content: Any = parse_json(read_text(path))
         pairs = [(f"images/{below_root(image)}.jpg", str(dish)) for dish, images in content.items() for image in images]
     except (ValueError, TypeError, AttributeError) as error:
         raise DatasetError("not a list of images by dish:", str(path), in_one_line(error)) from error

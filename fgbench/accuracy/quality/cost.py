@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
+from fgbench.flops.count_models import count_model
 from fgbench.flops.counter import count_flops
-from fgbench.flops.models import count_model
 from fgbench.models.build import create_model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import QK, Features, Maps, Selector

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 
 from fgbench.accuracy.quality.cost import backbone_flops, selection_flops
+from fgbench.accuracy.request import OWN
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.registry import is_own, make_selector, selectors, usable_selectors
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.heat import patch_scores
-from fgbench_selectors.registry import PLUGIN_FAILURES, describe
 from fgbench_selectors.selector import score_breach
-
-OWN = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,30 +124,28 @@ class SelectorPanel:
     def _score(self, name: str, selector: Selector, features: Features) -> Tensor | None:
         """Scores (B, G²), or a report of why there are none."""
         try:
-            scores = selector(features)
-            why = score_breach(selector, features, scores)
-            if why is None and not scores.isfinite().all():
-                why = "its scores are not finite"
-            if why is None:
-                return patch_scores(scores, selector.score_shape, features.num_prefix_tokens)
+            with selectors.blame(name, FgbenchError):
+                scores = selector(features)
+                why = score_breach(selector, features, scores)
+                if why is None and not scores.isfinite().all():
+                    why = "its scores are not finite"
+                if why is None:
+                    return patch_scores(scores, selector.score_shape, features.num_prefix_tokens)
+        except BrokenPluginError as error:
+            why = error.why
         except FgbenchError as error:
             why = str(error)
-        except PLUGIN_FAILURES as error:
-            if _is_ours(name):
-                raise
-            why = describe(error)
         self._leave_out(name, why)
         return None
 
     def _count(self, name: str, selector: Selector, features: Features) -> Cost:
         try:
-            flops = selection_flops(selector, features)
+            with selectors.blame(name):
+                flops = selection_flops(selector, features)
             if self._backbone is None:
                 self._backbone = backbone_flops(self._model)
-        except (FgbenchError, *PLUGIN_FAILURES) as error:
-            if _is_ours(name):
-                raise
-            self._report(LeftOutNotice(f"the work of selector {name!r} cannot be counted: {describe(error)}"))
+        except BrokenPluginError as error:
+            self._report(LeftOutNotice(f"the work of selector {name!r} cannot be counted: {error.why}"))
             return Cost()
         return Cost(flops=flops, percent_of_backbone=100 * flops / self._backbone)
 

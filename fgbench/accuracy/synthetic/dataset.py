@@ -14,6 +14,8 @@ from fgbench.accuracy.synthetic.scene import Scene, draw_scene
 
 KEPT_BYTES = 512 * 2**20  # drawn images that a split keeps, as every epoch needs them again; later ones are redrawn
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
+MOST_IMAGES = 1_000_000  # of a split; an epoch of so many takes days where there is no GPU
+LARGEST_SEED = 2**64
 
 
 class SyntheticSplit(Split):
@@ -69,10 +71,10 @@ def synthetic(
     Raises :class:`DatasetError` for sizes that cannot be drawn.
     """
     _whole("classes", classes, 2, MOST_CLASSES)
-    _whole("train_images", train_images, classes)
-    _whole("test_images", test_images, classes)
+    _whole("train_images", train_images, classes, MOST_IMAGES)
+    _whole("test_images", test_images, classes, MOST_IMAGES)
     _whole("side", side, SMALLEST_SIDE, LARGEST_SIDE)
-    _whole("seed", seed, 0)
+    _whole("seed", seed, 0, LARGEST_SEED)
     return DataSet(
         name="synthetic",
         class_names=[str(kind) for kind in kinds(classes, seed)],
@@ -95,7 +97,6 @@ def synthetic(
     )
 
 
-def _whole(option: str, value: object, low: int, high: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        bounds = f"from {low}" + ("" if high is None else f" to {high}")
-        raise DatasetError(f"synthetic: {option} must be a whole number {bounds}, got", value)
+def _whole(option: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise DatasetError(f"synthetic: {option} must be a whole number from {low} to {high}, got", value)

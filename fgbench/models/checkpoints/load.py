@@ -35,6 +35,7 @@ from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of, shown
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
+from fgbench.reading import parse_json
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
@@ -292,7 +293,7 @@ def _other_model(model: Model, weights: Weights, format_: Format, metadata: Mapp
 def _written_eps(metadata: Mapping[str, str]) -> float | None:
     """The ε of every LayerNorm that stands beside the weights in a file of our own."""
     try:
-        eps = json.loads(metadata.get("norm_eps", "null"))
+        eps = parse_json(metadata.get("norm_eps", "null"))
     except ValueError:
         return None
     return float(eps) if isinstance(eps, float) and 0 < eps < 1 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.sniff import shown
 from fgbench.models.model import Model
+from fgbench.reading import parse_json
 
 Weights = dict[str, Tensor]
 
@@ -232,7 +232,7 @@ def google_weights(arrays: Mapping[str, Any]) -> Weights:
 def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The options of a model that stand beside the weights in a file of our own; none where they cannot be read."""
     try:
-        options = json.loads(metadata.get("options", "{}"))
+        options = parse_json(metadata.get("options", "{}"))
     except ValueError:
         return {}
     return options if isinstance(options, dict) else {}

@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from fgbench.errors import FgbenchError
+from fgbench.errors import FgbenchError, no_checkpoint
 
 SAFETENSORS, TORCH, NPZ = "safetensors", "torch", "npz"  # the kinds that weights are read from
 
@@ -63,8 +63,7 @@ def kind_of(path: Path) -> str:
             file.seek(max(0, size - 8))
             tail = file.read(8)
     except (FileNotFoundError, NotADirectoryError):
-        do = "give the path of a .safetensors, .pth or .npz file"
-        raise FgbenchError("no checkpoint file", str(path), do) from None
+        raise no_checkpoint(path) from None
     except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
         raise FgbenchError(
             "cannot read the checkpoint", str(path), getattr(error, "strerror", "") or str(error)

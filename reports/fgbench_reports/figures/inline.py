@@ -103,7 +103,7 @@ def _place(point: Point) -> tuple[float, float] | None:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(as_text(line) for line in text.splitlines())
+    return "\n".join(as_text(line) for line in text.split("\n"))
 
 
 def _name(element: ElementTree.Element) -> str:

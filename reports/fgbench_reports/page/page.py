@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fgbench_reports.escaping import visible
 from fgbench_reports.page.anchors import Anchors
 from fgbench_reports.page.content import FigureBlock, Link, Page, Section
 from fgbench_reports.page.inlined import inline_svg, policy, styles_in, width_px
@@ -69,8 +70,7 @@ def to_html(page: Page) -> str:
     figures = [item.parts.body for section in sections for item in section.items if item.parts.kind == "figure"]
     styles = [style, *(text for svg in figures for text in styles_in(svg))]
     template = _environment().from_string(_text("page.html.j2"))
-    text = template.render(page=page, sections=sections, script=script, style=style, policy=policy(script, styles))
-    return text.encode("utf-8", "replace").decode()  # names of files may hold what no text can
+    return template.render(page=page, sections=sections, script=script, style=style, policy=policy(script, styles))
 
 
 def _section(section: Section, anchors: Anchors) -> _Section:
@@ -119,9 +119,16 @@ def _text(name: str) -> str:
     return files("fgbench_reports.page").joinpath(name).read_text(encoding="utf-8")
 
 
+def _visible(value: object) -> object:
+    """What stands in the page as text; HTML of a maker stays as it is."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     environment.tests["followed"] = _leads
     return environment

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from fgbench_reports.escaping import visible
 from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.findings import FAILING, FASTER, NEW, OPEN, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
@@ -72,8 +74,8 @@ def _command(level: str, title: str, message: str, file: str | None) -> str:
 
 def _data(text: str) -> str:
     """A message as the runner reads it back, actions/toolkit, packages/core/src/command.ts."""
-    visible = "".join(letter if letter.isprintable() or letter in "\r\n" else " " for letter in text)
-    return visible.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    lines = re.sub(r"[^\r\n]+", lambda line: visible(line[0]), text)  # a command holds no other
+    return lines.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fgbench_reports.escaping import json_text
+
 KIND = "fgbench-baseline"
 SCHEMA = 1  # 1: counted points, and memory by GPU and version of torch
 CONVENTIONS = ("full", "fvcore")
@@ -85,7 +87,7 @@ def write_baseline(baseline: Baseline) -> str:
         named = f'"gpu": {json.dumps(section.gpu)}, "torch": {json.dumps(section.torch)}'
         points = _rows(section.points, MEMORY_IDENTITY, (MEMORY_FIGURE,), "      ")
         lines += [f'    {{{named}, "points": [', *points, "    ]}" + ("," if section is not sections[-1] else "")]
-    return "\n".join(["{", *lines, "  ]", "}"]) + "\n"
+    return json_text("\n".join(["{", *lines, "  ]", "}"])) + "\n"
 
 
 def _rows(rows: Sequence[Row], identity: Sequence[str], figures: Sequence[str], indent: str) -> list[str]:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fgbench_reports.escaping import json_text
 from fgbench_reports.regression.findings import COUNTED, TIME, Finding, Outcome
 from fgbench_reports.regression.names import distinct
 from fgbench_reports.regression.wording import detail, facts_line, figure_word, line_of
@@ -49,7 +50,7 @@ def _array(
         {"name": name, **entry(finding), "extra": _extra(finding, facts)}
         for name, finding in zip(names, findings, strict=True)
     ]
-    return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False)) + "\n"
 
 
 def _cost(finding: Finding) -> Entry:

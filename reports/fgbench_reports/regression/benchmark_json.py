@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fgbench_reports.escaping import json_text
 from fgbench_reports.regression.findings import TIME, Finding, Outcome
 from fgbench_reports.regression.names import distinct
 from fgbench_reports.regression.wording import line_of
@@ -33,7 +34,7 @@ def to_benchmark_json(outcome: Outcome) -> str:
         "datetime": _text(outcome.facts.get("datetime")),
         "version": WRITTEN_AS,
     }
-    return json.dumps(document, indent=4, allow_nan=False) + "\n"
+    return json_text(json.dumps(document, indent=4, allow_nan=False)) + "\n"
 
 
 def _benchmark(finding: Finding, name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def to_junit(outcome: Outcome, *, strict: bool = False) -> str:
 
     A point fails where one of its figures does; it is skipped, with ``strict`` an error, where one is inconclusive or
     has no baseline that can be compared. Its text has all figures of the point. ``time`` is what was measured, in
-    seconds: the sum of the samples of both sides. Characters that XML 1.0 forbids are blanks: all text is one line.
+    seconds: the sum of the samples of both sides. Characters that XML 1.0 forbids are escapes: all text is visible.
     """
     from xml.etree.ElementTree import Element, indent, tostring
 

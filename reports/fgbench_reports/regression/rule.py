@@ -26,6 +26,7 @@ FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than three pairs have to exceed
 ALARMS, SUITE = 0.005, 200  # suites with a false alarm by chance, and points of a suite
 MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean; more than it is of few values
 AGREE = 6 / 7  # of the pairs
+MOST_APART = math.log(1e24)  # of two times, 1e-15 and 1e9 seconds
 MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # of 2, 6 and 1000 estimates of a spread one is higher
 
 
@@ -47,7 +48,7 @@ class Spread:
         for most, bound in BOUNDS:
             if self.value <= most:
                 return bound
-        return math.expm1(max(BEYOND_NOISE * self.value, math.log1p(LARGEST)))
+        return _relative(max(BEYOND_NOISE * self.value, math.log1p(LARGEST)))
 
 
 def pooled_spread(points: Collection[PairedPoint]) -> Spread | None:
@@ -116,7 +117,7 @@ def few_bound(noise: Spread, pairs: int, seen: float, points: int) -> float:
 
     beyond = float(stdtrit(noise.degrees, 1 - ALARMS / max(SUITE, points)))
     chance = beyond * MEDIAN_ERROR * math.sqrt(2 / pairs) * noise.value
-    return math.expm1(max(math.log1p(LARGEST), chance, seen))
+    return _relative(max(math.log1p(LARGEST), chance, seen))
 
 
 def _finding(
@@ -151,7 +152,7 @@ def _verdict(
         return INCONCLUSIVE, None, "it was not measured"
     if len(ratios) < ALL_PAIRS and (len(ratios) < FIRST_PAIRS or abs(_first_median(point)) > math.log1p(spread.bound)):
         if seen is None or len(ratios) < FIRST_PAIRS or spread.degrees == 0:
-            return _verdict_of_few(ratios, spread, max(FEW_BOUND, math.expm1(FEW_SPREADS * spread.value)))
+            return _verdict_of_few(ratios, spread, max(FEW_BOUND, _relative(FEW_SPREADS * spread.value)))
         noise = Spread(value=max(spread.value, _noise_of(point, spread).value), degrees=spread.degrees)
         return _verdict_of_few(ratios, spread, few_bound(noise, len(ratios), seen, points))
     if abs(_first_median(point)) > math.log1p(spread.bound) and _agree(ratios, spread.bound):
@@ -221,6 +222,11 @@ def _chi_square(degrees: int, quantile: float) -> float:
 def _too_noisy(spread: Spread) -> str:
     most = BOUNDS[-1][0]
     return f"too noisy: runs of one side differ by {roughly(spread.value)}; above {roughly(most)} no point is cleared"
+
+
+def _relative(log_ratio: float) -> float:
+    """A logarithm of a ratio as a relative change; that of noise may be more than any of times."""
+    return math.expm1(min(log_ratio, MOST_APART))
 
 
 def _first_median(point: PairedPoint) -> float:

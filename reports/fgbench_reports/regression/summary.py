@@ -165,4 +165,4 @@ def _cost(lines: Sequence[str]) -> int:
 
 
 def _size(text: str) -> int:
-    return len(text.encode("utf-8"))
+    return len(text.encode("utf-8", errors="backslashreplace"))

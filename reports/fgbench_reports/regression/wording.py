@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from fgbench_reports.escaping import sentence
 from fgbench_reports.numbers import how_many, milliseconds, significant, with_prefix
 from fgbench_reports.regression.findings import (
     CHANGED,
@@ -76,7 +77,7 @@ def figure_word(figure: str) -> str:
 
 def line_of(text: object) -> str:
     """Any text as one line of visible characters."""
-    return " ".join(as_text(text).split())
+    return "–" if text is None else sentence(text)
 
 
 def shortened(text: str, letters: int = LONGEST) -> str:

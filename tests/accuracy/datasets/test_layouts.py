@@ -346,3 +346,13 @@ def test_a_list_that_gives_an_image_twice_is_an_error(name, file, old, new, said
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new))
     assert said in message(name, tmp_path)
+
+
+def test_a_matlab_file_on_which_its_reader_dies_is_damaged(tmp_path):
+    """SciPy 1.17 ends the process where the type of an element is one that MATLAB does not have."""
+    LAYOUTS["flowers"](tmp_path)
+    path = next(tmp_path.rglob("imagelabels.mat"))
+    data = bytearray(path.read_bytes())
+    data[184] = 44
+    path.write_bytes(data)
+    assert "not a MATLAB file that can be read" in message("flowers", tmp_path)

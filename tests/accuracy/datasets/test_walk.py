@@ -160,7 +160,9 @@ def test_a_class_may_be_a_link_and_its_images_too(root, tmp_path_factory):
 def test_every_line_about_a_folder_names_the_data_set(root):
     (root / "train/a/loop").symlink_to(root / "train")
     (root / "test/a/notes.txt").write_text("no picture")
-    words = ["accuracy", "--dataset", "folder", "--data-dir", str(root), "--test-only", "--checkpoint", "none.pth"]
+    (root / "none.pth").write_bytes(b"no weights")
+    words = ["accuracy", "--dataset", "folder", "--data-dir", str(root), "--test-only"]
+    words += ["--checkpoint", str(root / "none.pth")]
     said = [line for line in CliRunner().invoke(app, words).stderr.splitlines() if "left out" in line]
     assert len(said) == 2
     assert all(line.startswith("fgbench: folder: left out: 1 ") for line in said)

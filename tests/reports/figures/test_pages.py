@@ -130,7 +130,7 @@ def test_the_text_of_a_point_is_text():
     assert "<script" not in text
     assert "&#10;" in text
     circle = next(ElementTree.fromstring(text).iter(f"{SVG}circle"))
-    assert circle.attrib["data-text"] == "<script>alert(1)</script>\n\" onload='x' &   "
+    assert circle.attrib["data-text"] == "<script>alert(1)</script>\n\" onload='x' & \\x00\\ud800"
     assert set(circle.attrib) == {*"class cx cy r fill tabindex role".split(), "aria-label", "data-text"}
 
 

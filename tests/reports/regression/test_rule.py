@@ -147,6 +147,15 @@ def test_every_list_of_pairs_gets_a_verdict_with_its_figures(logs, spread):
         assert (found.verdict == SLOWER) == (found.change > 0)
 
 
+@pytest.mark.parametrize("pairs", [1, 3, 7])
+@pytest.mark.parametrize("spread", [1.0, 55.0, 200.0, 1e300])
+def test_noise_beyond_what_a_float_holds_tells_nothing(pairs, spread):
+    one = PairedPoint(name="it", base=[1e-15] * pairs, head=[1e9] * pairs)
+    found = rule.judge([one], rule.Spread(value=spread, degrees=8), final=True)[0]
+    assert found.verdict == (INCONCLUSIVE if spread > 10 else SLOWER)
+    assert found.bound <= 1e24
+
+
 @given(st.lists(ratios, min_size=7, max_size=7), st.floats(0.0, 0.03))
 def test_faster_is_slower_seen_from_the_other_side(logs, spread):
     there = PairedPoint(name="it", base=[1.0] * 7, head=[math.exp(value) for value in logs])

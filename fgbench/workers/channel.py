@@ -7,6 +7,8 @@ import socket
 import time
 from typing import Any
 
+from fgbench.reading import parse_json
+
 Message = dict[str, Any]
 LONGEST = 64 * 2**20  # bytes; no message of ours comes near it
 
@@ -64,7 +66,7 @@ class Channel:
                 raise Garbage(f"{len(self._pending)} bytes without an end")
         line, _, self._pending = self._pending.partition(b"\n")
         try:
-            message = json.loads(line)
+            message = parse_json(line)
         except ValueError as error:
             raise Garbage(repr(line[:80])) from error
         if not isinstance(message, dict):

@@ -1,4 +1,4 @@
-"""The sweep's side of its workers: start them, ask them, outlive whatever happens to them."""
+"""The other side of workers: start them, ask them, outlive whatever happens to them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
 from fgbench.errors import CannotMeasureError
-from fgbench.throughput.channel import Channel, ChannelClosed, Garbage, Message
-from fgbench.throughput.host import FORK
+from fgbench.workers.channel import Channel, ChannelClosed, Garbage, Message
+from fgbench.workers.host import FORK, SWEEPS
 
 # With the path that this process imports from: "-m" would put the working directory before it, and whatever lies there.
 BEGIN = (
-    "import sys; descriptor, parent, *sys.path = sys.argv[1:]; "
-    "from fgbench.throughput.host import main; main(int(descriptor), int(parent))"
+    "import sys; descriptor, parent, serving, loading, *sys.path = sys.argv[1:]; "
+    "from fgbench.workers.host import main; main(int(descriptor), int(parent), serving, loading.split())"
 )
 START_S = 300.0  # torch from a cold network disk
 END_S = 60.0  # at most, between a worker's last word and the news of its end
@@ -40,9 +40,13 @@ class WorkerFailed(Exception):  # noqa: N818  # it is a result of its point
 
 
 class Host:
-    """The process that workers are forked from; it is started when the first one is needed, and again if it dies."""
+    """The process that workers are forked from; it is started when the first one is needed, and again if it dies.
 
-    def __init__(self) -> None:
+    ``serving`` is the module whose ``serve(sock)`` is a worker's life, ``loading`` others that it will want.
+    """
+
+    def __init__(self, serving: str = SWEEPS, loading: Sequence[str] = ()) -> None:
+        self._serving, self._loading = serving, " ".join(loading)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
@@ -53,10 +57,11 @@ class Host:
         self.close()
 
     def start(self) -> None:
-        """Load torch in a process of its own. Raises :class:`CannotMeasureError` where that fails."""
+        """Load the modules in a process of its own. Raises :class:`CannotMeasureError` where that fails."""
         ours, theirs = socket.socketpair()
         log = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process that writes to it
-        words = [sys.executable, "-c", BEGIN, str(theirs.fileno()), str(os.getpid()), *sys.path]
+        words = [sys.executable, "-c", BEGIN, str(theirs.fileno()), str(os.getpid())]
+        words += [self._serving, self._loading, *sys.path]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -72,7 +77,7 @@ class Host:
         except (ChannelClosed, Garbage, TimeoutError) as error:
             self.close()
             raise CannotMeasureError(
-                "the process that loads torch did not start:", last_line(tail(log)) or None
+                "the process that starts workers did not start:", last_line(tail(log)) or None
             ) from error
         finally:
             log.close()

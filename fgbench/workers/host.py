@@ -1,4 +1,4 @@
-"""A process that has torch loaded and does nothing with it but fork: every worker is fresh, and starts at once.
+"""A process that has all modules loaded and only forks: every worker is fresh, and starts at once.
 
 It never touches a GPU, runs no operator and loads no plug-in, so that a worker finds everything as after an import.
 """
@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import os
 import signal
 import socket
-import sys
+from collections.abc import Sequence
 
-from fgbench.throughput.channel import Channel
-from fgbench.throughput.lifeline import be_killed_first, die_with
+from fgbench.workers.channel import Channel
+from fgbench.workers.lifeline import be_killed_first, die_with
 
 FORK = b"f"
+SWEEPS = "fgbench.throughput.worker"  # what workers do where nobody says otherwise
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Fork a worker whenever the sweep sends a pair of descriptors: its channel, its log."""
+def main(descriptor: int, parent: int, serving: str = SWEEPS, loading: Sequence[str] = ()) -> None:
+    """Fork a worker whenever a pair of descriptors is sent: its channel, its log.
+
+    ``serving`` is the module whose ``serve(sock)`` is a worker's life, ``loading`` others that it will want.
+    """
     die_with(parent)
     sock = socket.socket(fileno=descriptor)
     channel = Channel(sock)
 
-    import fgbench.throughput.worker as worker  # takes seconds, once
-
+    worker = importlib.import_module(serving)
+    for module in loading:  # torch takes seconds, once
+        importlib.import_module(module)
     channel.send({"ready": os.getpid()})
     while True:
         message, descriptors, *_ = socket.recv_fds(sock, 1, 2)
@@ -59,7 +65,3 @@ def _become_worker(parent: int, channel: int, log: int) -> None:
     for number in (nothing, log):
         os.close(number)
     faulthandler.enable()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,117 @@
+"""The work of a whole published model, and of the parts of its forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from fgbench.errors import FgbenchError
+from fgbench.flops.counter import Count, FlopCounter
+from fgbench.flops.cut_off import cut_off_by
+from fgbench.flops.fused import fused_attention
+from fgbench.flops.request import ModelCase, ModelsRequest
+from fgbench.models.build import create_model, model_class, model_options
+from fgbench.models.model import STAGES, Model
+from fgbench.models.vit import VisionTransformerModel
+from fgbench.plugins.kinds import models, selectors
+from fgbench.records import FlopsRow
+
+
+@dataclass(slots=True)
+class ModelCounter:
+    """Counts the models of a request; a plain backbone that several are built on is counted once."""
+
+    request: ModelsRequest
+    conventions: list[str]
+    bases: dict[tuple[str, int], tuple[Count, list[FlopsRow]]] = field(default_factory=dict)
+
+    def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
+        """The rows of a model's plain backbone, its own, and the pixels of a side that its patches leave out.
+
+        Raises:
+            FgbenchError: For a combination that does not fit, or a plug-in that breaks.
+
+        """
+        with fused_attention(self.request.fused_attention):
+            return self._rows(case)
+
+    def _rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
+        model = _build(case, self.request)
+        counts: list[tuple[str | None, Count]] = []
+        for impl in self.request.impls if model.two_impls else (None,):
+            model.impl = impl or "fast"
+            with selectors.blame(case.selector or "", FgbenchError), models.blame(case.name, FgbenchError):
+                counts.append((impl, count_model(model, case.size)))
+        key = (case.backbone, case.size)
+        if key not in self.bases:
+            plain = _plain(model, case, self.request)
+            base = count_model(plain, case.size)
+            self.bases[key] = base, list(_rows(case, plain, self.conventions, base, base, impl=None, whole_model=False))
+        base, beside = self.bases[key]
+        own = [
+            row
+            for impl, count in counts
+            for row in _rows(case, model, self.conventions, count, base, impl=impl, whole_model=True)
+        ]
+        return beside, own, cut_off_by(model)
+
+
+def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
+    """The work of one image, or more, through a model on the meta device; ``by_label`` holds that of its parts."""
+    with torch.no_grad(), FlopCounter() as counter:
+        model.on_step = counter.under
+        try:
+            model.flow(torch.empty(images, 3, size, size, dtype=dtype, device="meta"))
+        finally:
+            model.on_step = None
+    return counter.result()
+
+
+def _build(case: ModelCase, request: ModelsRequest) -> Model:
+    options = {} if case.selector is None else {"selector": case.selector}
+    if options and "selector" not in model_options(model_class(case.name)):
+        raise FgbenchError("this model selects nothing by a selector:", case.name, "leave --selectors out")
+    with torch.device("meta"):
+        model = create_model(case.name, case.backbone, img_size=case.size, num_classes=request.num_classes, **options)
+    return model.eval()
+
+
+def _plain(model: Model, case: ModelCase, request: ModelsRequest) -> Model:
+    """The model's backbone alone, with a linear head."""
+    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
+    with torch.device("meta"):
+        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
+
+
+def _rows(
+    case: ModelCase,
+    model: Model,
+    conventions: list[str],
+    count: Count,
+    base: Count,
+    *,
+    impl: str | None,
+    whole_model: bool,
+) -> Iterator[FlopsRow]:
+    parts = [(None, count.total), *((part, count.by_label[part]) for part in STAGES if part in count.by_label)]
+    for convention in conventions:
+        whole = base.flops(convention)
+        for part, cost in parts if whole_model else parts[:1]:
+            flops = cost.flops(convention)
+            yield FlopsRow(
+                convention=convention,
+                backbone=case.backbone,
+                model=case.name if whole_model else None,
+                selector=model.selector_name if whole_model else None,
+                impl=impl,
+                image_size=case.size,
+                num_tokens=model.encoder.num_tokens if isinstance(model, VisionTransformerModel) else None,
+                macs=cost.macs,
+                flops=flops,
+                percent_of_backbone=100 * flops / whole,
+                params=sum(p.numel() for p in model.parameters()) if part is None else None,
+                part=part,
+                activation_bytes=count.activation_bytes if part is None else None,
+            )

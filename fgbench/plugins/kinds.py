@@ -1,0 +1,138 @@
+"""The kinds of things that can be plugged in, their registries, and what each must be. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+from fgbench.plugins import facts
+from fgbench_selectors.entries import Entry, Registry
+from fgbench_selectors.plugins import derived_from
+from fgbench_selectors.registry import selectors
+
+__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "kind_of", "models", "reports", "selectors"]
+
+
+def _model_breach(candidate: object) -> str | None:
+    from fgbench.models.build import model_breach
+
+    return model_breach(candidate)
+
+
+def _dataset_breach(candidate: object) -> str | None:
+    from fgbench.accuracy.datasets.build import dataset_breach
+
+    return dataset_breach(candidate)
+
+
+def _report_breach(candidate: object) -> str | None:
+    from fgbench_reports.report import report_breach
+
+    return report_breach(candidate)
+
+
+def _model_base() -> type:
+    from fgbench.models.model import Model
+
+    return Model
+
+
+def _report_base() -> type:
+    from fgbench_reports.report import Report
+
+    return Report
+
+
+def _dataset_functions(module: ModuleType) -> list[Any]:
+    """Public functions of a module that are annotated as returning a DataSet, and those that ``@reads`` decorates."""
+    reader = getattr(sys.modules.get("fgbench.accuracy.datasets.reader"), "Reader", FunctionType)
+    found = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
+    return [
+        value
+        for value in dict.fromkeys(found)
+        if value.__module__ == module.__name__ and not value.__name__.startswith("_") and _returns_dataset(value)
+    ]
+
+
+def _returns_dataset(function: Any) -> bool:
+    annotation = inspect.unwrap(function).__annotations__.get("return")
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__qualname__", "")
+    return str(name).rpartition(".")[2] == "DataSet"
+
+
+# Models that cannot be built yet, and why: listed, so that nobody searches for them in vain.
+NOT_REPRODUCIBLE = {
+    "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
+}
+
+models = Registry("fgbench.models", "model", _model_breach, derived_from(_model_base))
+datasets = Registry("fgbench.datasets", "dataset", _dataset_breach, _dataset_functions)
+reports = Registry("fgbench.reports", "report", _report_breach, derived_from(_report_base))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of plug-in."""
+
+    registry: Registry
+    must_be: str  # in a file, in words
+    home: str  # the module without which there is none
+    facts: Callable[[Any], dict[str, Any]]  # what a list shows of one
+    needs_torch: bool
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return self.registry.group
+
+
+KINDS = (
+    Kind(
+        registry=selectors,
+        must_be="a class derived from fgbench_selectors.Selector",
+        home="fgbench_selectors.selector",
+        facts=facts.selector_facts,
+        needs_torch=True,
+    ),
+    Kind(
+        registry=models,
+        must_be="a class derived from fgbench.models.model.Model",
+        home="fgbench.models.model",
+        facts=facts.model_facts,
+        needs_torch=True,
+    ),
+    Kind(
+        registry=datasets,
+        must_be="a function annotated '-> DataSet'",
+        home="fgbench.accuracy.datasets.dataset",
+        facts=facts.dataset_facts,
+        needs_torch=False,
+    ),
+    Kind(
+        registry=reports,
+        must_be="a class derived from fgbench_reports.report.Report",
+        home="fgbench_reports.report",
+        facts=facts.report_facts,
+        needs_torch=False,
+    ),
+)
+
+
+def kind_of(group: str) -> Kind:
+    """The kind of an entry-point group."""
+    return next(kind for kind in KINDS if kind.group == group)
+
+
+def _vet(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
+    from fgbench.plugins.trial import why_not
+
+    return why_not(kind, entries)
+
+
+for _kind in KINDS:
+    _kind.registry.vet = functools.partial(_vet, _kind)
