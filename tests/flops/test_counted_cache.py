@@ -47,7 +47,11 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(selectors, "_from_files", {})
     monkeypatch.chdir(tmp_path)
     forget()
+    known = set(sys.modules)
     yield tmp_path / "cache"
+    for name in ("helper", "between"):  # of the tests: nobody else finds them
+        if name not in known:
+            sys.modules.pop(name, None)
     forget()
 
 
