@@ -12,6 +12,7 @@ from fgbench.commands import early
 from fgbench.commands.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.commands.status_line import status_line
 from fgbench.errors import FgbenchError
+from fgbench.garbage import collected_rarely
 from fgbench.output import check_output, emit_as, prints_on_stderr
 from fgbench.shell import DONE, INTERRUPTED, complain
 
@@ -133,7 +134,7 @@ def _collect_flops(
     add_plugin_files(plugins, problems.append)
     rows: list[FlopsRow] = []
     cache = CountedCache(keeps=True, reads=not again)
-    with status_line("counting") as tell:
+    with status_line("counting") as tell, collected_rarely():
 
         def progress(what: str) -> None:
             tell(f"counting {what}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fgbench.commands.regress_memory import merged_memory, saved_memory
 from fgbench.commands.status_line import status_line
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
+from fgbench.garbage import collected_rarely
 from fgbench.output import check_output, emit, prints_on_stderr
 from fgbench.reading import read_text
 from fgbench_reports.regression.baseline import (
@@ -186,7 +187,7 @@ def _count(
         num_classes=grid.num_classes,
         convention=convention,
     )
-    with prints_on_stderr(), status_line("counting") as tell:
+    with prints_on_stderr(), status_line("counting") as tell, collected_rarely():
         add_plugin_files(request.plugins, broken.append)
         for names, field, there, every in (
             (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
