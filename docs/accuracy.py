@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fgbench.output import emit
+from fgbench.results.output import emit
 from fgbench_reports.bought import sections
 from fgbench_reports.pages import as_text, filled
 

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fgbench.output import emit
+from fgbench.results.output import emit
 from fgbench_reports.pages import as_text, filled
-from fgbench_reports.selection import DEVICES, sections
-from fgbench_reports.selection_figures import figures
+from fgbench_reports.selector_cost import DEVICES, sections
+from fgbench_reports.selector_cost_figures import figures
 
 ROOT = Path(__file__).parents[1]
 SELECTORS = ("psm", "rollout", "maws", "sacm", "gls", "attention")
@@ -49,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure everything on one device and keep its rows."""
-    from fgbench.throughput.points import Mode
-    from fgbench.throughput.selection_sweep import (
+    from fgbench.measure.points import Mode
+    from fgbench.sweep.selector_sweep import (
         TOKENS,
         SelectionRequest,
         backend_rows,

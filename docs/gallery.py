@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fgbench.output import emit
-from fgbench.saved import read_data
+from fgbench.cli.saved import read_data
+from fgbench.results.output import emit
 from fgbench_reports.pages import as_text
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbench.output import emit
+from fgbench.results.output import emit
 from fgbench_reports.regression.findings import SLOWER
 from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import pooled_spread

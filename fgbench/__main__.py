@@ -13,7 +13,7 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         sys.stderr.write("fgbench: interrupted\n")
-        sys.exit(130)  # 128 + SIGINT, as in fgbench.shell, which is not there yet
+        sys.exit(130)  # 128 + SIGINT, as in fgbench.cli.errors, which is not there yet
 
 
 def _fill_streams() -> None:

@@ -49,11 +49,11 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir())
 
 # What one process has, from beginning to end: what times and kills, and what is computed once for several tests.
 TOGETHER = (
-    ("tests/throughput/", "tests/regress/test_measured.py"),  # one sweep at a time measures on a device
-    ("tests/accuracy/test_processes.py", "tests/test_processes.py"),  # forked from one process
+    ("tests/measure/", "tests/sweep/", "tests/regress/test_measured.py"),  # one sweep at a time measures on a device
+    ("tests/training/test_processes.py", "tests/cli/test_processes.py"),  # forked from one process
     ("tests/models/test_restatement.py",),
     ("tests/selectors/test_half_precision.py",),
-    ("tests/accuracy/synthetic/test_difficulty.py",),
+    ("tests/datasets/synthetic/test_difficulty.py",),
     ("tests/reports/page/",),  # one browser
 )
 
@@ -79,7 +79,7 @@ def one_host_for_plugins(tmp_path_factory):
 @pytest.fixture(scope="session")
 def warm():
     """Starts commands in processes of their own that need not load torch."""
-    from warm_process import WarmHost
+    from helpers.warm_process import WarmHost
 
     with WarmHost() as host:
         yield host

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from growth import assert_work_grows_with, calls
+from helpers.growth import assert_work_grows_with, calls
 
 
 def test_calls_are_counted_and_are_the_same_each_time():

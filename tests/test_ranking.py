@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.ranking import assert_same_selection, assert_selects, defined
 from hypothesis import given
 from hypothesis import strategies as st
-from ranking import assert_same_selection, assert_selects, defined
 
 SCORES = torch.tensor([0.9, 0.5, 0.5 + 1e-7, 0.1, 0.7])
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from throughput_rows import ROWS
+from helpers.throughput_rows import ROWS
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.reports import make_reports, reports
+from fgbench.plugins.reports import make_reports, reports
 from fgbench_reports.data import Data
 from fgbench_selectors import selectors
 from fgbench_selectors.conformance import check_selector

@@ -11,8 +11,8 @@ from fgbench.flops.crosscheck import cross_check
 from fgbench.flops.fused import fused_attention
 from fgbench.flops.request import FlopsRequest
 from fgbench.models.backbone import MetaBackbone, build_on_meta
-from fgbench.records import FlopsRow
-from fgbench.registry import make_selector, selectors
+from fgbench.plugins.registry import make_selector, selectors
+from fgbench.results.records import FlopsRow
 from fgbench_selectors import Selector
 from fgbench_selectors.plugins import describe
 from fgbench_selectors.selector import score_breach

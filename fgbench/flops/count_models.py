@@ -16,7 +16,7 @@ from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
-from fgbench.records import FlopsRow
+from fgbench.results.records import FlopsRow
 
 
 @dataclass(slots=True)

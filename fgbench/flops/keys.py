@@ -6,12 +6,12 @@ import hashlib
 import json
 from typing import Any
 
-from fgbench.environment import code_digest, software
 from fgbench.flops.counted_cache import library_version
 from fgbench.flops.request import FlopsRequest, ModelsRequest
 from fgbench.plugins.kinds import models
-from fgbench.records import FlopsRow
-from fgbench.registry import selectors
+from fgbench.plugins.registry import selectors
+from fgbench.results.environment import code_digest, software
+from fgbench.results.records import FlopsRow
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
 
 IDENTITY = ("convention", "backbone", "model", "selector", "impl", "image_size", "part")

@@ -12,7 +12,7 @@ from fgbench.flops.cut_off import cut_off_line
 from fgbench.flops.request import ModelCase, ModelsRequest
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
-from fgbench.records import FlopsRow
+from fgbench.results.records import FlopsRow
 
 if TYPE_CHECKING:
     from fgbench.flops.count_models import ModelCounter

@@ -16,9 +16,9 @@ from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
 from fgbench.flops.request import PAPER_BACKBONES, PAPER_SIZES, FlopsRequest
 from fgbench.plugins.names import check_selectors, reads_class_token
+from fgbench.plugins.registry import is_own, selectors, usable_selectors
 from fgbench.plugins.timm_names import shape_of
-from fgbench.records import FlopsRow
-from fgbench.registry import is_own, selectors, usable_selectors
+from fgbench.results.records import FlopsRow
 
 if TYPE_CHECKING:
     from fgbench.flops.count_backbones import BackboneCounter

@@ -16,7 +16,7 @@ from fgbench.models.losses import center_loss
 from fgbench.models.model import Explanation, Model, fuse
 from fgbench.models.options import check_images, number, whole_number
 from fgbench.models.resnet101 import build_resnet
-from fgbench.models.selection import cut
+from fgbench.models.token_ops import cut
 
 EPSILON = 1e-6
 CROPS = ((0.3, 0.1), (0.2, 0.1), (0.1, 0.05))  # θ and padding of the official test; the last one is used in training

@@ -12,7 +12,7 @@ from fgbench.models.encoder import cross_block
 from fgbench.models.losses import weigh_by_uncertainty
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of
-from fgbench.models.selection import best, take
+from fgbench.models.token_ops import best, take
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 

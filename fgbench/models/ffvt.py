@@ -11,7 +11,7 @@ from fgbench.models.encoder import State
 from fgbench.models.last_block import LastBlockModel
 from fgbench.models.model import Explanation
 from fgbench.models.options import whole_number
-from fgbench.models.selection import best, take
+from fgbench.models.token_ops import best, take
 from fgbench_selectors import Selector
 
 

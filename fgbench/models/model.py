@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from fgbench.errors import FgbenchError
 from fgbench.models.options import number, one_of
-from fgbench.registry import make_selector
+from fgbench.plugins.registry import make_selector
 from fgbench_selectors import IMPLS, Selector
 
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ from fgbench.models.last_block import LastBlockModel
 from fgbench.models.losses import contrastive_loss
 from fgbench.models.model import Explanation
 from fgbench.models.options import number
-from fgbench.models.selection import best, take
+from fgbench.models.token_ops import best, take
 from fgbench_selectors import Selector
 
 

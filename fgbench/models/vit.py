@@ -16,7 +16,7 @@ from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import number, one_of, whole_number
-from fgbench.models.selection import cut, patch_boxes
+from fgbench.models.token_ops import cut, patch_boxes
 from fgbench_selectors import Features, Needs, Selector
 from fgbench_selectors.components import component_boxes
 

@@ -25,7 +25,7 @@ def _model_breach(candidate: object) -> str | None:
 
 
 def _dataset_breach(candidate: object) -> str | None:
-    from fgbench.accuracy.datasets.build import dataset_breach
+    from fgbench.datasets.build import dataset_breach
 
     return dataset_breach(candidate)
 
@@ -50,7 +50,7 @@ def _report_base() -> type:
 
 def _dataset_functions(module: ModuleType) -> list[Any]:
     """Public functions of a module that are annotated as returning a DataSet, and those that ``@reads`` decorates."""
-    reader = getattr(sys.modules.get("fgbench.accuracy.datasets.reader"), "Reader", FunctionType)
+    reader = getattr(sys.modules.get("fgbench.datasets.reader"), "Reader", FunctionType)
     found = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
     return [
         value
@@ -109,7 +109,7 @@ KINDS = (
     Kind(
         registry=datasets,
         must_be="a function annotated '-> DataSet'",
-        home="fgbench.accuracy.datasets.dataset",
+        home="fgbench.datasets.dataset",
         facts=facts.dataset_facts,
         needs_torch=False,
     ),

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fgbench import cache
-from fgbench.environment import code_digest, installed_version
 from fgbench.plugins.code import unchanged
+from fgbench.results import cache
+from fgbench.results.environment import code_digest, installed_version
 from fgbench.workers.channel import Message
 
 CODE = (".py", ".so", ".pyd")

@@ -81,9 +81,9 @@ def serve(sock: Any) -> None:
 def make(*, place: Message, name: str, file: str | None, data: str, drawn: bool) -> Message:
     """A report that is made, and drawn, here: ``{"made": …}`` as plain data, or ``{"why": …}`` there is none."""
     from fgbench.plugins.files import add_plugin_files
-    from fgbench.reports import make_reports, render_reports
-    from fgbench_reports.figures.style import import_seaborn_alone
+    from fgbench.plugins.reports import make_reports, render_reports
     from fgbench_reports.plain import to_plain
+    from fgbench_reports.plots.style import import_seaborn_alone
 
     move_to(place)
     broken: list[Any] = []

@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fgbench import cache
 from fgbench.backbone_shape import BackboneShape, grid_side
-from fgbench.environment import installed_version
 from fgbench.errors import BrokenPluginError, UnknownNameError
 from fgbench.plugins.kinds import KINDS
+from fgbench.results import cache
+from fgbench.results.environment import installed_version
 
 # A shape in a list: parameters are ``params + params_per_patch · G² + params_per_class · classes``.
 SHAPE = (

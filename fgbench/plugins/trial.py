@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fgbench.arguments import duration
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
 from fgbench.plugins.hosts import hosts
 from fgbench.plugins.kinds import Kind
 from fgbench.plugins.memory import recall, remember, state_of_file, state_of_point
+from fgbench.quantities import (
+    duration,
+)
 from fgbench.workers.channel import Message
 from fgbench.workers.places import this_place
 from fgbench.workers.supervisor import Host, WorkerFailed

@@ -14,9 +14,9 @@ from fgbench.flops.models import model_rows
 from fgbench.flops.request import FlopsRequest, ModelsRequest
 from fgbench.flops.rows import flops_rows
 from fgbench.plugins.kinds import models
+from fgbench.plugins.registry import selectors
 from fgbench.plugins.timm_names import is_timm_model
-from fgbench.records import FlopsRow
-from fgbench.registry import selectors
+from fgbench.results.records import FlopsRow
 from fgbench_selectors.entries import Registry
 
 Progress = Callable[[str], None]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from fgbench.errors import FgbenchError
-from fgbench.regress.journal import Journal
+from fgbench.regress.pair_results import Tally
+from fgbench.regress.pair_store import Journal
 from fgbench.regress.request import Group, PairsRequest
 from fgbench.regress.runs import run_side
-from fgbench.regress.sides import Side
-from fgbench.regress.tally import Tally
+from fgbench.regress.sides.sides import Side
 from fgbench.regress.timed_points import SideRun, TimedPoint
 
 __all__ = ["PairsRequest", "PairsResult", "TimedPoint", "measure_pairs", "self_pairs"]

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgbench.reading import parse_json
-from fgbench.regress.processes import Ended, last_line, run_program
-from fgbench.regress.sides import Side
+from fgbench.regress.sides.processes import Ended, last_line, run_program
+from fgbench.regress.sides.sides import Side
 from fgbench.regress.timed_points import Row, SideRun, by_name
+from fgbench.results.reading import parse_json
 
 REFUSED = 2  # exit code: usage or bad input
 

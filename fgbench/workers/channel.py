@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from fgbench.reading import parse_json
+from fgbench.results.reading import parse_json
 
 Message = dict[str, Any]
 LONGEST = 64 * 2**20  # bytes; no message of ours comes near it

@@ -17,7 +17,7 @@ from fgbench.workers.channel import Channel
 from fgbench.workers.lifeline import be_killed_first, die_with
 
 FORK = b"f"
-SWEEPS = "fgbench.throughput.worker"  # what workers do where nobody says otherwise
+SWEEPS = "fgbench.sweep.worker"  # what workers do where nobody says otherwise
 
 
 def main(descriptor: int, parent: int, serving: str = SWEEPS, loading: Sequence[str] = ()) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import how_many, img_per_s, significant
 from fgbench_reports.sweep_rows import as_text, empty_table, first_notes
+from fgbench_reports.tables.numbers import how_many, img_per_s, significant
 
 if TYPE_CHECKING:
     import pandas as pd

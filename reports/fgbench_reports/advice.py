@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fgbench_reports.configurations import PAPER_BACKBONES, RECIPE, VIT_B16
+from fgbench_reports.choose.configurations import PAPER_BACKBONES, RECIPE, VIT_B16
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.paper.names import DATASETS, SELECTORS
 from fgbench_reports.sweep_rows import as_text

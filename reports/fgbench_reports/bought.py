@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.bounds import seed_half_width
+from fgbench_reports.choose.bounds import seed_half_width
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.numbers import how_many, img_per_s, percent, significant, with_prefix
-from fgbench_reports.render import to_markdown
-from fgbench_reports.tables import Cell, figure, word
-from fgbench_reports.trained import is_of_training
+from fgbench_reports.tables.build import Cell, figure, word
+from fgbench_reports.tables.numbers import how_many, img_per_s, percent, significant, with_prefix
+from fgbench_reports.tables.render import to_markdown
+from fgbench_reports.training_groups import is_of_training
 
 if TYPE_CHECKING:
     import pandas as pd

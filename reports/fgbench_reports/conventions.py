@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Data, Row
 from fgbench_reports.flops import NOTES
-from fgbench_reports.numbers import how_many
 from fgbench_reports.sweep_rows import as_text, environment_notes, first_notes
+from fgbench_reports.tables.numbers import how_many
 
 THROUGHPUT = (
     "Latency is the median of blocks of iterations after a warm-up, of one batch from images that are on the device "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.escaping import visible
-from fgbench_reports.numbers import percent, with_prefix
+from fgbench.results.escaping import visible
+from fgbench_reports.tables.numbers import percent, with_prefix
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -23,10 +23,10 @@ SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Saved rows by kind. A row is a mapping of the fields in ``fgbench.records``; ``environment`` is never missing.
+    """Saved rows by kind. A row maps the fields of its record in ``fgbench.results.records``.
 
-    An ``environment`` may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``; of ``selection``
-    ``roof``: {product_flop_s, copy_bytes_s}.
+    ``environment`` is never missing, but may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``;
+    of ``selection`` ``roof``: {product_flop_s, copy_bytes_s}.
     """
 
     flops: Sequence[Row] = ()

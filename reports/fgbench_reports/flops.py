@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import Line, Row, cost_cells, cost_table, grouped, impls_of
-from fgbench_reports.numbers import as_printed
 from fgbench_reports.published import SOURCE, flops_percents
+from fgbench_reports.tables.numbers import as_printed
 
 if TYPE_CHECKING:
     import pandas as pd

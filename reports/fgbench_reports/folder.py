@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fgbench_reports import table_formats as formats
 from fgbench_reports.conventions import conventions, environments
 from fgbench_reports.data import KINDS
-from fgbench_reports.numbers import how_many
 from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock
 from fgbench_reports.page import to_html as page_to_html
-from fgbench_reports.render import to_json
 from fgbench_reports.report import Data, Figure, Item, Missing, Table
+from fgbench_reports.tables import formats
+from fgbench_reports.tables.numbers import how_many
+from fgbench_reports.tables.render import to_json
 
 PAGE = "index.html"
 TITLE = "fgbench report"
@@ -118,8 +118,8 @@ def shortened(table: Table, lines: int) -> Table:
 
 
 def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
-    from fgbench_reports.figures.files import to_png, to_svg
-    from fgbench_reports.figures.inline import inline_svg
+    from fgbench_reports.plots.files import to_png, to_svg
+    from fgbench_reports.plots.inline import inline_svg
 
     drawing = figure.draw()
     files = [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fgbench_reports.escaping import log_line, sentence
+from fgbench.results.escaping import log_line, sentence
 
 Measure = Callable[[str], float]  # the width of a text, in inches
 

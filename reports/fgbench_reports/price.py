@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.bounds import Bounds, time_bounds
-from fgbench_reports.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
+from fgbench_reports.choose.bounds import Bounds, time_bounds
+from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.numbers import img_per_s, significant
-from fgbench_reports.parts import tested_on
+from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
+from fgbench_reports.tables.numbers import img_per_s, significant
 
 if TYPE_CHECKING:
     import pandas as pd

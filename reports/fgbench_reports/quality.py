@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import how_many, percent, significant, with_prefix
 from fgbench_reports.sweep_rows import as_text, empty_table
+from fgbench_reports.tables.numbers import how_many, percent, significant, with_prefix
 
 if TYPE_CHECKING:
     import pandas as pd

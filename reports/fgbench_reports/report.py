@@ -61,7 +61,7 @@ class Figure:
     notes: Sequence[str] = ()
 
     def draw(self) -> Drawing:
-        """Draw it, in the style of :mod:`fgbench_reports.figures.style`."""
+        """Draw it, in the style of :mod:`fgbench_reports.plots.style`."""
         raise NotImplementedError
 
 

@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.numbers import milliseconds, short_percent
 from fgbench_reports.sweep_rows import (
     by_contender,
     by_mode,
@@ -24,6 +23,7 @@ from fgbench_reports.sweep_rows import (
     status_word,
     varying_fields,
 )
+from fgbench_reports.tables.numbers import milliseconds, short_percent
 
 if TYPE_CHECKING:
     from rich.table import Table

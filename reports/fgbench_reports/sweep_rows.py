@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.escaping import sentence, visible
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.escaping import sentence, visible
-from fgbench_reports.numbers import gigabytes, how_many
+from fgbench_reports.tables.numbers import gigabytes, how_many
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
 from fgbench_reports.sweep_rows import (
     CONTENDER,
     as_text,
@@ -29,6 +28,7 @@ from fgbench_reports.sweep_rows import (
     status_word,
     varying_fields,
 )
+from fgbench_reports.tables.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from fgbench import create_model
-from fgbench.throughput.memory import settle_allocator
+from fgbench.measure.memory import settle_allocator
 
 name, image_size, batch_size, threads = sys.argv[1], *map(int, sys.argv[2:])
 settle_allocator()

@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 
 import pandas as pd
+from helpers.throughput_rows import GPU, row
 from PIL import Image
-from throughput_rows import GPU, row
 
-from fgbench.accuracy.synthetic.dataset import synthetic
-from fgbench.saved import read_data
-from fgbench.store import Store
-from fgbench_reports import render
-from fgbench_reports.configurations import configurations
+from fgbench.cli.saved import read_data
+from fgbench.datasets.synthetic.dataset import synthetic
+from fgbench.results.store import Store
+from fgbench_reports.choose.configurations import configurations
 from fgbench_reports.data import Data
+from fgbench_reports.tables import render
 
 ROWS = [
     {**row(f"m{number % 40}", batch=1 + number, img_s=1.0 + number), "blocks": [0.01 * block for block in range(30)]}

@@ -10,10 +10,10 @@ from statistics import median
 
 import pytest
 
-from fgbench.store import Store
-from fgbench.throughput.request import SweepRequest
-from fgbench.throughput.session import open_session
-from fgbench.throughput.sweep import Sweep
+from fgbench.results.store import Store
+from fgbench.sweep.context import open_session
+from fgbench.sweep.request import SweepRequest
+from fgbench.sweep.sweep import Sweep
 from fgbench.workers.supervisor import Host
 
 THREADS, ROUNDS = 2, 7

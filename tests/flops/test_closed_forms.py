@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import closed_forms as forms
-import closed_forms_by_element as by_element
-import closed_forms_sampling as sampling
+import helpers.closed_forms as forms
+import helpers.closed_forms_by_element as by_element
+import helpers.closed_forms_sampling as sampling
 import pytest
 import torch
-from closed_forms import ATEN, Draw
+from helpers.closed_forms import ATEN, Draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional

@@ -9,14 +9,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fgbench.accuracy import runs
 from fgbench.cli import app
 from fgbench.errors import LeftOutNotice
 from fgbench.flops.cut_off import cut_off_by, cut_off_line, pixels_cut_off
+from fgbench.measure.bench import resolve_and_fit
+from fgbench.measure.points import Case
 from fgbench.models import create_model
-from fgbench.throughput import session
-from fgbench.throughput.measure import resolve_and_fit
-from fgbench.throughput.points import Case
+from fgbench.sweep import context
+from fgbench.training import runs
 
 TINY = ("--backbones", "vit_tiny_patch16_224", "--selectors", "gls", "--impl", "fast")
 
@@ -79,7 +79,7 @@ def test_a_sweep_says_it_once_per_model():
         {"case": {"model": "vit", "backbone": "test_vit", "image_size": size}, "cut_off": size % 16}
         for size in (100, 96, 110)
     ]
-    session._report_cut_off([*answers, {"refused": "…"}], reported.append)
+    context._report_cut_off([*answers, {"refused": "…"}], reported.append)
     (notice,) = reported
     assert isinstance(notice, LeftOutNotice)
     assert "4 of 100 pixels, 14 of 110 pixels" in str(notice)

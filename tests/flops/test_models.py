@@ -139,7 +139,7 @@ def test_one_combination_that_does_not_fit_leaves_the_others_standing():
 
 
 def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_counted(tmp_path, monkeypatch):
-    from fgbench.registry import selectors
+    from fgbench.plugins.registry import selectors
 
     monkeypatch.setattr(selectors, "_from_files", {})
     (tmp_path / "boom.py").write_text(

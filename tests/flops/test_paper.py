@@ -10,7 +10,7 @@ import pytest
 from fgbench.errors import FgbenchError
 from fgbench.flops import paper
 from fgbench.flops.paper import Geometry
-from fgbench_reports.numbers import as_printed
+from fgbench_reports.tables.numbers import as_printed
 
 PUBLISHED = files("fgbench_reports.published")
 SHAPES = {  # patch, width, heads: ViT-B/16, ViT-B/14, ViT-T/16

@@ -10,7 +10,7 @@ from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.handlers import Cost
 from fgbench.flops.rows import FlopsRequest, flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
-from fgbench.registry import selectors
+from fgbench.plugins.registry import selectors
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")

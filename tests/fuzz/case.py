@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from accelerate.state import AcceleratorState, PartialState
 from click.testing import CliRunner, Result
-from obeyed import obeyed
+from helpers.obeyed import obeyed
 from typer.main import get_command
 
 from fgbench.cli import app
 from fgbench.models.build import models
-from fgbench.reports import reports
+from fgbench.plugins.reports import reports
 from fgbench_selectors import selectors
 
 CODES = (0, 1, 2, 3, 130)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from accuracy.layouts import LAYOUTS
 from fuzz.case import Case, Draw
 from fuzz.saved import STYLES, odd_values
 from fuzz.values import WORDS, mutated, write_paths
+from helpers.dataset_layouts import LAYOUTS
 
 SELECTOR = """
 from fgbench_selectors import Needs, Selector

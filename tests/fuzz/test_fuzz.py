@@ -22,12 +22,12 @@ from fuzz.command_lines import LEFT_OUT, generate, options_of
 from fuzz.saved import compared, rows
 from fuzz.surroundings import data_sets, environments, plug_ins
 from fuzz.values import remove_paths
+from helpers.saved_rows import COUNTS, JUDGED, RUNS, TIMED, fill
 from PIL import Image
-from saved_rows import COUNTS, JUDGED, RUNS, TIMED, fill
 
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.load import save_checkpoint
-from fgbench_reports import render
+from fgbench_reports.tables import render
 
 KINDS: dict[str, tuple[Generate, int]] = {
     "command_lines": (generate, 1000),

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from fuzz.case import Draw
-from obeyed import HOSTILE
+from helpers.obeyed import HOSTILE
 
 # No number here is a valid amount of work: each is small, or beyond every bound.
 NUMBERS = (

@@ -22,7 +22,7 @@ import safetensors.torch
 import timm
 import torch
 import yacs.config
-from models.scenes import backbones_of, enliven, images
+from helpers.model_scenes import backbones_of, enliven, images
 
 import fgbench
 from fgbench.errors import FgbenchError

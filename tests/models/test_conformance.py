@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import torch
-from models.scenes import backbones_of, enliven, images
-from ranking import assert_same_selection
+from helpers.model_scenes import backbones_of, enliven, images
+from helpers.ranking import assert_same_selection
 from torch import nn
 
 from fgbench.errors import FgbenchError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
-from models.scenes import enliven, images
+from helpers.model_scenes import enliven, images
 
 import fgbench
 from fgbench.errors import FgbenchError

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers.model_scenes import backbones_of
+from helpers.weight_files import array_file, torch_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
-from models.weight_files import array_file, torch_file
 from PIL import Image
 
 import fgbench
-from fgbench.accuracy.starting import file_digest
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model, models
 from fgbench.models.checkpoints.files import read_source
+from fgbench.training.initial_weights import file_digest
 
 
 @pytest.fixture(scope="module")

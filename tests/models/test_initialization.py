@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.scenes import enliven, images
+from helpers.model_scenes import enliven, images
 from models.test_checkpoints import google_arrays
 from torch import Tensor, nn
 from torch.nn import functional
 
 import fgbench
-from fgbench.arguments import key_values, literal
+from fgbench.cli.arguments import key_values, literal
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model
 from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INITS, start_block

@@ -7,9 +7,9 @@ import pickle
 
 import pytest
 import torch
-from models.released import GLSim
-from models.released_port import GLSimPort
-from models.scenes import enliven, images
+from helpers.model_scenes import enliven, images
+from helpers.released_models import GLSim
+from helpers.released_port import GLSimPort
 
 import fgbench
 from fgbench.errors import FgbenchError

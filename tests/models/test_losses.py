@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from models.scenes import backbones_of, enliven, images
+from helpers.model_scenes import backbones_of, enliven, images
 from torch.nn import functional
 
 from fgbench.models.build import create_model, models

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import backbones  # noqa: F401  # timm knows them from now on
+import helpers.backbones  # noqa: F401  # timm knows them from now on
 import numpy as np
 import pytest
 import timm
 import torch
-from models import randomness, released, released_port
+from helpers import randomness, released_models, released_port
 from models.test_released_checkpoints import CLASSES, TINY, ours, trained
 from scipy.ndimage import zoom
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ def save(module: nn.Module, path: Path, prefix: str = "model.") -> Path:
 
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_file_of_rams_trans_gives_both_of_its_predictions(tmp_path, impl):
-    module = trained(released.RAMSTrans, IMAGES)
+    module = trained(released_models.RAMSTrans, IMAGES)
     model = ours("ramstrans", TINY, impl=impl)
     report = fgbench.load_checkpoint(model, save(module, tmp_path / "rams.pth", prefix=""), strict=True)
     image, crop = module(IMAGES)
@@ -50,7 +50,7 @@ def test_a_file_of_rams_trans_gives_both_of_its_predictions(tmp_path, impl):
 
 
 def test_the_second_class_token_keeps_its_own_position_on_another_grid(tmp_path):
-    module = trained(released.RAMSTrans, IMAGES)
+    module = trained(released_models.RAMSTrans, IMAGES)
     model = ours("ramstrans", TINY, size=288)
     report = fgbench.load_checkpoint(model, save(module, tmp_path / "rams.pth"))
     embeddings = module.transformer.embeddings
@@ -146,7 +146,7 @@ def test_a_plain_vit_does_not_pass_for_the_port(tmp_path):
 
 
 def test_a_glsim_without_a_last_norm_is_read_as_one(tmp_path):
-    module = trained(released.GLSim, IMAGES)
+    module = trained(released_models.GLSim, IMAGES)
     module.encoder_norm = nn.Identity()
     model = ours("glsim", TINY)
     report = fgbench.load_checkpoint(model, save(module, tmp_path / "released.pth"))
@@ -177,10 +177,10 @@ def zoomed(positions: Tensor, side: int, prefix: int) -> Tensor:
 
 
 AUTHORS = {
-    "glsim": ("glsim", released.GLSim, "positional_embedding.pos_embedding", 1),
-    "transfg": ("transfg", released.TransFG, "transformer.embeddings.position_embeddings", 1),
-    "ffvt": ("ffvt", released.FFVT, "transformer.embeddings.position_embeddings", 1),
-    "rams-trans": ("ramstrans", released.RAMSTrans, "transformer.embeddings.position_embeddings", 2),
+    "glsim": ("glsim", released_models.GLSim, "positional_embedding.pos_embedding", 1),
+    "transfg": ("transfg", released_models.TransFG, "transformer.embeddings.position_embeddings", 1),
+    "ffvt": ("ffvt", released_models.FFVT, "transformer.embeddings.position_embeddings", 1),
+    "rams-trans": ("ramstrans", released_models.RAMSTrans, "transformer.embeddings.position_embeddings", 2),
 }
 
 
@@ -230,14 +230,14 @@ def test_google_s_positions_are_resized_as_google_does_and_timm_s_as_timm_does(t
 # Files of another model -----------------------------------------------------------------------------------------------
 
 OTHERS = {
-    "a TransFG in a vit": (released.TransFG, "vit", "TransFG"),
-    "an FFVT in a vit": (released.FFVT, "vit", "FFVT"),
-    "an FFVT in a transfg": (released.FFVT, "transfg", "FFVT"),
-    "a TransFG in an ffvt": (released.TransFG, "ffvt", "TransFG"),
-    "a GLSim in a vit": (released.GLSim, "vit", "GLSim"),
-    "a GLSim's plain vit in a transfg": (released.GLSimViT, "transfg", "ViT"),
-    "a RAMS-Trans in a vit": (released.RAMSTrans, "vit", "RAMSTrans"),
-    "a RAMS-Trans in a transfg": (released.RAMSTrans, "transfg", "RAMSTrans"),
+    "a TransFG in a vit": (released_models.TransFG, "vit", "TransFG"),
+    "an FFVT in a vit": (released_models.FFVT, "vit", "FFVT"),
+    "an FFVT in a transfg": (released_models.FFVT, "transfg", "FFVT"),
+    "a TransFG in an ffvt": (released_models.TransFG, "ffvt", "TransFG"),
+    "a GLSim in a vit": (released_models.GLSim, "vit", "GLSim"),
+    "a GLSim's plain vit in a transfg": (released_models.GLSimViT, "transfg", "ViT"),
+    "a RAMS-Trans in a vit": (released_models.RAMSTrans, "vit", "RAMSTrans"),
+    "a RAMS-Trans in a transfg": (released_models.RAMSTrans, "transfg", "RAMSTrans"),
 }
 
 
@@ -267,7 +267,7 @@ def test_a_file_of_our_own_says_which_model_and_which_options_it_is_of(tmp_path)
 
 def test_the_epsilon_of_a_released_file_outlives_a_file_of_our_own(tmp_path):
     model = ours("glsim", TINY)
-    fgbench.load_checkpoint(model, save(trained(released.GLSim, IMAGES), tmp_path / "released.pth"))
+    fgbench.load_checkpoint(model, save(trained(released_models.GLSim, IMAGES), tmp_path / "released.pth"))
     fgbench.save_checkpoint(model, tmp_path / "ours.safetensors")
     again = ours("glsim", TINY)
     assert fgbench.load_checkpoint(again, tmp_path / "ours.safetensors").norm_eps == 1e-12

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from models.scenes import backbones_of
+from helpers.model_scenes import backbones_of
+from helpers.weight_files import array_file, torch_file
 from models.test_checkpoints import google_arrays
-from models.weight_files import array_file, torch_file
 from numpy.lib import format as npy
 
 import fgbench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models.scenes import backbones_of, enliven, images
+from helpers.model_scenes import backbones_of, enliven, images
 
 from fgbench.errors import FeaturesError
 from fgbench.models.build import create_model, models

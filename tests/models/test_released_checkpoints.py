@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import randomness, released
+from helpers import randomness, released_models
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -59,11 +59,11 @@ FILES = {
 }
 # Our model and its backbone, the authors' module, and how they store it.
 RELEASES = {
-    "glsim": ("glsim", TINY, released.GLSim, wrapped("model")),
-    "glsim's plain vit": ("vit", TINY, released.GLSimViT, wrapped("model")),
-    "transfg": ("transfg", TINY, released.TransFG, wrapped("model")),
-    "ffvt": ("ffvt", TINY, released.FFVT, wrapped("model")),
-    "cal": ("cal", "resnet26", released.CAL, with_logs),
+    "glsim": ("glsim", TINY, released_models.GLSim, wrapped("model")),
+    "glsim's plain vit": ("vit", TINY, released_models.GLSimViT, wrapped("model")),
+    "transfg": ("transfg", TINY, released_models.TransFG, wrapped("model")),
+    "ffvt": ("ffvt", TINY, released_models.FFVT, wrapped("model")),
+    "cal": ("cal", "resnet26", released_models.CAL, with_logs),
 }
 EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "position_embeddings", "patch_embedding", "patch_embeddings")
 
@@ -83,7 +83,7 @@ def trained(author: Callable[..., nn.Module], images: Tensor, **shape: Any) -> n
     """An author's module after some training, so to speak."""
     module = author(CLASSES, **shape).eval()
     weights = randomness.randomise(module.state_dict())
-    if isinstance(module, released.CAL):
+    if isinstance(module, released_models.CAL):
         module.load_state_dict(weights)
         randomness.attend_to_objects(weights, images, module.features(images))
     module.load_state_dict(weights)
@@ -156,7 +156,7 @@ def test_the_epsilon_of_the_released_model_comes_with_its_weights(release, image
 
 
 def test_glsim_in_both_implementations(images, tmp_path):
-    module = trained(released.GLSim, images)
+    module = trained(released_models.GLSim, images)
     torch.save({"model": module.state_dict()}, tmp_path / "released.pth")
     for impl in ("fast", "published"):
         model = ours("glsim", TINY, impl=impl)
@@ -165,17 +165,17 @@ def test_glsim_in_both_implementations(images, tmp_path):
 
 
 def test_a_plain_vit_reports_what_of_glsim_it_has_no_use_for(images, tmp_path):
-    module = trained(released.GLSim, images)
+    module = trained(released_models.GLSim, images)
     torch.save({"model": module.state_dict()}, tmp_path / "released.pth")
     model = ours("vit", TINY)
     report = fgbench.load_checkpoint(model, tmp_path / "released.pth")
     assert report.missing == ()
     assert any("aggregator" in name for name in report.unexpected)
-    torch.testing.assert_close(model(images), released.GLSimViT.forward(module, images), rtol=0, atol=1e-4)
+    torch.testing.assert_close(model(images), released_models.GLSimViT.forward(module, images), rtol=0, atol=1e-4)
 
 
 def test_glsim_reports_what_a_plain_vit_does_not_give_it(images, tmp_path):
-    torch.save({"model": trained(released.GLSimViT, images).state_dict()}, tmp_path / "released.pth")
+    torch.save({"model": trained(released_models.GLSimViT, images).state_dict()}, tmp_path / "released.pth")
     model = ours("glsim", TINY)
     report = fgbench.load_checkpoint(model, tmp_path / "released.pth")
     assert report.missing
@@ -223,7 +223,7 @@ class Intruder:
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_none(images, tmp_path):
-    state = trained(released.GLSimViT, images).state_dict()
+    state = trained(released_models.GLSimViT, images).state_dict()
     torch.save({"model": state, "args": Intruder(tmp_path / "intruded")}, tmp_path / "released.pth")
     model = ours("vit", TINY)
     with pytest.raises(FgbenchError):
@@ -232,7 +232,9 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(images, tmp_path):
 
 
 def test_a_backbone_of_another_width_is_refused_and_the_model_stays_as_it_was(images, tmp_path):
-    torch.save({"model": trained(released.GLSimViT, images, width=128, heads=2).state_dict()}, tmp_path / "narrow.pth")
+    torch.save(
+        {"model": trained(released_models.GLSimViT, images, width=128, heads=2).state_dict()}, tmp_path / "narrow.pth"
+    )
     model = ours("vit", TINY)
     before = {name: w.clone() for name, w in model.state_dict().items()}
     with pytest.raises(FgbenchError):
@@ -248,13 +250,13 @@ def test_a_file_of_names_that_nobody_released_is_refused(tmp_path):
 
 def test_the_names_are_the_released_ones():
     """Some of each format in full, so that the modules above stay what they stand for."""
-    glsim = released.GLSim(CLASSES).state_dict()
+    glsim = released_models.GLSim(CLASSES).state_dict()
     assert {"class_token", "anchor_class_token", "patch_embedding.weight", "positional_embedding.pos_embedding"} < set(
         glsim
     )
     assert {"encoder.blocks.11.attn.proj_q.weight", "encoder.blocks.0.proj.bias", "head.bias"} < set(glsim)
     assert {"encoder.blocks.0.pwff.fc1.weight", "encoder_norm.weight", "aggregator.blocks.0.norm2.bias"} < set(glsim)
-    transfg, ffvt = released.TransFG(CLASSES).state_dict(), released.FFVT(CLASSES).state_dict()
+    transfg, ffvt = released_models.TransFG(CLASSES).state_dict(), released_models.FFVT(CLASSES).state_dict()
     shared = {"embeddings.cls_token", "embeddings.position_embeddings", "embeddings.patch_embeddings.weight"}
     shared |= {"encoder.layer.10.attention_norm.weight", "encoder.layer.10.attn.out.bias"}
     shared |= {"encoder.layer.0.ffn.fc2.weight", "encoder.layer.0.ffn_norm.bias", "encoder.layer.0.attn.query.weight"}
@@ -263,7 +265,7 @@ def test_the_names_are_the_released_ones():
     assert {"part_head.weight", "part_head.bias"} < set(transfg)
     assert {"transformer.encoder.ff_last_layer.attn.value.bias", "transformer.encoder.ff_encoder_norm.bias"} < set(ffvt)
     assert {"head.weight", "head.bias"} < set(ffvt)
-    cal = released.CAL(CLASSES).state_dict()
+    cal = released_models.CAL(CLASSES).state_dict()
     assert {name.split(".")[1] for name in cal if name.startswith("features.")} == set("014567")
     assert {"features.4.0.downsample.1.running_var", "attentions.conv.weight", "attentions.bn.weight"} < set(cal)
     assert {name for name in cal if name.startswith("fc")} == {"fc.weight"}

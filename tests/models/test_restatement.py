@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from models import randomness, restatement
-from models.plain import Decision, decisions, patch_box
-from ranking import assert_same_selection, defined
+from helpers import randomness, restatement
+from helpers.plain_models import Decision, decisions, patch_box
+from helpers.ranking import assert_same_selection, defined
 from torch import Tensor
 
 from fgbench.models.build import create_model

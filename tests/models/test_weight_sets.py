@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers.model_scenes import backbones_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.scenes import backbones_of
 from models.test_checkpoints import google_arrays
 
 import fgbench

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile import AT_IMPORT, KINDS, plugin
+from helpers.hostile import AT_IMPORT, KINDS, plugin
 from PIL import Image
 
 TIMEOUT_S = 900
@@ -135,8 +135,8 @@ def test_a_data_set_that_breaks_is_named(case, run, folder):
     code, said = DATASETS[case]
     (folder / "odd.py").write_text(
         "from dataclasses import replace\nfrom pathlib import Path\n"
-        "from fgbench.accuracy.datasets.dataset import DataSet, Split\n"
-        "from fgbench.accuracy.synthetic.dataset import synthetic\n"
+        "from fgbench.datasets.dataset import DataSet, Split\n"
+        "from fgbench.datasets.synthetic.dataset import synthetic\n"
         "class Own(BaseException): pass\n"
         "class Odd(Split):\n"
         "    def __init__(self, how):\n"

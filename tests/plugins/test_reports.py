@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hostile import plugin
+from helpers.hostile import plugin
 from typer.testing import CliRunner, Result
 
 from fgbench.cli import app
 from fgbench.plugins.kinds import reports
-from fgbench.reports import make_reports
+from fgbench.plugins.reports import make_reports
 from fgbench_reports.data import Data
 from fgbench_reports.plain import from_plain, to_plain
 from fgbench_reports.report import Table
@@ -194,7 +194,7 @@ def test_a_report_comes_back_from_another_process_as_it_was(name):
     for item, other in zip(made.items, again.items, strict=True):
         if not isinstance(item, Table):
             continue
-        from fgbench_reports import table_formats as formats
+        from fgbench_reports.tables import formats
 
         assert formats.to_markdown(other) == formats.to_markdown(item)
         assert formats.to_latex(other) == formats.to_latex(item)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile import AT_IMPORT, DECLARED, ENDLESS, HARMLESS, KINDS, META, plugin
+from helpers.hostile import AT_IMPORT, DECLARED, ENDLESS, HARMLESS, KINDS, META, plugin
 from typer.testing import CliRunner, Result
 
 from fgbench.cli import app

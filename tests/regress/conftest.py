@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from stand_ins import StandIns
+from helpers.stand_ins import StandIns
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fgbench.regress.installation import complaint, project_of
+from fgbench.regress.sides.installation import complaint, project_of
 
 UV_METADATA = """\
 error: Failed to parse metadata from built wheel

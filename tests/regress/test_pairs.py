@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stand_ins import request
+from helpers.stand_ins import request
 
 from fgbench.regress.pairs import measure_pairs, self_pairs
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from repositories import Repository
+from helpers.repositories import Repository
 
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.regress import checkouts
-from fgbench.regress.revisions import revision_side, running_side, working_tree_side
+from fgbench.regress.sides import checkouts
+from fgbench.regress.sides.revisions import revision_side, running_side, working_tree_side
 
 # What a side's interpreter imports, and what the registry of its fgbench finds: without torch.
 LOOK = """

@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_ins import request
+from helpers.stand_ins import request
 
 from fgbench.errors import FgbenchError
 from fgbench.regress.pairs import measure_pairs
-from fgbench.store import Store
+from fgbench.results.store import Store
 
 JOB = """
 import sys
 from pathlib import Path
-from stand_ins import StandIns, request
+from helpers.stand_ins import StandIns, request
 stand_ins = StandIns.__new__(StandIns)
 stand_ins.folder = Path(sys.argv[1])
 stand_ins.python = stand_ins.folder / "python"

@@ -13,7 +13,7 @@ import pytest
 
 import fgbench
 from fgbench.errors import FgbenchError
-from fgbench.regress.revisions import environment_side
+from fgbench.regress.sides.revisions import environment_side
 
 ROOTS = [Path(fgbench.__file__).parents[1] / place for place in ("", "selectors", "reports")]
 
@@ -99,13 +99,13 @@ def test_a_plug_in_file_that_is_missing_is_one_line(tmp_path):
 
 def test_the_room_knows_neither_commands_nor_reports_and_loads_no_torch():
     room = Path(fgbench.__file__).parent / "regress"
-    for path in room.glob("*.py"):
+    for path in room.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                assert not name.startswith(("fgbench.commands", "fgbench.shell", "fgbench_reports")), path.name
-    code = "import fgbench.regress.pairs, fgbench.regress.revisions, sys; sys.exit('torch' in sys.modules)"
+                assert not name.startswith(("fgbench.cli", "fgbench_reports")), path.name
+    code = "import fgbench.regress.pairs, fgbench.regress.sides.revisions, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from fgbench.records import AccuracyRow, QualityRow
-from fgbench_reports import render
+from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
 from fgbench_reports.bought import bought_frame, judged_frame, over_seeds, sections, verdict
 from fgbench_reports.pages import filled
 from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
+from fgbench_reports.tables import render
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {

@@ -5,22 +5,22 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from reports.figures.figure_rows import counted
+from helpers.figure_rows import counted
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import CPU, GPU, VIT, row, tried
 from reports.test_conformance import check_command
-from saved_rows import accuracy
-from throughput_rows import CPU, GPU, VIT, row, tried
 
 from fgbench_reports.advice import accuracy_command, flops_command, sweep_command
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.figures.batch import Batch
-from fgbench_reports.figures.cost import Cost
-from fgbench_reports.figures.curves import Curves
-from fgbench_reports.figures.energy import Energy
-from fgbench_reports.figures.roofline import Roofline
-from fgbench_reports.figures.tradeoff import Tradeoff
 from fgbench_reports.measured.bought import Bought
 from fgbench_reports.measured.found import Found
 from fgbench_reports.measured.work import Work
+from fgbench_reports.plots.batch import Batch
+from fgbench_reports.plots.cost import Cost
+from fgbench_reports.plots.curves import Curves
+from fgbench_reports.plots.energy import Energy
+from fgbench_reports.plots.roofline import Roofline
+from fgbench_reports.plots.tradeoff import Tradeoff
 from fgbench_reports.report import Missing
 
 SMALL = "vit_tiny_patch16_224"

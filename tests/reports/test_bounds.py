@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import row
 from hypothesis import given
 from hypothesis import strategies as st
-from saved_rows import accuracy
 from scipy.stats import binomtest, t
-from throughput_rows import row
 
-from fgbench_reports.bounds import (
+from fgbench_reports.choose.bounds import (
     ONCE,
     REPEATED,
     UNKNOWN,
@@ -26,7 +26,7 @@ from fgbench_reports.bounds import (
     time_bounds,
     wilson,
 )
-from fgbench_reports.configurations import accuracies, configurations, published_accuracies
+from fgbench_reports.choose.configurations import accuracies, configurations, published_accuracies
 from fgbench_reports.data import Data
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from choices import chosen
+from helpers.choices import chosen
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import CPU, row
 from reports.test_conformance import check_command
-from saved_rows import accuracy
-from throughput_rows import CPU, row
 
-from fgbench_reports.choice import KEEPS, MISSES, UNCERTAIN
-from fgbench_reports.choice_table import choice_notes
-from fgbench_reports.limits import Limits, top1_of
+from fgbench_reports.choose.choice import KEEPS, MISSES, UNCERTAIN
+from fgbench_reports.choose.choice_table import choice_notes
+from fgbench_reports.choose.limits import Limits, top1_of
 
 
 def listed(choice) -> list:

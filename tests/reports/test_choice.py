@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
-from choices import GRID, chosen, limits, measured
+from helpers.choices import GRID, chosen, limits, measured
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import CPU, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_rows import accuracy
 from scipy.stats import binomtest, t
-from throughput_rows import CPU, row
 
-from fgbench_reports.bounds import accuracy_bounds
-from fgbench_reports.choice import (
+from fgbench_reports.choose.bounds import accuracy_bounds
+from fgbench_reports.choose.choice import (
     ACCURACY,
     KEEPS,
     MEMORY,
@@ -24,13 +24,10 @@ from fgbench_reports.choice import (
     dataset_for,
     nearest_misses,
 )
-from fgbench_reports.choice_table import (
-    choice_frame,
-    choice_notes,
-)
-from fgbench_reports.configurations import accuracies, configurations
+from fgbench_reports.choose.choice_table import choice_frame, choice_notes
+from fgbench_reports.choose.configurations import accuracies, configurations
+from fgbench_reports.choose.limits import Limits, rules_of, top1_of
 from fgbench_reports.data import Data
-from fgbench_reports.limits import Limits, rules_of, top1_of
 
 
 def listed(choice) -> list:

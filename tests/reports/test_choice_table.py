@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from choices import GRID, chosen, limits, measured
-from growth import assert_work_grows_with
+from helpers.choices import GRID, chosen, limits, measured
+from helpers.growth import assert_work_grows_with
+from helpers.throughput_rows import CPU, HOSTILE, ROWS, VIT, in_terminal, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from throughput_rows import CPU, HOSTILE, ROWS, VIT, in_terminal, row
 
-from fgbench_reports import render
-from fgbench_reports.choice_table import (
+from fgbench_reports.choose.choice_table import (
     NAMES,
     choice_frame,
     choice_frames,
@@ -22,7 +21,8 @@ from fgbench_reports.choice_table import (
     limits_frame,
     misses_frame,
 )
-from fgbench_reports.limits import Limits
+from fgbench_reports.choose.limits import Limits
+from fgbench_reports.tables import render
 
 
 @given(rows=st.lists(measured(), max_size=8), limits=limits, price=st.none() | st.just(2.5))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from growth import assert_work_grows_with
+from helpers.growth import assert_work_grows_with
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import CPU, GPU, HOSTILE, VIT, row, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_rows import accuracy
-from throughput_rows import CPU, GPU, HOSTILE, VIT, row, tried
 
-from fgbench.accuracy.recipe import Recipe
 from fgbench.models.build import model_class
-from fgbench_reports.configurations import (
+from fgbench.results.recipe import Recipe
+from fgbench_reports.choose.configurations import (
     MEASURED,
     PAPER_BACKBONES,
     PUBLISHED,
@@ -26,7 +26,7 @@ from fgbench_reports.configurations import (
     published_accuracies,
 )
 from fgbench_reports.data import Data
-from fgbench_reports.parts import without_part
+from fgbench_reports.dataset_subset import without_part
 
 RECIPE_VALUES = {"epochs": 50, "optimizer": "momentum"}
 

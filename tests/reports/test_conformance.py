@@ -8,11 +8,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from throughput_rows import HOSTILE, ROWS
+from helpers.throughput_rows import HOSTILE, ROWS
 
 from fgbench.cli import app
-from fgbench.reports import in_reading_order, make_reports, reports
-from fgbench.saved import read_data
+from fgbench.cli.saved import read_data
+from fgbench.plugins.reports import in_reading_order, make_reports, reports
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.report import BEST, SECOND, Missing, Table
 
@@ -97,7 +97,7 @@ def test_reports_are_read_in_one_order_and_those_of_others_come_last():
 
 
 def test_every_name_of_the_reading_order_is_a_report():
-    from fgbench.reports import ORDER
+    from fgbench.plugins.reports import ORDER
 
     assert set(ORDER) == {name for name, entry in reports.entries().items() if entry.origin == "fgbench"}
 

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from fgbench_reports import render
 from fgbench_reports.flops import NOTES, flops_frame, flops_notes, flops_tables
+from fgbench_reports.tables import render
 
 FIELDS = "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params".split()
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench_reports.marks import best_and_second, column_marks, line_marks, number_of
 from fgbench_reports.report import BEST, SECOND
-from fgbench_reports.tables import made, shown
+from fgbench_reports.tables.build import made, shown
+from fgbench_reports.tables.marks import best_and_second, column_marks, line_marks, number_of
 
 anything = st.one_of(
     st.integers(-5, 5), st.floats(-5, 5), st.none(), st.just(math.nan), st.just(math.inf), st.text(max_size=2)

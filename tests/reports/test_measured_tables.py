@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
-from paper_rows import flops_row
+from helpers.paper_rows import flops_row
+from helpers.saved_rows import accuracy
+from helpers.saved_rows import quality as quality_row
+from helpers.throughput_rows import CPU, GPU, VIT, row, tried
 from reports.test_selection_tables import SELECTIONS
-from saved_rows import accuracy
-from saved_rows import quality as quality_row
-from throughput_rows import CPU, GPU, VIT, row, tried
 
-from fgbench.reports import make_reports, render_reports
-from fgbench_reports.configurations import accuracies
+from fgbench.plugins.reports import make_reports, render_reports
+from fgbench_reports.choose.configurations import accuracies
 from fgbench_reports.conventions import environments
 from fgbench_reports.data import Data
 from fgbench_reports.folder import PAGE, folder, tables_of
-from fgbench_reports.naming import distinct
 from fgbench_reports.report import Figure, Missing
-from fgbench_reports.table_formats import to_rows
+from fgbench_reports.tables.formats import to_rows
+from fgbench_reports.tables.naming import distinct
 
 ROOF = {"product_flop_s": 1e12, "copy_bytes_s": 1e11}
 SITE = {name: value for name, value in GPU.items() if name != "code"}

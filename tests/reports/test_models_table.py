@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fgbench_reports import render
 from fgbench_reports.models import model_frame, model_notes, model_tables
+from fgbench_reports.tables import render
 
 FIELDS = "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params part"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench_reports.numbers import (
+from fgbench_reports.tables.numbers import (
     PREFIXES,
     as_printed,
     gigabytes,

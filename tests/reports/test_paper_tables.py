@@ -11,16 +11,31 @@ from itertools import zip_longest
 
 import pytest
 import typer
-from growth import assert_work_grows_with
-from paper_rows import BACKBONES, GPU, HOSTILE, MODELS, RECIPE, RUNS, SIZES, TIMED, VIT, counted, in_full, run, timed
-from throughput_rows import row
+from helpers.growth import assert_work_grows_with
+from helpers.paper_rows import (
+    BACKBONES,
+    GPU,
+    HOSTILE,
+    MODELS,
+    RECIPE,
+    RUNS,
+    SIZES,
+    TIMED,
+    VIT,
+    counted,
+    in_full,
+    run,
+    timed,
+)
+from helpers.throughput_rows import row
 
 from fgbench.cli import app
-from fgbench_reports import published, render
+from fgbench_reports import published
 from fgbench_reports.data import Data
 from fgbench_reports.paper.counted import exponents
 from fgbench_reports.report import BEST, SECOND, Missing, Table, report_breach
-from fgbench_reports.table_formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
+from fgbench_reports.tables import render
+from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
 
 NAMES = ("table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10", "ratios")
 COUNTED = [each for name in BACKBONES for size in SIZES for each in (*counted(name, size), *in_full(name, size))]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from helpers.saved_rows import accuracy
+from helpers.throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, points, row, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_rows import accuracy
-from throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, points, row, tried
 
-from fgbench_reports import render
 from fgbench_reports.data import Data
 from fgbench_reports.price import (
     Price,
@@ -21,6 +20,7 @@ from fgbench_reports.price import (
     price_table,
 )
 from fgbench_reports.report import BEST, SECOND, Missing, Table, report_breach
+from fgbench_reports.tables import render
 
 positive = st.floats(1e-3, 1e6)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import fgbench_reports.published as published
-from fgbench.accuracy.datasets.published import TABLE9
-from fgbench.accuracy.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe
+from fgbench.datasets.published import TABLE9
 from fgbench.flops import paper as closed_forms
+from fgbench.results.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe
 from fgbench_reports.paper import counted, names, settings
 
 MODELS = Path(__file__).parents[2] / "fgbench" / "models"

@@ -10,10 +10,10 @@ from types import ModuleType
 import matplotlib as mpl
 import pytest
 
-from fgbench_reports import selection_figures
+from fgbench_reports import selector_cost_figures
 from fgbench_reports.pages import filled
-from fgbench_reports.selection import backend_frame, crossover, ratio_frame, ratios, sections, selection_frame
-from fgbench_reports.selection_figures import figures
+from fgbench_reports.selector_cost import backend_frame, crossover, ratio_frame, ratios, sections, selection_frame
+from fgbench_reports.selector_cost_figures import figures
 
 ROOT = Path(__file__).parents[2]
 PAGE, ROWS = ROOT / "docs" / "cost.md", ROOT / "reports" / "gallery" / "selection"
@@ -125,7 +125,7 @@ def test_a_device_without_rows_is_named():
 def drawn(monkeypatch) -> dict:
     """The figures before they are written."""
     found: list = []
-    monkeypatch.setattr(selection_figures, "_svg", lambda figure: found.append(figure) or "")
+    monkeypatch.setattr(selector_cost_figures, "_svg", lambda figure: found.append(figure) or "")
     names = list(figures("cpu", KEPT))
     return dict(zip(names, found, strict=True))
 
@@ -144,7 +144,7 @@ def test_a_figure_says_what_it_leaves_out_and_what_lies_above_the_roof(drawn):
     fast = {**KEPT, "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e8}}
     over = [row["selector"] for row in SELECTIONS if row["latency_s"] and row["bytes"] / row["latency_s"] > 1e8]
     assert over == [None, "psm", "sacm", "gls"]
-    assert selection_figures._above(SELECTIONS, fast["roof"])[0].startswith(
+    assert selector_cost_figures._above(SELECTIONS, fast["roof"])[0].startswith(
         "Above the roof: 4 points (backbone at 224,"
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from helpers.throughput_rows import CPU, GPU, H200, in_terminal, points, row, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from throughput_rows import CPU, GPU, H200, in_terminal, points, row, tried
 
 from fgbench_reports.spread import spread_notes, spread_summary, spread_table
 

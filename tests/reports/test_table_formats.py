@@ -12,15 +12,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from growth import assert_work_grows_with
+from helpers.growth import assert_work_grows_with
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fgbench_reports import escaping, render
+from fgbench.results import escaping
 from fgbench_reports.sweep_rows import as_text
-from fgbench_reports.table_formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
-from fgbench_reports.tables import made
+from fgbench_reports.tables import render
+from fgbench_reports.tables.build import made
+from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
 
 HOSTILE = "=1+1|_a_&[red]<b>*\\x $y$ {z} #1 ~^% `c`\n**w**"
 NAMES = [HOSTILE, "<script>alert(1)</script>", "@cmd", "[1pt] 日本語", "plain"]

@@ -7,14 +7,14 @@ import io
 import json
 
 import pytest
-from growth import assert_work_grows_with
+from helpers.growth import assert_work_grows_with
+from helpers.throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, VIT, in_terminal, points, row, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, VIT, in_terminal, points, row, tried
 
-from fgbench.records import STATUSES
-from fgbench_reports import render
+from fgbench.results.records import STATUSES
+from fgbench_reports.tables import render
 from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.selectors_reference import check, drawn, exactly
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selectors_reference import check, drawn, exactly
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode

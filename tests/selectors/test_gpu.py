@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lifelike import lifelike_features
-from selectors_reference import check, drawn, exactly
+from helpers.lifelike import lifelike_features
+from helpers.selectors_reference import check, drawn, exactly
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fgbench_selectors import QK, Features, get

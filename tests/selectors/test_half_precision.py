@@ -19,7 +19,7 @@ from functools import cache
 
 import pytest
 import torch
-from lifelike import lifelike_features
+from helpers.lifelike import lifelike_features
 
 import fgbench_selectors.backends.left
 from fgbench_selectors import Features, get

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from strategies import make_case
+from helpers.strategies import make_case
 
 import fgbench_selectors.backends.blocks
 from fgbench_selectors import QK, FeaturesError, Maps

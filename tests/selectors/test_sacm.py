@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from strategies import make_case
+from helpers.strategies import make_case
 
 from fgbench_selectors import IMPLS, Features, FeaturesError, get
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import references
 import torch
+from helpers import references
+from helpers.ranking import assert_same_selection
+from helpers.strategies import Case, cases, make_case
 from hypothesis import given, settings
-from ranking import assert_same_selection
-from strategies import Case, cases, make_case
 
 import fgbench_selectors.backends.blocks
 import fgbench_selectors.backends.left

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from obeyed import HOSTILE, obeyed
+from helpers.obeyed import HOSTILE, obeyed
+from helpers.saved_rows import accuracy, flops, quality
+from helpers.throughput_rows import CPU, row, tried
 from PIL import Image
 from safetensors.torch import save_file
-from saved_rows import accuracy, flops, quality
-from throughput_rows import CPU, row, tried
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.reports import reports
-from fgbench_reports import render
+from fgbench.plugins.reports import reports
+from fgbench_reports.tables import render
 from fgbench_selectors import selectors
 
 ODD = "é \x1b]0;t\x07\x9b2J\x7f\n::error::a\r::x ##[b]##vso[c]\u202e\u2028\udcff[/x]"

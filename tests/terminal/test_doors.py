@@ -13,18 +13,17 @@ import warnings
 
 import pandas as pd
 import pytest
+from helpers.obeyed import CONTROLS, HOSTILE, obeyed
 from hypothesis import example, given
 from hypothesis import strategies as st
-from obeyed import CONTROLS, HOSTILE, obeyed
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from fgbench import shell
-from fgbench.commands.bar import Bar
-from fgbench.commands.status_line import status_line
-from fgbench.output import emit, emit_as
-from fgbench_reports import render, table_formats
-from fgbench_reports.escaping import json_text, log_line, sentence, visible, without_commands
+from fgbench.cli import errors
+from fgbench.cli.bar import Bar
+from fgbench.cli.status_line import status_line
+from fgbench.results.escaping import json_text, log_line, sentence, visible, without_commands
+from fgbench.results.output import emit, emit_as
 from fgbench_reports.page import Page, Section
 from fgbench_reports.page import to_html as page_to_html
 from fgbench_reports.regression.annotations import to_annotations
@@ -36,6 +35,7 @@ from fgbench_reports.regression.junit import to_junit
 from fgbench_reports.regression.summary import to_markdown
 from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
 from fgbench_reports.report import Table
+from fgbench_reports.tables import formats, render
 
 LETTERS = st.one_of(
     st.sampled_from(
@@ -144,8 +144,8 @@ def test_complaints_warnings_logs_and_tracebacks_are_lines_that_nobody_obeys(tex
         patch.setattr(sys, "excepthook", sys.excepthook)
         patch.setattr(warnings, "showwarning", warnings.showwarning)
         patch.setattr(logging, "lastResort", logging.lastResort.__class__(logging.WARNING))
-        shell.show_what_libraries_say()
-        shell.complain(text)
+        errors.show_what_libraries_say()
+        errors.complain(text)
         warnings.showwarning(UserWarning(text), UserWarning, text, 1)
         logging.lastResort.handle(logging.LogRecord("timm", logging.WARNING, "x", 1, "%s", (text,), None))
         lines = stream.text.split("\n")
@@ -203,15 +203,15 @@ def baseline(text: str) -> Baseline:
 FORMATS = {
     "json": lambda text: render.to_json([{"x": text}]),
     "csv": lambda text: render.to_csv([{"a": text, "b": [text]}, {"c": text}]),
-    "csv of a report": lambda text: table_formats.to_csv(tables(text)),
+    "csv of a report": lambda text: formats.to_csv(tables(text)),
     "markdown": lambda text: render.to_markdown(pd.DataFrame({"a": [text]}, dtype=object), notes=[text]),
-    "markdown of a report": lambda text: table_formats.to_markdown(tables(text)),
+    "markdown of a report": lambda text: formats.to_markdown(tables(text)),
     "latex": lambda text: render.to_latex(pd.DataFrame({"a": [text]}, dtype=object), notes=[text]),
-    "latex of a report": lambda text: table_formats.to_latex(tables(text)),
+    "latex of a report": lambda text: formats.to_latex(tables(text)),
     "table": lambda text: render.records([{"a": text, "b": text}], "table"),
     "list in markdown": lambda text: render.records([{"a": text}], "markdown"),
-    "table of a report": lambda text: render.to_terminal([table_formats.to_terminal_table(tables(text))], [text]),
-    "html of a report": lambda text: table_formats.to_html(tables(text)),
+    "table of a report": lambda text: render.to_terminal([formats.to_terminal_table(tables(text))], [text]),
+    "html of a report": lambda text: formats.to_html(tables(text)),
     "regress": lambda text: render.to_terminal(regression_tables(outcome(text)), regression_notes(outcome(text))),
     "regress in markdown": lambda text: render.to_markdown(regression_frame(outcome(text)), NAMES, [text]),
     "regress in csv": lambda text: render.to_csv([finding.as_dict() for finding in outcome(text).findings]),
@@ -287,11 +287,11 @@ def test_csv_is_exact_in_files_and_pipes_and_visible_in_a_log(log, written, tmp_
 
 
 def test_a_line_of_a_library_that_nobody_would_read_is_cut_in_the_middle(written):
-    shown = written("stderr", shell.complain, "begins" + "x" * 10**6 + "ends")
+    shown = written("stderr", errors.complain, "begins" + "x" * 10**6 + "ends")
     assert len(shown) < 6100
     assert shown.startswith("fgbench: begins")
     assert shown.endswith("ends\n")
-    assert written("stderr", shell.complain, "y" * 4096) == f"fgbench: {'y' * 4096}\n"
+    assert written("stderr", errors.complain, "y" * 4096) == f"fgbench: {'y' * 4096}\n"
 
 
 def test_commands_that_are_meant_reach_the_log(written, monkeypatch):

@@ -35,7 +35,7 @@ from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of, shown
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
-from fgbench.reading import parse_json
+from fgbench.results.reading import parse_json
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them

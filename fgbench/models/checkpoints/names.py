@@ -13,7 +13,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.sniff import shown
 from fgbench.models.model import Model
-from fgbench.reading import parse_json
+from fgbench.results.reading import parse_json
 
 Weights = dict[str, Tensor]
 

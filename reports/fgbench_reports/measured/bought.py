@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.bought import NAMES, bought_lines, run_name, verdict
-from fgbench_reports.configurations import RECIPE
+from fgbench_reports.choose.configurations import RECIPE
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Row
-from fgbench_reports.marks import column_marks
-from fgbench_reports.naming import distinct, file_name, without_empty
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import by_mode, mode_name, reason_notes
-from fgbench_reports.tables import of_cells
+from fgbench_reports.tables.build import of_cells
+from fgbench_reports.tables.marks import column_marks
+from fgbench_reports.tables.naming import distinct, file_name, without_empty
 
 if TYPE_CHECKING:
     import pandas as pd

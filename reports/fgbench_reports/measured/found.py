@@ -9,12 +9,12 @@ from fgbench_reports.advice import accuracy_command
 from fgbench_reports.bought import NAMES, judged_lines
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import KINDS, Row
-from fgbench_reports.marks import Direction, column_marks
-from fgbench_reports.naming import distinct, file_name, without_empty
-from fgbench_reports.numbers import how_many
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.tables import of_cells
-from fgbench_reports.trained import Training, by_training, telling_words
+from fgbench_reports.tables.build import of_cells
+from fgbench_reports.tables.marks import Direction, column_marks
+from fgbench_reports.tables.naming import distinct, file_name, without_empty
+from fgbench_reports.tables.numbers import how_many
+from fgbench_reports.training_groups import Training, by_training, telling_words
 
 if TYPE_CHECKING:
     import pandas as pd

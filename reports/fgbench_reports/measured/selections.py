@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, SELECTION_WHY, Row
-from fgbench_reports.naming import distinct, file_name
-from fgbench_reports.numbers import significant
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.selection import COLUMNS, MEASURES, by_place, ratios, selection_frame
+from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
-from fgbench_reports.tables import Cell, figure, of_cells, word
+from fgbench_reports.tables.build import Cell, figure, of_cells, word
+from fgbench_reports.tables.naming import distinct, file_name
+from fgbench_reports.tables.numbers import significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
-from fgbench_reports.naming import distinct, file_name, without_empty
-from fgbench_reports.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
 from fgbench_reports.report import BEST, Data, Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import CONTENDER, Mode, by_mode, in_order, mode_name
-from fgbench_reports.tables import Cell, figure, of_cells, word
+from fgbench_reports.tables.build import Cell, figure, of_cells, word
+from fgbench_reports.tables.naming import distinct, file_name, without_empty
+from fgbench_reports.tables.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
 from fgbench_reports.throughput import BEST as MARK
 from fgbench_reports.throughput import throughput_notes
 

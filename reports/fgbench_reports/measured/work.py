@@ -12,10 +12,10 @@ from fgbench_reports.cost_table import grouped, impls_of
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
 from fgbench_reports.models import NOTES as MODEL_NOTES
-from fgbench_reports.naming import distinct, file_name
-from fgbench_reports.numbers import how_many, percent, with_prefix
 from fgbench_reports.report import Data, Item, Missing, Report, Table
-from fgbench_reports.tables import Cell, figure, of_cells, word
+from fgbench_reports.tables.build import Cell, figure, of_cells, word
+from fgbench_reports.tables.naming import distinct, file_name
+from fgbench_reports.tables.numbers import how_many, percent, with_prefix
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fgbench_reports.escaping import visible
+from fgbench.results.escaping import visible
 from fgbench_reports.page.anchors import Anchors
 from fgbench_reports.page.content import FigureBlock, Link, Page, Section
 from fgbench_reports.page.inlined import inline_svg, policy, styles_in, width_px

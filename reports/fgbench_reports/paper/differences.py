@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from fgbench_reports.numbers import as_printed
-from fgbench_reports.tables import NOTHING, Cell
+from fgbench_reports.tables.build import NOTHING, Cell
+from fgbench_reports.tables.numbers import as_printed
 
 
 def scientific(value: float) -> str:

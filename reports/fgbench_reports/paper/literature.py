@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fgbench_reports.configurations import Accuracy
+from fgbench_reports.choose.configurations import Accuracy
 from fgbench_reports.data import Data
-from fgbench_reports.marks import Marks, column_marks
 from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, METHODS, MODELS
 from fgbench_reports.published import PAPER, literature
 from fgbench_reports.report import Item, Missing, Table
-from fgbench_reports.tables import NOTHING, Cell, figure, of_cells, word
+from fgbench_reports.tables.build import NOTHING, Cell, figure, of_cells, word
+from fgbench_reports.tables.marks import Marks, column_marks
 
 METHOD, BACKBONE, PUBLISHED = "Method", "Backbone", "Top-1 %"
 MEASURED, SPREAD, PIXELS, DIFFERENCE = "measured here %", "± over seeds", "pixels", "difference"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
+from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
 from fgbench_reports.data import Row
+from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.paper.names import MODELS, SELECTORS, published_options
 from fgbench_reports.paper.settings import deviations
-from fgbench_reports.parts import tested_on
 from fgbench_reports.sweep_rows import as_text, first_notes
 
 Key = tuple[str, str, int]  # model, data set, image size
@@ -20,7 +20,7 @@ def as_published(rows: Iterable[Row]) -> dict[Key, Accuracy]:
     """Of every model, data set and size the mean over seeds whose recipe is nearest the paper's, most seeds first.
 
     A test of mirrored images too is not what the paper did, and is left out. So is one of a part of a data set, which
-    has a name that no table asks for: see :mod:`fgbench_reports.parts`.
+    has a name that no table asks for: see :mod:`fgbench_reports.dataset_subset`.
     """
     nearest: dict[Key, Accuracy] = {}
     for one in accuracies(row for row in rows if not row.get("flip")):

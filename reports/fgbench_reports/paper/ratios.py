@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from fgbench_reports.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
+from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
 from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.counted import NUM_CLASSES
 from fgbench_reports.paper.differences import to_decimals
@@ -14,7 +14,7 @@ from fgbench_reports.published import PAPER
 from fgbench_reports.published import ratios as published_rows
 from fgbench_reports.report import Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import Mode, environment_notes, reason_notes
-from fgbench_reports.tables import Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.build import Cell, figure, frame_of, of_cells, word
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fgbench_reports.data import Data, Row
-from fgbench_reports.marks import Marks, line_marks
-from fgbench_reports.numbers import as_printed, how_many, percent
 from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
 from fgbench_reports.report import Item, Missing, Table
-from fgbench_reports.tables import NOTHING, Cell, of_cells, word
+from fgbench_reports.tables.build import NOTHING, Cell, of_cells, word
+from fgbench_reports.tables.marks import Marks, line_marks
+from fgbench_reports.tables.numbers import as_printed, how_many, percent
 
 SIZES = (224, 448, 768, 1024)
 HEADINGS = {

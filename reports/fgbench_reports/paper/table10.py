@@ -13,7 +13,7 @@ from fgbench_reports.published import PAPER
 from fgbench_reports.published import table10 as published_rows
 from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.sweep_rows import as_text
-from fgbench_reports.tables import Cell, frame_of, of_cells, word
+from fgbench_reports.tables.build import Cell, frame_of, of_cells, word
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from fgbench_reports.configurations import Accuracy
+from fgbench_reports.choose.configurations import Accuracy
 from fgbench_reports.data import Data
-from fgbench_reports.marks import Marks, line_marks
 from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table4 as published_rows
 from fgbench_reports.report import Item, Missing, Report, Table
-from fgbench_reports.tables import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.marks import Marks, line_marks
 
 if TYPE_CHECKING:
     import pandas as pd

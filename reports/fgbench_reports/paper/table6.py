@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fgbench_reports.configurations import VIT_B16
+from fgbench_reports.choose.configurations import VIT_B16
 from fgbench_reports.data import Data, Row
-from fgbench_reports.marks import Marks, column_marks
-from fgbench_reports.numbers import percent
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table6 as published_rows
 from fgbench_reports.report import Item, Missing, Report, Table
-from fgbench_reports.tables import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.marks import Marks, column_marks
+from fgbench_reports.tables.numbers import percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from fgbench_reports.paper.names import DATASETS
 from fgbench_reports.published import PAPER, misprints_table9
 from fgbench_reports.published import table9 as published_rows
 from fgbench_reports.report import Item, Missing, Report
-from fgbench_reports.tables import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
 
 if TYPE_CHECKING:
     import pandas as pd

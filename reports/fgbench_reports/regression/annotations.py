@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from fgbench_reports.escaping import visible
-from fgbench_reports.numbers import how_many
+from fgbench.results.escaping import visible
 from fgbench_reports.regression.findings import FAILING, FASTER, NEW, OPEN, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
     by_reason,
@@ -19,6 +18,7 @@ from fgbench_reports.regression.wording import (
     shortened,
     verdict_word,
 )
+from fgbench_reports.tables.numbers import how_many
 
 SHOWN = 10  # GitHub shows no more of each level in a step
 TITLE_LETTERS, MESSAGE_LETTERS = 200, 2000  # it takes 255 characters, and 64 KB

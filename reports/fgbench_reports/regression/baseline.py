@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgbench_reports.escaping import json_text
+from fgbench.results.escaping import json_text
 
 KIND = "fgbench-baseline"
 SCHEMA = 1  # 1: counted points, and memory by GPU and version of torch

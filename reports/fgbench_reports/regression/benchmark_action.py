@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fgbench_reports.escaping import json_text
+from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import COUNTED, TIME, Finding, Outcome
 from fgbench_reports.regression.names import distinct
 from fgbench_reports.regression.wording import detail, facts_line, figure_word, line_of

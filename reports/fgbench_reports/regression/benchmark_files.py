@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.benchmark_names import match_names
 from fgbench_reports.regression.benchmark_settings import (
     Facts,
@@ -25,6 +24,7 @@ from fgbench_reports.regression.findings import INCONCLUSIVE, NEW, TIME, VANISHE
 from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.rule import Spread, judge, pooled_spread
 from fgbench_reports.regression.wording import line_of, more_points
+from fgbench_reports.tables.numbers import how_many
 
 LEAST_S, MOST_S = 1e-15, 1e9  # of a benchmark: what is shorter or longer was not measured
 LEAST_SPREAD = 0.01  # between processes; one run of each does not show it

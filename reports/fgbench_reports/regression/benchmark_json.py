@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fgbench_reports.escaping import json_text
+from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import TIME, Finding, Outcome
 from fgbench_reports.regression.names import distinct
 from fgbench_reports.regression.wording import line_of

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fgbench_reports.escaping import markdown_paragraph, markdown_text
-from fgbench_reports.numbers import how_many
+from fgbench.results.escaping import markdown_paragraph, markdown_text
 from fgbench_reports.regression.findings import FAILING, FASTER, NEW, OPEN, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
     MISSING,
@@ -25,6 +24,7 @@ from fgbench_reports.regression.wording import (
     shortened,
     verdict_word,
 )
+from fgbench_reports.tables.numbers import how_many
 
 LIMIT_BYTES = 1_000_000  # GitHub shows no summary of more than 1 MiB
 SMALLEST_BYTES = 500

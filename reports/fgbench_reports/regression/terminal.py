@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fgbench_reports.numbers import how_many
 from fgbench_reports.regression.findings import FAILING, FASTER, LISTED, NEW, OPEN, SAME, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
     MISSING,
@@ -22,6 +21,7 @@ from fgbench_reports.regression.wording import (
     verdict_word,
 )
 from fgbench_reports.sweep_rows import empty_table, first_notes
+from fgbench_reports.tables.numbers import how_many
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from fgbench_reports.escaping import sentence
-from fgbench_reports.numbers import how_many, milliseconds, significant, with_prefix
+from fgbench.results.escaping import sentence
 from fgbench_reports.regression.findings import (
     CHANGED,
     FAIL,
@@ -31,6 +30,7 @@ from fgbench_reports.regression.findings import (
     Outcome,
 )
 from fgbench_reports.sweep_rows import NUMBER, as_text, in_common
+from fgbench_reports.tables.numbers import how_many, milliseconds, significant, with_prefix
 
 MISSING = "–"
 TINY = 0.0005  # a change of less says more as a difference

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from reports.page import samples
+from helpers import page_samples
 
 from fgbench_reports.page import Page, to_html
 
@@ -13,7 +13,7 @@ from fgbench_reports.page import Page, to_html
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """One Chromium for all tests; where there is none they are skipped, unless FGBENCH_BROWSER=required."""
-    from reports.page.browser import Browser, found
+    from helpers.browser import Browser, found
 
     paths = found()
     if paths is None:
@@ -42,4 +42,4 @@ def write(tmp_path_factory) -> Callable[[Page], Path]:
 @pytest.fixture(scope="session")
 def sample(write) -> Path:
     """A page with a bit of everything."""
-    return write(samples.page())
+    return write(page_samples.page())

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from reports.page.browser import DESKTOP, PHONE
-from reports.page.samples import CORNERS, HOSTILE, LONG, page
+from helpers.browser import DESKTOP, PHONE
+from helpers.page_samples import CORNERS, HOSTILE, LONG, page
 from selenium.webdriver.common.keys import Keys
 
 SIZE, CORNER = "#throughput-size", "#accuracy-corners"
@@ -157,7 +157,7 @@ def test_every_point_is_named_for_those_who_do_not_see_it(browser):
 
 
 def test_two_figures_of_one_maker_do_not_share_their_ids(browser, write):
-    from reports.page.samples import Section, figure_block
+    from helpers.page_samples import Section, figure_block
 
     blocks = [figure_block("one"), figure_block("two")]
     browser.open(write(page(sections=[Section(name="f", title="F", summary="", items=blocks)])))

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
-from reports.page import samples
-from reports.page.samples import HOSTILE
+from helpers import page_samples
+from helpers.page_samples import HOSTILE
 
 from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock, to_html
 from fgbench_reports.page.anchors import Anchors
@@ -45,8 +45,8 @@ def links(html: str) -> dict[str, str]:
 
 
 def test_a_page_is_the_same_every_time_and_its_tags_are_closed():
-    html = to_html(samples.page())
-    assert html == to_html(samples.page())
+    html = to_html(page_samples.page())
+    assert html == to_html(page_samples.page())
     outline = Outline(html)
     assert outline.open == []
     assert len(outline.ids) == len(set(outline.ids))
@@ -76,7 +76,7 @@ def test_a_section_without_items_is_left_out_and_one_with_a_summary_is_not():
 
 
 def test_nothing_is_fetched_and_only_the_own_script_and_styles_are_allowed():
-    html = to_html(samples.page())
+    html = to_html(page_samples.page())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#39;", "'")
     script = re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
     styles = re.findall(r"<style[^>]*>(.*?)</style>", html, re.DOTALL)
@@ -138,7 +138,7 @@ def test_a_link_leads_to_a_file_or_a_site_and_nothing_else_is_followed():
 def test_what_is_missing_stands_at_the_end_of_its_section_a_line_per_command():
     same = [Missing(what=f"cub at {size}", command="fgbench accuracy --dataset cub") for size in (224, 448)]
     other = Missing(what="the energy", command="fgbench throughput --device cuda", why="a CPU has no counter")
-    section = Section(name="s", title="S", summary="", items=[same[0], samples.small_table(), other, same[1]])
+    section = Section(name="s", title="S", summary="", items=[same[0], page_samples.small_table(), other, same[1]])
     html = to_html(Page(title="T", sections=[section]))
     assert html.index("Not measured yet") > html.index("</table>")
     assert html.count("<code>") == 2
@@ -148,7 +148,7 @@ def test_what_is_missing_stands_at_the_end_of_its_section_a_line_per_command():
 
 
 def test_notes_behind_a_table_do_not_scroll_with_it_and_are_not_there_twice():
-    html = f'{samples.small_table().html}\n<p class="fg-note">Batch 16.</p>\n'
+    html = f'{page_samples.small_table().html}\n<p class="fg-note">Batch 16.</p>\n'
     for notes in ((), ("Batch 16.",)):
         block = TableBlock(name="t", title="T", html=html, notes=notes)
         page = to_html(Page(title="T", sections=[Section(name="s", title="S", summary="", items=[block])]))
@@ -185,12 +185,12 @@ def test_a_figure_stands_as_wide_as_makes_its_letters_readable():
     assert width_px('<svg class="fg-figure" viewBox="0 0 252 180.5"></svg>') == 468
     assert width_px("<svg></svg>") is None
     for svg, told in (('<svg viewBox="0 0 252 9"></svg>', True), ("<svg></svg>", False)):
-        section = Section(name="s", title="S", summary="", items=[samples.figure_block(svg=svg)])
+        section = Section(name="s", title="S", summary="", items=[page_samples.figure_block(svg=svg)])
         assert ('style="--width: 468px"' in to_html(Page(title="T", sections=[section]))) == told
 
 
 def test_a_figure_that_is_no_svg_is_named():
-    block = samples.figure_block(svg="<img>")
+    block = page_samples.figure_block(svg="<img>")
     with pytest.raises(ValueError, match=r"the figure 's-size' is no SVG: it begins with '<img>'"):
         to_html(Page(title="T", sections=[Section(name="s", title="S", summary="", items=[block])]))
 
@@ -200,7 +200,7 @@ def test_script_style_and_page_agree_on_how_many_lines_are_laid_out_at_once():
     assert f"const PORTION = {PORTION};" in script
     assert f"nth-child(n + {PORTION + 1})" in style
     for lines, long in ((PORTION, False), (PORTION + 1, True)):
-        block = samples.wide_table(lines, 3)
+        block = page_samples.wide_table(lines, 3)
         html = to_html(Page(title="T", sections=[Section(name="s", title="S", summary="", items=[block])]))
         assert ('class="scroll long"' in html) == long
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from reports.page.browser import DESKTOP, PHONE
-from reports.page.samples import HOSTILE, page
+from helpers.browser import DESKTOP, PHONE
+from helpers.page_samples import HOSTILE, page
 from selenium.webdriver.common.keys import Keys
 
 # Of every element that has text of its own: what it is, its contrast with what is behind it.

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from reports.page.samples import HOSTILE, LONG, Section, TableBlock, page, table, wide_table
+from helpers.page_samples import HOSTILE, LONG, Section, TableBlock, page, table, wide_table
 from selenium.webdriver.common.keys import Keys
 
 SPEED, WIDE = "#throughput-speed", "#throughput-wide"
@@ -63,7 +63,7 @@ def test_tables_are_sorted_by_keyboard(browser, key):
 
 
 def test_infinite_and_exponential_values_are_numbers(browser, write):
-    from reports.page.samples import Cell
+    from helpers.page_samples import Cell
 
     values = ["1e3", "-inf", "inf", "nan", "-2.5", "7"]
     lines = [[value, Cell(value)] for value in values]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regression_outcomes import EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
+from helpers.regression_outcomes import EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
 
 from fgbench_reports.regression.annotations import to_annotations
 from fgbench_reports.regression.findings import CHANGED, FASTER, INCONCLUSIVE, NEW, SAME, SLOWER, Outcome

@@ -7,7 +7,7 @@ import math
 import re
 
 import pytest
-from regression_outcomes import EXAMPLE, HOSTILE_OUTCOME, VERDICTS, counted, many, memory, of, timed
+from helpers.regression_outcomes import EXAMPLE, HOSTILE_OUTCOME, VERDICTS, counted, many, memory, of, timed
 
 from fgbench_reports.regression.benchmark_action import to_bigger_is_better, to_smaller_is_better
 from fgbench_reports.regression.findings import CHANGED, NEW, SAME, SLOWER, TIME, VANISHED, Outcome

@@ -9,12 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from helpers.regression_outcomes import EMPTY, EXAMPLE, HOSTILE_OUTCOME, counted, of, timed
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark import cli
 from pytest_benchmark.stats import Stats
 from pytest_benchmark.utils import ALLOWED_COLUMNS
-from regression_outcomes import EMPTY, EXAMPLE, HOSTILE_OUTCOME, counted, of, timed
 
 from fgbench_reports.regression.benchmark_json import round_statistics, to_benchmark_json
 from fgbench_reports.regression.findings import CHANGED, FASTER, NEW, SAME, SLOWER, Outcome

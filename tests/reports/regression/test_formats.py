@@ -7,11 +7,10 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from growth import assert_work_grows_with
-from regression_outcomes import EMPTY, EXAMPLE, HOSTILE_OUTCOME, VERDICTS, many, of
+from helpers.growth import assert_work_grows_with
+from helpers.regression_outcomes import EMPTY, EXAMPLE, HOSTILE_OUTCOME, VERDICTS, many, of
 from rich.console import Console
 
-from fgbench_reports import render
 from fgbench_reports.regression.annotations import to_annotations
 from fgbench_reports.regression.benchmark_action import to_bigger_is_better, to_smaller_is_better
 from fgbench_reports.regression.benchmark_json import to_benchmark_json
@@ -20,6 +19,7 @@ from fgbench_reports.regression.junit import to_junit
 from fgbench_reports.regression.summary import to_markdown
 from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
 from fgbench_reports.regression.wording import verdict_word
+from fgbench_reports.tables import render
 
 
 def to_terminal(outcome: Outcome) -> str:

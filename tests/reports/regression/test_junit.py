@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 import xmlschema
+from helpers.regression_outcomes import EMPTY, EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from regression_outcomes import EMPTY, EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
 
 from fgbench_reports.regression.findings import CHANGED, INCONCLUSIVE, NEW, SAME, SLOWER, Finding, Outcome
 from fgbench_reports.regression.junit import to_junit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from helpers.regression_outcomes import EMPTY, EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
 from markdown_it import MarkdownIt
-from regression_outcomes import EMPTY, EXAMPLE, HOSTILE, HOSTILE_OUTCOME, VERDICTS, counted, many, of, timed
 
 from fgbench_reports.regression.findings import (
     CHANGED,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from helpers.regression_outcomes import EMPTY, EXAMPLE, VERDICTS, counted, memory, of, timed
 from hypothesis import given
 from hypothesis import strategies as st
-from regression_outcomes import EMPTY, EXAMPLE, VERDICTS, counted, memory, of, timed
 
 from fgbench_reports.regression import findings
 from fgbench_reports.regression.findings import (

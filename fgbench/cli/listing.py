@@ -1,0 +1,114 @@
+"""What ``fgbench list`` shows: rows about everything that can be named.
+
+Fgbench's own classes are described by their source, those of others by their trial: torch is imported for neither here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fgbench.errors import BrokenPluginError, Report
+from fgbench.plugins import outcomes
+from fgbench.plugins.facts import first_line
+from fgbench.plugins.kinds import kind_of
+from fgbench.plugins.names import own_facts
+from fgbench_selectors.entries import Registry
+from fgbench_selectors.plugins import blame
+
+
+def selector_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per registered selector; a broken one is listed as broken, and reported."""
+    from fgbench.plugins.registry import selectors
+
+    rows = []
+    selectors.try_out()
+    for name, entry in selectors.entries().items():
+        row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
+        try:
+            row |= _described(selectors, name)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    return rows
+
+
+def model_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per model; what is broken or cannot be reproduced says why."""
+    from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
+
+    rows = []
+    models.try_out()
+    for name, entry in models.entries().items():
+        row = {"name": name, "backbone": "", "selects by": "", "from": entry.origin, "description": ""}
+        try:
+            row |= _described(models, name)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    for name, why in NOT_REPRODUCIBLE.items():
+        empty = {"backbone": "–", "selects by": "–", "from": "fgbench"}
+        rows.append({"name": name, **empty, "description": f"not reproducible yet: {why}"})
+    return sorted(rows, key=lambda row: row["name"])
+
+
+def backbone_rows() -> list[dict[str, Any]]:
+    """A row per timm architecture of the vision-transformer family."""
+    from fgbench.plugins.timm_names import backbone_names
+
+    return [{"name": name} for name in backbone_names()]
+
+
+def dataset_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per data set: the counts of the paper's Table 9, and what --data-dir must hold."""
+    from fgbench.datasets.hub import HUB
+    from fgbench.plugins.kinds import datasets
+
+    rows = []
+    datasets.try_out()
+    for name, entry in datasets.entries().items():
+        row = {"name": name, "classes": "", "train": "", "test": "", "layout": "", "from": entry.origin}
+        try:
+            row |= _described(datasets, name)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
+    rows += [{"name": f"{kind}/…", **empty, "description": first_line(read.__doc__)} for kind, read in HUB.items()]
+    return rows
+
+
+def report_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per report, in the order in which they are read."""
+    from fgbench.plugins.kinds import reports
+    from fgbench.plugins.reports import in_reading_order
+
+    rows = []
+    reports.try_out()
+    entries = reports.entries()
+    for name in in_reading_order(entries):
+        row = {"name": name, "from": entries[name].origin}
+        try:
+            row |= _described(reports, name)
+        except BrokenPluginError as error:
+            report(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    return rows
+
+
+def _described(registry: Registry, name: str) -> dict[str, Any]:
+    """What is shown of an entry: what its trial found, of one that was tried; it is not imported here then."""
+    entry = registry.entry(name)
+    tried = (outcomes() or {}).get((registry.group, name))
+    if tried is not None and not entry.is_own:
+        if tried.why is not None:
+            raise BrokenPluginError(name, entry.origin, tried.why)
+        return dict(tried.facts)
+    if source := own_facts(registry, name):
+        return kind_of(registry.group).facts(source.described())
+    loaded = registry.load(name)
+    with blame(name, entry.origin):
+        return kind_of(registry.group).facts(loaded)

@@ -1,0 +1,69 @@
+"""What was measured before: the rows of a store and of files, as reports take them. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fgbench.errors import LeftOutNotice, Report
+from fgbench.results.decoding import RECORDS, Row, distinct
+from fgbench.results.files import Found, rows_of, rows_of_store
+from fgbench.sweep.rows import mark_best
+from fgbench_reports.choose.configurations import each_seed_once
+from fgbench_reports.data import Data
+from fgbench_reports.sweep_rows import by_mode
+from fgbench_reports.training_groups import each_judged_once
+
+VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
+
+
+def default_store() -> Path:
+    """Where results are kept where nobody says otherwise: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
+    return Path(os.environ.get(VARIABLE) or DEFAULT)
+
+
+def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data:
+    """The rows of a store and of files, each once; ``best`` marks one batch per mode, model and size among all of them.
+
+    ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Where
+    files are given, the default one is left out: what somebody else measured is not mixed with it unasked. Files are
+    JSON or CSV as ``--format`` writes them, kept files of the gallery, or stores. Raises :class:`FgbenchError`
+    in one line with the file, the row and the field.
+    """
+    found: Found = []
+    sources: list[str] = []
+    named = store is not None and str(store) != os.environ.get(VARIABLE)
+    path = default_store() if store is None else store
+    if named or (not files and os.path.lexists(path)):
+        found += rows_of_store(path)
+        sources.append(str(path))
+    for file in files:
+        found += rows_of(file, report)
+        sources.append(str(file))
+    rows = {kind: distinct(kind, (row for of, row in found if of == kind)) for kind in RECORDS}
+    runs = [row for row in rows["accuracy"] if not row["seeds"]]
+    if rows["accuracy"] and not runs:
+        report(LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well"))
+    once = {"accuracy": each_seed_once(runs, "impl"), "selection_quality": each_judged_once(rows["selection_quality"])}
+    for kind, every in (("accuracy", runs), ("selection_quality", rows["selection_quality"])):
+        if again := len(every) - len(once[kind]):
+            told = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
+            report(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
+    return Data(
+        flops=rows["flops"],
+        throughput=_marked(rows["throughput"]),
+        accuracy=once["accuracy"],
+        selection_quality=once["selection_quality"],
+        selection=rows["selection"],
+        backend=rows["backend"],
+        sources=tuple(dict.fromkeys(sources)),
+    )
+
+
+def _marked(rows: Sequence[Row]) -> list[Row]:
+    """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
+    marked: dict[int, Row] = {}
+    for some in by_mode(rows).values():
+        marked |= {id(row): new for row, new in zip(some, mark_best([dict(row) for row in some]), strict=True)}
+    return [marked[id(row)] for row in rows]

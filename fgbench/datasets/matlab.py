@@ -1,0 +1,63 @@
+"""Lists that are distributed as MATLAB files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fgbench.datasets.dataset import DatasetError
+from fgbench.datasets.files import in_one_line
+
+LONGEST_S = 120.0  # the largest list is read in a second, and SciPy is imported in a few
+READ = """
+import json, sys
+import numpy as np
+from scipy.io import loadmat
+
+try:
+    content = loadmat(sys.argv[1], squeeze_me=True)
+except Exception as error:  # half a dozen kinds for a file that is no .mat file
+    sys.exit(" ".join(str(error).split()) or type(error).__name__)
+# A single value is squeezed to no axis at all.
+lists = {name: np.ravel(value).tolist() for name, value in content.items() if not name.startswith("__")}
+json.dump(lists, sys.stdout, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+"""
+
+
+def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
+    """The variables of a .mat file as flat lists, their values made by the kinds.
+
+    Raises :class:`DatasetError` where it is no such file, lacks one, or holds something else in one.
+    """
+    content = _lists(path)
+    if lacking := [name for name in kinds if name not in content]:
+        raise DatasetError(f"no variable {lacking[0]!r} in", str(path), f"it has: {', '.join(content) or 'none'}")
+    try:
+        return [[kind(value) for value in content[name]] for name, kind in kinds.items()]
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"not what {' and '.join(kinds)} should hold:", str(path), in_one_line(error)) from error
+
+
+def _lists(path: Path) -> Mapping[str, list[Any]]:
+    """All variables, read in a process of its own: SciPy's reader takes the process with it where a file is damaged."""
+    words = [sys.executable, "-c", READ, str(path)]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    what = "not a MATLAB file that can be read:"
+    try:
+        run = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=LONGEST_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DatasetError(what, str(path), f"its reader does not end within {LONGEST_S:.0f} s") from error
+    if run.returncode < 0:
+        raise DatasetError(what, str(path), f"it is damaged; signal {-run.returncode} ended its reader")
+    if run.returncode:
+        said = run.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {run.returncode}"]
+        raise DatasetError(what, str(path), said[-1][:160])
+    lists: dict[str, list[Any]] = json.loads(run.stdout)
+    return lists

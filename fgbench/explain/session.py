@@ -1,0 +1,136 @@
+"""Models look at pictures, one model after the other; what is finished is kept, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgbench.errors import BrokenPluginError, FgbenchError, Report
+from fgbench.explain.explainer import Looking, crop_patches
+from fgbench.explain.loaded_model import Onlooker, fitting, make_onlooker
+from fgbench.explain.picture import Picture, read_picture
+from fgbench.explain.records import Gaze
+from fgbench.explain.request import VisualizeRequest
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.registry import usable_selectors
+
+TILE_SIDE = 512  # pixels that a picture is kept in, along its longer side
+MOST_CROPS = 6  # of one selection
+
+Tile = NDArray[np.uint8]  # (h, w, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What one model saw in one picture, with the pixels to show it on."""
+
+    gaze: Gaze
+    picture: Tile
+    crops: Mapping[str, Sequence[Tile]]  # by selector; cut out of the picture itself, not of what the network was given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One model at all pictures; ``shown`` grows while it looks."""
+
+    looking: Looking
+    top_k: int | None  # patches that selectors' crops are made around; None where no selector looks through the model
+    shown: list[Shown] = field(default_factory=list)
+
+    @property
+    def onlooker(self) -> Onlooker:
+        """The model."""
+        return self.looking.onlooker
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A request, what came of it so far, and whom to tell of problems."""
+
+    request: VisualizeRequest
+    report: Report
+    tell: Callable[[str], None] = lambda _: None  # what is being done, for a progress line
+    visits: list[Visit] = field(default_factory=list)
+    _unreadable: dict[str, FgbenchError] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Have every model look at every picture. A picture that cannot be read is reported and left out.
+
+        Raises :class:`FgbenchError` for what does not fit, before any picture is read, and where no picture is left.
+        """
+        request = self.request
+        add_plugin_files(request.plugins, self.report)
+        usable_selectors(
+            request.selectors or (), lambda broken: None
+        )  # a name that nobody registered is no plug-in's fault
+        device = device_of(request)
+        broken: list[BrokenPluginError] = []
+        for name, backbone in fitting(request, self.report):
+            self.tell(f"loading {name}")
+            try:
+                self._visit(make_onlooker(request, name, backbone, device, self.report))
+            except BrokenPluginError as error:
+                broken.append(error)
+        if not any(visit.shown for visit in self.visits):
+            if broken:
+                raise broken[0]
+            if len(request.images) == 1:
+                raise self._unreadable[request.images[0]]
+            raise FgbenchError("none of the pictures could be read")
+        for problem in broken:
+            self.report(problem)
+        if not any(shown.gaze.sights for visit in self.visits for shown in visit.shown):
+            raise FgbenchError("nobody is left who selects anything in these pictures")
+
+    def _visit(self, onlooker: Onlooker) -> None:
+        looking = Looking(onlooker, self.request, self.report)
+        encoder: Any = getattr(onlooker.model, "encoder", None)
+        top_k = crop_patches(self.request, encoder.num_patches) if looking.panel else None
+        visit = Visit(looking=looking, top_k=top_k)
+        self.visits.append(visit)
+        for path in self.request.images:
+            self.tell(f"{onlooker.name} on {onlooker.backbone}: {path}")
+            if (picture := self._read(path)) is not None:
+                gaze = looking.look(picture)
+                crops = {name: tiles(picture, sight.boxes) for name, sight in gaze.sights.items() if sight.are_crops}
+                whole = tile(picture.image, (0.0, 0.0, *picture.size))
+                visit.shown.append(Shown(gaze=gaze, picture=whole, crops=crops))
+
+    def _read(self, path: str) -> Picture | None:
+        if path in self._unreadable:
+            return None
+        try:
+            return read_picture(path)
+        except FgbenchError as error:
+            self._unreadable[path] = error
+            if len(self.request.images) > 1:
+                self.report(error)
+            return None
+
+
+def device_of(request: VisualizeRequest) -> torch.device:
+    """Where models run. Raises :class:`FgbenchError` for a device that is not there."""
+    there = torch.cuda.is_available()
+    if request.device == "cuda" and not there:
+        raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to look on the CPU")
+    return torch.device(request.device or ("cuda" if there else "cpu"))
+
+
+def tiles(picture: Picture, boxes: Sequence[tuple[float, ...]]) -> list[Tile]:
+    """The first few boxes of a picture, cut out."""
+    return [tile(picture.image, box) for box in boxes[:MOST_CROPS]]
+
+
+def tile(image: Image.Image, box: tuple[float, ...]) -> Tile:
+    """A box of an image (y0, x0, y1, x1, fractions of pixels included), no larger than it is shown."""
+    y0, x0, y1, x1 = box
+    scale = min(1.0, TILE_SIDE / max(y1 - y0, x1 - x0))
+    side = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    inside = (max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height))
+    return np.asarray(image.resize(side, Image.Resampling.LANCZOS, box=inside))

@@ -1,0 +1,1 @@
+"""What can be measured: a model, one selector by itself, a v·A kernel."""

@@ -1,0 +1,69 @@
+"""Amounts with their units, as people write them: times, memory, energy, rates, money. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fgbench.errors import FgbenchError
+
+MAX_MEMORY = 10**15  # bytes
+UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+LONGEST_S = 1e8  # three years
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What an amount may be written in."""
+
+    name: str
+    units: Mapping[str, float]  # "" stands for a bare number; one in lower case may be typed in capitals
+    example: str
+    largest: float = 1e12
+
+
+LATENCY = Quantity(
+    name="a time with its unit",
+    units={"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9},
+    example="20ms or 0.02s",
+    largest=LONGEST_S,
+)
+ENERGY = Quantity(  # mJ and MJ are too far apart to guess
+    name="an energy", units={"": 1.0, "j": 1.0, "mJ": 1e-3, "kJ": 1e3}, example="0.5J or 500mJ"
+)
+RATE = Quantity(name="images per second", units={"": 1.0, "img/s": 1.0, "images/s": 1.0}, example="100")
+PERCENT = Quantity(name="a percentage", units={"": 1.0, "%": 1.0}, example="90", largest=100)
+MONEY = Quantity(name="an amount of money", units={"": 1.0}, example="2.50")
+
+
+def duration(text: str, what: str) -> float:
+    """``10m``, ``90s``, ``1h30m`` or ``1.5h`` in seconds."""
+    compact = text.strip().lower().replace(" ", "")
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)", compact)
+    seconds = sum(float(number) * UNITS_S[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != compact or not 0 < seconds < LONGEST_S:
+        raise FgbenchError(f"{what} must be a time, got", text, "for example 90s, 10m or 1h30m")
+    return seconds
+
+
+def quantity(text: str, what: str, kind: Quantity) -> float:
+    """``20ms``, ``0.02 s`` or ``2e-2s`` in the unit that counts one."""
+    match = re.fullmatch(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*(\S*)", text.strip())
+    unit = None if match is None else kind.units.get(match[2], kind.units.get(match[2].lower()))
+    if match is None or unit is None:
+        raise FgbenchError(f"{what} must be {kind.name}, got", text, f"for example {kind.example}")
+    if not 0 < (found := float(match[1]) * unit) <= kind.largest:
+        raise FgbenchError(f"{what} must be above 0 and at most {kind.largest:g}, got", text, f"try {kind.example}")
+    return found
+
+
+def memory_size(text: str, what: str) -> int:
+    """``8GB`` or ``512MiB`` in bytes."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))
+    size = 0 if match is None else int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
+    if size < 1:
+        raise FgbenchError(f"{what} must be an amount of memory, got", text, "for example 8GB or 512MiB")
+    if size > MAX_MEMORY:
+        raise FgbenchError(f"{what} must be at most 1000 TB, got", text)
+    return size

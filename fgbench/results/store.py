@@ -1,0 +1,269 @@
+"""Where every finished point survives: one SQLite file, one transaction a point, shared by any number of sweeps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.results.reading import parse_json, to_json
+from fgbench.results.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, StoreFile, is_locked, transaction
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
+
+CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
+PATIENCE_S = 600.0  # for whoever keeps a store locked, where it costs what was measured to give up
+QUIET_S = 3.0  # of waiting without a word
+
+_LOGGED = "an earlier fgbench, or another program, keeps its newest points beside it; end that and start again"
+_ATTEMPTS = (
+    "SELECT points.content, environments.content, measured_at FROM points "
+    "JOIN environments ON environments.digest = points.environment "
+)
+
+
+class Store:
+    """Measured points by kind and key. A point is one row, a JSON object, or several attempts: the newest counts.
+
+    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too. It is
+    whole by itself: SQLite's rollback journal beside it lives as long as a transaction, and there is no write-ahead
+    log, whose loss would take with it what had been kept before. A point is measured in seconds and written in
+    milliseconds, so that sweeps that share a store do not wait for each other in any way that counts. Another program
+    may read for minutes in one transaction, and keeps writers waiting: ``patience_s`` (``wait_s`` by default) is for
+    it, once the store is open, and ``tell`` is given a line that says so.
+
+    Raises
+    ------
+    FgbenchError
+        Where the file cannot be a store, and it stays as it is; where a row is not JSON.
+    CannotMeasureError
+        Where it is locked for longer than that, the disk is full or fails, or the file is taken away.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wait_s: float = 30.0,
+        patience_s: float | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        read_only: bool = False,
+    ) -> None:
+        self._path, self._patience_s, self._tell = path, wait_s if patience_s is None else patience_s, tell
+        self._file = StoreFile(path, wait_s, read_only=read_only)
+        self._db = self._file.open()
+        self._identity = self._file.identity()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        self._db.close()
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        """The newest row of a point, or None."""
+        found = self._read(_ATTEMPTS + "WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1", kind, key)
+        return next(found, None)
+
+    def history(self, kind: str, key: str) -> list[dict[str, Any]]:
+        """Every row of a point, the oldest first."""
+        return list(self._read(_ATTEMPTS + "WHERE kind = ? AND key = ? ORDER BY attempt", kind, key))
+
+    def rows(self, kind: str) -> Iterator[dict[str, Any]]:
+        """The newest row of every point, in the order in which the points first came."""
+        newest = "(SELECT min(id) AS first, max(id) AS last FROM points WHERE kind = ? GROUP BY key)"
+        return self._read(_ATTEMPTS + f"JOIN {newest} ON last = points.id ORDER BY first", kind)
+
+    def add(
+        self, kind: str, key: str, row: Mapping[str, Any], environment: Mapping[str, Any], *, again: bool = False
+    ) -> bool:
+        """Keep a row and what it was measured on; False where the point is there already, and is left alone.
+
+        With ``again`` the row becomes the newest attempt. Rows share equal environments, but for its ``time``: that
+        is the row's own, and now where the environment has none.
+        """
+        content, around = _content(row), _around(environment)
+        with self._writing() as db:
+            if not again and _attempts(db, kind, key):
+                return False
+            _insert(db, kind, key, content, around)
+        return True
+
+    def keep(self, kind: str, rows: Mapping[str, Mapping[str, Any]], environment: Mapping[str, Any]) -> int:
+        """Keep rows that are found, not measured, by their keys: all of them at once, or none; how many were written.
+
+        A row that its point has already is left alone; another one becomes the newest attempt.
+        """
+        contents, around = {key: _content(row) for key, row in rows.items()}, _around(environment)
+        with self._writing() as db:
+            changed = [key for key, content in contents.items() if _newest(db, kind, key) != _in_order(content)]
+            for key in changed:
+                _insert(db, kind, key, contents[key], around)
+        return len(changed)
+
+    def claim(self, kind: str, key: str) -> bool:
+        """Whether this process may measure the point now; until it releases the point or ends, no other may.
+
+        Look for the point again after that: the one who had claimed it may have just finished.
+        """
+        me, now = _this_process(), time.time()
+        owner = "SELECT host, pid, started, claimed_at FROM claims WHERE kind = ? AND key = ?"
+        with self._writing() as db:
+            found = db.execute(owner, (kind, key)).fetchone()
+            if found and found[:3] != me and _holds(*found, now=now):
+                return False
+            db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", (kind, key, *me, now))
+        return True
+
+    def renew(self, kind: str, key: str) -> None:
+        """Claim a point once more, while it is measured; where the store is locked, the next time will do."""
+        (timeout,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        patience, self._patience_s = self._patience_s, 0.0
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.claim(kind, key)
+        except CannotMeasureError as error:
+            if not is_locked(error.__cause__):
+                raise
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {timeout}")
+            self._patience_s = patience
+
+    def release(self, kind: str, key: str) -> None:
+        """Give up the claim of this process; one of another process stays."""
+        mine = "kind = ? AND key = ? AND host = ? AND pid = ? AND started IS ?"
+        with self._writing() as db:
+            db.execute(f"DELETE FROM claims WHERE {mine}", (kind, key, *_this_process()))
+
+    def _read(self, query: str, *values: str) -> Iterator[dict[str, Any]]:
+        with self._file.explained():  # all at once: while somebody reads, nobody can write
+            found = self._patiently(query, values).fetchall()
+        return (self._decode(*columns) for columns in found)
+
+    def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
+        try:
+            return {**parse_json(content), "environment": {**parse_json(environment), "time": measured_at}}
+        except (ValueError, TypeError) as error:
+            raise self._file.refused(DAMAGED) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is in the file of this name when it ends, or an error."""
+        self._check_place()
+        with self._file.explained(), transaction(self._db, "IMMEDIATE", self._patiently):
+            if self._db.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                raise self._file.refused(_LOGGED, CannotMeasureError)
+            yield self._db
+        self._check_place()  # who asks to keep a row may hear that it is kept only where it can be found
+
+    def _patiently(self, statement: str, values: Sequence[str] = ()) -> sqlite3.Cursor:
+        """Run a statement, again where somebody keeps the store locked; SQLite's own waiting is deaf to Ctrl-C."""
+        began, is_told = time.monotonic(), False
+        while True:
+            try:
+                return self._db.execute(statement, values)
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - began
+                if not is_locked(error) or waited >= self._patience_s:
+                    raise
+            if waited >= QUIET_S and not is_told:
+                self._tell(f"waiting for another process that keeps the store {str(self._path)!r} locked")
+                is_told = True
+            time.sleep(0.02)
+
+    def _check_place(self) -> None:
+        if self._file.identity() != self._identity:  # SQLite would go on in a file that has no name any more
+            raise self._file.refused("it was moved or deleted; put it back and start again", CannotMeasureError)
+
+
+def _attempts(db: sqlite3.Connection, kind: str, key: str) -> int:
+    (attempts,) = db.execute("SELECT count(*) FROM points WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+    return int(attempts)
+
+
+def _insert(db: sqlite3.Connection, kind: str, key: str, content: str, around: tuple[str, str, str]) -> None:
+    digest, surroundings, measured_at = around
+    db.execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, surroundings))
+    values = (kind, key, _attempts(db, kind, key) + 1, measured_at, digest, content)
+    db.execute("INSERT INTO points VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+
+
+def _newest(db: sqlite3.Connection, kind: str, key: str) -> str | None:
+    """The newest row of a point, its fields in order; None where there is none, or it cannot be read."""
+    query = "SELECT content FROM points WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
+    found = db.execute(query, (kind, key)).fetchone()
+    with suppress(ValueError, TypeError):
+        return None if found is None else _in_order(found[0])
+    return None
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    if "environment" in row:
+        raise FgbenchError("a row is stored without its environment", do="pass that beside it")
+    return _as_json("row", row)
+
+
+def _around(environment: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The digest of an environment, its text, and the time that belongs to the row."""
+    shared = {name: value for name, value in environment.items() if name != "time"}
+    surroundings = _as_json("environment", shared)
+    digest = hashlib.sha256(_in_order(surroundings).encode()).hexdigest()
+    measured_at = environment.get("time") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return digest, surroundings, str(measured_at)
+
+
+def _as_json(what: str, fields: Mapping[str, Any]) -> str:
+    for name, value in fields.items():
+        try:
+            to_json(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            advice = f"it is not JSON ({error}); write null for what is missing"
+            raise FgbenchError(f"the {what} cannot be stored: its field", name, advice) from error
+    return json.dumps(dict(fields))
+
+
+def _in_order(content: str) -> str:
+    return json.dumps(json.loads(content), sort_keys=True)
+
+
+def _this_process() -> tuple[str, int, int | None]:
+    pid = os.getpid()
+    return socket.gethostname(), pid, (_state(pid) or ("", None))[1]
+
+
+def _state(pid: int) -> tuple[str, int] | None:
+    """A process's state and the tick it started at, which tells it from a later one of the same number."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:  # it has ended, or the system has no /proc
+        return None
+    return fields[0], int(fields[19])
+
+
+def _holds(host: str, pid: int, started: int | None, claimed_at: float, *, now: float) -> bool:
+    """Whether a claim's owner may still be measuring."""
+    if host != socket.gethostname():
+        return abs(now - claimed_at) < CLAIM_EXPIRES_S
+    if state := _state(pid):
+        return state[0] not in "ZX" and started in (None, state[1])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's, and this user may not look at it
+        return True
+    return True

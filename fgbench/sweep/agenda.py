@@ -1,0 +1,111 @@
+"""In which order points are measured: what a worker does on each visit, and what comes first when time is short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fgbench.measure.points import Group
+
+FIGURES = ("ok", "unconverged", "contended")  # statuses whose rows have a throughput
+TOO_MUCH = ("oom", "oom_inferred")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one worker measures in one go: batches of one group, ascending."""
+
+    group: Group
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is known of a group so far."""
+
+    batch_sizes: list[int]  # ascending
+    rates: dict[int, float | None] = field(default_factory=dict)  # img/s of finished batches; None where there is none
+    too_large: float = float("inf")  # the smallest batch that did not fit
+
+    def left(self) -> list[int]:
+        return [size for size in self.batch_sizes if size not in self.rates]
+
+    def around_best(self) -> list[int]:
+        """Unmeasured neighbours of the best batch so far; the middle, or what is nearest to it, where none is known."""
+        left, known = self.left(), {size: rate for size, rate in self.rates.items() if rate is not None}
+        if not known:
+            fits = [size for size in left if size < self.too_large]
+            middle = len(self.batch_sizes) // 2
+            return sorted(fits, key=lambda size: abs(self.batch_sizes.index(size) - middle))[:1]
+        best = max(known, key=lambda size: known[size] or 0.0)
+        at = self.batch_sizes.index(best)
+        near = self.batch_sizes[at + 1 : at + 2] + self.batch_sizes[max(0, at - 1) : at]
+        return [size for size in near if size in left and size < self.too_large][:1]
+
+
+class Agenda:
+    """Hands out visits until every point is finished.
+
+    Thorough, it visits each group once, batches ascending, in the order in which groups are given. With
+    ``informative_first`` it measures one batch of every group, then around the best of each until it has a worse
+    one on both sides, then the rest – so that whenever time runs out, the best batches are known as well as can be.
+    """
+
+    def __init__(self, groups: Sequence[Group], batch_sizes: Iterable[int], *, informative_first: bool = False) -> None:
+        sizes = sorted(set(batch_sizes))
+        self.informative_first = informative_first
+        self._open = {group: _Open(list(sizes)) for group in groups}
+        self._put_off: set[tuple[Group, int]] = set()
+
+    def finished(self, group: Group, batch_size: int, status: str, throughput: float | None) -> None:
+        """Take note of a finished point."""
+        known = self._open[group]
+        known.rates[batch_size] = throughput if status in FIGURES else None
+        if status in TOO_MUCH:
+            known.too_large = min(known.too_large, batch_size)
+        self._put_off.discard((group, batch_size))
+
+    def put_off(self, group: Group, batch_size: int) -> None:
+        """Leave a point that another sweep is measuring; :meth:`waiting` has it."""
+        self._put_off.add((group, batch_size))
+
+    def take_back(self, group: Group, batch_size: int) -> None:
+        """Measure a point here after all."""
+        self._put_off.discard((group, batch_size))
+
+    def too_large(self, group: Group) -> list[int]:
+        """Batches that need not be tried, since a smaller one did not fit."""
+        known = self._open[group]
+        return [size for size in known.left() if size > known.too_large]
+
+    def smallest_too_large(self, group: Group) -> int:
+        """The smallest batch that did not fit; only where there is one."""
+        return int(self._open[group].too_large)
+
+    def left_of(self, group: Group) -> list[int]:
+        """Batches of a group that are not finished."""
+        return self._open[group].left()
+
+    def waiting(self) -> list[tuple[Group, int]]:
+        """Points that were put off, in order."""
+        return [(group, size) for group in self._open for size in self._open[group].left() if self._is_off(group, size)]
+
+    def left(self) -> list[tuple[Group, int]]:
+        """Every point that is not finished, in order."""
+        return [(group, size) for group, known in self._open.items() for size in known.left()]
+
+    def next(self) -> Visit | None:
+        """The next visit; None where nothing is left but what was put off."""
+        if self.informative_first:
+            for group in sorted(self._open, key=lambda group: len(self._open[group].rates)):  # stable: in their order
+                wanted = [size for size in self._open[group].around_best() if not self._is_off(group, size)]
+                if wanted:
+                    return Visit(group, tuple(wanted))
+        for group, known in self._open.items():
+            wanted = [size for size in known.left() if not self._is_off(group, size)]
+            if wanted:
+                return Visit(group, tuple(wanted))
+        return None
+
+    def _is_off(self, group: Group, size: int) -> bool:
+        return (group, size) in self._put_off

@@ -1,0 +1,85 @@
+"""From a worker's result to a row, and the best batch among rows. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fgbench.measure.points import Group, Rates
+from fgbench.results.records import ThroughputRow
+from fgbench.sweep.agenda import FIGURES
+
+Row = dict[str, Any]
+_FIELDS = tuple(ThroughputRow.__dataclass_fields__)
+MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # what a worker answers, as it stands in a row
+FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
+
+
+def make_row(
+    group: Group,
+    batch_size: int,
+    result: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    rates: Rates,
+) -> Row:
+    """The row of a finished point, with its environment and the device's own rates."""
+    case, mode = group.case, group.mode
+    flop_s, why = rates.flop_s, rates.why
+    missing = dict(result.get("missing", {}))
+    mfu = _mfu(result, flop_s)
+    if mfu is not None and mfu > 1:
+        mfu, why = None, "the matrix products that it would be a share of were disturbed: this model was faster"
+    if mfu is None and why and result.get("throughput_img_s"):
+        missing.setdefault("mfu", why)
+    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED}
+    environment = {
+        **facts,
+        **{name: getattr(mode, name) for name in FLAGS},
+        "num_classes": case.num_classes,
+        "foreign_code": case.foreign_code,
+        "matrix_rate_flop_s": flop_s,
+        "copy_rate_bytes_s": rates.bytes_s,
+        "macs_per_image": result.get("macs_per_image"),
+        "bytes_per_image": result.get("bytes_per_image"),
+        "missing": missing,
+        "seen": result.get("seen", {}),
+    }
+    return ThroughputRow(
+        model=case.model,
+        selector=case.selector,
+        impl=case.impl,
+        backbone=case.backbone,
+        image_size=case.image_size,
+        batch_size=batch_size,
+        device=mode.device,
+        dtype=mode.dtype,
+        compiled=mode.compiled,
+        mfu=mfu,
+        best=False,
+        environment=environment,
+        repeat=group.repeat,
+        **measured,
+    ).as_dict()
+
+
+def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
+    macs, speed = result.get("macs_per_image"), result.get("throughput_img_s")
+    return 2 * macs * speed / flop_s if flop_s and macs and speed else None
+
+
+def mark_best(rows: Sequence[Row]) -> list[Row]:
+    """Rows with ``best`` set on the highest throughput of each model and size, in its mode."""
+    best: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        if row["status"] in FIGURES and row["throughput_img_s"] is not None:
+            among = _among(row)
+            if among not in best or row["throughput_img_s"] > rows[best[among]]["throughput_img_s"]:
+                best[among] = index
+    chosen = set(best.values())
+    return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
+
+
+def _among(row: Row) -> str:
+    """What rows have in common among which one batch is the best."""
+    names = ("model", "selector", "impl", "backbone", "image_size", "device", "dtype", "compiled", "repeat")
+    return repr([row.get(name) for name in names] + [row["environment"].get(name) for name in (*FLAGS, "device_name")])

@@ -1,0 +1,209 @@
+"""Every point measured once and stored at once, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fgbench.measure.points import NOT_ASKED_FOR, Group, Rates
+from fgbench.results.store import Store
+from fgbench.sweep.agenda import Agenda, Visit
+from fgbench.sweep.context import Session
+from fgbench.sweep.device_lock import device_lock
+from fgbench.sweep.rows import Row, make_row, mark_best
+from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
+
+KIND = "throughput"
+LOOK_S = 1.0  # between looks at a point that another sweep is measuring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a sweep tells while it runs."""
+
+    done: int
+    total: int
+    what: str  # it is doing now
+    row: Row | None = None  # just finished
+    latency_s: float | None = None  # so far, of what is being measured
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The points of a session, measured into a store. An interrupt or an error leaves :attr:`rows` as they are."""
+
+    session: Session
+    store: Store
+    host: Host
+    tell: Callable[[Event], None] = lambda _: None
+    left_out: list[tuple[Group, int]] = field(default_factory=list)  # when a budget ran out
+    measured: int = 0  # by this sweep
+    stored: int = 0  # before it, or by another one meanwhile
+    measuring_s: float = 0.0  # of the workers, warm-up included
+    _finished: dict[tuple[Group, int], Row] = field(default_factory=dict)
+    _outdated: set[tuple[Group, int]] = field(default_factory=set)  # stored, and wanted again
+    _agenda: Agenda = field(init=False)
+    _until: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        request, session = self.session.request, self.session
+        order = list(session.groups)
+        if request.repeats > 1:
+            random.shuffle(order)  # so that a drift of the machine is spread over the repeats
+        self._agenda = Agenda(order, session.batch_sizes, informative_first=request.budget_s is not None)
+        self._until = None if request.budget_s is None else time.monotonic() + request.budget_s
+        for group, size in self._points():
+            self._take_stored(group, size)
+
+    @property
+    def total(self) -> int:
+        """Points that were asked for."""
+        return len(self.session.groups) * len(self.session.batch_sizes)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows of the finished points in the order of the request, the best batches marked."""
+        return mark_best([self._finished[point] for point in self._points() if point in self._finished])
+
+    def run(self) -> None:
+        """Measure what is not stored yet."""
+        for group in self.session.groups:
+            self._infer(group)
+        while self._agenda.left():
+            if self._out_of_time():
+                self.left_out = self._agenda.left()
+                return
+            visit = self._agenda.next()
+            if visit is None:
+                self._look_again()
+                continue
+            place = self.session.uuid or self.session.device
+            tell = functools.partial(self._say, "waiting for another sweep on this device")
+            with device_lock(place, tell, until=self._until or math.inf) as held:
+                if held:
+                    self._visit(visit)
+
+    def _visit(self, visit: Visit) -> None:
+        """Measure some batches of one group in one worker, or in a new one after each that was lost."""
+        group = visit.group
+        worker: WorkerProcess | None = None
+        try:
+            for size in visit.batch_sizes:
+                if self._out_of_time() or self._infer(group):
+                    return
+                key = self.session.key(group, size)
+                if not self.store.claim(KIND, key):
+                    self._agenda.put_off(group, size)
+                    continue
+                try:
+                    if not self._take_stored(group, size):
+                        worker = self._measure(worker, group, size)
+                finally:
+                    self.store.release(KIND, key)
+            self._infer(group)
+        finally:
+            if worker is not None:
+                worker.close()
+
+    def _measure(self, worker: WorkerProcess | None, group: Group, size: int) -> WorkerProcess | None:
+        """Measure a point and keep its row; the worker, where it can be asked again."""
+        what = f"{group.label} batch {size}"
+
+        def progress(now: dict[str, Any]) -> None:
+            self._say(what, latency_s=now["latency_s"])
+
+        def stay() -> None:
+            self.store.renew(KIND, self.session.key(group, size))  # as long as it takes
+
+        self._say(what)
+        try:
+            worker = worker or self.session.worker(self.host, group, stay)
+            start = time.monotonic()
+            request = self.session.request
+            try:
+                result = worker.ask(
+                    "measure", request.timeout_s, progress, stay, batch_size=size, energy=request.energy
+                )
+            finally:
+                self.measuring_s += time.monotonic() - start
+        except WorkerFailed as failure:
+            seen = {"log": failure.log, "timeout_s": self.session.request.timeout_s}
+            result = {"status": failure.status, "reason": failure.reason, "seen": seen}
+            if worker is not None:
+                worker.close()  # after an exception, too: what it kept would be in the way of the next batch
+            worker = None
+        self._keep(group, size, result)
+        return worker
+
+    def _infer(self, group: Group) -> bool:
+        """Note the batches that cannot fit since a smaller one did not; True where nothing is left of the group."""
+        for size in self._agenda.too_large(group):
+            if not self._take_stored(group, size):
+                smaller = self._agenda.smallest_too_large(group)
+                self._keep(group, size, {"status": "oom_inferred", "reason": f"batch {smaller} did not fit"})
+        return not self._agenda.left_of(group)
+
+    def _keep(self, group: Group, size: int, result: dict[str, Any]) -> None:
+        """Store a finished point."""
+        row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
+        self._finished[group, size] = row  # it is shown even where it cannot be stored
+        key = self.session.key(group, size)
+        fields = {name: value for name, value in row.items() if name != "environment"}
+        self.store.add(KIND, key, fields, row["environment"], again=(group, size) in self._outdated)
+        self.measured += 1
+        self._note(group, size, self.store.get(KIND, key) or row)  # what another sweep stored meanwhile stands
+        self._say(f"{group.label} batch {size}", row=self._finished[group, size])
+
+    def _take_stored(self, group: Group, size: int) -> bool:
+        """Take a point from the store, where it is there and not wanted again."""
+        row = self.store.get(KIND, self.session.key(group, size))
+        if row is None:
+            return False
+        if self._wanted_again(row):
+            self._finished.setdefault((group, size), row)  # shown until there is a newer one
+            self._outdated.add((group, size))
+            return False
+        if (group, size) not in self._finished:
+            self.stored += 1
+        self._note(group, size, row)
+        return True
+
+    def _wanted_again(self, row: Row) -> bool:
+        """Whether a stored row does not answer this request."""
+        request, environment = self.session.request, row["environment"]
+        if request.again or (request.retry and row["status"] != "ok"):
+            return True
+        if row["status"] == "timeout":
+            return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
+        return request.energy and environment["missing"].get("energy_j_per_image") == NOT_ASKED_FOR
+
+    def _note(self, group: Group, size: int, row: Row) -> None:
+        self._finished[group, size] = row
+        self._agenda.finished(group, size, row["status"], row["throughput_img_s"])
+
+    def _look_again(self) -> None:
+        """Wait for points that another sweep is measuring; take back those that it gave up."""
+        self._say("waiting for points that another sweep is measuring")
+        time.sleep(LOOK_S)
+        for group, size in self._agenda.waiting():
+            key = self.session.key(group, size)
+            if self._take_stored(group, size):
+                continue
+            if self.store.claim(KIND, key):
+                self.store.release(KIND, key)
+                self._agenda.take_back(group, size)
+
+    def _points(self) -> Sequence[tuple[Group, int]]:
+        return [(group, size) for group in self.session.groups for size in self.session.batch_sizes]
+
+    def _out_of_time(self) -> bool:
+        return self._until is not None and time.monotonic() >= self._until
+
+    def _say(self, what: str, **more: Any) -> None:
+        done = self.total - len(self._agenda.left())
+        self.tell(Event(done=done, total=self.total, what=what, **more))

@@ -1,0 +1,157 @@
+"""From a request to what is trained: a model with its options and recipe, at one image size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fgbench.datasets.dataset import DataSet, Split
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.models.build import create_model, model_class, model_options
+from fgbench.models.model import Model
+from fgbench.models.vit import VisionTransformerModel
+from fgbench.plugins.kinds import models, selectors
+from fgbench.results.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
+from fgbench.training.request import GIVEN_BY_COMMAND, AccuracyRequest
+
+RECIPE = {field.name for field in fields(Recipe)}
+IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A model as it is trained; a seed and a learning rate are missing."""
+
+    model: str
+    backbone: str | None  # timm's name; None: the model's own default
+    selector: str | None  # None: the model's own
+    impl: str
+    image_size: int
+    options: Mapping[str, Any]  # the model's other ones
+    recipe: Recipe
+    lrs: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The contender in a few words."""
+        return " ".join(word for word in (self.model, self.selector, f"at {self.image_size}") if word)
+
+    def build(self, num_classes: int, *, pretrained: bool = False) -> Model:
+        """Make the model, its weights drawn from torch's generator."""
+        options = dict(self.options)
+        if self.selector is not None:
+            options["selector"] = self.selector
+        options.setdefault("label_smoothing", self.recipe.level.label_smoothing)
+        return create_model(
+            self.model,
+            self.backbone,
+            img_size=self.image_size,
+            num_classes=num_classes,
+            impl=self.impl,
+            pretrained=pretrained,
+            **options,
+        )
+
+
+def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> list[Contender]:
+    """What a request asks for. Unknown names and options raise; what does not fit together is left out, and reported.
+
+    What was asked for comes before what the data set says, and that before what the paper says.
+    """
+    found = []
+    models.try_out(request.models)
+    selectors.try_out(request.selectors or ())
+    for size in request.image_sizes or [_own(dataset, "image_size", IMAGE_SIZE)]:
+        for name in request.models:
+            try:
+                kind = model_class(name)
+            except BrokenPluginError as error:
+                report(error)
+                continue
+            wanted: Sequence[str | None] = request.selectors or [None]
+            for selector in wanted:
+                try:
+                    fits = selector is None or not kind.accepts or _fits(kind, selector)
+                except BrokenPluginError as error:
+                    report(error)
+                    continue
+                if selector is not None and not kind.accepts:
+                    report(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
+                elif not fits:
+                    report(LeftOutNotice(f"{name} cannot select by the scores of", selector))
+                else:
+                    found.append(_contender(request, dataset, kind, name, selector, size))
+    if not found:
+        raise FgbenchError("nothing is left to train", do="'fgbench list models' shows what each one selects by")
+    return found
+
+
+def _contender(
+    request: AccuracyRequest, dataset: DataSet, kind: type[Model], name: str, selector: str | None, size: int
+) -> Contender:
+    known = model_options(kind)
+    for option in request.model_options:
+        if option not in known - GIVEN_BY_COMMAND:
+            raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
+    own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
+    recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})
+    lrs = request.lrs or [_own(dataset, "lr", None)]
+    return Contender(
+        model=name,
+        backbone=request.backbone or _own(dataset, _backbone_key(kind), None),
+        selector=selector,
+        impl=request.impl,
+        image_size=size,
+        options={**published_model_options(name, dataset.name, size), **request.model_options},
+        recipe=recipe,
+        lrs=tuple(lrs) if lrs[0] is not None else LEARNING_RATES,
+        seeds=tuple(request.seeds or _own(dataset, "seeds", published_seeds(len(dataset.train)))),
+    )
+
+
+def _backbone_key(kind: type[Model]) -> str:
+    return "backbone" if issubclass(kind, VisionTransformerModel) else f"backbone of {kind.default_backbone}"
+
+
+def _own(dataset: DataSet, key: str, otherwise: Any) -> Any:
+    return dataset.recipe.get(key, otherwise)
+
+
+def _fits(kind: type[Model], selector: str) -> bool:
+    return selectors.load(selector).score_shape in kind.accepts
+
+
+def run_key(contender: Contender, around: Mapping[str, Any]) -> str:
+    """The key of a run: a digest of all that could change its result but the machine and fgbench's code."""
+    trained = {**asdict(contender), "lrs": None, "seeds": None}
+    identity = {"trained": trained, "around": dict(around)}  # apart: both have options
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def identify(dataset: DataSet) -> dict[str, Any]:
+    """What a data set is, by its names, classes and targets; pixels are not read."""
+    return {
+        "name": dataset.name,
+        "classes": hashlib.sha256(_as_bytes("\n".join(dataset.class_names))).hexdigest()[:16],
+        "train": _digest(dataset.train),
+        "test": _digest(dataset.test),
+    }
+
+
+def _digest(split: Split) -> str:
+    digest = hashlib.sha256()
+    for index, target in enumerate(split.targets):
+        digest.update(_as_bytes(f"{split.name(index)}\t{target}\n"))
+    return digest.hexdigest()[:16]
+
+
+def _as_bytes(text: str) -> bytes:
+    """A text that may come from the names of files, or hold half a character out of a JSON file."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")

@@ -1,0 +1,202 @@
+"""What all runs of a command share: the data set, the device, the processes, where results go."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr-defined]  # they are exported
+
+from fgbench.datasets.build import open_dataset
+from fgbench.datasets.check import check_dataset
+from fgbench.datasets.dataset import DataSet
+from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.models.backbone import brought_by
+from fgbench.models.model import Model
+from fgbench.plugins.code import foreign_code
+from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import datasets, models, selectors
+from fgbench.results.environment import cores
+from fgbench.results.output import check_folder
+from fgbench.results.recipe import Recipe
+from fgbench.results.store import Store
+from fgbench.training.config import Contender, identify, run_key
+from fgbench.training.initial_weights import file_digest
+from fgbench.training.request import AccuracyRequest
+from fgbench.training.rows import facts
+from fgbench.training.shared_store import Ledger
+from fgbench_selectors.plugins import describe
+
+MAX_WORKERS = 8
+LAUNCHED = ("ACCELERATE_", "MASTER_", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # how what sets processes up begins
+SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
+TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A request, and what stands around its runs. Every process has one; only the main one's has a store."""
+
+    request: AccuracyRequest
+    dataset: DataSet
+    ledger: Ledger
+    identity: Mapping[str, Any]  # of the data set, in every key
+    report: Report
+
+    @property
+    def device(self) -> torch.device:
+        """Where models of this process are."""
+        device: torch.device = PartialState().device
+        return device
+
+    @property
+    def workers(self) -> int:
+        """Processes that read pictures."""
+        if self.request.workers is not None:
+            return self.request.workers
+        return min(MAX_WORKERS, cores()) if self.device.type == "cuda" else 0
+
+    def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
+        """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
+        # A parameter that no loss reaches would have processes wait for its gradient for ever. What a selector learns
+        # is one where the model only takes the best scores.
+        learns = model is not None and model.selector is not None and any(True for _ in model.selector.parameters())
+        unreached = learns or (model is not None and bool(model.without_gradient))
+        handler = DistributedDataParallelKwargs(find_unused_parameters=unreached)
+        tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
+        with _starting():
+            return Accelerator(
+                cpu=self.request.device == "cpu",
+                mixed_precision=contender.recipe.mixed_precision,
+                # Steps that are given as such are overruled by an environment variable of Accelerate's.
+                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
+                kwargs_handlers=[handler],
+                **(tracked if self.request.tracker else {}),
+            )
+
+    def close(self) -> None:
+        """Part from the other processes."""
+        PartialState().destroy_process_group()
+
+    def key(self, contender: Contender, **more: Any) -> str:
+        """The key of a run; ``more`` is what is asked of this one alone."""
+        request = self.request
+        begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        # Another set of weights in the same file, and another reading of it, are other runs.
+        begun |= {name: value for name, value in request.reading.items() if value is not None}
+        if code := foreign_code(*self._foreign(contender)):
+            begun["foreign_code"] = code
+        return run_key(
+            contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
+        )
+
+    def _foreign(self, contender: Contender) -> Iterator[Any]:
+        """What others have made of a run: its model, its selector, its backbone, the reader of its data."""
+        asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
+        for registry, name in asked:
+            if name in registry.entries() and not registry.entry(name).is_own:
+                yield registry.load(name)
+        if contender.backbone:
+            yield from brought_by(contender.backbone)
+
+    def folder(self, contender: Contender, key: str, seed: int) -> Path:
+        """Where a run's weights are kept."""
+        words = [self.dataset.name, contender.model, contender.selector, contender.image_size, f"seed{seed}", key[:10]]
+        return self.request.checkpoints / re.sub(r"[^\w.-]+", "_", "-".join(str(word) for word in words if word))
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Accelerate reads some forty environment variables, each in its own way."""
+    try:
+        yield
+    except Exception as error:
+        told = ", ".join(name for name in sorted(os.environ) if name.startswith(LAUNCHED))
+        do = f"set for it: {told or 'nothing'}; unset what is wrong, or start with accelerate launch"
+        raise FgbenchError(f"Accelerate does not start ({describe(error)[:300]})", do=do) from error
+
+
+def open_session(request: AccuracyRequest, store: Store | None, report: Report) -> Session:
+    """Load plug-ins, open the data set and check it, find the device.
+
+    Raises :class:`FgbenchError` for a device that is not there or a batch that processes cannot share,
+    :class:`DatasetError` for data that are not as they should be.
+    """
+    add_plugin_files(request.plugins, report)
+    if sharded := [name for name in SHARDED if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
+        raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
+    if not request.test_only:
+        _check_folder(request.checkpoints)
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
+    if request.device is None and not torch.cuda.is_available():
+        request = replace(request, device="cpu")
+    if request.tracker:
+        _check_tracker(request.tracker)
+    with _starting():
+        state = PartialState(cpu=request.device == "cpu")
+    if request.threads:  # after Accelerate, which sets a number of its own for several processes on a CPU
+        torch.set_num_threads(request.threads)
+    if request.recipe.get("mixed_precision") == "fp16" and state.device.type == "cpu":
+        # Accelerate would train in float32 and not say so.
+        raise FgbenchError("a CPU does not train with", "--mixed-precision fp16", "bf16 and no are what it can")
+    if "mixed_precision" not in request.recipe:  # as published, where there is the hardware for it
+        precision = "fp16" if state.device.type == "cuda" else "no"
+        request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
+    dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
+    with datasets.blame(request.dataset, FgbenchError):
+        found = check_dataset(dataset, read=request.read_all)
+    for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
+        if said:
+            named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said
+            report(LeftOutNotice(said if named else f"{dataset.name}: {said}"))
+    environment = facts(request.recipe["mixed_precision"])
+    return Session(
+        request=request,
+        dataset=dataset,
+        ledger=Ledger(store, environment, again=request.again),
+        identity={**identify(dataset), "options": dict(request.dataset_options)},
+        report=report,
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
+    try:
+        check_folder(folder)
+    except FgbenchError as error:
+        raise FgbenchError(
+            "weights cannot be kept in", str(folder), f"{error.do}; name another with --checkpoints"
+        ) from error
+
+
+def _check_tracker(name: str) -> None:
+    """Accelerate leaves a tracker out without a word where its package is missing."""
+    if not any(importlib.util.find_spec(package) for package in TRACKER_PACKAGES.get(name, (name,))):
+        raise FgbenchError("a package is not installed that is needed by", f"--tracker {name}", f"pip install {name}")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
+    if recipe.optimizer not in list_optimizers():
+        raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
+    try:
+        create_optimizer_v2([torch.nn.Parameter(torch.zeros(1, 1))], opt=recipe.optimizer, lr=0.1, momentum=0.9)
+    except Exception as error:  # it asks for a package, or for a GPU, in its own way
+        raise FgbenchError("timm cannot make the optimizer", recipe.optimizer, describe(error)) from error
+    processes = PartialState().num_processes
+    if recipe.batch_size % (recipe.accumulate * processes):
+        raise FgbenchError(
+            f"a batch cannot be shared equally by {processes} processes in {recipe.accumulate} parts:",
+            recipe.batch_size,
+            f"give a multiple of {recipe.accumulate * processes}",
+        )

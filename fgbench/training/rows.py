@@ -1,0 +1,124 @@
+"""What a run becomes: its row, the rows over seeds, what it ran on."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+from fgbench.datasets.dataset import DataSet
+from fgbench.models.model import Model
+from fgbench.results.environment import processor, software
+from fgbench.results.records import AccuracyRow
+from fgbench.training.config import Contender
+from fgbench.training.metrics import Predictions
+from fgbench.training.state import Progress
+
+Row = dict[str, Any]
+
+# What rows of one summary share.
+SAME = ("model", "selector", "dataset", "image_size", "epochs", "backbone", "impl", "num_classes", "flip", "begun_from")
+
+
+def run_row(
+    contender: Contender,
+    dataset: DataSet,
+    model: Model,
+    predictions: Predictions,
+    *,
+    checkpoint: Path | None,
+    weights: str | None = None,
+    flip: bool,
+    trained: Progress | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    begun_from: str | None = None,
+) -> Row:
+    """The row of one run, without its environment; nothing was ``trained`` where a checkpoint was only tested."""
+    seconds = trained.seconds if trained else predictions.seconds
+    return AccuracyRow(
+        model=contender.model,
+        selector=model.selector_name,
+        dataset=dataset.name,
+        image_size=contender.image_size,
+        seed=seed,
+        lr=lr,
+        epochs=contender.recipe.epochs if trained else None,
+        top1_percent=predictions.top1_percent,
+        top5_percent=predictions.top5_percent,
+        images=predictions.images,
+        seconds=seconds,
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        best_top1_percent=trained.best_top1_percent if trained else None,
+        best_epoch=trained.best_epoch if trained else None,
+        backbone=contender.backbone or type(model).default_backbone,
+        impl=model.impl if type(model).two_impls else None,
+        num_classes=dataset.num_classes,
+        train_images=len(dataset.train) if trained else None,
+        unreadable_images=len(predictions.unreadable),
+        unreadable_train_images=len(trained.unreadable) if trained else 0,
+        test_img_s=predictions.images / predictions.seconds if predictions.seconds else None,
+        flip=flip,
+        begun_from=begun_from,
+        weights=weights,
+        recipe={**asdict(contender.recipe), **contender.options} if trained else dict(contender.options),
+    ).as_dict() | {"environment": None}
+
+
+def summaries(rows: Sequence[Row]) -> list[Row]:
+    """A row per model and set that was trained with several seeds: mean, standard deviation, the sum of seconds."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if row["seed"] is not None:
+            groups.setdefault(tuple(row[name] for name in SAME), []).append(row)
+    return [_summary(group) for group in groups.values() if len({row["seed"] for row in group}) > 1]
+
+
+def _summary(rows: Sequence[Row]) -> Row:
+    def over(name: str, of: Any) -> Any:
+        values = [row[name] for row in rows]
+        return None if None in values else of(values)
+
+    first = rows[0]
+    shared: dict[str, Any] = {name: first[name] for name in SAME}
+    return AccuracyRow(
+        **shared,
+        seed=None,
+        lr=first["lr"] if len({row["lr"] for row in rows}) == 1 else None,
+        top1_percent=over("top1_percent", statistics.fmean),
+        top5_percent=over("top5_percent", statistics.fmean),
+        top1_std_percent=over("top1_percent", statistics.stdev),
+        top5_std_percent=over("top5_percent", statistics.stdev),
+        images=first["images"],
+        seconds=over("seconds", sum),
+        checkpoint=None,
+        best_top1_percent=over("best_top1_percent", statistics.fmean),
+        seeds=[row["seed"] for row in rows],
+        train_images=first["train_images"],
+        unreadable_images=max(row["unreadable_images"] for row in rows),
+        unreadable_train_images=max(row["unreadable_train_images"] for row in rows),
+        test_img_s=over("test_img_s", statistics.fmean),
+        recipe=first["recipe"],
+        environment=first["environment"],
+    ).as_dict()
+
+
+def facts(mixed_precision: str) -> Mapping[str, Any]:
+    """What models are trained on and with."""
+    state = PartialState()
+    return {
+        **software(),
+        **processor(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "device": state.device.type,
+        "device_name": torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "processes": state.num_processes,
+        "mixed_precision": mixed_precision,
+    }

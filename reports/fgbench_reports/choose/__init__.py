@@ -1,0 +1,1 @@
+"""Which measured configuration to deploy: limits, Pareto fronts, advice."""

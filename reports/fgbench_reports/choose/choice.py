@@ -1,0 +1,195 @@
+"""Which configurations to deploy: those that keep all limits, and of these the ones that no other is better than."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, memory_bounds, time_bounds
+from fgbench_reports.choose.configurations import DEFAULT_DATASET, Configuration, published_accuracies
+from fgbench_reports.choose.front import pareto_front
+from fgbench_reports.choose.limits import Breach, Limit, Limits, rules_of, top1_of
+from fgbench_reports.data import Data
+from fgbench_reports.dataset_subset import tested_on
+from fgbench_reports.price import cost_per_million, grouped_by_row
+from fgbench_reports.sweep_rows import CONTENDER
+
+KEEPS, UNCERTAIN, MISSES = "keeps", "uncertain", "misses"
+ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is said of one configuration."""
+
+    configuration: Configuration
+    cost_per_million: float | None  # None without a price
+    breaches: tuple[Breach, ...]  # limits that it certainly misses
+    doubts: tuple[Breach, ...]  # limits that it keeps or misses, and nothing tells which
+    pareto: bool  # it keeps all limits, and no other that does is certainly as good in all and better in one
+
+    @property
+    def satisfies(self) -> bool:
+        """Whether it certainly keeps all limits."""
+        return not self.breaches and not self.doubts
+
+    @property
+    def word(self) -> str:
+        """KEEPS, MISSES where it certainly misses a limit, else UNCERTAIN."""
+        return MISSES if self.breaches else UNCERTAIN if self.doubts else KEEPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Verdicts on all configurations, the cheapest first."""
+
+    verdicts: Sequence[Verdict]
+    limits: Sequence[Limit]
+    objectives: Sequence[str]  # that the front is made over
+    dataset: str
+    gpu_hour_price: float | None
+    several_accuracies: bool = False  # some model has several, of which one counts
+
+    @property
+    def chosen(self) -> list[Verdict]:
+        """The front of those that keep all limits."""
+        return [verdict for verdict in self.verdicts if verdict.pareto]
+
+    @property
+    def satisfying(self) -> list[Verdict]:
+        """Those that certainly keep all limits."""
+        return [verdict for verdict in self.verdicts if verdict.satisfies]
+
+    @property
+    def uncertain(self) -> list[Verdict]:
+        """Those that miss no limit certainly, and of one or more it cannot be told."""
+        return [verdict for verdict in self.verdicts if verdict.word == UNCERTAIN]
+
+    @property
+    def ruled_out(self) -> list[Verdict]:
+        """Those that certainly miss a limit."""
+        return [verdict for verdict in self.verdicts if verdict.word == MISSES]
+
+
+def dataset_for(data: Data, wanted: str | None) -> str:
+    """The data set whose accuracies are compared: the wanted one, or the only one that was tested here, or CUB.
+
+    Raises :class:`ValueError` where several were tested, or nothing is known about the wanted one.
+    """
+    tested = sorted({tested_on(row) for row in data.accuracy})
+    known = sorted({*tested, *(one.dataset for one in published_accuracies())})
+    if wanted is not None:
+        if wanted not in known:
+            raise ValueError(f"no accuracy is known on data set {wanted!r}; there are some on {', '.join(known)}")
+        return wanted
+    if len(tested) > 1:
+        listed = ", ".join(tested)
+        raise ValueError(f"accuracies of different data sets are never compared, and there are {listed}; use --dataset")
+    return tested[0] if tested else DEFAULT_DATASET
+
+
+def choose(
+    configurations: Iterable[Configuration], limits: Limits, *, dataset: str, gpu_hour_price: float | None = None
+) -> Choice:
+    """Judge configurations, all batches of them, by limits; those that keep them are compared with each other.
+
+    The front is made over top-1, time per image, latency and memory: a memory that some do not tell is left out, and
+    what has no known accuracy counts as the least accurate where others have one. Cost goes with the time per image.
+    Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.choose.limits` and
+    :func:`fgbench_reports.choose.front.pareto_front`.
+    """
+    grouped = grouped_by_row(configurations).values()
+    points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)
+    rules = rules_of(limits, gpu_hour_price)
+    met = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
+    keeping = [index for index, breaches in enumerate(met) if not breaches]
+    objectives = _objectives([points[index] for index in keeping])
+    front = pareto_front(list(zip(*objectives.values(), strict=True)))
+    chosen = {index for index, on_front in zip(keeping, front, strict=True) if on_front}
+    verdicts = [
+        Verdict(
+            configuration=point,
+            cost_per_million=None if gpu_hour_price is None else cost_per_million(point.img_s, gpu_hour_price),
+            breaches=tuple(breach for breach in met[index] if not breach.uncertain),
+            doubts=tuple(breach for breach in met[index] if breach.uncertain),
+            pareto=index in chosen,
+        )
+        for index, point in enumerate(points)
+    ]
+    return Choice(
+        verdicts=verdicts,
+        limits=rules,
+        objectives=tuple(objectives),
+        dataset=dataset,
+        gpu_hour_price=gpu_hour_price,
+        several_accuracies=any(len(same) > 1 for same in grouped),
+    )
+
+
+def nearest_misses(choice: Choice) -> list[Verdict]:
+    """Per model the configuration that misses the limits least, at a size at which nothing keeps or may keep them.
+
+    It misses by its figure over the limit, multiplied over the limits that it does not keep; what has no figure is
+    further away than whatever has one. What was not asked about is left out.
+    """
+    kept = {_contender(verdict, "image_size") for verdict in (*choice.satisfying, *choice.uncertain)}
+    nearest: dict[Any, Verdict] = {}
+    for verdict in choice.ruled_out:
+        if _contender(verdict, "image_size") in kept or any(breach.narrows for breach in verdict.breaches):
+            continue
+        key = _contender(verdict)
+        if key not in nearest or _distance(verdict) < _distance(nearest[key]):
+            nearest[key] = verdict
+    return sorted(nearest.values(), key=_distance)
+
+
+def counts(choice: Choice) -> list[tuple[Limit, int, int]]:
+    """Per limit how many configurations it certainly rules out, and how many of them no other limit does."""
+    options = [[breach.option for breach in verdict.breaches] for verdict in choice.ruled_out]
+    return [
+        (limit, sum(limit.option in some for some in options), sum(some == [limit.option] for some in options))
+        for limit in choice.limits
+    ]
+
+
+def _surest_accuracy(point: Configuration) -> tuple[float, float]:
+    """Of several accuracies of a point, the one with the highest low end counts: it is the one to deploy."""
+    return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
+
+
+def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
+    row = point.row
+    names = [str(row[name]) for name in CONTENDER]
+    figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
+    return (*figures, *names, row["image_size"], row["batch_size"], point.mode)
+
+
+def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:
+    """What is to be small, per objective: a figure with its ends per point."""
+    found: dict[str, list[Bounds]] = {}
+    if any(point.accuracy is not None for point in points):
+        found[ACCURACY] = [_error_bounds(point) for point in points]
+    found[TIME] = [time_bounds(point) for point in points]
+    found[LATENCY] = [latency_bounds(point) for point in points]
+    memories = [bounds for point in points if (bounds := memory_bounds(point)) is not None]
+    if len(memories) == len(points):
+        found[MEMORY] = memories
+    return found
+
+
+def _error_bounds(point: Configuration) -> Bounds:
+    """What is to be small where the accuracy is to be large; what is not known is the worst."""
+    if point.accuracy is None:
+        return Bounds(value=math.inf, low=math.inf, high=math.inf)
+    return accuracy_bounds(point.accuracy).mapped(lambda top1: -top1)
+
+
+def _contender(verdict: Verdict, *more: str) -> tuple[Any, ...]:
+    return tuple(verdict.configuration.row[name] for name in (*CONTENDER, *more))
+
+
+def _distance(verdict: Verdict) -> tuple[int, float]:
+    known = [breach.excess for breach in verdict.breaches if math.isfinite(breach.excess)]
+    return len(verdict.breaches) - len(known), sum(known)

@@ -1,0 +1,150 @@
+"""What to run where a choice cannot be made: the commands that measure an accuracy, or measure a point longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fgbench_reports.advice import accuracy_commands, word
+from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
+from fgbench_reports.choose.choice import Choice, Verdict
+from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
+from fgbench_reports.choose.limits import top1_of
+from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.dataset_subset import without_part
+from fgbench_reports.paper.names import SELECTORS
+from fgbench_reports.sweep_rows import as_text, places_of, sites_of
+
+MAX_COMMANDS = 3  # that a note names
+LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
+TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
+
+
+def unknown_notes(choice: Choice) -> list[str]:
+    """What has no accuracy of all that was asked about, and the command that would measure it."""
+    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    rows = [one.configuration.row for one in asked if top1_of(one.configuration) is None]
+    if not rows:
+        return []
+    rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
+    told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
+    told += as_text(choice.dataset)
+    where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
+    commands = _accuracy_commands(rows, choice)
+    return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
+
+
+def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
+    """The commands that test the models of these rows on the data set that was chosen on."""
+    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
+
+
+def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
+    """The commands that train again as these were trained; a file that was only tested has no other seeds."""
+    rows = []
+    for one in tested:
+        row, accuracy = one.configuration.row, one.configuration.accuracy
+        if accuracy is None or accuracy.source != MEASURED:
+            rows.append(row)
+        elif accuracy.lr is not None:
+            rows.append({**row, "lr": accuracy.lr, "recipe": accuracy.recipe, "begun_from": accuracy.begun_from})
+    return _accuracy_commands(rows, choice)
+
+
+def _selector_option(row: Row) -> str:
+    usual = SELECTORS.get(row["model"])
+    return f" --selectors {word(row['selector'])}" if row["selector"] not in (None, usual) else ""
+
+
+def doubt_notes(choice: Choice) -> list[str]:
+    """What would tell of the uncertain configurations whether they keep the limits, and the commands."""
+    notes = []
+    timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
+    if timed:
+        commands = _longer_commands([one.configuration.row for one in timed])
+        narrow = "narrows" if len(commands) == 1 else "narrow"
+        narrow += " its interval" if len(timed) == 1 else " their intervals"
+        notes.append(f"Latency, throughput and cost that are too uncertain: {_listed(commands)} {narrow}.")
+    tested = [one for one in choice.uncertain if any(doubt.option == "--min-accuracy" for doubt in one.doubts)]
+    if tested:
+        told = "Accuracies that are too uncertain: more test images and more seeds narrow the interval, seeds never "
+        told += "below that of the test images"
+        if commands := _commands_of_tested(tested, choice):
+            told += f"; {_listed(commands)}" + (" with more --seeds" if all(map(_is_measured, tested)) else "")
+        notes.append(f"{told}.")
+    others = {doubt.option for one in choice.uncertain for doubt in one.doubts} - {*TIMED, "--min-accuracy"}
+    if others:
+        notes.append(f"Repeats of one point lie on both sides of {', '.join(sorted(others))}: only other limits tell.")
+    return notes
+
+
+def basis_notes(choice: Choice) -> list[str]:
+    """What the intervals are, and what has none."""
+    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    points = [one.configuration for one in asked]
+    if not points:
+        return []
+    notes = ["Limits and the front are judged by the ends of 95 % intervals; GB and energy were measured once."]
+    if any(len(point.repeats) > 1 for point in points):
+        notes[0] = notes[0].replace("measured once", "measured once, or have the range of their repeats")
+        notes.append("A latency that was measured repeatedly has the outermost ends of the intervals of its repeats.")
+    bare = [point.row for point in points if not latency_bounds(point).known]
+    if bare:
+        where = places_of(bare, sites_of([point.row for point in points]))
+        notes.append(f"No interval of the latency, so nothing certain is told of it: {where}.")
+    known = [one for point in points if (one := point.accuracy) is not None]
+    if any(not accuracy_bounds(one).known for one in known):
+        notes.append("An accuracy whose number of test images is not told has no interval.")
+    single = [one for one in known if one.runs == 1 and accuracy_bounds(one).known]
+    if single:
+        notes.append(
+            "An accuracy of one run has the interval of its test images alone; how far seeds lie apart is not known."
+        )
+    if choice.several_accuracies:
+        notes.append("Of several trainings or files of a model, the accuracy with the highest low end counts.")
+    return notes
+
+
+def ends_text(figure: Bounds, decimals: int = 2) -> str:
+    """Both ends of an accuracy as they stand in a table: 90.16–91.65; – where there is no interval."""
+    return f"{figure.low:.{decimals}f}–{figure.high:.{decimals}f}" if figure.known else "–"
+
+
+def _is_measured(verdict: Verdict) -> bool:
+    accuracy = verdict.configuration.accuracy
+    return accuracy is not None and accuracy.source == MEASURED
+
+
+def _listed(commands: Sequence[str]) -> str:
+    left = len(commands) - MAX_COMMANDS
+    some = ", ".join(f"'{command}'" for command in commands[:MAX_COMMANDS])
+    return some + (f" and {left} more" if left > 0 else "")
+
+
+def _longer_commands(rows: Sequence[Row]) -> list[str]:
+    """The commands that measure these points again, and longer: one for all that are measured in one way."""
+    told = [{**row, "way": _way(row)} for row in rows]
+    commands = []
+    for way, some in grouped(told, "way").items():
+        words = ["fgbench throughput --models", *_each(some, "model"), "--sizes", *_each(some, "image_size")]
+        words += ["--batch-sizes", *_each(some, "batch_size")]
+        commands.append(f"{' '.join(words)}{way} --max-time {LONGER} --again")
+    return commands
+
+
+def _each(rows: Iterable[Row], field: str) -> list[str]:
+    return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
+
+
+def _way(row: Row) -> str:
+    """The options that the points of one command share."""
+    environment = row["environment"] or {}
+    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
+    words = [f"--backbones {word(row['backbone'])}"] if row["backbone"] != usual else []
+    words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
+    words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
+    words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []
+    words += ["--compile"] if row["compiled"] else []
+    words += ["--channels-last"] if environment.get("channels_last") else []
+    words += ["--cuda-graph"] if environment.get("cuda_graph") else []
+    words += [f"--threads {environment['threads']}"] if row["device"] == "cpu" and environment.get("threads") else []
+    return "".join(f" {word}" for word in words) + _selector_option(row)

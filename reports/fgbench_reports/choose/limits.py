@@ -1,0 +1,188 @@
+"""Limits that configurations keep, miss or leave open, and by how much they miss them.
+
+A limit is judged by the end of the interval that hurts: the high end of latency, cost, memory and energy, the low end
+of accuracy and throughput. Where the interval has the limit inside, or there is none, nothing can be told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fgbench_reports.choose.bounds import (
+    Bounds,
+    accuracy_bounds,
+    energy_bounds,
+    latency_bounds,
+    memory_bounds,
+    throughput_bounds,
+)
+from fgbench_reports.choose.configurations import Configuration
+from fgbench_reports.price import cost_per_million
+from fgbench_reports.sweep_rows import as_text, environment_of
+from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a configuration must keep, and what is asked about at all; None and () leave everything."""
+
+    min_accuracy_percent: float | None = None  # top-1
+    max_latency_s: float | None = None  # of one batch
+    max_memory_bytes: int | None = None
+    max_energy_j: float | None = None  # per image
+    min_throughput_img_s: float | None = None
+    max_cost: float | None = None  # of a million images
+    gpu: str | None = None  # part of the device's name
+    dtypes: Sequence[str] = ()
+    models: Sequence[str] = ()
+    image_sizes: Sequence[int] = ()
+    batch_sizes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """A limit that a configuration does not keep, or not certainly."""
+
+    option: str
+    told: str  # "latency 24 ms > 20 ms"
+    excess: float  # the logarithm of value over limit; infinite where there is no value, or it is another one
+    unknown: bool = False  # there is no figure to hold against the limit
+    narrows: bool = False  # it was not asked about
+    uncertain: bool = False  # its interval has the limit inside, or it has none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One limit, in words and as a test."""
+
+    option: str
+    told: str
+    judge: Callable[[Configuration], Breach | None]
+
+
+def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
+    """The limits that were set. Raises :class:`ValueError` where a cost is limited and nothing has a price."""
+    if limits.max_cost is not None and gpu_hour_price is None:
+        raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
+    price = gpu_hour_price or 0.0
+    found = [
+        _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, _accuracy, "{:g} %".format, least=True),
+        _bound("--max-latency", "latency", limits.max_latency_s, latency_bounds, lambda s: f"{milliseconds(s)} ms"),
+        _bound("--max-memory", "memory", limits.max_memory_bytes, memory_bounds, lambda b: f"{gigabytes(int(b))} GB"),
+        _bound("--max-energy", "energy", limits.max_energy_j, energy_bounds, lambda j: f"{significant(j)} J"),
+        _bound(
+            "--min-throughput",
+            "throughput",
+            limits.min_throughput_img_s,
+            throughput_bounds,
+            lambda rate: f"{img_per_s(rate)} img/s",
+            least=True,
+        ),
+        _bound(
+            "--max-cost",
+            "cost",
+            limits.max_cost,
+            lambda point: cost_bounds(point, price),
+            lambda cost: f"{significant(cost, 4, decimals=5)} per million",
+        ),
+        None if limits.gpu is None else _on_device(limits.gpu),
+        _among("--dtype", "dtype", limits.dtypes, "dtype"),
+        _among("--models", "model", limits.models, "model"),
+        _among("--sizes", "image size", limits.image_sizes, "image_size"),
+        _among("--batch-sizes", "batch", limits.batch_sizes, "batch_size"),
+    ]
+    return [limit for limit in found if limit is not None]
+
+
+def top1_of(point: Configuration) -> float | None:
+    """The accuracy of a configuration in percent, where one is known."""
+    return None if point.accuracy is None else point.accuracy.top1_percent
+
+
+def cost_bounds(point: Configuration, price: float) -> Bounds:
+    """What a million images cost at this price of an hour: as uncertain as the throughput that it follows from."""
+    return throughput_bounds(point).mapped(lambda rate: cost_per_million(rate, price) if rate else math.inf)
+
+
+def _accuracy(point: Configuration) -> Bounds | None:
+    return None if point.accuracy is None else accuracy_bounds(point.accuracy)
+
+
+def _bound(
+    option: str,
+    name: str,
+    limit: float | None,
+    read: Callable[[Configuration], Bounds | None],
+    show: Callable[[float], str],
+    *,
+    least: bool = False,
+) -> Limit | None:
+    """A figure that must not be above, or below, a limit."""
+    if limit is None:
+        return None
+    sign, unkept = (1, "<") if least else (-1, ">")
+
+    def judge(point: Configuration) -> Breach | None:
+        figure = read(point)
+        if figure is None:
+            told = "no accuracy is known" if name == "accuracy" else f"no {name} was measured"
+            return Breach(option=option, told=told, excess=math.inf, unknown=True)
+        worst, best = (figure.low, figure.high) if least else (figure.high, figure.low)
+        if figure.known and sign * worst >= sign * limit:
+            return None
+        value = figure.value
+        excess = abs(math.log(value / limit)) if value else math.inf
+        if figure.known and sign * best < sign * limit:
+            return Breach(option=option, told=f"{name} {_apart(value, limit, show, unkept)}", excess=excess)
+        return Breach(option=option, told=f"{name} {_around(figure, limit, show)}", excess=excess, uncertain=True)
+
+    return Limit(option=option, told=f"{name} at {'least' if least else 'most'} {show(limit)}", judge=judge)
+
+
+def _around(figure: Bounds, limit: float, show: Callable[[float], str]) -> str:
+    """A figure that cannot be told from a limit, with its ends."""
+    value, low, high = (show(float(f"{each:.4g}")) for each in (figure.value, figure.low, figure.high))
+    if not figure.known:
+        return f"{value}, {figure.basis}: it cannot be held against {show(limit)}"
+    end = f"to {high}" if math.isfinite(figure.high) else "without an upper end"
+    return f"{value}, {figure.basis} from {low} {end}: {show(limit)} lies inside"
+
+
+def _apart(value: float, limit: float, show: Callable[[float], str], unkept: str) -> str:
+    """Two figures as they are printed, and by how much they differ where they look the same."""
+    one, other = show(value), show(limit)
+    by = f", by {abs(value / limit - 1) * 100:.1g} %" if one == other else ""
+    return f"{one} {unkept} {other}{by}"
+
+
+def _on_device(name: str) -> Limit:
+    def judge(point: Configuration) -> Breach | None:
+        device = device_name(point)
+        if name.casefold() in device.casefold():
+            return None
+        return Breach(option="--gpu", told=f"it is on {device}", excess=math.inf, narrows=True)
+
+    return Limit(option="--gpu", told=f"a device called {as_text(name)}", judge=judge)
+
+
+def _among(option: str, name: str, values: Sequence[Any], field: str) -> Limit | None:
+    if not values:
+        return None
+
+    def judge(point: Configuration) -> Breach | None:
+        found = point.row[field]
+        if found in values:
+            return None
+        return Breach(option=option, told=f"{name} {as_text(found)}", excess=math.inf, narrows=True)
+
+    listed = " or ".join(map(as_text, values))
+    return Limit(option=option, told=f"{name} {listed}", judge=judge)
+
+
+def device_name(point: Configuration) -> str:
+    """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
+    name = environment_of(point.mode)["device_name"]
+    return name if name != "–" else str(point.row["device"])

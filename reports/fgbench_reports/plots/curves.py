@@ -1,0 +1,201 @@
+"""Insertion and deletion: how a prediction grows and falls as the pixels that a selector ranks best come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.advice import accuracy_command
+from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.plots.legend import Legend, handle
+from fgbench_reports.plots.lines import Line, Place, draw_line, points_of
+from fgbench_reports.plots.looks import Look, looks_of, names_in
+from fgbench_reports.plots.scales import as_linear
+from fgbench_reports.plots.style import DOUBLE, frame, in_style
+from fgbench_reports.plots.sweeps import chosen_series, file_names, first_figures, listed, not_drawn
+from fgbench_reports.report import Drawing, Figure, Item, Missing, Point, Report
+from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.tables.numbers import how_many, significant
+from fgbench_reports.training_groups import Training, by_training, telling_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT = 150.0
+CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
+ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
+
+
+class Curves(Report):
+    """Insertion and deletion curves of every selector on every trained model, means over seeds."""
+
+    title = "Insertion and deletion"
+
+    name = "curves"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per trained model."""
+        rows = [row for row in data.selection_quality if row["insertion_curve"] and row["deletion_curve"]]
+        without = [row for row in data.selection_quality if not (row["insertion_curve"] and row["deletion_curve"])]
+        if not rows:
+            trained = [row for row in data.accuracy if not row.get("seeds")]
+            why = "no row has its curves" if data.selection_quality else "there are no rows for it"
+            command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
+            yield Missing(what="insertion and deletion curves", command=command, why=why)
+        groups, looks, lacking = by_training(rows), looks_of(names_in(data)), by_training(without)
+        titles = {key: _title(key, groups) for key in groups}
+        found, left = first_figures(list(groups), titles.__getitem__)
+        for key, name in zip(found, file_names(f"curves {titles[key]}" for key in found), strict=True):
+            lost = [as_text(row["selector"]) for row in lacking.get(key, [])]
+            left_out = not_drawn(len(lost), "row", listed(list(dict.fromkeys(lost))), "without curves")
+            yield _figure(titles[key], name, groups[key], looks, left if key == found[-1] else [], left_out)
+
+
+def _title(key: Training, groups: Iterable[Training]) -> str:
+    words = [as_text(key.model), f"selects by {as_text(key.trained_with)}" if key.trained_with else "selects nothing"]
+    return " · ".join([*words, as_text(key.dataset), f"{key.image_size} px", *telling_words(key, groups)])
+
+
+def _figure(
+    trained: str,
+    name: str,
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    left: Sequence[str],
+    without: Sequence[str],
+) -> Figure:
+    kept, many = chosen_series([row["selector"] for row in rows], str)
+    curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
+    seeds = len({row["seed"] for row in rows})
+    images = sorted({row["perturbed_images"] for row in rows})
+    of_images = how_many(images[0], "image") if len(images) == 1 else f"{images[0]} to {images[-1]} images"
+    notes = [
+        f"Means over {of_images}"
+        + (f" and {seeds} trained models, a seed each." if seeds > 1 else "; one trained model.")
+    ]
+    notes.append(
+        "A good ranking rises early in insertion and falls early in deletion. Random and centre look at no image."
+    )
+    other = {name: row["other_lengths"] for name, row in curves.items() if row["other_lengths"]}
+    why = "not as many points as the first one of the same selector"
+    left_out = [*many, *without, *not_drawn(sum(other.values()), "curve", listed([*map(as_text, other)]), why)]
+    mixed = _mixed(rows)
+    return CurvesFigure(
+        name=name,
+        title=f"Insertion and deletion · {trained}" + (" · runs of several environments" if mixed else ""),
+        alt=_alt(trained, curves),
+        notes=(*notes, *mixed, *left_out, *left),
+        curves=curves,
+        looks=looks,
+        left_out=[*_bars(curves), *left_out],
+    )
+
+
+def _bars(curves: Mapping[str, Row]) -> list[str]:
+    """What the bars are, and which curves have none."""
+    alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
+    said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
+    every = len(alone) == len(curves)
+    who = "Curves have" if every else f"{listed(alone)} {'have' if len(alone) > 1 else 'has'}"
+    return [*said, *([f"{who} no bars: there is one trained model."] if alone else [])]
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """The mean of curves that have as many points as the first one, how far they lie apart, and their mean areas."""
+    first = rows[0]
+    found: dict[str, Any] = {"selector": first["selector"], "other_lengths": 0}
+    for kind in CURVES:
+        curves = [row[f"{kind}_curve"] for row in rows]
+        alike = [curve for curve in curves if len(curve) == len(curves[0])]
+        found["other_lengths"] += len(curves) - len(alike)
+        found[kind] = [fmean(values) for values in zip(*alike, strict=True)]
+        found[f"{kind}_std"] = [stdev(values) for values in zip(*alike, strict=True)] if len(alike) > 1 else None
+        areas = [row[f"{kind}_auc"] for row in rows if row[f"{kind}_auc"] is not None]
+        found[f"{kind}_auc"] = fmean(areas) if areas else None
+    return {**found, "runs": len(rows)}
+
+
+def _mixed(rows: Sequence[Row]) -> list[str]:
+    """Whether a mean is over different devices or versions."""
+    met: dict[str, list[str]] = {}
+    for field, name in ORIGIN.items():
+        values = dict.fromkeys(as_text(value) for row in rows if (value := (row["environment"] or {}).get(field)))
+        if len(values) > 1:
+            met.setdefault(name, list(values))
+    told = "; ".join(f"{name}: {', '.join(values)}" for name, values in met.items())
+    return [f"The means are over runs that differ in their environments, in {told}."] if told else []
+
+
+def _alt(trained: str, curves: Mapping[str, Row]) -> str:
+    text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {trained}: "
+    text += "insertion, while the pixels that a selector ranks best come back first, and deletion, while they go first."
+    highest = [name for name in curves if curves[name]["insertion_auc"] is not None]
+    lowest = [name for name in curves if curves[name]["deletion_auc"] is not None]
+    if not (highest and lowest):
+        return text
+    rising = max(highest, key=lambda name: float(curves[name]["insertion_auc"]))
+    falling = min(lowest, key=lambda name: float(curves[name]["deletion_auc"]))
+    text += f" Of {how_many(len(curves), 'selector')} {as_text(rising)} has the largest area in insertion, "
+    text += f"{significant(curves[rising]['insertion_auc'])}, and {as_text(falling)} the smallest in deletion, "
+    return f"{text}{significant(curves[falling]['deletion_auc'])}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvesFigure(Figure):
+    """Two panels, insertion and deletion, a line per selector."""
+
+    curves: Mapping[str, Row]
+    looks: Mapping[str, Look]
+    left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
+
+    def draw(self) -> Drawing:
+        """Markers stand on some of the points only; all can be asked."""
+        with in_style():
+            legend = Legend(
+                blocks=[[(handle(self.looks[name]), as_text(name)) for name in self.curves]],
+                width=DOUBLE - 40,
+                notes=self.left_out,
+            )
+            heading = self.title.partition(" · ")[2]
+            canvas, panels = frame(
+                width=DOUBLE, height=HEIGHT, panels=2, below=legend.height, heading=heading, titled=True
+            )
+            points = [point for axes, kind in zip(panels, CURVES, strict=True) for point in self._panel(axes, kind)]
+            legend.write(canvas)
+        return Drawing(canvas=canvas, points=points)
+
+    def _panel(self, axes: Axes, kind: str) -> list[Point]:
+        as_linear(axes, "x", [0.0, 100.0])
+        ends = [end for row in self.curves.values() for other in CURVES for one in _ends(row, other) for end in one]
+        as_linear(axes, "y", [0.0, *ends])
+        axes.set_title(f"{kind}: {CURVES[kind]}")
+        axes.set_xlabel("pixels that are there (%)" if kind == "insertion" else "pixels that are gone (%)")
+        axes.set_ylabel("probability of the class")
+        points = []
+        for name, row in self.curves.items():
+            line = Line(name=as_text(name), look=self.looks[name], places=_places(row, kind))
+            draw_line(axes, line, marked=False)
+            points += points_of(axes, line)
+        return points
+
+
+def _places(row: Row, kind: str) -> list[Place]:
+    values, ends = row[kind], _ends(row, kind)
+    last = max(1, len(values) - 1)
+    area = f"{kind} AUC {significant(row[f'{kind}_auc'])}" + (
+        f", mean of {row['runs']} runs" if row["runs"] > 1 else ""
+    )
+    places = []
+    for index, (value, (low, high)) in enumerate(zip(values, ends, strict=True)):
+        share, std = 100 * index / last, f" ± {(high - low) / 2:.3f}" if high > low else ""
+        text = f"{as_text(row['selector'])}\n{share:.0f} % of the pixels: {value:.3f}{std}\n{area}"
+        places.append(Place(x=share, y=value, text=text, ends=(low, high) if high > low else None))
+    return places
+
+
+def _ends(row: Row, kind: str) -> list[tuple[float, float]]:
+    """One standard deviation down and up of each point; the point itself where there is none."""
+    stds = row[f"{kind}_std"] or [0.0] * len(row[kind])
+    return [(value - std, value + std) for value, std in zip(row[kind], stds, strict=True)]

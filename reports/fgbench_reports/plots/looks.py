@@ -1,0 +1,131 @@
+"""Which colour, marker and line stand for a name: the same in every figure of a report, whatever else is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any
+
+from fgbench_reports.data import Data, Row
+from fgbench_reports.plots.style import INK, PAPER, palette
+from fgbench_reports.sweep_rows import CONTENDER, as_text
+
+Marker = str | tuple[int, int, float]
+Dash = str | tuple[float, tuple[float, ...]]
+Contender = tuple[Any, ...]  # the values of CONTENDER
+
+BLUE, ORANGE, GREEN, RED, PINK, BROWN, LIGHT, GREY, YELLOW, SKY = range(10)  # of seaborn's palette
+FAMILIES: dict[
+    str, tuple[int | None, Marker]
+] = {  # a model looks like its selector; those of one selector differ in their markers
+    **{"resnet101": (GREY, "*"), "cal": (GREY, "p"), "vit": (None, "h"), "own": (None, "h")},
+    **{"psm": (BLUE, "o"), "transfg": (BLUE, "o"), "maws": (ORANGE, "s"), "ffvt": (ORANGE, "s")},
+    **{"rollout": (PINK, "^"), "ramstrans": (PINK, "^"), "dcal": (PINK, "v"), "ev": (PINK, "<")},
+    **{"sacm": (RED, "P"), "aftrans": (RED, "P"), "tpskg": (BROWN, ">"), "gls": (GREEN, "D"), "glsim": (GREEN, "D")},
+    **{"attention": (SKY, "X"), "random": (GREY, "d"), "centre": (GREY, "p")},
+}
+REST_COLOURS = (SKY, BROWN, BLUE, RED, GREEN)
+REST_MARKERS: tuple[Marker, ...] = ((4, 1, 0.0), "8", (3, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0))
+BLIND = ("random", "centre")  # of selectors, those that look at no image
+SOLID, DASHED, DOTTED = "-", (0.0, (3.2, 1.6)), (0.0, (1.0, 1.3))
+MORE_LINES: tuple[Dash, ...] = (DOTTED, (0.0, (5.0, 1.3, 1.0, 1.3)), (0.0, (8.0, 2.0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a series looks; its marker and line tell it from others without its colour."""
+
+    shade: int | None  # of seaborn's palette; None is ink
+    marker: Marker
+    line: Dash = SOLID
+
+    @property
+    def colour(self) -> str:
+        """As matplotlib takes it."""
+        return INK if self.shade is None else palette()[self.shade]
+
+    def marks(self, *, hollow: bool = False, half: bool = False) -> dict[str, Any]:
+        """Arguments of ``Axes.plot`` for its markers: filled, hollow, or their left half filled."""
+        face = {"markerfacecolor": PAPER if hollow else self.colour, "markeredgecolor": self.colour}
+        face |= {"fillstyle": "left", "markerfacecoloralt": PAPER} if half else {}
+        return {"marker": self.marker, "linestyle": "none", **face}
+
+    def strokes(self) -> dict[str, Any]:
+        """Arguments of ``Axes.plot`` for its line."""
+        return {"color": self.colour, "linestyle": self.line}
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """Known names in their colours; any others, in their order in the alphabet, in what is left."""
+    looks = {name: _known(name) for name in FAMILIES}
+    rest = sorted({name for name in names if name not in looks})
+    return looks | dict(zip(rest, _rest(), strict=False))
+
+
+def _known(name: str) -> Look:
+    shade, marker = FAMILIES[name]
+    return Look(shade=shade, marker=marker, line=DOTTED if name in BLIND else SOLID)
+
+
+def _rest() -> Iterator[Look]:
+    """Looks without end: a marker of its own for each of the first, then the same markers with other lines."""
+    for line in chain((SOLID,), _more_lines()):
+        for index, marker in enumerate(REST_MARKERS):
+            yield Look(shade=REST_COLOURS[index], marker=marker, line=line)
+
+
+def _more_lines() -> Iterator[Dash]:
+    yield from MORE_LINES
+    for dots in count(2):
+        yield (0.0, (5.0, 1.3, *(1.0, 1.3) * dots))
+
+
+def names_in(data: Data) -> set[str]:
+    """Every model and selector that any figure of this data shows."""
+    rows = [
+        row
+        for kind in ("flops", "throughput", "accuracy", "selection_quality", "selection")
+        for row in data.of_kind(kind)
+    ]
+    return {str(name) for row in rows for name in (row.get("model"), row.get("selector")) if name is not None}
+
+
+def contender(row: Row) -> Contender:
+    """What tells a series of a sweep from others: model, selector, implementation, backbone."""
+    return tuple(row[name] for name in CONTENDER)
+
+
+def contender_looks(data: Data) -> dict[Contender, Look]:
+    """A look for every contender of the data's sweeps: its model's colour and marker, and a line of its own."""
+    by_name = looks_of(names_in(data))
+    found = sorted({contender(row) for row in data.throughput}, key=lambda each: tuple(map(str, each)))
+    return with_lines({each: (by_name[str(each[0])], each[2] == "published") for each in found})
+
+
+def with_lines(series: Mapping[Contender, tuple[Look, bool]]) -> dict[Contender, Look]:
+    """Looks that differ in marker or line: those that are ``published`` dashed if they can be, others solid."""
+    taken: set[Hashable] = set()
+    looks = {}
+    for key, (look, published) in series.items():
+        wishes = (DASHED, SOLID) if published else (look.line, SOLID, DASHED)
+        line = next(line for line in _in_turn(wishes) if (look.marker, line) not in taken)
+        taken.add((look.marker, line))
+        looks[key] = Look(shade=look.shade, marker=look.marker, line=line)
+    return looks
+
+
+def _in_turn(first: Sequence[Dash]) -> Iterator[Dash]:
+    yield from first
+    yield from _more_lines()
+
+
+def labels_of(rows: Iterable[Row]) -> dict[Contender, str]:
+    """What each contender is called among these: its model, and what tells it from others of that model."""
+    found = {contender(row): None for row in rows}
+    labels = {}
+    for each in found:
+        alike = [other for other in found if other[0] == each[0]]
+        told = [each[index] for index in (1, 2, 3) if len({other[index] for other in alike}) > 1]
+        labels[each] = " ".join(as_text(part) for part in (each[0], *told) if part is not None)
+    return labels

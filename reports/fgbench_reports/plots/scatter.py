@@ -1,0 +1,168 @@
+"""Points of series in a plane: colour and marker tell the series, area the image size; a line joins its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.plots.bars import (
+    Bar,
+    Ends,
+    draw_bars,
+    draw_rings,
+    draw_unknown,
+    impl_entries,
+    statuses_entry,
+    unknown_entry,
+)
+from fgbench_reports.plots.labels import place_names
+from fgbench_reports.plots.legend import Entry, Legend, handle
+from fgbench_reports.plots.looks import SOLID, Look
+from fgbench_reports.plots.style import INK, PAPER, frame, in_style
+from fgbench_reports.report import Drawing, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT = 160.0
+PUBLISHED_MARK: dict[str, Any] = {  # of an accuracy that was not measured
+    **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
+}
+STUB = 9.0  # points of a line, to each side of a mark
+MAX_NAMES = 8  # beside their points; more stand in a legend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A point, what it belongs to, and what it is."""
+
+    series: Hashable
+    x: float
+    y: float
+    image_size: int
+    text: str
+    hollow: bool = False  # its value is a published one
+    ends: Ends | None = None  # of an interval along y
+    across: Ends | None = None  # of an interval along x
+    half: bool = False  # the implementation is the published one
+    status: str = "ok"  # a ring around it says where it is another
+    unsure: bool = False  # no interval of it is known, where those of others are
+
+    @property
+    def bars(self) -> list[Bar]:
+        """Its intervals."""
+        found = [Bar(x=self.x, y=self.y, ends=self.ends)] if self.ends else []
+        return [*found, *([Bar(x=self.x, y=self.y, ends=self.across, side="x")] if self.across else [])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """How the plane of a scatter plot is made ready, and what its legend says besides series and sizes."""
+
+    heading: str
+    prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
+    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
+    right: float = 8.0  # points, right of the axes
+    named: bool = True  # beside the points, where there is room
+    notes: Sequence[str] = ()  # below the legend
+
+
+def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
+    """Draw marks; names stand beside them where there is room, else in the legend."""
+    with in_style():
+        series = list(dict.fromkeys(mark.series for mark in marks))
+        if plane.named and len(series) <= MAX_NAMES:
+            drawing, fits = _drawn(plane, marks, looks, names, series, direct=True)
+            if fits:
+                return drawing
+        return _drawn(plane, marks, looks, names, series, direct=False)[0]
+
+
+def diameter(image_size: int) -> float:
+    """Of a marker, in points: its area grows with the image's side."""
+    return float(min(9.5, max(3.6, 4.2 * (image_size / 224) ** 0.5)))
+
+
+def _drawn(
+    plane: Plane,
+    marks: Sequence[Mark],
+    looks: Mapping[Any, Look],
+    names: Mapping[Any, str],
+    series: Sequence[Any],
+    *,
+    direct: bool,
+) -> tuple[Drawing, bool]:
+    measured = {mark.series for mark in marks if not mark.hollow}
+    whole = {mark.series for mark in marks if not mark.half}
+    shapes = {each: {"hollow": each not in measured, "half": each not in whole} for each in series}
+    entries = [(handle(looks[each], **shapes[each], markersize=5), names[each]) for each in series]
+    legend = Legend(blocks=[[] if direct else entries, *_keys(_sizes(marks), _extra(plane, marks))], notes=plane.notes)
+    canvas, (axes,) = frame(height=HEIGHT, right=plane.right, below=legend.height, heading=plane.heading)
+    plane.prepare(axes)
+    for each in series:
+        _draw(axes, [mark for mark in marks if mark.series == each], looks[each])
+    legend.write(canvas)
+    points = [Point(axes=axes, x=mark.x, y=mark.y, text=mark.text) for mark in marks]
+    if not direct:
+        return Drawing(canvas=canvas, points=points), True
+    wanted = [(names[each], [(mark.x, mark.y) for mark in reversed(marks) if mark.series == each]) for each in series]
+    return Drawing(canvas=canvas, points=points), place_names(axes, wanted)
+
+
+def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
+    sizes = sorted({mark.image_size for mark in marks})
+    if 1 < len(sizes) == len(marks):  # one point per size: a path that can be followed
+        path = sorted(marks, key=lambda mark: mark.image_size)
+        axes.plot(*_places(path), **{**look.strokes(), "linewidth": 0.7, "alpha": 0.75}, zorder=2)
+    elif look.line != SOLID:
+        _draw_stubs(axes, marks, look)
+    draw_bars(axes, [bar for mark in marks for bar in mark.bars], look.colour, width=0.7)
+    for size in reversed(sizes):  # the small ones lie on the large ones
+        for hollow, half in product((True, False), repeat=2):
+            some = [mark for mark in marks if (mark.image_size, mark.hollow, mark.half) == (size, hollow, half)]
+            if some:
+                style = {**look.marks(hollow=hollow, half=half), "markersize": diameter(size)}
+                axes.plot(*_places(some), **style, zorder=3 + 1 / diameter(size))
+        rings = [(mark.x, mark.y) for mark in marks if mark.image_size == size and mark.status != "ok"]
+        draw_rings(axes, rings, diameter(size))
+    draw_unknown(axes, [(mark.x, mark.y) for mark in marks if mark.unsure])
+
+
+def _draw_stubs(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
+    """A piece of the line through each mark, as in the legend: without a path, it tells variants of a model apart."""
+    for x, y in axes.transData.transform([(mark.x, mark.y) for mark in marks]):
+        ends = axes.transAxes.inverted().transform([(x - STUB, y), (x + STUB, y)])
+        axes.plot(*zip(*ends, strict=True), **look.strokes(), transform=axes.transAxes, zorder=2)
+
+
+def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
+    return [mark.x for mark in marks], [mark.y for mark in marks]
+
+
+def _sizes(marks: Sequence[Mark]) -> list[Entry]:
+    style: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "none",
+        "markerfacecolor": INK,
+        "markeredgecolor": INK,
+        "markeredgewidth": 0.0,
+    }
+    sizes = sorted({mark.image_size for mark in marks})
+    return [(handle(markersize=diameter(size), **style), f"{size} px") for size in sizes]
+
+
+def _keys(sizes: list[Entry], others: list[Entry]) -> list[list[Entry]]:
+    """In one line where there is room for it."""
+    together = Legend(blocks=[[*sizes, *others]])
+    return [[*sizes, *others]] if together.height <= Legend(blocks=[sizes]).height else [sizes, others]
+
+
+def _extra(plane: Plane, marks: Sequence[Mark]) -> list[Entry]:
+    entries: list[Entry] = [(handle(**line), name) for name, line in plane.entries]
+    entries += [(handle(**PUBLISHED_MARK), "published accuracy")] if any(mark.hollow for mark in marks) else []
+    entries += [impl_entries()["published"]] if any(mark.half for mark in marks) else []
+    entries += statuses_entry({"status": mark.status} for mark in marks)
+    entries += [unknown_entry()] if any(mark.unsure for mark in marks) else []
+    return entries

@@ -1,0 +1,233 @@
+"""Tables of selections by themselves: what each costs in work, memory traffic and time, published beside fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.cost_table import Line, Row, grouped
+from fgbench_reports.sweep_rows import by_mode, mode_name
+from fgbench_reports.tables.numbers import (
+    half_width_percent,
+    how_many,
+    milliseconds,
+    percent,
+    significant,
+    with_prefix,
+)
+from fgbench_reports.tables.render import NAMES, to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEVICES = ("cpu", "cuda")  # in this order
+BACKBONE = "(backbone)"
+COLUMNS: dict[str, Callable[[Row], str]] = {  # what a row's work and time is printed as
+    "FLOPs": lambda row: with_prefix(row["flops"]),
+    "bytes": lambda row: with_prefix(row["bytes"]),
+    "FLOPs/byte": lambda row: significant(intensity(row)),
+    "ms": lambda row: milliseconds(row["latency_s"]),
+    "±%": lambda row: half_width_percent(row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"]),
+    "added MB": lambda row: significant(_over(row["added_memory_bytes"], 1e6)),
+}
+MEASURES = {"FLOPs": "flops", "bytes": "bytes", "time": "latency_s"}
+RANKED_APART = 1.05  # ratios closer to one than this rank nothing
+
+Kept = Mapping[str, Any]  # a file of kept rows: environment, roof, selections, backends
+
+
+def intensity(row: Row) -> float | None:
+    """Floating-point operations per byte moved."""
+    return _over(row["flops"], row["bytes"])
+
+
+def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows of each machine, environment and batch, under the words that tell it from the others."""
+    modes = by_mode([{**row, "compiled": False} for row in rows])  # what tells modes of a sweep apart asks for it
+    return [
+        # Selections by themselves have no choice in whether they are compiled.
+        (
+            " · ".join([*(word for word in mode_name(mode, modes).split(" · ") if word != "eager"), f"batch {batch}"]),
+            same,
+        )
+        for mode, some in modes.items()
+        for batch, same in grouped(some, "batch_size").items()
+    ]
+
+
+def selection_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """A line per size, selector and implementation."""
+    import pandas as pd
+
+    lines: list[Line] = []
+    for size, same_size in grouped(rows, "image_size").items():
+        backbone = next((row for row in same_size if row["selector"] is None), None)
+        for row in same_size:
+            lines.append(
+                {"size": str(size), "N": str(row["num_tokens"])}
+                | {"selector": row["selector"] or BACKBONE, "impl": row["impl"] or ""}
+                | {heading: cell(row) for heading, cell in COLUMNS.items()}
+                | {"% FLOPs": _share(row, backbone, "flops"), "% time": _share(row, backbone, "latency_s")}
+                | {"v·A by": ", ".join(row["backends"].get("left", ())), "status": _status(row)}
+            )
+    return pd.DataFrame(lines)
+
+
+def ratio_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Published over fast in FLOPs, bytes and time, a line per size and selector; and whether all three agree."""
+    import pandas as pd
+
+    lines: list[Line] = []
+    for (size, selector), pair in grouped(rows, "image_size", "selector").items():
+        if selector is None:
+            continue
+        found = ratios(pair)
+        cells = {f"{name} ×": significant(value) for name, value in found.items()}
+        lines.append({"size": str(size), "selector": selector, **cells, "fewer, less, faster": _verdict(found)})
+    return pd.DataFrame(lines)
+
+
+def ratios(pair: Sequence[Row]) -> dict[str, float | None]:
+    """Published over fast; None where one of them has no figure."""
+    by_impl = {row["impl"]: row for row in pair}
+    published, fast = by_impl.get("published", {}), by_impl.get("fast", {})
+    return {name: _over(published.get(field), fast.get(field)) for name, field in MEASURES.items()}
+
+
+def backend_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Milliseconds of every back end, a line per number of maps and tokens."""
+    import pandas as pd
+
+    names = list(dict.fromkeys(row["backend"] for row in rows))
+    lines: list[Line] = []
+    for (maps, tokens), some in grouped(rows, "maps", "num_tokens").items():
+        by_name = {row["backend"]: row for row in some}
+        timed = [row for row in some if row["latency_s"] is not None]
+        fastest = min(timed, key=lambda row: float(row["latency_s"]), default=None)
+        chosen = next((row["backend"] for row in some if row["chosen"]), "–")
+        lines.append(
+            {"B·H": str(maps), "N": str(tokens), "elements": with_prefix(maps * tokens**2)}
+            | {f"{name} ms": milliseconds(by_name[name]["latency_s"]) if name in by_name else "–" for name in names}
+            | {"fastest": "–" if fastest is None else fastest["backend"], "chosen": chosen}
+            | {"contended": ", ".join(row["backend"] for row in some if row["status"] == "contended")}
+        )
+    return pd.DataFrame(lines)
+
+
+def crossover(rows: Sequence[Row]) -> list[str]:
+    """For every number of maps, between how many elements of B·H·N² blocks overtake the dense map.
+
+    Points that others disturbed say nothing.
+    """
+    found = []
+    for maps, some in grouped([row for row in rows if row["status"] != "contended"], "maps").items():
+        faster: list[tuple[int, bool]] = []
+        for tokens, pair in grouped(some, "num_tokens").items():
+            seconds = {row["backend"]: row["latency_s"] for row in pair}
+            if seconds.get("dense") and seconds.get("blocks"):
+                faster.append((maps * tokens**2, seconds["dense"] <= seconds["blocks"]))
+        last = max((elements for elements, dense in faster if dense), default=None)
+        first = min((elements for elements, dense in faster if not dense), default=None)
+        words = [f"the dense map wins last at {with_prefix(last)} elements" if last else "the dense map never wins"]
+        words += [f"blocks win first at {with_prefix(first)}" if first else "blocks never win"]
+        found.append(f"B·H = {maps}: {', '.join(words)}.")
+    return found
+
+
+def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
+    """Every generated part of docs/cost.md by its name, as Markdown; ``kept`` holds the rows of devices."""
+    devices = [device for device in DEVICES if device in kept]
+    return {
+        "machines": "".join(f"- {_machine(device, kept[device])}\n" for device in devices) + _missing(devices),
+        "selections": _per_device(kept, lambda rows: _table(selection_frame(rows)) + _reasons(rows), "selections"),
+        "ratios": _per_device(kept, lambda rows: _table(ratio_frame(rows)), "selections"),
+        "time": "".join(_figure(device, "time", "time against image size") for device in devices),
+        "roofline": "".join(_figure(device, "roofline", "the roofline") for device in devices),
+        "crossover": "".join(_figure(device, "crossover", "the back ends of v·A") + "\n" for device in devices)
+        + _per_device(kept, lambda rows: _bullets(crossover(rows)) + "\n" + _table(backend_frame(rows)), "backends"),
+    }
+
+
+def _per_device(kept: Mapping[str, Kept], write: Any, field: str) -> str:
+    parts = [
+        f"**{title(device, kept[device])}**\n\n{write(kept[device][field])}" for device in DEVICES if device in kept
+    ]
+    return "\n".join(parts)
+
+
+def title(device: str, kept: Kept) -> str:
+    """What rows were measured on, in a few words."""
+    first = kept["selections"][0]
+    threads = kept["environment"].get("threads")
+    words = [
+        kept["environment"]["device_name"],
+        how_many(threads, "thread") if threads and device == "cpu" else None,
+        first["dtype"],
+    ]
+    return " · ".join(str(word) for word in [*words, f"batch {first['batch_size']}"] if word)
+
+
+def _machine(device: str, kept: Kept) -> str:
+    roof, environment = kept["roof"], kept["environment"]
+    rates = f"{with_prefix(int(roof['product_flop_s'] or 0))}flop/s in products of large matrices, "
+    rates += f"{with_prefix(int(roof['copy_bytes_s'] or 0))}B/s in copies"
+    return f"{title(device, kept)}: {rates}; torch {environment['torch']}, fgbench {environment['git_revision']}"
+
+
+def _missing(devices: Sequence[str]) -> str:
+    return "" if "cuda" in devices else "- GPU: no run is kept yet.\n"
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "contended", "fewer, less, faster"))
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _figure(device: str, name: str, what: str) -> str:
+    return f"![{what}, {device}](figures/{device}_{name}.svg)\n"
+
+
+def _reasons(rows: Sequence[Row]) -> str:
+    """Why figures are missing, or stand on one run; how wide the intervals of the others are is in their own column."""
+    told = [row for row in rows if row["reason"] and len(row["blocks"]) <= 1]
+    by_reason = grouped([{**row, "what": f"{_status(row)}: {row['reason']}"} for row in told], "what")
+    lines = [f"{what} ({', '.join(map(_name, some))})" for what, some in by_reason.items()]
+    return "\n" + _bullets(lines) if lines else ""
+
+
+def _name(row: Row) -> str:
+    words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
+    return " ".join(word for word in words if word)
+
+
+def _status(row: Row) -> str:
+    return "" if row["status"] == "ok" else str(row["status"])
+
+
+def _share(row: Row, backbone: Row | None, field: str) -> str:
+    share = None if backbone is None else _over(row[field], backbone[field])
+    return "–" if share is None else percent(100 * share)
+
+
+def _verdict(found: Mapping[str, float | None]) -> str:
+    """Which implementation each measure prefers, in one word where all agree."""
+    sides = {name: _side(value) for name, value in found.items()}
+    met = set(sides.values()) - {"equal"}
+    if None in met:
+        return "–"
+    if len(met) <= 1:
+        return f"{next(iter(met), 'equal')} in all"
+    return ", ".join(f"{name} {side}" for name, side in sides.items())
+
+
+def _side(ratio: float | None) -> str | None:
+    if ratio is None:
+        return None
+    return "fast" if ratio > RANKED_APART else "published" if ratio < 1 / RANKED_APART else "equal"
+
+
+def _over(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other

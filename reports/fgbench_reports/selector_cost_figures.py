@@ -1,0 +1,245 @@
+"""Figures of selections by themselves, as SVG that is the same every time: time, roofline, back ends."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.plots.bars import (
+    RING,
+    Bar,
+    Ends,
+    arrow_style,
+    bars_go_on,
+    draw_bars,
+    draw_rings,
+    draw_unknown,
+    latency_ends,
+    rate_ends,
+    unknown_entry,
+    with_room,
+)
+from fgbench_reports.plots.looks import FAMILIES, looks_of
+from fgbench_reports.plots.roof import Roof, above_notes
+from fgbench_reports.plots.scatter import Mark
+from fgbench_reports.plots.style import INK, PAPER, in_style, palette, wrapped
+from fgbench_reports.plots.sweeps import listed, not_drawn
+from fgbench_reports.selector_cost import BACKBONE, Kept, intensity, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vPX*"  # of back ends
+LINES = {"published": "--", "fast": "-"}
+SIZE, NOTE_SIZE, NOTE_WIDTH = 6.0, 8.0, 480.0  # points: of a marker and of the letters of a note; its line
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "fgbench",
+    "svg.fonttype": "path",
+    "figure.dpi": 72.0,
+    "axes.grid.which": "major",
+}
+Point = tuple[float, float, Row, Ends | None]  # where it is, its row, the interval along y
+MARGIN = 1.4  # of a log axis, beyond what it shows
+CHOSEN: dict[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 1.6}
+
+
+def figures(device: str, kept: Kept) -> dict[str, str]:
+    """Every figure of a device by the name of its file."""
+    rows, backends, name = kept["selections"], kept["backends"], title(device, kept)
+    times = ["Bars are 95 % intervals of the time.", *_untimed(rows, _name)]
+    speeds = ["Bars are 95 % intervals of the speed.", *_above(rows, kept["roof"]), *_untimed(rows, _name)]
+    choices = ["Bars are 95 % intervals of the time.", *_untimed(backends, _backend_name)]
+    return {
+        f"{device}_time.svg": _drawn(lambda axes: _time(axes, rows), f"Time of one selection\n{name}", times),
+        f"{device}_roofline.svg": _drawn(lambda axes: _roofline(axes, rows, kept["roof"]), f"Roofline\n{name}", speeds),
+        f"{device}_crossover.svg": _drawn(
+            lambda axes: _crossover(axes, backends), f"Back ends of v·A\n{name}", choices
+        ),
+    }
+
+
+def _name(row: Row) -> str:
+    words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
+    return " ".join(word for word in words if word)
+
+
+def _backend_name(row: Row) -> str:
+    return f"{row['backend']} at N = {row['num_tokens']}, B·H = {row['maps']}"
+
+
+def _untimed(rows: Sequence[Row], name: Any) -> list[str]:
+    """The rows that a figure leaves out because they have no time."""
+    lost = [row for row in rows if row["latency_s"] is None]
+    met = listed(sorted({str(row["status"]) for row in lost}))
+    return not_drawn(len(lost), "point", listed([name(row) for row in lost]), f"no time, status {met}")
+
+
+def _above(rows: Sequence[Row], roof: Mapping[str, float | None]) -> list[str]:
+    """The points above the roof, and how that can be."""
+    flop_s, bytes_s = roof.get("product_flop_s"), roof.get("copy_bytes_s")
+    if not (flop_s and bytes_s):
+        return ["There is no roof: the device's rates were not measured."]
+    marks = [
+        Mark(
+            series=(row["selector"], row["impl"]),
+            x=intensity(row) or 0.0,
+            y=row["flops"] / row["latency_s"],
+            image_size=row["image_size"],
+            text="",
+        )
+        for row in _with_work(rows)
+    ]
+    labels = {mark.series: " ".join(str(word) for word in mark.series if word) or "backbone" for mark in marks}  # type: ignore[attr-defined]
+    return above_notes(marks, Roof(product_flop_s=flop_s, copy_bytes_s=bytes_s), labels)
+
+
+def _with_work(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["latency_s"] is not None and row["flops"]]
+
+
+def _drawn(draw: Any, heading: str, notes: Sequence[str]) -> str:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with in_style(SETTINGS):
+        lines = [line for note in notes for line in wrapped(note, NOTE_WIDTH, NOTE_SIZE)]
+        figure: Figure = Figure(figsize=(7.2, 4.6 + 0.15 * len(lines)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        draw(axes)
+        axes.set_title(heading, loc="left", fontsize=10)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=NOTE_SIZE)
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _time(axes: Axes, rows: Sequence[Row]) -> None:
+    """Seconds against image size: a colour and a marker per selector, dashed and half filled where published."""
+    marked: list[Point] = []
+    _make_room(axes, [_timed_point(row["image_size"], row) for row in rows if row["latency_s"] is not None])
+    for (selector, impl), line in grouped(rows, "selector", "impl").items():
+        timed = [row for row in line if row["latency_s"] is not None]
+        if timed:
+            look = _look(selector, impl)
+            axes.plot([row["image_size"] for row in timed], [row["latency_s"] for row in timed], **look)
+            points = [_timed_point(row["image_size"], row) for row in timed]
+            _draw_bars(axes, points, look["color"])
+            marked += points
+    _draw_states(axes, marked)
+    _name_ticks(axes, sorted({row["image_size"] for row in rows}))
+    axes.set_xlabel("image size in pixels")
+    axes.set_ylabel("seconds per batch")
+
+
+def _roofline(axes: Axes, rows: Sequence[Row], roof: Mapping[str, float | None]) -> None:
+    """Operations per second against operations per byte; a larger marker is a larger image."""
+    sizes = sorted({row["image_size"] for row in rows})
+    timed, marked = _with_work(rows), list[Point]()
+    rate = roof.get("product_flop_s")
+    _make_room(axes, [_speed_point(row) for row in timed], [rate] if rate else [])
+    for (selector, impl), some in grouped(timed, "selector", "impl").items():
+        look = _look(selector, impl)
+        points = [_speed_point(row) for row in some]
+        line = {"color": look["color"], "linestyle": ":", "linewidth": 0.6}
+        axes.plot([x for x, *_ in points], [y for _, y, *_ in points], **line)
+        _draw_bars(axes, points, look["color"])
+        axes.plot([], [], **{**look, "linestyle": "none"})
+        for rank, of_size in enumerate(sizes):
+            places = [(x, y) for x, y, row, _ in points if row["image_size"] == of_size]
+            style = {**look, "label": None, "linestyle": "none", "markersize": (25 + 30 * rank) ** 0.5}
+            if places:
+                axes.plot(*zip(*places, strict=True), **style, zorder=3)
+        marked += points
+    flop_s, bytes_s = roof.get("product_flop_s"), roof.get("copy_bytes_s")
+    if flop_s and bytes_s:
+        ridge = flop_s / bytes_s
+        ends = [min([ridge / 10, *(intensity(row) or ridge for row in timed)]) / 2]
+        ends += [ridge, max([ridge * 10, *(intensity(row) or ridge for row in timed)]) * 2]
+        axes.plot(ends, [ends[0] * bytes_s, flop_s, flop_s], color="black", linewidth=1.5, label="copies, products")
+    _draw_states(axes, marked)
+    axes.set_xlabel("FLOPs per byte, as counted")
+    axes.set_ylabel("FLOPs per second, as measured")
+
+
+def _crossover(axes: Axes, rows: Sequence[Row]) -> None:
+    """Seconds of one v·A against the elements of its maps; markers with a black edge are chosen."""
+    names, marked = list(dict.fromkeys(row["backend"] for row in rows)), list[Point]()
+    _make_room(axes, [_timed_point(0, row) for row in rows if row["latency_s"] is not None])
+    for (name, maps), line in grouped(rows, "backend", "maps").items():
+        timed = [row for row in line if row["latency_s"] is not None]
+        points = [_timed_point(maps * row["num_tokens"] ** 2, row) for row in timed]
+        index, few = names.index(name), maps == min(row["maps"] for row in rows)
+        look: dict[str, Any] = {"color": palette()[index], "marker": MARKERS[index], "markersize": SIZE}
+        x, y = [x for x, *_ in points], [y for _, y, *_ in points]
+        axes.plot(x, y, **look, linestyle="-" if few else "--", label=f"{name}, B·H = {maps}")
+        _draw_bars(axes, points, look["color"])
+        chosen = [(a, b) for a, b, row, _ in points if row["chosen"]]
+        if chosen:
+            axes.plot(*zip(*chosen, strict=True), **look, **CHOSEN, linestyle="none", zorder=3)
+        marked += points
+    if any(row["chosen"] for *_, row, _ in marked):
+        sample: dict[str, Any] = {"color": PAPER, "marker": "s", "markersize": SIZE, "linestyle": "none"}
+        axes.plot([], [], **sample, **CHOSEN, label="chosen: a black edge")
+    _draw_states(axes, marked)
+    axes.set_xlabel("elements of the maps, B·H·N²")
+    axes.set_ylabel("seconds")
+
+
+def _timed_point(x: float, row: Row) -> Point:
+    return x, row["latency_s"], row, latency_ends(row)
+
+
+def _speed_point(row: Row) -> Point:
+    return intensity(row) or 0.0, row["flops"] / row["latency_s"], row, rate_ends(row, float(row["flops"]))
+
+
+def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
+    draw_bars(axes, [Bar(x=x, y=y, ends=ends) for x, y, _, ends in points if ends], colour)
+
+
+def _make_room(axes: Axes, points: Sequence[Point], others: Sequence[float] = ()) -> None:
+    """A y axis that holds the points, their bars as far as they do not dwarf the points, and these other values."""
+    met = [*with_room([y for _, y, *_ in points], [ends for *_, ends in points]), *others]
+    if met:
+        axes.set_ylim(min(met) / MARGIN, max(met) * MARGIN)
+
+
+def _draw_states(axes: Axes, points: Sequence[Point]) -> None:
+    """Rings where the status is not ok, question marks where no interval is known, and what they mean."""
+    disturbed = [(x, y) for x, y, row, _ in points if row["status"] != "ok"]
+    met = sorted({str(row["status"]) for *_, row, _ in points if row["status"] != "ok"}, reverse=True)
+    draw_rings(axes, disturbed, SIZE)
+    if met:
+        axes.plot([], [], **RING, markersize=SIZE + 2, label=" or ".join(met))
+    if bars_go_on([ends for *_, ends in points], axes.get_ylim()):
+        axes.plot([], [], **arrow_style(), label="the bar goes on")
+    unknown = [(x, y) for x, y, _, ends in points if ends is None]
+    draw_unknown(axes, unknown)
+    if unknown:
+        sample, label = unknown_entry()
+        axes.plot([], [], marker=sample.get_marker(), markersize=4, color=INK, linestyle="none", label=label)
+
+
+def _look(selector: str | None, impl: str | None) -> dict[str, Any]:
+    """The same colour and marker as in the figures of reports."""
+    if selector is None:
+        return {"color": INK, "marker": "h", "linestyle": "-.", "linewidth": 1.8, "markersize": SIZE, "label": BACKBONE}
+    look = looks_of([*FAMILIES, selector])[selector]
+    style = {**look.marks(half=impl != "fast"), **look.strokes(), "linestyle": LINES.get(str(impl), ":")}
+    return {**style, "markersize": SIZE, "label": f"{selector}, {impl}"}
+
+
+def _name_ticks(axes: Axes, sizes: Sequence[int]) -> None:
+    axes.set_xticks(list(sizes), labels=[str(size) for size in sizes])
+    axes.set_xticks([], minor=True)

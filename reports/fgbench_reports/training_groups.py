@@ -1,0 +1,62 @@
+"""Rows of what selectors find, by the training that they were judged on, and what tells trainings apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from fgbench_reports.cost_table import grouped
+from fgbench_reports.data import Row
+from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.tables.numbers import how_many
+
+JUDGED = ("selector", "checkpoint", "images", "perturbed_images", "top_k")  # what tells its judgements apart
+
+
+class Training(NamedTuple):
+    """What seeds of one training share; None too where rows do not tell."""
+
+    model: str
+    trained_with: str | None
+    dataset: str
+    image_size: int
+    backbone: str | None
+    begun_from: str | None
+    epochs: int | None
+    weights: str | None  # of several sets in a file that was only tested
+
+
+def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
+    """The rows of each training, over its seeds."""
+    told = [{**dict.fromkeys(Training._fields), **row} for row in rows]
+    return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
+
+
+def each_judged_once(rows: Sequence[Row]) -> list[Row]:
+    """Rows of quality without those of a selector that was judged again on the same seed: the last one counts."""
+    met = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row["seed"]), row) for row in rows]
+    last = {key: row for key, row in met if row["seed"] is not None}
+    return [row for key, row in met if last.get(key, row) is row]
+
+
+def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
+    """In what a training differs from others of its model, selector, data set and size."""
+    alike = [other for other in others if other[:4] == one[:4]]
+    words = [("backbone", as_text(one.backbone or "unknown backbone")), ("begun_from", _start(one.begun_from))]
+    words.append(("epochs", "unknown epochs" if one.epochs is None else how_many(one.epochs, "epoch")))
+    words.append(("weights", f"weights {as_text(one.weights)}"))
+    return [word for field, word in words if _differ(field, alike)]
+
+
+def is_of_training(row: Row, run: Row) -> bool:
+    """Whether a row of quality can be of a run: what it does not tell does not matter."""
+    return all(row.get(name) in (None, run.get(name)) for name in ("backbone", "begun_from", "epochs", "weights"))
+
+
+def _differ(field: str, trainings: Sequence[Training]) -> bool:
+    met: set[Any] = {getattr(one, field) for one in trainings}
+    return len(met) > 1
+
+
+def _start(begun_from: str | None) -> str:
+    return {None: "unknown start", "random": "from scratch"}.get(begun_from, f"begun from {as_text(begun_from)}")

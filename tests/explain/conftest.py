@@ -1,0 +1,77 @@
+"""Small backbones under timm's roof: registers, and no class token; weights under which a token is its brightness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.small_pictures import BRIGHTNESS, saved, scene
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
+
+from fgbench.models.build import create_model
+from fgbench.models.checkpoints.load import save_checkpoint
+from fgbench_selectors import selectors
+
+torch.set_num_threads(1)
+
+NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+
+
+@register_model
+def fgvis_reg4(**options: Any) -> VisionTransformer:
+    """As DINOv2 with registers: patches of 14, 4 registers, layer scale, positions for patches alone."""
+    shape = {"patch_size": 14, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    return _vit(options, **shape, reg_tokens=4, init_values=0.5, no_embed_class=True)
+
+
+@register_model
+def fgvis_gap(**options: Any) -> VisionTransformer:
+    """A register, patches of 16, and no class token."""
+    shape = {"patch_size": 16, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    return _vit(options, **shape, reg_tokens=1, class_token=False, no_embed_class=True, global_pool="avg")
+
+
+def _vit(options: dict[str, Any], **shape: Any) -> VisionTransformer:
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    return VisionTransformer(**shape, **options)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins_left_behind(monkeypatch):
+    monkeypatch.setattr(selectors, "_from_files", {})
+
+
+@pytest.fixture(scope="session")
+def bright(tmp_path_factory) -> Path:
+    """A checkpoint of test_vit whose patch tokens hold their patch's brightness in the first of their numbers."""
+    model: Any = create_model("vit", "test_vit", img_size=96, num_classes=5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+        projection = model.encoder.vit.patch_embed.proj
+        projection.weight[0] = 1 / projection.weight[0].numel()
+        projection.bias[1] = 10.0
+        model.head.bias[3] = 2.0
+    path = tmp_path_factory.mktemp("weights") / "bright.safetensors"
+    save_checkpoint(model, path)
+    return path
+
+
+@pytest.fixture
+def brightness(tmp_path) -> Path:
+    """A plug-in that scores that number."""
+    path = tmp_path / "brightness.py"
+    path.write_text(BRIGHTNESS)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, "a.png")
+    saved(tmp_path, "b.jpg", scene(120, 60, seed=1))
+    return tmp_path

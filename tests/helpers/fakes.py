@@ -1,0 +1,27 @@
+"""A clock that takes the time it is told to, and groups to plan with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fgbench.measure.points import Case, Group, Mode
+
+
+class FakeClock:
+    """Iterations that take what a function of their number says; counts how many ran."""
+
+    def __init__(self, seconds: Callable[[int], float]) -> None:
+        self.seconds, self.done, self.runs = seconds, 0, list[int]()
+
+    def run(self, iterations: int) -> list[float]:
+        self.runs.append(iterations)
+        times = [self.seconds(self.done + index) for index in range(iterations)]
+        self.done += iterations
+        return times
+
+
+def groups(*names: str, sizes: tuple[int, ...] = (224,)) -> Iterator[Group]:
+    for name in names:
+        for size in sizes:
+            case = Case(model=name, backbone="test_vit", selector=None, impl=None, image_size=size, num_classes=10)
+            yield Group(case=case, mode=Mode(threads=1))

@@ -1,0 +1,192 @@
+"""A selection by itself: what it is given, what a row says, what a failure leaves; and the command, end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fgbench.measure.copy_rate import copy_rate
+from fgbench.measure.points import Mode
+from fgbench.measure.subjects.selector import (
+    SelectionPoint,
+    count_point,
+    features_for,
+    measure_backends,
+    measure_point,
+)
+from fgbench.sweep.selector_sweep import SelectionRequest, backend_rows, selection_rows
+from fgbench.workers.supervisor import WorkerFailed
+from fgbench_selectors import QK, Maps, get
+
+ROOT = Path(__file__).parents[2]
+ONE = Mode(threads=1)
+SHORT_S = 0.05
+
+
+def point(selector: str | None, impl: str | None, image_size: int = 64, **options) -> SelectionPoint:
+    return SelectionPoint(
+        selector=selector, impl=impl, image_size=image_size, batch_size=options.pop("batch_size", 1), mode=ONE
+    )
+
+
+@pytest.fixture(autouse=True)
+def same_threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("impl", "kind"), [("published", Maps), ("fast", QK)])
+def test_a_selection_starts_from_what_its_backbone_leaves(impl, kind):
+    maws = get("maws", impl=impl)
+    *read, last = features_for(point("maws", impl), maws, 64, "cpu").attention
+    assert last is None, "maws reads all blocks but the last"
+    assert {type(block) for block in read} == {kind}
+    assert {block.shape for block in read} == {(1, 12, 17)}
+    if impl == "fast":
+        torch.testing.assert_close(read[0].lse, read[0].logits_map().logsumexp(-1))
+    else:
+        torch.testing.assert_close(read[0].logits.softmax(-1), read[0].probs)
+        assert features_for(point("psm", impl), get("psm", impl=impl), 64, "cpu").attention[0].logits is None
+
+
+def test_tokens_are_given_to_those_who_read_them():
+    features = features_for(point("gls", "fast"), get("gls"), 64, "cpu")
+    assert features.tokens.shape == (1, 17, 768)
+    assert set(features.attention) == {None}
+
+
+def test_the_count_is_that_of_fgbench_flops():
+    from fgbench.flops.rows import FlopsRequest, flops_rows
+
+    request = FlopsRequest(sizes=[64], backbones=["vit_base_patch16_224"])
+    for row in flops_rows(request, print):
+        found = count_point(point(row.selector, row.impl))
+        assert (found.macs, found.flops()) == (row.macs, row.flops), (row.selector, row.impl)
+        assert found.bytes > 0
+
+
+def test_two_images_are_twice_the_work():
+    for selector, impl in ((None, None), ("psm", "published"), ("gls", "fast")):
+        one, two = (count_point(point(selector, impl, batch_size=batch)) for batch in (1, 2))
+        assert two.flops() == 2 * one.flops()
+
+
+def test_what_is_measured_is_told():
+    found = measure_point(point("psm", "fast"), SHORT_S)
+    assert found["backends"] == {"left": ["dense"]}
+    assert found["status"] in ("ok", "unconverged", "contended")
+    assert found["latency_ci95_low_s"] <= found["latency_s"] <= found["latency_ci95_high_s"]
+    assert found["added_memory_bytes"] is None or 0 <= found["added_memory_bytes"] < 2**28
+
+
+def test_what_takes_longer_than_its_time_is_run_once():
+    found = measure_point(point(None, None), 1e-9)
+    assert (found["status"], len(found["blocks"])) == ("unconverged", 1)
+    assert "single run" in found["reason"]
+    assert found["latency_s"] == found["blocks"][0]
+    assert found["latency_ci95_low_s"] is None
+
+
+def test_a_back_end_that_does_not_run_leaves_the_others():
+    found = measure_backends(2, 17, ["dense", "blocks", "triton"], ONE, SHORT_S)
+    assert [found[name]["chosen"] for name in ("dense", "blocks")] == [True, False]
+    assert found["dense"]["latency_s"] > 0 < found["blocks"]["latency_s"]
+    if not torch.cuda.is_available():
+        assert found["triton"]["status"] == "error"
+        assert found["triton"]["latency_s"] is None
+
+
+def test_copies_have_a_rate(monkeypatch):
+    monkeypatch.setattr("fgbench.measure.copy_rate.ELEMENTS", {"cpu": 2**16})
+    assert 1e8 < copy_rate(ONE) < 1e13
+
+
+class FullHost:
+    """A host whose workers count, and have no memory to measure with."""
+
+    def fork(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, do, limit_s, **arguments):
+        if do == "count_selection":
+            return {"num_tokens": 17, "macs": 1, "flops": 2, "bytes": 3}
+        raise WorkerFailed("oom", "MemoryError: too much")
+
+
+def test_what_does_not_fit_is_a_row():
+    request = SelectionRequest(mode=ONE, selectors=["psm"], image_sizes=[64])
+    rows = list(selection_rows(FullHost(), request, lambda _: None))
+    assert [(row.selector, row.impl) for row in rows] == [(None, None), ("psm", "published"), ("psm", "fast")]
+    assert {(row.status, row.reason, row.latency_s, row.flops) for row in rows} == {
+        ("oom", "MemoryError: too much", None, 2)
+    }
+    assert list(backend_rows(FullHost(), request, lambda _: None)) == []
+
+
+def test_rows_of_real_workers(host):
+    request = SelectionRequest(mode=ONE, selectors=["attention"], image_sizes=[32], tokens=[5], maps=[2], cap_s=SHORT_S)
+    rows = list(selection_rows(host, request, lambda _: None))
+    assert [row.num_tokens for row in rows] == [5, 5, 5]
+    assert all(row.latency_s > 0 for row in rows)
+    assert {row.backend for row in backend_rows(host, request, lambda _: None)} == {"kernel", "dense", "blocks"}
+
+
+@pytest.mark.slow
+def test_one_command_measures_and_fills_the_page(tmp_path):
+    page = tmp_path / "cost.md"
+    page.write_text((ROOT / "docs" / "cost.md").read_text(encoding="utf-8"), encoding="utf-8")
+    words = ["--device", "cpu", "--sizes", "32", "--selectors", "psm", "--tokens", "5", "--threads", "1"]
+    words += ["--max-time", "0.05", "--rows", str(tmp_path / "rows"), "--page", str(page)]
+    command = [sys.executable, str(ROOT / "docs" / "cost.py"), *words]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
+    kept = json.loads((tmp_path / "rows" / "cpu.json").read_text())
+    assert [(row["selector"], row["impl"]) for row in kept["selections"]] == [
+        (None, None),
+        ("psm", "published"),
+        ("psm", "fast"),
+    ]
+    assert all(math.isfinite(rate) for rate in kept["roof"].values())
+    assert "| psm        | fast      |" in page.read_text(encoding="utf-8")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {"cpu_time.svg", "cpu_roofline.svg", "cpu_crossover.svg"}
+
+
+def test_a_misspelt_selector_is_refused_before_anything_is_measured(tmp_path):
+    command = [sys.executable, str(ROOT / "docs" / "cost.py"), "--selectors", "pms", "--rows", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert (run.returncode, run.stderr.splitlines()[-1].partition(" (")[0]) == (
+        2,
+        "cost.py: error: argument --selectors: invalid choice: 'pms'",
+    )
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
+    words = ["--device", "cpu", "--sizes", "32", "--tokens", "20", "--max-time", "0.1", "--rows", str(tmp_path)]
+    command = [sys.executable, str(ROOT / "docs" / "cost.py"), *words, "--page", str(tmp_path / "page.md")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "psm fast" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert "interrupted; what is finished is kept" in said
+    assert "Traceback" not in said
+    kept = json.loads((tmp_path / "cpu.json.part").read_text(encoding="utf-8"))
+    assert [row["impl"] for row in kept["selections"]][:2] == [None, "published"]
+    assert not (tmp_path / "cpu.json").exists()
