@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure everything on one device and keep its rows."""
-    from fgbench.measure.points import Mode
+    from fgbench.measure.points import RunMode
     from fgbench.sweep.selector_sweep import (
         TOKENS,
         SelectionRequest,
@@ -58,11 +58,11 @@ def measure(options: argparse.Namespace) -> None:
         measure_roof,
         selection_rows,
     )
-    from fgbench.workers.supervisor import Host
+    from fgbench.workers.supervisor import WorkerPool
 
-    with Host() as host:
+    with WorkerPool() as host:
         device, environment = describe(host, options.device)
-        mode = Mode(device=device, dtype=options.dtype, threads=options.threads)
+        mode = RunMode(device=device, dtype=options.dtype, threads=options.threads)
         environment["threads"] = options.threads or environment["threads"]
         request = SelectionRequest(
             mode=mode,

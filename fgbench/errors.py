@@ -19,13 +19,13 @@ __all__ = [
     "FeaturesError",
     "FgbenchError",
     "LeftOutNotice",
-    "Report",
+    "OnProblem",
     "UnknownNameError",
     "no_checkpoint",
 ]
 
 # Where an error goes that does not end the work.
-Report = Callable[[FgbenchError], None]
+OnProblem = Callable[[FgbenchError], None]
 
 
 class CannotMeasureError(FgbenchError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fgbench.errors import BrokenPluginError, Report
+from fgbench.errors import BrokenPluginError, OnProblem
 from fgbench.plugins import outcomes
 from fgbench.plugins.facts import first_line
 from fgbench.plugins.kinds import kind_of
@@ -16,7 +16,7 @@ from fgbench_selectors.entries import Registry
 from fgbench_selectors.plugins import blame
 
 
-def selector_rows(report: Report) -> list[dict[str, Any]]:
+def selector_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per registered selector; a broken one is listed as broken, and reported."""
     from fgbench.plugins.registry import selectors
 
@@ -27,13 +27,13 @@ def selector_rows(report: Report) -> list[dict[str, Any]]:
         try:
             row |= _described(selectors, name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     return rows
 
 
-def model_rows(report: Report) -> list[dict[str, Any]]:
+def model_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per model; what is broken or cannot be reproduced says why."""
     from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 
@@ -44,7 +44,7 @@ def model_rows(report: Report) -> list[dict[str, Any]]:
         try:
             row |= _described(models, name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     for name, why in NOT_REPRODUCIBLE.items():
@@ -60,7 +60,7 @@ def backbone_rows() -> list[dict[str, Any]]:
     return [{"name": name} for name in backbone_names()]
 
 
-def dataset_rows(report: Report) -> list[dict[str, Any]]:
+def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per data set: the counts of the paper's Table 9, and what --data-dir must hold."""
     from fgbench.datasets.hub import HUB
     from fgbench.plugins.kinds import datasets
@@ -72,7 +72,7 @@ def dataset_rows(report: Report) -> list[dict[str, Any]]:
         try:
             row |= _described(datasets, name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
@@ -80,7 +80,7 @@ def dataset_rows(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def report_rows(report: Report) -> list[dict[str, Any]]:
+def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per report, in the order in which they are read."""
     from fgbench.plugins.kinds import reports
     from fgbench.plugins.reports import in_reading_order
@@ -93,7 +93,7 @@ def report_rows(report: Report) -> list[dict[str, Any]]:
         try:
             row |= _described(reports, name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     return rows

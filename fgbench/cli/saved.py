@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fgbench.errors import LeftOutNotice, Report
+from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.results.decoding import RECORDS, Row, distinct
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.sweep.rows import mark_best
@@ -23,7 +23,7 @@ def default_store() -> Path:
     return Path(os.environ.get(VARIABLE) or DEFAULT)
 
 
-def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data:
+def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> Data:
     """The rows of a store and of files, each once; ``best`` marks one batch per mode, model and size among all of them.
 
     ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Where
@@ -39,17 +39,19 @@ def read_data(store: Path | None, files: Sequence[Path], report: Report) -> Data
         found += rows_of_store(path)
         sources.append(str(path))
     for file in files:
-        found += rows_of(file, report)
+        found += rows_of(file, on_problem)
         sources.append(str(file))
     rows = {kind: distinct(kind, (row for of, row in found if of == kind)) for kind in RECORDS}
     runs = [row for row in rows["accuracy"] if not row["seeds"]]
     if rows["accuracy"] and not runs:
-        report(LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well"))
+        on_problem(
+            LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well")
+        )
     once = {"accuracy": each_seed_once(runs, "impl"), "selection_quality": each_judged_once(rows["selection_quality"])}
     for kind, every in (("accuracy", runs), ("selection_quality", rows["selection_quality"])):
         if again := len(every) - len(once[kind]):
             told = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
-            report(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
+            on_problem(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
     return Data(
         flops=rows["flops"],
         throughput=_marked(rows["throughput"]),

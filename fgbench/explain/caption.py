@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from fgbench.explain.records import OWN
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import Visit
+from fgbench.explain.session import ModelResults
 from fgbench.results.recipe import resized_side
 
 SHOWN = 4  # names of pictures in one line
 
 
-def warning(visits: Sequence[Visit]) -> str:
+def warning(visits: Sequence[ModelResults]) -> str:
     """What nobody may overlook."""
     which = [visit.onlooker.backbone for visit in visits if visit.onlooker.is_random]
     if not which:
@@ -21,13 +21,13 @@ def warning(visits: Sequence[Visit]) -> str:
     return f"RANDOM WEIGHTS: nothing was learned, and the maps{whose} say nothing about the pictures."
 
 
-def title(visit: Visit) -> str:
+def title(visit: ModelResults) -> str:
     """One model in a line."""
     onlooker = visit.onlooker
     return f"{onlooker.name} on {onlooker.backbone}, weights: {onlooker.weights}"
 
 
-def caption(request: VisualizeRequest, visits: Sequence[Visit]) -> list[str]:
+def caption(request: VisualizeRequest, visits: Sequence[ModelResults]) -> list[str]:
     """Paragraphs: models and weights, what networks were shown, what boxes are, who was left out, what to know."""
     several = len(visits) > 1
     lines = [] if several else [f"{title(visits[0])}."]
@@ -54,7 +54,7 @@ def _shown_to(request: VisualizeRequest) -> str:
     )
 
 
-def _boxes(request: VisualizeRequest, visits: Sequence[Visit]) -> Iterator[str]:
+def _boxes(request: VisualizeRequest, visits: Sequence[ModelResults]) -> Iterator[str]:
     counts = dict.fromkeys(visit.top_k for visit in visits if visit.top_k is not None and _others(visit))
     if counts:
         numbers = " or ".join(str(count) for count in counts)
@@ -70,11 +70,11 @@ def _boxes(request: VisualizeRequest, visits: Sequence[Visit]) -> Iterator[str]:
             yield f"Own boxes of {', '.join(dict.fromkeys(whose))}: {what}."
 
 
-def _others(visit: Visit) -> bool:
+def _others(visit: ModelResults) -> bool:
     return any(name != OWN for shown in visit.shown for name in shown.gaze.sights)
 
 
-def _said(visit: Visit) -> Iterator[str]:
+def _said(visit: ModelResults) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for name, why in visit.looking.left_out.items():
         first, _, rest = why.partition(" ")  # selectors begin with their own names; together they have one reason

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fgbench.errors import BrokenPluginError, FeaturesError, FgbenchError, LeftOutNotice, Report
-from fgbench.explain.geometry import View, network_input, view_of
-from fgbench.explain.loaded_model import Onlooker, guarded
+from fgbench.errors import BrokenPluginError, FeaturesError, FgbenchError, LeftOutNotice, OnProblem
+from fgbench.explain.geometry import InputGeometry, network_input, view_of
+from fgbench.explain.loaded_model import LoadedModel, guarded
 from fgbench.explain.picture import Picture
-from fgbench.explain.quality.panel import Cost, Patches, SelectorPanel
-from fgbench.explain.records import OWN, Box, Gaze, Prediction, Sight, flat
+from fgbench.explain.quality.panel import Cost, Patches, SelectorScores
+from fgbench.explain.records import OWN, Box, ImageResult, Prediction, SelectorResult, flat
 from fgbench.explain.request import VisualizeRequest
 from fgbench.models.model import Explanation, Model
 from fgbench.models.vit import VisionTransformerModel
@@ -27,10 +27,10 @@ from fgbench_selectors.regions import top_k_boxes
 HEAT_SIDE = 256  # pixels that heat is kept in: more than a cell of a picture has
 
 
-class Panel(SelectorPanel):
+class Panel(SelectorScores):
     """Selectors on one model's encoder, by either implementation; nothing is counted, and reasons are kept."""
 
-    def __init__(self, model: VisionTransformerModel, names: Sequence[str], impl: str, report: Report) -> None:
+    def __init__(self, model: VisionTransformerModel, names: Sequence[str], impl: str, on_problem: OnProblem) -> None:
         self._impl = impl
         self.reasons: dict[str, str] = {}  # why a selector has nothing to show
         self.untaught: list[str] = []  # selectors that learn, and have learned nothing
@@ -38,7 +38,7 @@ class Panel(SelectorPanel):
         def keep(problem: FgbenchError) -> None:
             if isinstance(problem, BrokenPluginError):
                 self.reasons[problem.name] = problem.why
-            report(problem)
+            on_problem(problem)
 
         super().__init__(model, names, keep)
 
@@ -60,19 +60,19 @@ class Panel(SelectorPanel):
         return Cost()
 
 
-class Looking:
+class Explainer:
     """An onlooker with the selectors that look through it. ``reasons`` and ``notes`` grow while it looks."""
 
-    def __init__(self, onlooker: Onlooker, request: VisualizeRequest, report: Report) -> None:
-        self.onlooker, self._request, self._report = onlooker, request, report
+    def __init__(self, onlooker: LoadedModel, request: VisualizeRequest, on_problem: OnProblem) -> None:
+        self.onlooker, self._request, self._report = onlooker, request, on_problem
         names = asked_selectors(onlooker, request)
         self.columns = [*([OWN] if onlooker.selects else []), *names]
         self.reasons: dict[str, str] = {}
         self.panel: Panel | None = None
         if isinstance(onlooker.model, VisionTransformerModel):
-            self.panel = Panel(onlooker.model, names, request.impl, report)
+            self.panel = Panel(onlooker.model, names, request.impl, on_problem)
         elif names:
-            for name in usable_selectors(names, report):
+            for name in usable_selectors(names, on_problem):
                 self._leave_out(name, f"model {onlooker.name!r} has no tokens for selectors to read")
 
     @property
@@ -86,7 +86,7 @@ class Looking:
         return self.panel.untaught if self.panel else []
 
     @torch.inference_mode()
-    def look(self, picture: Picture) -> Gaze:
+    def look(self, picture: Picture) -> ImageResult:
         """Look at a picture."""
         request, onlooker = self._request, self.onlooker
         view = view_of(picture.size, request.image_size, request.view)
@@ -103,7 +103,7 @@ class Looking:
             scores, patches = self.panel.scores(image)
             for name, found_scores in scores.items():
                 sights[name] = _sight(found_scores, patches, view, self._crop(found_scores, patches), are_crops=True)
-        return Gaze(
+        return ImageResult(
             path=picture.path,
             size=picture.size,
             orientation=picture.orientation,
@@ -118,7 +118,7 @@ class Looking:
         where = (patches.grid, top_k, patches.patch_size, self._request.rule)
         return _rows(top_k_boxes(scores, *where, stride=patches.stride))
 
-    def _own(self, found: Explanation, view: View) -> Sight | None:
+    def _own(self, found: Explanation, view: InputGeometry) -> SelectorResult | None:
         """The model's own selection, or a word about why it has none."""
         try:
             scores, patches = own_scores(self.onlooker.model, found, view.size)
@@ -137,7 +137,7 @@ class Looking:
         self.reasons[name] = why
 
 
-def asked_selectors(onlooker: Onlooker, request: VisualizeRequest) -> list[str]:
+def asked_selectors(onlooker: LoadedModel, request: VisualizeRequest) -> list[str]:
     """Who looks through a model: all selectors through a plain backbone, those that were named through any other."""
     from fgbench.plugins.registry import selectors
 
@@ -182,14 +182,16 @@ def own_scores(model: Model, found: Explanation, size: int) -> tuple[Tensor, Pat
     return scores, Patches(grid=grid, patch_size=cell, stride=stride, image_size=size)
 
 
-def _sight(scores: Tensor, patches: Patches, view: View, boxes: Sequence[Any], *, are_crops: bool) -> Sight:
+def _sight(
+    scores: Tensor, patches: Patches, view: InputGeometry, boxes: Sequence[Any], *, are_crops: bool
+) -> SelectorResult:
     rows, columns = patches.grid
     numbers = scores[0].view(rows, columns).cpu().numpy()
     nothing = flat(numbers)
     row, column = divmod(int(numbers.argmax()), columns)
     top, left = row * patches.stride, column * patches.stride
     best: list[Box] = view.to_picture([(top, left, top + patches.patch_size, left + patches.patch_size)])
-    return Sight(
+    return SelectorResult(
         scores=numbers,
         heat=_heat(scores, patches, flat_=nothing),
         best=(row, column),
@@ -220,6 +222,6 @@ def _rows(boxes: Tensor) -> list[tuple[float, ...]]:
     return [tuple(row) for row in boxes.tolist()]
 
 
-def columns_of(lookings: Sequence[Looking]) -> Iterator[str]:
+def columns_of(lookings: Sequence[Explainer]) -> Iterator[str]:
     """Everyone who was asked for, once, in order."""
     yield from dict.fromkeys(name for looking in lookings for name in looking.columns)

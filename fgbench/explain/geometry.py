@@ -17,7 +17,7 @@ from fgbench.results.recipe import resized_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class InputGeometry:
     """The centre of ``size`` pixels of a picture that is resized to a square of ``resized`` pixels.
 
     The picture is squeezed to a square, so that a pixel of the network is as wide as ``width / resized`` of the
@@ -44,12 +44,12 @@ class View:
         ]
 
 
-def view_of(picture: tuple[int, int], size: int, kind: str) -> View:
+def view_of(picture: tuple[int, int], size: int, kind: str) -> InputGeometry:
     """How a picture is seen: ``centre``, as models are trained and tested (GLSim, section 4), or ``whole``."""
-    return View(picture=picture, resized=resized_side(size) if kind == "centre" else size, size=size)
+    return InputGeometry(picture=picture, resized=resized_side(size) if kind == "centre" else size, size=size)
 
 
-def network_input(image: Image.Image, view: View, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def network_input(image: Image.Image, view: InputGeometry, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """A picture in RGB → (1, 3, S, S) as the network takes it."""
     steps: list[Any] = [
         v2.Resize((view.resized, view.resized), interpolation=v2.InterpolationMode.BICUBIC),

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from fgbench.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report, UnknownNameError
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem, UnknownNameError
 from fgbench.explain.request import VisualizeRequest
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.files import read_metadata
@@ -31,7 +31,7 @@ Colours = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Onlooker:
+class LoadedModel:
     """A model that looks at pictures."""
 
     model: Model  # in eval mode, on its device
@@ -50,7 +50,7 @@ class Onlooker:
         return selects(self.model)
 
 
-def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | None]]:
+def fitting(request: VisualizeRequest, on_problem: OnProblem) -> list[tuple[str, str | None]]:
     """The models and backbones that fit one another, each built without weights before anything is computed.
 
     Of a broad request, pairs that do not fit are reported and left out as long as each of both fits another one:
@@ -77,11 +77,11 @@ def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | 
     if broken and not (fit or misfits):
         raise next(iter(broken.values()))
     for problem in broken.values():
-        report(problem)
+        on_problem(problem)
     for (name, backbone), why in misfits:
         if name not in {pair[0] for pair in fit} or backbone not in {pair[1] for pair in fit}:
             raise why
-        report(LeftOutNotice(f"left out: {name} on {backbone}: {why}"))
+        on_problem(LeftOutNotice(f"left out: {name} on {backbone}: {why}"))
     if request.checkpoint is not None and len(fit) > 1:
         raise FgbenchError(
             f"one checkpoint cannot be that of {len(fit)} models:",
@@ -91,9 +91,9 @@ def fitting(request: VisualizeRequest, report: Report) -> list[tuple[str, str | 
     return fit
 
 
-def make_onlooker(
-    request: VisualizeRequest, name: str, backbone: str | None, device: torch.device, report: Report
-) -> Onlooker:
+def load_model(
+    request: VisualizeRequest, name: str, backbone: str | None, device: torch.device, on_problem: OnProblem
+) -> LoadedModel:
     """A model with the weights that were asked for; what the checkpoint lacks is drawn from the seed.
 
     Which of several sets of weights in a file is read is reported.
@@ -118,13 +118,13 @@ def make_onlooker(
         words += "" if found.weights is None else f" ({found.weights})"
         notes = _notes_on(found)
         for note in found.notes:
-            report(LeftOutNotice(f"{request.checkpoint}: {note}"))
+            on_problem(LeftOutNotice(f"{request.checkpoint}: {note}"))
         norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
         norm = (HALF, HALF) if metadata.get("dataset") in HALF_SETS else norm
     if request.norm is not None:
         norm = (HALF, HALF) if request.norm == "half" else None
     mean, std = norm or (IMAGENET_MEAN, IMAGENET_STD)
-    return Onlooker(
+    return LoadedModel(
         model=model.eval().to(device),
         weights=words,
         is_random=not request.pretrained and request.checkpoint is None,

@@ -16,7 +16,7 @@ ROUNDING = 16  # how many units in the last place equal scores may differ by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class SelectorResult:
     """What one selector, or a model itself, makes of one picture."""
 
     scores: NDArray[np.floating[Any]]  # (rows, columns), as they are
@@ -41,14 +41,14 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gaze:
+class ImageResult:
     """One model at one picture."""
 
     path: str
     size: tuple[int, int]  # of the upright picture: height, width
     orientation: int  # EXIF's
     seen: Box  # what the network was shown
-    sights: Mapping[str, Sight]  # by selector, OWN among them
+    sights: Mapping[str, SelectorResult]  # by selector, OWN among them
     prediction: Prediction | None = None  # None where nothing was learned that it could rest on
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fgbench.explain.geometry import as_stored
-from fgbench.explain.records import OWN, Box, Sight
+from fgbench.explain.records import OWN, Box, SelectorResult
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import Shown, Visit
+from fgbench.explain.session import ModelResults, Shown
 
 
-def rows(request: VisualizeRequest, visits: Sequence[Visit]) -> Iterator[dict[str, Any]]:
+def rows(request: VisualizeRequest, visits: Sequence[ModelResults]) -> Iterator[dict[str, Any]]:
     """A row per picture, model and selector; who has nothing to show has a row with the reason."""
     for visit in visits:
         for shown in visit.shown:
@@ -19,7 +19,7 @@ def rows(request: VisualizeRequest, visits: Sequence[Visit]) -> Iterator[dict[st
                 yield _row(request, visit, shown, name)
 
 
-def _row(request: VisualizeRequest, visit: Visit, shown: Shown, name: str) -> dict[str, Any]:
+def _row(request: VisualizeRequest, visit: ModelResults, shown: Shown, name: str) -> dict[str, Any]:
     gaze, sight = shown.gaze, shown.gaze.sights.get(name)
     told = gaze.prediction
     return {
@@ -43,7 +43,7 @@ def _row(request: VisualizeRequest, visit: Visit, shown: Shown, name: str) -> di
     }
 
 
-def _selection(sight: Sight | None, size: tuple[int, int], orientation: int) -> dict[str, Any]:
+def _selection(sight: SelectorResult | None, size: tuple[int, int], orientation: int) -> dict[str, Any]:
     """``boxes`` count in pixels of the file as stored, ``upright_boxes`` and all others in those of the upright one."""
     if sight is None:
         missing = "grid scores equal best_patch best_box boxes upright_boxes boxes_are"

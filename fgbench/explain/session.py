@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbench.errors import BrokenPluginError, FgbenchError, Report
-from fgbench.explain.explainer import Looking, crop_patches
-from fgbench.explain.loaded_model import Onlooker, fitting, make_onlooker
+from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem
+from fgbench.explain.explainer import Explainer, crop_patches
+from fgbench.explain.loaded_model import LoadedModel, fitting, load_model
 from fgbench.explain.picture import Picture, read_picture
-from fgbench.explain.records import Gaze
+from fgbench.explain.records import ImageResult
 from fgbench.explain.request import VisualizeRequest
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.registry import usable_selectors
@@ -30,33 +30,33 @@ Tile = NDArray[np.uint8]  # (h, w, 3)
 class Shown:
     """What one model saw in one picture, with the pixels to show it on."""
 
-    gaze: Gaze
+    gaze: ImageResult
     picture: Tile
     crops: Mapping[str, Sequence[Tile]]  # by selector; cut out of the picture itself, not of what the network was given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class ModelResults:
     """One model at all pictures; ``shown`` grows while it looks."""
 
-    looking: Looking
+    looking: Explainer
     top_k: int | None  # patches that selectors' crops are made around; None where no selector looks through the model
     shown: list[Shown] = field(default_factory=list)
 
     @property
-    def onlooker(self) -> Onlooker:
+    def onlooker(self) -> LoadedModel:
         """The model."""
         return self.looking.onlooker
 
 
 @dataclass(kw_only=True)
-class Session:
+class ExplainRun:
     """A request, what came of it so far, and whom to tell of problems."""
 
     request: VisualizeRequest
-    report: Report
+    on_problem: OnProblem
     tell: Callable[[str], None] = lambda _: None  # what is being done, for a progress line
-    visits: list[Visit] = field(default_factory=list)
+    visits: list[ModelResults] = field(default_factory=list)
     _unreadable: dict[str, FgbenchError] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -65,16 +65,16 @@ class Session:
         Raises :class:`FgbenchError` for what does not fit, before any picture is read, and where no picture is left.
         """
         request = self.request
-        add_plugin_files(request.plugins, self.report)
+        add_plugin_files(request.plugins, self.on_problem)
         usable_selectors(
             request.selectors or (), lambda broken: None
         )  # a name that nobody registered is no plug-in's fault
         device = device_of(request)
         broken: list[BrokenPluginError] = []
-        for name, backbone in fitting(request, self.report):
+        for name, backbone in fitting(request, self.on_problem):
             self.tell(f"loading {name}")
             try:
-                self._visit(make_onlooker(request, name, backbone, device, self.report))
+                self._visit(load_model(request, name, backbone, device, self.on_problem))
             except BrokenPluginError as error:
                 broken.append(error)
         if not any(visit.shown for visit in self.visits):
@@ -84,15 +84,15 @@ class Session:
                 raise self._unreadable[request.images[0]]
             raise FgbenchError("none of the pictures could be read")
         for problem in broken:
-            self.report(problem)
+            self.on_problem(problem)
         if not any(shown.gaze.sights for visit in self.visits for shown in visit.shown):
             raise FgbenchError("nobody is left who selects anything in these pictures")
 
-    def _visit(self, onlooker: Onlooker) -> None:
-        looking = Looking(onlooker, self.request, self.report)
+    def _visit(self, onlooker: LoadedModel) -> None:
+        looking = Explainer(onlooker, self.request, self.on_problem)
         encoder: Any = getattr(onlooker.model, "encoder", None)
         top_k = crop_patches(self.request, encoder.num_patches) if looking.panel else None
-        visit = Visit(looking=looking, top_k=top_k)
+        visit = ModelResults(looking=looking, top_k=top_k)
         self.visits.append(visit)
         for path in self.request.images:
             self.tell(f"{onlooker.name} on {onlooker.backbone}: {path}")
@@ -110,7 +110,7 @@ class Session:
         except FgbenchError as error:
             self._unreadable[path] = error
             if len(self.request.images) > 1:
-                self.report(error)
+                self.on_problem(error)
             return None
 
 

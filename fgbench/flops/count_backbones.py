@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fgbench.backbone_shape import BackboneShape
-from fgbench.errors import BrokenPluginError, FgbenchError, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check
 from fgbench.flops.fused import fused_attention
@@ -31,9 +31,9 @@ class BackboneCounter:
         """The backbone in numbers."""
         return self._backbone.shape
 
-    def rows(self, names: Sequence[str], conventions: Sequence[str], report: Report) -> list[FlopsRow]:
+    def rows(self, names: Sequence[str], conventions: Sequence[str], on_problem: OnProblem) -> list[FlopsRow]:
         """Count the backbone, and the selectors of these names; one that breaks is reported and left out."""
-        return list(_rows(self._backbone, names, self._request, conventions, report))
+        return list(_rows(self._backbone, names, self._request, conventions, on_problem))
 
     def check(self) -> None:
         """Hold the count against two others. Raises :class:`CheckFailedError`."""
@@ -42,7 +42,11 @@ class BackboneCounter:
 
 
 def _rows(
-    backbone: MetaBackbone, names: Sequence[str], request: FlopsRequest, conventions: Sequence[str], report: Report
+    backbone: MetaBackbone,
+    names: Sequence[str],
+    request: FlopsRequest,
+    conventions: Sequence[str],
+    on_problem: OnProblem,
 ) -> Iterator[FlopsRow]:
     base = _count_backbone(backbone)
     results: list[tuple[str | None, str | None, Count, int]] = [(None, None, base, backbone.params)]
@@ -50,7 +54,7 @@ def _rows(
         try:
             results += [(name, impl, *_count_selector(name, impl, backbone)) for impl in request.impls]
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
     for convention in conventions:
         whole = base.flops(convention)
         for selector, impl, count, params in results:

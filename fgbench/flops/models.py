@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops.counted_cache import CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line
 from fgbench.flops.request import ModelCase, ModelsRequest
@@ -22,9 +22,9 @@ __all__ = ["ModelsRequest", "model_rows"]
 
 def model_rows(
     request: ModelsRequest,
-    report: Report,
+    on_problem: OnProblem,
     progress: Callable[[str], None] = lambda _: None,
-    notice: Report = lambda _: None,
+    notice: OnProblem = lambda _: None,
     cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
     """Count whole models beside their plain backbone, in all and by part.
@@ -32,7 +32,7 @@ def model_rows(
     A model's own rows have ``part`` null; ``percent_of_backbone`` divides by one pass of its backbone without
     overlap or selection. Convention ``paper`` knows no models. ``notice`` is told of pixels that no patch covers.
     """
-    conventions = _measured(request, report)
+    conventions = _measured(request, on_problem)
     counting = _Counting(request, conventions, cache or CountedCache())
     met: list[FgbenchError] = []  # what cannot be counted leaves the rest standing
     told: set[tuple[str, int]] = set()
@@ -56,7 +56,7 @@ def model_rows(
         if line := cut_off_line(name, found):
             notice(LeftOutNotice(line))
     for problem in met:
-        report(problem)
+        on_problem(problem)
 
 
 class _Counting:
@@ -86,17 +86,17 @@ class _Counting:
         return base, own, pixels
 
 
-def _measured(request: ModelsRequest, report: Report) -> list[str]:
+def _measured(request: ModelsRequest, on_problem: OnProblem) -> list[str]:
     measured = [convention for convention in request.conventions if convention != "paper"]
     what = "the paper has closed forms for selectors beside a backbone, and none for whole models"
     if not measured:
         raise FgbenchError(what, do="--convention full counts them")
     if len(measured) < len(request.conventions):
-        report(LeftOutNotice(f"left out of convention paper: {what}"))
+        on_problem(LeftOutNotice(f"left out of convention paper: {what}"))
     return measured
 
 
-def _cases(request: ModelsRequest, report: Report) -> Iterator[ModelCase]:
+def _cases(request: ModelsRequest, on_problem: OnProblem) -> Iterator[ModelCase]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
     models.try_out(request.models)
     backbones: dict[str, str] = {}
@@ -104,7 +104,7 @@ def _cases(request: ModelsRequest, report: Report) -> Iterator[ModelCase]:
         try:
             backbones[name] = default_backbone(name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
     for name, own in backbones.items():
         for backbone in request.backbones or (own,):
             for selector in request.selectors or (None,):

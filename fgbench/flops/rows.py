@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fgbench.backbone_shape import BackboneShape
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
@@ -28,19 +28,19 @@ __all__ = ["PAPER_BACKBONES", "PAPER_SIZES", "FlopsRequest", "flops_rows", "geom
 
 def flops_rows(
     request: FlopsRequest,
-    report: Report,
+    on_problem: OnProblem,
     progress: Callable[[str], None] = lambda _: None,
-    notice: Report = lambda _: None,
+    notice: OnProblem = lambda _: None,
     cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
     """Count what a request asks for, a backbone and a size at a time.
 
-    A plug-in that breaks is handed to ``report`` and left out from then on; everything else raises. ``notice`` gets the
-    pixels that no patch covers.
+    A plug-in that breaks is handed to ``on_problem`` and left out from then on; everything else raises. ``notice`` gets
+    the pixels that no patch covers.
     """
-    report = _each_once(report)
+    on_problem = _each_once(on_problem)
     measured = [convention for convention in request.conventions if convention != "paper"]
-    names = _usable(request.selectors, report, loads=bool(measured) or request.cross_check)
+    names = _usable(request.selectors, on_problem, loads=bool(measured) or request.cross_check)
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
@@ -51,19 +51,19 @@ def flops_rows(
     def report_broken(error: FgbenchError) -> None:
         if isinstance(error, BrokenPluginError):
             broken.add(error.name)
-        report(error)
+        on_problem(error)
 
     for point in points:
         progress(f"{point.shape.name} at {point.shape.image_size}")
         there = [name for name in names if name not in broken]
-        fitting = _fitting(there, point.shape, request, report)
+        fitting = _fitting(there, point.shape, request, on_problem)
         if request.cross_check:
             point.check()
         if measured:
             yield from point.counted(fitting, report_broken, keeps=not broken)
         if "paper" in request.conventions:
             there = [name for name in fitting if name not in broken]
-            yield from _paper_rows(point.shape, there, request, report)
+            yield from _paper_rows(point.shape, there, request, on_problem)
     _report_cut_off([point.shape for point in points], request, notice)
 
 
@@ -87,7 +87,7 @@ class _Point:
         self._kept = self._entry.read() if conventions and not request.cross_check else None
         self.shape = self._shape()
 
-    def counted(self, names: Sequence[str], report: Report, *, keeps: bool) -> list[FlopsRow]:
+    def counted(self, names: Sequence[str], on_problem: OnProblem, *, keeps: bool) -> list[FlopsRow]:
         """Count the backbone and the selectors of these names, or take from the cache what was counted.
 
         ``keeps`` is False where a selector is missing because it broke at another size.
@@ -100,7 +100,7 @@ class _Point:
             rows = counter.rows(names, self._conventions, problems.append)
         self._is_silent &= not warned
         for problem in problems:
-            report(problem)
+            on_problem(problem)
         if keeps and not problems and self._is_silent:
             self._entry.write({"shape": asdict(self.shape), "rows": [asdict(row) for row in rows]})
         return rows
@@ -134,16 +134,16 @@ class _Point:
         return cache.entry("backbone", key, names)
 
 
-def _usable(names: Iterable[str] | None, report: Report, *, loads: bool) -> list[str]:
+def _usable(names: Iterable[str] | None, on_problem: OnProblem, *, loads: bool) -> list[str]:
     """The selectors of these names, or all. Those of others are loaded, so that one that breaks is met at once."""
     asked = selectors.names() if names is None else list(names)
     check_selectors(asked)
     others = [name for name in asked if not is_own(name)]
-    usable = usable_selectors(others, report) if others and loads else []
+    usable = usable_selectors(others, on_problem) if others and loads else []
     return [name for name in asked if is_own(name) or name in usable]
 
 
-def _report_cut_off(shapes: Sequence[BackboneShape], request: FlopsRequest, report: Report) -> None:
+def _report_cut_off(shapes: Sequence[BackboneShape], request: FlopsRequest, on_problem: OnProblem) -> None:
     """Say which sizes lose pixels at the edges, a line per backbone."""
     for name in request.backbones:
         pixels = {
@@ -154,22 +154,22 @@ def _report_cut_off(shapes: Sequence[BackboneShape], request: FlopsRequest, repo
             if one.name == name
         }
         if line := cut_off_line(name, pixels):
-            report(LeftOutNotice(line))
+            on_problem(LeftOutNotice(line))
 
 
-def _each_once(report: Report) -> Report:
+def _each_once(on_problem: OnProblem) -> OnProblem:
     """What a backbone lacks it lacks at every size; saying so once is enough."""
     told: set[str] = set()
 
     def report_new(error: FgbenchError) -> None:
         if str(error) not in told:
             told.add(str(error))
-            report(error)
+            on_problem(error)
 
     return report_new
 
 
-def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, report: Report) -> list[str]:
+def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, on_problem: OnProblem) -> list[str]:
     """The selectors that this backbone has what it takes for; one that was asked for by name must fit."""
     fitting = [name for name in names if shape.has_class_token or not reads_class_token(name)]
     left_out = [name for name in names if name not in fitting]
@@ -177,16 +177,18 @@ def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, repo
         what = f"{shape.name!r} has no class token, whose row these selectors read: {', '.join(left_out)}"
         if request.selectors is not None:
             raise FgbenchError(what)
-        report(LeftOutNotice(f"left out: {what}"))
+        on_problem(LeftOutNotice(f"left out: {what}"))
     return fitting
 
 
-def _paper_rows(shape: BackboneShape, names: list[str], request: FlopsRequest, report: Report) -> Iterator[FlopsRow]:
+def _paper_rows(
+    shape: BackboneShape, names: list[str], request: FlopsRequest, on_problem: OnProblem
+) -> Iterator[FlopsRow]:
     if not shape.has_paper_blocks:
         what = f"the blocks of {shape.name!r} are not the paper's: qkv, projection and a two-layer MLP of 4·D"
         if set(request.conventions) == {"paper"}:
             raise FgbenchError(what, do="--convention full counts them")
-        report(LeftOutNotice(f"left out of convention paper: {what}"))
+        on_problem(LeftOutNotice(f"left out of convention paper: {what}"))
         return
     geometry = geometry_of(shape, request)
     whole = paper.backbone_cost(geometry)

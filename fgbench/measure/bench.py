@@ -25,7 +25,7 @@ from fgbench.measure.modes import (
     set_precision,
 )
 from fgbench.measure.nvml import Gpu
-from fgbench.measure.points import NOT_ASKED_FOR, Case, Mode
+from fgbench.measure.points import NOT_ASKED_FOR, ModelSpec, RunMode
 from fgbench.measure.timer import Timing, time_iterations, timing_plan
 from fgbench.measure.watch import CpuWatch, CudaWatch, busy_at_start
 from fgbench.measure.work import Work, count_work
@@ -39,12 +39,12 @@ Progress = Callable[[float, int], None]
 TRIES = 2  # of a point that is disturbed, before it is kept as such
 
 
-def resolve(case: Case) -> Case:
+def resolve(case: ModelSpec) -> ModelSpec:
     """A case with its defaults filled in. Raises :class:`FgbenchError` for what does not fit."""
     return resolve_and_fit(case)[0]
 
 
-def resolve_and_fit(case: Case) -> tuple[Case, int]:
+def resolve_and_fit(case: ModelSpec) -> tuple[ModelSpec, int]:
     """The same, and how many pixels of a side the model's patches leave out."""
     model = _on_meta(case)
     impl = (case.impl or model.impl) if model.two_impls else None
@@ -59,7 +59,7 @@ def resolve_and_fit(case: Case) -> tuple[Case, int]:
     return found, cut_off_by(model)
 
 
-def build(case: Case) -> Model:
+def build(case: ModelSpec) -> Model:
     """The model of a case, with random weights."""
     options: dict[str, Any] = {} if case.impl is None else {"impl": case.impl}
     if case.selector is not None:
@@ -70,7 +70,7 @@ def build(case: Case) -> Model:
     return create_model(case.model, backbone, img_size=case.image_size, num_classes=case.num_classes, **options)
 
 
-def _on_meta(case: Case) -> Model:
+def _on_meta(case: ModelSpec) -> Model:
     with torch.device("meta"):
         return build(case).eval()
 
@@ -78,7 +78,7 @@ def _on_meta(case: Case) -> Model:
 class Bench:
     """A built model, ready to be measured at any batch size."""
 
-    def __init__(self, case: Case, mode: Mode, *, gpu: Gpu | None = None, cap_s: float | None = None) -> None:
+    def __init__(self, case: ModelSpec, mode: RunMode, *, gpu: Gpu | None = None, cap_s: float | None = None) -> None:
         self.case, self.mode, self.gpu = case, mode, gpu
         self.plan = timing_plan(mode.device, cap_s)
         self.missing: dict[str, str] = {}  # field → why it is null

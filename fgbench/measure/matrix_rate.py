@@ -9,14 +9,14 @@ import torch
 
 from fgbench.measure.clocks import EventClock, HostClock, Step
 from fgbench.measure.modes import WEIGHTS, half_of_amp, set_precision
-from fgbench.measure.points import Mode
+from fgbench.measure.points import RunMode
 
 SIDES = {"cuda": (8192,), "cpu": (1024, 4096)}  # the first whose product takes long enough to tell the rate
 LONG_ENOUGH_S = 0.003
 SPENT_S, WARM = 0.3, 3  # on products that count; products before them
 
 
-def matrix_rate(mode: Mode) -> float:
+def matrix_rate(mode: RunMode) -> float:
     """Floating-point operations per second of products of two square matrices."""
     set_precision(mode)
     if mode.threads is not None:
@@ -28,7 +28,7 @@ def matrix_rate(mode: Mode) -> float:
     return 2 * side**3 / seconds
 
 
-def _product_s(mode: Mode, side: int) -> float:
+def _product_s(mode: RunMode, side: int) -> float:
     dtype = half_of_amp(mode) if mode.dtype == "amp" else WEIGHTS.get(mode.dtype)
     a, b = (torch.randn(side, side, device=mode.device, dtype=dtype) for _ in range(2))
 

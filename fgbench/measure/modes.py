@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Step
-from fgbench.measure.points import Mode
+from fgbench.measure.points import RunMode
 
 WEIGHTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 GRAPH_WARM_RUNS = 3  # kernels and workspaces must exist before a capture; torch's own notes ask for three
@@ -19,7 +19,7 @@ GRAPH_WARM_RUNS = 3  # kernels and workspaces must exist before a capture; torch
 GRAPH_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
-def set_precision(mode: Mode) -> None:
+def set_precision(mode: RunMode) -> None:
     """Set what float32 means in this process: TF32 is a mode of its own, and off in every other."""
     if mode.device == "cuda":
         if mode.dtype == "tf32" and torch.cuda.get_device_capability()[0] < 8:
@@ -33,17 +33,17 @@ def set_precision(mode: Mode) -> None:
         torch.set_float32_matmul_precision("highest")
 
 
-def autocast(mode: Mode) -> AbstractContextManager[Any]:
+def autocast(mode: RunMode) -> AbstractContextManager[Any]:
     """Autocast for ``amp``; nothing in the other modes."""
     return torch.autocast(mode.device, dtype=half_of_amp(mode)) if mode.dtype == "amp" else nullcontext()
 
 
-def half_of_amp(mode: Mode) -> torch.dtype:
+def half_of_amp(mode: RunMode) -> torch.dtype:
     """What ``amp`` computes matrix products in: float16 on a GPU, bfloat16 on a CPU."""
     return torch.float16 if mode.device == "cuda" else torch.bfloat16
 
 
-def prepare(model: nn.Module, mode: Mode) -> Callable[[Tensor], Any]:
+def prepare(model: nn.Module, mode: RunMode) -> Callable[[Tensor], Any]:
     """The model in its mode, ready for images (B, 3, S, S)."""
     model = model.eval().to(mode.device)
     if mode.dtype in WEIGHTS:
@@ -65,7 +65,7 @@ def forget_compiled() -> None:
             setattr(torch._dynamo.config, name, True)
 
 
-def random_images(mode: Mode, batch_size: int, image_size: int, seed: int = 0) -> Tensor:
+def random_images(mode: RunMode, batch_size: int, image_size: int, seed: int = 0) -> Tensor:
     """Noise (B, 3, S, S) as the mode wants it: what is computed does not depend on it, the values are not special."""
     generator = torch.Generator().manual_seed(seed)
     one = torch.randn(1, 3, image_size, image_size, generator=generator)
@@ -75,7 +75,7 @@ def random_images(mode: Mode, batch_size: int, image_size: int, seed: int = 0) -
     return images.contiguous(memory_format=torch.channels_last) if mode.channels_last else images
 
 
-def eager_step(run: Callable[[Tensor], Any], images: Tensor, mode: Mode) -> Step:
+def eager_step(run: Callable[[Tensor], Any], images: Tensor, mode: RunMode) -> Step:
     """One forward pass, as a call without arguments."""
 
     def step() -> object:
@@ -85,7 +85,7 @@ def eager_step(run: Callable[[Tensor], Any], images: Tensor, mode: Mode) -> Step
     return step
 
 
-def graph_step(run: Callable[[Tensor], Any], images: Tensor, mode: Mode) -> tuple[Step, Mapping[str, float]]:
+def graph_step(run: Callable[[Tensor], Any], images: Tensor, mode: RunMode) -> tuple[Step, Mapping[str, float]]:
     """One forward pass as the replay of a CUDA graph, checked against eager on other images.
 
     Raises :class:`FgbenchError` where the pass cannot be captured, or its replay computes something else.

@@ -14,7 +14,7 @@ DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class ModelSpec:
     """A model with its options, at one image size."""
 
     model: str
@@ -27,7 +27,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mode:
+class RunMode:
     """How it runs."""
 
     device: str = "cpu"
@@ -49,11 +49,11 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class PointGroup:
     """The points that one worker measures: they differ in batch size alone."""
 
-    case: Case
-    mode: Mode
+    case: ModelSpec
+    mode: RunMode
     repeat: int | None = None  # from 1, where points are measured several times
 
     @property
@@ -64,7 +64,7 @@ class Group:
         return " ".join(word for word in words if word)
 
 
-def point_key(group: Group, batch_size: int, session: Mapping[str, Any]) -> str:
+def point_key(group: PointGroup, batch_size: int, session: Mapping[str, Any]) -> str:
     """The key of a point: a digest of what is measured, and of everything in the session that could change it."""
     identity = {**asdict(group), "batch_size": batch_size, "session": dict(session)}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgbench.errors import BrokenPluginError, Report
+from fgbench.errors import BrokenPluginError, OnProblem
 from fgbench.plugins import Outcome, outcomes
 from fgbench.plugins.kinds import KINDS, kind_of
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import blame, existing_file, import_file
 
 if TYPE_CHECKING:
-    from fgbench.workers.supervisor import Host
+    from fgbench.workers.supervisor import WorkerPool
 
 
-def add_plugin_files(paths: Iterable[str], report: Report, host: Host | None = None) -> list[str]:
+def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPool | None = None) -> list[str]:
     """Load plug-in files and register what they define; returns those that can be used, in their order.
 
     A broken file is reported, and the others still work. Inside of :func:`fgbench.plugins.tried_first` files are tried
@@ -38,7 +38,7 @@ def add_plugin_files(paths: Iterable[str], report: Report, host: Host | None = N
             if path in new:
                 _register(Path(path), file, tried.get(path))
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
         else:
             usable.append(path)
     return usable

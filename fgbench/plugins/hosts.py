@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from fgbench.workers.supervisor import Host
+from fgbench.workers.supervisor import WorkerPool
 
-HostFor = Callable[[str, Sequence[str]], Host]
+HostFor = Callable[[str, Sequence[str]], WorkerPool]
 
 
 class _Open:
@@ -22,13 +22,13 @@ def hosts() -> Iterator[HostFor]:
     if _Open.host_for is not None:
         yield _Open.host_for
         return
-    started: dict[tuple[str, tuple[str, ...]], Host] = {}
+    started: dict[tuple[str, tuple[str, ...]], WorkerPool] = {}
     with ExitStack() as stack:
 
-        def host_for(serving: str, loading: Sequence[str]) -> Host:
+        def host_for(serving: str, loading: Sequence[str]) -> WorkerPool:
             key = serving, tuple(loading)
             if key not in started:
-                started[key] = stack.enter_context(Host(*key))
+                started[key] = stack.enter_context(WorkerPool(*key))
             return started[key]
 
         _Open.host_for = host_for

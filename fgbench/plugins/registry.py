@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fgbench.errors import BrokenPluginError, Report
+from fgbench.errors import BrokenPluginError, OnProblem
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import selectors
 from fgbench_selectors.registry import get
@@ -14,10 +14,10 @@ from fgbench_selectors.registry import get
 if TYPE_CHECKING:
     from fgbench_selectors import Selector
 
-__all__ = ["Report", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
+__all__ = ["OnProblem", "add_plugin_files", "is_own", "make_selector", "selectors", "usable_selectors"]
 
 
-def usable_selectors(names: Iterable[str] | None, report: Report) -> list[str]:
+def usable_selectors(names: Iterable[str] | None, on_problem: OnProblem) -> list[str]:
     """The selectors of these names, or all, that can be loaded. Unknown names raise; broken ones are reported."""
     usable = []
     asked = selectors.names() if names is None else list(names)
@@ -26,7 +26,7 @@ def usable_selectors(names: Iterable[str] | None, report: Report) -> list[str]:
         try:
             selectors.load(name)
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
         else:
             usable.append(name)
     return usable

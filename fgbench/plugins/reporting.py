@@ -16,7 +16,7 @@ from fgbench.plugins.trial import LOADED_FOR_REPORTS, failure_in_words, limit_s
 from fgbench.workers.channel import Message
 from fgbench.workers.places import move_to, this_place
 from fgbench.workers.single import serve_one
-from fgbench.workers.supervisor import Host, WorkerFailed
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool
 
 if TYPE_CHECKING:
     from fgbench_reports.data import Data
@@ -33,7 +33,7 @@ class Desk:
     def __init__(self, data: Data, *, drawn: bool) -> None:
         self._data, self._drawn = data, drawn
         self._stack = ExitStack()
-        self._forks: Host | None = None
+        self._forks: WorkerPool | None = None
         self._file = Path()
 
     def __enter__(self) -> Desk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from fgbench.errors import BrokenPluginError, Report
+from fgbench.errors import BrokenPluginError, OnProblem
 from fgbench.plugins import outcomes
 from fgbench.plugins.kinds import reports
 from fgbench_reports import report as contract
@@ -28,7 +28,7 @@ def in_reading_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
-def make_reports(names: Sequence[str] | None, data: Data, report: Report, *, drawn: bool = False) -> list[Made]:
+def make_reports(names: Sequence[str] | None, data: Data, on_problem: OnProblem, *, drawn: bool = False) -> list[Made]:
     """What the reports of these names, or all, make of the data. Unknown names raise; broken ones are reported.
 
     Inside of :func:`fgbench.plugins.tried_first` those of others are made in processes of their own, ``drawn`` with
@@ -44,7 +44,7 @@ def make_reports(names: Sequence[str] | None, data: Data, report: Report, *, dra
                 here = entry.is_own or outcomes() is None or not (entry.value or entry.file)
                 made.append(_make(name, data) if here else desk.make(entry))
             except BrokenPluginError as error:
-                report(error)
+                on_problem(error)
     return made
 
 
@@ -66,7 +66,7 @@ def first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0].rstrip(".")
 
 
-def render_reports(made: Sequence[Made], report: Report) -> list[Rendered]:
+def render_reports(made: Sequence[Made], on_problem: OnProblem) -> list[Rendered]:
     """Draw and write what reports made, unless that was done. A broken one is reported and left out."""
     parts = []
     for each in made:
@@ -74,5 +74,5 @@ def render_reports(made: Sequence[Made], report: Report) -> list[Rendered]:
             with reports.blame(each.name):
                 parts.append(each.rendered or rendered(each))
         except BrokenPluginError as error:
-            report(error)
+            on_problem(error)
     return parts

@@ -21,7 +21,7 @@ from fgbench.quantities import (
 )
 from fgbench.workers.channel import Message
 from fgbench.workers.places import this_place
-from fgbench.workers.supervisor import Host, WorkerFailed
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool
 from fgbench_selectors.entries import Entry
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
@@ -43,7 +43,7 @@ def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
     return {name: why for name, why in found.items() if why is not None}
 
 
-def try_points(kind: Kind, entries: Sequence[Entry], host: Host | None = None) -> dict[tuple[str, str], Outcome]:
+def try_points(kind: Kind, entries: Sequence[Entry], host: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
     """What is to be said of entry points of others, by group and name."""
     tried = [entry for entry in entries if entry.value and not entry.is_own]
     found: dict[tuple[str, str], Outcome] = {}
@@ -53,7 +53,7 @@ def try_points(kind: Kind, entries: Sequence[Entry], host: Host | None = None) -
 
 
 def try_files(
-    paths: Iterable[str], host: Host | None = None
+    paths: Iterable[str], host: WorkerPool | None = None
 ) -> dict[str, dict[tuple[str, str], Outcome] | BrokenPluginError]:
     """What files define, or why nothing of them can be used."""
     paths = list(paths)
@@ -87,7 +87,7 @@ def _asked_of_file(path: str) -> Message:
     return {"about": {"file": path}, "state": state_of_file(path, content), "torch": needs_torch}
 
 
-def _answers(asked: Sequence[Message], host: Host | None = None) -> list[Message]:
+def _answers(asked: Sequence[Message], host: WorkerPool | None = None) -> list[Message]:
     """The answers to questions, in their order: remembered ones, and those of workers."""
     limit = limit_s()
     answers = []
@@ -113,7 +113,7 @@ def failure_in_words(failure: WorkerFailed, late: str) -> str:
     return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
 
 
-def _try(host: Host, about: Message, limit: float) -> Message:
+def _try(host: WorkerPool, about: Message, limit: float) -> Message:
     """What a worker finds, or how it ended."""
     try:
         with host.fork() as worker:

@@ -15,7 +15,7 @@ class _Entry:
     point: TimedPoint
 
 
-class Tally:
+class PairResults:
     """Points by name, in the order in which they first came; each belongs to the group that first measured it."""
 
     def __init__(self, batch_sizes: Sequence[int]) -> None:

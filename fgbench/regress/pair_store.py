@@ -19,7 +19,7 @@ from fgbench.results.store import Store
 KIND = "regress"
 
 
-class Journal:
+class PairStore:
     """The pairs of two sides on this machine; without a path nothing is kept.
 
     Raises :class:`FgbenchError` where the path cannot be a store. That it fails later does not end the measuring: it
@@ -35,7 +35,7 @@ class Journal:
         place = [socket.gethostname(), processor(), os.environ.get("CUDA_VISIBLE_DEVICES")]
         self._identity = [base.code, head.code, base.python, head.python, *place]
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> PairStore:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from fgbench.errors import FgbenchError
-from fgbench.regress.pair_results import Tally
-from fgbench.regress.pair_store import Journal
+from fgbench.regress.pair_results import PairResults
+from fgbench.regress.pair_store import PairStore
 from fgbench.regress.request import Group, PairsRequest
 from fgbench.regress.runs import run_side
 from fgbench.regress.sides.sides import Side
@@ -59,7 +59,7 @@ def measure_pairs(
 
     Raises :class:`FgbenchError` where the journal cannot be opened; nothing has been measured then.
     """
-    with Journal(request.journal, base, head) as journal:
+    with PairStore(request.journal, base, head) as journal:
         work = _Work(request=request, sides={BASE: base, HEAD: head}, journal=journal, tell=tell)
         interrupted = False
         try:
@@ -93,13 +93,13 @@ class _Work:
 
     request: PairsRequest
     sides: dict[str, Side]
-    journal: Journal
+    journal: PairStore
     tell: Tell
-    tally: Tally = field(init=False)
+    tally: PairResults = field(init=False)
     done: int = 0  # runs
 
     def __post_init__(self) -> None:
-        self.tally = Tally(self.request.batch_sizes)
+        self.tally = PairResults(self.request.batch_sizes)
 
     def measure(self, pair: int, pairs: int, batches: Callable[[Group], Sequence[int]]) -> None:
         """One pair of every group that has batches left."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.decoding import MARKS, RECORDS, Row, RowError, is_finite, kind_of, read_cells, read_row
 from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
 from fgbench.results.store import Store
@@ -35,7 +35,7 @@ AGAIN = "export it once more"
 WHAT = "rows are JSON or CSV of fgbench flops, throughput and accuracy, kept files of the gallery, and stores"
 
 
-def rows_of(path: Path, report: Report) -> Found:
+def rows_of(path: Path, on_problem: OnProblem) -> Found:
     """The rows of a file, whatever it is. Raises :class:`FgbenchError`, and leaves the file alone."""
     head = _head(path)
     if head.startswith(SQLITE):
@@ -47,7 +47,7 @@ def rows_of(path: Path, report: Report) -> Found:
     else:
         found = _lines(path, text)
     if not found:
-        report(LeftOutNotice("there are no rows in", str(path)))
+        on_problem(LeftOutNotice("there are no rows in", str(path)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fgbench.measure.points import Group
+from fgbench.measure.points import PointGroup
 
 FIGURES = ("ok", "unconverged", "contended")  # statuses whose rows have a throughput
 TOO_MUCH = ("oom", "oom_inferred")
@@ -15,7 +15,7 @@ TOO_MUCH = ("oom", "oom_inferred")
 class Visit:
     """What one worker measures in one go: batches of one group, ascending."""
 
-    group: Group
+    group: PointGroup
     batch_sizes: tuple[int, ...]
 
 
@@ -51,13 +51,15 @@ class Agenda:
     one on both sides, then the rest – so that whenever time runs out, the best batches are known as well as can be.
     """
 
-    def __init__(self, groups: Sequence[Group], batch_sizes: Iterable[int], *, informative_first: bool = False) -> None:
+    def __init__(
+        self, groups: Sequence[PointGroup], batch_sizes: Iterable[int], *, informative_first: bool = False
+    ) -> None:
         sizes = sorted(set(batch_sizes))
         self.informative_first = informative_first
         self._open = {group: _Open(list(sizes)) for group in groups}
-        self._put_off: set[tuple[Group, int]] = set()
+        self._put_off: set[tuple[PointGroup, int]] = set()
 
-    def finished(self, group: Group, batch_size: int, status: str, throughput: float | None) -> None:
+    def finished(self, group: PointGroup, batch_size: int, status: str, throughput: float | None) -> None:
         """Take note of a finished point."""
         known = self._open[group]
         known.rates[batch_size] = throughput if status in FIGURES else None
@@ -65,32 +67,32 @@ class Agenda:
             known.too_large = min(known.too_large, batch_size)
         self._put_off.discard((group, batch_size))
 
-    def put_off(self, group: Group, batch_size: int) -> None:
+    def put_off(self, group: PointGroup, batch_size: int) -> None:
         """Leave a point that another sweep is measuring; :meth:`waiting` has it."""
         self._put_off.add((group, batch_size))
 
-    def take_back(self, group: Group, batch_size: int) -> None:
+    def take_back(self, group: PointGroup, batch_size: int) -> None:
         """Measure a point here after all."""
         self._put_off.discard((group, batch_size))
 
-    def too_large(self, group: Group) -> list[int]:
+    def too_large(self, group: PointGroup) -> list[int]:
         """Batches that need not be tried, since a smaller one did not fit."""
         known = self._open[group]
         return [size for size in known.left() if size > known.too_large]
 
-    def smallest_too_large(self, group: Group) -> int:
+    def smallest_too_large(self, group: PointGroup) -> int:
         """The smallest batch that did not fit; only where there is one."""
         return int(self._open[group].too_large)
 
-    def left_of(self, group: Group) -> list[int]:
+    def left_of(self, group: PointGroup) -> list[int]:
         """Batches of a group that are not finished."""
         return self._open[group].left()
 
-    def waiting(self) -> list[tuple[Group, int]]:
+    def waiting(self) -> list[tuple[PointGroup, int]]:
         """Points that were put off, in order."""
         return [(group, size) for group in self._open for size in self._open[group].left() if self._is_off(group, size)]
 
-    def left(self) -> list[tuple[Group, int]]:
+    def left(self) -> list[tuple[PointGroup, int]]:
         """Every point that is not finished, in order."""
         return [(group, size) for group, known in self._open.items() for size in known.left()]
 
@@ -107,5 +109,5 @@ class Agenda:
                 return Visit(group, tuple(wanted))
         return None
 
-    def _is_off(self, group: Group, size: int) -> bool:
+    def _is_off(self, group: PointGroup, size: int) -> bool:
         return (group, size) in self._put_off

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops.cut_off import cut_off_line
-from fgbench.measure.points import Case, Group, Mode, Rates, point_key
+from fgbench.measure.points import ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files, try_points
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.sweep.request import DEFAULTS, SweepRequest
-from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
 from fgbench_selectors.plugins import existing_file
 
 SETUP_S = 300.0  # to name devices and check what was asked for
@@ -27,23 +27,23 @@ IN_KEY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class SweepContext:
     """What stays the same from the first point to the last."""
 
     request: SweepRequest
     device: str  # cuda or cpu
     uuid: str | None  # of the GPU
-    groups: list[Group]
+    groups: list[PointGroup]
     batch_sizes: tuple[int, ...]  # ascending
     facts: Mapping[str, Any]  # the environment of every row
-    rates: dict[Mode, Rates] = field(default_factory=dict)
+    rates: dict[RunMode, Rates] = field(default_factory=dict)
 
-    def key(self, group: Group, batch_size: int) -> str:
+    def key(self, group: PointGroup, batch_size: int) -> str:
         """The key of a point."""
         facts = {name: self.facts.get(name) for name in (*IN_KEY, "max_time_s")}
         return point_key(group, batch_size, facts)
 
-    def worker(self, host: Host, group: Group, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
+    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
         self._measure_rates(host, group.mode)
         worker = host.fork()
@@ -58,7 +58,7 @@ class Session:
             raise
         return worker
 
-    def _measure_rates(self, host: Host, mode: Mode) -> None:
+    def _measure_rates(self, host: WorkerPool, mode: RunMode) -> None:
         """The rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
         if mode in self.rates:
             return
@@ -74,38 +74,40 @@ class Session:
         self.rates[mode] = Rates(**found, why=why)
 
 
-def open_session(request: SweepRequest, host: Host, report: Report) -> Session:
+def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -> SweepContext:
     """Name the device and check the request there.
 
     Raises :class:`FgbenchError` where nothing of it can be measured; the part that does not fit is reported.
     """
-    request = _without_broken(host, request, report)
+    request = _without_broken(host, request, on_problem)
     with _first_worker(host) as worker:
         for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
-            report(FgbenchError(problem))
+            on_problem(FgbenchError(problem))
         described = _ask(worker, "describe", device=request.device)
         modes = _modes(request, described)
         sizes, batches = DEFAULTS[described["device"]]
-        cases = _cases(worker, request, request.image_sizes or sizes, report)
+        cases = _cases(worker, request, request.image_sizes or sizes, on_problem)
     repeats = range(1, request.repeats + 1) if request.repeats > 1 else [None]
-    return Session(
+    return SweepContext(
         request=request,
         device=described["device"],
         uuid=described["uuid"],
-        groups=[Group(case=case, mode=mode, repeat=repeat) for case in cases for mode in modes for repeat in repeats],
+        groups=[
+            PointGroup(case=case, mode=mode, repeat=repeat) for case in cases for mode in modes for repeat in repeats
+        ],
         batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
         facts=_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s},
     )
 
 
-def _first_worker(host: Host) -> WorkerProcess:
+def _first_worker(host: WorkerPool) -> WorkerProcess:
     try:
         return host.fork()
     except WorkerFailed as failure:
         raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
 
 
-def _without_broken(host: Host, request: SweepRequest, report: Report) -> SweepRequest:
+def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProblem) -> SweepRequest:
     """A request without foreign code that cannot be loaded; each is tried in a process of its own, which it may end.
 
     Raises :class:`BrokenPluginError` where no model, or no selector, is left of those that were asked for.
@@ -125,7 +127,7 @@ def _without_broken(host: Host, request: SweepRequest, report: Report) -> SweepR
             raise lost[0]
         broken += lost
     for problem in broken:
-        report(problem)
+        on_problem(problem)
     return replace(
         request,
         plugins=[file for file, found in files.items() if not isinstance(found, BrokenPluginError)],
@@ -142,7 +144,9 @@ def _facts(described: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, **software(), **host, "code": code_digest()}
 
 
-def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], report: Report) -> list[Case]:
+def _cases(
+    worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem
+) -> list[ModelSpec]:
     """Cases with their defaults filled in."""
     wanted = [
         {
@@ -160,18 +164,18 @@ def _cases(worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], r
         for size in sizes
     ]
     answers = _ask(worker, "resolve", cases=wanted)["cases"]
-    found = list(dict.fromkeys(Case(**answer["case"]) for answer in answers if "case" in answer))
+    found = list(dict.fromkeys(ModelSpec(**answer["case"]) for answer in answers if "case" in answer))
     refusals = list(dict.fromkeys(answer["refused"] for answer in answers if "refused" in answer))
     unknown = [answer["refused"] for answer in answers if answer.get("unknown")]
     if unknown or not found:
         raise FgbenchError((unknown or refusals)[0])
     for refusal in refusals:
-        report(FgbenchError(refusal))
-    _report_cut_off(answers, report)
+        on_problem(FgbenchError(refusal))
+    _report_cut_off(answers, on_problem)
     return found
 
 
-def _report_cut_off(answers: Sequence[Mapping[str, Any]], report: Report) -> None:
+def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem) -> None:
     """Say which sizes lose pixels, a line per model and backbone."""
     cut: dict[str, dict[int, int]] = {}
     for answer in answers:
@@ -181,17 +185,17 @@ def _report_cut_off(answers: Sequence[Mapping[str, Any]], report: Report) -> Non
             sizes[case["image_size"]] = answer["cut_off"]
     for name, pixels in cut.items():
         if line := cut_off_line(name, pixels):
-            report(LeftOutNotice(line))
+            on_problem(LeftOutNotice(line))
 
 
-def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[Mode]:
+def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[RunMode]:
     on_cpu = described["device"] == "cpu"
     if on_cpu and request.cuda_graph:
         raise FgbenchError("CUDA graphs run on CUDA devices, and this is a", "cpu", "leave --cuda-graph out")
     if on_cpu and "tf32" in request.dtypes:
         raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
     return [
-        Mode(
+        RunMode(
             device=described["device"],
             dtype=dtype,
             compiled=request.compiled,

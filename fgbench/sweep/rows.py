@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fgbench.measure.points import Group, Rates
+from fgbench.measure.points import PointGroup, Rates
 from fgbench.results.records import ThroughputRow
 from fgbench.sweep.agenda import FIGURES
 
@@ -16,7 +16,7 @@ FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a
 
 
 def make_row(
-    group: Group,
+    group: PointGroup,
     batch_size: int,
     result: Mapping[str, Any],
     facts: Mapping[str, Any],

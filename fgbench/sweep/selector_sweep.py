@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fgbench.measure.points import Mode
+from fgbench.measure.points import RunMode
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
-from fgbench.workers.supervisor import Host, WorkerFailed
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool
 
 SIZES = (224, 448, 768, 1024)
 CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; what takes longer in one run is run once
@@ -26,7 +26,7 @@ Progress = Callable[[str], None]
 class SelectionRequest:
     """What to measure."""
 
-    mode: Mode
+    mode: RunMode
     selectors: Sequence[str]
     image_sizes: Sequence[int] = SIZES
     batch_size: int = 1
@@ -35,7 +35,7 @@ class SelectionRequest:
     cap_s: float | None = None
 
 
-def describe(host: Host, device: str | None) -> tuple[str, dict[str, Any]]:
+def describe(host: WorkerPool, device: str | None) -> tuple[str, dict[str, Any]]:
     """The device that was asked for, or the best one, and what figures are measured on and with."""
     with host.fork() as worker:
         found = worker.ask("describe", SETUP_S, device=device)
@@ -45,7 +45,7 @@ def describe(host: Host, device: str | None) -> tuple[str, dict[str, Any]]:
     return found["device"], {"device_name": named, **facts, **software(), **hardware, "code": code_digest()}
 
 
-def measure_roof(host: Host, mode: Mode) -> dict[str, float | None]:
+def measure_roof(host: WorkerPool, mode: RunMode) -> dict[str, float | None]:
     """The device's rates of matrix products and of copies."""
     return {
         "product_flop_s": _ask(host, "rate", mode=asdict(mode)).get("flop_s"),
@@ -53,7 +53,7 @@ def measure_roof(host: Host, mode: Mode) -> dict[str, float | None]:
     }
 
 
-def selection_rows(host: Host, request: SelectionRequest, progress: Progress) -> Iterator[SelectionRow]:
+def selection_rows(host: WorkerPool, request: SelectionRequest, progress: Progress) -> Iterator[SelectionRow]:
     """The backbone and every selector in both implementations, size by size."""
     kinds = [(None, None), *((name, impl) for name in request.selectors for impl in IMPLS)]
     for size in request.image_sizes:
@@ -63,7 +63,7 @@ def selection_rows(host: Host, request: SelectionRequest, progress: Progress) ->
 
 
 def _selection_row(
-    host: Host, request: SelectionRequest, selector: str | None, impl: str | None, size: int
+    host: WorkerPool, request: SelectionRequest, selector: str | None, impl: str | None, size: int
 ) -> SelectionRow:
     mode = request.mode
     named = {"selector": selector, "impl": impl, "image_size": size, "batch_size": request.batch_size}
@@ -76,7 +76,7 @@ def _selection_row(
     return SelectionRow(**named, **where, **count, **found)  # type: ignore[arg-type]  # the fields of a row
 
 
-def backend_rows(host: Host, request: SelectionRequest, progress: Progress) -> Iterator[BackendRow]:
+def backend_rows(host: WorkerPool, request: SelectionRequest, progress: Progress) -> Iterator[BackendRow]:
     """``v A`` by every back end over numbers of tokens, each number in a fresh process."""
     mode = request.mode
     for maps in request.maps:
@@ -90,7 +90,7 @@ def backend_rows(host: Host, request: SelectionRequest, progress: Progress) -> I
                 )
 
 
-def _ask(host: Host, do: str, **arguments: Any) -> dict[str, Any]:
+def _ask(host: WorkerPool, do: str, **arguments: Any) -> dict[str, Any]:
     """The answer of a fresh process, or the fields of a row that say why there is none."""
     try:
         with host.fork() as worker:

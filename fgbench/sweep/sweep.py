@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgbench.measure.points import NOT_ASKED_FOR, Group, Rates
+from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
-from fgbench.sweep.context import Session
+from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.rows import Row, make_row, mark_best
-from fgbench.workers.supervisor import Host, WorkerFailed, WorkerProcess
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
 
 KIND = "throughput"
 LOOK_S = 1.0  # between looks at a point that another sweep is measuring
@@ -37,16 +37,16 @@ class Event:
 class Sweep:
     """The points of a session, measured into a store. An interrupt or an error leaves :attr:`rows` as they are."""
 
-    session: Session
+    session: SweepContext
     store: Store
-    host: Host
+    host: WorkerPool
     tell: Callable[[Event], None] = lambda _: None
-    left_out: list[tuple[Group, int]] = field(default_factory=list)  # when a budget ran out
+    left_out: list[tuple[PointGroup, int]] = field(default_factory=list)  # when a budget ran out
     measured: int = 0  # by this sweep
     stored: int = 0  # before it, or by another one meanwhile
     measuring_s: float = 0.0  # of the workers, warm-up included
-    _finished: dict[tuple[Group, int], Row] = field(default_factory=dict)
-    _outdated: set[tuple[Group, int]] = field(default_factory=set)  # stored, and wanted again
+    _finished: dict[tuple[PointGroup, int], Row] = field(default_factory=dict)
+    _outdated: set[tuple[PointGroup, int]] = field(default_factory=set)  # stored, and wanted again
     _agenda: Agenda = field(init=False)
     _until: float | None = field(init=False)
 
@@ -110,7 +110,7 @@ class Sweep:
             if worker is not None:
                 worker.close()
 
-    def _measure(self, worker: WorkerProcess | None, group: Group, size: int) -> WorkerProcess | None:
+    def _measure(self, worker: WorkerProcess | None, group: PointGroup, size: int) -> WorkerProcess | None:
         """Measure a point and keep its row; the worker, where it can be asked again."""
         what = f"{group.label} batch {size}"
 
@@ -140,7 +140,7 @@ class Sweep:
         self._keep(group, size, result)
         return worker
 
-    def _infer(self, group: Group) -> bool:
+    def _infer(self, group: PointGroup) -> bool:
         """Note the batches that cannot fit since a smaller one did not; True where nothing is left of the group."""
         for size in self._agenda.too_large(group):
             if not self._take_stored(group, size):
@@ -148,7 +148,7 @@ class Sweep:
                 self._keep(group, size, {"status": "oom_inferred", "reason": f"batch {smaller} did not fit"})
         return not self._agenda.left_of(group)
 
-    def _keep(self, group: Group, size: int, result: dict[str, Any]) -> None:
+    def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
         row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
@@ -159,7 +159,7 @@ class Sweep:
         self._note(group, size, self.store.get(KIND, key) or row)  # what another sweep stored meanwhile stands
         self._say(f"{group.label} batch {size}", row=self._finished[group, size])
 
-    def _take_stored(self, group: Group, size: int) -> bool:
+    def _take_stored(self, group: PointGroup, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
         row = self.store.get(KIND, self.session.key(group, size))
         if row is None:
@@ -182,7 +182,7 @@ class Sweep:
             return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
         return request.energy and environment["missing"].get("energy_j_per_image") == NOT_ASKED_FOR
 
-    def _note(self, group: Group, size: int, row: Row) -> None:
+    def _note(self, group: PointGroup, size: int, row: Row) -> None:
         self._finished[group, size] = row
         self._agenda.finished(group, size, row["status"], row["throughput_img_s"])
 
@@ -198,7 +198,7 @@ class Sweep:
                 self.store.release(KIND, key)
                 self._agenda.take_back(group, size)
 
-    def _points(self) -> Sequence[tuple[Group, int]]:
+    def _points(self) -> Sequence[tuple[PointGroup, int]]:
         return [(group, size) for group in self.session.groups for size in self.session.batch_sizes]
 
     def _out_of_time(self) -> bool:

@@ -18,7 +18,7 @@ from fgbench.measure.matrix_rate import matrix_rate
 from fgbench.measure.memory import available_bytes, limit_memory
 from fgbench.measure.modes import first_line
 from fgbench.measure.nvml import Gpu
-from fgbench.measure.points import Case, Mode
+from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.subjects import selector
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.trying import attempt
@@ -90,7 +90,7 @@ class Worker:
         found: list[Message] = []
         for case in cases:
             try:
-                resolved, cut = resolve_and_fit(Case(**case))
+                resolved, cut = resolve_and_fit(ModelSpec(**case))
                 found.append({"case": asdict(resolved), "cut_off": cut})
             except FgbenchError as error:
                 found.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
@@ -122,18 +122,18 @@ class Worker:
 
     def rate(self, mode: Message) -> Message:
         """The measured rate of matrix products."""
-        return {"flop_s": matrix_rate(Mode(**mode))}
+        return {"flop_s": matrix_rate(RunMode(**mode))}
 
     def copies(self, mode: Message) -> Message:
         """The measured rate of copies."""
-        return {"bytes_s": copy_rate(Mode(**mode))}
+        return {"bytes_s": copy_rate(RunMode(**mode))}
 
     def load(self, case: Message, mode: Message, uuid: str | None, cap_s: float | None) -> Message:
         """Build a model and bring it to its device."""
-        asked = Mode(**mode)
+        asked = RunMode(**mode)
         _limit(asked)
         gpu = Gpu.open(uuid) if asked.device == "cuda" else None
-        self.bench = Bench(Case(**case), asked, gpu=gpu, cap_s=cap_s)
+        self.bench = Bench(ModelSpec(**case), asked, gpu=gpu, cap_s=cap_s)
         return {}
 
     def measure(self, batch_size: int, energy: bool) -> Message:
@@ -164,17 +164,17 @@ class Worker:
 
     def measure_backends(self, maps: int, num_tokens: int, mode: Message, cap_s: float) -> Message:
         """Measure v·A by every back end."""
-        asked = Mode(**mode)
+        asked = RunMode(**mode)
         _limit(asked)
         names = selector.known_backends(asked.device)
         return {"backends": selector.measure_backends(maps, num_tokens, names, asked, cap_s)}
 
 
 def _point(point: Message) -> selector.SelectionPoint:
-    return selector.SelectionPoint(**{**point, "mode": Mode(**point["mode"])})
+    return selector.SelectionPoint(**{**point, "mode": RunMode(**point["mode"])})
 
 
-def _limit(mode: Mode) -> None:
+def _limit(mode: RunMode) -> None:
     """Have an allocation that a CPU's memory does not hold fail, before the system kills somebody."""
     if mode.device != "cpu":
         return

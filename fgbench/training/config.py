@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fgbench.datasets.dataset import DataSet, Split
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
@@ -22,7 +22,7 @@ IMAGE_SIZE = 224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class TrainingConfig:
     """A model as it is trained; a seed and a learning rate are missing."""
 
     model: str
@@ -37,7 +37,7 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """The contender in a few words."""
+        """The configuration in a few words."""
         return " ".join(word for word in (self.model, self.selector, f"at {self.image_size}") if word)
 
     def build(self, num_classes: int, *, pretrained: bool = False) -> Model:
@@ -57,7 +57,7 @@ class Contender:
         )
 
 
-def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> list[Contender]:
+def training_configs(request: AccuracyRequest, dataset: DataSet, on_problem: OnProblem) -> list[TrainingConfig]:
     """What a request asks for. Unknown names and options raise; what does not fit together is left out, and reported.
 
     What was asked for comes before what the data set says, and that before what the paper says.
@@ -70,29 +70,29 @@ def contenders(request: AccuracyRequest, dataset: DataSet, report: Report) -> li
             try:
                 kind = model_class(name)
             except BrokenPluginError as error:
-                report(error)
+                on_problem(error)
                 continue
             wanted: Sequence[str | None] = request.selectors or [None]
             for selector in wanted:
                 try:
                     fits = selector is None or not kind.accepts or _fits(kind, selector)
                 except BrokenPluginError as error:
-                    report(error)
+                    on_problem(error)
                     continue
                 if selector is not None and not kind.accepts:
-                    report(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
+                    on_problem(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
                 elif not fits:
-                    report(LeftOutNotice(f"{name} cannot select by the scores of", selector))
+                    on_problem(LeftOutNotice(f"{name} cannot select by the scores of", selector))
                 else:
-                    found.append(_contender(request, dataset, kind, name, selector, size))
+                    found.append(_config(request, dataset, kind, name, selector, size))
     if not found:
         raise FgbenchError("nothing is left to train", do="'fgbench list models' shows what each one selects by")
     return found
 
 
-def _contender(
+def _config(
     request: AccuracyRequest, dataset: DataSet, kind: type[Model], name: str, selector: str | None, size: int
-) -> Contender:
+) -> TrainingConfig:
     known = model_options(kind)
     for option in request.model_options:
         if option not in known - GIVEN_BY_COMMAND:
@@ -100,7 +100,7 @@ def _contender(
     own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})
     lrs = request.lrs or [_own(dataset, "lr", None)]
-    return Contender(
+    return TrainingConfig(
         model=name,
         backbone=request.backbone or _own(dataset, _backbone_key(kind), None),
         selector=selector,
@@ -125,9 +125,9 @@ def _fits(kind: type[Model], selector: str) -> bool:
     return selectors.load(selector).score_shape in kind.accepts
 
 
-def run_key(contender: Contender, around: Mapping[str, Any]) -> str:
+def run_key(config: TrainingConfig, around: Mapping[str, Any]) -> str:
     """The key of a run: a digest of all that could change its result but the machine and fgbench's code."""
-    trained = {**asdict(contender), "lrs": None, "seeds": None}
+    trained = {**asdict(config), "lrs": None, "seeds": None}
     identity = {"trained": trained, "around": dict(around)}  # apart: both have options
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 

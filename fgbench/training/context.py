@@ -19,7 +19,7 @@ from timm.optim import create_optimizer_v2, list_optimizers  # type: ignore[attr
 from fgbench.datasets.build import open_dataset
 from fgbench.datasets.check import check_dataset
 from fgbench.datasets.dataset import DataSet
-from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.models.backbone import brought_by
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
@@ -29,11 +29,11 @@ from fgbench.results.environment import cores
 from fgbench.results.output import check_folder
 from fgbench.results.recipe import Recipe
 from fgbench.results.store import Store
-from fgbench.training.config import Contender, identify, run_key
+from fgbench.training.config import TrainingConfig, identify, run_key
 from fgbench.training.initial_weights import file_digest
 from fgbench.training.request import AccuracyRequest
 from fgbench.training.rows import facts
-from fgbench.training.shared_store import Ledger
+from fgbench.training.shared_store import SharedStore
 from fgbench_selectors.plugins import describe
 
 MAX_WORKERS = 8
@@ -43,14 +43,14 @@ TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class TrainingContext:
     """A request, and what stands around its runs. Every process has one; only the main one's has a store."""
 
     request: AccuracyRequest
     dataset: DataSet
-    ledger: Ledger
+    shared_store: SharedStore
     identity: Mapping[str, Any]  # of the data set, in every key
-    report: Report
+    on_problem: OnProblem
 
     @property
     def device(self) -> torch.device:
@@ -65,7 +65,7 @@ class Session:
             return self.request.workers
         return min(MAX_WORKERS, cores()) if self.device.type == "cuda" else 0
 
-    def accelerator(self, contender: Contender, model: Model | None = None) -> Accelerator:
+    def accelerator(self, config: TrainingConfig, model: Model | None = None) -> Accelerator:
         """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
         # A parameter that no loss reaches would have processes wait for its gradient for ever. What a selector learns
         # is one where the model only takes the best scores.
@@ -76,9 +76,9 @@ class Session:
         with _starting():
             return Accelerator(
                 cpu=self.request.device == "cpu",
-                mixed_precision=contender.recipe.mixed_precision,
+                mixed_precision=config.recipe.mixed_precision,
                 # Steps that are given as such are overruled by an environment variable of Accelerate's.
-                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=contender.recipe.accumulate),
+                gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=config.recipe.accumulate),
                 kwargs_handlers=[handler],
                 **(tracked if self.request.tracker else {}),
             )
@@ -87,30 +87,30 @@ class Session:
         """Part from the other processes."""
         PartialState().destroy_process_group()
 
-    def key(self, contender: Contender, **more: Any) -> str:
+    def key(self, config: TrainingConfig, **more: Any) -> str:
         """The key of a run; ``more`` is what is asked of this one alone."""
         request = self.request
         begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         # Another set of weights in the same file, and another reading of it, are other runs.
         begun |= {name: value for name, value in request.reading.items() if value is not None}
-        if code := foreign_code(*self._foreign(contender)):
+        if code := foreign_code(*self._foreign(config)):
             begun["foreign_code"] = code
         return run_key(
-            contender, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
+            config, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
 
-    def _foreign(self, contender: Contender) -> Iterator[Any]:
+    def _foreign(self, config: TrainingConfig) -> Iterator[Any]:
         """What others have made of a run: its model, its selector, its backbone, the reader of its data."""
-        asked = (models, contender.model), (selectors, contender.selector), (datasets, self.request.dataset)
+        asked = (models, config.model), (selectors, config.selector), (datasets, self.request.dataset)
         for registry, name in asked:
             if name in registry.entries() and not registry.entry(name).is_own:
                 yield registry.load(name)
-        if contender.backbone:
-            yield from brought_by(contender.backbone)
+        if config.backbone:
+            yield from brought_by(config.backbone)
 
-    def folder(self, contender: Contender, key: str, seed: int) -> Path:
+    def folder(self, config: TrainingConfig, key: str, seed: int) -> Path:
         """Where a run's weights are kept."""
-        words = [self.dataset.name, contender.model, contender.selector, contender.image_size, f"seed{seed}", key[:10]]
+        words = [self.dataset.name, config.model, config.selector, config.image_size, f"seed{seed}", key[:10]]
         return self.request.checkpoints / re.sub(r"[^\w.-]+", "_", "-".join(str(word) for word in words if word))
 
 
@@ -125,13 +125,13 @@ def _starting() -> Iterator[None]:
         raise FgbenchError(f"Accelerate does not start ({describe(error)[:300]})", do=do) from error
 
 
-def open_session(request: AccuracyRequest, store: Store | None, report: Report) -> Session:
+def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnProblem) -> TrainingContext:
     """Load plug-ins, open the data set and check it, find the device.
 
     Raises :class:`FgbenchError` for a device that is not there or a batch that processes cannot share,
     :class:`DatasetError` for data that are not as they should be.
     """
-    add_plugin_files(request.plugins, report)
+    add_plugin_files(request.plugins, on_problem)
     if sharded := [name for name in SHARDED if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
         raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
     if not request.test_only:
@@ -158,14 +158,14 @@ def open_session(request: AccuracyRequest, store: Store | None, report: Report) 
     for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
         if said:
             named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said
-            report(LeftOutNotice(said if named else f"{dataset.name}: {said}"))
+            on_problem(LeftOutNotice(said if named else f"{dataset.name}: {said}"))
     environment = facts(request.recipe["mixed_precision"])
-    return Session(
+    return TrainingContext(
         request=request,
         dataset=dataset,
-        ledger=Ledger(store, environment, again=request.again),
+        shared_store=SharedStore(store, environment, again=request.again),
         identity={**identify(dataset), "options": dict(request.dataset_options)},
-        report=report,
+        on_problem=on_problem,
     )
 
 

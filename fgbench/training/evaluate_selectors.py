@@ -20,7 +20,7 @@ from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.registry import is_own
 from fgbench.plugins.registry import selectors as registered
 from fgbench.results.recipe import resized_side
-from fgbench.training.context import Session
+from fgbench.training.context import TrainingContext
 from fgbench.training.rows import Row
 from fgbench.training.runs import Finished
 from fgbench.training.shared_store import QUALITY
@@ -32,42 +32,42 @@ PERTURBED = 64  # images that the curves are taken of, spread over the split
 
 
 def judge(
-    session: Session, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
+    session: TrainingContext, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
 ) -> list[Row]:
     """Judge selectors on the test images of a finished run, on the main process alone, unless it was done before.
 
     ``tell`` is told how many images of how many are done. A run whose weights are gone is reported and has no rows.
     """
-    row, ledger = finished.row, session.ledger
+    row, shared_store = finished.row, session.shared_store
     test = session.dataset.test
     options = QualityOptions(baselines=True, perturbed_images=PERTURBED, perturb_every=max(1, len(test) // PERTURBED))
     others = [name for name in registered.names() if not is_own(name)]  # a plug-in is one more to judge
     key = f"{finished.key}:{','.join(selectors or ['all', *others])}:{asdict(options)}"
     training = {name: row.get(name) for name in TRAINING}
-    if (kept := ledger.get_alone(QUALITY, key)) is not None:
+    if (kept := shared_store.get_alone(QUALITY, key)) is not None:
         return [{**each, **training} for each in kept["rows"]]  # those from before a field was there lack it
     checkpoint = Path(row["checkpoint"])
     if not checkpoint.is_file():
-        session.report(
+        session.on_problem(
             LeftOutNotice("the weights of a run are gone, and no selector is judged on them:", str(checkpoint))
         )
         return []
-    model = finished.contender.build(session.dataset.num_classes)
+    model = finished.config.build(session.dataset.num_classes)
     how = session.request.position_interpolation if session.request.test_only else None
     load_checkpoint(model, checkpoint, weights=row.get("weights"), interpolation=how)
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:
         broken.extend([problem] if isinstance(problem, BrokenPluginError) else [])
-        session.report(problem)
+        session.on_problem(problem)
 
     found = judge_selectors(
         model.to(session.device),
-        batches(session.dataset, finished.contender.image_size, batch_for(model)),
+        batches(session.dataset, finished.config.image_size, batch_for(model)),
         selectors,
         model_name=row["model"],
         dataset=row["dataset"],
-        report=report,
+        on_problem=report,
         seed=row["seed"],
         checkpoint=row["checkpoint"],
         options=options,
@@ -77,7 +77,7 @@ def judge(
         {**replace(each, trained_with=model.selector_name).as_dict(), **training} for each in found
     ]
     if not broken:  # what is mended is judged next time
-        ledger.add(QUALITY, key, {"rows": rows})
+        shared_store.add(QUALITY, key, {"rows": rows})
     return rows
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import timm
 
 from fgbench.datasets.dataset import DataSet
-from fgbench.errors import FgbenchError, LeftOutNotice, Report
+from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.models.checkpoints.load import CLASS_WEIGHTS, ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
@@ -19,24 +19,26 @@ SHOWN = 3
 CHUNK = 2**20  # bytes
 
 
-def load_to_begin(model: Model, path: Path, dataset: DataSet, report: Report, **reading: str | None) -> None:
+def load_to_begin(model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, **reading: str | None) -> None:
     """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has.
 
     ``reading`` is how the file is read, as :func:`fgbench.load_checkpoint` takes it.
     """
-    found = _load(model, path, dataset, report, reading)
+    found = _load(model, path, dataset, on_problem, reading)
     if found.missing:
-        report(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin anew: {_some(found)}"))
-    _tell(found, path, report)
+        on_problem(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin anew: {_some(found)}"))
+    _tell(found, path, on_problem)
 
 
-def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, **reading: str | None) -> LoadReport:
+def load_for_test(
+    model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, **reading: str | None
+) -> LoadReport:
     """Load all that a model is tested with; ``reading`` is how, as :func:`fgbench.load_checkpoint` takes it.
 
     Raises :class:`FgbenchError` where the file was trained for another number of classes or is of another model, lacks
     weights, so that random ones would be tested, or has some that the model leaves out.
     """
-    found = _load(model, path, dataset, report, reading)
+    found = _load(model, path, dataset, on_problem, reading)
     lacking = (*found.missing, *found.started)
     if found.other_classes is not None and all(map(CLASS_WEIGHTS.search, lacking)):
         raise _of_other_classes(path, found.other_classes, dataset)
@@ -59,32 +61,32 @@ def load_for_test(model: Model, path: Path, dataset: DataSet, report: Report, **
             type(model).__name__,
             "name the model and the backbone that the file was trained with",
         )
-    _tell(found, path, report)
+    _tell(found, path, on_problem)
     if found.backbone_only:
-        _tell_colours(model, dataset, report)
+        _tell_colours(model, dataset, on_problem)
     return found
 
 
-def _tell(found: LoadReport, path: Path, report: Report) -> None:
+def _tell(found: LoadReport, path: Path, on_problem: OnProblem) -> None:
     """Report what of a file was not taken as it stands."""
     if found.grids is not None:
         given, wanted = found.grids
         sizes = f"{given}×{given} patches, the model {wanted}×{wanted}"
         how = f"resized by {found.interpolation} interpolation"
-        report(LeftOutNotice(f"{path} has positions for {sizes} (another image size or overlap); they were {how}"))
+        on_problem(LeftOutNotice(f"{path} has positions for {sizes} (another image size or overlap); they were {how}"))
     if found.trained_as is not None:
-        report(LeftOutNotice(f"{path} holds the weights of a {found.trained_as}, and the model adds to it"))
+        on_problem(LeftOutNotice(f"{path} holds the weights of a {found.trained_as}, and the model adds to it"))
     for words in (*found.variants, *found.differences):
-        report(LeftOutNotice(f"{path}: {words}"))
+        on_problem(LeftOutNotice(f"{path}: {words}"))
 
 
-def _tell_colours(model: Model, dataset: DataSet, report: Report) -> None:
+def _tell_colours(model: Model, dataset: DataSet, on_problem: OnProblem) -> None:
     """Report images that are normalised otherwise than those on which timm's own weights were trained."""
     name = getattr(getattr(model, "encoder", None), "name", None) or model.default_backbone
     cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if cfg is None or (_close(cfg.mean, dataset.mean) and _close(cfg.std, dataset.std)):
         return
-    report(
+    on_problem(
         LeftOutNotice(
             f"images are normalised by mean {_colours(dataset.mean)} and deviation {_colours(dataset.std)}; timm's own "
             f"weights of {name} were trained with {_colours(cfg.mean)} and {_colours(cfg.std)}. Where the data set has "
@@ -101,13 +103,15 @@ def _colours(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _load(model: Model, path: Path, dataset: DataSet, report: Report, reading: Mapping[str, str | None]) -> LoadReport:
+def _load(
+    model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, reading: Mapping[str, str | None]
+) -> LoadReport:
     try:
         found = load_checkpoint(model, path, **reading)  # type: ignore[arg-type]  # its names, none of them a flag
     except ClassCountError as error:
         raise _of_other_classes(path, error.given, dataset) from error
     for note in found.notes:
-        report(LeftOutNotice(f"{path}: {note}"))
+        on_problem(LeftOutNotice(f"{path}: {note}"))
     return found
 
 

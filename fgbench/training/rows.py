@@ -15,7 +15,7 @@ from fgbench.datasets.dataset import DataSet
 from fgbench.models.model import Model
 from fgbench.results.environment import processor, software
 from fgbench.results.records import AccuracyRow
-from fgbench.training.config import Contender
+from fgbench.training.config import TrainingConfig
 from fgbench.training.metrics import Predictions
 from fgbench.training.state import Progress
 
@@ -26,7 +26,7 @@ SAME = ("model", "selector", "dataset", "image_size", "epochs", "backbone", "imp
 
 
 def run_row(
-    contender: Contender,
+    config: TrainingConfig,
     dataset: DataSet,
     model: Model,
     predictions: Predictions,
@@ -42,13 +42,13 @@ def run_row(
     """The row of one run, without its environment; nothing was ``trained`` where a checkpoint was only tested."""
     seconds = trained.seconds if trained else predictions.seconds
     return AccuracyRow(
-        model=contender.model,
+        model=config.model,
         selector=model.selector_name,
         dataset=dataset.name,
-        image_size=contender.image_size,
+        image_size=config.image_size,
         seed=seed,
         lr=lr,
-        epochs=contender.recipe.epochs if trained else None,
+        epochs=config.recipe.epochs if trained else None,
         top1_percent=predictions.top1_percent,
         top5_percent=predictions.top5_percent,
         images=predictions.images,
@@ -56,7 +56,7 @@ def run_row(
         checkpoint=None if checkpoint is None else str(checkpoint),
         best_top1_percent=trained.best_top1_percent if trained else None,
         best_epoch=trained.best_epoch if trained else None,
-        backbone=contender.backbone or type(model).default_backbone,
+        backbone=config.backbone or type(model).default_backbone,
         impl=model.impl if type(model).two_impls else None,
         num_classes=dataset.num_classes,
         train_images=len(dataset.train) if trained else None,
@@ -66,7 +66,7 @@ def run_row(
         flip=flip,
         begun_from=begun_from,
         weights=weights,
-        recipe={**asdict(contender.recipe), **contender.options} if trained else dict(contender.options),
+        recipe={**asdict(config.recipe), **config.options} if trained else dict(config.options),
     ).as_dict() | {"environment": None}
 
 

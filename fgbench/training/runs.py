@@ -16,8 +16,8 @@ from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
 from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.model import Model
 from fgbench.results.recipe import Recipe
-from fgbench.training.config import Contender, contenders
-from fgbench.training.context import Session, check_recipe
+from fgbench.training.config import TrainingConfig, training_configs
+from fgbench.training.context import TrainingContext, check_recipe
 from fgbench.training.evaluation import NotFiniteError, evaluate
 from fgbench.training.initial_weights import READING, load_for_test
 from fgbench.training.loading import Images
@@ -48,7 +48,7 @@ class Event:
 class Finished:
     """A finished run: its row, its classes, and how to build its model again."""
 
-    contender: Contender
+    config: TrainingConfig
     key: str
     row: Row
     classes: Row  # per class, and which is taken for which
@@ -58,7 +58,7 @@ class Finished:
 class Runs:
     """The runs of a session. ``finished`` grows; ``stored`` of them were in the store already."""
 
-    session: Session
+    session: TrainingContext
     tell: Callable[[Event], None] = lambda event: None
     finished: list[Finished] = field(default_factory=list)
     stored: int = 0
@@ -73,81 +73,81 @@ class Runs:
     def run(self) -> None:
         """Do everything that was asked for: each seed of each model in turn."""
         session = self.session
-        asked = contenders(session.request, session.dataset, session.report)
-        todo = [contender for contender in asked if self._can_be_built(contender)]
-        self.total = len(todo) if session.request.test_only else sum(len(contender.seeds) for contender in todo)
-        for contender in todo:
+        asked = training_configs(session.request, session.dataset, session.on_problem)
+        todo = [config for config in asked if self._can_be_built(config)]
+        self.total = len(todo) if session.request.test_only else sum(len(config.seeds) for config in todo)
+        for config in todo:
             if session.request.test_only:
                 self._number += 1
                 try:
-                    self._test(contender)
+                    self._test(config)
                 except NotFiniteError as error:
-                    session.report(CannotMeasureError(f"{contender.label}: {error}"))
+                    session.on_problem(CannotMeasureError(f"{config.label}: {error}"))
                 except BrokenPluginError as error:
-                    session.report(error)
+                    session.on_problem(error)
                 continue
             try:
-                lr = contender.lrs[0] if len(contender.lrs) == 1 else self._search(contender)
+                lr = config.lrs[0] if len(config.lrs) == 1 else self._search(config)
             except (NotFiniteError, BrokenPluginError) as error:  # the others may fare better
-                session.report(error)
+                session.on_problem(error)
                 lr = None
             if lr is None:
-                self._number += len(contender.seeds)
+                self._number += len(config.seeds)
                 continue
-            for seed in contender.seeds:
+            for seed in config.seeds:
                 self._number += 1
                 try:
-                    self._train(contender, lr, seed)
+                    self._train(config, lr, seed)
                 except NotFiniteError as error:
-                    session.report(CannotMeasureError(f"{contender.label}, seed {seed}: {error}"))
+                    session.on_problem(CannotMeasureError(f"{config.label}, seed {seed}: {error}"))
                 except BrokenPluginError as error:
-                    session.report(error)
+                    session.on_problem(error)
 
-    def _can_be_built(self, contender: Contender) -> bool:
+    def _can_be_built(self, config: TrainingConfig) -> bool:
         """What does not fit is known before hours are spent on the rest; a broken plug-in takes no other down."""
-        check_recipe(contender.recipe)
+        check_recipe(config.recipe)
         try:
             with torch.device("meta"):
-                model = contender.build(self.session.dataset.num_classes)
+                model = config.build(self.session.dataset.num_classes)
         except BrokenPluginError as error:
-            self.session.report(error)
+            self.session.on_problem(error)
             return False
-        if line := cut_off_line(contender.label, {contender.image_size: cut_off_by(model)}):
-            self.session.report(LeftOutNotice(line))
+        if line := cut_off_line(config.label, {config.image_size: cut_off_by(model)}):
+            self.session.on_problem(LeftOutNotice(line))
         return True
 
-    def _search(self, contender: Contender) -> float | None:
+    def _search(self, config: TrainingConfig) -> float | None:
         """Train with every learning rate on a part of the training images; the rest judges.
 
         None where another process is at one of them: the best of the others need not be the best.
         """
-        session, seed = self.session, contender.seeds[0]
-        epochs = session.request.search_epochs or contender.recipe.epochs
-        searched = replace(contender, recipe=replace(contender.recipe, epochs=epochs))
+        session, seed = self.session, config.seeds[0]
+        epochs = session.request.search_epochs or config.recipe.epochs
+        searched = replace(config, recipe=replace(config.recipe, epochs=epochs))
         parts = search_parts(session.dataset.train)
-        keys = {lr: session.key(searched, lr=lr, seed=seed, split="search") for lr in contender.lrs}
+        keys = {lr: session.key(searched, lr=lr, seed=seed, split="search") for lr in config.lrs}
         rows: dict[float, Row | None] = {}
         for lr, key in keys.items():
-            rows[lr] = session.ledger.get(SEARCHED, key)
+            rows[lr] = session.shared_store.get(SEARCHED, key)
             if rows[lr] is None:
                 with self._claimed(key) as mine:
                     if mine:
-                        rows[lr] = session.ledger.get(SEARCHED, key) or self._try(searched, lr, seed, key, parts)
+                        rows[lr] = session.shared_store.get(SEARCHED, key) or self._try(searched, lr, seed, key, parts)
         results: list[tuple[float, float]] = []
         for lr, key in keys.items():
-            row = rows[lr] or session.ledger.get(SEARCHED, key)  # another process may be done with it by now
+            row = rows[lr] or session.shared_store.get(SEARCHED, key)  # another process may be done with it by now
             if row is None:
-                said = f"{contender.label} was left out: another process is searching its learning rate"
-                session.report(LeftOutNotice(said, do="start again when it is done"))
+                said = f"{config.label} was left out: another process is searching its learning rate"
+                session.on_problem(LeftOutNotice(said, do="start again when it is done"))
                 return None
             if row["validation_top1_percent"] is not None:
                 results.append((lr, float(row["validation_top1_percent"])))
         if not results:
-            tried = ", ".join(map(str, contender.lrs))
-            raise NotFiniteError(f"no learning rate of {tried} works for {contender.label}")
+            tried = ", ".join(map(str, config.lrs))
+            raise NotFiniteError(f"no learning rate of {tried} works for {config.label}")
         return best_lr(results)
 
-    def _try(self, searched: Contender, lr: float, seed: int, key: str, parts: tuple[Split, Split]) -> Row:
+    def _try(self, searched: TrainingConfig, lr: float, seed: int, key: str, parts: tuple[Split, Split]) -> Row:
         """Train with one learning rate, and keep what it came to."""
         session = self.session
         row: Row = {
@@ -168,80 +168,80 @@ class Runs:
             row["validation_top1_percent"] = predictions.top1_percent
         except NotFiniteError as error:  # too high a rate is a result of the search
             row["reason"] = str(error)
-        row = session.ledger.add(SEARCHED, key, row)
+        row = session.shared_store.add(SEARCHED, key, row)
         self._forget(searched, key, seed, weights=True)
         return row
 
-    def _train(self, contender: Contender, lr: float, seed: int) -> None:
+    def _train(self, config: TrainingConfig, lr: float, seed: int) -> None:
         session = self.session
-        label = f"{contender.label}, seed {seed}"
-        key = session.key(contender, lr=lr, seed=seed, test_every=session.request.test_every)
-        if self._was_finished(contender, key, label):
-            self._forget(contender, key, seed, weights=False)  # it may have been killed before it could
+        label = f"{config.label}, seed {seed}"
+        key = session.key(config, lr=lr, seed=seed, test_every=session.request.test_every)
+        if self._was_finished(config, key, label):
+            self._forget(config, key, seed, weights=False)  # it may have been killed before it could
             return
         with self._claimed(key) as mine:
             if not mine:
-                session.report(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
+                session.on_problem(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
                 return
-            if self._was_finished(contender, key, label):  # by another process, since it was looked for
+            if self._was_finished(config, key, label):  # by another process, since it was looked for
                 return
             splits = session.dataset.train, session.dataset.test
-            predictions, progress, model = self._fit(contender, lr, seed, key, label, splits, keep_weights=True)
+            predictions, progress, model = self._fit(config, lr, seed, key, label, splits, keep_weights=True)
             row = run_row(
-                contender,
+                config,
                 session.dataset,
                 model,
                 predictions,
-                checkpoint=session.folder(contender, key, seed) / LAST,
+                checkpoint=session.folder(config, key, seed) / LAST,
                 flip=session.request.flip,
                 trained=progress,
                 lr=lr,
                 seed=seed,
                 begun_from=session.request.begun_from,
             )
-            self._keep(contender, key, row, predictions, label)
-            self._forget(contender, key, seed, weights=False)
+            self._keep(config, key, row, predictions, label)
+            self._forget(config, key, seed, weights=False)
 
     @contextmanager
     def _claimed(self, key: str) -> Iterator[bool]:
         """Whether a run is this launch's until its row is kept; False while another one is at it."""
-        mine = self.session.ledger.claim(key)
+        mine = self.session.shared_store.claim(key)
         try:
             yield mine
         finally:
             if mine:
-                self.session.ledger.release(key)
+                self.session.shared_store.release(key)
 
-    def _forget(self, contender: Contender, key: str, seed: int, *, weights: bool) -> None:
+    def _forget(self, config: TrainingConfig, key: str, seed: int, *, weights: bool) -> None:
         if PartialState().is_main_process:
             with suppress(OSError):  # it only takes room
-                forget(self.session.folder(contender, key, seed), weights=weights)
+                forget(self.session.folder(config, key, seed), weights=weights)
 
     def _fit(
-        self, contender: Contender, lr: float, seed: int, key: str, label: str, splits: Splits, *, keep_weights: bool
+        self, config: TrainingConfig, lr: float, seed: int, key: str, label: str, splits: Splits, *, keep_weights: bool
     ) -> tuple[Predictions, Progress, Model]:
         def tell(what: Step | Epoch) -> None:
             self._say(label, **{"step" if isinstance(what, Step) else "epoch": what})
 
-        return fit(self.session, contender, lr, seed, key, label, splits, tell, keep_weights=keep_weights)
+        return fit(self.session, config, lr, seed, key, label, splits, tell, keep_weights=keep_weights)
 
-    def _test(self, contender: Contender) -> None:
+    def _test(self, config: TrainingConfig) -> None:
         """Test a checkpoint."""
         session, request = self.session, self.session.request
         assert request.checkpoint is not None
         # No training, no recipe; what earlier versions read of a file is not taken for what this one reads.
-        key = session.key(replace(contender, recipe=Recipe()), test_only=True, reading=READING)
-        if self._was_finished(contender, key, contender.label):
+        key = session.key(replace(config, recipe=Recipe()), test_only=True, reading=READING)
+        if self._was_finished(config, key, config.label):
             return
-        model = contender.build(session.dataset.num_classes)
-        loaded = load_for_test(model, request.checkpoint, session.dataset, session.report, **request.reading)
-        accelerator = session.accelerator(contender, model)
-        images = Images(session.dataset.test, eval_transform(session.dataset, contender.image_size))
+        model = config.build(session.dataset.num_classes)
+        loaded = load_for_test(model, request.checkpoint, session.dataset, session.on_problem, **request.reading)
+        accelerator = session.accelerator(config, model)
+        images = Images(session.dataset.test, eval_transform(session.dataset, config.image_size))
 
         def tick(done: int) -> None:
-            self._say(contender.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
+            self._say(config.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        with blamed(contender, self.session.request.dataset):
+        with blamed(config, self.session.request.dataset):
             predictions = evaluate(
                 model.to(accelerator.device),
                 images,
@@ -252,7 +252,7 @@ class Runs:
                 tick=tick,
             )
         row = run_row(
-            contender,
+            config,
             session.dataset,
             model,
             predictions,
@@ -260,26 +260,26 @@ class Runs:
             weights=loaded.weights,
             flip=request.flip,
         )
-        self._keep(contender, key, row, predictions, contender.label)
+        self._keep(config, key, row, predictions, config.label)
 
-    def _was_finished(self, contender: Contender, key: str, label: str) -> bool:
-        ledger = self.session.ledger
-        row = ledger.get(RUNS, key)
+    def _was_finished(self, config: TrainingConfig, key: str, label: str) -> bool:
+        shared_store = self.session.shared_store
+        row = shared_store.get(RUNS, key)
         if row is None:
             return False
         self.stored += 1
-        self._finish(contender, key, row, ledger.get(CLASSES, key) or {}, label)
+        self._finish(config, key, row, shared_store.get(CLASSES, key) or {}, label)
         return True
 
-    def _keep(self, contender: Contender, key: str, row: Row, predictions: Predictions, label: str) -> None:
-        names, ledger = self.session.dataset.class_names, self.session.ledger
+    def _keep(self, config: TrainingConfig, key: str, row: Row, predictions: Predictions, label: str) -> None:
+        names, shared_store = self.session.dataset.class_names, self.session.shared_store
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
-        ledger.add(CLASSES, key, classes)
+        shared_store.add(CLASSES, key, classes)
         del row["environment"]
-        self._finish(contender, key, ledger.add(RUNS, key, row), classes, label)
+        self._finish(config, key, shared_store.add(RUNS, key, row), classes, label)
 
-    def _finish(self, contender: Contender, key: str, row: Row, classes: Row, label: str) -> None:
-        self.finished.append(Finished(contender=contender, key=key, row=row, classes=classes))
+    def _finish(self, config: TrainingConfig, key: str, row: Row, classes: Row, label: str) -> None:
+        self.finished.append(Finished(config=config, key=key, row=row, classes=classes))
         self._say(label, row=row)
 
     def _say(self, label: str, **what: Any) -> None:

@@ -21,7 +21,7 @@ RUNS, EPOCHS, SEARCHED, CLASSES, QUALITY = (
 )
 
 
-class Ledger:
+class SharedStore:
     """What was trained and tested so far. Every process calls every method, in the same order.
 
     ``store`` is None in all processes but the main one.

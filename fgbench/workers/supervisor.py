@@ -39,7 +39,7 @@ class WorkerFailed(Exception):  # noqa: N818  # it is a result of its point
         self.status, self.reason, self.refused, self.log = status, reason, refused, excerpt(log)
 
 
-class Host:
+class WorkerPool:
     """The process that workers are forked from; it is started when the first one is needed, and again if it dies.
 
     ``serving`` is the module whose ``serve(sock)`` is a worker's life, ``loading`` others that it will want.
@@ -50,7 +50,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,25 +11,25 @@ from statistics import median
 import pytest
 
 from fgbench.results.store import Store
-from fgbench.sweep.context import open_session
+from fgbench.sweep.context import open_sweep
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.sweep import Sweep
-from fgbench.workers.supervisor import Host
+from fgbench.workers.supervisor import WorkerPool
 
 THREADS, ROUNDS = 2, 7
 
 
 @pytest.fixture(scope="module")
 def host():
-    with Host() as host:
+    with WorkerPool() as host:
         host.start()
         yield host
 
 
-def sweep(host: Host, store: Path, **options) -> Sweep:
+def sweep(host: WorkerPool, store: Path, **options) -> Sweep:
     request = SweepRequest(device="cpu", threads=THREADS, again=True, **options)
     with Store(store) as kept:
-        made = Sweep(session=open_session(request, host, lambda _: None), store=kept, host=host)
+        made = Sweep(session=open_sweep(request, host, lambda _: None), store=kept, host=host)
         made.run()
         return made
 

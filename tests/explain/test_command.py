@@ -242,9 +242,9 @@ def test_a_trained_model_predicts_and_one_that_is_not_whole_does_not(here, brigh
 
 def test_class_counts_and_colours_follow_the_file(here, monkeypatch):
     seen = []
-    look = session.Looking.look
+    look = session.Explainer.look
     monkeypatch.setattr(
-        session.Looking, "look", lambda self, picture: (seen.append(self.onlooker), look(self, picture))[1]
+        session.Explainer, "look", lambda self, picture: (seen.append(self.onlooker), look(self, picture))[1]
     )
     model = create_model("vit", "test_vit", img_size=96, num_classes=7)
     save_checkpoint(model, "seven.safetensors", dataset="synthetic")

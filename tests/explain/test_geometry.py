@@ -14,7 +14,7 @@ from fgbench.datasets.transforms import eval_transform
 from fgbench.explain.geometry import as_stored, network_input, view_of
 from fgbench.explain.quality.boxes import to_network_input
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import Session
+from fgbench.explain.session import ExplainRun
 from fgbench.plugins.registry import add_plugin_files
 from fgbench_reports.pictures import draw
 
@@ -41,7 +41,7 @@ def looked(path, bright, brightness, **changes):
     add_plugin_files([str(brightness)], pytest.fail)
     fields = {"backbones": ["test_vit"], "image_size": 96, "checkpoint": bright, "selectors": ["brightness"]}
     request = VisualizeRequest(images=[str(path)], **(fields | changes))
-    session = Session(request=request, report=pytest.fail)
+    session = ExplainRun(request=request, on_problem=pytest.fail)
     session.run()
     return request, session.visits
 

@@ -13,7 +13,7 @@ from fgbench.cli import app
 from fgbench.errors import LeftOutNotice
 from fgbench.flops.cut_off import cut_off_by, cut_off_line, pixels_cut_off
 from fgbench.measure.bench import resolve_and_fit
-from fgbench.measure.points import Case
+from fgbench.measure.points import ModelSpec
 from fgbench.models import create_model
 from fgbench.sweep import context
 from fgbench.training import runs
@@ -71,7 +71,7 @@ def test_models_without_patches_lose_nothing():
 
 
 def test_a_sweep_says_it_once_per_model():
-    case = Case(model="vit", backbone="test_vit", selector=None, impl=None, image_size=100, num_classes=3)
+    case = ModelSpec(model="vit", backbone="test_vit", selector=None, impl=None, image_size=100, num_classes=3)
     resolved, cut = resolve_and_fit(case)
     assert (resolved.backbone, cut) == ("test_vit", 4)
     reported = []
@@ -94,6 +94,6 @@ def test_training_says_it_before_hours_are_spent(monkeypatch):
         image_size=100,
         build=lambda classes: create_model("vit", "test_vit", img_size=100, num_classes=classes),
     )
-    session = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), report=reported.append)
+    session = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), on_problem=reported.append)
     assert runs.Runs._can_be_built(SimpleNamespace(session=session), contender)
     assert ["4 of 100 pixels" in str(notice) for notice in reported] == [True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fgbench.measure.points import Case, Group, Mode
+from fgbench.measure.points import ModelSpec, PointGroup, RunMode
 
 
 class FakeClock:
@@ -20,8 +20,8 @@ class FakeClock:
         return times
 
 
-def groups(*names: str, sizes: tuple[int, ...] = (224,)) -> Iterator[Group]:
+def groups(*names: str, sizes: tuple[int, ...] = (224,)) -> Iterator[PointGroup]:
     for name in names:
         for size in sizes:
-            case = Case(model=name, backbone="test_vit", selector=None, impl=None, image_size=size, num_classes=10)
-            yield Group(case=case, mode=Mode(threads=1))
+            case = ModelSpec(model=name, backbone="test_vit", selector=None, impl=None, image_size=size, num_classes=10)
+            yield PointGroup(case=case, mode=RunMode(threads=1))

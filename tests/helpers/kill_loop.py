@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers.sweeping import request
 
 from fgbench.results.store import Store
-from fgbench.sweep.context import open_session
+from fgbench.sweep.context import open_sweep
 from fgbench.sweep.sweep import KIND, Sweep
 from fgbench.workers import host as forks
 from fgbench.workers.channel import Channel
-from fgbench.workers.supervisor import Host
+from fgbench.workers.supervisor import WorkerPool
 
 POINT = b"p"
 FEWEST = 3  # points that are stored in the end
@@ -54,7 +54,7 @@ class ForkedProcess:
         os.waitpid(self.pid, 0)
 
 
-class ForkedHost(Host):
+class ForkedHost(WorkerPool):
     """A host without an import of its own."""
 
     def start(self) -> None:
@@ -79,7 +79,7 @@ def sweep(store: Path, batches: list[int], told: int) -> None:
 
     with Store(store) as kept, ForkedHost() as host:
         asked = request(models=["vit", "glsim"], image_sizes=[32, 64], batch_sizes=batches)
-        session = open_session(asked, host, lambda _: None)
+        session = open_sweep(asked, host, lambda _: None)
         Sweep(session=session, store=kept, host=host, tell=tell).run()
 
 

@@ -120,8 +120,8 @@ def unheard(problem):
     raise AssertionError(problem)
 
 
-def read(*files, store=None, report=unheard) -> Data:
-    return read_data(store, [Path(file) for file in files], report)
+def read(*files, store=None, on_problem=unheard) -> Data:
+    return read_data(store, [Path(file) for file in files], on_problem)
 
 
 def saved(rows, name="rows.json") -> Path:

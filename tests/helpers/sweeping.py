@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.results.store import Store
-from fgbench.sweep.context import open_session
+from fgbench.sweep.context import open_sweep
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.sweep import Event, Sweep
 
@@ -29,7 +29,7 @@ def request(**options: Any) -> SweepRequest:
 def sweep(host, store: Path | Store, problems: list | None = None, events: list[Event] | None = None, **options: Any):
     """Run a sweep; the sweep, finished."""
     problems = [] if problems is None else problems
-    session = open_session(request(**options), host, problems.append)
+    session = open_sweep(request(**options), host, problems.append)
     tell = (lambda _: None) if events is None else events.append
     if isinstance(store, Store):
         made = Sweep(session=session, store=store, host=host, tell=tell)

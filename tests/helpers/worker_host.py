@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fgbench.workers.supervisor import Host
+from fgbench.workers.supervisor import WorkerPool
 
 FAULTY = Path(__file__).with_name("faulty.py")
 
 
 @pytest.fixture(scope="session")
-def host() -> Iterator[Host]:
+def host() -> Iterator[WorkerPool]:
     """One process that has torch loaded, for all tests that measure."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with Host() as host:
+    with WorkerPool() as host:
         yield host

@@ -16,13 +16,13 @@ from fgbench.measure import modes, watch
 from fgbench.measure.bench import Bench, resolve
 from fgbench.measure.clocks import HostClock
 from fgbench.measure.matrix_rate import best_s, matrix_rate
-from fgbench.measure.points import Case, Mode
+from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.timer import CPU_PLAN, CUDA_PLAN, timing_plan
 from fgbench.sweep.worker import is_out_of_memory
 from fgbench_selectors.plugins import import_file
 
-CASE = Case(model="glsim", backbone="test_vit", selector=None, impl=None, image_size=96, num_classes=10)
-ONE = Mode(threads=1)
+CASE = ModelSpec(model="glsim", backbone="test_vit", selector=None, impl=None, image_size=96, num_classes=10)
+ONE = RunMode(threads=1)
 
 
 @pytest.fixture(autouse=True)

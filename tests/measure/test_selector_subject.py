@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fgbench.measure.copy_rate import copy_rate
-from fgbench.measure.points import Mode
+from fgbench.measure.points import RunMode
 from fgbench.measure.subjects.selector import (
     SelectionPoint,
     count_point,
@@ -26,7 +26,7 @@ from fgbench.workers.supervisor import WorkerFailed
 from fgbench_selectors import QK, Maps, get
 
 ROOT = Path(__file__).parents[2]
-ONE = Mode(threads=1)
+ONE = RunMode(threads=1)
 SHORT_S = 0.05
 
 

@@ -12,13 +12,13 @@ from helpers.fake_nvml import GB, UUID, FakeNvml
 from fgbench.measure import bench as measure
 from fgbench.measure.bench import Bench
 from fgbench.measure.nvml import Gpu
-from fgbench.measure.points import Case, Mode
+from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.timer import CUDA_PLAN
 from fgbench.measure.watch import SETTLE_S, CudaWatch, busy_at_start
 
 HOT = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
 CAPPED = pynvml.nvmlClocksThrottleReasonSwPowerCap
-CASE = Case(model="vit", backbone="test_vit", selector=None, impl=None, image_size=64, num_classes=10)
+CASE = ModelSpec(model="vit", backbone="test_vit", selector=None, impl=None, image_size=64, num_classes=10)
 
 
 class Card(FakeNvml):
@@ -90,7 +90,7 @@ def on_card(monkeypatch):
     def bench(card: FakeNvml) -> Bench:
         made = Bench.__new__(Bench)
         gpu = Gpu.open(UUID, card)
-        made.case, made.mode, made.plan, made.gpu = CASE, Mode(device="cuda"), CUDA_PLAN, gpu
+        made.case, made.mode, made.plan, made.gpu = CASE, RunMode(device="cuda"), CUDA_PLAN, gpu
         made.missing, made.work, made.run = {}, None, lambda images: images
         made.busy, made.memory_before = busy_at_start(gpu, lambda _: None), gpu.used_memory_bytes()
         return made

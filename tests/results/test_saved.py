@@ -96,8 +96,8 @@ def test_a_store_and_exports_of_it_are_the_store(suffix):
 def test_json_and_csv_of_any_rows_are_the_same_rows(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")
     heard = []
-    data = read(write(folder, rows, "json"), report=heard.append)
-    again = read(write(folder, rows, "csv"), report=heard.append) if rows else data
+    data = read(write(folder, rows, "json"), on_problem=heard.append)
+    again = read(write(folder, rows, "csv"), on_problem=heard.append) if rows else data
     assert contents(again) == contents(data)
     assert len(heard) == (not rows)
     assert len(data.throughput) <= len(rows)
@@ -146,13 +146,13 @@ def test_rows_keep_their_own_environment_in_a_file_that_has_one():
 def test_means_over_seeds_are_left_out_and_said_where_there_is_nothing_else():
     heard = []
     assert list(read(saved([*RUNS, MEAN])).accuracy) == RUNS
-    assert read(saved([MEAN]), report=heard.append).accuracy == []
+    assert read(saved([MEAN]), on_problem=heard.append).accuracy == []
     assert "means over seeds" in str(heard[0])
 
 
 def test_a_file_without_rows_is_said():
     heard = []
-    assert contents(read(saved([]), report=heard.append)) == contents(Data())
+    assert contents(read(saved([]), on_problem=heard.append)) == contents(Data())
     assert [str(problem) for problem in heard] == ["there are no rows in 'rows.json'"]
     assert heard[0].exit_code == 0
 

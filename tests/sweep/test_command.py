@@ -42,7 +42,7 @@ class Borrowed:
 
 @pytest.fixture
 def run(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "Host", Borrowed(host))
+    monkeypatch.setattr(supervisor, "WorkerPool", Borrowed(host))
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -60,7 +60,7 @@ def refused(tmp_path, monkeypatch):
         def __init__(self) -> None:
             raise AssertionError("a process was started for a request that is wrong on its face")
 
-    monkeypatch.setattr(supervisor, "Host", Nobody)
+    monkeypatch.setattr(supervisor, "WorkerPool", Nobody)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> str:

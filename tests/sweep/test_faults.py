@@ -14,7 +14,7 @@ from helpers.sweeping import outcomes, sweep
 from helpers.worker_host import FAULTY
 
 from fgbench.errors import CannotMeasureError
-from fgbench.workers.supervisor import Host, WorkerFailed, describe_exit, last_words
+from fgbench.workers.supervisor import WorkerFailed, WorkerPool, describe_exit, last_words
 
 pytestmark = pytest.mark.slow
 
@@ -112,12 +112,12 @@ def test_files_in_the_working_directory_are_not_taken_for_pythons_own(tmp_path, 
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('a file of the user was imported')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    with Host() as host:
+    with WorkerPool() as host:
         host.start()
 
 
 def test_the_host_may_die_and_the_sweep_goes_on(tmp_path):
-    with Host() as mortal:
+    with WorkerPool() as mortal:
         mortal.start()
 
         def kill_host(event) -> None:
@@ -137,9 +137,9 @@ def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.workers.supervisor import Host\n"
+        "from fgbench.workers.supervisor import WorkerPool\n"
         "from helpers.sweeping import sweep\n"
-        "sweep(Host(), Path(sys.argv[2]), selectors=['sleeps'], plugins=[sys.argv[3]], batch_sizes=[2])\n"
+        "sweep(WorkerPool(), Path(sys.argv[2]), selectors=['sleeps'], plugins=[sys.argv[3]], batch_sizes=[2])\n"
     )
     tests = str(Path(__file__).parents[1])
     child = subprocess.Popen([sys.executable, "-c", script, tests, str(tmp_path / "s.db"), str(FAULTY)])
@@ -164,7 +164,7 @@ def test_a_host_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99 is missing')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(CannotMeasureError, match=r"libcudart\.so\.99 is missing"), Host() as host:
+    with pytest.raises(CannotMeasureError, match=r"libcudart\.so\.99 is missing"), WorkerPool() as host:
         host.fork()
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 from helpers.fakes import groups
 
-from fgbench.measure.points import Case, Mode, point_key
+from fgbench.measure.points import ModelSpec, RunMode, point_key
 
 (GROUP,) = groups("vit")
 SESSION = {"torch": "2.11", "device_name": "H200", "code": "abc"}
@@ -18,16 +18,16 @@ def test_the_key_is_the_same_in_every_process():
     assert point_key(GROUP, 4, SESSION) == point_key(GROUP, 4, dict(reversed(SESSION.items())))
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Case)])
+@pytest.mark.parametrize("field", [field.name for field in fields(ModelSpec)])
 def test_every_field_of_a_case_is_in_the_key(field):
-    kind = next(f.type for f in fields(Case) if f.name == field)
+    kind = next(f.type for f in fields(ModelSpec) if f.name == field)
     other = replace(GROUP, case=replace(GROUP.case, **{field: OTHER[kind]}))
     assert point_key(other, 4, SESSION) != point_key(GROUP, 4, SESSION)
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Mode)])
+@pytest.mark.parametrize("field", [field.name for field in fields(RunMode)])
 def test_every_field_of_a_mode_is_in_the_key(field):
-    kind = next(f.type for f in fields(Mode) if f.name == field)
+    kind = next(f.type for f in fields(RunMode) if f.name == field)
     other = replace(GROUP, mode=replace(GROUP.mode, **{field: OTHER[kind]}))
     assert point_key(other, 4, SESSION) != point_key(GROUP, 4, SESSION)
 

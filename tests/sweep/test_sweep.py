@@ -16,7 +16,7 @@ from helpers.worker_host import FAULTY
 from fgbench.errors import FgbenchError
 from fgbench.results.records import STATUSES, ThroughputRow
 from fgbench.results.store import Store
-from fgbench.sweep.context import open_session
+from fgbench.sweep.context import open_sweep
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.sweep import KIND, Sweep
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(host, tmp_path, c
         if torch.cuda.is_available():
             pytest.skip("a CUDA device is there")
     with pytest.raises(FgbenchError) as refused:
-        open_session(request(**change), host, lambda _: None)
+        open_sweep(request(**change), host, lambda _: None)
     assert refused.value.exit_code == 2
     assert said.lower() in str(refused.value).lower()
 
@@ -182,9 +182,10 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.workers.supervisor import Host\n"
+        "from fgbench.workers.supervisor import WorkerPool\n"
         "from helpers.sweeping import sweep\n"
-        "done = sweep(Host(), Path(sys.argv[2]), models=['vit', 'glsim'], image_sizes=[64, 96], batch_sizes=[1, 2])\n"
+        "asked = dict(models=['vit', 'glsim'], image_sizes=[64, 96], batch_sizes=[1, 2])\n"
+        "done = sweep(WorkerPool(), Path(sys.argv[2]), **asked)\n"
         "print(json.dumps([done.measured, len(done.rows)]))\n"
     )
     words = [sys.executable, "-c", script, str(Path(__file__).parents[1]), str(tmp_path / "s.db")]
@@ -199,7 +200,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
 def test_a_point_that_another_sweep_claims_is_waited_for(host, tmp_path, monkeypatch):
     """The other one stores it: it is taken from there, not measured."""
     monkeypatch.setattr("fgbench.sweep.sweep.LOOK_S", 0.05)
-    session = open_session(request(batch_sizes=[1, 2]), host, lambda _: None)
+    session = open_sweep(request(batch_sizes=[1, 2]), host, lambda _: None)
     with Store(tmp_path / "s.db") as store:
         other_key = session.key(session.groups[0], 1)
         claimed = [True]

@@ -9,13 +9,13 @@ from helpers.small_training import Colours, colours
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.results.recipe import Recipe, published_recipe, published_seeds, resized_side, search_share
-from fgbench.training.config import contenders, identify, run_key
+from fgbench.training.config import identify, run_key, training_configs
 from fgbench.training.request import AccuracyRequest
 
 
 def made(dataset=None, **request):
     reported = []
-    found = contenders(AccuracyRequest(**request), dataset or colours(), reported.append)
+    found = training_configs(AccuracyRequest(**request), dataset or colours(), reported.append)
     return found, [str(problem) for problem in reported]
 
 
@@ -45,7 +45,7 @@ def test_large_sets_have_two_seeds_and_are_searched_on_a_fifth():
 
 def test_dogs_have_more_tokens():
     dogs = replace(colours(), name="dogs")
-    options = [contender.options for contender in made(dogs, models=["glsim", "ffvt", "vit"], image_sizes=[448])[0]]
+    options = [config.options for config in made(dogs, models=["glsim", "ffvt", "vit"], image_sizes=[448])[0]]
     assert options == [{"top_k": 32}, {"num_tokens": 24}, {}]
     ((glsim,), _) = made(dogs, models=["glsim"], model_options={"top_k": 4})
     assert (glsim.options, glsim.image_size) == ({"top_k": 4}, 224)
@@ -54,7 +54,7 @@ def test_dogs_have_more_tokens():
 def test_label_smoothing_is_the_level_s_unless_a_model_is_to_have_its_own():
     ((own,), _) = made(models=["vit"], backbone="test_vit", image_sizes=[32], model_options={"label_smoothing": 0})
     ((level,), _) = made(models=["vit"], backbone="test_vit", image_sizes=[32])
-    assert [contender.build(3).label_smoothing for contender in (own, level)] == [0, 0.1]
+    assert [config.build(3).label_smoothing for config in (own, level)] == [0, 0.1]
     assert own.recipe == level.recipe
     assert run_key(own, {}) != run_key(level, {})
 
@@ -96,8 +96,8 @@ def test_unknown_names_and_options_are_errors(request_, message):
 
 def test_a_key_changes_with_all_that_changes_a_result_and_with_nothing_else():
     def key(dataset=None, around=(), **request):
-        ((contender, *_), _) = made(dataset, **{"models": ["vit"], "lrs": [0.1], **request})
-        return run_key(contender, {**identify(dataset or colours()), "options": {}, **dict(around)})
+        ((config, *_), _) = made(dataset, **{"models": ["vit"], "lrs": [0.1], **request})
+        return run_key(config, {**identify(dataset or colours()), "options": {}, **dict(around)})
 
     same = key()
     assert same == key() == key(lrs=[0.2]) == key(seeds=[7])  # these are handed in with a run

@@ -225,10 +225,10 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
 
     opened = Store(store, patience_s=PATIENCE_S, tell=complain) if main else nullcontext()
     with opened as kept, TrainingProgress(shown=main) as progress:
-        from fgbench.training.context import open_session
+        from fgbench.training.context import open_training
         from fgbench.training.runs import Runs
 
-        session = open_session(request, kept, report)
+        session = open_training(request, kept, report)
         check_names(show.judged)
         runs = Runs(session=session, tell=progress)
         judged: list[dict[str, Any]] = []

@@ -39,7 +39,7 @@ def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgres
     from fgbench.training.evaluate_selectors import judge
 
     for done in runs.finished:
-        tell = functools.partial(progress.judged, f"{done.contender.label}: selectors")
+        tell = functools.partial(progress.judged, f"{done.config.label}: selectors")
         rows += judge(runs.session, done, selectors, tell)
 
 

@@ -139,16 +139,16 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     """Sweep, and show what there is, however it ended."""
     from fgbench.cli.sweep_progress import SweepProgress
     from fgbench.results.store import PATIENCE_S, Store
-    from fgbench.sweep.context import open_session
+    from fgbench.sweep.context import open_sweep
     from fgbench.sweep.sweep import Sweep
-    from fgbench.workers.supervisor import Host
+    from fgbench.workers.supervisor import WorkerPool
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
     interrupted = False
-    with Store(store, patience_s=PATIENCE_S, tell=complain) as kept, Host() as host:
+    with Store(store, patience_s=PATIENCE_S, tell=complain) as kept, WorkerPool() as host:
         with SweepProgress() as progress:
-            session = open_session(request, host, problems.append)
+            session = open_sweep(request, host, problems.append)
             for problem in problems:  # before the hours that the rest takes
                 complain(problem)
             sweep = Sweep(session=session, store=kept, host=host, tell=progress)

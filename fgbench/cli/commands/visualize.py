@@ -174,9 +174,9 @@ def _run(request: VisualizeRequest, show: Show) -> None:
             complain(problem)
 
     with prints_on_stderr(), status_line("loading torch") as tell:
-        from fgbench.explain.session import Session
+        from fgbench.explain.session import ExplainRun
 
-        session = Session(request=request, report=report, tell=tell)
+        session = ExplainRun(request=request, on_problem=report, tell=tell)
         try:
             session.run()
         except KeyboardInterrupt:

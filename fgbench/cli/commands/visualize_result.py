@@ -13,7 +13,7 @@ from fgbench.results.output import emit, emit_bytes, make_folder
 
 if TYPE_CHECKING:
     from fgbench.explain.request import VisualizeRequest
-    from fgbench.explain.session import Shown, Visit
+    from fgbench.explain.session import ModelResults, Shown
     from fgbench_reports.pictures import Cell, Line, Outline, Sheet
 
 
@@ -30,7 +30,7 @@ class Show:
     dpi: int
 
 
-def show_result(request: VisualizeRequest, visits: Sequence[Visit], show: Show) -> list[Path]:
+def show_result(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show) -> list[Path]:
     """Write everything that was seen; the files that were written."""
     if show.format_ == "json":
         from fgbench.explain.rows import rows
@@ -45,7 +45,7 @@ def show_result(request: VisualizeRequest, visits: Sequence[Visit], show: Show) 
     return list(_write_each(request, visits, show, show.folder))
 
 
-def _write_each(request: VisualizeRequest, visits: Sequence[Visit], show: Show, folder: Path) -> Iterator[Path]:
+def _write_each(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show, folder: Path) -> Iterator[Path]:
     make_folder(folder)
     paths = list(dict.fromkeys(shown.gaze.path for visit in visits for shown in visit.shown))
     for path, name in zip(paths, file_names(paths), strict=True):
@@ -70,7 +70,7 @@ def file_names(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _write(request: VisualizeRequest, visits: Sequence[Visit], show: Show, target: Path) -> None:
+def _write(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show, target: Path) -> None:
     from fgbench_reports.pictures import draw, encode
 
     made = sheet(request, [visit for visit in visits if visit.shown], show)
@@ -81,7 +81,7 @@ def _write(request: VisualizeRequest, visits: Sequence[Visit], show: Show, targe
     emit_bytes(encode(figure, show.format_, made.about), target)
 
 
-def sheet(request: VisualizeRequest, visits: Sequence[Visit], show: Show) -> Sheet:
+def sheet(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show) -> Sheet:
     """The sheet of some visits."""
     from fgbench.explain.caption import caption, title, warning
     from fgbench.explain.explainer import columns_of
@@ -114,7 +114,7 @@ class _Column:
     kind: int  # 0: heat; from 1: which crop
     index: int  # which selector
 
-    def heading(self, visits: Sequence[Visit], style: str) -> str:
+    def heading(self, visits: Sequence[ModelResults], style: str) -> str:
         """What stands above it."""
         from fgbench.explain.records import OWN
 
@@ -127,17 +127,17 @@ class _Column:
         return crop if style == "both" else f"{name}: {crop}"
 
 
-def _seen_by(name: str, visits: Sequence[Visit]) -> bool:
+def _seen_by(name: str, visits: Sequence[ModelResults]) -> bool:
     return any(name in shown.gaze.sights for visit in visits for shown in visit.shown)
 
 
-def _kinds(name: str, visits: Sequence[Visit], show: Show) -> list[int]:
+def _kinds(name: str, visits: Sequence[ModelResults], show: Show) -> list[int]:
     crops = max((len(shown.crops.get(name, ())) for visit in visits for shown in visit.shown), default=0)
     heat = [0] if show.style in ("heat", "both") or not crops else []
     return [*heat, *(range(1, crops + 1) if show.style in ("crops", "both") else ())]
 
 
-def _line(shown: Shown, visit: Visit, columns: Sequence[_Column], show: Show) -> Line:
+def _line(shown: Shown, visit: ModelResults, columns: Sequence[_Column], show: Show) -> Line:
     from fgbench.datasets.dataset import readable
     from fgbench_reports.pictures import Cell, Line, Outline
 
@@ -159,7 +159,7 @@ def _line(shown: Shown, visit: Visit, columns: Sequence[_Column], show: Show) ->
     )
 
 
-def _cell(shown: Shown, visit: Visit, column: _Column, show: Show) -> Cell:
+def _cell(shown: Shown, visit: ModelResults, column: _Column, show: Show) -> Cell:
     from fgbench_reports.pictures import Cell
 
     sight = shown.gaze.sights.get(column.name)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from fgbench.datasets.dataset import Box
-from fgbench.errors import FgbenchError, Report
+from fgbench.errors import FgbenchError, OnProblem
 from fgbench.explain.quality.baselines import BASELINES, baseline_scores
-from fgbench.explain.quality.panel import Cost, Panel, Patches, panel_for
+from fgbench.explain.quality.panel import Cost, Panel, Patches, scores_for
 from fgbench.explain.quality.perturbation import deletion_curve, insertion_curve
-from fgbench.explain.quality.tally import Parts, Tally
+from fgbench.explain.quality.tally import ImageFigures, Parts
 from fgbench.models.model import Model
 from fgbench.models.options import one_of, whole_number
 from fgbench.plugins.registry import selectors as registered
@@ -59,7 +59,7 @@ def judge_selectors(
     *,
     model_name: str,
     dataset: str,
-    report: Report,
+    on_problem: OnProblem,
     seed: int | None = None,
     checkpoint: str | None = None,
     options: QualityOptions | None = None,
@@ -68,14 +68,14 @@ def judge_selectors(
     """Judge selectors, all that are registered by default, on a trained model; a row each, in the order asked for.
 
     Batches go through the model's own encoder once, up to where it selects, and every selector reads that pass; for the
-    curves the whole model predicts. A selector that does not fit, and a plug-in that breaks, is handed to ``report`` by
-    name and has no row. A model without such an encoder is judged by its own map (``own``), and has no rows, which is
+    curves the whole model predicts. A selector that does not fit, and a plug-in that breaks, is handed to ``on_problem``
+    by name and has no row. A model without such an encoder is judged by its own map (``own``), and has no rows, which is
     reported, where it has none. ``progress`` is told how many images are done. The model is left in the mode it was in.
 
     Raises :class:`FgbenchError` where there are no images or ``top_k`` exceeds the patches, and
     :class:`UnknownNameError`.
     """
-    judge = _Judge(model, panel_for(model, model_name, selectors, report), options or QualityOptions())
+    judge = _Judge(model, scores_for(model, model_name, selectors, on_problem), options or QualityOptions())
     weights = next(model.parameters())  # images go where these are
     with evaluating(model):
         for images, boxes in images_with_boxes:
@@ -111,7 +111,7 @@ class _Judge:
         self.images = self.perturbed = 0
         self._known = self._without_parts = 0
         self._top_k = self._size = 0
-        self._tallies: dict[str, Tally] = defaultdict(Tally)
+        self._tallies: dict[str, ImageFigures] = defaultdict(ImageFigures)
 
     @torch.inference_mode()
     def look(self, images: Tensor, boxes: Sequence[Sequence[Box]] | None) -> None:
@@ -170,12 +170,12 @@ class _Judge:
         due = [index for index in range(batch) if (self.images + index) % self.options.perturb_every == 0]
         return due[: self.options.perturbed_images - self.perturbed]
 
-    def _compare(self, tally: Tally, scores: Tensor, patches: Patches, parts: Parts) -> None:
+    def _compare(self, tally: ImageFigures, scores: Tensor, patches: Patches, parts: Parts) -> None:
         where = (patches.grid, self._top_k, patches.patch_size, self.options.rule)
         crops = top_k_boxes(scores, *where, stride=patches.stride).tolist()
         tally.add_parts(scores, crops, patches, parts, self.options.tolerance)
 
-    def _perturb(self, tally: Tally, images: Tensor, scores: Tensor, patches: Patches, classes: Tensor) -> None:
+    def _perturb(self, tally: ImageFigures, images: Tensor, scores: Tensor, patches: Patches, classes: Tensor) -> None:
         heat = heat_map(scores, patches.grid, patches.image_size, patches.patch_size, patches.stride)
         steps = self.options.steps
         tally.insertion += insertion_curve(self.model, images, heat, classes, steps).cpu().unbind()

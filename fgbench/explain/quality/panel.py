@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Report
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.explain.quality.cost import backbone_flops, selection_flops
 from fgbench.explain.records import OWN
 from fgbench.models.model import Model
@@ -54,15 +54,15 @@ class Panel(Protocol):
         """What it costs to make the scores of one image."""
 
 
-class SelectorPanel:
+class SelectorScores:
     """Selectors on one model's encoder, all of them reading the same pass.
 
     A selector of the name that the model selects by is the model's own, with its weights and options. Others are made
     anew: of those that learn, nothing has been learned.
     """
 
-    def __init__(self, model: VisionTransformerModel, names: Sequence[str] | None, report: Report) -> None:
-        self._model, self._report = model, report
+    def __init__(self, model: VisionTransformerModel, names: Sequence[str] | None, on_problem: OnProblem) -> None:
+        self._model, self._report = model, on_problem
         self._costs: dict[str, Cost] = {}
         self._backbone: int | None = None
         own = model.selector
@@ -72,7 +72,7 @@ class SelectorPanel:
         for name in dict.fromkeys(everyone if names is None else names):
             if own is not None and name == own_name:
                 self._admit(name, copy.deepcopy(own))
-            elif usable_selectors([name], report):
+            elif usable_selectors([name], on_problem):
                 self._make(name)
 
     @property
@@ -156,11 +156,11 @@ class SelectorPanel:
             self._report(LeftOutNotice(f"left out: selector {name!r}: {why}"))
 
 
-class OwnPanel:
+class ModelScores:
     """The map by which a model without an encoder of tokens finds its parts, such as CAL's mean attention map."""
 
-    def __init__(self, model: Model, name: str, report: Report) -> None:
-        self._model, self._name, self._report = model, name, report
+    def __init__(self, model: Model, name: str, on_problem: OnProblem) -> None:
+        self._model, self._name, self._report = model, name, on_problem
         self.names = [OWN]
 
     def scores(self, images: Tensor) -> tuple[dict[str, Tensor], Patches]:
@@ -186,17 +186,17 @@ class OwnPanel:
         return Cost()
 
 
-def panel_for(model: Model, model_name: str, names: Sequence[str] | None, report: Report) -> Panel:
+def scores_for(model: Model, model_name: str, names: Sequence[str] | None, on_problem: OnProblem) -> Panel:
     """The panel that a model allows; ``names`` are selectors, all that are registered by default.
 
     Raises :class:`UnknownNameError` for a name that nobody registered.
     """
     if isinstance(model, VisionTransformerModel):
-        return SelectorPanel(model, names, report)
-    if asked := usable_selectors([name for name in names or () if name != OWN], report):
+        return SelectorScores(model, names, on_problem)
+    if asked := usable_selectors([name for name in names or () if name != OWN], on_problem):
         message = f"left out: model {model_name!r} has no tokens for selectors to read: {', '.join(asked)}"
-        report(LeftOutNotice(message))
-    return OwnPanel(model, model_name, report)
+        on_problem(LeftOutNotice(message))
+    return ModelScores(model, model_name, on_problem)
 
 
 def _is_ours(name: str) -> bool:

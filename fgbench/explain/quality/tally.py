@@ -34,7 +34,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Tally:
+class ImageFigures:
     """One selector's figures, an entry per image that has them. Their means do not depend on the images' order."""
 
     hits: list[bool] = field(default_factory=list)

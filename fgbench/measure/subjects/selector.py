@@ -19,7 +19,7 @@ from fgbench.measure.clocks import EventClock, HostClock, Step
 from fgbench.measure.interference import TOLERATED, Interference
 from fgbench.measure.memory import forget_peak, peak_resident_bytes, settle_allocator
 from fgbench.measure.modes import WEIGHTS, eager_step, prepare, random_images, set_precision
-from fgbench.measure.points import Mode
+from fgbench.measure.points import RunMode
 from fgbench.measure.timer import time_iterations, timing_plan
 from fgbench.models.build import create_model
 from fgbench.models.model import Model
@@ -43,7 +43,7 @@ class SelectionPoint:
     impl: str | None
     image_size: int  # pixels, square
     batch_size: int
-    mode: Mode
+    mode: RunMode
 
     @property
     def num_tokens(self) -> int:
@@ -111,7 +111,7 @@ def measure_point(point: SelectionPoint, cap_s: float) -> dict[str, Any]:
 
 
 def measure_backends(
-    maps: int, num_tokens: int, names: list[str], mode: Mode, cap_s: float
+    maps: int, num_tokens: int, names: list[str], mode: RunMode, cap_s: float
 ) -> dict[str, dict[str, Any]]:
     """``v A`` of B·H ``maps`` by every back end that is named: the fields of its row each."""
     _prepare(mode)
@@ -146,7 +146,7 @@ def failed(status: str, reason: str) -> dict[str, Any]:
     return {"status": status, "reason": reason, **dict.fromkeys(times), "blocks": []}
 
 
-def _timed(clock: EventClock | HostClock, mode: Mode, cap_s: float, first_s: float | None) -> dict[str, Any]:
+def _timed(clock: EventClock | HostClock, mode: RunMode, cap_s: float, first_s: float | None) -> dict[str, Any]:
     """Timed by the plan of its device; a first run that took longer than all blocks may is the figure."""
     if first_s is not None and first_s > cap_s:
         reason = f"a single run, which took longer than {cap_s:g} s"
@@ -173,7 +173,7 @@ def _timed(clock: EventClock | HostClock, mode: Mode, cap_s: float, first_s: flo
     }
 
 
-def _prepare(mode: Mode) -> None:
+def _prepare(mode: RunMode) -> None:
     torch.manual_seed(0)
     if mode.dtype == "amp":
         raise FgbenchError("a selection by itself has no weights that autocast could keep:", mode.dtype)

@@ -14,7 +14,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, Unkno
 from fgbench.explain.quality import judge
 from fgbench.explain.quality.cost import selection_flops
 from fgbench.explain.quality.judge import QualityOptions, evaluating, judge_selectors
-from fgbench.explain.quality.panel import Cost, Patches, SelectorPanel
+from fgbench.explain.quality.panel import Cost, Patches, SelectorScores
 from fgbench.flops.models import ModelsRequest, model_rows
 from fgbench.flops.rows import FlopsRequest, flops_rows
 from fgbench.models.build import create_model, models
@@ -51,7 +51,7 @@ def told():
 
 @pytest.fixture
 def judged(told):
-    return partial(judge_selectors, model_name="m", dataset="d", report=told.append, options=FEW)
+    return partial(judge_selectors, model_name="m", dataset="d", on_problem=told.append, options=FEW)
 
 
 @pytest.fixture
@@ -165,11 +165,11 @@ def test_the_models_own_selector_judges_with_its_own_options_and_weights(judged)
     model = build("aftrans")
     nn.init.normal_(model.selector.excitation[2].weight, std=200.0)
     model.selector.excitation[2].bias.data = torch.tensor([9.0, -9, -9, -9, -9, -9])
-    panel = SelectorPanel(model.eval(), ["sacm"], print)
+    panel = SelectorScores(model.eval(), ["sacm"], print)
     with torch.inference_mode():
         scores, _ = panel.scores(images(2, SIZE))
         assert torch.allclose(scores["sacm"], model.explain(images(2, SIZE)).scores)
-    fresh = SelectorPanel(build("vit").eval(), ["sacm"], print)
+    fresh = SelectorScores(build("vit").eval(), ["sacm"], print)
     assert fresh._selectors["sacm"].excitation[2].weight.abs().max() == 0
 
 
