@@ -70,7 +70,8 @@ def judge_selectors(
     Batches go through the model's own encoder once, up to where it selects, and every selector reads that pass; for the
     curves the whole model predicts. A selector that does not fit, and a plug-in that breaks, is handed to
     ``on_problem`` by name and has no row. A model without such an encoder is judged by its own map (``own``); where it
-    has none, it has no rows, which is reported. ``progress`` is told how many images are done. The model keeps its mode.
+    has none, it has no rows, which is reported. ``progress`` is told how many images are
+    done. The model keeps its mode.
 
     Raises :class:`FgbenchError` where there are no images or ``top_k`` exceeds the patches, and
     :class:`UnknownNameError`.
