@@ -155,6 +155,11 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Record:
     """
     if not isinstance(given, dict):
         raise RowError(f"it must be an object, got {SHOWN.repr(given)}")
+    given = dict(given)
+    for earlier, name in RECORDS[kind].earlier_names.items():
+        if earlier in given:
+            given.setdefault(name, given[earlier])
+            del given[earlier]
     row: Cells = {}
     for field in fields_of(kind):
         name = field.name

@@ -63,6 +63,7 @@ class Record(Mapping[str, Any]):
 
     kind: ClassVar[str]
     schema_version: ClassVar[int] = SCHEMA_VERSION
+    earlier_names: ClassVar[Mapping[str, str]] = {}  # earlier name of a field → its name; files and plug-ins use both
 
     other: Mapping[str, Any] = field(default_factory=dict, metadata=UNLISTED)  # undeclared fields of a file; not saved
 
@@ -74,7 +75,9 @@ class Record(Mapping[str, Any]):
         return {**row, "kind": self.kind, "schema_version": self.schema_version}
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self, name) if name in _listed(type(self)) else self.other[name]
+        if name not in _listed(type(self)):
+            return self.other[name]
+        return getattr(self, self.earlier_names.get(name, name))
 
     def __iter__(self) -> Iterator[str]:
         yield from _listed(type(self))
@@ -101,7 +104,7 @@ def saved_fields(record: type[Record]) -> tuple[str, ...]:
 def _listed(record: type[Record]) -> dict[str, None]:
     """Keys of the mapping but undeclared ones."""
     names = [each.name for each in fields(record) if each.metadata.get("listed", True)]
-    return dict.fromkeys([*names, "kind", "schema_version"])
+    return dict.fromkeys([*names, *record.earlier_names, "kind", "schema_version"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,6 +112,7 @@ class FlopsRow(Record):
     """The work of one backbone, or of one selector beside it, for one image."""
 
     kind: ClassVar[str] = "flops"
+    earlier_names: ClassVar[Mapping[str, str]] = {"part": "stage"}
 
     convention: str  # full, fvcore or paper: the unit of flops and percent_of_backbone
     backbone: str  # timm's name
@@ -120,19 +124,31 @@ class FlopsRow(Record):
     macs: int  # multiply–adds of matrix products and convolutions, in every convention
     flops: int  # in the convention's own unit
     percent_of_backbone: float  # flops over the backbone's flops, both in the convention's unit
-    params: int | None  # trainable and fixed parameters; null for a part of a model, which shares them with others
-    part: str | None = None  # a part of a model's forward pass, such as "selector"; null for all of it
+    params: int | None  # trainable and fixed parameters; null for a stage of a model, which shares them with others
+    stage: str | None = None  # a stage of a model's forward pass, such as "selector"; null for the whole pass
     activation_bytes: int | None = field(
         default=None, metadata=UNLISTED
-    )  # of all tensors that are made; null for a part
+    )  # of all tensors that are made; null for a stage
     environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
+    @property
+    def part(self) -> str | None:
+        """Earlier name of ``stage``."""
+        return self.stage
+
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
-        """The row as ``fgbench flops`` prints and keeps it, in the order above; ``part`` only where it is asked for."""
+        """The row as ``fgbench flops`` prints and keeps it, in the order above.
+
+        Args:
+            parts: Whether the row has a stage, as ``stage`` and by its earlier name ``part``.
+
+        """
         row = Record.as_dict(self)
+        stage = row.pop("stage")
         if not parts:
-            del row["part"]
-        return row
+            return row
+        about = {name: row.pop(name) for name in ("kind", "schema_version")}
+        return {**row, "part": stage, "stage": stage, **about}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

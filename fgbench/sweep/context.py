@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.flops.cut_off import cut_off_line
 from fgbench.measure.points import ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
