@@ -14,7 +14,7 @@ from helpers.sweeping import outcomes, sweep
 from helpers.worker_host import FAULTY
 
 from fgbench.errors import CannotMeasureError
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, describe_exit, last_words
+from fgbench.workers.pool import WorkerFailed, WorkerPool, describe_exit, last_words
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +137,7 @@ def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.workers.supervisor import WorkerPool\n"
+        "from fgbench.workers.pool import WorkerPool\n"
         "from helpers.sweeping import sweep\n"
         "sweep(WorkerPool(), Path(sys.argv[2]), selectors=['sleeps'], plugins=[sys.argv[3]], batch_sizes=[2])\n"
     )
