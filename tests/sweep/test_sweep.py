@@ -277,3 +277,9 @@ def test_a_lock_ends_with_its_process(tmp_path):
     waited = []
     with device_lock("x", lambda: waited.append(1), folder=tmp_path):
         assert waited == []
+
+
+def test_a_device_can_be_used_where_no_lock_can_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with device_lock("x", folder=tmp_path / "file") as held:
+        assert held
