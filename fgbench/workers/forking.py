@@ -26,7 +26,7 @@ from fgbench.workers.messages import ConnectionEndedError, Message, Messages
 from fgbench_selectors.interrupts import interrupts_noted
 from fgbench_selectors.plugins import describe
 
-FORK = b"f"  # the request for a worker; three descriptors come with it: the worker's messages, its log, its end
+FORK = b"f"  # the request for a worker; three descriptors come with it: the worker's messages, its end, its log
 PR_SET_PDEATHSIG = 1
 FILE_BYTES = 256 * 2**20  # that foreign code may write to one file; what it prints goes to one, too
 
@@ -56,7 +56,7 @@ def main(control: int, parent: int, module: str, preload: str) -> None:
 
 
 def _run_worker(
-    requests: socket.socket, serve: Callable[[Messages], None], messages: int, log: int, status: int
+    requests: socket.socket, serve: Callable[[Messages], None], messages: int, status: int, log: int
 ) -> None:
     """Fork a worker and wait for its end; its number and then its exit code are sent on ``status``."""
     this_process = os.getpid()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 from fgbench.errors import CannotMeasureError
@@ -30,6 +30,14 @@ NO_NEWS = (ConnectionEndedError, BadMessageError, KeyError)  # the process that 
 TICK_S = 5.0  # between calls of ``tick``
 SEARCHED_BYTES = 32768  # at the end of a log, for the reason of an end
 EXCERPT_LENGTH = 2000  # characters of a log that are kept with a row
+SIGNALS = {
+    "SIGKILL": "as the system does when memory runs out",
+    "SIGSEGV": "a segmentation fault",
+    "SIGABRT": "an abort",
+    "SIGBUS": "a bus error",
+    "SIGFPE": "an arithmetic error",
+    "SIGILL": "an illegal instruction",
+}
 FATAL = "Fatal Python error:"  # begins the report that Python writes when it is killed by a signal
 
 
@@ -48,7 +56,7 @@ class WorkerFailed(Exception):  # noqa: N818  # it is the result of a point
         self.status, self.reason, self.refused, self.log = status, reason, refused, excerpt(log)
 
 
-class WorkerPool:
+class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Forks workers, one at a time, from a process that has their modules loaded.
 
     The process is started with the first worker, again where it died, and ends with the pool.
@@ -62,9 +70,6 @@ class WorkerPool:
         self._module, self._preload = module, " ".join(preload)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-
-    def __enter__(self) -> WorkerPool:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -117,19 +122,18 @@ class WorkerPool:
             self.close()
             self.start()
         assert self._control is not None
+        folder = None
+        with suppress(OSError):  # it was removed
+            folder = os.getcwd()  # noqa: PTH109  # it is sent as text
         with ExitStack() as ours, ExitStack() as theirs:
             log = ours.enter_context(tempfile.TemporaryFile())
-            descriptors = [log.fileno()]
-            connections = []
-            for place in (0, 2):
-                here, there = socket.socketpair()
-                connections.append(Messages(ours.enter_context(here)))
-                descriptors.insert(place, theirs.enter_context(there).fileno())
-            socket.send_fds(self._control, [FORK], descriptors)
+            pairs = [socket.socketpair() for _ in range(2)]
+            messages, status = (Messages(ours.enter_context(here)) for here, _ in pairs)
+            descriptors = [theirs.enter_context(there).fileno() for _, there in pairs]
+            socket.send_fds(self._control, [FORK], [*descriptors, log.fileno()])
             theirs.close()
-            messages, status = connections
             pid = int(status.receive(END_S)["pid"])
-            messages.send(_this_place(), END_S)
+            messages.send({"folder": folder, "path": sys.path}, END_S)
             return Worker(pid, messages, status, log, ours.pop_all())
 
     def close(self) -> None:
@@ -146,15 +150,12 @@ class WorkerPool:
         self._process = self._control = None
 
 
-class Worker:
+class Worker(AbstractContextManager["Worker"]):
     """A worker process; :class:`WorkerPool` makes them."""
 
     def __init__(self, pid: int, messages: Messages, status: Messages, log: IO[bytes], opened: ExitStack) -> None:
         self.pid, self._messages, self._status, self._log, self._opened = pid, messages, status, log, opened
         self._ended = False
-
-    def __enter__(self) -> Worker:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -184,15 +185,15 @@ class Worker:
             self._messages.send({"do": do, **arguments}, limit_s)
             while isinstance((answer := self._next_answer(until, tick)).get("now"), dict):
                 progress(answer["now"])
-            return _result(answer, self.log())
-        except TimeoutError as error:
-            self.kill()
-            raise WorkerFailed("timeout", f"no result within {limit_s:g} s", log=self.log()) from error
+            return self._result(answer)
+        except TimeoutError:
+            status, reason = "timeout", f"no result within {limit_s:g} s"
         except BadMessageError as error:
-            self.kill()
-            raise WorkerFailed("crashed", f"the worker answered garbage: {error}", log=self.log()) from error
-        except ConnectionEndedError as error:
-            raise WorkerFailed("crashed", self._how_it_ended(), log=self.log()) from error
+            status, reason = "crashed", f"the worker answered garbage: {error}"
+        except ConnectionEndedError:
+            status, reason = "crashed", self._how_it_ended()
+        self.kill()
+        raise WorkerFailed(status, reason, log=self.log())
 
     def _next_answer(self, until: float, tick: Callable[[], None]) -> Message:
         while (left_s := until - time.monotonic()) > 0:
@@ -201,11 +202,18 @@ class Worker:
             tick()
         raise TimeoutError
 
+    def _result(self, answer: Message) -> Message:
+        if isinstance(answer.get("done"), dict):
+            return dict(answer["done"])
+        status, reason = answer.get("failed"), answer.get("reason")
+        if isinstance(status, str) and isinstance(reason, str):
+            raise WorkerFailed(status, reason, refused=answer.get("refused") is True, log=self.log())
+        raise BadMessageError(repr(answer)[:80])
+
     def _how_it_ended(self) -> str:
         try:
             words = describe_exit(self._wait(CLOSED_S))
         except TimeoutError:
-            self.kill()
             words = "the worker closed its connection, and was killed"
         except NO_NEWS:
             words = "the worker ended in a way that nobody saw"
@@ -267,40 +275,13 @@ def shared_pools() -> Iterator[PoolFor]:
         yield pool_for
 
 
-def _this_place() -> Message:
-    folder = None
-    with suppress(OSError):  # it was removed
-        folder = os.getcwd()  # noqa: PTH109  # it is sent as text
-    return {"folder": folder, "path": list(sys.path)}
-
-
-def _result(answer: Message, log: str) -> Message:
-    """The result that a worker's answer holds."""
-    if isinstance(answer.get("done"), dict):
-        return dict(answer["done"])
-    status, reason = answer.get("failed"), answer.get("reason")
-    if isinstance(status, str) and isinstance(reason, str):
-        raise WorkerFailed(status, reason, refused=answer.get("refused") is True, log=log)
-    raise BadMessageError(repr(answer)[:80])
-
-
 def describe_exit(code: int) -> str:
     """Say in words how a process ended, by its exit code, which is negative for a signal."""
     if code >= 0:
         return f"the worker left with exit code {code}"
-    known = {
-        signal.SIGKILL: "as the system does when memory runs out",
-        signal.SIGSEGV: "a segmentation fault",
-        signal.SIGABRT: "an abort",
-        signal.SIGBUS: "a bus error",
-        signal.SIGFPE: "an arithmetic error",
-        signal.SIGILL: "an illegal instruction",
-    }
-    try:
-        name = signal.Signals(-code)
-    except ValueError:
-        return f"the worker was killed by signal {-code}"
-    return f"the worker was killed by {name.name}" + (f" ({known[name]})" if name in known else "")
+    names = {each.value: each.name for each in signal.Signals}
+    name = names.get(-code, f"signal {-code}")
+    return f"the worker was killed by {name}" + (f" ({SIGNALS[name]})" if name in SIGNALS else "")
 
 
 def tail(log: IO[bytes]) -> str:
