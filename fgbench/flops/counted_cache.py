@@ -19,8 +19,8 @@ from typing import Any
 
 from fgbench.plugins.code import loaded_files, unchanged
 from fgbench.plugins.kinds import KINDS
-from fgbench.plugins.memory import state_of_file, state_of_point
 from fgbench.plugins.timm_names import is_of_timm
+from fgbench.plugins.trial_cache import state_of_file, state_of_point
 from fgbench.results import cache
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name

@@ -21,7 +21,7 @@ from fgbench.measure.nvml import Gpu
 from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.subjects import selector
 from fgbench.plugins.files import add_plugin_files
-from fgbench.plugins.trying import attempt
+from fgbench.plugins.trial_worker import attempt
 from fgbench.workers.messages import Message, Messages
 
 SPARED = 0.9  # of the memory that is free; the rest is the system's

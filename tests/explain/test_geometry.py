@@ -15,7 +15,7 @@ from fgbench.explain.geometry import as_stored, network_input, view_of
 from fgbench.explain.quality.boxes import to_network_input
 from fgbench.explain.request import VisualizeRequest
 from fgbench.explain.session import ExplainRun
-from fgbench.plugins.registry import add_plugin_files
+from fgbench.plugins.files import add_plugin_files
 from fgbench_reports.pictures import draw
 
 # Height and width of a picture, and a bright box inside of what a network sees of it.
