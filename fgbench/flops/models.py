@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.flops.counted_cache import CountedCache, Hearing
+from fgbench.flops.counted_cache import CountedCache, WarningRecorder
 from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
@@ -62,7 +62,7 @@ class _Counting:
 
     def __init__(self, request: CountGrid, conventions: list[str], cache: CountedCache) -> None:
         self._request, self._conventions, self._cache = request, conventions, cache
-        self._hearing = Hearing()
+        self._warnings = WarningRecorder()
         self._counter: ModelCounter | None = None
 
     def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
@@ -77,7 +77,7 @@ class _Counting:
             from fgbench.flops.count_models import ModelCounter
 
             self._counter = ModelCounter(request, self._conventions)
-        with self._hearing.heard() as warned:
+        with self._warnings.recorded() as warned:
             base, own, pixels = self._counter.rows(case)
         if not warned:
             entry.write({"base": list(map(asdict, base)), "own": list(map(asdict, own)), "cut": pixels})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fgbench.backbone_shape import BackboneShape, cut_off_line, pixels_cut_off
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
-from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
+from fgbench.flops.counted_cache import CacheEntry, CountedCache, WarningRecorder
 from fgbench.flops.grid import CountGrid
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.registry import is_own, selectors, usable_selectors
@@ -41,8 +41,8 @@ def flops_rows(
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.selector_backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
-    cache, hearing = cache or CountedCache(), Hearing()
-    points = [_Point(*pair, request, names, measured, cache, hearing) for pair in pairs]
+    cache, recorder = cache or CountedCache(), WarningRecorder()
+    points = [_Point(*pair, request, names, measured, cache, recorder) for pair in pairs]
     broken: set[str] = set()
 
     def report_broken(error: FgbenchError) -> None:
@@ -75,10 +75,10 @@ class _Point:
         selectors: Sequence[str],
         conventions: Sequence[str],
         cache: CountedCache,
-        hearing: Hearing,
+        recorder: WarningRecorder,
     ) -> None:
         self._name, self._size, self._request, self._conventions = name, size, request, list(conventions)
-        self._hearing, self._is_silent = hearing, True
+        self._warnings, self._is_silent = recorder, True
         self._counter: BackboneCounter | None = None
         self._entry = self._place(cache, selectors)
         self._kept = self._entry.read() if conventions and not request.cross_check else None
@@ -93,7 +93,7 @@ class _Point:
             return [FlopsRow(**row) for row in self._kept["rows"]]
         problems: list[FgbenchError] = []
         counter = self._built()
-        with self._hearing.heard() as warned:
+        with self._warnings.recorded() as warned:
             rows = counter.rows(names, self._conventions, problems.append)
         self._is_silent &= not warned
         for problem in problems:
@@ -118,7 +118,7 @@ class _Point:
         if self._counter is None:
             from fgbench.flops.count_backbones import BackboneCounter
 
-            with self._hearing.heard() as warned:
+            with self._warnings.recorded() as warned:
                 self._counter = BackboneCounter(self._name, self._size, self._request)
             self._is_silent = not warned
         return self._counter
