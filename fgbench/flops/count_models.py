@@ -112,6 +112,6 @@ def _rows(
                 flops=flops,
                 percent_of_backbone=100 * flops / whole,
                 params=sum(p.numel() for p in model.parameters()) if part is None else None,
-                part=part,
+                stage=part,
                 activation_bytes=count.activation_bytes if part is None else None,
             )

@@ -14,12 +14,20 @@ from fgbench.results.environment import code_digest, software
 from fgbench.results.records import FlopsRow
 from fgbench_selectors.entries import OWN_DISTRIBUTION, Registry
 
-IDENTITY = ("convention", "backbone", "model", "selector", "impl", "image_size", "part")
+IDENTITY = (
+    "convention",
+    "backbone",
+    "model",
+    "selector",
+    "impl",
+    "image_size",
+    "part",
+)
 
 
 def count_key(row: FlopsRow, request: FlopsRequest | ModelsRequest) -> str:
     """The key of a counted row: a digest of its names and options, and of where foreign names come from."""
-    identity = {name: getattr(row, name) for name in IDENTITY} | _geometry(request)
+    identity = {name: row[name] for name in IDENTITY} | _geometry(request)
     identity["origins"] = [_origin(selectors, row.selector), _origin(models, row.model)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

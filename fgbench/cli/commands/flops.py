@@ -193,7 +193,7 @@ def _show_models(rows: Sequence[FlopsRow], style: str, output: Path | None, *, p
     from fgbench_reports.tables import render
 
     if style in ("json", "csv"):
-        records = [row.as_dict(parts=parts) for row in rows if parts or row.part is None]
+        records = [row.as_dict(parts=parts) for row in rows if parts or row.stage is None]
         text = render.to_json(records) if style == "json" else render.to_csv(records)
     else:
         records = [row.as_dict(parts=True) for row in rows]
