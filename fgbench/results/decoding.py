@@ -202,6 +202,25 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any], *, strict: b
     return decoded
 
 
+def decode(record: type[AnyRecord], row: Mapping[str, Any]) -> AnyRecord:
+    """Decode a row of a store.
+
+    Args:
+        record: The class of its kind.
+        row: The row, its environment included.
+
+    Returns:
+        The record.
+
+    Raises:
+        RowError: Where a field is missing or does not fit its declaration.
+
+    """
+    decoded = read_row(record.kind, dict(row), {})
+    assert isinstance(decoded, record)
+    return decoded
+
+
 def is_finite(value: Any) -> bool:
     """Whether a value of JSON holds neither NaN nor infinity, at any depth."""
     if isinstance(value, float):

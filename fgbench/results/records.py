@@ -54,6 +54,11 @@ class Status(str, Enum):
         return self in (Status.OK, Status.UNCONVERGED, Status.CONTENDED)
 
     @property
+    def is_result(self) -> bool:
+        """Whether the point was measured: it has figures, or it is known to need more memory than there is."""
+        return self.has_figures or self.is_oom
+
+    @property
     def is_oom(self) -> bool:
         """Whether the point needs more memory than there is, measured or inferred from a smaller batch."""
         return self in (Status.OOM, Status.OOM_INFERRED)
