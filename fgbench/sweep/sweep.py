@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
+from fgbench.measure.rows import Row, make_row
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.rows import Row, make_row, mark_best
+from fgbench.sweep.rows import mark_best
 from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
 
 KIND = "throughput"
@@ -82,7 +83,8 @@ class Sweep:
             if visit is None:
                 self._look_again()
                 continue
-            place = self.session.uuid or self.session.device
+            platform = self.session.platforms[visit.group.mode]
+            place = platform.uuid or platform.device
             tell = functools.partial(self._say, "waiting for another sweep on this device")
             with device_lock(place, tell, until=self._until or math.inf) as held:
                 if held:
@@ -150,7 +152,8 @@ class Sweep:
 
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
-        row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
+        facts = self.session.platforms[group.mode].facts
+        row = make_row(group, size, result, facts, self.session.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.session.key(group, size)
         fields = {name: value for name, value in row.items() if name != "environment"}

@@ -8,8 +8,9 @@ import pytest
 from helpers.fakes import groups
 
 from fgbench.measure.points import Rates
+from fgbench.measure.rows import make_row
 from fgbench.results.records import ThroughputRow
-from fgbench.sweep.rows import make_row, mark_best
+from fgbench.sweep.rows import mark_best
 
 (GROUP,) = groups("vit")
 RESULT = {
