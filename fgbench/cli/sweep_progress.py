@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 
 from fgbench.cli.bar import Bar, clock_time
-from fgbench.measure.rows import Row
+from fgbench.sweep.rows import Row
 from fgbench.sweep.sweep import Event
 
 

@@ -20,6 +20,7 @@ from fgbench.measure.points import NOT_ASKED_FOR
 from fgbench.measure.subject import Subject, Work, count_work
 from fgbench.measure.timer import Timing, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
+from fgbench.results.records import Status
 from fgbench_selectors.backends.recording import record_backends
 
 OnProgress = Callable[[float, int], None]  # the median latency so far in seconds, the number of blocks
@@ -120,7 +121,7 @@ class LoadedSubject:
         if seconds <= self.plan.cap_s:
             return {"added_memory_bytes": added}
         reason = f"a single run, which took longer than {self.plan.cap_s:g} s"
-        row = no_figures("unconverged", reason)
+        row = no_figures(Status.UNCONVERGED, reason)
         return {**row, "latency_s": seconds, "blocks": [seconds], "added_memory_bytes": added}
 
     def _timing(self, clock: Clock, watch: Watch, progress: OnProgress) -> tuple[Timing, int, str | None]:
@@ -133,16 +134,16 @@ class LoadedSubject:
             if disturbed is None or attempts == ATTEMPTS:
                 return timing, attempts, disturbed
 
-    def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[str, str | None]:
+    def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[Status, str | None]:
         busy = self.engine.device.busy
         if busy or disturbed:
-            return "contended", busy or disturbed
+            return Status.CONTENDED, busy or disturbed
         if timing.converged:
-            return "ok", None
+            return Status.OK, None
         low, high = timing.interval_s
         width = f"{50 * (high - low) / timing.latency_s:.2g} %"
         wanted = f"{100 * self.plan.target:g} %"
-        return "unconverged", f"after {self.plan.cap_s:g} s the interval is ±{width}, not ±{wanted}"
+        return Status.UNCONVERGED, f"after {self.plan.cap_s:g} s the interval is ±{width}, not ±{wanted}"
 
     def _work_fields(self, batch_size: int) -> dict[str, Any]:
         if self.work is None:
@@ -165,7 +166,7 @@ class LoadedSubject:
         return spent
 
 
-def no_figures(status: str, reason: str) -> dict[str, Any]:
+def no_figures(status: Status, reason: str) -> dict[str, Any]:
     """The fields of a row without figures."""
     times = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
     return {"status": status, "reason": reason, **dict.fromkeys(times), "blocks": []}

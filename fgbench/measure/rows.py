@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fgbench.measure.points import PointGroup, Rates
+from fgbench.results.best import FLAGS
 from fgbench.results.environment import code_digest, processor, software
-from fgbench.results.records import ThroughputRow
+from fgbench.results.records import Status, ThroughputRow, saved_fields
 
-Row = dict[str, Any]
-_FIELDS = tuple(ThroughputRow.__dataclass_fields__)
+_FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # as a worker answers it
-FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
 
 
 def environment_facts(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def make_row(
     result: Mapping[str, Any],
     facts: Mapping[str, Any],
     rates: Rates,
-) -> Row:
+) -> ThroughputRow:
     """Make the row of a finished point.
 
     Args:
@@ -57,7 +56,7 @@ def make_row(
         mfu, why = None, "the matrix products that it would be a share of were disturbed: this model was faster"
     if mfu is None and why and result.get("throughput_img_s"):
         missing.setdefault("mfu", why)
-    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED}
+    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED} | {"status": Status(result["status"])}
     environment = {
         **facts,
         **{name: getattr(mode, name) for name in FLAGS},
@@ -84,8 +83,9 @@ def make_row(
         best=False,
         environment=environment,
         repeat=group.repeat,
+        engine=mode.engine,
         **measured,
-    ).as_dict()
+    )
 
 
 def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -123,6 +124,25 @@ def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -
         batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
         platforms=platforms,
     )
+
+
+def why_unusable_engines(host: WorkerPool, plugins: Sequence[str] = ()) -> dict[str, str | None]:
+    """Ask a worker which engines can be used here.
+
+    Args:
+        host: Starts the worker.
+        plugins: Plug-in files, whose engines are asked as well.
+
+    Returns:
+        By name of every registered engine why it cannot be used; None where it can.
+
+    Raises:
+        CannotMeasureError: Where no worker answers.
+
+    """
+    with _first_worker(host) as worker:
+        _ask(worker, "plugins", files=[os.path.realpath(file) for file in plugins])
+        return dict(_ask(worker, "list_engines")["why"])
 
 
 def _first_worker(host: WorkerPool) -> WorkerProcess:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
-from fgbench.measure.rows import Row, make_row
+from fgbench.measure.rows import make_row
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.rows import mark_best
+from fgbench.sweep.rows import Row, mark_best
 from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
 
 KIND = "throughput"
@@ -153,7 +153,7 @@ class Sweep:
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
         facts = self.session.platforms[group.mode].facts
-        row = make_row(group, size, result, facts, self.session.rates.get(group.mode, Rates()))
+        row = make_row(group, size, result, facts, self.session.rates.get(group.mode, Rates())).as_dict()
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.session.key(group, size)
         fields = {name: value for name, value in row.items() if name != "environment"}

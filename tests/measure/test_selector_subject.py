@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from fgbench.errors import FgbenchError
+from fgbench.measure.engine import open_engine
+from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import RunMode
+from fgbench.measure.subjects.kernel import KernelSubject, measure_kernels
+from fgbench.measure.subjects.selector import SelectorSubject, measure_selection, selection_subject
 from fgbench.sweep.selector_sweep import SelectionRequest, backend_rows, selection_rows
 from fgbench.workers.supervisor import WorkerFailed
 from fgbench_selectors import QK, Maps
@@ -51,9 +56,10 @@ def test_tokens_are_given_to_those_who_read_them():
 
 
 def test_the_count_is_that_of_fgbench_flops():
-    from fgbench.flops.rows import FlopsRequest, flops_rows
+    from fgbench.flops.grid import CountGrid
+    from fgbench.flops.rows import flops_rows
 
-    request = FlopsRequest(sizes=[64], backbones=["vit_base_patch16_224"])
+    request = CountGrid(sizes=[64], backbones=["vit_base_patch16_224"])
     for row in flops_rows(request, print):
         found = selection_subject(row.selector, row.impl, 64).count(1)
         assert (found.macs, found.flops()) == (row.macs, row.flops), (row.selector, row.impl)

@@ -9,9 +9,14 @@ import pytest
 import torch
 from helpers.fake_nvml import GB, UUID, FakeNvml
 
+from fgbench.measure import devices, point
+from fgbench.measure.devices import SETTLE_S, NvidiaGpu, busy_at_start
+from fgbench.measure.engines import torch_cuda
+from fgbench.measure.engines.torch_cuda import TorchCuda, TorchCudaWatch
 from fgbench.measure.nvml import Gpu
+from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import ModelSpec, RunMode
-from fgbench.measure.watch import SETTLE_S, busy_at_start
+from fgbench.measure.subjects.model import ModelSubject
 
 HOT = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
 CAPPED = pynvml.nvmlClocksThrottleReasonSwPowerCap

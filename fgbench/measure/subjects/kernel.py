@@ -15,6 +15,7 @@ from fgbench.measure.point import WEIGHTS, LoadedSubject, no_figures
 from fgbench.measure.points import ModelSpec
 from fgbench.measure.subject import Subject
 from fgbench.measure.subjects.selector import HEAD_DIM, HEADS, TIMED_FIELDS, projected
+from fgbench.results.records import Status
 from fgbench_selectors.backends.left import BACKENDS, choose, left
 
 
@@ -107,7 +108,7 @@ def measure_kernels(engine: Engine, maps: int, num_tokens: int, names: list[str]
         try:
             result = LoadedSubject(subject, engine, cap_s, count=False).measure(maps // heads, energy=False)
         except RuntimeError as error:  # a back end that this device has not, or that does not fit
-            result = no_figures("error", f"{type(error).__name__}: {first_line(error)}")
+            result = no_figures(Status.ERROR, f"{type(error).__name__}: {first_line(error)}")
         q = torch.empty(maps // heads, heads, num_tokens, HEAD_DIM, dtype=dtype, device=engine.mode.device)
         rows[name] = {**{field: result[field] for field in TIMED_FIELDS}, "chosen": choose(q) == name}
     return rows
