@@ -284,6 +284,7 @@ class ThroughputRow(Record):
     best: bool  # the highest throughput of its model and size, in its mode
     environment: dict[str, Any]  # hardware, software and settings; "missing" says why fields are null
     repeat: Count | None = None  # from 1, where points are measured several times
+    engine: str = "torch"  # that ran it, as users type it
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it leaves the program; ``repeat`` only where points are measured several times."""

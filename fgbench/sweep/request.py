@@ -1,4 +1,4 @@
-"""What is asked of a sweep. No torch."""
+"""The request of a sweep: what to measure, and how. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class SweepRequest:
     models: Sequence[str]
     image_sizes: Sequence[int] | None = None  # None: the device's default
     batch_sizes: Sequence[int] | None = None
-    device: str | None = None  # None: cuda where there is one
+    engines: Sequence[str] = ("torch",)
+    device: str | None = None  # None: the best that an engine can use here
     dtypes: Sequence[str] = ("float32",)
     backbones: Sequence[str] | None = None  # None: every model on the one that it was published with
     selectors: Sequence[str] | None = None  # None: the published ones
@@ -37,7 +38,6 @@ class SweepRequest:
     plugins: Sequence[str] = ()
 
 
-DEFAULTS = {  # image sizes, batch sizes
-    "cuda": ((224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)),
-    "cpu": ((224,), (1, 2, 4, 8)),
-}
+# Image sizes and batch sizes where none are given.
+CPU_GRID = (224,), (1, 2, 4, 8)
+GPU_GRID = (224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)

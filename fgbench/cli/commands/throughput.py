@@ -46,6 +46,7 @@ def throughput(
         Many, option("--sizes", "image sides  [default: 224 448 768 1024; on a CPU 224]", "PIXELS…")
     ] = None,
     batches: Annotated[Many, option("--batch-sizes", "[default: 1 2 4 … 256; on a CPU 1 2 4 8]", "N…")] = None,
+    engine: Annotated[Many, option("--engine", "'fgbench list engines'  [default: torch]")] = None,
     device: Annotated[Text, option("--device", "cuda or cpu  [default: cuda where there is one]", "NAME")] = None,
     dtype: Annotated[Many, option("--dtype", "float32, tf32, float16, bfloat16, amp  [default: float32]")] = None,
     selectors: Annotated[Many, option("--selectors", "in place of the published ones")] = None,
@@ -95,7 +96,7 @@ def throughput(
     Without a GPU a small grid is measured on the CPU: --sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256
     is the full one.
     """
-    from fgbench.measure.points import DEVICES, DTYPES
+    from fgbench.measure.points import DEVICES, DTYPES, TORCH
     from fgbench.sweep.request import PAPER_MODELS, SweepRequest
 
     style = output_format(format_, output)
@@ -108,6 +109,7 @@ def throughput(
         models=names(model, "model") or PAPER_MODELS,
         image_sizes=image_sizes(sizes, ()) or None,
         batch_sizes=batch_sizes(batches),
+        engines=names(engine, "engine") or (TORCH,),
         device=None if device is None else choice(device, "device", DEVICES),
         dtypes=choices(dtype, "dtype", DTYPES, ("float32",)),
         backbones=names(backbones, "backbone"),
@@ -129,7 +131,11 @@ def throughput(
         plugins=[os.path.realpath(name) for name in plugin or ()],
     )
     checks.check_names(
-        models=request.models, selectors=request.selectors, backbones=request.backbones, plugins=request.plugins
+        models=request.models,
+        selectors=request.selectors,
+        backbones=request.backbones,
+        engines=request.engines,
+        plugins=request.plugins,
     )
     check_output(output)
     _run(request, store, style, output, spread=request.repeats > 1)
