@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from fgbench import values
+from fgbench.errors import FgbenchError
 from fgbench.quantities import duration
 
 DEVICES = ("cuda", "cpu")
@@ -238,3 +239,21 @@ OUTPUT = one(
     "FILE",
     read=values.output_path,
 )
+
+
+def check_reading(checkpoint: Path | None, weights: str | None, interpolation: str | None) -> None:
+    """Refuse options of a checkpoint where there is none.
+
+    Args:
+        checkpoint: The file; None: there is none.
+        weights: Which set of it is read.
+        interpolation: How its position embeddings are resized.
+
+    Raises:
+        FgbenchError: For an option without a file.
+
+    """
+    if weights is not None and checkpoint is None:
+        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+    if interpolation is not None and checkpoint is None:
+        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")

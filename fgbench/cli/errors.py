@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -17,25 +18,20 @@ from typing import Any
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
-from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.plugins import tried_first
 from fgbench.results.escaping import log_line, sentence
 from fgbench.results.output import leave_without_reader, stdout_failed
 from fgbench.values import spread_values
 from fgbench_selectors.interrupts import interrupts_noted
 
-DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+DONE, USAGE, INTERNAL = 0, 2, 3
+LAST_SECTION = "Output"
 LONG_HELP = 12  # options, above which a command's help has sections
 LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
 _UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no system passes on, and no name of a file has
 _OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
 _SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-
-
-class InterruptError(FgbenchError):
-    """Ctrl-C where nothing is there to be kept."""
-
-    exit_code = INTERRUPTED
 
 
 class ListCommand(TyperCommand):
@@ -59,11 +55,13 @@ class ListCommand(TyperCommand):
         for param, record in records:
             if param.param_type_name == "argument":
                 section = "Arguments"
-            elif len(records) > LONG_HELP:  # --help is of no section
-                section = getattr(param, "rich_help_panel", None) or list(sections)[-1]
+            elif len(records) > LONG_HELP:
+                section = getattr(param, "rich_help_panel", None) or LAST_SECTION
             else:
                 section = "Options"
             sections.setdefault(section, []).append(record)
+        if (last := sections.pop(LAST_SECTION, None)) is not None:
+            sections[LAST_SECTION] = last
         for section, lines in sections.items():
             with formatter.section(section):
                 formatter.write_dl(lines)
@@ -194,20 +192,34 @@ def complain(what: object) -> None:
             print(log_line(f"fgbench: {_shortened(sentence(what))}"), file=sys.stderr)
 
 
-@contextmanager
-def problems_told() -> Iterator[list[FgbenchError]]:
-    """A list for problems that do not end the work.
+class _Problems(list[FgbenchError]):
+    """Problems, each told when it is met, and once: a plug-in may be broken with every backbone."""
 
-    They are told when the work is done, however it ended; then the command ends with the largest of their exit codes.
+    def append(self, problem: FgbenchError) -> None:
+        if str(problem) not in map(str, self):
+            complain(problem)
+            super().append(problem)
+
+
+@contextmanager
+def problems_told(*, at_once: bool = False) -> Iterator[list[FgbenchError]]:
+    """A list for problems that do not end the work; the command ends with the largest of their exit codes.
+
+    They are told when the work is done, however it ended, or with ``at_once`` when they are met: before work of hours.
     """
-    problems: list[FgbenchError] = []
+    problems = _Problems() if at_once else list[FgbenchError]()
     try:
         yield problems
     finally:
-        for problem in problems:
+        for problem in () if at_once else problems:
             complain(problem)
     if code := max((problem.exit_code for problem in problems), default=DONE):
         raise Exit(code)
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C from here on: a second one must not cost what the first one kept."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _shortened(line: str) -> str:

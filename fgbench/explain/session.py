@@ -134,3 +134,48 @@ def tile(image: Image.Image, box: tuple[float, ...]) -> Tile:
     side = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
     inside = (max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height))
     return np.asarray(image.resize(side, Image.Resampling.LANCZOS, box=inside))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainResult:
+    """What models saw in images."""
+
+    visits: Sequence[ModelResults]
+    interrupted: bool  # by Ctrl-C: this is what was finished before
+
+    @property
+    def num_shown(self) -> int:
+        """How many images were explained, over all models."""
+        return sum(len(visit.shown) for visit in self.visits)
+
+
+def explain_images(
+    request: VisualizeRequest,
+    on_problem: OnProblem,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> ExplainResult:
+    """Explain images by models and selectors.
+
+    Args:
+        request: The images and the models.
+        on_problem: Gets what does not end the work: images that cannot be read, plug-ins that break.
+        progress: Gets what is done now, in words.
+        on_interrupt: Is called at once when Ctrl-C ends the work.
+
+    Returns:
+        The scores, boxes and crops that are finished, also after an interrupt.
+
+    Raises:
+        FgbenchError: For a request that does not fit, and where no image can be read.
+
+    """
+    run = ExplainRun(request=request, on_problem=on_problem, tell=progress)
+    interrupted = False
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        on_interrupt()
+        interrupted = True
+    return ExplainResult(visits=run.visits, interrupted=interrupted)

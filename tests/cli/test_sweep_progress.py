@@ -7,9 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fgbench.cli import sweep_progress
-from fgbench.cli.bar import QuietConsole, clock_time
-from fgbench.cli.sweep_progress import SweepProgress, describe
+from fgbench.cli import progress
+from fgbench.cli.progress import QuietConsole, SweepProgress, clock_time, describe
 from fgbench.sweep.sweep import Event
 
 ROW = {"throughput_img_s": 84.31, "latency_s": 0.01186, "status": "ok", "reason": None}
@@ -30,7 +29,7 @@ def test_a_point_is_a_line():
 
 def shown(console: Console, monkeypatch) -> str:
     clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
-    monkeypatch.setattr(sweep_progress.time, "monotonic", lambda: next(clock, 50.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 50.0))
     with SweepProgress(console) as bar:
         bar(Event(done=2, total=5, what="glsim [x] batch 1"))
         bar(Event(done=2, total=5, what="glsim [x] batch 1", latency_s=0.0123))
