@@ -33,7 +33,7 @@ class QuietConsole(Console):
 class Bar:
     """A bar while standard error is a terminal, and lines anywhere. Work goes on where nobody reads them."""
 
-    def __init__(self, console: Console | None = None, *, shown: bool = True) -> None:
+    def __init__(self, console: Console | None = None, *, shown: bool = True, first: str = "loading torch") -> None:
         self.console = console or QuietConsole(stderr=True, emoji=False)
         self._unheard = not shown
         self._bar = Progress(
@@ -46,7 +46,7 @@ class Bar:
             transient=True,
             auto_refresh=False,  # drawing ten times a second would take a core from what is measured on a CPU
         )
-        self._task = self._bar.add_task("loading torch", total=None, left="")
+        self._task = self._bar.add_task(first, total=None, left="")
 
     def __enter__(self: AnyBar) -> AnyBar:
         with self.guarded():
@@ -196,7 +196,7 @@ class PairsProgress(Bar):
     """The progress of pairs of runs on two sides; a line per run where there is no terminal."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(first="comparing")
         self._left = TimeLeft()
 
     def say(self, text: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from fgbench.regress.request import RunGroup
-from fgbench.regress.timed_points import Reading, Row, SideRun, TimedPoint, memory_bytes, point_of, reading
+from fgbench.regress.side_runs import Reading, Row, SideRun, TimedPoint, memory_bytes, point_of, reading
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from fgbench.errors import CannotMeasureError, InterruptError, OnProblem
 from fgbench.regress.pairs import PairsResult, Progress, measure_pairs, self_pairs
 from fgbench.regress.request import PairsRequest, SidesRequest
+from fgbench.regress.side_runs import TimedPoint
 from fgbench.regress.sides.revisions import Side, environment_side, revision_side, running_side, working_tree_side
-from fgbench.regress.timed_points import TimedPoint
 from fgbench_reports.regression.exact import compare_bytes
 from fgbench_reports.regression.findings import (
     INCONCLUSIVE,

@@ -11,9 +11,8 @@ from fgbench.errors import FgbenchError
 from fgbench.regress.pair_results import PairResults
 from fgbench.regress.pair_store import PairStore
 from fgbench.regress.request import PairsRequest, RunGroup
-from fgbench.regress.runs import run_side
+from fgbench.regress.side_runs import SideRun, TimedPoint, run_side
 from fgbench.regress.sides.sides import Side
-from fgbench.regress.timed_points import SideRun, TimedPoint
 
 Progress = Callable[[int, int, str], None]  # runs that are done, runs in all as far as is known, what is done now
 BASE, HEAD = "base", "head"

@@ -64,7 +64,7 @@ def _leave(outcome: Outcome, problems: Sequence[FgbenchError], *, strict: bool) 
     code = max((problem.exit_code for problem in problems), default=0)
     if outcome.verdict == FAIL and not outcome.updated:
         code = CheckFailedError.exit_code
-    elif not problems and outcome.verdict == UNDECIDED and strict:
+    elif not code and outcome.verdict == UNDECIDED and strict:
         code = CannotMeasureError.exit_code
     if code:
         raise typer.Exit(code)
