@@ -142,6 +142,12 @@ def test_help_errors_and_reports_do_not_import_torch(command):
     assert result.returncode == 0, result.stderr
 
 
+def test_help_imports_neither_numpy_nor_rich():
+    command = "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)"
+    result = python("-c", f"{command}; import sys; sys.exit('numpy' in sys.modules or 'rich' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+
+
 REFUSED = {
     "flops --models glism": "did you mean glsim",
     "flops --backbones vit_bse_patch16_224": "did you mean",

@@ -61,7 +61,7 @@ class Bar:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Whatever is shown inside may find nobody who reads it."""
+        """Inside, an error of standard error ends all showing, and not the work."""
         try:
             yield
         except (OSError, ValueError):
@@ -69,7 +69,7 @@ class Bar:
 
     @property
     def heard(self) -> bool:
-        """Whether there is somebody to show something to."""
+        """Whether standard error is still read."""
         return not self._unheard
 
     def move(self, what: str, done: int, total: int | None, left: str = "") -> None:

@@ -13,7 +13,6 @@ from fgbench.cli.checks import check_checkpoint, check_dataset, check_model_opti
 from fgbench.cli.errors import DONE, complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
 from fgbench.errors import FgbenchError, InterruptError
-from fgbench.explain.records import OWN
 from fgbench.options import SELECTORS, one, switch, whole
 from fgbench.results.output import emit_as
 from fgbench.training.request import GIVEN_BY_COMMAND, MODEL, TEST, AccuracyRequest, RecipeOptions
@@ -93,6 +92,8 @@ def accuracy(
 
 def _check_names(request: AccuracyRequest, options: AccuracyOptions) -> None:
     """Refuse names that are not known before torch is loaded."""
+    from fgbench.explain.records import OWN
+
     judged = [name for name in options.judged or () if name != OWN]
     check_names(
         models=request.models,
