@@ -29,7 +29,7 @@ DONE, USAGE, INTERNAL = 0, 2, 3
 LAST_SECTION = "Output"
 LONG_HELP = 12  # options, above which a command's help has sections
 LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
-_UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # letters that no system passes on, and that no name of a file has
+_UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # letters that no system passes on, nor any name of a file has
 _OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
 _SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
