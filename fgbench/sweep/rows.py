@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fgbench.errors import FgbenchError
 from fgbench.measure.points import PointGroup, Rates
 from fgbench.results.best import FLAGS
-from fgbench.results.decoding import RowError, decode
+from fgbench.results.decoding import decode
 from fgbench.results.records import Status, ThroughputRow, saved_fields
 from fgbench.results.store import Store
 
@@ -70,16 +69,6 @@ def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
 
 
 def stored_row(store: Store, key: str) -> ThroughputRow | None:
-    """The newest row of a point in a store, or None.
-
-    Raises:
-        FgbenchError: Where the store holds something else under this key.
-
-    """
+    """The newest row of a point in a store, or None. Raises :class:`FgbenchError` for one that cannot be read."""
     row = store.get(KIND, key)
-    if row is None:
-        return None
-    try:
-        return decode(ThroughputRow, row)
-    except RowError as error:
-        raise FgbenchError(f"the store holds a point that cannot be read: {error};", do="--again measures it") from None
+    return None if row is None else decode(ThroughputRow, row)

@@ -38,6 +38,7 @@ from fgbench.results.output import check_output
 
 if TYPE_CHECKING:
     from fgbench.cli.commands.accuracy_result import Show
+    from fgbench.results.records import QualityRow
     from fgbench.training.request import AccuracyRequest
 
 Number = TypeVar("Number", int, float)
@@ -231,7 +232,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         session = open_training(request, kept, report)
         check_names(show.judged)
         runs = Runs(session=session, tell=progress)
-        judged: list[dict[str, Any]] = []
+        judged: list[QualityRow] = []
         try:
             runs.run()
             if show.quality and main:

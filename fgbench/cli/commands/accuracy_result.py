@@ -6,12 +6,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.output import emit_as
 
 if TYPE_CHECKING:
     from fgbench.cli.training_progress import TrainingProgress
+    from fgbench.results.records import QualityRow
     from fgbench.training.runs import Runs
 
 
@@ -34,7 +35,7 @@ def check_names(selectors: list[str] | None) -> None:
     usable_selectors([name for name in selectors or () if name != OWN], lambda broken: None)
 
 
-def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress, rows: list[dict[str, Any]]) -> None:
+def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress, rows: list[QualityRow]) -> None:
     """Judge selectors on every trained model, and add a row per model and selector."""
     from fgbench.training.evaluate_selectors import judge
 
@@ -43,20 +44,22 @@ def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgres
         rows += judge(runs.session, done, selectors, tell)
 
 
-def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> None:
+def show_result(runs: Runs, judged: Sequence[QualityRow], show: Show) -> None:
     """Rows, their means, and what was asked for beside them."""
     from fgbench.training.rows import summaries
     from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
     from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
     from fgbench_reports.tables import render
 
-    rows: Sequence[dict[str, Any]] = [*runs.rows, *summaries(runs.rows)]
+    rows = [*runs.rows, *summaries(runs.rows)]
     style = show.style
     if style in ("json", "csv"):
-        if show.details:
-            per_run = [finished.classes for finished in runs.finished]
-            rows = [row | found for row, found in zip(runs.rows, per_run, strict=True)] + summaries(runs.rows)
-        text = render.to_json([*rows, *judged]) if style == "json" else render.to_csv([*rows, *judged])
+        details = [finished.classes if show.details else {} for finished in runs.finished]
+        lines = [row.as_dict() for row in [*rows, *judged]]
+        for place, more in enumerate(details):
+            last = {name: lines[place].pop(name) for name in ("kind", "schema_version")}
+            lines[place] = lines[place] | more | last
+        text = render.to_json(lines) if style == "json" else render.to_csv(lines)
     elif style in ("markdown", "latex"):
         write = render.to_markdown if style == "markdown" else render.to_latex
         noted = [(accuracy_frame(rows), accuracy_notes(rows))]
