@@ -195,6 +195,11 @@ class FlopsRow(Record):
     activation_bytes: Count | None = field(default=None, metadata=UNLISTED)  # of all tensors that operators make
     environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
+    @property
+    def part(self) -> str | None:
+        """Earlier name of ``stage``."""
+        return self.stage
+
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
         """The row as ``fgbench flops`` prints it.
 

@@ -18,7 +18,7 @@ from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.rows import KIND, make_row, stored_row
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
+from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
 LOOK_S = 1.0  # between looks at a point that another sweep is measuring
 
@@ -92,7 +92,7 @@ class Sweep:
     def _visit(self, visit: Visit) -> None:
         """Measure some batches of one group in one worker, or in a new one after each that was lost."""
         group = visit.group
-        worker: WorkerProcess | None = None
+        worker: Worker | None = None
         try:
             for size in visit.batch_sizes:
                 if self._out_of_time() or self._infer(group):
@@ -111,7 +111,7 @@ class Sweep:
             if worker is not None:
                 worker.close()
 
-    def _measure(self, worker: WorkerProcess | None, group: PointGroup, size: int) -> WorkerProcess | None:
+    def _measure(self, worker: Worker | None, group: PointGroup, size: int) -> Worker | None:
         """Measure a point and keep its row; the worker, where it can be asked again."""
         what = f"{group.label} batch {size}"
 

@@ -141,7 +141,7 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     from fgbench.results.store import PATIENCE_S, Store
     from fgbench.sweep.context import open_sweep
     from fgbench.sweep.sweep import Sweep
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
