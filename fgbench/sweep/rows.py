@@ -1,9 +1,8 @@
-"""Mark the best batch among rows. No torch."""
+"""The rows of points in a store. No torch."""
 
 from __future__ import annotations
 
-from fgbench.errors import FgbenchError
-from fgbench.results.decoding import RowError, decode
+from fgbench.results.decoding import decode
 from fgbench.results.records import ThroughputRow
 from fgbench.results.store import Store
 
@@ -11,16 +10,6 @@ KIND = ThroughputRow.kind
 
 
 def stored_row(store: Store, key: str) -> ThroughputRow | None:
-    """The newest row of a point in a store, or None.
-
-    Raises:
-        FgbenchError: Where the store holds something else under this key.
-
-    """
+    """The newest row of a point in a store, or None. Raises :class:`FgbenchError` for one that cannot be read."""
     row = store.get(KIND, key)
-    if row is None:
-        return None
-    try:
-        return decode(ThroughputRow, row)
-    except RowError as error:
-        raise FgbenchError(f"the store holds a point that cannot be read: {error};", do="--again measures it") from None
+    return None if row is None else decode(ThroughputRow, row)

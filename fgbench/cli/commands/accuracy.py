@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -113,13 +113,13 @@ def _text(result: TrainingResult, options: AccuracyOptions, output: OutputOption
     from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
     from fgbench_reports.tables import render
 
-    rows: Sequence[dict[str, Any]] = [*result.rows, *result.summaries]
+    rows = [*result.rows, *result.summaries]
     if output.style in ("json", "csv"):
-        if options.details:
-            detailed = [run.row | run.classes for run in result.finished]
-            rows = [*detailed, *result.summaries]
-        write_rows = render.to_json if output.style == "json" else render.to_csv
-        return write_rows([*rows, *result.quality])
+        lines = [row.as_dict() for row in [*rows, *result.quality]]
+        for place, run in enumerate(result.finished if options.details else ()):
+            last = {name: lines[place].pop(name) for name in ("kind", "schema_version")}
+            lines[place] |= {**run.classes, **last}
+        return render.to_json(lines) if output.style == "json" else render.to_csv(lines)
     if output.style in ("markdown", "latex"):
         write = render.to_markdown if output.style == "markdown" else render.to_latex
         noted = [(accuracy_frame(rows), accuracy_notes(rows))]
