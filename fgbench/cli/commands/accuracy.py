@@ -228,9 +228,9 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
         from fgbench.training.context import open_training
         from fgbench.training.runs import Runs
 
-        session = open_training(request, kept, report)
+        context = open_training(request, kept, report)
         check_names(show.judged)
-        runs = Runs(session=session, tell=progress)
+        runs = Runs(context=context, tell=progress)
         judged: list[dict[str, Any]] = []
         try:
             runs.run()
@@ -241,7 +241,7 @@ def _run(request: AccuracyRequest, store: Path, show: Show) -> None:
             interrupted = True
         except FgbenchError as error:  # what was finished is shown all the same
             failure = error
-        session.close()
+        context.close()
     if not main:
         raise typer.Exit(0 if failure is None else failure.exit_code)
     if runs.finished or (failure is None and show.style in ("json", "csv")):

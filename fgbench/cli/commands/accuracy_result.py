@@ -1,4 +1,4 @@
-"""What ``fgbench accuracy`` shows of its runs, and where."""
+"""Output of ``fgbench accuracy``: rows of runs, of their means and of selectors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """What is shown of the runs, and where."""
+    """Options of the output."""
 
     style: str
     output: Path | None
     details: bool  # classes and confusions
-    quality: bool  # what selectors find
+    quality: bool  # rows of selectors
     judged: list[str] | None
 
 
 def check_names(selectors: list[str] | None) -> None:
-    """Refuse names that nobody registered before models are trained for them."""
+    """Refuse names that are not registered, before a model is trained."""
     from fgbench.explain.records import OWN
     from fgbench.plugins.registry import usable_selectors
 
@@ -35,16 +35,16 @@ def check_names(selectors: list[str] | None) -> None:
 
 
 def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgress, rows: list[dict[str, Any]]) -> None:
-    """Judge selectors on every trained model, and add a row per model and selector."""
-    from fgbench.training.evaluate_selectors import judge
+    """Evaluate selectors on every trained model, and add a row per model and selector to ``rows``."""
+    from fgbench.training.evaluate_selectors import evaluate_selectors
 
     for done in runs.finished:
         tell = functools.partial(progress.judged, f"{done.config.label}: selectors")
-        rows += judge(runs.session, done, selectors, tell)
+        rows += evaluate_selectors(runs.context, done, selectors, tell)
 
 
 def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> None:
-    """Rows, their means, and what was asked for beside them."""
+    """Write the rows of runs, their means over seeds, and the details that were asked for."""
     from fgbench.training.rows import summaries
     from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
     from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
