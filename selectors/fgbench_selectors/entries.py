@@ -39,7 +39,8 @@ class Registry:
     the second one is listed as broken under ``name@distribution``, as is a file of entry points that cannot be read.
 
     ``breach`` says why an object does not keep the contract; ``members`` gives the objects of this kind that a module
-    defines. ``vet`` may be set: it says of entries of others by name why they must not even be imported here.
+    defines. ``earlier_names`` stand for names of now; nobody else may take them. ``vet`` may be set: it says of entries
+    of others by name why they must not even be imported here.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Registry:
         kind: str,
         breach: Callable[[object], str | None],
         members: Callable[[ModuleType], Iterable[Any]] = lambda module: (),
+        earlier_names: Mapping[str, str] | None = None,
     ) -> None:
         self.group, self.kind, self._breach, self._members = group, kind, breach, members
         self.vet: Callable[[Sequence[Entry]], Mapping[str, str]] = lambda entries: {}
+        self._earlier_names = earlier_names or {}
         self._from_files: dict[str, Entry] = {}
 
     @functools.cached_property
@@ -82,8 +85,12 @@ class Registry:
         return list(self.entries())
 
     def entry(self, name: str) -> Entry:
-        """What is registered under a name. Raises :class:`UnknownNameError`."""
+        """What is registered under a name, or under the one that was its earlier name.
+
+        Raises :class:`UnknownNameError`.
+        """
         entries = self.entries()
+        name = name if name in entries else self._earlier_names.get(name, name)
         if name not in entries:
             raise UnknownNameError(self.kind, name, entries)
         return entries[name]
@@ -150,8 +157,8 @@ class Registry:
     def check_free(self, names: Iterable[str], path: Path) -> None:
         """Raise :class:`BrokenPluginError` for a name of a file that is taken."""
         entries = self.entries()
-        for name in sorted(set(names) & set(entries)):
-            of = f"the name is taken by the {self.kind} from {entries[name].origin}"
+        for name in sorted(set(names) & {*entries, *self._earlier_names}):
+            of = f"the name is taken by the {self.kind} from {self.entry(name).origin}"
             raise BrokenPluginError(name, str(path), f"{of}; set another one as its 'name'")
 
     def add(self, entries: Mapping[str, Entry]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,27 +46,17 @@ def judge_all(runs: Runs, selectors: list[str] | None, progress: TrainingProgres
 def show_result(runs: Runs, judged: Sequence[dict[str, Any]], show: Show) -> None:
     """Rows, their means, and what was asked for beside them."""
     from fgbench.training.rows import summaries
-    from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
-    from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
-    from fgbench_reports.tables import render
+    from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
+    from fgbench_reports.measured.selector_quality import quality_tables
+    from fgbench_reports.tables.render import render
 
     rows: Sequence[dict[str, Any]] = [*runs.rows, *summaries(runs.rows)]
-    style = show.style
-    if style in ("json", "csv"):
-        if show.details:
-            per_run = [finished.classes for finished in runs.finished]
-            rows = [row | found for row, found in zip(runs.rows, per_run, strict=True)] + summaries(runs.rows)
-        text = render.to_json([*rows, *judged]) if style == "json" else render.to_csv([*rows, *judged])
-    elif style in ("markdown", "latex"):
-        write = render.to_markdown if style == "markdown" else render.to_latex
-        noted = [(accuracy_frame(rows), accuracy_notes(rows))]
-        noted += [(quality_frame(judged), quality_notes(judged))] if judged else []
-        text = "\n".join(write(frame, notes=notes) for frame, notes in noted)
-    else:
-        tables, notes = list(accuracy_tables(rows)), accuracy_notes(rows)
-        if show.details:
-            tables += [table for done in runs.finished for table in class_tables(done.row, done.classes)]
-        if judged:
-            tables, notes = [*tables, *quality_tables(judged)], [*notes, *quality_notes(judged)]
-        text = render.to_terminal(tables, notes, to_file=show.output is not None)
-    emit_as(style, text, show.output)
+    tables = accuracy_tables(rows)
+    if show.details:
+        per_run = [finished.classes for finished in runs.finished]
+        saved = [row | classes for row, classes in zip(runs.rows, per_run, strict=True)] + summaries(runs.rows)
+        of_classes = [table for done in runs.finished for table in class_tables(done.row, done.classes)]
+        tables = replace(tables, rows=saved, narrow=[*tables.narrow, *of_classes])
+    if judged:
+        tables += quality_tables(judged)
+    emit_as(show.style, render(tables, show.style, to_file=show.output is not None), show.output)

@@ -198,21 +198,9 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
 
 
 def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, spread: bool) -> None:
-    from fgbench_reports.spread import spread_notes, spread_table
-    from fgbench_reports.tables import render
-    from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
+    from fgbench_reports.measured.spread import spread_tables
+    from fgbench_reports.measured.throughput import throughput_tables
+    from fgbench_reports.tables.render import render
 
-    if style == "json":
-        text = render.to_json(rows)
-    elif style == "csv":
-        text = render.to_csv(rows)
-    elif style == "markdown":
-        text = render.to_markdown(throughput_frame(rows), notes=frame_notes(rows))
-    elif style == "latex":
-        text = render.to_latex(throughput_frame(rows), notes=frame_notes(rows))
-    else:
-        tables, notes = list(throughput_tables(rows)), throughput_notes(rows)
-        if spread:
-            tables, notes = [*tables, spread_table(rows)], [*notes, *spread_notes(rows)]
-        text = render.to_terminal(tables, notes, to_file=output is not None)
-    emit_as(style, text, output)
+    tables = throughput_tables(rows) + spread_tables(rows) if spread else throughput_tables(rows)
+    emit_as(style, render(tables, style, to_file=output is not None), output)
