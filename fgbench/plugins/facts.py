@@ -42,6 +42,15 @@ def dataset_facts(reader: Any) -> dict[str, Any]:
     return {**counts, "layout": getattr(reader, "holds", ""), "description": first_line(reader.__doc__)}
 
 
+def engine_facts(engine: Any) -> dict[str, Any]:
+    """The devices that it runs on, its precisions, its description."""
+    return {
+        "devices": " ".join(engine.devices),
+        "dtypes": " ".join(engine.dtypes),
+        "description": first_line(engine.__doc__),
+    }
+
+
 def report_facts(report: Any) -> dict[str, Any]:
     """Description of a report class."""
     return {"description": first_line(report.__doc__)}

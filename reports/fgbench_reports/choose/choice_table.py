@@ -11,7 +11,6 @@ from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nea
 from fgbench_reports.choose.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
 from fgbench_reports.choose.configurations import PUBLISHED
 from fgbench_reports.choose.limits import Breach, cost_bounds, device_name, top1_of
-from fgbench_reports.cost_table import Line
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -38,6 +37,8 @@ from fgbench_reports.tables.numbers import gigabytes, how_many, img_per_s, milli
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+Line = dict[str, str]
 
 # Of a row of throughput, what is told of a configuration beside its verdict.
 FIELDS = (
@@ -272,3 +273,18 @@ def _table(title: str, lines: Sequence[Line], figures: Sequence[str]) -> Table:
     for line in lines:
         table.add_row(*map(Text, line.values()))
     return table
+
+
+def choice_text(choice: Choice, style: str, *, to_file: bool) -> str:
+    """A choice in a format: table, json, csv, markdown or latex."""
+    from fgbench_reports.tables import render
+
+    if style in ("json", "csv"):
+        rows = choice_rows(choice)
+        return render.to_json(rows) if style == "json" else render.to_csv(rows)
+    if style in ("markdown", "latex"):
+        write = render.to_markdown if style == "markdown" else render.to_latex
+        frames = choice_frames(choice)
+        notes = [choice_notes(choice) if frame is frames[-1] else [] for frame in frames]
+        return "\n".join(write(frame, NAMES, said) for frame, said in zip(frames, notes, strict=True))
+    return render.to_terminal(choice_tables(choice), choice_notes(choice), to_file=to_file)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from fgbench.results.recipe import published_model_options
 from fgbench_reports.choose.front import pareto_front as pareto_front
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import AnyRow, Data, Row
+from fgbench_reports.data import AnyRow, Data, Row, group_by
 from fgbench_reports.dataset_subset import tested_on, without_part
-from fgbench_reports.paper.names import published_options
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
 
@@ -231,7 +230,7 @@ def _same(one: Accuracy, other: Accuracy) -> bool:
 
 
 def _has_published_options(one: Accuracy) -> bool:
-    return one.options in ({}, published_options(one.model, without_part(one.dataset), one.image_size))
+    return one.options in ({}, published_model_options(one.model, without_part(one.dataset), one.image_size))
 
 
 def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
@@ -239,8 +238,8 @@ def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
     for mode, some in modes.items():
         name = mode_name(mode, modes)
         same = ("model", "selector", "impl", "backbone", "image_size")
-        for of_size in grouped(some, *same).values():
-            by_batch = [(_middle(repeats), repeats) for repeats in grouped(of_size, "batch_size").values()]
+        for of_size in group_by(some, *same).values():
+            by_batch = [(_middle(repeats), repeats) for repeats in group_by(of_size, "batch_size").values()]
             fastest = max((row for row, _ in by_batch), key=lambda row: float(row["throughput_img_s"]))
             for row, repeats in by_batch:
                 best = row is fastest
