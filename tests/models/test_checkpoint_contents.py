@@ -24,7 +24,7 @@ from helpers.model_scenes import built, logits
 
 import fgbench
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.beside import restored
+from fgbench.models.checkpoints.unpickling import restored
 
 
 def test_the_arguments_and_the_log_of_a_training_run_do_no_harm(tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import numbers_of
-from fgbench.models.checkpoints.sniff import shown
+from fgbench.models.checkpoints.file_kinds import shown
 
 RAW, AVERAGED, TOP = "raw", "ema", "."  # what --weights takes beside the keys of a file; TOP is the file's own level
 # Keys under which codes keep the weights themselves.
