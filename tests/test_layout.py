@@ -76,7 +76,7 @@ BELOW: dict[str, set[str]] = {
     "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers"},
 }
 # A registry knows the contract of what it registers, and imports that where a plug-in is looked at.
-CONTRACTS = {("plugins", "datasets"), ("plugins", "models"), ("plugins", "reports")}
+CONTRACTS = {("plugins", room) for room in ("datasets", "models", "measure", "reports")}
 
 
 def room_of(name: str) -> str | None:
@@ -146,6 +146,7 @@ REFUSED = {
     "flops --backbones vit_bse_patch16_224": "did you mean",
     "flops --selector glss": "did you mean gls",
     "flops --models cal --backbone resnet1001": "did you mean resnet101",
+    "throughput --engine torhc": "did you mean torch",
     "throughput --models glsim tarnsfg": "did you mean transfg",
     "throughput --backbone vit_base_patch16_224.augreg": "did you mean",
     "accuracy --model glism": "did you mean glsim",

@@ -75,8 +75,8 @@ class LoadedSubject:
         """
         missing = dict(self.missing)
         watch = self.engine.watch(missing)
-        with record_backends() as chosen:  # a graph and a compiler name theirs while the batch is made
-            batch = self.prepare_batch(batch_size)
+        batch = self.prepare_batch(batch_size)
+        with record_backends() as chosen:
             clock = self.engine.clock(batch.run, watch.glance)
             first = self._first_pass(clock, watch) if first_pass else {}
             if first.get("latency_s") is not None:
@@ -86,7 +86,7 @@ class LoadedSubject:
         low, high = timing.interval_s
         memory = watch.memory()
         spent = self._energy(batch.run, batch_size, missing, wanted=energy)
-        seen = {**batch.facts, **watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing)}
+        seen = {**watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing), **batch.facts}
         if spent is not None and spent.reason is None:
             seen["energy"] = asdict(spent)
         return {

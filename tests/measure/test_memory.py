@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from fgbench.measure.memory import available_bytes, peak_resident_bytes
@@ -53,26 +55,28 @@ def write(folder, **files: str):
     return folder
 
 
-def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path):
-    proc = write(tmp_path / "proc", meminfo="MemTotal: 9 kB\nMemAvailable:    8000 kB\n")
+def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8000 * 1024))
     none = tmp_path / "none"
-    assert available_bytes(proc, none) == 8000 * 1024
+    assert available_bytes(none) == 8000 * 1024
     second = write(tmp_path / "v2", memory_dot_max="5000000\n", memory_dot_current="2000000\n")
-    assert available_bytes(proc, second) == 3_000_000
+    assert available_bytes(second) == 3_000_000
     cached = write(
         tmp_path / "cached",
         memory_dot_max="5000000",
         memory_dot_current="4900000",
         memory_dot_stat="anon 100\ninactive_file 4000000\n",
     )
-    assert available_bytes(proc, cached) == 4_100_000  # what the kernel only keeps as long as nobody wants it
+    assert available_bytes(cached) == 4_100_000  # what the kernel only keeps as long as nobody wants it
     unlimited = write(tmp_path / "max", memory_dot_max="max\n", memory_dot_current="2000000\n")
-    assert available_bytes(proc, unlimited) == 8000 * 1024
+    assert available_bytes(unlimited) == 8000 * 1024
     first = write(
         tmp_path / "v1", memory__memory_dot_limit_in_bytes="4000000", memory__memory_dot_usage_in_bytes="5000000"
     )
-    assert available_bytes(proc, first) == 0
-    assert available_bytes(none, none) is None
+    assert available_bytes(first) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(none))
+    assert available_bytes(none) is None
 
 
 def test_a_system_that_does_not_tell_gives_none(tmp_path):
