@@ -1,4 +1,4 @@
-"""What commands refuse before torch is loaded: names that nobody has, files that are not there."""
+"""Checks before torch is loaded: names that are not known, files that are not there."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What ``fgbench list`` shows: rows about everything that can be named.
+"""The rows of ``fgbench list``: everything that can be named.
 
-Fgbench's own classes are described by their source, those of others by their trial: torch is imported for neither here.
+Fgbench's own classes are described by their source, those of others by their trial: neither imports torch here.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def engine_rows(on_problem: OnProblem, plugins: Sequence[str] = ()) -> list[dict
     """A row per engine: whether it can be used here, and why not. A worker says so, which loads torch."""
     from fgbench.plugins.kinds import engines
     from fgbench.sweep.context import why_unusable_engines
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
     engines.try_out()
     with WorkerPool() as host:
@@ -122,7 +122,7 @@ def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
 
 
 def _described(registry: Registry, name: str) -> dict[str, Any]:
-    """What is shown of an entry: what its trial found, of one that was tried; it is not imported here then."""
+    """The description of an entry: from its trial where it was tried, so that it is not imported here."""
     entry = registry.entry(name)
     tried = (outcomes() or {}).get((registry.group, name))
     if tried is not None and not entry.is_own:

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.flops.cut_off import cut_off_line
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.plugins.trial import try_files, try_points
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
+from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
 
 SETUP_S = 300.0  # to name devices and check what was asked for
@@ -57,7 +57,7 @@ class SweepContext:
         names = (*IN_KEY, "max_time_s") if group.mode.engine == TORCH else (*IN_KEY, "max_time_s", "engine")
         return point_key(group, batch_size, {name: facts.get(name) for name in names})
 
-    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
+    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
         self._measure_rates(host, group.mode)
         worker = host.fork()
@@ -145,7 +145,7 @@ def why_unusable_engines(host: WorkerPool, plugins: Sequence[str] = ()) -> dict[
         return dict(_ask(worker, "list_engines")["why"])
 
 
-def _first_worker(host: WorkerPool) -> WorkerProcess:
+def _first_worker(host: WorkerPool) -> Worker:
     try:
         return host.fork()
     except WorkerFailed as failure:
@@ -187,7 +187,7 @@ def _usable(host: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[st
     return [name for name in names if name not in why], broken
 
 
-def _platforms(worker: WorkerProcess, request: SweepRequest, on_problem: OnProblem) -> dict[RunMode, Platform]:
+def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> dict[RunMode, Platform]:
     """Every engine in every mode. Raises :class:`FgbenchError` where no engine can be used."""
     options: dict[str, Any] = {
         "compiled": request.compiled,
@@ -217,9 +217,7 @@ def _platforms(worker: WorkerProcess, request: SweepRequest, on_problem: OnProbl
     return platforms
 
 
-def _cases(
-    worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem
-) -> list[ModelSpec]:
+def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem) -> list[ModelSpec]:
     """Cases with their defaults filled in."""
     wanted = [
         {
@@ -261,7 +259,7 @@ def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem)
             on_problem(LeftOutNotice(line))
 
 
-def _ask(worker: WorkerProcess, do: str, **arguments: Any) -> dict[str, Any]:
+def _ask(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
     """Ask before anything is measured: a refusal is an error of the request."""
     try:
         return worker.ask(do, SETUP_S, **arguments)

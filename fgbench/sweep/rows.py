@@ -1,16 +1,15 @@
-"""Mark the best batch among rows. No torch."""
+"""The rows of points in a store. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from fgbench.results.decoding import decode
+from fgbench.results.records import ThroughputRow
+from fgbench.results.store import Store
 
-from fgbench.results.best import best_batches
-
-Row = dict[str, Any]
+KIND = ThroughputRow.kind
 
 
-def mark_best(rows: Sequence[Row]) -> list[Row]:
-    """Rows with ``best`` set on the highest throughput of each model and size, in its mode."""
-    chosen = best_batches(rows)
-    return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
+def stored_row(store: Store, key: str) -> ThroughputRow | None:
+    """The newest row of a point in a store, or None. Raises :class:`FgbenchError` for one that cannot be read."""
+    row = store.get(KIND, key)
+    return None if row is None else decode(ThroughputRow, row)

@@ -10,7 +10,7 @@ from fgbench.measure.points import RunMode
 from fgbench.measure.timer import timing_plan
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool
+from fgbench.workers.pool import WorkerFailed, WorkerPool
 
 SIZES = (224, 448, 768, 1024)
 CPU_CAP_S = 3.0  # of timed blocks; what takes longer in one run is run once

@@ -23,7 +23,7 @@ from fgbench.measure.subjects.selector import measure_selection, num_tokens, sel
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import engines
 from fgbench.plugins.trying import attempt
-from fgbench.workers.channel import Channel, ChannelClosed, Message
+from fgbench.workers.messages import Message, Messages
 
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
 
@@ -31,8 +31,8 @@ TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a mo
 class Worker:
     """Answers requests; keeps the model that was loaded last."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, messages: Messages) -> None:
+        self.messages = messages
         self.engine: Engine | None = None
         self.loaded: LoadedSubject | None = None
         self.requests: dict[str, Callable[..., Message]] = {
@@ -51,20 +51,16 @@ class Worker:
         }
 
     def serve(self) -> None:
-        """Answer until nobody asks any more. A copy of this process that foreign code forks does not."""
+        """Answer until the connection ends. A copy of this process that foreign code forks does not."""
         here = os.getpid()
         while True:
-            try:
-                request = self.channel.receive()
-            except ChannelClosed:
-                return
-            answer = self.answer(**request)
+            answer = self.answer(**self.messages.receive())
             if os.getpid() != here:
                 return
             try:
-                self.channel.send(answer)
+                self.messages.send(answer)
             except ValueError:  # a clock that stood still
-                self.channel.send({"failed": "error", "reason": "the result is not finite", "refused": False})
+                self.messages.send({"failed": "error", "reason": "the result is not finite", "refused": False})
 
     def answer(self, do: str, **arguments: Any) -> Message:
         """The result of a request, or why there is none."""
@@ -127,7 +123,7 @@ class Worker:
             nonlocal sent
             if time.monotonic() - sent >= TELL_S:
                 sent = time.monotonic()
-                self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
+                self.messages.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.loaded.measure(batch_size, energy=energy, progress=progress)
 
@@ -161,11 +157,6 @@ class Worker:
         return self.engine.is_out_of_memory(error) if self.engine is not None else is_out_of_memory(error)
 
 
-def serve(sock: Any) -> None:
-    """The life of a worker process; it ends here, whatever its threads still do."""
-    try:
-        Worker(Channel(sock)).serve()
-    except ChannelClosed:  # nobody waits for the answer any more
-        pass
-    finally:
-        os._exit(0)
+def serve(messages: Messages) -> None:
+    """Answer requests until the connection ends."""
+    Worker(messages).serve()

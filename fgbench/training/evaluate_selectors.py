@@ -12,16 +12,16 @@ import torch
 from fgbench.datasets.dataset import Box, DataSet
 from fgbench.datasets.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
-from fgbench.explain.quality.boxes import to_network_input
+from fgbench.explain.boxes import input_geometry
 from fgbench.explain.quality.judge import Batch, QualityOptions, judge_selectors
 from fgbench.models.checkpoints.load import load_checkpoint
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.registry import is_own
 from fgbench.plugins.registry import selectors as registered
-from fgbench.results.recipe import resized_side
+from fgbench.results.decoding import decode
+from fgbench.results.records import QualityRow
 from fgbench.training.context import TrainingContext
-from fgbench.training.rows import Row
 from fgbench.training.runs import Finished
 from fgbench.training.shared_store import QUALITY
 
@@ -33,7 +33,7 @@ PERTURBED = 64  # images that the curves are taken of, spread over the split
 
 def judge(
     session: TrainingContext, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
-) -> list[Row]:
+) -> list[QualityRow]:
     """Judge selectors on the test images of a finished run, on the main process alone, unless it was done before.
 
     ``tell`` is told how many images of how many are done. A run whose weights are gone is reported and has no rows.
@@ -43,10 +43,11 @@ def judge(
     options = QualityOptions(baselines=True, perturbed_images=PERTURBED, perturb_every=max(1, len(test) // PERTURBED))
     others = [name for name in registered.names() if not is_own(name)]  # a plug-in is one more to judge
     key = f"{finished.key}:{','.join(selectors or ['all', *others])}:{asdict(options)}"
-    training = {name: row.get(name) for name in TRAINING}
+    training: dict[str, Any] = {name: getattr(row, name) for name in TRAINING}
     if (kept := shared_store.get_alone(QUALITY, key)) is not None:
-        return [{**each, **training} for each in kept["rows"]]  # those from before a field was there lack it
-    checkpoint = Path(row["checkpoint"])
+        # Rows of earlier versions lack what the training of the model tells.
+        return [decode(QualityRow, {**each, **training, "environment": kept["environment"]}) for each in kept["rows"]]
+    checkpoint = Path(row.checkpoint or "")
     if not checkpoint.is_file():
         session.on_problem(
             LeftOutNotice("the weights of a run are gone, and no selector is judged on them:", str(checkpoint))
@@ -54,7 +55,7 @@ def judge(
         return []
     model = finished.config.build(session.dataset.num_classes)
     how = session.request.position_interpolation if session.request.test_only else None
-    load_checkpoint(model, checkpoint, weights=row.get("weights"), interpolation=how)
+    load_checkpoint(model, checkpoint, weights=row.weights, interpolation=how)
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:
@@ -65,19 +66,17 @@ def judge(
         model.to(session.device),
         batches(session.dataset, finished.config.image_size, batch_for(model)),
         selectors,
-        model_name=row["model"],
-        dataset=row["dataset"],
+        model_name=row.model,
+        dataset=row.dataset,
         on_problem=report,
-        seed=row["seed"],
-        checkpoint=row["checkpoint"],
+        seed=row.seed,
+        checkpoint=row.checkpoint,
         options=options,
         progress=lambda done: tell(done, len(test)),
     )
-    rows: list[dict[str, Any]] = [
-        {**replace(each, trained_with=model.selector_name).as_dict(), **training} for each in found
-    ]
+    rows = [replace(each, trained_with=model.selector_name, **training) for each in found]
     if not broken:  # what is mended is judged next time
-        shared_store.add(QUALITY, key, {"rows": rows})
+        shared_store.add(QUALITY, key, {"rows": [each.as_dict() for each in rows]})
     return rows
 
 
@@ -109,4 +108,4 @@ def batches(dataset: DataSet, image_size: int, size: int) -> Iterator[Batch]:
 
 
 def _boxes(parts: list[Box] | None, stored: tuple[int, int], image_size: int) -> list[Box] | None:
-    return None if parts is None else to_network_input(parts, stored, resized_side(image_size), image_size)
+    return None if parts is None else input_geometry(stored, image_size).to_input(parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from fgbench.measure.memory import available_bytes, peak_resident_bytes
 
 MB = 10**6
+OTHERS = "MemFree Buffers Cached Shmem Active Inactive"  # figures of /proc/meminfo that psutil reads as well
 
 
 def child(code: str) -> str:
@@ -56,7 +56,9 @@ def write(folder, **files: str):
 
 
 def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8000 * 1024))
+    kilobytes = {"MemTotal": 9000, "MemAvailable": 8000} | dict.fromkeys(OTHERS.split(), 1)
+    proc = write(tmp_path / "proc", meminfo="".join(f"{name}: {number} kB\n" for name, number in kilobytes.items()))
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(proc))
     none = tmp_path / "none"
     assert available_bytes(none) == 8000 * 1024
     second = write(tmp_path / "v2", memory_dot_max="5000000\n", memory_dot_current="2000000\n")
@@ -74,7 +76,6 @@ def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path, monkeyp
         tmp_path / "v1", memory__memory_dot_limit_in_bytes="4000000", memory__memory_dot_usage_in_bytes="5000000"
     )
     assert available_bytes(first) == 0
-    monkeypatch.undo()
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(none))
     assert available_bytes(none) is None
 

@@ -19,7 +19,7 @@ from fgbench.measure.points import RunMode
 from fgbench.measure.subjects.kernel import KernelSubject, measure_kernels
 from fgbench.measure.subjects.selector import SelectorSubject, measure_selection, selection_subject
 from fgbench.sweep.selector_sweep import SelectionRequest, backend_rows, selection_rows
-from fgbench.workers.supervisor import WorkerFailed
+from fgbench.workers.pool import WorkerFailed
 from fgbench_selectors import QK, Maps
 
 ROOT = Path(__file__).parents[2]

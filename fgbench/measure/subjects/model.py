@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgbench.backbone_shape import cut_off_by
 from fgbench.errors import FgbenchError
 from fgbench.flops.count import Count
 from fgbench.flops.count_models import count_model
-from fgbench.flops.cut_off import cut_off_by
 from fgbench.measure.points import ModelSpec
 from fgbench.measure.subject import Subject, images_for
 from fgbench.models.backbone import brought_by
