@@ -17,7 +17,7 @@ from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.engine import Engine, PrepareBatch, first_line
 from fgbench.measure.points import NOT_ASKED_FOR
-from fgbench.measure.subject import Subject, Work, count_work
+from fgbench.measure.subject import HALVES, Subject, Work, count_work
 from fgbench.measure.timer import Timing, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
 from fgbench.results.records import Status
@@ -25,7 +25,6 @@ from fgbench_selectors.backends.recording import record_backends
 
 OnProgress = Callable[[float, int], None]  # the median latency so far in seconds, the number of blocks
 ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
-WEIGHTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # their dtype; float32 in the other precisions
 
 
 class LoadedSubject:
@@ -107,7 +106,7 @@ class LoadedSubject:
 
     def _work(self, subject: Subject) -> Work | None:
         try:
-            return count_work(subject, WEIGHTS.get(self.engine.mode.dtype, torch.float32))
+            return count_work(subject, HALVES.get(self.engine.mode.dtype, torch.float32))
         except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
             self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
             return None
