@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fgbench.results.escaping import visible
 from fgbench_reports.tables.numbers import percent, with_prefix
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = Mapping[str, Any]
+AnyRow = TypeVar("AnyRow", bound=Row)
 Line = dict[str, str]
 
 
-def grouped(rows: Sequence[Row], *keys: str) -> dict[Any, list[Row]]:
+def grouped(rows: Sequence[AnyRow], *keys: str) -> dict[Any, list[AnyRow]]:
     """Rows by the values of some fields, in the order in which they come."""
-    groups: dict[Any, list[Row]] = {}
+    groups: dict[Any, list[AnyRow]] = {}
     for row in rows:
         key = tuple(row[name] for name in keys)
         groups.setdefault(key if len(keys) > 1 else key[0], []).append(row)

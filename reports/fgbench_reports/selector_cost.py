@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import Line, Row, grouped
+from fgbench_reports.cost_table import AnyRow, Line, Row, grouped
 from fgbench_reports.sweep_rows import by_mode, mode_name
 from fgbench_reports.tables.numbers import (
     half_width_percent,
@@ -41,9 +41,9 @@ def intensity(row: Row) -> float | None:
     return _over(row["flops"], row["bytes"])
 
 
-def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def by_place(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     """The rows of each machine, environment and batch, under the words that tell it from the others."""
-    modes = by_mode([{**row, "compiled": False} for row in rows])  # what tells modes of a sweep apart asks for it
+    modes = by_mode(rows)
     return [
         # Selections by themselves have no choice in whether they are compiled.
         (

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import BackendRow, SelectionRow
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.plots.bars import (
     RING,
@@ -196,11 +197,11 @@ def _crossover(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylabel("seconds")
 
 
-def _timed_point(x: float, row: Row) -> Point:
+def _timed_point(x: float, row: BackendRow) -> Point:
     return x, row["latency_s"], row, latency_ends(row)
 
 
-def _speed_point(row: Row) -> Point:
+def _speed_point(row: SelectionRow) -> Point:
     return intensity(row) or 0.0, row["flops"] / row["latency_s"], row, rate_ends(row, float(row["flops"]))
 
 

@@ -26,10 +26,9 @@ class Training(NamedTuple):
     weights: str | None  # of several sets in a file that was only tested
 
 
-def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
+def by_training(rows: Sequence[AnyRow]) -> dict[Training, list[AnyRow]]:
     """The rows of each training, over its seeds."""
-    told = [{**dict.fromkeys(Training._fields), **row} for row in rows]
-    return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
+    return {Training(*key): some for key, some in grouped(rows, *Training._fields).items()}
 
 
 def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:

@@ -77,7 +77,7 @@ def _site(key: Training) -> tuple[str, int, str]:
     return key.dataset, key.image_size, key.model
 
 
-def _notes(rows: list[Row], headings: Collection[str]) -> list[str]:
+def _notes(rows: Sequence[Row], headings: Collection[str]) -> list[str]:
     seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
     said = [f"{how_many(rows[0]['images'], 'image')}, {how_many(len(seeds), 'trained model')}."]
     said += [f"The model itself selects by {own}."] if own else []
