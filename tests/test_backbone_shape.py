@@ -94,6 +94,6 @@ def test_training_says_it_before_hours_are_spent(monkeypatch):
         image_size=100,
         build=lambda classes: create_model("vit", "test_vit", img_size=100, num_classes=classes),
     )
-    session = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), on_problem=reported.append)
-    assert runs.Runs._can_be_built(SimpleNamespace(session=session), contender)
+    training = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), on_problem=reported.append)
+    assert runs.Runs._can_be_built(SimpleNamespace(context=training), contender)
     assert ["4 of 100 pixels" in str(notice) for notice in reported] == [True]

@@ -43,7 +43,6 @@ class ExplainRun:
         on_problem: Receives a problem for everything that is left out.
         tell: Receives a line of text about the step under way.
         results: Results by model, in the order in which models run.
-
     """
 
     request: VisualizeRequest
@@ -58,7 +57,6 @@ class ExplainRun:
         Raises:
             FgbenchError: Options or models do not fit, which is found before a picture is read; or no picture can be
                 read; or no model has a selection for any picture.
-
         """
         request = self.request
         add_plugin_files(request.plugins, self.on_problem)
@@ -108,7 +106,6 @@ def device_of(request: VisualizeRequest) -> torch.device:
 
     Raises:
         FgbenchError: CUDA was asked for, and there is no such device.
-
     """
     has_cuda = torch.cuda.is_available()
     if request.device == "cuda" and not has_cuda:

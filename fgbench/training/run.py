@@ -14,7 +14,7 @@ from fgbench.plugins.registry import usable_selectors
 from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.training.context import open_training
-from fgbench.training.evaluate_selectors import judge
+from fgbench.training.evaluate_selectors import evaluate_selectors
 from fgbench.training.request import AccuracyRequest
 from fgbench.training.rows import summaries
 from fgbench.training.runs import Event, Finished, Runs
@@ -80,12 +80,12 @@ def train_and_test(
     with nullcontext() if store is None else Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened:
         context = open_training(request, opened, on_problem)
         usable_selectors([name for name in judged or () if name != OWN], lambda _: None)  # refuses unknown names
-        runs = Runs(session=context, tell=progress)
+        runs = Runs(context=context, tell=progress)
         try:
             runs.run()
             for run in runs.finished if quality else ():
                 tell = functools.partial(judge_progress, f"{run.config.label}: selectors")
-                quality_rows += judge(context, run, None if judged is None else list(judged), tell)
+                quality_rows += evaluate_selectors(context, run, None if judged is None else list(judged), tell)
         except KeyboardInterrupt:
             on_interrupt()
             interrupted = True
