@@ -15,7 +15,7 @@ from rich.text import Text
 from fgbench.results.escaping import log_line
 
 if TYPE_CHECKING:
-    from fgbench.sweep.rows import Row
+    from fgbench.results.records import ThroughputRow
     from fgbench.sweep.sweep import Event
     from fgbench.training import runs
 AnyBar = TypeVar("AnyBar", bound="Bar")
@@ -143,12 +143,12 @@ class SweepProgress(Bar):
             self.line(describe(event.row, event.what))
 
 
-def describe(row: Row, label: str) -> str:
+def describe(row: ThroughputRow, label: str) -> str:
     """A finished point in a line."""
-    if row["throughput_img_s"] is None:
-        return f"{label}: {row['status']}, {row['reason']}"
-    figure = f"{label}: {row['throughput_img_s']:.4g} img/s, {1000 * row['latency_s']:.4g} ms"
-    return figure if row["status"] == "ok" else f"{figure} ({row['status']}: {row['reason']})"
+    if row.throughput_img_s is None or row.latency_s is None:
+        return f"{label}: {row.status}, {row.reason}"
+    figure = f"{label}: {row.throughput_img_s:.4g} img/s, {1000 * row.latency_s:.4g} ms"
+    return figure if row.status.is_ok else f"{figure} ({row.status}: {row.reason})"
 
 
 class TrainingProgress(Bar):

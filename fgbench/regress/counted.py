@@ -9,7 +9,7 @@ from typing import Any
 
 from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem, UnknownNameError
 from fgbench.flops.counted_cache import CountedCache
-from fgbench.flops.garbage import collected_rarely
+from fgbench.flops.counting import collected_rarely
 from fgbench.flops.grid import CountGrid
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import models

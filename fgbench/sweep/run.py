@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgbench.errors import FgbenchError, OnProblem
+from fgbench.results.records import ThroughputRow
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.request import SweepRequest
-from fgbench.sweep.rows import Row
 from fgbench.sweep.sweep import Event, Sweep
-from fgbench.workers import supervisor
+from fgbench.workers import pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
     """The rows of a sweep, and why there are not more of them."""
 
-    rows: Sequence[Row]  # of finished points, in the order of the request
+    rows: Sequence[ThroughputRow]  # of finished points, in the order of the request
     total: int  # points that were asked for
     remarks: Sequence[str]  # sentences: points that a budget left out, or that were in the store already
     interrupted: bool  # by Ctrl-C
@@ -54,9 +54,9 @@ def run_sweep(
     """
     failure: FgbenchError | None = None
     interrupted = False
-    with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, supervisor.WorkerPool() as pool:
-        context = open_sweep(request, pool, on_problem)
-        sweep = Sweep(session=context, store=opened, host=pool, tell=progress)
+    with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, pool.WorkerPool() as workers:
+        context = open_sweep(request, workers, on_problem)
+        sweep = Sweep(session=context, store=opened, host=workers, tell=progress)
         try:
             sweep.run()
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import Any
 from fgbench.measure.points import RunMode
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool
+from fgbench.workers.pool import WorkerFailed, WorkerPool
 
 SIZES = (224, 448, 768, 1024)
 CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; what takes longer in one run is run once

@@ -22,7 +22,7 @@ from fgbench.measure.subjects.selector import (
     measure_point,
 )
 from fgbench.sweep.selector_sweep import SelectionRequest, backend_rows, selection_rows
-from fgbench.workers.supervisor import WorkerFailed
+from fgbench.workers.pool import WorkerFailed
 from fgbench_selectors import QK, Maps, get
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
@@ -15,9 +15,8 @@ from fgbench.results.output import emit_as
 from fgbench.sweep.request import SweepRequest
 
 if TYPE_CHECKING:
+    from fgbench.results.records import ThroughputRow
     from fgbench.sweep.run import SweepResult
-
-NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def throughput(request: SweepRequest, test: SelfTestOptions, store: StoreOptions
         for remark in result.remarks:
             complain(remark)
         _refuse_incomplete(result, store)
-    if result.rows and all(row["status"] in NO_RESULT for row in result.rows):
+    if result.rows and not any(row.status.is_result for row in result.rows):
         raise CannotMeasureError("no point could be measured; their reasons are above")
 
 
@@ -74,14 +73,15 @@ def _refuse_incomplete(result: SweepResult, store: StoreOptions) -> None:
         raise InterruptError(f"interrupted; {there}, start again for the others")
 
 
-def _text(rows: Sequence[dict[str, Any]], output: OutputOptions, *, spread: bool) -> str:
+def _text(rows: Sequence[ThroughputRow], output: OutputOptions, *, spread: bool) -> str:
     """The text of rows; with ``spread``, of how far repeats differ, too."""
     from fgbench_reports.spread import spread_notes, spread_table
     from fgbench_reports.tables import render
     from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
 
     if output.style in ("json", "csv"):
-        return render.to_json(rows) if output.style == "json" else render.to_csv(rows)
+        lines = [row.as_dict() for row in rows]
+        return render.to_json(lines) if output.style == "json" else render.to_csv(lines)
     if output.style in ("markdown", "latex"):
         write = render.to_markdown if output.style == "markdown" else render.to_latex
         return write(throughput_frame(rows), notes=frame_notes(rows))

@@ -110,16 +110,16 @@ def visualize(request: VisualizeRequest, drawing: DrawingOptions) -> None:
 
     with problems_told(at_once=True) as problems:
         with prints_on_stderr(), status_line("loading torch") as tell:
-            from fgbench.explain.session import explain_images
+            from fgbench.explain.run import explain_images
 
             result = explain_images(request, problems.append, progress=tell, on_interrupt=ignore_interrupts)
-        if result.num_shown:
-            for path in show_result(request, result.visits, show):
+        if result.num_images:
+            for path in show_result(request, result.results, show):
                 complain(f"wrote {path}")
         if result.interrupted:
-            kept = " and kept" if result.num_shown else ""
+            kept = " and kept" if result.num_images else ""
             raise InterruptError(
-                f"interrupted; {result.num_shown} of {request.num_pictures} pictures were looked at{kept}"
+                f"interrupted; {result.num_images} of {request.num_pictures} pictures were looked at{kept}"
             )
 
 
