@@ -213,6 +213,7 @@ MODEL_OPTIONS = many(
     "--model-options", "such as top_k=16", "KEY=VALUE…", read=partial(values.literals, flag="--model-options")
 )
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
+ENGINES = many("--engine", "'fgbench list engines'", default="torch", read=names_of("engine"))
 DEVICE = one("--device", "cuda or cpu", default="cuda where there is one", read=one_of("device", DEVICES))
 THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("number of threads", 4, MAX_THREADS))
 MAX_TIME = one("--max-time", "of timed blocks, per point", "TIME", read=time("--max-time"), write=_seconds)

@@ -183,7 +183,7 @@ class TrainingProgress(Bar):
                 f"{event.epoch.seconds:.1f} s"
             )
         if event.row is not None:
-            self.line(f"{run}: top-1 {event.row['top1_percent']:.2f} % of {event.row['images']} images")
+            self.line(f"{run}: top-1 {event.row.top1_percent:.2f} % of {event.row.images} images")
         step, now = event.step, time.monotonic()
         if step is not None and (now - self._drawn > DRAW_EVERY_S or step.done == step.total):
             self._drawn = now

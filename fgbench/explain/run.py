@@ -43,7 +43,6 @@ class ExplainRun:
         on_problem: Receives a problem for everything that is left out.
         tell: Receives a line of text about the step under way.
         results: Results by model, in the order in which models run.
-
     """
 
     request: VisualizeRequest
@@ -58,7 +57,6 @@ class ExplainRun:
         Raises:
             FgbenchError: Options or models do not fit, which is found before a picture is read; or no picture can be
                 read; or no model has a selection for any picture.
-
         """
         request = self.request
         add_plugin_files(request.plugins, self.on_problem)
@@ -108,7 +106,6 @@ def device_of(request: VisualizeRequest) -> torch.device:
 
     Raises:
         FgbenchError: CUDA was asked for, and there is no such device.
-
     """
     has_cuda = torch.cuda.is_available()
     if request.device == "cuda" and not has_cuda:
@@ -118,14 +115,14 @@ def device_of(request: VisualizeRequest) -> torch.device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainResult:
-    """Results of all models."""
+    """Results of all models for all images."""
 
     results: Sequence[ModelResults]
-    interrupted: bool  # by Ctrl-C: these were finished before
+    interrupted: bool  # by Ctrl-C: this is what was finished before
 
     @property
-    def num_images(self) -> int:
-        """The number of explained pictures, over all models."""
+    def num_shown(self) -> int:
+        """How many images were explained, over all models."""
         return sum(len(results.images) for results in self.results)
 
 
@@ -136,19 +133,19 @@ def explain_images(
     progress: Callable[[str], None] = lambda _: None,
     on_interrupt: Callable[[], None] = lambda: None,
 ) -> ExplainResult:
-    """Explain pictures by models and selectors.
+    """Explain images by models and selectors.
 
     Args:
-        request: The pictures and the models.
-        on_problem: Receives a problem for everything that is left out.
-        progress: Receives a line of text about the step under way.
+        request: The images and the models.
+        on_problem: Gets what does not end the work: images that cannot be read, plug-ins that break.
+        progress: Gets what is done now, in words.
         on_interrupt: Is called at once when Ctrl-C ends the work.
 
     Returns:
         The scores, boxes and crops that are finished, also after an interrupt.
 
     Raises:
-        FgbenchError: For a request that does not fit, and where no picture can be read.
+        FgbenchError: For a request that does not fit, and where no image can be read.
 
     """
     run = ExplainRun(request=request, on_problem=on_problem, tell=progress)

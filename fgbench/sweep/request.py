@@ -8,12 +8,13 @@ from functools import partial
 from typing import Annotated
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.points import DTYPES
+from fgbench.measure.points import DTYPES, TORCH
 from fgbench.options import (
     AGAIN,
     BACKBONES,
     BATCH_SIZES,
     DEVICE,
+    ENGINES,
     IMPLEMENTATIONS,
     MAX_TIME,
     MODELS,
@@ -75,6 +76,7 @@ class SweepRequest:
         backbones: timm's names; None: every model on the one that it was published with.
         selectors: Names, in place of the published ones; None: those.
         impls: ``"published"``, ``"fast"`` or both.
+        engines: Names of engines.
         dtypes: Some of :data:`fgbench.measure.points.DTYPES`.
         device: ``"cuda"`` or ``"cpu"``; None: cuda where there is one.
         num_classes: Classes of the head.
@@ -101,6 +103,7 @@ class SweepRequest:
     selectors: Annotated[Sequence[str] | None, SELECTORS, WHAT] = None
     impls: Annotated[Sequence[str], IMPLEMENTATIONS.but(default="fast"), WHAT] = ("fast",)
     dtypes: Annotated[Sequence[str], DTYPE, WHAT] = ("float32",)
+    engines: Annotated[Sequence[str], ENGINES, HOW] = (TORCH,)
     device: Annotated[str | None, DEVICE, HOW] = None
     num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
     threads: Annotated[int | None, THREADS, HOW] = None
@@ -134,7 +137,6 @@ class SweepRequest:
             raise FgbenchError("each is a mode of its own:", "--compile and --cuda-graph", "leave one of them out")
 
 
-DEFAULTS = {  # image sizes, batch sizes
-    "cuda": ((224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)),
-    "cpu": ((224,), (1, 2, 4, 8)),
-}
+# Image sizes and batch sizes where none are given.
+CPU_GRID = (224,), (1, 2, 4, 8)
+GPU_GRID = (224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -12,7 +12,7 @@ from fgbench.results.store import PATIENCE_S, Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.sweep import Event, Sweep
-from fgbench.workers import pool
+from fgbench.workers import pool as workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ def run_sweep(
     """
     failure: FgbenchError | None = None
     interrupted = False
-    with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, pool.WorkerPool() as workers:
-        context = open_sweep(request, workers, on_problem)
-        sweep = Sweep(session=context, store=opened, host=workers, tell=progress)
+    with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, workers.WorkerPool() as pool:
+        context = open_sweep(request, pool, on_problem)
+        sweep = Sweep(session=context, store=opened, host=pool, tell=progress)
         try:
             sweep.run()
         except KeyboardInterrupt:

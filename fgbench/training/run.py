@@ -11,11 +11,12 @@ from pathlib import Path
 from fgbench.errors import FgbenchError, OnProblem
 from fgbench.explain.records import OWN
 from fgbench.plugins.registry import usable_selectors
+from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.training.context import open_training
-from fgbench.training.evaluate_selectors import judge
+from fgbench.training.evaluate_selectors import evaluate_selectors
 from fgbench.training.request import AccuracyRequest
-from fgbench.training.rows import Row, summaries
+from fgbench.training.rows import summaries
 from fgbench.training.runs import Event, Finished, Runs
 
 
@@ -24,19 +25,19 @@ class TrainingResult:
     """The runs of a request, and why there are not more of them."""
 
     finished: Sequence[Finished]  # runs
-    quality: Sequence[Row]  # a row per model and selector; none where it was not asked for
+    quality: Sequence[QualityRow]  # a row per model and selector; none where it was not asked for
     total: int  # runs that were asked for
     stored: int  # runs that were in the store already
     interrupted: bool  # by Ctrl-C
     failure: FgbenchError | None  # that ended it
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[AccuracyRow]:
         """A row per run."""
         return [run.row for run in self.finished]
 
     @property
-    def summaries(self) -> list[Row]:
+    def summaries(self) -> list[AccuracyRow]:
         """Means over seeds."""
         return summaries(self.rows)
 
@@ -73,18 +74,18 @@ def train_and_test(
         FgbenchError: Where nothing of the request can be done.
 
     """
-    quality_rows: list[Row] = []
+    quality_rows: list[QualityRow] = []
     failure: FgbenchError | None = None
     interrupted = False
     with nullcontext() if store is None else Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened:
         context = open_training(request, opened, on_problem)
         usable_selectors([name for name in judged or () if name != OWN], lambda _: None)  # refuses unknown names
-        runs = Runs(session=context, tell=progress)
+        runs = Runs(context=context, tell=progress)
         try:
             runs.run()
             for run in runs.finished if quality else ():
                 tell = functools.partial(judge_progress, f"{run.config.label}: selectors")
-                quality_rows += judge(context, run, None if judged is None else list(judged), tell)
+                quality_rows += evaluate_selectors(context, run, None if judged is None else list(judged), tell)
         except KeyboardInterrupt:
             on_interrupt()
             interrupted = True

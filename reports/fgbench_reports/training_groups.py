@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import AnyRow, Row
+from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
 
@@ -28,8 +27,8 @@ class Training(NamedTuple):
 
 def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
     """The rows of each training, over its seeds."""
-    told = [{**dict.fromkeys(Training._fields), **row} for row in rows]
-    return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
+    told: list[Row] = [{**dict.fromkeys(Training._fields), **row} for row in rows]
+    return {Training(*key): some for key, some in group_by(told, *Training._fields).items()}
 
 
 def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:

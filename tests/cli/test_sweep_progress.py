@@ -9,7 +9,7 @@ import pytest
 from helpers.throughput_rows import row
 from rich.console import Console
 
-from fgbench.cli import progress
+from fgbench.cli import progress as sweep_progress
 from fgbench.cli.progress import QuietConsole, SweepProgress, clock_time, describe
 from fgbench.results.decoding import decode
 from fgbench.results.records import Status, ThroughputRow
@@ -33,7 +33,7 @@ def test_a_point_is_a_line():
 
 def shown(console: Console, monkeypatch) -> str:
     clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 50.0))
+    monkeypatch.setattr(sweep_progress.time, "monotonic", lambda: next(clock, 50.0))
     with SweepProgress(console) as bar:
         bar(Event(done=2, total=5, what="glsim [x] batch 1"))
         bar(Event(done=2, total=5, what="glsim [x] batch 1", latency_s=0.0123))

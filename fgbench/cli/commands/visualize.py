@@ -113,13 +113,13 @@ def visualize(request: VisualizeRequest, drawing: DrawingOptions) -> None:
             from fgbench.explain.run import explain_images
 
             result = explain_images(request, problems.append, progress=tell, on_interrupt=ignore_interrupts)
-        if result.num_images:
+        if result.num_shown:
             for path in show_result(request, result.results, show):
                 complain(f"wrote {path}")
         if result.interrupted:
-            kept = " and kept" if result.num_images else ""
+            kept = " and kept" if result.num_shown else ""
             raise InterruptError(
-                f"interrupted; {result.num_images} of {request.num_pictures} pictures were looked at{kept}"
+                f"interrupted; {result.num_shown} of {request.num_pictures} pictures were looked at{kept}"
             )
 
 

@@ -9,7 +9,7 @@ from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bound
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
 from fgbench_reports.choose.limits import top1_of
-from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import Row, group_by
 from fgbench_reports.dataset_subset import without_part
 from fgbench_reports.paper.names import SELECTORS
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
@@ -124,7 +124,7 @@ def _longer_commands(rows: Sequence[Row]) -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
     told = [{**row, "way": _way(row)} for row in rows]
     commands = []
-    for way, some in grouped(told, "way").items():
+    for way, some in group_by(told, "way").items():
         words = ["fgbench throughput --models", *_each(some, "model"), "--sizes", *_each(some, "image_size")]
         words += ["--batch-sizes", *_each(some, "batch_size")]
         commands.append(f"{' '.join(words)}{way} --max-time {LONGER} --again")

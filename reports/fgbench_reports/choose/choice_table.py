@@ -11,7 +11,6 @@ from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nea
 from fgbench_reports.choose.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
 from fgbench_reports.choose.configurations import PUBLISHED
 from fgbench_reports.choose.limits import Breach, cost_bounds, device_name, top1_of
-from fgbench_reports.cost_table import Line
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -38,6 +37,8 @@ from fgbench_reports.tables.numbers import gigabytes, how_many, img_per_s, milli
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+Line = dict[str, str]
 
 # Of a row of throughput, what is told of a configuration beside its verdict.
 FIELDS = (

@@ -10,8 +10,7 @@ from typing import Any
 
 from fgbench.results.recipe import published_model_options
 from fgbench_reports.choose.front import pareto_front as pareto_front
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import AnyRow, Data, Row
+from fgbench_reports.data import AnyRow, Data, Row, group_by
 from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
@@ -239,8 +238,8 @@ def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
     for mode, some in modes.items():
         name = mode_name(mode, modes)
         same = ("model", "selector", "impl", "backbone", "image_size")
-        for of_size in grouped(some, *same).values():
-            by_batch = [(_middle(repeats), repeats) for repeats in grouped(of_size, "batch_size").values()]
+        for of_size in group_by(some, *same).values():
+            by_batch = [(_middle(repeats), repeats) for repeats in group_by(of_size, "batch_size").values()]
             fastest = max((row for row, _ in by_batch), key=lambda row: float(row["throughput_img_s"]))
             for row, repeats in by_batch:
                 best = row is fastest

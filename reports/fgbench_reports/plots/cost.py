@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.advice import flops_command
 from fgbench_reports.data import Data, Row
-from fgbench_reports.flops import NOTES
+from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.plots.bars import impl_entries
 from fgbench_reports.plots.labels import End
 from fgbench_reports.plots.lines import Line, Place, Sheet, lined
