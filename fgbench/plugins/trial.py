@@ -24,7 +24,7 @@ from fgbench_selectors.entries import Entry
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
 TORCH = ("fgbench_selectors.selector", "fgbench.models.model")  # what selectors and models import anyway
-LOADED_FOR_REPORTS = ("fgbench.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
+LOADED_FOR_REPORTS = ("fgbench.plugins.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
 WORDS_OF_TORCH = (b"torch", b"fgbench_selectors", b"fgbench.models", b"timm")
 
 
