@@ -54,7 +54,7 @@ def _mode(row: Row) -> EnvironmentKey:
     return _spelt(
         str(row["device"]),
         str(row["dtype"]),
-        bool(row["compiled"]),
+        bool(row.get("compiled")),
         tuple(flags),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
