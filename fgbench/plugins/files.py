@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fgbench.workers.pool import WorkerPool
 
 
-def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPool | None = None) -> list[str]:
+def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, pool: WorkerPool | None = None) -> list[str]:
     """Register the objects that plug-in files define.
 
     In the context :func:`fgbench.plugins.tried_first` files are tried in workers, and a file is imported in this
@@ -27,7 +27,7 @@ def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPo
     Args:
         paths: Paths of Python files.
         on_problem: Gets the error of a broken file; the other files are registered.
-        host: Forks the workers for trials; by default a pool of its own.
+        pool: Forks the workers for trials; by default a pool of its own.
 
     Returns:
         The paths of files that can be used, in their order.
@@ -42,7 +42,7 @@ def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPo
     if outcomes() is not None and new:
         from fgbench.plugins.trial import try_files
 
-        trials = try_files(new, host)
+        trials = try_files(new, pool)
     usable = []
     for path, file in files.items():
         try:

@@ -41,7 +41,7 @@ def check_selectors(names: Iterable[str] | None, plugin_files: Sequence[str] | N
 
 def check_engines(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
     """Raise :class:`UnknownNameError` for a name that no engine has."""
-    from fgbench.measure.engine import registered_engines
+    from fgbench.measure.engine_registry import registered_engines
 
     for name in () if plugin_files else names or ():
         registered_engines(name)

@@ -48,13 +48,13 @@ def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
     return {name: why for name, why in reasons.items() if why is not None}
 
 
-def try_points(kind: Kind, entries: Sequence[Entry], host: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
+def try_points(kind: Kind, entries: Sequence[Entry], pool: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
     """Try entry points.
 
     Args:
         kind: Their kind.
         entries: Entries; those of fgbench, and those without an entry point that can be loaded, are left out.
-        host: Forks the workers; by default a pool of its own.
+        pool: Forks the workers; by default a pool of its own.
 
     Returns:
         Outcomes by entry-point group and name.
@@ -62,26 +62,26 @@ def try_points(kind: Kind, entries: Sequence[Entry], host: WorkerPool | None = N
     """
     foreign = [entry for entry in entries if entry.value and not entry.is_own]
     outcomes_by_name: dict[tuple[str, str], Outcome] = {}
-    for entry, answer in zip(foreign, _answers([_point_request(kind, entry) for entry in foreign], host), strict=True):
+    for entry, answer in zip(foreign, _answers([_point_request(kind, entry) for entry in foreign], pool), strict=True):
         outcomes_by_name |= _outcomes_of(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
     return outcomes_by_name
 
 
 def try_files(
-    paths: Iterable[str], host: WorkerPool | None = None
+    paths: Iterable[str], pool: WorkerPool | None = None
 ) -> dict[str, dict[tuple[str, str], Outcome] | BrokenPluginError]:
     """Try plug-in files.
 
     Args:
         paths: Paths of the files.
-        host: Forks the workers; by default a pool of its own.
+        pool: Forks the workers; by default a pool of its own.
 
     Returns:
         By path, outcomes by entry-point group and name, or the error of a file that cannot be used.
 
     """
     paths = list(paths)
-    answers = _answers([_file_request(path) for path in paths], host)
+    answers = _answers([_file_request(path) for path in paths], pool)
     return {
         path: _outcomes_of(answer) or BrokenPluginError(answer.get("name") or Path(path).name, path, answer["why"])
         for path, answer in zip(paths, answers, strict=True)
@@ -111,7 +111,7 @@ def _file_request(path: str) -> Message:
     return {"about": {"file": path}, "state": state_of_file(path, content), "torch": needs_torch}
 
 
-def _answers(requests: Sequence[Message], host: WorkerPool | None = None) -> list[Message]:
+def _answers(requests: Sequence[Message], pool: WorkerPool | None = None) -> list[Message]:
     """The answers to requests, in their order, from the cache or from workers."""
     limit = limit_s()
     answers = []
@@ -119,8 +119,8 @@ def _answers(requests: Sequence[Message], host: WorkerPool | None = None) -> lis
         for request in requests:
             answer = recall(request["state"])
             if answer is None or not _is_answer(answer):
-                pool = host or pool_for(WORKER, PRELOADED if request["torch"] else ())
-                answer = _try(pool, request["about"], limit)
+                forks = pool or pool_for(WORKER, PRELOADED if request["torch"] else ())
+                answer = _try(forks, request["about"], limit)
                 if all(item["why"] is None for item in answer.get("objects", [answer])):
                     remember(request["state"], answer)
             answers.append(answer)
@@ -148,10 +148,10 @@ def failure_in_words(failure: WorkerFailed, late: str) -> str:
     return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
 
 
-def _try(host: WorkerPool, about: Message, limit: float) -> Message:
+def _try(pool: WorkerPool, about: Message, limit: float) -> Message:
     """The answer of a worker, or the reason why it has none."""
     try:
-        with host.fork() as worker:
+        with pool.fork() as worker:
             answer = worker.ask("try", limit, **about)
     except WorkerFailed as failure:
         return {"why": failure_in_words(failure, f"it is not imported within {limit:g} s")}

@@ -26,10 +26,11 @@ from fgbench.models.checkpoints.names import (
     recognise,
     written_options,
 )
-from fgbench.models.checkpoints.positions import INTERPOLATIONS, interpolation_of, resize_positions
+from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
+from fgbench.options import INTERPOLATIONS
 from fgbench.results.reading import parse_json
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class

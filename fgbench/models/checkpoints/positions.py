@@ -15,7 +15,6 @@ from torch.nn import functional
 from fgbench.models.checkpoints.names import POSITIONS, TIMM_FORMAT, Format, Weights
 from fgbench.models.model import Model
 
-INTERPOLATIONS = ("bilinear", "bicubic")
 FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO
 ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # RADIO models for which timm aligns corners
 
