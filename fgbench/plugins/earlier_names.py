@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # imports half of the standard library
 
 # Earlier name → name; None for a package whose modules are in several places. The longest name that fits counts.
 EARLIER_NAMES: dict[str, str | None] = {
@@ -51,7 +54,7 @@ def name_now(name: str) -> str | None:
     return None
 
 
-class EarlierNames(MetaPathFinder, Loader):
+class EarlierNames:
     """Finds modules by their earlier names. It comes first: other finders would load a second copy of the module."""
 
     def find_spec(
@@ -60,9 +63,10 @@ class EarlierNames(MetaPathFinder, Loader):
         """A specification that leads to the module, or to an empty package; None for any other name."""
         if not fullname.startswith(tuple(EARLIER_NAMES)):
             return None
+        loader = cast("Loader", self)
         if name_now(fullname) is None:
-            return ModuleSpec(fullname, self, is_package=True) if fullname in EARLIER_NAMES else None
-        return ModuleSpec(fullname, self)
+            return ModuleSpec(fullname, loader, is_package=True) if fullname in EARLIER_NAMES else None
+        return ModuleSpec(fullname, loader)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """The module itself, not a copy of it."""
