@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fgbench.measure.points import PointGroup, Rates
-from fgbench.results.best import FLAGS
 from fgbench.results.decoding import decode
 from fgbench.results.records import Status, ThroughputRow, saved_fields
+from fgbench.results.rows import FLAGS
 from fgbench.results.store import Store
 
 KIND = ThroughputRow.kind
