@@ -119,8 +119,8 @@ def _answers(requests: Sequence[Message], pool: WorkerPool | None = None) -> lis
         for request in requests:
             answer = recall(request["state"])
             if answer is None or not _is_answer(answer):
-                forks = pool or pool_for(WORKER, PRELOADED if request["torch"] else ())
-                answer = _try(forks, request["about"], limit)
+                workers = pool or pool_for(WORKER, PRELOADED if request["torch"] else ())
+                answer = _try(workers, request["about"], limit)
                 if all(item["why"] is None for item in answer.get("objects", [answer])):
                     remember(request["state"], answer)
             answers.append(answer)
