@@ -18,11 +18,11 @@ from sweep.test_faults import descendants
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.results.records import ThroughputRow
+from fgbench.results.records import ThroughputRow, saved_fields
 from fgbench.workers import pool
 
 TINY = ["--backbones", "test_vit", "--sizes", "64", "--threads", "1", "--max-time", "0.1s", "--device", "cpu"]
-FIELDS = [name for name in ThroughputRow.__dataclass_fields__ if name != "repeat"]
+FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "kind", "schema_version"]
 
 
 class Borrowed:
