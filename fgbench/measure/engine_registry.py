@@ -9,7 +9,8 @@ from typing import Any
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine, public_name
-from fgbench.measure.points import DEVICES, RunMode
+from fgbench.measure.points import RunMode
+from fgbench.options import DEVICES
 from fgbench.plugins.kinds import engines
 
 
