@@ -22,6 +22,7 @@ from fgbench.plugins.kinds import KINDS
 from fgbench.plugins.timm_names import is_of_timm
 from fgbench.plugins.trial_cache import state_of_file, state_of_point
 from fgbench.results import cache
+from fgbench.results.environment import digest_of_code
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name
 
@@ -146,8 +147,8 @@ def _own_code() -> dict[str, Any] | None:
     return {
         **libraries,
         "python": platform.python_version(),
-        "code": _digest((file.name, file.read_bytes()) for files in own for file in files),
-        "libraries": _digest((file.name, _stamp(file)) for package in LIBRARIES for file in _sources(package)),
+        "code": digest_of_code(file for files in own for file in files),
+        "libraries": _digest_of_stamps(file for package in LIBRARIES for file in _sources(package)),
     }
 
 
@@ -185,8 +186,8 @@ def _stamp(file: Path) -> bytes:
     return f"{status.st_size} {status.st_mtime_ns}".encode()
 
 
-def _digest(files: Iterable[tuple[str, bytes]]) -> str:
+def _digest_of_stamps(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for name, content in files:
-        digest.update(name.encode() + b"\0" + content + b"\0")
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + _stamp(file) + b"\0")
     return digest.hexdigest()
