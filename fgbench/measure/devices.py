@@ -23,7 +23,7 @@ class Device(Protocol):
     no_energy: str | None  # why there is no counter of energy
 
     def watch(self, missing: dict[str, str], threads: int) -> Watch:
-        """What notes memory and disturbances during a timing; why a figure is missing goes into ``missing``."""
+        """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
         ...
 
     def energy_j(self) -> float:

@@ -142,7 +142,7 @@ class Engine(ABC):
         """Wait until the device has finished; for an engine whose runs return before they have ended."""
 
     def watch(self, missing: dict[str, str]) -> Watch:
-        """What notes memory and disturbances during a timing; ``missing`` receives by field why a figure is missing."""
+        """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
         return self.device.watch(missing, self.threads)
 
     @property

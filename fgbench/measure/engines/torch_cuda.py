@@ -82,7 +82,7 @@ class TorchCuda(TorchEngine):
         torch.cuda.synchronize()
 
     def watch(self, missing: dict[str, str]) -> TorchCudaWatch:
-        """What NVML and torch's allocator tell."""
+        """Start to note the figures of NVML and of torch's allocator."""
         device = self.device
         assert isinstance(device, NvidiaGpu)
         return TorchCudaWatch(missing, device.gpu, device.memory_before, keep_peak=self.mode.cuda_graph)
