@@ -8,8 +8,7 @@ from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
-from fgbench.results.best import mark_best
-from fgbench.results.decoding import AnyRecord, distinct
+from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.results.records import (
     AccuracyRow,
@@ -20,6 +19,7 @@ from fgbench.results.records import (
     SelectionRow,
     ThroughputRow,
 )
+from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
@@ -76,7 +76,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
 
 def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
     """The rows of one kind, each once."""
-    return distinct(record.kind, (row for row in rows if isinstance(row, record)))
+    return distinct(record, (row for row in rows if isinstance(row, record)))
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
