@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import Row, group_by
+from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
 from fgbench_reports.tables.numbers import (
     half_width_percent,
@@ -41,10 +41,9 @@ def intensity(row: Row) -> float | None:
     return _over(row["flops"], row["bytes"])
 
 
-def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def by_place(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     """The rows of each machine, environment and batch, under the words that tell it from the others."""
-    of_sweep: list[Row] = [{**row, "compiled": False} for row in rows]  # a sweep's environments have it
-    modes = by_environment(of_sweep)
+    modes = by_environment(rows)
     return [
         # Selections by themselves have no choice in whether they are compiled.
         (

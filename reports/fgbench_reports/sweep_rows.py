@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
 EnvironmentKey = tuple[str, ...]
+TORCH = "torch"  # the engine that is not named
 USUAL_CLASSES = 200  # of heads: others are told
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
@@ -72,7 +73,8 @@ def _environment_key(row: Row) -> EnvironmentKey:
     return _spelt(
         str(row["device"]),
         str(row["dtype"]),
-        bool(row["compiled"]),
+        str(row.get("engine") or TORCH),
+        bool(row.get("compiled")),
         tuple(flags),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
@@ -84,13 +86,14 @@ def _environment_key(row: Row) -> EnvironmentKey:
 def _spelt(
     device: str,
     dtype: str,
+    engine: str,
     compiled: bool,
     flags: tuple[bool, ...],
     limit: int | None,
     classes: int | None,
     told: tuple[str | None, ...],
 ) -> EnvironmentKey:
-    words = ["compiled" if compiled else "eager"]
+    words = ["compiled" if compiled else "eager"] if engine == TORCH else [engine]
     words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
     words += [] if classes in (None, USUAL_CLASSES) else [how_many(classes, "class", "classes")]

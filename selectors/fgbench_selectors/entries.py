@@ -56,7 +56,7 @@ class Registry:
         kind: Kind of the objects in the singular, such as ``selector``.
         breach: Returns why an object breaks the contract, or None.
         members: Returns the objects of this kind that a module defines.
-        earlier_names: Replaced names and the names that replaced them. They are accepted, not listed, and taken.
+        earlier_names: Names that objects had before, and their names of now. No plug-in may take them.
 
     """
 
@@ -102,7 +102,7 @@ class Registry:
         return list(self.entries())
 
     def entry(self, name: str) -> Entry:
-        """The entry of a name, or of the name that replaced it.
+        """The entry of a name, or of an earlier name.
 
         Raises:
             UnknownNameError: If the name is not registered.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,15 +113,19 @@ def _text(result: TrainingResult, options: AccuracyOptions, output: OutputOption
     from fgbench_reports.measured.selector_quality import quality_tables
     from fgbench_reports.tables.render import render
 
-    rows = [*result.rows, *result.summaries]
+    rows = [row.as_dict() for row in [*result.rows, *result.summaries]]
     tables = accuracy_tables(rows)
     if options.details:
-        saved = [row.as_dict() for row in rows]
-        for place, run in enumerate(result.finished):
-            last = {name: saved[place].pop(name) for name in ("kind", "schema_version")}
-            saved[place] |= {**run.classes, **last}
+        detailed = [_with_classes(row, run.classes) for row, run in zip(rows, result.finished, strict=False)]
         of_classes = [table for run in result.finished for table in class_tables(run.row, run.classes)]
+        saved = [*detailed, *rows[len(detailed) :]]
         tables = replace(tables, rows=saved, narrow=[*tables.narrow, *of_classes])
     if result.quality:
-        tables += quality_tables(result.quality)
+        tables += quality_tables([row.as_dict() for row in result.quality])
     return render(tables, output.style, to_file=output.to_file)
+
+
+def _with_classes(row: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its accuracy by class; ``kind`` and ``schema_version`` stay the last fields."""
+    last = {name: row[name] for name in ("kind", "schema_version")}
+    return {**{name: value for name, value in row.items() if name not in last}, **classes, **last}

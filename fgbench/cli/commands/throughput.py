@@ -83,5 +83,6 @@ def _text(rows: Sequence[ThroughputRow], output: OutputOptions, *, spread: bool)
     from fgbench_reports.measured.throughput import throughput_tables
     from fgbench_reports.tables.render import render
 
-    tables = throughput_tables(rows) + spread_tables(rows) if spread else throughput_tables(rows)
+    exported = [row.as_dict() for row in rows]
+    tables = throughput_tables(exported) + spread_tables(exported) if spread else throughput_tables(exported)
     return render(tables, output.style, to_file=output.to_file)
