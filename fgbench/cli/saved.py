@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
+from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
 from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.results.records import (
@@ -24,12 +25,10 @@ from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
 from fgbench_reports.training_groups import each_judged_once
 
-VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
-
 
 def default_store() -> Path:
-    """Where results are kept where nobody says otherwise: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
-    return Path(os.environ.get(VARIABLE) or DEFAULT)
+    """The default store: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
+    return Path(os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
 
 
 def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> Data:
@@ -42,7 +41,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
     """
     found: Found = []
     sources: list[str] = []
-    named = store is not None and str(store) != os.environ.get(VARIABLE)
+    named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
     path = default_store() if store is None else store
     if named or (not files and os.path.lexists(path)):
         found += rows_of_store(path)

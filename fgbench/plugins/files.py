@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from fgbench.workers.pool import WorkerPool
 
 
-def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPool | None = None) -> list[str]:
+def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, pool: WorkerPool | None = None) -> list[str]:
     """Load plug-in files and register what they define; returns those that can be used, in their order.
 
     A broken file is reported, and the others still work. Inside of :func:`fgbench.plugins.tried_first` files are tried
-    in workers of ``host``, or of a process of their own, and imported here only when something of them is asked for.
+    in workers of ``pool``, or of a process of their own, and imported here only when something of them is asked for.
     Raises :class:`FgbenchError` for a file that is not there.
     """
     files = {path: existing_file(Path(path)) for path in paths}
@@ -31,7 +31,7 @@ def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPo
     if outcomes() is not None and new:
         from fgbench.plugins.trial import try_files
 
-        tried = try_files(new, host)
+        tried = try_files(new, pool)
     usable = []
     for path, file in files.items():
         try:

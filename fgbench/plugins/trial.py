@@ -24,7 +24,7 @@ from fgbench_selectors.entries import Entry
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
 TORCH = ("fgbench_selectors.selector", "fgbench.models.model")  # what selectors and models import anyway
-LOADED_FOR_REPORTS = ("fgbench.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
+LOADED_FOR_REPORTS = ("fgbench.plugins.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
 WORDS_OF_TORCH = (b"torch", b"fgbench_selectors", b"fgbench.models", b"timm")
 
 
@@ -41,21 +41,21 @@ def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
     return {name: why for name, why in found.items() if why is not None}
 
 
-def try_points(kind: Kind, entries: Sequence[Entry], host: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
+def try_points(kind: Kind, entries: Sequence[Entry], pool: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
     """What is to be said of entry points of others, by group and name."""
     tried = [entry for entry in entries if entry.value and not entry.is_own]
     found: dict[tuple[str, str], Outcome] = {}
-    for entry, answer in zip(tried, _answers([_asked(kind, entry) for entry in tried], host), strict=True):
+    for entry, answer in zip(tried, _answers([_asked(kind, entry) for entry in tried], pool), strict=True):
         found |= _read(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
     return found
 
 
 def try_files(
-    paths: Iterable[str], host: WorkerPool | None = None
+    paths: Iterable[str], pool: WorkerPool | None = None
 ) -> dict[str, dict[tuple[str, str], Outcome] | BrokenPluginError]:
     """What files define, or why nothing of them can be used."""
     paths = list(paths)
-    answers = _answers([_asked_of_file(path) for path in paths], host)
+    answers = _answers([_asked_of_file(path) for path in paths], pool)
     return {
         path: _read(answer) or BrokenPluginError(answer.get("name") or Path(path).name, path, answer["why"])
         for path, answer in zip(paths, answers, strict=True)
@@ -85,7 +85,7 @@ def _asked_of_file(path: str) -> Message:
     return {"about": {"file": path}, "state": state_of_file(path, content), "torch": needs_torch}
 
 
-def _answers(asked: Sequence[Message], host: WorkerPool | None = None) -> list[Message]:
+def _answers(asked: Sequence[Message], pool: WorkerPool | None = None) -> list[Message]:
     """The answers to questions, in their order: remembered ones, and those of workers."""
     limit = limit_s()
     answers = []
@@ -93,7 +93,7 @@ def _answers(asked: Sequence[Message], host: WorkerPool | None = None) -> list[M
         for question in asked:
             answer = recall(question["state"])
             if answer is None or not _is_answer(answer):
-                forks = host or pool_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
+                forks = pool or pool_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
                 answer = _try(forks, question["about"], limit)
                 if all(found["why"] is None for found in answer.get("found", [answer])):
                     remember(question["state"], answer)
@@ -111,10 +111,10 @@ def failure_in_words(failure: WorkerFailed, late: str) -> str:
     return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
 
 
-def _try(host: WorkerPool, about: Message, limit: float) -> Message:
+def _try(pool: WorkerPool, about: Message, limit: float) -> Message:
     """What a worker finds, or how it ended."""
     try:
-        with host.fork() as worker:
+        with pool.fork() as worker:
             answer = worker.ask("try", limit, **about)
     except WorkerFailed as failure:
         return {"why": failure_in_words(failure, f"it is not imported within {limit:g} s")}

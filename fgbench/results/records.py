@@ -121,11 +121,6 @@ class FlopsRow(Record):
     activation_bytes: Count | None = field(default=None, metadata=UNLISTED)  # of all tensors that operators make
     environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
-    @property
-    def part(self) -> str | None:
-        """Earlier name of ``stage``."""
-        return self.stage
-
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
         """The row as ``fgbench flops`` prints it.
 
@@ -215,6 +210,7 @@ class ThroughputRow(Record):
     best: bool  # the highest throughput of its model and size, in its mode
     environment: dict[str, Any]  # hardware, software and settings; "missing" says why fields are null
     repeat: Count | None = None  # from 1, where points are measured several times
+    engine: str = "torch"  # that ran it, as users type it
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it leaves the program; ``repeat`` only where points are measured several times."""

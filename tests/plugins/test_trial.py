@@ -18,7 +18,7 @@ from fgbench.plugins.kinds import KINDS as ALL_KINDS
 from fgbench_selectors.plugins import import_file
 
 NAMED = {kind.group.partition(".")[2]: kind for kind in ALL_KINDS}
-BUILT_IN = {"selectors": "psm", "models": "glsim", "datasets": "synthetic", "reports": "table1"}
+BUILT_IN = {"selectors": "psm", "models": "glsim", "datasets": "synthetic", "engines": "torch_cpu", "reports": "table1"}
 
 
 @pytest.fixture(autouse=True)

@@ -35,11 +35,11 @@ from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of, shown
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
 from fgbench.models.options import one_of
+from fgbench.options import INTERPOLATIONS
 from fgbench.results.reading import parse_json
 
 CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
-INTERPOLATIONS = ("bilinear", "bicubic")
 FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO
 ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # the RADIO models whose corners timm aligns
 SHOWN = 8  # shapes that do not fit, in one line
