@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fgbench.datasets.build import open_dataset as open_dataset
     from fgbench.flops.counter import Count as Count
     from fgbench.flops.counter import count_flops as count_flops
     from fgbench.models.build import create_model as create_model
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from fgbench.models.checkpoints.load import load_checkpoint as load_checkpoint
     from fgbench.models.checkpoints.load import save_checkpoint as save_checkpoint
 
-__all__ = ["Count", "LoadReport", "count_flops", "create_model", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Count", "LoadReport", "count_flops", "create_model", "load_checkpoint", "open_dataset", "save_checkpoint"]
 
 _HOMES = {
     "Count": "fgbench.flops.counter",
@@ -21,6 +22,7 @@ _HOMES = {
     "create_model": "fgbench.models.build",
     "LoadReport": "fgbench.models.checkpoints.load",
     "load_checkpoint": "fgbench.models.checkpoints.load",
+    "open_dataset": "fgbench.datasets.build",
     "save_checkpoint": "fgbench.models.checkpoints.load",
 }
 
