@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.results.output import emit
-from fgbench_reports.bought import sections
+from fgbench_reports.measured.accuracy_vs_cost import sections
 from fgbench_reports.pages import as_text, filled
 
 ROOT = Path(__file__).parents[1]

@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace) -> None:
         measure_roof,
         selection_rows,
     )
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
     with WorkerPool() as host:
         device, environment = describe(host, options.device)

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from fgbench import values
+from fgbench.errors import FgbenchError
 from fgbench.quantities import duration
 
 DEVICES = ("cuda", "cpu")
 IMPLS = ("published", "fast")
 INTERPOLATIONS = ("bilinear", "bicubic")
+STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
 MAX_CLASSES, MAX_THREADS, MAX_SEED = 10_000_000, 4096, 2**31 - 1
 
 # What people type in the singular and in the plural.
@@ -211,6 +213,7 @@ MODEL_OPTIONS = many(
     "--model-options", "such as top_k=16", "KEY=VALUE…", read=partial(values.literals, flag="--model-options")
 )
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
+ENGINES = many("--engine", "'fgbench list engines'", default="torch", read=names_of("engine"))
 DEVICE = one("--device", "cuda or cpu", default="cuda where there is one", read=one_of("device", DEVICES))
 THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("number of threads", 4, MAX_THREADS))
 MAX_TIME = one("--max-time", "of timed blocks, per point", "TIME", read=time("--max-time"), write=_seconds)
@@ -226,7 +229,7 @@ POSITION_INTERPOLATION = one(
 )
 AGAIN = switch("--again", "measure what is in the store once more")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, reports", "FILE…")
-STORE = one("--store", "where results are kept", "FILE", read=Path, variable="FGBENCH_STORE")
+STORE = one("--store", "where results are kept", "FILE", read=Path, variable=STORE_VARIABLE)
 FORMAT = one(
     "--format -f",
     "table, json, csv, markdown or latex; by default what --output ends in",
@@ -238,3 +241,21 @@ OUTPUT = one(
     "FILE",
     read=values.output_path,
 )
+
+
+def check_reading(checkpoint: Path | None, weights: str | None, interpolation: str | None) -> None:
+    """Refuse options of a checkpoint where there is none.
+
+    Args:
+        checkpoint: The file; None: there is none.
+        weights: Which set of it is read.
+        interpolation: How its position embeddings are resized.
+
+    Raises:
+        FgbenchError: For an option without a file.
+
+    """
+    if weights is not None and checkpoint is None:
+        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+    if interpolation is not None and checkpoint is None:
+        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")

@@ -1,10 +1,11 @@
-"""The house: which room may know which, and the trap in the name of one of them."""
+"""Which room may import which, that no imports form a circle, and the trap in the name of one of the folders."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,11 @@ BELOW: dict[str, set[str]] = {
     "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "workers"},
-    "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers"},
+    # The rules by which a comparison is judged are the reports'.
+    "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers", "reports"},
 }
 # A registry knows the contract of what it registers, and imports that where a plug-in is looked at.
-CONTRACTS = {("plugins", "datasets"), ("plugins", "models"), ("plugins", "reports")}
+CONTRACTS = {("plugins", room) for room in ("datasets", "models", "measure", "reports")}
 
 
 def room_of(name: str) -> str | None:
@@ -106,6 +108,59 @@ def test_inside_the_harness_arrows_run_from_the_commands_down(room):
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}"
 
 
+PACKAGES = {
+    ".".join((room, *path.relative_to(ROOMS[room] / ("" if room == "fgbench" else room)).with_suffix("").parts)): path
+    for room in ROOMS
+    for path in sources(room)
+}
+MODULES = {name.removesuffix(".__init__"): path for name, path in PACKAGES.items()}
+# Imports inside of functions that close a circle, and why they stay there.
+DELIBERATE = {
+    ("fgbench.plugins.kinds", "fgbench.models.build"): "checks the contract of models when one is loaded",
+    ("fgbench.plugins.kinds", "fgbench.models.model"): "finds the models of a plug-in file when it is loaded",
+    ("fgbench.plugins.kinds", "fgbench.datasets.build"): "checks the contract of data sets when one is loaded",
+    ("fgbench.plugins.kinds", "fgbench.measure.engine"): "checks the contract of engines when one is loaded",
+    ("fgbench.plugins.timm_names", "fgbench.models.timm_list"): "asks timm for its names where no list is shipped",
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the three packages that a file imports, inside of functions too, but not for type checkers alone."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes += node.orelse
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {inner[name] if inner[name] in MODULES else node.module for name in inner}
+        else:
+            nodes += ast.iter_child_nodes(node)
+    return names & MODULES.keys()
+
+
+def test_no_imports_form_a_circle():
+    graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
+    unused = [pair for pair in DELIBERATE if pair[1] not in graph[pair[0]]]
+    for importer, imported in DELIBERATE.keys() - unused:
+        graph[importer].remove(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' ← '.join(error.args[1])}")
+    assert unused == []
+
+
+def test_every_deliberate_import_is_inside_of_a_function():
+    for importer, imported in DELIBERATE:
+        tree = ast.parse(MODULES[importer].read_text(encoding="utf-8"))
+        outside = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert imported not in outside
+
+
 def test_every_room_is_known():
     rooms = {path.parent.name for path in (ROOT / "fgbench").glob("*/__init__.py")}
     assert rooms == {*BELOW, "cli"}
@@ -124,7 +179,7 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['flops', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['flops', '--sizes', 'x'], standalone_mode=False)",
-        "import fgbench, fgbench_selectors, fgbench_reports.flops, fgbench_reports.tables.render",
+        "import fgbench, fgbench_selectors, fgbench_reports.measured.flops, fgbench_reports.tables.render",
         "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--help'], standalone_mode=False)",
@@ -133,11 +188,17 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['report', 'tabel1'], standalone_mode=False)",
         "from fgbench.cli import app; app(['choose', '--max-latency', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['visualize', '--help'], standalone_mode=False)",
-        "import fgbench.sweep.sweep, fgbench.sweep.context, fgbench.cli.sweep_progress",
+        "import fgbench.sweep.sweep, fgbench.sweep.context, fgbench.cli.progress",
     ],
 )
 def test_help_errors_and_reports_do_not_import_torch(command):
     result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_imports_neither_numpy_nor_rich():
+    command = "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)"
+    result = python("-c", f"{command}; import sys; sys.exit('numpy' in sys.modules or 'rich' in sys.modules)")
     assert result.returncode == 0, result.stderr
 
 
@@ -146,6 +207,7 @@ REFUSED = {
     "flops --backbones vit_bse_patch16_224": "did you mean",
     "flops --selector glss": "did you mean gls",
     "flops --models cal --backbone resnet1001": "did you mean resnet101",
+    "throughput --engine torhc": "did you mean torch",
     "throughput --models glsim tarnsfg": "did you mean transfg",
     "throughput --backbone vit_base_patch16_224.augreg": "did you mean",
     "accuracy --model glism": "did you mean glsim",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -44,18 +45,18 @@ def options(
     """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
 
 
-app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")(
-    with_options(flops)
-)
-app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
-    throughput
-)
-app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
-app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
-app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
-app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
-app.command("regress", cls=ListCommand, short_help="Whether a change made selection or models costlier.")(regress)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(with_options(list_))
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "flops": (flops, "What selection costs beside its backbone, in FLOPs."),
+    "throughput": (throughput, "Time, memory and energy of whole models on this device."),
+    "accuracy": (accuracy, "What selection buys: fine-tune and test models."),
+    "report": (report, "Tables, figures and a page out of what was saved."),
+    "visualize": (visualize, "What selectors see in pictures: heat, boxes, crops."),
+    "choose": (choose, "Which measured configurations keep limits, cheapest first."),
+    "regress": (regress, "Whether a change made selection or models costlier."),
+    "list": (list_, "What can be named: selectors, models, reports, …"),
+}
+for name, (command, summary) in COMMANDS.items():
+    app.command(name, cls=ListCommand, short_help=summary)(with_options(command))
 
 
 def main() -> None:

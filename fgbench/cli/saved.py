@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
-from fgbench.results.best import best_batches
-from fgbench.results.decoding import AnyRecord, distinct
+from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
+from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.results.records import (
     AccuracyRow,
@@ -20,17 +19,16 @@ from fgbench.results.records import (
     SelectionRow,
     ThroughputRow,
 )
+from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
 from fgbench_reports.training_groups import each_judged_once
 
-VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
-
 
 def default_store() -> Path:
-    """Where results are kept where nobody says otherwise: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
-    return Path(os.environ.get(VARIABLE) or DEFAULT)
+    """The default store: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
+    return Path(os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
 
 
 def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> Data:
@@ -43,7 +41,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
     """
     found: Found = []
     sources: list[str] = []
-    named = store is not None and str(store) != os.environ.get(VARIABLE)
+    named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
     path = default_store() if store is None else store
     if named or (not files and os.path.lexists(path)):
         found += rows_of_store(path)
@@ -78,12 +76,12 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
 
 def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
     """The rows of one kind, each once."""
-    return distinct(record.kind, (row for row in rows if isinstance(row, record)))
+    return distinct(record, (row for row in rows if isinstance(row, record)))
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
-    best: set[int] = set()
+    marked: dict[int, ThroughputRow] = {}
     for group in by_mode(rows).values():
-        best |= {id(group[place]) for place in best_batches(group)}
-    return [row if row.best == (id(row) in best) else replace(row, best=id(row) in best) for row in rows]
+        marked |= {id(row): new for row, new in zip(group, mark_best(group), strict=True)}
+    return [marked[id(row)] for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -111,3 +111,48 @@ def device_of(request: VisualizeRequest) -> torch.device:
     if request.device == "cuda" and not has_cuda:
         raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to run on the CPU")
     return torch.device(request.device or ("cuda" if has_cuda else "cpu"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainResult:
+    """Results of all models for all images."""
+
+    results: Sequence[ModelResults]
+    interrupted: bool  # by Ctrl-C: this is what was finished before
+
+    @property
+    def num_shown(self) -> int:
+        """How many images were explained, over all models."""
+        return sum(len(results.images) for results in self.results)
+
+
+def explain_images(
+    request: VisualizeRequest,
+    on_problem: OnProblem,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> ExplainResult:
+    """Explain images by models and selectors.
+
+    Args:
+        request: The images and the models.
+        on_problem: Gets what does not end the work: images that cannot be read, plug-ins that break.
+        progress: Gets what is done now, in words.
+        on_interrupt: Is called at once when Ctrl-C ends the work.
+
+    Returns:
+        The scores, boxes and crops that are finished, also after an interrupt.
+
+    Raises:
+        FgbenchError: For a request that does not fit, and where no image can be read.
+
+    """
+    run = ExplainRun(request=request, on_problem=on_problem, tell=progress)
+    interrupted = False
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        on_interrupt()
+        interrupted = True
+    return ExplainResult(results=run.results, interrupted=interrupted)

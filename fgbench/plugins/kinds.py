@@ -1,4 +1,4 @@
-"""The kinds of things that can be plugged in, their registries, and what each must be. Nothing heavy is imported."""
+"""The kinds of plug-ins, their registries and their contracts. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fgbench_selectors.entries import Entry, Registry
 from fgbench_selectors.plugins import derived_from
 from fgbench_selectors.registry import selectors
 
-__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "kind_of", "models", "reports", "selectors"]
+__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "engines", "kind_of", "models", "reports", "selectors"]
 
 
 def _model_breach(candidate: object) -> str | None:
@@ -30,6 +30,12 @@ def _dataset_breach(candidate: object) -> str | None:
     return dataset_breach(candidate)
 
 
+def _engine_breach(candidate: object) -> str | None:
+    from fgbench.measure.engine import engine_breach
+
+    return engine_breach(candidate)
+
+
 def _report_breach(candidate: object) -> str | None:
     from fgbench_reports.report import report_breach
 
@@ -42,6 +48,12 @@ def _model_base() -> type:
     return Model
 
 
+def _engine_base() -> type:
+    from fgbench.measure.engine import Engine
+
+    return Engine
+
+
 def _report_base() -> type:
     from fgbench_reports.report import Report
 
@@ -49,12 +61,12 @@ def _report_base() -> type:
 
 
 def _dataset_functions(module: ModuleType) -> list[Any]:
-    """Public functions of a module that are annotated as returning a DataSet, and those that ``@reads`` decorates."""
+    """Public functions of a module that are annotated as returning a DataSet, with or without ``@reads``."""
     reader = getattr(sys.modules.get("fgbench.datasets.reader"), "Reader", FunctionType)
-    found = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
+    functions = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
     return [
         value
-        for value in dict.fromkeys(found)
+        for value in dict.fromkeys(functions)
         if value.__module__ == module.__name__ and not value.__name__.startswith("_") and _returns_dataset(value)
     ]
 
@@ -65,24 +77,40 @@ def _returns_dataset(function: Any) -> bool:
     return str(name).rpartition(".")[2] == "DataSet"
 
 
-# Models that cannot be built yet, and why: listed, so that nobody searches for them in vain.
+# Models that cannot be built, and why. Commands refuse their names with the reason.
 NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
 }
 
 models = Registry("fgbench.models", "model", _model_breach, derived_from(_model_base))
 datasets = Registry("fgbench.datasets", "dataset", _dataset_breach, _dataset_functions)
-reports = Registry("fgbench.reports", "report", _report_breach, derived_from(_report_base))
+engines = Registry("fgbench.engines", "engine", _engine_breach, derived_from(_engine_base))
+reports = Registry(
+    "fgbench.reports",
+    "report",
+    _report_breach,
+    derived_from(_report_base),
+    earlier_names={"bought": "accuracy_vs_cost", "found": "selector_quality", "work": "flops"},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of plug-in."""
+    """One kind of plug-in.
+
+    Args:
+        registry: The objects by name.
+        must_be: The required definition in a plug-in file, in words.
+        home: The module that a plug-in file has to import to define one.
+        facts: Returns the facts that ``fgbench list`` shows.
+        needs_torch: Whether it imports torch.
+
+    """
 
     registry: Registry
-    must_be: str  # in a file, in words
-    home: str  # the module without which there is none
-    facts: Callable[[Any], dict[str, Any]]  # what a list shows of one
+    must_be: str
+    home: str
+    facts: Callable[[Any], dict[str, Any]]
     needs_torch: bool
 
     @property
@@ -111,6 +139,13 @@ KINDS = (
         must_be="a function annotated '-> DataSet'",
         home="fgbench.datasets.dataset",
         facts=facts.dataset_facts,
+        needs_torch=False,
+    ),
+    Kind(
+        registry=engines,
+        must_be="a class derived from fgbench.measure.engine.Engine",
+        home="fgbench.measure.engine",
+        facts=facts.engine_facts,
         needs_torch=False,
     ),
     Kind(

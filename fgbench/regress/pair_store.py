@@ -1,4 +1,4 @@
-"""Finished pairs in a store: what a killed job has measured, the next one with the same sides takes from there."""
+"""Finished pairs in a store: a job takes the pairs from there that a killed job with the same sides has measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import FgbenchError
+from fgbench.regress.side_runs import SideRun
 from fgbench.regress.sides.sides import Side
-from fgbench.regress.timed_points import SideRun
 from fgbench.results.environment import processor
 from fgbench.results.store import Store
 

@@ -1,4 +1,4 @@
-"""Every selection by itself, each in a fresh process, beside its backbone; and the back ends of v·A. No torch here."""
+"""Measure every selector by itself beside its backbone, and the back ends of v·A, each in a fresh process. No torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fgbench.measure.points import RunMode
+from fgbench.measure.timer import timing_plan
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool
+from fgbench.workers.pool import WorkerFailed, WorkerPool
 
 SIZES = (224, 448, 768, 1024)
-CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; what takes longer in one run is run once
+CPU_CAP_S = 3.0  # of timed blocks; what takes longer in one run is run once
 BACKENDS_CAP_S = 0.6
 SETUP_S, LIMIT_S = 300.0, 1800.0
 MAPS = (12, 96)  # B·H: one image and eight
@@ -24,7 +25,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionRequest:
-    """What to measure."""
+    """The selectors, sizes and kernels to measure, in one mode."""
 
     mode: RunMode
     selectors: Sequence[str]
@@ -36,13 +37,13 @@ class SelectionRequest:
 
 
 def describe(host: WorkerPool, device: str | None) -> tuple[str, dict[str, Any]]:
-    """The device that was asked for, or the best one, and what figures are measured on and with."""
+    """The device that was asked for, or the best one, and the environment of its rows."""
     with host.fork() as worker:
-        found = worker.ask("describe", SETUP_S, device=device)
+        described = worker.ask("describe", SETUP_S, device=device)
     hardware = processor()
-    named = found["device_name"] or hardware["cpu"]
-    facts = {name: found[name] for name in ("torch", "cuda", "threads")}
-    return found["device"], {"device_name": named, **facts, **software(), **hardware, "code": code_digest()}
+    name = described["device_name"] or hardware["cpu"]
+    facts = {fact: described[fact] for fact in ("torch", "cuda", "threads")}
+    return described["device"], {"device_name": name, **facts, **software(), **hardware, "code": code_digest()}
 
 
 def measure_roof(host: WorkerPool, mode: RunMode) -> dict[str, float | None]:
@@ -66,14 +67,14 @@ def _selection_row(
     host: WorkerPool, request: SelectionRequest, selector: str | None, impl: str | None, size: int
 ) -> SelectionRow:
     mode = request.mode
-    named = {"selector": selector, "impl": impl, "image_size": size, "batch_size": request.batch_size}
-    point = {**named, "mode": asdict(mode)}
+    point: dict[str, Any] = {"selector": selector, "impl": impl, "image_size": size, "batch_size": request.batch_size}
     with host.fork() as worker:
-        count = worker.ask("count_selection", SETUP_S, point=point)
-    cap_s = request.cap_s or CAP_S[mode.device]
-    found = {"backends": {}, "added_memory_bytes": None, **_ask(host, "measure_selection", point=point, cap_s=cap_s)}
+        count = worker.ask("count_selection", SETUP_S, **point, dtype=mode.dtype)
+    cap_s = request.cap_s or (CPU_CAP_S if mode.device == "cpu" else timing_plan(mode.device, None).cap_s)
+    measured = _ask(host, "measure_selection", **point, mode=asdict(mode), cap_s=cap_s)
     where = {"device": mode.device, "dtype": mode.dtype, "num_tokens": count.pop("num_tokens")}
-    return SelectionRow(**named, **where, **count, **found)  # type: ignore[arg-type]  # the fields of a row
+    fields: dict[str, Any] = {"backends": {}, "added_memory_bytes": None, **point, **where, **count, **measured}
+    return SelectionRow(**fields)
 
 
 def backend_rows(host: WorkerPool, request: SelectionRequest, progress: Progress) -> Iterator[BackendRow]:
@@ -83,8 +84,8 @@ def backend_rows(host: WorkerPool, request: SelectionRequest, progress: Progress
         for tokens in request.tokens:
             progress(f"v·A of {maps} maps, N = {tokens}")
             cap_s = request.cap_s or BACKENDS_CAP_S
-            found = _ask(host, "measure_backends", maps=maps, num_tokens=tokens, mode=asdict(mode), cap_s=cap_s)
-            for backend, fields in found.get("backends", {}).items():
+            answer = _ask(host, "measure_backends", maps=maps, num_tokens=tokens, mode=asdict(mode), cap_s=cap_s)
+            for backend, fields in answer.get("backends", {}).items():
                 yield BackendRow(
                     backend=backend, maps=maps, num_tokens=tokens, device=mode.device, dtype=mode.dtype, **fields
                 )

@@ -19,8 +19,9 @@ from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.registry import is_own
 from fgbench.plugins.registry import selectors as registered
+from fgbench.results.decoding import decode
+from fgbench.results.records import QualityRow
 from fgbench.training.context import TrainingContext
-from fgbench.training.rows import Row
 from fgbench.training.runs import Finished
 from fgbench.training.shared_store import QUALITY
 
@@ -32,7 +33,7 @@ PERTURBED_IMAGES = 64  # number of images that the curves are the mean of, sprea
 
 def evaluate_selectors(
     context: TrainingContext, finished: Finished, selectors: Sequence[str] | None, tell: Callable[[int, int], None]
-) -> list[Row]:
+) -> list[QualityRow]:
     """Evaluate selectors on the test images of a finished run. The main process alone calls it.
 
     Rows that the store has are returned without an evaluation.
@@ -51,17 +52,18 @@ def evaluate_selectors(
     options = QualityOptions(baselines=True, perturbed_images=PERTURBED_IMAGES, perturb_every=every)
     plugins = [name for name in registered.names() if not is_own(name)]
     key = f"{finished.key}:{','.join(selectors or ['all', *plugins])}:{asdict(options)}"
-    training = {name: row.get(name) for name in TRAINING_FIELDS}
+    training: dict[str, Any] = {name: getattr(row, name) for name in TRAINING_FIELDS}
     if (kept := shared_store.get_alone(QUALITY, key)) is not None:
-        return [{**quality, **training} for quality in kept["rows"]]  # rows of earlier versions lack some fields
-    checkpoint = Path(row["checkpoint"])
+        # Rows of earlier versions lack fields of the training.
+        return [decode(QualityRow, {**each, **training, "environment": kept["environment"]}) for each in kept["rows"]]
+    checkpoint = Path(row.checkpoint or "")
     if not checkpoint.is_file():
         message = "the weights of a run are gone, and no selector is judged on them:"
         context.on_problem(LeftOutNotice(message, str(checkpoint)))
         return []
     model = finished.config.build(context.dataset.num_classes)
     how = context.request.position_interpolation if context.request.test_only else None
-    load_checkpoint(model, checkpoint, weights=row.get("weights"), interpolation=how)
+    load_checkpoint(model, checkpoint, weights=row.weights, interpolation=how)
     broken: list[FgbenchError] = []
 
     def report(problem: FgbenchError) -> None:
@@ -72,19 +74,17 @@ def evaluate_selectors(
         model.to(context.device),
         batches(context.dataset, finished.config.image_size, batch_for(model)),
         selectors,
-        model_name=row["model"],
-        dataset=row["dataset"],
+        model_name=row.model,
+        dataset=row.dataset,
         on_problem=report,
-        seed=row["seed"],
-        checkpoint=row["checkpoint"],
+        seed=row.seed,
+        checkpoint=row.checkpoint,
         options=options,
         progress=lambda done: tell(done, len(test)),
     )
-    rows: list[dict[str, Any]] = [
-        {**replace(quality, trained_with=model.selector_name).as_dict(), **training} for quality in quality_rows
-    ]
+    rows = [replace(quality, trained_with=model.selector_name, **training) for quality in quality_rows]
     if not broken:  # a plug-in that is mended is evaluated next time
-        shared_store.add(QUALITY, key, {"rows": rows})
+        shared_store.add(QUALITY, key, {"rows": [each.as_dict() for each in rows]})
     return rows
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+from fgbench.backbone_shape import cut_off_by, cut_off_line
 from fgbench.datasets.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
-from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.model import Model
+from fgbench.results.decoding import decode
 from fgbench.results.recipe import Recipe
+from fgbench.results.records import AccuracyRow
 from fgbench.training.config import TrainingConfig, training_configs
 from fgbench.training.context import TrainingContext, check_recipe
 from fgbench.training.evaluation import NotFiniteError, evaluate
@@ -40,7 +42,7 @@ class Event:
     runs: int
     step: Step | None = None
     epoch: Epoch | None = None  # finished
-    row: Row | None = None  # finished
+    row: AccuracyRow | None = None  # finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Finished:
 
     config: TrainingConfig
     key: str
-    row: Row
+    row: AccuracyRow
     classes: Row  # accuracy by class, and the classes that are taken for others
 
 
@@ -73,7 +75,7 @@ class Runs:
     _number: int = 0
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[AccuracyRow]:
         """Rows of the finished runs."""
         return [finished.row for finished in self.finished]
 
@@ -303,17 +305,17 @@ class Runs:
         if row is None:
             return False
         self.stored += 1
-        self._finish(config, key, row, shared_store.get(CLASSES, key) or {}, label)
+        self._finish(config, key, decode(AccuracyRow, row), shared_store.get(CLASSES, key) or {}, label)
         return True
 
-    def _keep(self, config: TrainingConfig, key: str, row: Row, predictions: Predictions, label: str) -> None:
+    def _keep(self, config: TrainingConfig, key: str, row: AccuracyRow, predictions: Predictions, label: str) -> None:
         names, shared_store = self.context.dataset.class_names, self.context.shared_store
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
-        del row["environment"]
-        self._finish(config, key, shared_store.add(RUNS, key, row), classes, label)
+        fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
+        self._finish(config, key, decode(AccuracyRow, shared_store.add(RUNS, key, fields)), classes, label)
 
-    def _finish(self, config: TrainingConfig, key: str, row: Row, classes: Row, label: str) -> None:
+    def _finish(self, config: TrainingConfig, key: str, row: AccuracyRow, classes: Row, label: str) -> None:
         self.finished.append(Finished(config=config, key=key, row=row, classes=classes))
         self._tell(label, row=row)
 

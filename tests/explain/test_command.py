@@ -12,7 +12,7 @@ import pytest
 from helpers.small_pictures import BRIGHTNESS, SMALL, rows_of, run, saved, scene
 from PIL import Image
 
-from fgbench.cli.commands import visualize as command
+from fgbench.cli import errors
 from fgbench.cli.commands.visualize_result import file_names
 from fgbench.explain import run as explain_run
 from fgbench.models.build import create_model, models
@@ -44,7 +44,7 @@ def test_without_options_every_selector_is_drawn_into_one_picture_that_shouts_ab
 
 def test_rows_have_their_fields_and_every_selector_its_own_map(here):
     rows = rows_of("a.png", "b.jpg", *SMALL)
-    assert [list(row) for row in rows] == [FIELDS] * len(rows)
+    assert [list(row) for row in rows] == [[*FIELDS, "kind", "schema_version"]] * len(rows)
     assert [(row["image"], row["selector"]) for row in rows] == [
         (name, selector) for name in ("a.png", "b.jpg") for selector in selectors.names()
     ]
@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_what_was_looked_at(here, monkeypatch):
         return read(path)
 
     monkeypatch.setattr(explain_run, "read_picture", interrupted)
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(errors.signal, "signal", lambda *_: None)
     result = run("a.png", "b.jpg", *SMALL, "--selectors", "gls", "-o", "x.png")
     assert result.exit_code == 130
     assert "interrupted; 1 of 2 pictures were looked at and kept" in result.stderr

@@ -103,7 +103,7 @@ def test_costs_are_those_that_fgbench_flops_counts(judged):
 def test_costs_of_a_models_own_selection_are_those_of_its_part_in_fgbench_flops(model, selector, judged):
     (row,) = judged(build(model), scenes(), [selector], options=replace(FEW, perturbed_images=0))
     request = CountGrid(models=(model,), sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES)
-    (part,) = (counted for counted in model_rows(request, print) if counted.part == "selector")
+    (part,) = (counted for counted in model_rows(request, print) if counted.stage == "selector")
     assert (row.selector_flops, row.percent_of_backbone) == (part.flops, part.percent_of_backbone)
 
 
