@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.results.output import emit
-from fgbench_reports.bought import sections
-from fgbench_reports.pages import as_text, filled
+from fgbench_reports.pages import as_text
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
 SCHEMA_VERSION = 1  # 1: environment, accuracy, quality, flops, throughput
-PAGES = {"README.md": ("bought",), "docs/accuracy.md": ("bought", "judged")}
+PAGES = ("README.md", "docs/accuracy.md")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -28,12 +27,9 @@ def main(words: list[str] | None = None) -> None:
     options = parser().parse_args(words)
     if not options.render:
         measure(options)
-    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(options.rows.glob("*.json"))}
-    written = sections(kept)
-    for page, names in PAGES.items():
-        path = ROOT / page
-        text = path.read_text(encoding="utf-8")
-        emit(filled(text, {name: written[name] for name in names}), path)
+    files = map(str, sorted(options.rows.glob("*.json")))
+    fill = ["report", "--fill", *(str(ROOT / page) for page in PAGES), "--rows", *files]
+    subprocess.run([sys.executable, "-m", "fgbench", *fill], check=True)
 
 
 def parser() -> argparse.ArgumentParser:

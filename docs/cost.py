@@ -6,16 +6,14 @@ Rows are kept with their environment, a file per device; ``--render`` writes the
 from __future__ import annotations
 
 import argparse
-import json
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fgbench.results.output import emit
-from fgbench_reports.pages import as_text, filled
-from fgbench_reports.selector_cost import DEVICES, sections
-from fgbench_reports.selector_cost_figures import figures
+from fgbench_reports.pages import as_text
 
 ROOT = Path(__file__).parents[1]
 SELECTORS = ("psm", "rollout", "maws", "sacm", "gls", "attention")
@@ -34,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of this script."""
     known = argparse.ArgumentParser(description=__doc__)
     known.add_argument("--render", action="store_true", help="write the page from the rows that are kept")
-    known.add_argument("--device", choices=DEVICES, help="the best one that is there, by default")
+    known.add_argument("--device", choices=("cpu", "cuda"), help="the best one that is there, by default")
     known.add_argument("--dtype", default="float32", choices=("float32", "tf32", "float16", "bfloat16"))
     known.add_argument("--sizes", nargs="+", type=int, default=[224, 448, 768, 1024], help="image sizes in pixels")
     known.add_argument("--batch-size", type=int, default=1)
@@ -86,14 +84,9 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def render(rows: Path, page: Path) -> None:
-    """Fill the page's tables, and draw its figures beside it."""
-    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(rows.glob("*.json"))}
-    emit(filled(page.read_text(encoding="utf-8"), sections(kept)), page)
-    folder = page.parent / "figures"
-    folder.mkdir(exist_ok=True)
-    for device, found in kept.items():
-        for name, figure in figures(device, found).items():
-            emit(figure, folder / name)
+    """Fill the page's blocks, and draw its figures beside it."""
+    words = ["report", "--fill", str(page), "--rows", *map(str, sorted(rows.glob("*.json")))]
+    subprocess.run([sys.executable, "-m", "fgbench", *words], check=True)
 
 
 def tell(what: str) -> None:

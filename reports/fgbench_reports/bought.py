@@ -10,7 +10,6 @@ from fgbench_reports.choose.bounds import seed_half_width
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.tables.build import Cell, figure, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, percent, significant, with_prefix
-from fgbench_reports.tables.render import to_markdown
 from fgbench_reports.training_groups import is_of_training
 
 if TYPE_CHECKING:
@@ -150,17 +149,6 @@ def over_seeds(values: Sequence[float | None], decimals: int = 1) -> str:
     return f"{fmean(known):.{decimals}f}{spread}"
 
 
-def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
-    """Every generated part of README.md and docs/accuracy.md by its name, as Markdown; ``kept`` by device."""
-    parts: dict[str, list[str]] = {"bought": [], "judged": []}
-    for found in kept.values():
-        parts["bought"].append(f"{_machine(found)}\n\n{to_markdown(bought_frame(found), NAMES)}\n{verdict(found)}\n")
-        for model in dict.fromkeys(row["model"] for row in found["quality"]):
-            frame = to_markdown(judged_frame(found, model), NAMES)
-            parts["judged"].append(f"**Trained {model}**, {_machine(found)}\n\n{frame}")
-    return {name: "\n".join(texts) for name, texts in parts.items()}
-
-
 def _runs(kept: Kept) -> list[Row]:
     """Rows of single runs under their names; the means over seeds are made again from them."""
     runs = [{**row, "name": run_name(row)} for row in kept["accuracy"] if row["seeds"] is None]
@@ -215,15 +203,3 @@ def _speed(kept: Kept, name: str, selector: str | None, backbone: str | None) ->
     rows = [row for row in kept["throughput"] if _is_of(row, name, selector, backbone)]
     found = [row["throughput_img_s"] for row in rows]
     return max((value for value in found if value is not None), default=None)
-
-
-def _machine(kept: Kept) -> str:
-    first, environment = kept["accuracy"][0], kept["environment"]
-    device = environment.get("device_name") or environment.get("cpu") or environment["device"]
-    threads = f", {how_many(environment['threads'], 'thread')}" if environment["device"] == "cpu" else ""
-    recipe = first["recipe"]
-    words = f"{first['dataset']}, {how_many(first['num_classes'], 'class', 'classes')}, "
-    words += f"{first['train_images']} training and "
-    words += f"{first['images']} test images of {first['image_size']} pixels, {first['backbone']} from scratch, "
-    words += f"{how_many(first['epochs'], 'epoch')} of batch {recipe['batch_size']}, {recipe['optimizer']}"
-    return f"{words}; {device}{threads}, torch {environment['torch']}"

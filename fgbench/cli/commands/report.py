@@ -10,6 +10,7 @@ import typer
 
 from fgbench.cli.arguments import FORMATS, choice, names, real_number
 from fgbench.cli.commands.report_folder import check_folder, left_over, write_folder
+from fgbench.cli.commands.report_pages import fill_pages, split_self_tests
 from fgbench.cli.errors import complain
 from fgbench.cli.options import Many, Plugin, SavedRows, SavedStore, Text, option
 from fgbench.errors import FgbenchError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fgbench_reports.folder import Made
     from fgbench_reports.report import Data
 
+FILL_ALONE = "leave out --output, --format and the names of reports"
 MAX_PRICE = 1e6
 MAX_REMARKS = 12  # lines about what is missing, on a terminal
 
@@ -33,6 +35,9 @@ def report(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", metavar="DIR", help="a folder for index.html, tables, figures and rows"),
     ] = None,
+    fill: Annotated[
+        Many, option("--fill", "Markdown pages whose blocks '<!-- begin NAME -->' are filled in place", "PAGE…")
+    ] = None,
     rows: SavedRows = None,
     store: SavedStore = None,
     price: Annotated[Text, option("--gpu-hour-price", "of one GPU: adds what a million images cost", "PRICE")] = None,
@@ -43,12 +48,14 @@ def report(
 ) -> None:
     """Fill tables and figures from saved rows: a page with --output DIR, tables on standard output without.
 
+    --fill fills the blocks of pages that you write: a block has the name of a report.
     Nothing is measured. What the rows cannot fill is named with the command that would.
     """
     from fgbench.cli.saved import read_data
     from fgbench.plugins.files import add_plugin_files
     from fgbench.plugins.kinds import reports
     from fgbench.plugins.reports import make_reports
+    from fgbench_reports.blocks import Rows
     from fgbench_reports.plots.style import import_seaborn_alone
 
     style = None if format_ is None else choice(format_, "format", FORMATS)
@@ -56,6 +63,8 @@ def report(
         raise FgbenchError(
             "--format is for standard output, and --output DIR writes every format:", format_, "leave one out"
         )
+    if fill and (output is not None or style is not None or wanted):
+        raise FgbenchError("--fill writes pages, and each page names its blocks:", " ".join(fill), FILL_ALONE)
     asked = names(wanted, "report")
     paid = None if price is None else real_number(price, "--gpu-hour-price", 2.5, MAX_PRICE)
     if output is not None:
@@ -65,7 +74,13 @@ def report(
         add_plugin_files(plugin or (), problems.append)
         for name in asked or ():
             reports.entry(name)  # a wrong name is met before anything is read
-        data = replace(read_data(store, [Path(file) for file in rows or ()], problems.append), gpu_hour_price=paid)
+        files = [Path(file) for file in rows or ()]
+        files, self_tests = split_self_tests(files) if fill else (files, [])
+        data = replace(read_data(store, files, problems.append), gpu_hour_price=paid)
+        if fill:
+            lines = fill_pages([Path(page) for page in fill], Rows(data=data, self_tests=self_tests), problems.append)
+            _end(lines, problems)
+            return
         if output is not None:
             import_seaborn_alone()  # two seconds
         made = make_reports(asked, data, problems.append, drawn=output is not None)
@@ -76,8 +91,12 @@ def report(
     else:
         complain(f"{written} files are in {output}; open {output / 'index.html'}")
     _remark(made, few=output is not None)
-    for problem in problems:
-        complain(problem)
+    _end([], problems)
+
+
+def _end(lines: Sequence[str], problems: Sequence[FgbenchError]) -> None:
+    for line in (*lines, *problems):
+        complain(line)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
 

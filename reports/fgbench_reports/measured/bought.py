@@ -31,7 +31,7 @@ class Bought(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A table per data set, image size and recipe; one for each machine that throughput was measured on."""
-        tables = list(_tables(data))
+        tables = list(training_groups(data))
         files = distinct(file_name(kept["dataset"], kept["image_size"], mode) for kept, mode in tables)
         for name, (kept, mode) in zip(files, tables, strict=True):
             lines = without_empty(bought_lines(kept), ALWAYS)
@@ -56,14 +56,14 @@ def bought(data: Data) -> pd.DataFrame:
         [
             {"dataset": kept["dataset"], "image size": kept["image_size"], "throughput on": mode or None}
             | {heading: found.value for heading, found in line.items()}
-            for kept, mode in _tables(data)
+            for kept, mode in training_groups(data)
             for line in bought_lines(kept)
         ]
     )
 
 
-def _tables(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
-    """What stands in one table, and the machine of its throughput."""
+def training_groups(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
+    """The rows of each table, and the environment of its throughput."""
     runs = [{**row, "shared": _shared(row)} for row in data.accuracy if not row.get("seeds")]
     for (dataset, size, _), rows in grouped(runs, "dataset", "image_size", "shared").items():
         beside = {(run_name(row), row["backbone"]) for row in rows}
