@@ -12,6 +12,7 @@ from fgbench.cli.commands.flops import flops
 from fgbench.cli.commands.list import list_
 from fgbench.cli.commands.regress import regress
 from fgbench.cli.commands.report import report
+from fgbench.cli.commands.selection import selection
 from fgbench.cli.commands.throughput import throughput
 from fgbench.cli.commands.visualize import visualize
 from fgbench.cli.errors import DONE, FgbenchGroup, ListCommand, show_what_libraries_say
@@ -46,6 +47,9 @@ def options(
 app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")(flops)
 app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
     throughput
+)
+app.command("selection", cls=ListCommand, short_help="The cost of every selector by itself: work, time, memory.")(
+    selection
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)

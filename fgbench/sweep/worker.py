@@ -20,7 +20,9 @@ from fgbench.measure.modes import first_line
 from fgbench.measure.nvml import Gpu
 from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.subjects import selector
+from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.registry import selectors
 from fgbench.plugins.trying import attempt
 from fgbench.workers.channel import Channel, ChannelClosed, Message
 
@@ -45,6 +47,7 @@ class Worker:
             "copies": self.copies,
             "load": self.load,
             "measure": self.measure,
+            "selector_codes": self.selector_codes,
             "count_selection": self.count_selection,
             "measure_selection": self.measure_selection,
             "measure_backends": self.measure_backends,
@@ -149,6 +152,10 @@ class Worker:
                 self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.bench.measure(batch_size, energy=energy, progress=progress)
+
+    def selector_codes(self, names: list[str]) -> Message:
+        """A digest of the code of each selector that is not fgbench's own."""
+        return {"codes": {name: foreign_code(selectors.load(name)) for name in names}}
 
     def count_selection(self, point: Message) -> Message:
         """The work of a selection, or of its backbone, without running it."""

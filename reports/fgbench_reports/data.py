@@ -14,8 +14,8 @@ KINDS = {
     "throughput": "fgbench throughput",
     "accuracy": "fgbench accuracy",
     "selection_quality": "fgbench accuracy --quality",
-    "selection": "nox -s cost",
-    "backend": "nox -s cost",
+    "selection": "fgbench selection --kernels",
+    "backend": "fgbench selection --kernels",
 }
 # What nox measures it keeps in files, which no store has.
 SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/selection/*.json"
