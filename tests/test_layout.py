@@ -61,7 +61,7 @@ def test_arrows_run_one_way(room, forbidden):
 
 
 # Which rooms each room of the harness may import.
-BASE = {"errors", "hub", "backbone_shape", "quantities", "results"}
+BASE = {"errors", "hub", "backbone_shape", "quantities", "values", "options", "results"}
 BELOW: dict[str, set[str]] = {
     "results": {"errors"},
     "workers": BASE,

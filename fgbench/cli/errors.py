@@ -14,16 +14,18 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
-from fgbench.cli.arguments import spread_values
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.plugins import tried_first
 from fgbench.results.escaping import log_line, sentence
 from fgbench.results.output import leave_without_reader, stdout_failed
+from fgbench.values import spread_values
 from fgbench_selectors.interrupts import interrupts_noted
 
 DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+LONG_HELP = 12  # options, above which a command's help has sections
 LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
 _UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no system passes on, and no name of a file has
 _OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
@@ -49,6 +51,22 @@ class ListCommand(TyperCommand):
             if getattr(error, "ctx", ctx) is None:
                 vars(error)["ctx"] = ctx  # typer forgets whose option lacks its value
             raise
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options; those of a long command in sections."""
+        records = [(param, record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
+        sections: dict[str, list[Any]] = {}
+        for param, record in records:
+            if param.param_type_name == "argument":
+                section = "Arguments"
+            elif len(records) > LONG_HELP:  # --help is of no section
+                section = getattr(param, "rich_help_panel", None) or list(sections)[-1]
+            else:
+                section = "Options"
+            sections.setdefault(section, []).append(record)
+        for section, lines in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(lines)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -174,6 +192,22 @@ def complain(what: object) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(log_line(f"fgbench: {_shortened(sentence(what))}"), file=sys.stderr)
+
+
+@contextmanager
+def problems_told() -> Iterator[list[FgbenchError]]:
+    """A list for problems that do not end the work.
+
+    They are told when the work is done, however it ended; then the command ends with the largest of their exit codes.
+    """
+    problems: list[FgbenchError] = []
+    try:
+        yield problems
+    finally:
+        for problem in problems:
+            complain(problem)
+    if code := max((problem.exit_code for problem in problems), default=DONE):
+        raise Exit(code)
 
 
 def _shortened(line: str) -> str:

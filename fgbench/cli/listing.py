@@ -112,3 +112,11 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
     loaded = registry.load(name)
     with blame(name, entry.origin):
         return kind_of(registry.group).facts(loaded)
+
+
+def rows_of(kind: str, on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row for everything of a kind: selectors, models, datasets, reports or backbones."""
+    if kind == "backbones":
+        return backbone_rows()
+    rows = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
+    return rows[kind](on_problem)

@@ -1,77 +1,147 @@
-"""Options that several commands have."""
+"""Options of requests as parameters of commands, and options that commands share beside their requests."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
-from fgbench.cli.arguments import output_path
+from fgbench.options import FORMAT, OUTPUT, PLUGINS, STORE, Option, from_words, many, one, options_of
+from fgbench.results.output import check_output
+from fgbench.values import output_format
 
-MAX_CLASSES = 10_000_000
-
-# typer reads these at run time, on Python 3.10 too.
-Many = Optional[list[str]]  # noqa: UP045
-Text = Optional[str]  # noqa: UP045
-Format = Annotated[
-    Text,
-    typer.Option(
-        "--format", "-f", metavar="NAME", help="table, json, csv, markdown or latex; by default what --output ends in"
-    ),
-]
-Output = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        parser=output_path,
-        help="a file, written whole or not at all; standard output by default",
-    ),
-]
-Plugin = Annotated[
-    Many,
-    typer.Option("--plugin", metavar="FILE…", help="Python files of your own: selectors, models, data sets, reports"),
-]
-
-SavedRows = Annotated[
-    Many,
-    typer.Option("--rows", metavar="FILE…", help="saved rows: .json, .csv, other stores; without --store these alone"),
-]
-SavedStore = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--store", metavar="FILE", help="[default: FGBENCH_STORE or fgbench.db, without --rows]"),
-]
-
-PositionInterpolation = Annotated[
-    Text,
-    typer.Option(
-        "--position-interpolation",
-        metavar="NAME",
-        help="how --checkpoint's position embeddings are resized to another grid: bilinear (corners aligned) or "
-        "bicubic  [default: as its authors do]",
-    ),
-]
-INTERPOLATIONS = ("bilinear", "bicubic")
-
-# What people type in the singular and in the plural.
-NOUNS = ("model", "backbone", "selector", "size", "batch-size", "seed")
+OUTPUT_SECTION = "Output"
 
 
-def option(flag: str, says: str, metavar: str = "NAME…") -> Any:
-    """What is typed after a flag; most are lists of names, and every command has its own default to tell of.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginOptions:
+    """Files of plug-ins."""
 
-    A flag that is a noun of :data:`NOUNS` is there in the singular and in the plural.
+    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT_SECTION] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """The store that results are kept in."""
+
+    store: Annotated[Path, STORE, OUTPUT_SECTION] = Path("fgbench.db")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRowsOptions:
+    """Rows that were saved before."""
+
+    rows: Annotated[
+        Sequence[str], many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
+    ] = ()
+    store: Annotated[
+        Path | None,
+        one("--store", "a store", "FILE", read=Path, default="FGBENCH_STORE or fgbench.db, without --rows"),
+    ] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of rows."""
+        return [Path(name) for name in self.rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """The format of a result, and its file; None: standard output."""
+
+    format: Annotated[str | None, FORMAT, OUTPUT_SECTION] = None
+    output: Annotated[Path | None, OUTPUT, OUTPUT_SECTION] = None
+
+    @property
+    def style(self) -> str:
+        """The format, of the file's suffix where none was asked for."""
+        return output_format(self.format, self.output)
+
+    @property
+    def to_file(self) -> bool:
+        """Whether there is a file."""
+        return self.output is not None
+
+    def check(self) -> None:
+        """Refuse a suffix of no format, and what cannot be written."""
+        output_format(self.format, self.output)
+        check_output(self.output)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as typer takes it: with a parameter for every option of its requests.
+
+    Args:
+        command: A function whose parameters are dataclasses, with fields that carry options. A dataclass that has a
+            method ``check`` is checked when all of them are made.
+
+    Returns:
+        A function of the same name and docstring that makes the dataclasses out of what was typed.
+
     """
-    flags = flag.split()
-    spellings = dict.fromkeys(flags)
-    for name in flags:
-        noun = name.removeprefix("--").removesuffix("s")
-        spellings |= dict.fromkeys([name, *((f"--{noun}", f"--{noun}s") if noun in NOUNS else ())])
-    return typer.Option(*spellings, metavar=metavar, help=says)
+    hints = {name: hint for name, hint in get_type_hints(command).items() if name != "return"}
+
+    def run(**typed: Any) -> None:
+        requests = {name: request(**from_words(request, typed)) for name, request in hints.items()}
+        for request in requests.values():
+            if hasattr(request, "check"):
+                request.check()
+        command(**requests)
+
+    parameters = [parameter for request in hints.values() for parameter in _parameters(request)]
+    functools.update_wrapper(run, command, assigned=("__module__", "__name__", "__doc__"), updated=())
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run
 
 
-def switch(flag: str, says: str) -> Any:
-    """A flag that nothing is typed after."""
-    return typer.Option(flag, help=says)
+def _parameters(request: type) -> list[inspect.Parameter]:
+    defaults = {field.name: field.default for field in fields(request)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_typer_parameter(option, defaults[name]),
+            annotation=_typed_as(option),
+        )
+        for name, option in options_of(request).items()
+    ]
+
+
+def _typed_as(option: Option) -> Any:
+    """The type of what is typed, for typer: words, which the option itself reads."""
+    if option.metavar is None:
+        return bool
+    return Optional[list[str]] if option.many else Optional[str]  # noqa: UP045  # typer evaluates it on Python 3.10
+
+
+def _typer_parameter(option: Option, default: Any) -> Any:
+    """The parameter of an option; a default of MISSING makes it required."""
+    if not option.flags:
+        required = ... if default is MISSING else None
+        return typer.Argument(required, metavar=option.metavar, help=_help(option, default), show_default=False)
+    return typer.Option(
+        False if option.metavar is None else None,
+        *option.flags,
+        metavar=option.metavar,
+        help=_help(option, default),
+        envvar=option.variable,
+        show_envvar=False,
+        show_default=False,
+        rich_help_panel=option.section,
+    )
+
+
+def _help(option: Option, default: Any) -> str:
+    """The line of an option: its text, its variable and its default."""
+    shown = option.default
+    if shown is None and isinstance(default, (str, int, float, Path)) and not isinstance(default, bool):
+        shown = str(default)
+    notes = [f"env var: {option.variable}"] if option.variable else []
+    notes += [f"default: {shown}"] if shown else []
+    return f"{option.help}  [{'; '.join(notes)}]" if notes else option.help

@@ -16,6 +16,7 @@ from fgbench.cli.commands.selection import selection
 from fgbench.cli.commands.throughput import throughput
 from fgbench.cli.commands.visualize import visualize
 from fgbench.cli.errors import DONE, FgbenchGroup, ListCommand, show_what_libraries_say
+from fgbench.cli.options import with_options
 from fgbench.results.output import emit
 
 app = typer.Typer(
@@ -44,19 +45,21 @@ def options(
     """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
 
 
-app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")(flops)
+app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")(
+    with_options(flops)
+)
 app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
     throughput
 )
 app.command("selection", cls=ListCommand, short_help="The cost of every selector by itself: work, time, memory.")(
-    selection
+    with_options(selection)
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
 app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
 app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
 app.command("regress", cls=ListCommand, short_help="Whether a change made selection or models costlier.")(regress)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(list_)
+app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(with_options(list_))
 
 
 def main() -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
-from fgbench.results.decoding import RECORDS, Row, distinct
+from fgbench.results.best import best_batches
+from fgbench.results.decoding import AnyRecord, distinct
 from fgbench.results.files import Found, rows_of, rows_of_store
-from fgbench.sweep.rows import mark_best
+from fgbench.results.records import (
+    AccuracyRow,
+    BackendRow,
+    FlopsRow,
+    QualityRow,
+    Record,
+    SelectionRow,
+    ThroughputRow,
+)
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
@@ -41,31 +51,39 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
     for file in files:
         found += rows_of(file, on_problem)
         sources.append(str(file))
-    rows = {kind: distinct(kind, (row for of, row in found if of == kind)) for kind in RECORDS}
-    runs = [row for row in rows["accuracy"] if not row["seeds"]]
-    if rows["accuracy"] and not runs:
+    accuracy, judged = _of(AccuracyRow, found), _of(QualityRow, found)
+    runs = [row for row in accuracy if not row.seeds]
+    if accuracy and not runs:
         on_problem(
             LeftOutNotice("rows of accuracy are means over seeds alone, and were left out; export the runs as well")
         )
-    once = {"accuracy": each_seed_once(runs, "impl"), "selection_quality": each_judged_once(rows["selection_quality"])}
-    for kind, every in (("accuracy", runs), ("selection_quality", rows["selection_quality"])):
-        if again := len(every) - len(once[kind]):
+    each_run, each_judged = each_seed_once(runs, "impl"), each_judged_once(judged)
+    for kind, again in (
+        ("accuracy", len(runs) - len(each_run)),
+        ("selection_quality", len(judged) - len(each_judged)),
+    ):
+        if again:
             told = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
             on_problem(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
     return Data(
-        flops=rows["flops"],
-        throughput=_marked(rows["throughput"]),
-        accuracy=once["accuracy"],
-        selection_quality=once["selection_quality"],
-        selection=rows["selection"],
-        backend=rows["backend"],
+        flops=_of(FlopsRow, found),
+        throughput=_marked(_of(ThroughputRow, found)),
+        accuracy=each_run,
+        selection_quality=each_judged,
+        selection=_of(SelectionRow, found),
+        backend=_of(BackendRow, found),
         sources=tuple(dict.fromkeys(sources)),
     )
 
 
-def _marked(rows: Sequence[Row]) -> list[Row]:
+def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
+    """The rows of one kind, each once."""
+    return distinct(record.kind, (row for row in rows if isinstance(row, record)))
+
+
+def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
-    marked: dict[int, Row] = {}
-    for some in by_mode(rows).values():
-        marked |= {id(row): new for row, new in zip(some, mark_best([dict(row) for row in some]), strict=True)}
-    return [marked[id(row)] for row in rows]
+    best: set[int] = set()
+    for group in by_mode(rows).values():
+        best |= {id(group[place]) for place in best_batches(group)}
+    return [row if row.best == (id(row) in best) else replace(row, best=id(row) in best) for row in rows]

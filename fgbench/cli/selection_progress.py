@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fgbench.cli.bar import Bar
+from fgbench.results.records import BackendRow, SelectionRow
 from fgbench.sweep.selector_sweep import SelectorEvent
 
 
@@ -18,11 +19,10 @@ class SelectionProgress(Bar):
                     self.line(describe(event.what, row))
 
 
-def describe(what: str, row: dict[str, object]) -> str:
+def describe(what: str, row: SelectionRow | BackendRow) -> str:
     """A finished row in a line."""
-    name = f"{what}, {row['backend']}" if "backend" in row else what
-    seconds = row["latency_s"]
-    if not isinstance(seconds, float):
-        return f"{name}: {row['status']}, {row['reason']}"
-    line = f"{name}: {1000 * seconds:.4g} ms"
-    return line if row["status"] == "ok" else f"{line} ({row['status']}: {row['reason']})"
+    name = f"{what}, {row.backend}" if isinstance(row, BackendRow) else what
+    if row.latency_s is None:
+        return f"{name}: {row.status}, {row.reason}"
+    line = f"{name}: {1000 * row.latency_s:.4g} ms"
+    return line if row.status.is_ok else f"{line} ({row.status}: {row.reason})"

@@ -9,7 +9,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check
 from fgbench.flops.fused import fused_attention
-from fgbench.flops.request import FlopsRequest
+from fgbench.flops.grid import CountGrid
 from fgbench.models.backbone import MetaBackbone, build_on_meta
 from fgbench.plugins.registry import make_selector, selectors
 from fgbench.results.records import FlopsRow
@@ -21,7 +21,7 @@ from fgbench_selectors.selector import score_breach
 class BackboneCounter:
     """One backbone at one image size, built without weights. Raises what ``build_on_meta`` does."""
 
-    def __init__(self, name: str, size: int, request: FlopsRequest) -> None:
+    def __init__(self, name: str, size: int, request: CountGrid) -> None:
         self._name, self._size, self._request = name, size, request
         with fused_attention(request.fused_attention):
             self._backbone = build_on_meta(name, size, request.num_classes, request.patch_stride)
@@ -44,7 +44,7 @@ class BackboneCounter:
 def _rows(
     backbone: MetaBackbone,
     names: Sequence[str],
-    request: FlopsRequest,
+    request: CountGrid,
     conventions: Sequence[str],
     on_problem: OnProblem,
 ) -> Iterator[FlopsRow]:

@@ -11,7 +11,7 @@ from fgbench.errors import FgbenchError
 from fgbench.flops.counter import Count, FlopCounter
 from fgbench.flops.cut_off import cut_off_by
 from fgbench.flops.fused import fused_attention
-from fgbench.flops.request import ModelCase, ModelsRequest
+from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
@@ -23,7 +23,7 @@ from fgbench.results.records import FlopsRow
 class ModelCounter:
     """Counts the models of a request; a plain backbone that several are built on is counted once."""
 
-    request: ModelsRequest
+    request: CountGrid
     conventions: list[str]
     bases: dict[tuple[str, int], tuple[Count, list[FlopsRow]]] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype 
     return counter.result()
 
 
-def _build(case: ModelCase, request: ModelsRequest) -> Model:
+def _build(case: ModelCase, request: CountGrid) -> Model:
     options = {} if case.selector is None else {"selector": case.selector}
     if options and "selector" not in model_options(model_class(case.name)):
         raise FgbenchError("this model selects nothing by a selector:", case.name, "leave --selectors out")
@@ -78,7 +78,7 @@ def _build(case: ModelCase, request: ModelsRequest) -> Model:
     return model.eval()
 
 
-def _plain(model: Model, case: ModelCase, request: ModelsRequest) -> Model:
+def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     """The model's backbone alone, with a linear head."""
     name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
     with torch.device("meta"):

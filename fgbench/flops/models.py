@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops.counted_cache import CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line
-from fgbench.flops.request import ModelCase, ModelsRequest
+from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
 from fgbench.results.records import FlopsRow
@@ -17,11 +17,9 @@ from fgbench.results.records import FlopsRow
 if TYPE_CHECKING:
     from fgbench.flops.count_models import ModelCounter
 
-__all__ = ["ModelsRequest", "model_rows"]
-
 
 def model_rows(
-    request: ModelsRequest,
+    request: CountGrid,
     on_problem: OnProblem,
     progress: Callable[[str], None] = lambda _: None,
     notice: OnProblem = lambda _: None,
@@ -62,7 +60,7 @@ def model_rows(
 class _Counting:
     """Rows of cases, from the cache where they are there; torch is loaded for the first one that is not."""
 
-    def __init__(self, request: ModelsRequest, conventions: list[str], cache: CountedCache) -> None:
+    def __init__(self, request: CountGrid, conventions: list[str], cache: CountedCache) -> None:
         self._request, self._conventions, self._cache = request, conventions, cache
         self._hearing = Hearing()
         self._counter: ModelCounter | None = None
@@ -86,7 +84,7 @@ class _Counting:
         return base, own, pixels
 
 
-def _measured(request: ModelsRequest, on_problem: OnProblem) -> list[str]:
+def _measured(request: CountGrid, on_problem: OnProblem) -> list[str]:
     measured = [convention for convention in request.conventions if convention != "paper"]
     what = "the paper has closed forms for selectors beside a backbone, and none for whole models"
     if not measured:
@@ -96,11 +94,12 @@ def _measured(request: ModelsRequest, on_problem: OnProblem) -> list[str]:
     return measured
 
 
-def _cases(request: ModelsRequest, on_problem: OnProblem) -> Iterator[ModelCase]:
+def _cases(request: CountGrid, on_problem: OnProblem) -> Iterator[ModelCase]:
     """Every combination that was asked for; a name that is unknown is met before anything is counted."""
-    models.try_out(request.models)
+    names = models.names() if request.models is None else request.models
+    models.try_out(names)
     backbones: dict[str, str] = {}
-    for name in request.models:
+    for name in names:
         try:
             backbones[name] = default_backbone(name)
         except BrokenPluginError as error:

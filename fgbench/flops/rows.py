@@ -14,7 +14,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnPro
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
 from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
-from fgbench.flops.request import PAPER_BACKBONES, PAPER_SIZES, FlopsRequest
+from fgbench.flops.grid import CountGrid
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.registry import is_own, selectors, usable_selectors
 from fgbench.plugins.timm_names import shape_of
@@ -23,11 +23,9 @@ from fgbench.results.records import FlopsRow
 if TYPE_CHECKING:
     from fgbench.flops.count_backbones import BackboneCounter
 
-__all__ = ["PAPER_BACKBONES", "PAPER_SIZES", "FlopsRequest", "flops_rows", "geometry_of"]
-
 
 def flops_rows(
-    request: FlopsRequest,
+    request: CountGrid,
     on_problem: OnProblem,
     progress: Callable[[str], None] = lambda _: None,
     notice: OnProblem = lambda _: None,
@@ -42,7 +40,7 @@ def flops_rows(
     measured = [convention for convention in request.conventions if convention != "paper"]
     names = _usable(request.selectors, on_problem, loads=bool(measured) or request.cross_check)
     _refuse_without_closed_form(request)
-    pairs = [(name, size) for name in request.backbones for size in request.sizes]
+    pairs = [(name, size) for name in request.selector_backbones for size in request.sizes]
     # Whatever cannot be built is met before anything is counted.
     cache, hearing = cache or CountedCache(), Hearing()
     points = [_Point(*pair, request, names, measured, cache, hearing) for pair in pairs]
@@ -74,7 +72,7 @@ class _Point:
         self,
         name: str,
         size: int,
-        request: FlopsRequest,
+        request: CountGrid,
         selectors: Sequence[str],
         conventions: Sequence[str],
         cache: CountedCache,
@@ -143,9 +141,9 @@ def _usable(names: Iterable[str] | None, on_problem: OnProblem, *, loads: bool) 
     return [name for name in asked if is_own(name) or name in usable]
 
 
-def _report_cut_off(shapes: Sequence[BackboneShape], request: FlopsRequest, on_problem: OnProblem) -> None:
+def _report_cut_off(shapes: Sequence[BackboneShape], request: CountGrid, on_problem: OnProblem) -> None:
     """Say which sizes lose pixels at the edges, a line per backbone."""
-    for name in request.backbones:
+    for name in request.selector_backbones:
         pixels = {
             one.image_size: pixels_cut_off(
                 one.image_size, one.patch_size, request.patch_stride or one.patch_size, one.grid[0]
@@ -169,7 +167,7 @@ def _each_once(on_problem: OnProblem) -> OnProblem:
     return report_new
 
 
-def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, on_problem: OnProblem) -> list[str]:
+def _fitting(names: list[str], shape: BackboneShape, request: CountGrid, on_problem: OnProblem) -> list[str]:
     """The selectors that this backbone has what it takes for; one that was asked for by name must fit."""
     fitting = [name for name in names if shape.has_class_token or not reads_class_token(name)]
     left_out = [name for name in names if name not in fitting]
@@ -182,7 +180,7 @@ def _fitting(names: list[str], shape: BackboneShape, request: FlopsRequest, on_p
 
 
 def _paper_rows(
-    shape: BackboneShape, names: list[str], request: FlopsRequest, on_problem: OnProblem
+    shape: BackboneShape, names: list[str], request: CountGrid, on_problem: OnProblem
 ) -> Iterator[FlopsRow]:
     if not shape.has_paper_blocks:
         what = f"the blocks of {shape.name!r} are not the paper's: qkv, projection and a two-layer MLP of 4·D"
@@ -212,7 +210,7 @@ def _paper_rows(
         )
 
 
-def geometry_of(shape: BackboneShape, request: FlopsRequest) -> paper.Geometry:
+def geometry_of(shape: BackboneShape, request: CountGrid) -> paper.Geometry:
     """The closed forms' variables of a backbone."""
     return paper.Geometry(
         image_size=shape.image_size,
@@ -226,7 +224,7 @@ def geometry_of(shape: BackboneShape, request: FlopsRequest) -> paper.Geometry:
     )
 
 
-def _refuse_without_closed_form(request: FlopsRequest) -> None:
+def _refuse_without_closed_form(request: CountGrid) -> None:
     if tuple(request.conventions) != ("paper",):
         return
     if "published" not in request.impls:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
 from fgbench.flops.counted_cache import CountedCache, library_version
+from fgbench.flops.grid import CountGrid
 from fgbench.flops.models import model_rows
-from fgbench.flops.request import FlopsRequest, ModelsRequest
 from fgbench.flops.rows import flops_rows
 from fgbench.plugins.kinds import models
 from fgbench.plugins.registry import selectors
@@ -54,7 +54,7 @@ def count_all(request: CountRequest, progress: Progress = lambda _: None, cache:
     counted.lost |= {name: "no backbone of this name is known" for name in request.backbones if name not in backbones}
     known_selectors = _known(selectors, request.selectors, counted)
     if backbones and (known_selectors or not request.selectors):
-        asked = FlopsRequest(
+        asked = CountGrid(
             sizes=request.sizes,
             backbones=backbones,
             selectors=None if request.selectors is None else known_selectors,
@@ -65,7 +65,7 @@ def count_all(request: CountRequest, progress: Progress = lambda _: None, cache:
         )
         counted.rows += flops_rows(asked, counted.problems.append, progress, cache=cache)
     for name in _known(models, request.models, counted):
-        asked_model = ModelsRequest(
+        asked_model = CountGrid(
             models=(name,),
             sizes=request.sizes,
             impls=request.impls,

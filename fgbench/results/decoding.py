@@ -9,29 +9,12 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from reprlib import Repr
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fgbench.results.reading import parse_json
-from fgbench.results.records import (
-    STATUSES,
-    AccuracyRow,
-    BackendRow,
-    FlopsRow,
-    QualityRow,
-    SelectionRow,
-    ThroughputRow,
-)
+from fgbench.results.records import RECORDS, STATUSES, Record, Status, saved_fields
 
-Row = dict[str, Any]
-
-RECORDS: dict[str, type] = {
-    "flops": FlopsRow,
-    "throughput": ThroughputRow,
-    "accuracy": AccuracyRow,
-    "selection_quality": QualityRow,
-    "selection": SelectionRow,
-    "backend": BackendRow,
-}
+Cells = dict[str, Any]  # the fields of a row as a file has them
 # A field that every row of a kind has, and no row of the kinds behind it.
 MARKS = {
     "backend": "maps",
@@ -51,6 +34,7 @@ FIRST_FIGURE = {
     "accuracy": "top1_percent",
 }
 ENVIRONMENT = "environment"  # beside the fields of every kind
+ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 DERIVED = ("best",)  # made again from all rows at once
 SIGNED = ("seed", "seeds")  # every other number counts or measures something
 SIDES = ("image_size", "batch_size")  # that are divided by
@@ -72,6 +56,9 @@ INSIDE: dict[str, dict[str, Any]] = {
 WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 SHOWN = Repr()
 SHOWN.maxstring = SHOWN.maxother = 40
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class RowError(Exception):
@@ -134,7 +121,7 @@ def fields_of(kind: str) -> tuple[Field, ...]:
     """The fields of a kind of rows but the environment, in their order."""
     record = RECORDS[kind]
     hints = get_type_hints(record)
-    saved = [field for field in fields(record) if field.metadata.get("saved", True)]
+    saved = [field for field in fields(record) if field.name in saved_fields(record)]
     names = [field.name for field in saved]
     identifying = names[: names.index(FIRST_FIGURE[kind])]
     found = []
@@ -146,7 +133,7 @@ def fields_of(kind: str) -> tuple[Field, ...]:
         found.append(
             Field(
                 name=field.name,
-                kind=some[0] if nullable else hints[field.name],
+                kind=str if field.name == "status" else some[0] if nullable else hints[field.name],
                 nullable=nullable,
                 identifies=field.name in identifying,
                 default=field.default,
@@ -161,30 +148,34 @@ def kind_of(names: Iterable[str]) -> str | None:
     return next((kind for kind, mark in MARKS.items() if mark in present), None)
 
 
-def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Row:
-    """A row with every field of its kind, what else it holds, and its environment – ``environment`` where it has none.
+def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Record:
+    """The record of a row, with what else the row holds, and its environment – ``environment`` where it has none.
 
     Raises :class:`RowError`.
     """
     if not isinstance(given, dict):
         raise RowError(f"it must be an object, got {SHOWN.repr(given)}")
-    row: Row = {}
+    row: Cells = {}
     for field in fields_of(kind):
         name = field.name
         row[name] = field.checked(given[name]) if name in given else field.absent()
     low, high = (row.get(name) for name in INTERVAL)
     if low is not None and high is not None and low > high:
         raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
-    for name, value in given.items():
-        if name not in row:
-            _check_undeclared(name, value)
+    other = {name: value for name, value in given.items() if name not in {*row, *ABOUT, ENVIRONMENT}}
+    for name, value in other.items():
+        _check_undeclared(name, value)
     own = given.get(ENVIRONMENT)
     if own is not None and not isinstance(own, dict):
         raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)}")
-    found = {**given, **row, ENVIRONMENT: own or dict(environment)}
+    if own is not None and not is_finite(own):
+        raise RowError(f"its field {ENVIRONMENT!r} must hold finite numbers")
+    around = own or dict(environment)
     for name, declared in INSIDE.items():
-        _check_inside(name, found.get(name) or {}, declared)
-    return found
+        _check_inside(name, {**other, **row, ENVIRONMENT: around}.get(name) or {}, declared)
+    if "status" in row:
+        row["status"] = Status(row["status"])
+    return RECORDS[kind](**row, **{ENVIRONMENT: around, "other": other})
 
 
 def _check_undeclared(name: str, value: Any) -> None:
@@ -212,13 +203,13 @@ def _check_inside(name: str, values: Mapping[str, Any], declared: Mapping[str, A
                 raise RowError(f"{inner!r} in its field {name!r} must be no negative number, got {SHOWN.repr(value)}")
 
 
-def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Row]:
+def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Cells]:
     """The kind of a line of a CSV file, and its values by their declared types; empty cells are missing ones."""
     filled = {name: cell for name, cell in cells.items() if cell != ""}
     kind = kind_of(filled)
     if kind is None:
         return None, dict(filled)
-    row: Row = {}
+    row: Cells = {}
     declared = {field.name: field for field in fields_of(kind)}
     for name, cell in cells.items():
         field = declared.get(name)
@@ -239,13 +230,13 @@ def _environment(cell: str) -> Any:
         return cell
 
 
-def distinct(kind: str, rows: Iterable[Row]) -> list[Row]:
+def distinct(kind: str, rows: Iterable[AnyRecord]) -> list[AnyRecord]:
     """Every row once: of rows that agree in all declared fields, and in their environment as far as both tell it.
 
     Nobody measures the same to all its digits twice, and a count is the same everywhere.
     """
     names = [field.name for field in fields_of(kind) if field.name not in DERIVED]
-    found: list[Row] = []
+    found: list[AnyRecord] = []
     places: dict[str, dict[str, int]] = {}
     for row in rows:
         around = _surroundings(kind, row[ENVIRONMENT])

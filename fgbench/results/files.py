@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
-from fgbench.results.decoding import MARKS, RECORDS, Row, RowError, is_finite, kind_of, read_cells, read_row
+from fgbench.results.decoding import MARKS, RowError, is_finite, kind_of, read_cells, read_row
 from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
+from fgbench.results.records import RECORDS, SCHEMA_VERSION, Record
 from fgbench.results.store import Store
 
-Found = list[tuple[str, Row]]  # kinds and rows, in the order of the file
+Found = list[Record]  # in the order of the file
 
-SCHEMA_VERSION = 1  # of kept files: environment, and rows by section
 SECTIONS = {
     "accuracy": "accuracy",
     "quality": "selection_quality",
@@ -60,7 +60,7 @@ def rows_of_store(path: Path) -> Found:
             points: Iterable[Mapping[str, Any]] = store.rows(kind)
             if kind in GROUPED:
                 points = [row for point in points for row in _rows_of_point(path, kind, point)]
-            found += [(kind, row) for row in _checked(path, kind, points, f"row {{}} of kind {kind}")]
+            found += _checked(path, kind, points, f"row {{}} of kind {kind}")
     return found
 
 
@@ -118,7 +118,7 @@ def _exported(path: Path, rows: list[Any]) -> Found:
         kind = kind_of(row) if isinstance(row, dict) else None
         if kind is None:
             raise _foreign(path, number)
-        found += [(kind, each) for each in _checked(path, kind, [row], f"row {number}")]
+        found += _checked(path, kind, [row], f"row {number}")
     return found
 
 
@@ -138,7 +138,7 @@ def _lines(path: Path, text: str) -> Found:
         kind, row = read_cells(dict(zip(header, cells, strict=True)))
         if kind is None:
             raise _foreign(path, number)
-        found += [(kind, each) for each in _checked(path, kind, [row], f"row {number}")]
+        found += _checked(path, kind, [row], f"row {number}")
     return found
 
 
@@ -170,13 +170,13 @@ def _kept(path: Path, kept: dict[str, Any]) -> Found:
         if not isinstance(rows, list):
             raise refused(path, f"its section {section!r} must be a list of rows; {AGAIN}")
         around = {**environment, "roof": roof} if roof and kind in ROOFED else environment
-        found += [(kind, row) for row in _checked(path, kind, rows, f"row {{}} of {section!r}", around)]
+        found += _checked(path, kind, rows, f"row {{}} of {section!r}", around)
     return found
 
 
 def _checked(
     path: Path, kind: str, rows: Iterable[Any], place: str, environment: Mapping[str, Any] | None = None
-) -> Iterator[Row]:
+) -> Iterator[Record]:
     for number, row in enumerate(rows, 1):
         try:
             yield read_row(kind, row, environment or {})

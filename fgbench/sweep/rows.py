@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fgbench.measure.points import PointGroup, Rates
-from fgbench.results.records import ThroughputRow
-from fgbench.sweep.agenda import FIGURES
+from fgbench.results.best import FLAGS, best_batches
+from fgbench.results.records import Status, ThroughputRow, saved_fields
 
 Row = dict[str, Any]
-_FIELDS = tuple(ThroughputRow.__dataclass_fields__)
+_FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # what a worker answers, as it stands in a row
-FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
 
 
 def make_row(
@@ -31,7 +30,7 @@ def make_row(
         mfu, why = None, "the matrix products that it would be a share of were disturbed: this model was faster"
     if mfu is None and why and result.get("throughput_img_s"):
         missing.setdefault("mfu", why)
-    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED}
+    measured: dict[str, Any] = {name: result.get(name) for name in MEASURED} | {"status": Status(result["status"])}
     environment = {
         **facts,
         **{name: getattr(mode, name) for name in FLAGS},
@@ -69,17 +68,5 @@ def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
 
 def mark_best(rows: Sequence[Row]) -> list[Row]:
     """Rows with ``best`` set on the highest throughput of each model and size, in its mode."""
-    best: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        if row["status"] in FIGURES and row["throughput_img_s"] is not None:
-            among = _among(row)
-            if among not in best or row["throughput_img_s"] > rows[best[among]]["throughput_img_s"]:
-                best[among] = index
-    chosen = set(best.values())
+    chosen = best_batches(rows)
     return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
-
-
-def _among(row: Row) -> str:
-    """What rows have in common among which one batch is the best."""
-    names = ("model", "selector", "impl", "backbone", "image_size", "device", "dtype", "compiled", "repeat")
-    return repr([row.get(name) for name in names] + [row["environment"].get(name) for name in (*FLAGS, "device_name")])

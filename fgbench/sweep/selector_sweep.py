@@ -18,44 +18,24 @@ from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, 
 from fgbench.measure.points import RunMode
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files, try_points
+from fgbench.results.decoding import RowError, read_row
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
 from fgbench.results.store import Store
 from fgbench.sweep.device_lock import device_lock
+from fgbench.sweep.selector_request import SelectionRequest
 from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
 from fgbench_selectors.plugins import existing_file
 
-SIZES = (224, 448, 768, 1024)
 CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; a point whose first run takes longer is run once
 KERNELS_CAP_S = 0.6
 SETUP_S, LIMIT_S = 300.0, 1800.0
 LOOK_S = 1.0  # between looks at a point that another run measures
-MAPS = (12, 96)  # B·H: one image and eight
-TOKENS = (50, 101, 145, 197, 290, 401, 577, 785, 1025, 1370, 2305)  # N of the kernels: grids of 7 to 48 patches
 IMPLS = ("published", "fast")
-SELECTION, BACKEND = "selection", "backend"  # kinds of rows
 # Facts about the device and the software that could change a figure. They are a part of a point's key.
 IN_KEY = ("device_name", "cpu", "cpus", "torch", "cuda", "timm", "python", "code")
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelectionRequest:
-    """The selectors, sizes and kernels to measure, and how."""
-
-    selectors: Sequence[str] | None = None  # None: all that are registered
-    image_sizes: Sequence[int] = SIZES  # pixels
-    batch_size: int = 1
-    kernels: bool = False  # measure the kernels of v·A as well
-    tokens: Sequence[int] = TOKENS  # of the kernels
-    maps: Sequence[int] = MAPS  # of the kernels
-    device: str | None = None  # None: cuda where there is one
-    dtype: str = "float32"
-    threads: int | None = None  # of a CPU; None: as many as torch takes
-    cap_s: float | None = None  # of timed blocks, per point
-    plugins: Sequence[str] = ()
-    again: bool = False
+Row = SelectionRow | BackendRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +46,7 @@ class SelectorPoint:
     impl: str | None
     image_size: int
 
-    kind = SELECTION
+    kind = SelectionRow.kind
 
     @property
     def label(self) -> str:
@@ -81,7 +61,7 @@ class KernelPoint:
     maps: int  # B·H
     num_tokens: int  # N
 
-    kind = BACKEND
+    kind = BackendRow.kind
 
     @property
     def label(self) -> str:
@@ -208,36 +188,54 @@ class SelectorSweep:
                 "product_flop_s": self._answer("rate", mode=asdict(self._mode)).get("flop_s"),
                 "copy_bytes_s": self._answer("copies", mode=asdict(self._mode)).get("bytes_s"),
             }
+        environment = {**self._facts, "roof": self._roof}
         try:
-            rows = self._selection(point) if isinstance(point, SelectorPoint) else self._kernels(point)
+            if isinstance(point, SelectorPoint):
+                rows = self._selection(point, environment)
+            else:
+                rows = self._kernels(point, environment)
         except WorkerFailed as failure:
             self._lost.add(point)
             self.on_problem(FgbenchError(f"{point.label} is left out:", failure.reason))
             return
-        environment = {**self._facts, "roof": self._roof}
-        self._finished[point] = [{**row, "environment": environment} for row in rows]  # shown even if not stored
-        content = rows[0] if isinstance(point, SelectorPoint) else {"rows": rows}
+        self._finished[point] = rows  # shown even if it cannot be stored
+        contents = [row.as_dict() for row in rows]
+        content = contents[0] if isinstance(point, SelectorPoint) else {"rows": contents}
         self.store.add(point.kind, key, content, environment, again=self.request.again)
         self._take_stored(point)
         self._say(point.label, self._finished[point])
 
-    def _selection(self, point: SelectorPoint) -> list[Row]:
+    def _selection(self, point: SelectorPoint, environment: dict[str, Any]) -> list[Row]:
         """The row of a selector. Raises WorkerFailed where its work cannot be counted."""
-        asked = {**asdict(point), "batch_size": self.request.batch_size, "mode": asdict(self._mode)}
+        place = {**asdict(point), "batch_size": self.request.batch_size}
+        asked = {**place, "mode": asdict(self._mode)}
         with self._worker() as worker:
             count = worker.ask("count_selection", SETUP_S, point=asked)
         cap_s = self.request.cap_s or CAP_S[self.device]
-        measured = self._answer("measure_selection", point=asked, cap_s=cap_s)
-        fields = {"backends": {}, "added_memory_bytes": None, **asked, **count, **measured}
-        del fields["mode"]
-        return [asdict(SelectionRow(device=self.device, dtype=self._mode.dtype, **fields))]
+        measured: dict[str, Any] = {"backends": {}, "added_memory_bytes": None}
+        measured |= self._answer("measure_selection", point=asked, cap_s=cap_s)
+        return [self._row(point, {**place, **count, **measured}, environment)]
 
-    def _kernels(self, point: KernelPoint) -> list[Row]:
+    def _kernels(self, point: KernelPoint, environment: dict[str, Any]) -> list[Row]:
+        """The rows of the back ends. Raises WorkerFailed."""
         cap_s = self.request.cap_s or KERNELS_CAP_S
+        place = asdict(point)
         with self._worker() as worker:
-            answer = worker.ask("measure_backends", LIMIT_S, **asdict(point), mode=asdict(self._mode), cap_s=cap_s)
-        place = {**asdict(point), "device": self.device, "dtype": self._mode.dtype}
-        return [asdict(BackendRow(backend=name, **place, **fields)) for name, fields in answer["backends"].items()]
+            answer = worker.ask("measure_backends", LIMIT_S, **place, mode=asdict(self._mode), cap_s=cap_s)
+        return [
+            self._row(point, {"backend": name, **place, **fields}, environment)
+            for name, fields in answer["backends"].items()
+        ]
+
+    def _row(self, point: Point, fields: Mapping[str, Any], environment: dict[str, Any]) -> Row:
+        """A record of what a worker, or the store, says. Raises FgbenchError for what is no row."""
+        given = {"device": self.device, "dtype": self._mode.dtype, **fields}
+        try:
+            row = read_row(point.kind, given, environment)
+        except RowError as error:
+            raise FgbenchError(f"the row of {point.label} cannot be read: {error}") from error
+        assert isinstance(row, (SelectionRow, BackendRow))
+        return row
 
     def _answer(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The answer of a fresh process, or the fields of a row that say why there is none."""
@@ -263,9 +261,9 @@ class SelectorSweep:
         stored = self.store.get(point.kind, self._key(point))
         if stored is None:
             return False
-        environment = stored["environment"]
+        environment = stored.pop("environment")
         rows = [stored] if isinstance(point, SelectorPoint) else stored["rows"]
-        self._finished[point] = [{**row, "environment": environment} for row in rows]
+        self._finished[point] = [self._row(point, row, environment) for row in rows]
         self._roof = self._roof or environment.get("roof")  # one roof for the rows of an interrupted run
         return True
 

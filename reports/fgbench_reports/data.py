@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from fgbench.results.records import AccuracyRow, BackendRow, FlopsRow, QualityRow, SelectionRow, ThroughputRow
 
 Row = Mapping[str, Any]
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 # Kinds of rows, as the store names them, and the command that makes each.
 KINDS = {
@@ -23,18 +26,18 @@ SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Saved rows by kind. A row maps the fields of its record in ``fgbench.results.records``.
+    """Saved rows by kind, records of ``fgbench.results.records``.
 
     ``environment`` is never missing, but may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``;
     of ``selection`` ``roof``: {product_flop_s, copy_bytes_s}.
     """
 
-    flops: Sequence[Row] = ()
-    throughput: Sequence[Row] = ()
-    accuracy: Sequence[Row] = ()  # single runs; means over seeds are made again from them
-    selection_quality: Sequence[Row] = ()
-    selection: Sequence[Row] = ()
-    backend: Sequence[Row] = ()
+    flops: Sequence[FlopsRow] = ()
+    throughput: Sequence[ThroughputRow] = ()
+    accuracy: Sequence[AccuracyRow] = ()  # single runs; means over seeds are made again from them
+    selection_quality: Sequence[QualityRow] = ()
+    selection: Sequence[SelectionRow] = ()
+    backend: Sequence[BackendRow] = ()
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     sources: Sequence[str] = ()  # where the rows come from, for people
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.results.escaping import sentence, visible
 from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import AnyRow
 from fgbench_reports.tables.numbers import gigabytes, how_many
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in 
 MAX_REVISIONS = 3  # of fgbench, in an environment's note
 
 
-def by_mode(rows: Sequence[Row]) -> dict[Mode, list[Row]]:
+def by_mode(rows: Sequence[AnyRow]) -> dict[Mode, list[AnyRow]]:
     """The rows of each table."""
-    modes: dict[Mode, list[Row]] = {}
+    modes: dict[Mode, list[AnyRow]] = {}
     found = [_mode(row) for row in rows]
     measured = dict.fromkeys(mode for row, mode in zip(rows, found, strict=True) if row["latency_s"] is not None)
     for row, mode in zip(rows, found, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import Row
+from fgbench_reports.data import AnyRow, Row
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
 
@@ -32,7 +32,7 @@ def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
     return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
 
 
-def each_judged_once(rows: Sequence[Row]) -> list[Row]:
+def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Rows of quality without those of a selector that was judged again on the same seed: the last one counts."""
     met = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row["seed"]), row) for row in rows]
     last = {key: row for key, row in met if row["seed"] is not None}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench.cli.arguments import image_sizes, output_format, split_list, spread_values, whole_number
+from fgbench.values import image_sizes, output_format, split_list, spread_values, whole_number
 from fgbench_selectors.errors import FgbenchError
 
 
@@ -28,7 +28,7 @@ def test_lists_come_in_every_habit(typed):
     spread = spread_values([*shlex.split(typed), "--format", "json"], ["--sizes"])
     assert spread[-2:] == ["--format", "json"]
     values = [word.removeprefix("--sizes=") for word in spread[:-2]]
-    assert image_sizes(values, ()) == [224, 448]
+    assert image_sizes(values) == [224, 448]
 
 
 def test_what_is_no_list_is_left_alone():

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.cli.commands import flops as command
 from fgbench.cli.saved import read_data
+from fgbench.flops import counting
 from fgbench.results.store import Store
 from fgbench_selectors import selectors
 
@@ -110,7 +110,7 @@ def test_selectors_of_one_name_from_two_files_are_two(tmp_path):
 
 @pytest.mark.parametrize("spoil", ["foreign", "a folder", "locked", "read-only"])
 def test_a_store_that_cannot_be_written_costs_nobody_the_table(spoil, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "WAIT_S", 0.1)
+    monkeypatch.setattr(counting, "LOCKED_STORE_S", 0.1)
     wanted, _ = count("--store", "good.db")
     target = tmp_path / "place" / "store.db"
     target.parent.mkdir()

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from fgbench.cli import app
-from fgbench.cli.options import NOUNS
+from fgbench.options import NOUNS
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FLAGS = {(name, flag): param for name, command in COMMANDS.items() for param in command.params for flag in param.opts}

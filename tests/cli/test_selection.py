@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.cli.saved import read_data
 
 SMALL = ["selection", "--sizes", "32", "--device", "cpu", "--threads", "1", "--max-time", "0.05s"]
 PLUGIN = '''
@@ -25,6 +26,7 @@ class Mean(Selector):
 
     name = "mean"
     needs = Needs(tokens=True)
+    score_shape = ("batch", "patches")
 
     def forward(self, features: Features) -> torch.Tensor:
         return features.tokens[:, features.num_prefix_tokens :].mean(dim=-1)
@@ -52,7 +54,11 @@ def test_rows_of_real_workers_are_kept_and_read_by_reports(tmp_path):
     assert {row["backend"] for row in rows if "maps" in row} == {"kernel", "dense", "blocks"}
     assert all(math.isfinite(rate) for rate in rows[0]["environment"]["roof"].values())
     second = fgbench(*words, "--format", "json")
-    assert [row["latency_s"] for row in json.loads(second.stdout)] == [row["latency_s"] for row in rows]
+    assert json.loads(second.stdout) == rows
+    assert list(rows[0])[-3:] == ["environment", "kind", "schema_version"]
+    saved = tmp_path / "rows.json"
+    saved.write_text(second.stdout)
+    assert read_data(None, [saved], pytest.fail).selection == read_data(tmp_path / "s.db", [], pytest.fail).selection
     assert "5 of 5 points were in" in second.stderr
     table = fgbench(*words)
     assert "Kernels of v·A" in table.stdout
@@ -102,6 +108,7 @@ def test_an_interrupted_run_keeps_its_finished_points_and_goes_on(tmp_path):
         (["--tokens", "5"], "give --kernels as well"),
         (["--kernels", "--format", "csv"], "CSV holds one kind of rows"),
         (["--dtype", "amp"], "unknown dtype 'amp'"),
+        (["--kernels", "--output", "rows.csv"], "CSV holds one kind of rows"),
         (["--batch-size", "0"], "must be at least 1"),
         (["--sizes", "big"], "image size must be a whole number"),
         (["--plugin", "nowhere.py"], "nowhere.py"),

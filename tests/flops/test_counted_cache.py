@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.flops import count_backbones, count_models, counted_cache
 from fgbench.flops.counted_cache import CountedCache, library_version
-from fgbench.flops.models import ModelsRequest, model_rows
-from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.flops.grid import CountGrid
+from fgbench.flops.models import model_rows
+from fgbench.flops.rows import flops_rows
 from fgbench.plugins import tried_first
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import KINDS
@@ -26,10 +27,10 @@ from fgbench_selectors import selectors
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name
 
-REQUEST = FlopsRequest(
+REQUEST = CountGrid(
     sizes=(96, 112), backbones=("test_vit", "vit_base_patch16_siglip_224"), conventions=("full", "paper")
 )
-MODELS = ModelsRequest(models=("glsim", "vit", "cal"), sizes=(96,), conventions=("full", "fvcore"))
+MODELS = CountGrid(models=("glsim", "vit", "cal"), sizes=(96,), conventions=("full", "fvcore"))
 PLUGIN = """
 from fgbench_selectors import Needs, Selector
 
@@ -80,7 +81,7 @@ def counters(monkeypatch):
 
 def run(request=REQUEST, *, keeps=True, reads=True):
     said: list[str] = []
-    rows = flops_rows if isinstance(request, FlopsRequest) else model_rows
+    rows = model_rows if request.models else flops_rows
     report = lambda error: said.append(str(error))  # noqa: E731
     found = list(rows(request, report, notice=report, cache=CountedCache(keeps=keeps, reads=reads)))
     return [asdict(row) for row in found], said
@@ -103,7 +104,7 @@ def test_the_second_time_nothing_is_counted_and_rows_and_notices_are_the_same(re
 def test_sizes_that_are_there_are_taken_and_others_counted(folder, counters):
     run(REQUEST)
     counters.update(backbones=0)
-    run(FlopsRequest(sizes=(96, 112, 128), backbones=("test_vit",), conventions=("full", "paper")))
+    run(CountGrid(sizes=(96, 112, 128), backbones=("test_vit",), conventions=("full", "paper")))
     assert counters["backbones"] == 1
 
 
@@ -121,13 +122,13 @@ def test_sizes_that_are_there_are_taken_and_others_counted(folder, counters):
 )
 def test_other_options_are_other_counts(change, folder, counters):
     base = {"sizes": (96,), "backbones": ("test_vit",)}
-    run(FlopsRequest(**base))
-    run(FlopsRequest(**base, **change))
+    run(CountGrid(**base))
+    run(CountGrid(**base, **change))
     assert counters["backbones"] == 2
 
 
 def test_a_setting_of_timm_and_changed_code_are_counted_anew(folder, counters, monkeypatch):
-    request = FlopsRequest(sizes=(96,), backbones=("test_vit",))
+    request = CountGrid(sizes=(96,), backbones=("test_vit",))
     run(request)
     monkeypatch.setenv("TIMM_FUSED_ATTN", "0")
     forget()
@@ -156,7 +157,7 @@ def test_a_plug_in_is_counted_anew_when_its_file_changes(folder, counters):
         selectors._from_files.clear()
         forget()
         selectors.add_file("mine.py")
-        return run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+        return run(CountGrid(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
 
     first = count(PLUGIN)
     assert count(PLUGIN) == first
@@ -195,7 +196,7 @@ def test_a_plug_in_is_counted_anew_when_what_it_imports_changes(how, folder, cou
         importlib.invalidate_caches()
         forget()
         selectors.add_file("mine.py")
-        return run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+        return run(CountGrid(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
 
     first = count()
     assert count() == first
@@ -220,8 +221,8 @@ def brought_vit(pretrained=False, **options):
 @pytest.mark.parametrize(
     "request_",
     [
-        FlopsRequest(sizes=(96,), backbones=("brought_vit",), selectors=("gls",)),
-        ModelsRequest(models=("vit",), backbones=("brought_vit",), sizes=(96,)),
+        CountGrid(sizes=(96,), backbones=("brought_vit",), selectors=("gls",)),
+        CountGrid(models=("vit",), backbones=("brought_vit",), sizes=(96,)),
     ],
     ids=["selectors", "models"],
 )
@@ -245,7 +246,7 @@ def test_a_backbone_of_a_plug_in_file_is_counted_anew_when_the_file_changes(requ
 
 
 def test_what_a_plug_in_does_to_timm_is_not_kept_for_others(folder, counters, monkeypatch):
-    request = FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("gls",))
+    request = CountGrid(sizes=(96,), backbones=("test_vit",), selectors=("gls",))
     pool = vision_transformer.VisionTransformer.pool
     monkeypatch.setattr(vision_transformer.VisionTransformer, "pool", pool)  # restored at the end, too
     Path("mine.py").write_text(
@@ -263,8 +264,8 @@ def test_what_a_plug_in_does_to_timm_is_not_kept_for_others(folder, counters, mo
 @pytest.mark.parametrize(
     "request_",
     [
-        FlopsRequest(sizes=(96, 112), backbones=("vit_tiny_patch16_224_in21k",), selectors=("gls",)),
-        ModelsRequest(models=("vit",), backbones=("vit_tiny_patch16_224_in21k",), sizes=(96, 112)),
+        CountGrid(sizes=(96, 112), backbones=("vit_tiny_patch16_224_in21k",), selectors=("gls",)),
+        CountGrid(models=("vit",), backbones=("vit_tiny_patch16_224_in21k",), sizes=(96, 112)),
     ],
     ids=["selectors", "models"],
 )
@@ -281,21 +282,21 @@ def test_an_entry_that_nobody_can_load_keeps_nothing_from_being_kept(folder, cou
     taken = Entry("gls@zebra", "zebra", lambda: pytest.fail("it is not loaded"))
     monkeypatch.setattr(selectors, "_from_files", {**selectors._from_files, "gls@zebra": taken})
     for _ in range(2):
-        run(FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
+        run(CountGrid(sizes=(96,), backbones=("test_vit",), selectors=("mine",)))
     assert counters["backbones"] == 1
 
 
 def test_without_sources_nothing_is_kept(folder, counters, monkeypatch):
     monkeypatch.setattr(counted_cache, "OWN_PACKAGES", ("fgbench", "_json"))
     for _ in range(2):
-        run(FlopsRequest(sizes=(96,), backbones=("test_vit",)))
+        run(CountGrid(sizes=(96,), backbones=("test_vit",)))
     assert counters["backbones"] == 2
 
 
 def test_what_breaks_is_named_every_time_and_not_kept(folder, counters):
     Path("mine.py").write_text(PLUGIN.replace("norm(dim=-1)", "no_such_method()"))
     selectors.add_file("mine.py")
-    request = FlopsRequest(sizes=(96,), backbones=("test_vit",), selectors=("mine", "gls"))
+    request = CountGrid(sizes=(96,), backbones=("test_vit",), selectors=("mine", "gls"))
     (rows, said), (again, said_again) = run(request), run(request)
     assert (rows, said) == (again, said_again)
     assert len(said) == 1
@@ -304,10 +305,10 @@ def test_what_breaks_is_named_every_time_and_not_kept(folder, counters):
 
 
 def test_the_cross_check_counts(folder, counters):
-    request = FlopsRequest(sizes=(96,), backbones=("test_vit",))
+    request = CountGrid(sizes=(96,), backbones=("test_vit",))
     run(request)
     counters.update(backbones=0)
-    run(FlopsRequest(sizes=(96,), backbones=("test_vit",), cross_check=True))
+    run(CountGrid(sizes=(96,), backbones=("test_vit",), cross_check=True))
     assert counters["backbones"] >= 1
 
 

@@ -8,8 +8,9 @@ import torch
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.flops.count_models import count_model
 from fgbench.flops.crosscheck import torch_macs
-from fgbench.flops.models import ModelsRequest, model_rows
-from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.flops.grid import CountGrid
+from fgbench.flops.models import model_rows
+from fgbench.flops.rows import flops_rows
 from fgbench.models.backbone import unfuse_attention
 from fgbench.models.build import create_model, models
 
@@ -23,7 +24,7 @@ def small(name: str) -> str:
 def rows_of(*names: str, **request) -> list:
     problems: list[FgbenchError] = []
     wanted = {"sizes": (224,), "backbones": (small(names[0]),), **request}
-    rows = list(model_rows(ModelsRequest(models=names, **wanted), problems.append))
+    rows = list(model_rows(CountGrid(models=names, **wanted), problems.append))
     assert problems == []
     return rows
 
@@ -56,7 +57,7 @@ def test_macs_equal_torch_s_own_counter(name, impl):
 
 def test_a_model_stands_beside_the_backbone_that_the_other_table_has():
     base = rows_of("glsim")[0]
-    (other, *_) = flops_rows(FlopsRequest(sizes=(224,), backbones=(TINY,), selectors=("gls",)), lambda _: None)
+    (other, *_) = flops_rows(CountGrid(sizes=(224,), backbones=(TINY,), selectors=("gls",)), lambda _: None)
     assert (base.model, base.selector, base.impl, base.part) == (None, None, None, None)
     assert (base.macs, base.flops, base.params, base.num_tokens) == (
         other.macs,
@@ -114,20 +115,20 @@ def test_models_that_select_nothing_have_one_implementation():
 )
 def test_what_cannot_be_counted_is_one_clear_line(request_, kind, why):
     with pytest.raises(kind, match=why) as caught:
-        list(model_rows(ModelsRequest(**{"sizes": (224,), "backbones": (TINY,), **request_}), lambda _: None))
+        list(model_rows(CountGrid(**{"sizes": (224,), "backbones": (TINY,), **request_}), lambda _: None))
     assert "\n" not in str(caught.value)
 
 
 def test_the_paper_s_convention_beside_another_one_is_left_out_and_said():
     problems = []
-    request = ModelsRequest(models=("vit",), sizes=(224,), backbones=(TINY,), conventions=("paper", "full"))
+    request = CountGrid(models=("vit",), sizes=(224,), backbones=(TINY,), conventions=("paper", "full"))
     assert {row.convention for row in model_rows(request, problems.append)} == {"full"}
     assert [problem.exit_code for problem in problems] == [0]
 
 
 def test_one_combination_that_does_not_fit_leaves_the_others_standing():
     problems = []
-    request = ModelsRequest(models=("vit", "transfg"), sizes=(224, 8), backbones=(TINY,), selectors=("gls",))
+    request = CountGrid(models=("vit", "transfg"), sizes=(224, 8), backbones=(TINY,), selectors=("gls",))
     rows = list(model_rows(request, problems.append))
     assert {(row.model, row.selector, row.image_size) for row in rows if row.part is None} == {
         (None, None, 224),
@@ -152,7 +153,7 @@ def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_cou
     )
     selectors.add_file(tmp_path / "boom.py")
     problems = []
-    request = ModelsRequest(models=("glsim",), sizes=(224,), backbones=(TINY,), selectors=("boom", "gls"))
+    request = CountGrid(models=("glsim",), sizes=(224,), backbones=(TINY,), selectors=("boom", "gls"))
     rows = list(model_rows(request, problems.append))
     assert {row.selector for row in rows if row.model} == {"gls"}
     (problem,) = problems

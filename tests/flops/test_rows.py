@@ -7,8 +7,9 @@ import pytest
 from fgbench.errors import CheckFailedError, FgbenchError, UnknownNameError
 from fgbench.flops import crosscheck, paper
 from fgbench.flops.counter import Count, count_flops
+from fgbench.flops.grid import CountGrid
 from fgbench.flops.handlers import Cost
-from fgbench.flops.rows import FlopsRequest, flops_rows, geometry_of
+from fgbench.flops.rows import flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
 from fgbench.plugins.registry import selectors
 
@@ -18,7 +19,7 @@ REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")
 
 def rows_of(**request) -> list:
     problems: list[FgbenchError] = []
-    rows = list(flops_rows(FlopsRequest(**{"backbones": TINY, "sizes": (224,), **request}), problems.append))
+    rows = list(flops_rows(CountGrid(**{"backbones": TINY, "sizes": (224,), **request}), problems.append))
     assert problems == []
     return rows
 
@@ -54,7 +55,7 @@ def test_a_backbones_macs_equal_torchs_counter_and_the_closed_form(backbone, siz
     assert count.macs == crosscheck.torch_macs(built.module.forward, built.image())
     assert count.macs == crosscheck.closed_form_macs(built)
     if built.num_prefix_tokens == 1:
-        geometry = geometry_of(built.shape, FlopsRequest(patch_stride=stride))
+        geometry = geometry_of(built.shape, CountGrid(patch_stride=stride))
         assert count.macs == paper.backbone_cost(geometry).macs
 
 
@@ -136,19 +137,19 @@ def test_one_backbone_of_every_family_passes_the_cross_check(name):
 def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
     request = {"backbones": ("vit_base_patch16_siglip_224", *TINY), "sizes": (224,)}
     problems: list[FgbenchError] = []
-    rows = list(flops_rows(FlopsRequest(**request), problems.append))
+    rows = list(flops_rows(CountGrid(**request), problems.append))
     assert {row.selector for row in rows if "siglip" in row.backbone} == {None, "gls"}
     assert {row.selector for row in rows if "tiny" in row.backbone} == {None, *REGISTERED}
     (notice,) = problems
     assert notice.exit_code == 0
     assert "attention, maws, psm, rollout, sacm" in str(notice)
     with pytest.raises(FgbenchError, match="has no class token"):
-        list(flops_rows(FlopsRequest(**request, selectors=("psm",)), problems.append))
+        list(flops_rows(CountGrid(**request, selectors=("psm",)), problems.append))
 
 
 def test_what_a_backbone_lacks_is_said_once_and_not_at_every_size():
     problems: list[FgbenchError] = []
-    request = FlopsRequest(backbones=("vit_base_patch16_siglip_224",), sizes=(224, 448), selectors=None)
+    request = CountGrid(backbones=("vit_base_patch16_siglip_224",), sizes=(224, 448), selectors=None)
     list(flops_rows(request, problems.append))
     assert len(problems) == 1
 
@@ -167,9 +168,7 @@ def test_a_selector_that_breaks_is_reported_once_and_left_out_at_every_size(monk
     monkeypatch.setattr(selectors, "_from_files", {})
     selectors.add_file(path)
     problems: list[FgbenchError] = []
-    rows = list(
-        flops_rows(FlopsRequest(backbones=TINY, sizes=(224, 448), selectors=["gls", "broken"]), problems.append)
-    )
+    rows = list(flops_rows(CountGrid(backbones=TINY, sizes=(224, 448), selectors=["gls", "broken"]), problems.append))
     assert [problem.exit_code for problem in problems] == [2]
     assert {row.selector for row in rows} == {None, "gls"}
     assert {row.image_size for row in rows} == {224, 448}
@@ -184,7 +183,7 @@ def test_parameters_are_the_same_in_every_convention():
 def test_backbones_of_other_blocks_have_no_closed_form(name):
     request = {"backbones": (name, *TINY), "sizes": (224,), "selectors": ("gls",)}
     problems: list[FgbenchError] = []
-    rows = list(flops_rows(FlopsRequest(**request, conventions=("full", "paper")), problems.append))
+    rows = list(flops_rows(CountGrid(**request, conventions=("full", "paper")), problems.append))
     assert {(row.backbone, row.convention) for row in rows} == {
         (name, "full"),
         *((TINY[0], c) for c in ("full", "paper")),
@@ -197,7 +196,7 @@ def test_backbones_of_other_blocks_have_no_closed_form(name):
 
 
 def test_nothing_is_counted_before_everything_can_be_built():
-    rows = flops_rows(FlopsRequest(backbones=TINY, sizes=(224, 8)), lambda _: None)
+    rows = flops_rows(CountGrid(backbones=TINY, sizes=(224, 8)), lambda _: None)
     with pytest.raises(FgbenchError, match="smaller than the 16-pixel patch"):
         next(rows)
 

@@ -54,9 +54,10 @@ def test_tokens_are_given_to_those_who_read_them():
 
 
 def test_the_count_is_that_of_fgbench_flops():
-    from fgbench.flops.rows import FlopsRequest, flops_rows
+    from fgbench.flops.grid import CountGrid
+    from fgbench.flops.rows import flops_rows
 
-    request = FlopsRequest(sizes=[64], backbones=["vit_base_patch16_224"])
+    request = CountGrid(sizes=[64], backbones=["vit_base_patch16_224"])
     for row in flops_rows(request, print):
         found = count_point(point(row.selector, row.impl))
         assert (found.macs, found.flops()) == (row.macs, row.flops), (row.selector, row.impl)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fgbench
-from fgbench.cli.arguments import key_values, literal
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model
 from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INITS, start_block
+from fgbench.values import key_values, literal
 
 CLASSES, WIDTH = 21, 64
 NPZ_MODELS = ("vit", "transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans")

@@ -10,7 +10,8 @@ import pytest
 from fgbench.cli.saved import read_data
 from fgbench.errors import FgbenchError
 from fgbench.results.store import Store
-from fgbench.sweep.selector_sweep import SelectionRequest, SelectorEvent, SelectorSweep
+from fgbench.sweep.selector_request import SelectionRequest
+from fgbench.sweep.selector_sweep import SelectorEvent, SelectorSweep
 from fgbench.workers.supervisor import WorkerFailed
 
 REQUEST = SelectionRequest(selectors=["psm"], image_sizes=[64], device="cpu", threads=1)

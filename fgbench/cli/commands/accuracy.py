@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fgbench.cli import early
+from fgbench.cli import checks
 from fgbench.cli.arguments import (
     choice,
     image_sizes,
@@ -22,7 +22,7 @@ from fgbench.cli.arguments import (
     whole_number,
 )
 from fgbench.cli.errors import INTERRUPTED, complain
-from fgbench.cli.options import (
+from fgbench.cli.typed import (
     INTERPOLATIONS,
     Format,
     Many,
@@ -184,11 +184,11 @@ def accuracy(
     own = [name for name in named or () if name != OWN]
     wanted_selectors = [*(request.selectors or ()), *own]
     given = None if backbone is None else [backbone]
-    early.check_names(models=request.models, selectors=wanted_selectors, backbones=given, plugins=plugin)
-    early.check_model_options(request.model_options, request.models, GIVEN_BY_COMMAND)
-    early.check_dataset(dataset, request.dataset_options, plugin)
-    early.check_optimizer(optimizer)
-    early.check_checkpoint(request.checkpoint)
+    checks.check_names(models=request.models, selectors=wanted_selectors, backbones=given, plugins=plugin)
+    checks.check_model_options(request.model_options, request.models, GIVEN_BY_COMMAND)
+    checks.check_dataset(dataset, request.dataset_options, plugin)
+    checks.check_optimizer(optimizer)
+    checks.check_checkpoint(request.checkpoint)
     from fgbench.cli.commands.accuracy_result import Show
 
     show = Show(style=style, output=output, details=details, quality=quality, judged=named)

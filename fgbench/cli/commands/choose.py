@@ -13,7 +13,7 @@ from fgbench.cli.arguments import (
     output_format,
 )
 from fgbench.cli.errors import complain
-from fgbench.cli.options import Format, Many, Output, SavedRows, SavedStore, Text, option
+from fgbench.cli.typed import Format, Many, Output, SavedRows, SavedStore, Text, option
 from fgbench.errors import CheckFailedError, FgbenchError
 from fgbench.quantities import (
     ENERGY,

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
-from fgbench.cli.arguments import choice, output_format
-from fgbench.cli.errors import complain
-from fgbench.cli.options import Format, Output, Plugin
-from fgbench.errors import FgbenchError
-from fgbench.results.output import check_output, emit_as, prints_on_stderr
+from fgbench.cli.errors import problems_told
+from fgbench.cli.options import OutputOptions, PluginOptions
+from fgbench.options import argument, one_of
+from fgbench.results.output import emit_as, prints_on_stderr
 
 KINDS = ("selectors", "models", "datasets", "reports", "backbones")
 
 
-def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=", ".join(KINDS))] = "selectors",
-    plugin: Plugin = None,
-    format_: Format = None,
-    output: Output = None,
-) -> None:
-    """List what can be named: selectors with what they read and return, models, data sets, reports, backbones."""
-    style = output_format(format_, output)
-    what = choice(kind, "kind", KINDS)
-    check_output(output)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """What is listed."""
 
-    from fgbench.cli.listing import backbone_rows, dataset_rows, model_rows, report_rows, selector_rows
+    kind: Annotated[str, argument("KIND", ", ".join(KINDS), read=one_of("kind", KINDS))] = "selectors"
+
+
+def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) -> None:
+    """List what can be named: selectors with what they read and return, models, data sets, reports, backbones."""
+    from fgbench.cli.listing import rows_of
     from fgbench.plugins.files import add_plugin_files
     from fgbench_reports.tables import render
 
-    problems: list[FgbenchError] = []
-    with prints_on_stderr():
-        add_plugin_files(plugin or (), problems.append)
-        reported = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
-        rows = reported[what](problems.append) if what in reported else backbone_rows()
-    emit_as(style, render.records(rows, style, to_file=output is not None), output)
-    for problem in problems:
-        complain(problem)
-    if problems:
-        raise typer.Exit(max(problem.exit_code for problem in problems))
+    with problems_told() as problems:
+        with prints_on_stderr():
+            add_plugin_files(plugin.plugins, problems.append)
+            rows = rows_of(options.kind, problems.append)
+        emit_as(output.style, render.records(rows, output.style, to_file=output.to_file), output.output)

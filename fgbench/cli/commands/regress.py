@@ -21,7 +21,7 @@ from fgbench.cli.commands.regress_comparison import Comparison, compare_all
 from fgbench.cli.commands.regress_counted import CountedRequest
 from fgbench.cli.commands.regress_output import Outputs
 from fgbench.cli.errors import DONE, INTERRUPTED, complain
-from fgbench.cli.options import MAX_CLASSES, Many, Output, Plugin, Text, option, switch
+from fgbench.cli.typed import MAX_CLASSES, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, CheckFailedError, FgbenchError
 from fgbench.measure.points import DEVICES, DTYPES
 from fgbench.quantities import (

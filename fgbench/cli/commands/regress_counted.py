@@ -137,7 +137,7 @@ def _refuse_other_units(known: Baseline, request: CountedRequest) -> None:
 
 
 def _grid(known: Baseline | None, request: CountedRequest) -> Grid:
-    from fgbench.flops.request import PAPER_BACKBONES
+    from fgbench.flops.grid import PAPER_BACKBONES
 
     old = known.grid if known else Grid(backbones=list(PAPER_BACKBONES), sizes=list(SIZES))
     return replace(

@@ -12,7 +12,7 @@ from fgbench.cli.arguments import FORMATS, choice, names, real_number
 from fgbench.cli.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.cli.commands.report_pages import fill_pages, split_self_tests
 from fgbench.cli.errors import complain
-from fgbench.cli.options import Many, Plugin, SavedRows, SavedStore, Text, option
+from fgbench.cli.typed import Many, Plugin, SavedRows, SavedStore, Text, option
 from fgbench.errors import FgbenchError
 from fgbench.results.output import emit_as, prints_on_stderr
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fgbench.cli import early
+from fgbench.cli import checks
 from fgbench.cli.arguments import (
     batch_sizes,
     choice,
@@ -20,7 +20,7 @@ from fgbench.cli.arguments import (
     whole_number,
 )
 from fgbench.cli.errors import INTERRUPTED, complain
-from fgbench.cli.options import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
+from fgbench.cli.typed import MAX_CLASSES, Format, Many, Output, Plugin, Text, option, switch
 from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.quantities import (
     duration,
@@ -128,7 +128,7 @@ def throughput(
         retry=retry,
         plugins=[os.path.realpath(name) for name in plugin or ()],
     )
-    early.check_names(
+    checks.check_names(
         models=request.models, selectors=request.selectors, backbones=request.backbones, plugins=request.plugins
     )
     check_output(output)

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from fgbench.cli import early
+from fgbench.cli import checks
 from fgbench.cli.arguments import MAX_IMAGE_SIZE, choice, key_values, literal, names, real_number, whole_number
 from fgbench.cli.commands.visualize_result import Show, show_result
 from fgbench.cli.errors import INTERRUPTED, complain
-from fgbench.cli.options import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
 from fgbench.cli.status_line import status_line
+from fgbench.cli.typed import INTERPOLATIONS, Many, Plugin, PositionInterpolation, Text, option, switch
 from fgbench.errors import FgbenchError
 from fgbench.explain.request import NORMS, VIEWS, VisualizeRequest
 from fgbench.results.output import STDOUT, check_folder, check_output, prints_on_stderr
@@ -110,9 +110,9 @@ def visualize(
     )
     _check(request, show)
     given = [name for name in request.backbones if name is not None]
-    early.check_names(models=models, selectors=request.selectors, backbones=given, plugins=plugin)
-    early.check_model_options(request.model_options, models)
-    early.check_checkpoint(request.checkpoint)
+    checks.check_names(models=models, selectors=request.selectors, backbones=given, plugins=plugin)
+    checks.check_model_options(request.model_options, models)
+    checks.check_checkpoint(request.checkpoint)
     _run(request, show)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fgbench_reports.choose.front import pareto_front as pareto_front
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import AnyRow, Data, Row
 from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.paper.names import published_options
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
@@ -113,7 +113,7 @@ def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
     return [_over_seeds(runs) for runs in groups.values()]
 
 
-def each_seed_once(rows: Iterable[Row], *more: str) -> list[Row]:
+def each_seed_once(rows: Iterable[AnyRow], *more: str) -> list[AnyRow]:
     """Rows of accuracy without those whose training was run again with the same seed: the last one of each counts.
 
     Args:

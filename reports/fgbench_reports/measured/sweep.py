@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.report import BEST, Data, Item, Missing, Report, Table
@@ -44,14 +45,14 @@ def throughput(data: Data) -> pd.DataFrame:
     told = ("device_name", "torch", "cuda", "driver", "threads", "code")
     return pd.DataFrame(
         [
-            {key: row[key] for key in row if key not in ("environment", "blocks")}
+            {key: row[key] for key in row if key not in ("environment", "blocks", "kind", "schema_version")}
             | {name: row["environment"].get(name) for name in told}
             for row in data.throughput
         ]
     )
 
 
-def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[Row]]) -> Table:
+def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[ThroughputRow]]) -> Table:
     lines: list[dict[str, Cell]] = []
     marks: dict[tuple[int, str], str] = {}
     for contender in grouped(rows, *CONTENDER).values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
 from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.counted import NUM_CLASSES
@@ -77,7 +78,7 @@ class Ratios(Report):
         yield from _missing(modes)
 
 
-def _by_mode(rows: Sequence[Row]) -> list[Measured]:
+def _by_mode(rows: Sequence[ThroughputRow]) -> list[Measured]:
     """What every device, dtype and environment has for the section, those with most ratios first."""
     modes: dict[Mode, tuple[str, Best]] = {}
     wanted = [row for row in rows if _is_the_papers(row)]

@@ -61,9 +61,9 @@ class Energy(Report):
                 if data.throughput
                 else "there are no rows for it"
             )
-            rows = [row for row in data.throughput if row["latency_s"]]
-            again = ["--again"] if any(row["device"] == "cuda" for row in rows) else []
-            command = sweep_command(rows, *again, device="cuda")
+            timed = [row for row in data.throughput if row["latency_s"]]
+            again = ["--again"] if any(row["device"] == "cuda" for row in timed) else []
+            command = sweep_command(timed, *again, device="cuda")
             yield Missing(what="energy per image", command=command, why=why)
         for mode, name in zip(found, file_names(f"energy {names[mode]}" for mode in found), strict=True):
             rows = [one.row for one in every[mode]]

@@ -15,8 +15,9 @@ from fgbench.explain.quality import judge
 from fgbench.explain.quality.cost import selection_flops
 from fgbench.explain.quality.judge import QualityOptions, evaluating, judge_selectors
 from fgbench.explain.quality.panel import Cost, Patches, SelectorScores
-from fgbench.flops.models import ModelsRequest, model_rows
-from fgbench.flops.rows import FlopsRequest, flops_rows
+from fgbench.flops.grid import CountGrid
+from fgbench.flops.models import model_rows
+from fgbench.flops.rows import flops_rows
 from fgbench.models.build import create_model, models
 from fgbench.models.model import Explanation, Model
 from fgbench_selectors import Needs, Selector, get
@@ -91,7 +92,7 @@ def test_every_model_on_a_vit_is_judged_with_every_selector(name, judged, told):
 
 def test_costs_are_those_that_fgbench_flops_counts(judged):
     rows = judged(build(), scenes(), options=replace(FEW, perturbed_images=0))
-    request = FlopsRequest(sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES)
+    request = CountGrid(sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES)
     counted = {row.selector: (row.flops, row.percent_of_backbone) for row in flops_rows(request, print)}
     for row in rows:
         assert (row.selector_flops, row.percent_of_backbone) == counted[row.selector]
@@ -100,9 +101,7 @@ def test_costs_are_those_that_fgbench_flops_counts(judged):
 @pytest.mark.parametrize(("model", "selector"), [("transfg", "psm"), ("ramstrans", "rollout"), ("aftrans", "sacm")])
 def test_costs_of_a_models_own_selection_are_those_of_its_part_in_fgbench_flops(model, selector, judged):
     (row,) = judged(build(model), scenes(), [selector], options=replace(FEW, perturbed_images=0))
-    request = ModelsRequest(
-        models=(model,), sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES
-    )
+    request = CountGrid(models=(model,), sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES)
     (part,) = (counted for counted in model_rows(request, print) if counted.part == "selector")
     assert (row.selector_flops, row.percent_of_backbone) == (part.flops, part.percent_of_backbone)
 
