@@ -8,6 +8,7 @@ import typer
 
 from fgbench.cli.commands.accuracy import accuracy
 from fgbench.cli.commands.choose import choose
+from fgbench.cli.commands.export import export
 from fgbench.cli.commands.flops import flops
 from fgbench.cli.commands.list import list_
 from fgbench.cli.commands.regress import regress
@@ -55,6 +56,7 @@ app.command("selection", cls=ListCommand, short_help="The cost of every selector
     with_options(selection)
 )
 app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
+app.command("export", cls=ListCommand, short_help="Saved rows as JSON or CSV.")(with_options(export))
 app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
 app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
 app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)

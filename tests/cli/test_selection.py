@@ -28,8 +28,8 @@ class Mean(Selector):
     needs = Needs(tokens=True)
     score_shape = ("batch", "patches")
 
-    def forward(self, features: Features) -> torch.Tensor:
-        return features.tokens[:, features.num_prefix_tokens :].mean(dim=-1)
+    def published(self, features: Features) -> torch.Tensor:
+        return features.read_tokens()[:, features.num_prefix_tokens :].mean(dim=-1)
 '''
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import KINDS, SELECTION_WHY, Row
+from fgbench_reports.data import KINDS, Row
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
@@ -51,7 +51,7 @@ class Selections(Report):
                 yield of_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
             what = "the time and memory of every selection by itself"
-            yield Missing(what=what, command=KINDS["selection"], why=SELECTION_WHY)
+            yield Missing(what=what, command=KINDS["selection"])
 
 
 def selections(data: Data) -> pd.DataFrame:
