@@ -1,8 +1,10 @@
-"""A plain vision transformer in numbers, and how an image is cut into its patches. No torch."""
+"""A plain vision transformer in numbers, its grid of patches, and the pixels that no patch covers. No torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fgbench.errors import FgbenchError
 
@@ -53,3 +55,41 @@ def grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
             f"patch stride {stride} would skip pixels between the {patch}-pixel patches of", name, "give less"
         )
     return (image_size - patch) // stride + 1
+
+
+def pixels_cut_off(image_size: int, patch_size: int, stride: int, patches: int) -> int:
+    """Pixels of a side of the image beyond the last patch.
+
+    Args:
+        image_size: Side of the image in pixels.
+        patch_size: Side of a patch in pixels.
+        stride: Step between patches in pixels.
+        patches: Number of patches along the side.
+
+    """
+    return image_size - ((patches - 1) * stride + patch_size)
+
+
+def cut_off_by(model: Any) -> int:
+    """Pixels of a side that the patches of a model do not cover; 0 for a model without patches."""
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or not hasattr(encoder, "patch_size"):
+        return 0
+    return pixels_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid[0])
+
+
+def cut_off_line(name: str, pixels: Mapping[int, int]) -> str | None:
+    """One line that says which image sizes lose pixels.
+
+    Args:
+        name: Name of the model or backbone.
+        pixels: Pixels of a side that no patch covers, by image size.
+
+    Returns:
+        The line, or None where no pixels are lost.
+
+    """
+    losses = [f"{cut} of {size} pixels" for size, cut in pixels.items() if cut]
+    if not losses:
+        return None
+    return f"the patches of {name!r} do not cover the right and the lower edge: {', '.join(losses)} are cut off"

@@ -69,9 +69,9 @@ def kept_elsewhere(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def one_host_for_plugins(tmp_path_factory):
     """Commands inside of this process share the processes that foreign code is tried in."""
-    from fgbench.plugins.hosts import hosts
+    from fgbench.workers.pool import shared_pools
 
-    with pytest.MonkeyPatch.context() as patch, hosts():
+    with pytest.MonkeyPatch.context() as patch, shared_pools():
         patch.setenv("FGBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -1,10 +1,11 @@
-"""The house: which room may know which, and the trap in the name of one of them."""
+"""Which room may import which, that no imports form a circle, and the trap in the name of one of the folders."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,58 @@ def test_inside_the_harness_arrows_run_from_the_commands_down(room):
         others = {other for name in modules_of(path) if (other := room_of(name)) not in (None, room)}
         above = {other for other in others - BELOW[room] if (room, other) not in CONTRACTS}
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}"
+
+
+PACKAGES = {
+    ".".join((room, *path.relative_to(ROOMS[room] / ("" if room == "fgbench" else room)).with_suffix("").parts)): path
+    for room in ROOMS
+    for path in sources(room)
+}
+MODULES = {name.removesuffix(".__init__"): path for name, path in PACKAGES.items()}
+# Imports inside of functions that close a circle, and why they stay there.
+DELIBERATE = {
+    ("fgbench.plugins.kinds", "fgbench.models.build"): "checks the contract of models when one is loaded",
+    ("fgbench.plugins.kinds", "fgbench.models.model"): "finds the models of a plug-in file when it is loaded",
+    ("fgbench.plugins.kinds", "fgbench.datasets.build"): "checks the contract of data sets when one is loaded",
+    ("fgbench.plugins.timm_names", "fgbench.models.timm_list"): "asks timm for its names where no list is shipped",
+}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the three packages that a file imports, inside of functions too, but not for type checkers alone."""
+    names: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            nodes += node.orelse
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {inner[name] if inner[name] in MODULES else node.module for name in inner}
+        else:
+            nodes += ast.iter_child_nodes(node)
+    return names & MODULES.keys()
+
+
+def test_no_imports_form_a_circle():
+    graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
+    unused = [pair for pair in DELIBERATE if pair[1] not in graph[pair[0]]]
+    for importer, imported in DELIBERATE.keys() - unused:
+        graph[importer].remove(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' ← '.join(error.args[1])}")
+    assert unused == []
+
+
+def test_every_deliberate_import_is_inside_of_a_function():
+    for importer, imported in DELIBERATE:
+        tree = ast.parse(MODULES[importer].read_text(encoding="utf-8"))
+        outside = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert imported not in outside
 
 
 def test_every_room_is_known():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
-from fgbench.results.best import best_batches
+from fgbench.results.best import mark_best
 from fgbench.results.decoding import AnyRecord, distinct
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.results.records import (
@@ -96,7 +95,7 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
-    best: set[int] = set()
+    marked: dict[int, ThroughputRow] = {}
     for group in by_mode(rows).values():
-        best |= {id(group[place]) for place in best_batches(group)}
-    return [row if row.best == (id(row) in best) else replace(row, best=id(row) in best) for row in rows]
+        marked |= {id(row): new for row, new in zip(group, mark_best(group), strict=True)}
+    return [marked[id(row)] for row in rows]

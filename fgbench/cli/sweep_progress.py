@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 
 from fgbench.cli.bar import Bar, clock_time
-from fgbench.sweep.rows import Row
+from fgbench.results.records import ThroughputRow
 from fgbench.sweep.sweep import Event
 
 
@@ -46,9 +46,9 @@ class SweepProgress(Bar):
         return f"about {clock_time(seconds)} left"
 
 
-def describe(row: Row, what: str) -> str:
+def describe(row: ThroughputRow, what: str) -> str:
     """A finished point in a line."""
-    if row["throughput_img_s"] is None:
-        return f"{what}: {row['status']}, {row['reason']}"
-    figure = f"{what}: {row['throughput_img_s']:.4g} img/s, {1000 * row['latency_s']:.4g} ms"
-    return figure if row["status"] == "ok" else f"{figure} ({row['status']}: {row['reason']})"
+    if row.throughput_img_s is None or row.latency_s is None:
+        return f"{what}: {row.status}, {row.reason}"
+    figure = f"{what}: {row.throughput_img_s:.4g} img/s, {1000 * row.latency_s:.4g} ms"
+    return figure if row.status.is_ok else f"{figure} ({row.status}: {row.reason})"

@@ -7,17 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 from PIL import Image
 
+from fgbench.datasets.images import Box as Box
 from fgbench.datasets.images import as_upright, read_image, stored_as
 from fgbench.errors import FgbenchError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of DAFB and Moe in the paper's recipe
-
-Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the upright image, ends exclusive
 
 
 class DatasetError(FgbenchError):

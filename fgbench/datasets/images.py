@@ -131,6 +131,18 @@ def as_upright(box: Box, stored: tuple[int, int], orientation: int) -> Box:
     return y0, x0, y1, x1
 
 
+def as_stored(box: Box, upright: tuple[int, int], orientation: int) -> Box:
+    """A box of an upright image of ``upright`` (height, width) pixels, in pixels of the file as it is stored."""
+    y0, x0, y1, x1 = box
+    height, width = upright
+    mirror_y, mirror_x, transposed = TURNS[orientation]
+    if mirror_y:
+        y0, y1 = height - y1, height - y0
+    if mirror_x:
+        x0, x1 = width - x1, width - x0
+    return (x0, y0, x1, y1) if transposed else (y0, x0, y1, x1)
+
+
 class quiet(warnings.catch_warnings):  # noqa: N801  # used as a verb
     """Damaged metadata is no reason to refuse pixels, too many pixels are one."""
 

@@ -1,1 +1,1 @@
-"""What selectors see in pictures of one's own: scores, boxes and crops, in pixels of the picture."""
+"""Scores, boxes and crops of selectors on pictures, for ``fgbench visualize`` and ``accuracy --quality``."""

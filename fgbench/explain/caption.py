@@ -1,4 +1,4 @@
-"""What has to be said below a picture: whose weights, what was shown to them, and who is missing."""
+"""Text below a sheet of pictures: weights, what the network is given, what boxes are, and what is left out."""
 
 from __future__ import annotations
 
@@ -6,44 +6,52 @@ from collections.abc import Iterator, Sequence
 
 from fgbench.explain.records import OWN
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import ModelResults
+from fgbench.explain.run import ModelResults
 from fgbench.results.recipe import resized_side
 
 SHOWN = 4  # names of pictures in one line
 
 
-def warning(visits: Sequence[ModelResults]) -> str:
-    """What nobody may overlook."""
-    which = [visit.onlooker.backbone for visit in visits if visit.onlooker.is_random]
-    if not which:
+def warning(results: Sequence[ModelResults]) -> str:
+    """A warning about random weights; empty where there are none."""
+    backbones = [each.loaded.backbone for each in results if each.loaded.is_random]
+    if not backbones:
         return ""
-    whose = "" if len(which) == len(visits) else f" of {', '.join(dict.fromkeys(which))}"
-    return f"RANDOM WEIGHTS: nothing was learned, and the maps{whose} say nothing about the pictures."
+    which = "" if len(backbones) == len(results) else f" of {', '.join(dict.fromkeys(backbones))}"
+    return f"RANDOM WEIGHTS: nothing was learned, and the maps{which} say nothing about the pictures."
 
 
-def title(visit: ModelResults) -> str:
-    """One model in a line."""
-    onlooker = visit.onlooker
-    return f"{onlooker.name} on {onlooker.backbone}, weights: {onlooker.weights}"
+def title(results: ModelResults) -> str:
+    """Model, backbone and weights in one line."""
+    loaded = results.loaded
+    return f"{loaded.name} on {loaded.backbone}, weights: {loaded.weights}"
 
 
-def caption(request: VisualizeRequest, visits: Sequence[ModelResults]) -> list[str]:
-    """Paragraphs: models and weights, what networks were shown, what boxes are, who was left out, what to know."""
-    several = len(visits) > 1
-    lines = [] if several else [f"{title(visits[0])}."]
-    lines.append(" ".join([_shown_to(request), *_boxes(request, visits)]))
+def caption(request: VisualizeRequest, results: Sequence[ModelResults]) -> list[str]:
+    """Paragraphs of a caption.
+
+    Args:
+        request: Options that the pictures were explained with.
+        results: Results by model, one or more.
+
+    Returns:
+        Models and weights, the part of a picture that networks are given, the meaning of boxes, and notes by model.
+
+    """
+    lines = [] if len(results) > 1 else [f"{title(results[0])}."]
+    lines.append(" ".join([_network_input(request), *_boxes(request, results)]))
     if request.impl == "published":
         lines.append("Scores by the published computation.")
-    said: dict[str, list[str]] = {}
-    for visit in visits:
-        for words in _said(visit):
-            said.setdefault(words, []).append(f"{visit.onlooker.name} on {visit.onlooker.backbone}")
-    for words, whose in said.items():
-        lines.append(words if len(whose) == len(visits) else f"{' and '.join(dict.fromkeys(whose))}: {words}")
+    models_by_note: dict[str, list[str]] = {}
+    for each in results:
+        for note in _notes(each):
+            models_by_note.setdefault(note, []).append(f"{each.loaded.name} on {each.loaded.backbone}")
+    for note, models in models_by_note.items():
+        lines.append(note if len(models) == len(results) else f"{' and '.join(dict.fromkeys(models))}: {note}")
     return lines
 
 
-def _shown_to(request: VisualizeRequest) -> str:
+def _network_input(request: VisualizeRequest) -> str:
     size = request.image_size
     if request.view == "whole":
         return f"Networks were shown the whole picture, resized to {size} × {size} pixels."
@@ -54,48 +62,46 @@ def _shown_to(request: VisualizeRequest) -> str:
     )
 
 
-def _boxes(request: VisualizeRequest, visits: Sequence[ModelResults]) -> Iterator[str]:
-    counts = dict.fromkeys(visit.top_k for visit in visits if visit.top_k is not None and _others(visit))
+def _boxes(request: VisualizeRequest, results: Sequence[ModelResults]) -> Iterator[str]:
+    counts = dict.fromkeys(each.explainer.top_k for each in results if _has_selectors(each))
     if counts:
         numbers = " or ".join(str(count) for count in counts)
         rule = "" if request.rule == "enclosing" else ", without the last row and column, as GLSim's released code cuts"
         yield f"Boxes hold the {numbers} best patches{rule}."
-    for are_crops, what in ((True, "the crops looked at again"), (False, "the patches selected")):
-        whose = [
-            visit.onlooker.name
-            for visit in visits
-            if any((own := shown.gaze.sights.get(OWN)) and own.are_crops == are_crops for shown in visit.shown)
+    for are_crops, meaning in ((True, "the crops looked at again"), (False, "the patches selected")):
+        models = [
+            each.loaded.name
+            for each in results
+            if any((own := image.selectors.get(OWN)) and own.are_crops == are_crops for image in each.images)
         ]
-        if whose:
-            yield f"Own boxes of {', '.join(dict.fromkeys(whose))}: {what}."
+        if models:
+            yield f"Own boxes of {', '.join(dict.fromkeys(models))}: {meaning}."
 
 
-def _others(visit: ModelResults) -> bool:
-    return any(name != OWN for shown in visit.shown for name in shown.gaze.sights)
+def _has_selectors(results: ModelResults) -> bool:
+    return any(name != OWN for image in results.images for name in image.selectors)
 
 
-def _said(visit: ModelResults) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for name, why in visit.looking.left_out.items():
-        first, _, rest = why.partition(" ")  # selectors begin with their own names; together they have one reason
-        reasons.setdefault(rest if first.lower() == name.lower() else why, []).append(name)
-    for why, names in reasons.items():
-        whom = [f"{visit.onlooker.name}'s own selection" if name == OWN else name for name in names]
-        yield f"Left out: {', '.join(whom)} ({why})."
-    seen = {name for shown in visit.shown for name in shown.gaze.sights}
-    for name in visit.looking.untaught:
-        if name in seen:
-            yield f"{name} is a selector that learns, and has learned nothing here{_what_that_means(name)}."
-    for name in visit.looking.columns:
-        paths = [shown.gaze.path for shown in visit.shown if (sight := shown.gaze.sights.get(name)) and sight.is_flat]
+def _notes(results: ModelResults) -> Iterator[str]:
+    """Sentences on one model: what is left out, untrained or flat, and on its weights."""
+    loaded, explainer = results.loaded, results.explainer
+    names_by_reason: dict[str, list[str]] = {}
+    for name, why in explainer.left_out.items():
+        first, _, rest = why.partition(" ")  # a reason that begins with the selector's name is one for all of them
+        names_by_reason.setdefault(rest if first.lower() == name.lower() else why, []).append(name)
+    for why, names in names_by_reason.items():
+        labels = [f"{loaded.name}'s own selection" if name == OWN else name for name in names]
+        yield f"Left out: {', '.join(labels)} ({why})."
+    for name in explainer.untrained:
+        if results.has(name):
+            effect = ": its untrained excitation weighs every block the same" if name == "sacm" else ""
+            yield f"{name} is a selector that learns, and has learned nothing here{effect}."
+    for name in explainer.columns:
+        paths = [image.path for image in results.images if (of := image.selectors.get(name)) and of.is_flat]
         if paths:
-            some = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
-            whose = f"{visit.onlooker.name} itself" if name == OWN else name
-            yield f"{whose} scores all patches alike, and selects nothing, in {some}."
-    if any(shown.gaze.prediction for shown in visit.shown):
+            shown = ", ".join(paths[:SHOWN]) + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
+            label = f"{loaded.name} itself" if name == OWN else name
+            yield f"{label} scores all patches alike, and selects nothing, in {shown}."
+    if any(image.prediction for image in results.images):
         yield "Below a picture: the predicted class, counted from 0, and its probability."
-    yield from (f"{note[0].upper()}{note[1:]}." for note in visit.onlooker.notes)
-
-
-def _what_that_means(name: str) -> str:
-    return ": its untrained excitation weighs every block the same" if name == "sacm" else ""
+    yield from (f"{note[0].upper()}{note[1:]}." for note in loaded.notes)

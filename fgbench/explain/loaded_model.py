@@ -1,4 +1,4 @@
-"""A model with its weights, ready to look at pictures; and what has to be said about those weights."""
+"""A model with its weights, ready to be applied to pictures, and notes on these weights."""
 
 from __future__ import annotations
 
@@ -23,41 +23,49 @@ from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.kinds import models
 
 CLASSES = 200
-SHOWN = 3  # names of weights in a note
-OF_BACKBONES = ("timm ", "Google")  # formats of files that hold a backbone alone
-HALF_SETS = ("synthetic", "dafb", "moe")  # data sets that are normalised by one half
+SHOWN = 3  # number of weights that a note names
+BACKBONE_FORMATS = ("timm ", "Google")  # files of these formats hold a backbone alone
+NORMALISED_BY_HALF = ("synthetic", "dafb", "moe")  # data sets
 
 Colours = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model that looks at pictures."""
+    """A model with its weights."""
 
     model: Model  # in eval mode, on its device
     name: str
-    backbone: str
-    weights: str  # in words
-    is_random: bool  # nothing was learned
-    predicts: bool  # all that a prediction rests on was learned
-    mean: Colours
+    backbone: str  # timm's name
+    weights: str  # in words, for a caption
+    is_random: bool  # no weight was learned
+    predicts: bool  # every weight that a prediction rests on was learned
+    mean: Colours  # red, green and blue; pictures are normalised by mean and std
     std: Colours
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())  # on the weights, for a caption
 
     @property
     def selects(self) -> bool:
-        """Whether the model is more than a backbone that others look through."""
+        """Whether the model may have a selection of its own, see :func:`selects`."""
         return selects(self.model)
 
 
-def fitting(request: VisualizeRequest, on_problem: OnProblem) -> list[tuple[str, str | None]]:
-    """The models and backbones that fit one another, each built without weights before anything is computed.
+def models_that_fit(request: VisualizeRequest, on_problem: OnProblem) -> list[tuple[str, str | None]]:
+    """Pairs of a model and a backbone that fit; every pair is built without weights first.
 
-    Of a broad request, pairs that do not fit are reported and left out as long as each of both fits another one:
-    ``--model glsim cal --backbones vit_base_patch16_224 resnet101`` is two models.
+    A pair that does not fit is reported and left out if its model fits another backbone and its backbone another
+    model: ``--model glsim cal --backbones vit_base_patch16_224 resnet101`` is two models. A model of a broken plug-in
+    is reported and left out.
 
-    A broken plug-in is reported and left out, too. Raises :class:`FgbenchError` or :class:`UnknownNameError` for what
-    fits nowhere, and :class:`BrokenPluginError` where nothing else is left.
+    Args:
+        request: Models, backbones and options.
+        on_problem: Receives a problem for every pair that is left out.
+
+    Raises:
+        UnknownNameError: A name is not known.
+        FgbenchError: A model or a backbone fits no other one, or one checkpoint is given for several models.
+        BrokenPluginError: All models are of broken plug-ins.
+
     """
     fit, misfits = [], []
     broken: dict[str, BrokenPluginError] = {}
@@ -94,45 +102,54 @@ def fitting(request: VisualizeRequest, on_problem: OnProblem) -> list[tuple[str,
 def load_model(
     request: VisualizeRequest, name: str, backbone: str | None, device: torch.device, on_problem: OnProblem
 ) -> LoadedModel:
-    """A model with the weights that were asked for; what the checkpoint lacks is drawn from the seed.
+    """Build a model and load the weights that were asked for.
 
-    Which of several sets of weights in a file is read is reported.
+    Weights that the checkpoint lacks are drawn from the seed.
 
-    Raises :class:`CannotMeasureError` where pretrained weights cannot be had, :class:`FgbenchError` for a checkpoint
-    that does not fit.
+    Args:
+        request: Image size, checkpoint and other options.
+        name: Name of the model.
+        backbone: timm's name; None for the model's default.
+        device: The device that the model is moved to.
+        on_problem: Receives a notice that says which of several sets of weights in the file is read.
+
+    Raises:
+        CannotMeasureError: Pretrained weights cannot be downloaded.
+        FgbenchError: The checkpoint does not fit the model.
+
     """
     model = _build(request, name, backbone, CLASSES, pretrained=request.pretrained)
-    of_backbone = _backbone_name(model, backbone)
-    shared: dict[str, Any] = {"name": name, "backbone": of_backbone}
+    backbone_name = _backbone_name(model, backbone)
     if request.checkpoint is None:
-        words, notes, predicts = f"random, seed {request.seed}", [], False
+        weights, notes, predicts = f"random, seed {request.seed}", [], False
         if request.pretrained:
-            words = f"timm's {_full_name(of_backbone)}"
+            weights = f"timm's {_full_name(backbone_name)}"
             if selects(model):
                 notes = ["timm's weights are the backbone's alone; what else the model has is random"]
-        norm = _timms_norm(of_backbone) if request.pretrained else None
+        norm = _timm_norm(backbone_name) if request.pretrained else None
     else:
-        model, found = _load(request, model, name, backbone)
+        model, report = _load(request, model, name, backbone)
         metadata = read_metadata(request.checkpoint) if kind_of(request.checkpoint) == SAFETENSORS else {}
-        words, predicts = request.checkpoint.name, found.complete
-        words += "" if found.weights is None else f" ({found.weights})"
-        notes = _notes_on(found)
-        for note in found.notes:
+        weights, predicts = request.checkpoint.name, report.complete
+        weights += "" if report.weights is None else f" ({report.weights})"
+        notes = _notes_on(report)
+        for note in report.notes:
             on_problem(LeftOutNotice(f"{request.checkpoint}: {note}"))
-        norm = _timms_norm(of_backbone) if found.format.startswith(OF_BACKBONES) else None
-        norm = (HALF, HALF) if metadata.get("dataset") in HALF_SETS else norm
+        norm = _timm_norm(backbone_name) if report.format.startswith(BACKBONE_FORMATS) else None
+        norm = (HALF, HALF) if metadata.get("dataset") in NORMALISED_BY_HALF else norm
     if request.norm is not None:
         norm = (HALF, HALF) if request.norm == "half" else None
     mean, std = norm or (IMAGENET_MEAN, IMAGENET_STD)
     return LoadedModel(
         model=model.eval().to(device),
-        weights=words,
+        name=name,
+        backbone=backbone_name,
+        weights=weights,
         is_random=not request.pretrained and request.checkpoint is None,
         predicts=predicts,
         mean=mean,
         std=std,
         notes=notes,
-        **shared,
     )
 
 
@@ -142,7 +159,7 @@ def selects(model: Model) -> bool:
 
 
 def guarded(name: str) -> AbstractContextManager[None]:
-    """Where a model of somebody else's runs: what it does wrong becomes one line with its name."""
+    """A context in which an error of a plug-in's model becomes a :class:`BrokenPluginError` with its name."""
     return models.blame(name, FgbenchError)
 
 
@@ -162,21 +179,23 @@ def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | No
     return model, load_checkpoint(model, request.checkpoint, **request.reading)  # type: ignore[arg-type]
 
 
-def _notes_on(found: LoadReport) -> list[str]:
-    notes = list(found.notes)
-    if found.trained_as is not None:
-        notes.append(f"the file is that of a {found.trained_as}; only what both have was loaded")
-    notes += [*found.variants, *found.differences]
-    if random := [*found.missing, *found.started]:
-        some = ", ".join(random[:SHOWN]) + (", …" if len(random) > SHOWN else "")
-        notes.append(f"{len(random)} weights are not in the file and were not learned: {some}")
-    if found.unread and found.trained_as is None:
-        some = ", ".join(found.unread[:SHOWN]) + (", …" if len(found.unread) > SHOWN else "")
-        notes.append(f"{len(found.unread)} weights of the file have no place in the model: {some}")
-    if found.resized:
-        how = f"{found.interpolation} interpolation"
+def _notes_on(report: LoadReport) -> list[str]:
+    notes = list(report.notes)
+    if report.trained_as is not None:
+        notes.append(f"the file is that of a {report.trained_as}; only what both have was loaded")
+    notes += [*report.variants, *report.differences]
+    if random := [*report.missing, *report.started]:
+        notes.append(f"{len(random)} weights are not in the file and were not learned: {_first(random)}")
+    if report.unread and report.trained_as is None:
+        notes.append(f"{len(report.unread)} weights of the file have no place in the model: {_first(report.unread)}")
+    if report.resized:
+        how = f"{report.interpolation} interpolation"
         notes.append(f"the position embeddings are those of another image size or overlap, and were resized ({how})")
     return notes
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def _backbone_name(model: Model, asked: str | None) -> str:
@@ -185,13 +204,13 @@ def _backbone_name(model: Model, asked: str | None) -> str:
 
 
 def _full_name(backbone: str) -> str:
-    """With the tag of the weights that timm takes where none is named."""
+    """The name with the tag of the weights that timm loads by default."""
     cfg = timm.get_pretrained_cfg(backbone)
     tag = getattr(cfg, "tag", None)
     return backbone if "." in backbone or not tag else f"{backbone}.{tag}"
 
 
-def _timms_norm(backbone: str) -> tuple[Colours, Colours] | None:
+def _timm_norm(backbone: str) -> tuple[Colours, Colours] | None:
     cfg = timm.get_pretrained_cfg(backbone)
     return None if cfg is None else (_three(cfg.mean), _three(cfg.std))
 

@@ -1,62 +1,62 @@
-"""What was seen, as rows for programs: one per picture, model and selector."""
+"""Results as rows for programs: one per picture, model and selector."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fgbench.explain.geometry import as_stored
-from fgbench.explain.records import OWN, Box, SelectorResult
+from fgbench.datasets.images import Box, as_stored
+from fgbench.explain.records import OWN, ImageResult, SelectorResult
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import ModelResults, Shown
+from fgbench.explain.run import ModelResults
 
 
-def rows(request: VisualizeRequest, visits: Sequence[ModelResults]) -> Iterator[dict[str, Any]]:
-    """A row per picture, model and selector; who has nothing to show has a row with the reason."""
-    for visit in visits:
-        for shown in visit.shown:
-            for name in visit.looking.columns:
-                yield _row(request, visit, shown, name)
+def rows(request: VisualizeRequest, results: Sequence[ModelResults]) -> Iterator[dict[str, Any]]:
+    """A row per model, picture and selector; a selector without a result has a row with the reason."""
+    for each in results:
+        for image in each.images:
+            for name in each.explainer.columns:
+                yield _row(request, each, image, name)
 
 
-def _row(request: VisualizeRequest, visit: ModelResults, shown: Shown, name: str) -> dict[str, Any]:
-    gaze, sight = shown.gaze, shown.gaze.sights.get(name)
-    told = gaze.prediction
+def _row(request: VisualizeRequest, results: ModelResults, image: ImageResult, name: str) -> dict[str, Any]:
+    loaded, explainer = results.loaded, results.explainer
+    result, prediction = image.selectors.get(name), image.prediction
     return {
-        "image": gaze.path,
-        "height": gaze.size[0],
-        "width": gaze.size[1],
-        "orientation": gaze.orientation,
-        "model": visit.onlooker.name,
-        "backbone": visit.onlooker.backbone,
-        "weights": visit.onlooker.weights,
+        "image": image.path,
+        "height": image.size[0],
+        "width": image.size[1],
+        "orientation": image.orientation,
+        "model": loaded.name,
+        "backbone": loaded.backbone,
+        "weights": loaded.weights,
         "selector": name,
         "impl": request.impl,
         "image_size": request.image_size,
         "view": request.view,
-        "top_k": None if name == OWN else visit.top_k,
+        "top_k": None if name == OWN else explainer.top_k,
         "rule": None if name == OWN else request.rule,
-        "seen_box": _rounded(gaze.seen),
-        **_selection(sight, gaze.size, gaze.orientation),
-        "prediction": None if told is None else {"class": told.index, "probability": told.probability},
-        "reason": None if sight is not None else visit.looking.left_out.get(name, "unknown"),
+        "seen_box": _rounded(image.seen_box),
+        **_selection(result, image.size, image.orientation),
+        "prediction": prediction and {"class": prediction.index, "probability": prediction.probability},
+        "reason": None if result is not None else explainer.left_out.get(name, "unknown"),
     }
 
 
-def _selection(sight: SelectorResult | None, size: tuple[int, int], orientation: int) -> dict[str, Any]:
-    """``boxes`` count in pixels of the file as stored, ``upright_boxes`` and all others in those of the upright one."""
-    if sight is None:
+def _selection(result: SelectorResult | None, size: tuple[int, int], orientation: int) -> dict[str, Any]:
+    """``boxes`` are in pixels of the file as stored, all other boxes in pixels of the upright picture."""
+    if result is None:
         missing = "grid scores equal best_patch best_box boxes upright_boxes boxes_are"
         return dict.fromkeys(missing.split())
     return {
-        "grid": list(sight.scores.shape),
-        "scores": sight.scores.tolist(),
-        "equal": sight.is_flat,
-        "best_patch": list(sight.best),
-        "best_box": _rounded(sight.best_box),
-        "boxes": [_rounded(as_stored(box, size, orientation)) for box in sight.boxes],
-        "upright_boxes": [_rounded(box) for box in sight.boxes],
-        "boxes_are": "crops" if sight.are_crops else "patches",
+        "grid": list(result.scores.shape),
+        "scores": result.scores.tolist(),
+        "equal": result.is_flat,
+        "best_patch": list(result.best),
+        "best_box": _rounded(result.best_box),
+        "boxes": [_rounded(as_stored(box, size, orientation)) for box in result.boxes],
+        "upright_boxes": [_rounded(box) for box in result.boxes],
+        "boxes_are": "crops" if result.are_crops else "patches",
     }
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from fgbench.flops.by_size import Inputs, shape_of
-from fgbench.flops.cost import Cost
+from fgbench.flops.cost import Cost, Inputs, shape_of
 from fgbench.flops.operators import REDUCTIONS
 
 SOFTMAX = 5  # largest, subtract, exponential, sum, divide

@@ -8,9 +8,8 @@ from fgbench.backbone_shape import BackboneShape
 from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem
 from fgbench.flops.counter import Count, count_flops
 from fgbench.flops.crosscheck import cross_check
-from fgbench.flops.fused import fused_attention
 from fgbench.flops.grid import CountGrid
-from fgbench.models.backbone import MetaBackbone, build_on_meta
+from fgbench.models.backbone import MetaBackbone, build_on_meta, fused_attention
 from fgbench.plugins.registry import make_selector, selectors
 from fgbench.results.records import FlopsRow
 from fgbench_selectors import Selector

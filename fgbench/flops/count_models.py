@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fgbench.backbone_shape import cut_off_by
 from fgbench.errors import FgbenchError
 from fgbench.flops.counter import Count, FlopCounter
-from fgbench.flops.cut_off import cut_off_by
-from fgbench.flops.fused import fused_attention
 from fgbench.flops.grid import CountGrid, ModelCase
+from fgbench.models.backbone import fused_attention
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
@@ -95,10 +95,10 @@ def _rows(
     impl: str | None,
     whole_model: bool,
 ) -> Iterator[FlopsRow]:
-    parts = [(None, count.total), *((part, count.by_label[part]) for part in STAGES if part in count.by_label)]
+    stages = [(None, count.total), *((stage, count.by_label[stage]) for stage in STAGES if stage in count.by_label)]
     for convention in conventions:
         whole = base.flops(convention)
-        for part, cost in parts if whole_model else parts[:1]:
+        for stage, cost in stages if whole_model else stages[:1]:
             flops = cost.flops(convention)
             yield FlopsRow(
                 convention=convention,
@@ -111,7 +111,7 @@ def _rows(
                 macs=cost.macs,
                 flops=flops,
                 percent_of_backbone=100 * flops / whole,
-                params=sum(p.numel() for p in model.parameters()) if part is None else None,
-                part=part,
-                activation_bytes=count.activation_bytes if part is None else None,
+                params=sum(p.numel() for p in model.parameters()) if stage is None else None,
+                stage=stage,
+                activation_bytes=count.activation_bytes if stage is None else None,
             )

@@ -22,10 +22,9 @@ from fgbench.flops.cost import Cost
 from fgbench.flops.count import Count as Count
 from fgbench.flops.handlers import Handler, UncountedOperatorError, handler_for
 from fgbench.flops.higher_order import flex_attention_cost, form_of, has_values, needs_values, refuse_values
-from fgbench.flops.metacopy import meta_copy
+from fgbench.flops.meta import MetaReplay, meta_copy
 from fgbench.flops.module_paths import ModulePaths
 from fgbench.flops.operators import ZERO_COST
-from fgbench.flops.replay import MetaReplay
 from fgbench.flops.traffic import Traffic, held_bytes
 
 # How torch says that a meta tensor has no values, and that one which has some stands beside it.

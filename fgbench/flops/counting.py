@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fgbench.errors import FgbenchError, OnProblem
-from fgbench.flops.counted_cache import CountedCache
-from fgbench.flops.garbage import collected_rarely
+from fgbench.flops.counted_cache import CountedCache, library_version
 from fgbench.flops.grid import CountGrid
-from fgbench.flops.keys import count_environment, count_key
 from fgbench.flops.models import model_rows
 from fgbench.flops.rows import flops_rows
 from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import models, selectors
+from fgbench.results.environment import code_digest, software
 from fgbench.results.records import FlopsRow
 from fgbench.results.store import Store
+from fgbench_selectors.entries import Registry
 
+# Fields that tell a row from others. "part" is the earlier name of "stage": the keys in stores stay the same.
+IDENTITY = ("convention", "backbone", "model", "selector", "impl", "image_size", "part")
+RARELY = (500_000, 20, 100)  # garbage collector: new objects before a collection, and collections of younger objects
 LOCKED_STORE_S = 3.0  # how long to wait for a store that another process keeps locked
 
 
@@ -80,3 +89,36 @@ def _keep(rows: Sequence[FlopsRow], grid: CountGrid, store: Path, on_problem: On
         on_problem(type(error)(f"the rows were not kept: {error}"))
         return False
     return True
+
+
+def count_key(row: FlopsRow, grid: CountGrid) -> str:
+    """The key of a counted row in a store: a digest of its names, its options, and the origin of plug-ins."""
+    identity = {name: row[name] for name in IDENTITY} | _geometry(grid)
+    identity["origins"] = [_origin(selectors, row.selector), _origin(models, row.model)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def count_environment(grid: CountGrid) -> dict[str, Any]:
+    """The versions that rows were counted with, and the options of the grid that rows do not hold."""
+    return {**software(), "torch": library_version("torch"), "code": code_digest(), **_geometry(grid)}
+
+
+def _geometry(grid: CountGrid) -> dict[str, Any]:
+    return {"num_classes": grid.num_classes, "patch_stride": grid.patch_stride}
+
+
+def _origin(registry: Registry, name: str | None) -> str | None:
+    """The file or the distribution of a plug-in; None for fgbench's own."""
+    entry = None if name is None else registry.entries().get(name)
+    return None if entry is None or entry.is_own else str(entry.file or entry.origin)
+
+
+@contextmanager
+def collected_rarely() -> Iterator[None]:
+    """A context in which Python rarely collects garbage. Importing torch and timm takes a quarter less time there."""
+    before = gc.get_threshold()
+    gc.set_threshold(*RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

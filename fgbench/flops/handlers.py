@@ -18,9 +18,9 @@ from torch import Tensor
 from fgbench.errors import CannotMeasureError
 from fgbench.flops import attention, sampling
 from fgbench.flops.attention import SOFTMAX, dense_attention
-from fgbench.flops.by_size import Handler as Handler
-from fgbench.flops.by_size import Inputs, per_input, per_output, shape_of
 from fgbench.flops.cost import Cost as Cost
+from fgbench.flops.cost import Handler as Handler
+from fgbench.flops.cost import Inputs, per_input, per_output, shape_of
 from fgbench.flops.operators import ELEMENTWISE, REDUCTIONS, ZERO_COST
 
 with warnings.catch_warnings():  # fvcore scripts functions with a deprecated torch.jit while it is imported

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops.counted_cache import CountedCache, Hearing
-from fgbench.flops.cut_off import cut_off_line
 from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fgbench.backbone_shape import BackboneShape
+from fgbench.backbone_shape import BackboneShape, cut_off_line, pixels_cut_off
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
-from fgbench.flops.cut_off import cut_off_line, pixels_cut_off
 from fgbench.flops.grid import CountGrid
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.registry import is_own, selectors, usable_selectors

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fgbench.flops.by_size import Handler, Inputs, per_input, per_output, shape_of
-from fgbench.flops.cost import Cost
+from fgbench.flops.cost import Cost, Handler, Inputs, per_input, per_output, shape_of
 
 NEAREST, BICUBIC = 1, 2  # how aten names ways to sample a grid
 PER_BICUBIC = 32  # weights and sums of 16 pixels

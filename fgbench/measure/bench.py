@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from fgbench.backbone_shape import cut_off_by
 from fgbench.errors import FgbenchError
-from fgbench.flops.cut_off import cut_off_by
 from fgbench.measure.clocks import EventClock, EventQueue, HostClock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.memory import settle_allocator

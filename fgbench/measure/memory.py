@@ -6,6 +6,8 @@ import contextlib
 import resource
 from pathlib import Path
 
+import psutil
+
 # Of version 2 and version 1: the limit, what is used, and how much of that is cache which the kernel gives back.
 CONTROL_GROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -39,13 +41,11 @@ def forget_peak(proc: Path = Path("/proc")) -> bool:
     return True
 
 
-def available_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Memory that could still be taken without swapping, a control group's limit included; None where unknown."""
     found: list[int] = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError):  # psutil raises it where /proc is hidden
+        found.append(psutil.virtual_memory().available)
     for limit, used, statistics, cache in CONTROL_GROUPS:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
             most, now = (int((cgroup / name).read_text(encoding="ascii")) for name in (limit, used))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from fgbench_selectors import QK, Features, Maps, Needs
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
     warnings.simplefilter("ignore")
     import timm
+    from timm.layers.config import set_fused_attn, use_fused_attn
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
 
@@ -186,6 +188,23 @@ def unfuse_attention(module: nn.Module) -> None:
     for part in module.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = False  # type: ignore[assignment]
+
+
+@contextmanager
+def fused_attention(wanted: bool | None) -> Iterator[None]:
+    """A context in which timm builds fused attention, or does not, whatever ``TIMM_FUSED_ATTN`` says.
+
+    Args:
+        wanted: Whether attention is one operator; None leaves the setting as it is.
+
+    """
+    before = use_fused_attn(), use_fused_attn(experimental=True)
+    if wanted is not None:
+        set_fused_attn(wanted)
+    try:
+        yield
+    finally:
+        set_fused_attn(*before)
 
 
 def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, **options: Any) -> nn.Module:

@@ -15,8 +15,7 @@ from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.components import peak_boxes
-from fgbench_selectors.regions import crop_resize
-from fgbench_selectors.windows import window_boxes
+from fgbench_selectors.regions import crop_resize, window_boxes
 
 SEARCHES = ("patches", "pixels")
 

@@ -15,7 +15,7 @@ from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import blame, existing_file, import_file
 
 if TYPE_CHECKING:
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
 
 def add_plugin_files(paths: Iterable[str], on_problem: OnProblem, host: WorkerPool | None = None) -> list[str]:

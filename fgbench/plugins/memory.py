@@ -16,7 +16,7 @@ from pathlib import Path
 from fgbench.plugins.code import unchanged
 from fgbench.results import cache
 from fgbench.results.environment import code_digest, installed_version
-from fgbench.workers.channel import Message
+from fgbench.workers.messages import Message
 
 CODE = (".py", ".so", ".pyd")
 MOST_FILES = 20_000  # of a package that is looked through

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import BrokenPluginError
-from fgbench.plugins.hosts import hosts
 from fgbench.plugins.trial import LOADED_FOR_REPORTS, failure_in_words, limit_s
-from fgbench.workers.channel import Message
-from fgbench.workers.places import move_to, this_place
-from fgbench.workers.single import serve_one
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool
+from fgbench.workers.forking import serve_one
+from fgbench.workers.messages import Message, Messages
+from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 
 if TYPE_CHECKING:
     from fgbench_reports.data import Data
@@ -50,13 +48,12 @@ class Desk:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fgbench-report-"))
             self._file = Path(folder) / "data"
             self._file.write_bytes(pickle.dumps(self._data))
-            self._forks = self._stack.enter_context(hosts())(__name__, LOADED_FOR_REPORTS)
+            self._forks = self._stack.enter_context(shared_pools())(__name__, LOADED_FOR_REPORTS)
         limit = limit_s()
         file = None if entry.file is None else str(entry.file)
         try:
             with self._forks.fork() as worker:
                 asked: Message = {
-                    "place": this_place(),
                     "name": entry.name,
                     "file": file,
                     "data": str(self._file),
@@ -73,19 +70,18 @@ class Desk:
         raise BrokenPluginError(entry.name, entry.origin, why)
 
 
-def serve(sock: Any) -> None:
-    """The life of a worker: one report."""
-    serve_one(sock, {"make": make})
+def serve(messages: Messages) -> None:
+    """Answer one request for a report, and end."""
+    serve_one(messages, {"make": make})
 
 
-def make(*, place: Message, name: str, file: str | None, data: str, drawn: bool) -> Message:
+def make(*, name: str, file: str | None, data: str, drawn: bool) -> Message:
     """A report that is made, and drawn, here: ``{"made": …}`` as plain data, or ``{"why": …}`` there is none."""
     from fgbench.plugins.files import add_plugin_files
     from fgbench.plugins.reports import make_reports, render_reports
     from fgbench_reports.plain import to_plain
     from fgbench_reports.plots.style import import_seaborn_alone
 
-    move_to(place)
     broken: list[Any] = []
     saved: Data = pickle.loads(Path(data).read_bytes())  # this program wrote it
     if file is not None:

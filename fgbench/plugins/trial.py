@@ -13,15 +13,13 @@ from pathlib import Path
 
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
-from fgbench.plugins.hosts import hosts
 from fgbench.plugins.kinds import Kind
 from fgbench.plugins.memory import recall, remember, state_of_file, state_of_point
 from fgbench.quantities import (
     duration,
 )
-from fgbench.workers.channel import Message
-from fgbench.workers.places import this_place
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool
+from fgbench.workers.messages import Message
+from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 from fgbench_selectors.entries import Entry
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
@@ -91,11 +89,11 @@ def _answers(asked: Sequence[Message], host: WorkerPool | None = None) -> list[M
     """The answers to questions, in their order: remembered ones, and those of workers."""
     limit = limit_s()
     answers = []
-    with hosts() as host_for:
+    with shared_pools() as pool_for:
         for question in asked:
             answer = recall(question["state"])
             if answer is None or not _is_answer(answer):
-                forks = host or host_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
+                forks = host or pool_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
                 answer = _try(forks, question["about"], limit)
                 if all(found["why"] is None for found in answer.get("found", [answer])):
                     remember(question["state"], answer)
@@ -117,7 +115,7 @@ def _try(host: WorkerPool, about: Message, limit: float) -> Message:
     """What a worker finds, or how it ended."""
     try:
         with host.fork() as worker:
-            answer = worker.ask("try", limit, place=this_place(), **about)
+            answer = worker.ask("try", limit, **about)
     except WorkerFailed as failure:
         return {"why": failure_in_words(failure, f"it is not imported within {limit:g} s")}
     return answer if _is_answer(answer) else {"why": "it wrote over what its trial found"}

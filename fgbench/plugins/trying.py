@@ -14,15 +14,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins.code import OURS, loaded_files
 from fgbench.plugins.files import PluginFile
 from fgbench.plugins.kinds import Kind, kind_of
-from fgbench.workers.channel import Message
-from fgbench.workers.places import move_to
-from fgbench.workers.single import bound_files, serve_one
+from fgbench.workers.forking import bound_files, serve_one
+from fgbench.workers.messages import Message, Messages
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.interrupts import interrupts_noted
 from fgbench_selectors.plugins import blame, describe, load_point
@@ -44,20 +42,17 @@ def _count_fork() -> None:
     _forks += 1
 
 
-def serve(sock: Any) -> None:
-    """The life of a worker: one trial."""
-    serve_one(sock, {"try": attempt})
+def serve(messages: Messages) -> None:
+    """Answer one request for a trial, and end."""
+    serve_one(messages, {"try": attempt})
 
 
-def attempt(
-    *, place: Message, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = ""
-) -> Message:
+def attempt(*, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = "") -> Message:
     """Import a file, or what an entry point names: what it holds, or why it cannot be used.
 
     ``{"found": [{"group", "name", "why", "facts"}, …], "files": …}`` with all that was loaded for it, or
     ``{"why": …}`` with the ``name`` of what is broken. The process is for nothing else afterwards.
     """
-    move_to(place)
     bound_files()
     os.register_at_fork(after_in_parent=_count_fork)
     atexit._clear()

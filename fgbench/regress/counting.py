@@ -79,7 +79,7 @@ def count_all(request: CountRequest, progress: Progress = lambda _: None, cache:
             counted.lost[name] = str(error)
             counted.problems.append(error)
             continue
-        counted.rows += [row for row in found if row.model is not None and row.part is None]
+        counted.rows += [row for row in found if row.model is not None and row.stage is None]
     for problem in counted.problems:
         if isinstance(problem, BrokenPluginError):
             counted.lost.setdefault(problem.name, str(problem))

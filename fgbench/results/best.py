@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from fgbench.results.records import Status
+from fgbench.results.records import ThroughputRow
 
 FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
-_SAME = ("model", "selector", "impl", "backbone", "image_size", "device", "dtype", "compiled", "repeat")
 
 
-def best_batches(rows: Sequence[Mapping[str, Any]]) -> set[int]:
-    """The places of the rows with the highest throughput of their model and size, in their mode."""
-    best: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        if Status(row["status"]).has_figures and row["throughput_img_s"] is not None:
+def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
+    """Set ``best`` of rows.
+
+    Args:
+        rows: Rows of any models, sizes, modes and devices.
+
+    Returns:
+        The rows in their order; ``best`` is true for the highest throughput of each model and size in its mode, on its
+        device.
+
+    """
+    best: dict[str, ThroughputRow] = {}
+    for row in rows:
+        if row.status.has_figures and row.throughput_img_s is not None:
             group = _group(row)
-            if group not in best or row["throughput_img_s"] > rows[best[group]]["throughput_img_s"]:
-                best[group] = index
-    return set(best.values())
+            if group not in best or row.throughput_img_s > (best[group].throughput_img_s or 0):
+                best[group] = row
+    chosen = set(map(id, best.values()))
+    return [row if row.best == (id(row) in chosen) else replace(row, best=not row.best) for row in rows]
 
 
-def _group(row: Mapping[str, Any]) -> str:
+def _group(row: ThroughputRow) -> str:
     """What rows have in common among which one batch is the best."""
-    environment = row["environment"]
-    return repr([row.get(name) for name in _SAME] + [environment.get(name) for name in (*FLAGS, "device_name")])
+    model = (row.model, row.selector, row.impl, row.backbone, row.image_size)
+    mode = (row.device, row.dtype, row.compiled, row.repeat)
+    return repr([*model, *mode, *(row.environment.get(name) for name in (*FLAGS, "device_name"))])

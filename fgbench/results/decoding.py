@@ -1,322 +1,228 @@
-"""Rows as they come from files: of which kind each is, whether its fields are as its record declares them. No torch."""
+"""Decode rows of files into records; errors name the field and the value. No torch."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from reprlib import Repr
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from fgbench.results.reading import parse_json
-from fgbench.results.records import RECORDS, STATUSES, Record, Status, saved_fields
+from fgbench.results.records import RECORDS, SCHEMA_VERSION, STATUSES, Count, Figure, Record, saved_fields
 
-Cells = dict[str, Any]  # the fields of a row as a file has them
-# A field that every row of a kind has, and no row of the kinds behind it.
-MARKS = {
-    "backend": "maps",
-    "selection": "bytes",
-    "flops": "convention",
-    "selection_quality": "perturbed_images",
-    "throughput": "batch_size",
-    "accuracy": "top1_percent",
-}
-# The field behind those that say what was measured: records begin with these, and figures follow.
-FIRST_FIGURE = {
-    "backend": "chosen",
-    "selection": "status",
-    "flops": "num_tokens",
-    "selection_quality": "checkpoint",
-    "throughput": "status",
-    "accuracy": "top1_percent",
-}
-ENVIRONMENT = "environment"  # beside the fields of every kind
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+ENVIRONMENT = "environment"
 ABOUT = ("kind", "schema_version")  # of a row, beside its fields
-DERIVED = ("best",)  # made again from all rows at once
-SIGNED = ("seed", "seeds")  # every other number counts or measures something
-SIDES = ("image_size", "batch_size")  # that are divided by
-ABOVE_ZERO = ("latency_s", "throughput_img_s")  # a point without a figure has none, and not zero
+DERIVED = {"best": False}  # fields that are computed from all rows at once, and their values until then
 INTERVAL = ("latency_ci95_low_s", "latency_ci95_high_s")
-LARGEST = 10**30  # far above any count and any rate
-# What reports compute with inside the objects of a row: of which type each is, where it is there.
-INSIDE: dict[str, dict[str, Any]] = {
-    ENVIRONMENT: {
-        **{"num_classes": int, "patch_stride": int, "memory_limit_bytes": int, "missing": dict[str, Any]},
-        **{"matrix_rate_flop_s": float, "copy_rate_bytes_s": float, "macs_per_image": float, "bytes_per_image": float},
-        "roof": dict[str, float],
-    },
-    "recipe": {
-        **{"batch_size": float, "warmup_steps": float, "weight_decay": float, "epochs": float},
-        **{"optimizer": str, "augreg": str},
-    },
+WORDS = {  # for the types in msgspec's errors
+    **{"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"},
+    **{"array": "a list", "object": "an object"},
 }
-WORDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 SHOWN = Repr()
 SHOWN.maxstring = SHOWN.maxother = 40
 
 
-AnyRecord = TypeVar("AnyRecord", bound=Record)
+class Environment(TypedDict, total=False):
+    """The values of an environment that reports compute with."""
+
+    num_classes: Count | None
+    patch_stride: Count | None
+    memory_limit_bytes: Count | None
+    missing: dict[str, Any] | None
+    matrix_rate_flop_s: Figure | None
+    copy_rate_bytes_s: Figure | None
+    macs_per_image: Figure | None
+    bytes_per_image: Figure | None
+    roof: dict[str, Figure] | None
+
+
+class Recipe(TypedDict, total=False):
+    """The values of a training recipe that reports compute with."""
+
+    batch_size: Figure | None
+    warmup_steps: Figure | None
+    weight_decay: Figure | None
+    epochs: Figure | None
+    optimizer: str | None
+    augreg: str | None
+
+
+class Objects(TypedDict, total=False):
+    """The fields of rows that are objects and are read by reports."""
+
+    environment: Environment
+    recipe: Recipe | None
 
 
 class RowError(Exception):
-    """What is wrong with a row, in words."""
+    """A row that cannot be decoded.
+
+    Args:
+        why: The field, and the value that it has.
+        do: The advice that follows.
+
+    """
+
+    def __init__(self, why: str, do: str = "export it once more, or mend it") -> None:
+        super().__init__(why)
+        self.do = do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """A field of a record, as its annotation and its place declare it."""
+class _Field:
+    """The declaration of a field, as far as rows of a file may lack it or have it in another type."""
 
-    name: str
-    kind: Any  # of its value where it is not null
+    hint: Any  # the type with its limits
+    plain: Any  # the type without null and limits: int, float, str, bool, list[…], dict[…] or Status
     nullable: bool
-    identifies: bool  # says what was measured: without it the row is that of nothing
-    default: Any  # MISSING where there is none
+    is_required: bool
+    absent: Any  # the value where a row lacks the field
 
-    def absent(self) -> Any:
-        """The value of a row from before this field was there."""
-        if self.default is not MISSING:
-            return self.default
-        if self.nullable and not self.identifies:
-            return None
-        if self.name in DERIVED:
-            return False
-        raise RowError(f"its field {self.name!r} is missing")
+    @property
+    def is_filled(self) -> bool:
+        """Whether an empty cell of a CSV file means that the row lacks the field."""
+        return not self.nullable and self.plain is not str
 
-    def checked(self, value: Any) -> Any:
-        """The value in its declared type; an empty text is a missing one, as a CSV file has no other."""
+    def prepared(self, value: Any, *, strict: bool) -> Any:
+        """The value as msgspec takes it; an empty text is null, since CSV has no other."""
         if self.nullable and (value is None or value == ""):
             return None
-        try:
-            found = _checked(value, self.kind)
-        except RowError as error:
-            raise RowError(f"its field {self.name!r} {error}") from None
-        if self.name == "status" and found not in STATUSES:
-            raise RowError(f"its field 'status' must be one of {', '.join(STATUSES)}, got {SHOWN.repr(found)}")
-        if isinstance(found, (int, float)) and self.name not in SIGNED and found < (self.name in SIDES):
-            least = "at least 1" if self.name in SIDES else "no negative number"
-            raise RowError(f"its field {self.name!r} must be {least}, got {SHOWN.repr(found)}")
-        if self.name in ABOVE_ZERO and found == 0:
-            raise RowError(f"its field {self.name!r} must be above 0, got {SHOWN.repr(found)}")
-        return found
-
-    def from_text(self, cell: str) -> Any:
-        """What stands in a cell of a CSV file; the cell itself where it is no such value."""
-        if self.kind is str:
-            return cell
-        try:
-            if self.kind is bool:
-                return {"true": True, "false": False}.get(cell.strip().lower(), cell)
-            if self.kind in (int, float):
-                return int(cell) if cell.strip().lstrip("+-").isdecimal() else float(cell)
-            return parse_json(cell)
-        except ValueError:
-            return cell
+        if not strict and isinstance(value, str) and self.plain is not str:
+            value = _cell(value) if get_origin(self.plain) else value.strip().removeprefix("+")
+        if self.plain is int:
+            return _integral(value)
+        return list(map(_integral, value)) if self.plain == list[int] and isinstance(value, list) else value
 
 
 @cache
-def fields_of(kind: str) -> tuple[Field, ...]:
-    """The fields of a kind of rows but the environment, in their order."""
+def _fields_of(kind: str) -> dict[str, _Field]:
+    """The saved fields of a kind by name, but the environment."""
     record = RECORDS[kind]
-    hints = get_type_hints(record)
-    saved = [field for field in fields(record) if field.name in saved_fields(record)]
-    names = [field.name for field in saved]
-    identifying = names[: names.index(FIRST_FIGURE[kind])]
-    found = []
-    for field in saved:
-        if field.name == ENVIRONMENT:
-            continue
-        some = [one for one in get_args(hints[field.name]) if one is not NoneType]
-        nullable = NoneType in get_args(hints[field.name])
-        found.append(
-            Field(
-                name=field.name,
-                kind=str if field.name == "status" else some[0] if nullable else hints[field.name],
-                nullable=nullable,
-                identifies=field.name in identifying,
-                default=field.default,
-            )
+    hints, limited = get_type_hints(record), get_type_hints(record, include_extras=True)
+    saved = set(saved_fields(record))
+    declared = [each for each in fields(record) if each.name in saved]
+    identifying = [each.name for each in declared]
+    identifying = identifying[: identifying.index(record.first_figure)]
+    found = {}
+    for each in declared:
+        nullable = NoneType in get_args(hints[each.name])
+        lacks_default = each.default is MISSING and each.name not in DERIVED
+        found[each.name] = _Field(
+            hint=limited[each.name],
+            plain=get_args(hints[each.name])[0] if nullable else hints[each.name],
+            nullable=nullable,
+            is_required=lacks_default and (each.name in identifying or not nullable),
+            absent=DERIVED.get(each.name) if each.default is MISSING else each.default,
         )
-    return tuple(found)
-
-
-def kind_of(names: Iterable[str]) -> str | None:
-    """The kind of a row that has these fields; None where no kind has."""
-    present = set(names)
-    return next((kind for kind, mark in MARKS.items() if mark in present), None)
-
-
-def read_row(kind: str, given: Any, environment: Mapping[str, Any]) -> Record:
-    """The record of a row, with what else the row holds, and its environment – ``environment`` where it has none.
-
-    Raises :class:`RowError`.
-    """
-    if not isinstance(given, dict):
-        raise RowError(f"it must be an object, got {SHOWN.repr(given)}")
-    row: Cells = {}
-    for field in fields_of(kind):
-        name = field.name
-        row[name] = field.checked(given[name]) if name in given else field.absent()
-    low, high = (row.get(name) for name in INTERVAL)
-    if low is not None and high is not None and low > high:
-        raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
-    other = {name: value for name, value in given.items() if name not in {*row, *ABOUT, ENVIRONMENT}}
-    for name, value in other.items():
-        _check_undeclared(name, value)
-    own = given.get(ENVIRONMENT)
-    if own is not None and not isinstance(own, dict):
-        raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)}")
-    if own is not None and not is_finite(own):
-        raise RowError(f"its field {ENVIRONMENT!r} must hold finite numbers")
-    around = own or dict(environment)
-    for name, declared in INSIDE.items():
-        _check_inside(name, {**other, **row, ENVIRONMENT: around}.get(name) or {}, declared)
-    if "status" in row:
-        row["status"] = Status(row["status"])
-    return RECORDS[kind](**row, **{ENVIRONMENT: around, "other": other})
-
-
-def _check_undeclared(name: str, value: Any) -> None:
-    """What a row holds beside the fields of its kind; one that another kind has is of that one's type."""
-    if not is_finite(value):
-        raise RowError(f"its field {name!r} must hold finite numbers")
-    if (field := _fields_by_name().get(name)) is not None and value is not None:
-        field.checked(value)
-
-
-@cache
-def _fields_by_name() -> dict[str, Field]:
-    """The fields of all kinds; one of several kinds is of one type."""
-    return {field.name: field for kind in RECORDS for field in fields_of(kind)}
-
-
-def _check_inside(name: str, values: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
-    for inner, kind in declared.items():
-        if (value := values.get(inner)) is not None:
-            try:
-                found = _checked(value, kind)
-            except RowError as error:
-                raise RowError(f"{inner!r} in its field {name!r} {error}") from None
-            if kind in (int, float) and found < 0:
-                raise RowError(f"{inner!r} in its field {name!r} must be no negative number, got {SHOWN.repr(value)}")
-
-
-def read_cells(cells: Mapping[str, str]) -> tuple[str | None, Cells]:
-    """The kind of a line of a CSV file, and its values by their declared types; empty cells are missing ones."""
-    filled = {name: cell for name, cell in cells.items() if cell != ""}
-    kind = kind_of(filled)
-    if kind is None:
-        return None, dict(filled)
-    row: Cells = {}
-    declared = {field.name: field for field in fields_of(kind)}
-    for name, cell in cells.items():
-        field = declared.get(name)
-        if cell != "":
-            of_any = _fields_by_name().get(name)
-            row[name] = of_any.from_text(cell) if of_any else _environment(cell) if name == ENVIRONMENT else cell
-        elif field and field.nullable:
-            row[name] = None
-        elif field and field.kind is str:
-            row[name] = ""
-    return kind, row
-
-
-def _environment(cell: str) -> Any:
-    try:
-        return parse_json(cell)
-    except ValueError:
-        return cell
-
-
-def distinct(kind: str, rows: Iterable[AnyRecord]) -> list[AnyRecord]:
-    """Every row once: of rows that agree in all declared fields, and in their environment as far as both tell it.
-
-    Nobody measures the same to all its digits twice, and a count is the same everywhere.
-    """
-    names = [field.name for field in fields_of(kind) if field.name not in DERIVED]
-    found: list[AnyRecord] = []
-    places: dict[str, dict[str, int]] = {}
-    for row in rows:
-        around = _surroundings(kind, row[ENVIRONMENT])
-        known = places.setdefault(json.dumps([row[name] for name in names], sort_keys=True), {})
-        if around in known or (known and not around):
-            continue
-        if "" in known:  # until now nobody told what it was measured on
-            known[around] = known.pop("")
-            found[known[around]] = row
-        else:
-            known[around] = len(found)
-            found.append(row)
+    found.pop(ENVIRONMENT, None)
     return found
 
 
-def _surroundings(kind: str, environment: Mapping[str, Any]) -> str:
-    if kind == "flops":  # nothing else changes a count
-        told = {name: environment[name] for name in ("num_classes", "patch_stride") if name in environment}
-    else:
-        told = {name: value for name, value in environment.items() if name != "time"}
-    return json.dumps(told, sort_keys=True) if told else ""
+@cache
+def _fields_of_all() -> dict[str, _Field]:
+    """The fields of all kinds by name; a field of several kinds has the same type."""
+    return {name: field for kind in RECORDS for name, field in _fields_of(kind).items()}
 
 
-def _checked(value: Any, kind: Any) -> Any:
-    check = _CHECKS.get(get_origin(kind) or kind)
-    assert check is not None, kind
-    return check(value, kind)
+def kind_of(row: Mapping[str, Any]) -> str | None:
+    """The kind of a row, by its ``kind`` or, in a row without one, by its fields; None where no kind fits.
+
+    Raises:
+        RowError: For a ``kind`` or a ``schema_version`` that is not known.
+
+    """
+    _check_version(row)
+    if (kind := row.get("kind")) not in (None, ""):
+        if kind not in RECORDS:
+            raise RowError(f"its field 'kind' must be one of {', '.join(RECORDS)}, got {SHOWN.repr(kind)} ($.kind)")
+        return str(kind)
+    return next((kind for kind, record in RECORDS.items() if record.mark in row), None)
 
 
-def _flag(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise _unfit(value, kind)
+def _check_version(row: Mapping[str, Any]) -> None:
+    version = row.get("schema_version")
+    text = "" if version is None else str(version)
+    if text and not (text.isdecimal() and len(text) < 10):
+        raise RowError(f"its field 'schema_version' must be a whole number, got {SHOWN.repr(version)}")
+    if text and int(text) > SCHEMA_VERSION:
+        raise RowError(f"its schema_version is {text}, this fgbench knows {SCHEMA_VERSION}", "update fgbench")
 
 
-def _text(value: Any, kind: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise _unfit(value, kind)
+def read_row(kind: str, given: Any, environment: Mapping[str, Any], *, strict: bool = True) -> Record:
+    """Decode a row.
+
+    Args:
+        kind: The kind of the row.
+        given: The row, an object of JSON, or texts by column where ``strict`` is False.
+        environment: The environment of a row without one.
+        strict: False for the cells of a CSV file, whose numbers are texts.
+
+    Returns:
+        The record. Fields that the record does not declare are in its ``other``.
+
+    Raises:
+        RowError: Where a field is missing or does not fit its declaration.
+
+    """
+    if not isinstance(given, dict):
+        raise RowError(f"it must be an object, got {SHOWN.repr(given)}")
+    _check_version(given)
+    if given.get("kind") not in (None, "", kind):
+        raise RowError(f"its field 'kind' must be {kind!r} here, got {SHOWN.repr(given['kind'])} ($.kind)")
+    record = RECORDS[kind]
+    given = {record.earlier_names.get(name, name): value for name, value in given.items()}
+    row: dict[str, Any] = {}
+    for name, field in _fields_of(kind).items():
+        if name in given and not (given[name] == "" and field.is_filled and not strict):
+            row[name] = field.prepared(given[name], strict=strict)
+        elif field.is_required:
+            raise RowError(f"its field {name!r} is missing ($.{name})")
+        else:
+            row[name] = field.absent
+    around = _environment(given.get(ENVIRONMENT), environment, strict=strict)
+    others = {name: value for name, value in given.items() if name not in row and name not in (ENVIRONMENT, *ABOUT)}
+    if not strict:
+        others = {name: cell for name, cell in others.items() if cell != ""}
+    other = {name: _undeclared(name, value, strict=strict) for name, value in others.items()}
+    decoded: Record = _convert({**row, ENVIRONMENT: around, "other": other}, record, strict=strict)
+    _check_objects({"recipe": decoded.get("recipe"), ENVIRONMENT: around})
+    low, high = (decoded.get(name) for name in INTERVAL)
+    if low is not None and high is not None and low > high:
+        raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
+    return decoded
 
 
-def _number(value: Any, kind: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _unfit(value, kind)
-    if not math.isfinite(value if isinstance(value, float) else 0):
-        raise RowError(f"must be a finite number, got {value}")
-    if abs(value) > LARGEST:
-        raise RowError("is too large a number")
-    return float(value)
+def decode(record: type[AnyRecord], row: Mapping[str, Any]) -> AnyRecord:
+    """Decode a row of a store.
 
+    Args:
+        record: The class of its kind.
+        row: The row, its environment included.
 
-def _whole(value: Any, kind: Any) -> int:
-    number = _number(value, kind)
-    if not number.is_integer() or abs(number) > LARGEST:
-        raise _unfit(value, kind)
-    return int(value)
+    Returns:
+        The record.
 
+    Raises:
+        RowError: Where a field is missing or does not fit its declaration.
 
-def _list(value: Any, kind: Any) -> list[Any]:
-    (inner,) = get_args(kind)
-    if isinstance(value, list):
-        return [_checked(each, inner) for each in value]
-    raise RowError(f"must be a list, got {SHOWN.repr(value)}")
-
-
-def _object(value: Any, kind: Any) -> dict[str, Any]:
-    _, inner = get_args(kind)
-    if isinstance(value, dict):
-        return {name: _checked(each, inner) for name, each in value.items()}
-    raise RowError(f"must be an object, got {SHOWN.repr(value)}")
-
-
-def _anything(value: Any, _kind: Any) -> Any:
-    if is_finite(value):
-        return value
-    raise RowError("must hold finite numbers")
+    """
+    decoded = read_row(record.kind, dict(row), {})
+    assert isinstance(decoded, record)
+    return decoded
 
 
 def is_finite(value: Any) -> bool:
-    """Whether all numbers in some JSON are numbers."""
+    """Whether a value of JSON holds neither NaN nor infinity, at any depth."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, (dict, list)):
@@ -324,16 +230,127 @@ def is_finite(value: Any) -> bool:
     return True
 
 
-_CHECKS: dict[Any, Callable[[Any, Any], Any]] = {
-    bool: _flag,
-    int: _whole,
-    float: _number,
-    str: _text,
-    list: _list,
-    dict: _object,
-    Any: _anything,
-}
+def distinct(kind: str, rows: Iterable[AnyRecord]) -> list[AnyRecord]:
+    """Leave out rows that are there already.
+
+    Two rows are the same where all saved fields agree, and their environments too where both have one: nobody measures
+    the same to all digits twice, and a count is the same everywhere.
+
+    Args:
+        kind: The kind of the rows.
+        rows: The rows, of one kind.
+
+    Returns:
+        The rows that are left, in their order. A row with an environment takes the place of one without.
+
+    """
+    names = [name for name in _fields_of(kind) if name not in DERIVED]
+    unique: list[AnyRecord] = []
+    places: dict[str, dict[str, int]] = {}
+    for row in rows:
+        around = _telling(kind, row[ENVIRONMENT])
+        known = places.setdefault(json.dumps([row[name] for name in names], sort_keys=True), {})
+        if around in known or (known and not around):
+            continue
+        if "" in known:  # the rows until now have no environment
+            known[around] = known.pop("")
+            unique[known[around]] = row
+        else:
+            known[around] = len(unique)
+            unique.append(row)
+    return unique
 
 
-def _unfit(value: Any, kind: Any) -> RowError:
-    return RowError(f"must be {WORDS[kind]}, got {SHOWN.repr(value)}")
+def _telling(kind: str, environment: Mapping[str, Any]) -> str:
+    """What of an environment tells rows apart, as text."""
+    if kind == "flops":  # nothing else changes a count
+        values = {name: environment[name] for name in ("num_classes", "patch_stride") if name in environment}
+    else:
+        values = {name: value for name, value in environment.items() if name != "time"}
+    return json.dumps(values, sort_keys=True) if values else ""
+
+
+def _environment(own: Any, shared: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    """The environment of a row, or the one that rows of its file share."""
+    own = _cell(own) if isinstance(own, str) and not strict else own
+    if own is not None and own != "" and not isinstance(own, dict):
+        raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)} ($.{ENVIRONMENT})")
+    return own or dict(shared)
+
+
+def _undeclared(name: str, value: Any, *, strict: bool) -> Any:
+    """The value of a field that a row holds beside those of its kind; a field of another kind has the type of that."""
+    if not is_finite(value):
+        raise RowError(f"its field {name!r} must hold finite numbers ($.{name})")
+    field = _fields_of_all().get(name)
+    if field is None or value is None or value == "":
+        return value
+    hints = TypedDict("hints", {name: field.hint}, total=False)  # type: ignore[misc]
+    return _convert({name: field.prepared(value, strict=strict)}, hints, strict=strict)[name]
+
+
+def _check_objects(objects: dict[str, Any]) -> None:
+    """Refuse objects of a row that reports cannot compute with."""
+    for name, values in objects.items():
+        if not is_finite(values):
+            raise RowError(f"its field {name!r} must hold finite numbers ($.{name})")
+    whole = {
+        name: values and {key: _integral(value) for key, value in values.items()} for name, values in objects.items()
+    }
+    _convert(whole, Objects)
+
+
+def _convert(values: dict[str, Any], to: Any, *, strict: bool = True) -> Any:
+    try:
+        return msgspec.convert(values, to, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), values) from None
+
+
+def _explained(message: str, row: Mapping[str, Any]) -> RowError:
+    """An error of msgspec in the words of this program, with the value."""
+    message, _, path = message.rstrip("`").partition(" - at `$")
+    value: Any = row
+    names: list[str] = []
+    for name, place in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
+        value = value[name] if name else value[int(place)]
+        names += [name] if name else []
+    where = " in ".join([*(repr(name) for name in names[:0:-1]), f"its field {names[0]!r}"])
+    return RowError(f"{where} {_complaint(message, value)} (${path})")
+
+
+def _complaint(message: str, value: Any) -> str:
+    """What is wrong with a value: ``must be a number, got 'fast'``."""
+    if message.startswith("Invalid enum"):
+        return f"must be one of {', '.join(STATUSES)}, got {SHOWN.repr(value)}"
+    expected = re.match(r"Expected `(\w+)[^`]*`(?: ([<>]=?) (\S+))?", message)
+    if expected is None or (expected[2] == "<=" and math.isfinite(_number(value))):
+        return "is too large a number"
+    if expected[2] is None:
+        return f"must be {WORDS.get(expected[1], expected[1])}, got {SHOWN.repr(value)}"
+    number = _number(value) if expected[1] == "float" else value
+    if not math.isfinite(_number(value)):
+        return f"must be a finite number, got {number}"
+    least = "at least 1" if float(expected[3]) else "no negative number" if _number(value) < 0 else "above 0"
+    return f"must be {least}, got {SHOWN.repr(number)}"
+
+
+def _number(value: Any) -> float:
+    """A number, or a cell with one, as a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return sys.float_info.max
+
+
+def _integral(value: Any) -> Any:
+    """A whole number that a program wrote with a decimal point, as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _cell(text: str) -> Any:
+    """The JSON in a cell of a CSV file; the text where it is no JSON."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text

@@ -15,7 +15,7 @@ ABOUT = ("kind", "schema_version")  # the last fields of a row
 
 def exported(row: Record) -> dict[str, Any]:
     """A row with its environment, as ``--rows`` reads it back."""
-    fields = row.as_dict(parts=True) if isinstance(row, FlopsRow) and row.part is not None else row.as_dict()
+    fields = row.as_dict(parts=True) if isinstance(row, FlopsRow) and row.stage is not None else row.as_dict()
     about = {name: fields.pop(name) for name in ABOUT}
     return {**fields, "environment": row["environment"], **about}
 

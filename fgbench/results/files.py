@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
-from fgbench.results.decoding import MARKS, RowError, is_finite, kind_of, read_cells, read_row
+from fgbench.results.decoding import RowError, is_finite, kind_of, read_row
 from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
 from fgbench.results.records import RECORDS, SCHEMA_VERSION, Record
 from fgbench.results.store import Store
@@ -115,9 +115,7 @@ def _exported(path: Path, rows: list[Any]) -> Found:
     """A JSON array of rows of any kinds."""
     found: Found = []
     for number, row in enumerate(rows, 1):
-        kind = kind_of(row) if isinstance(row, dict) else None
-        if kind is None:
-            raise _foreign(path, number)
+        kind = _kind(path, row, number)
         found += _checked(path, kind, [row], f"row {number}")
     return found
 
@@ -126,7 +124,7 @@ def _lines(path: Path, text: str) -> Found:
     """A CSV file of rows of any kinds."""
     lines = _csv(path, text)
     header = next(lines, [])
-    if kind_of(header) is None:
+    if not {"kind", *(record.mark for record in RECORDS.values())} & set(header):
         raise refused(path, f"its first line names no column of theirs; {WHAT}")
     if not text.endswith(("\n", "\r")):
         raise refused(path, f"its last line has no end, it may be cut off; {AGAIN}")
@@ -135,10 +133,9 @@ def _lines(path: Path, text: str) -> Found:
         if len(cells) != len(header):
             cut = f"row {number} has {len(cells)} cells and the header {len(header)}, it may be cut off"
             raise refused(path, f"{cut}; {AGAIN}")
-        kind, row = read_cells(dict(zip(header, cells, strict=True)))
-        if kind is None:
-            raise _foreign(path, number)
-        found += _checked(path, kind, [row], f"row {number}")
+        row = dict(zip(header, cells, strict=True))
+        kind = _kind(path, {name: cell for name, cell in row.items() if cell}, number)
+        found += _checked(path, kind, [row], f"row {number}", strict=False)
     return found
 
 
@@ -174,18 +171,31 @@ def _kept(path: Path, kept: dict[str, Any]) -> Found:
     return found
 
 
+def _kind(path: Path, row: Any, number: int) -> str:
+    """The kind of a row of a file of any kinds."""
+    try:
+        kind = kind_of(row) if isinstance(row, dict) else None
+    except RowError as error:
+        raise refused(path, f"row {number}: {error}; {error.do}") from None
+    if kind is None:
+        known = ", ".join(record.mark for record in RECORDS.values())
+        raise refused(path, f"row {number} is of no kind that is known: it has none of the fields {known}; {WHAT}")
+    return kind
+
+
 def _checked(
-    path: Path, kind: str, rows: Iterable[Any], place: str, environment: Mapping[str, Any] | None = None
+    path: Path,
+    kind: str,
+    rows: Iterable[Any],
+    place: str,
+    environment: Mapping[str, Any] | None = None,
+    *,
+    strict: bool = True,
 ) -> Iterator[Record]:
     for number, row in enumerate(rows, 1):
         try:
-            yield read_row(kind, row, environment or {})
+            yield read_row(kind, row, environment or {}, strict=strict)
         except RowError as error:
             where = place.format(number)
-            told = "" if kind in where else f" ({kind})"
-            raise refused(path, f"{where}{told}: {error}; {AGAIN}, or mend it") from None
-
-
-def _foreign(path: Path, number: int) -> FgbenchError:
-    known = ", ".join(MARKS[kind] for kind in RECORDS)
-    return refused(path, f"row {number} is of no kind that is known: it has none of the fields {known}; {WHAT}")
+            named = "" if kind in where else f" ({kind})"
+            raise refused(path, f"{where}{named}: {error}; {error.do}") from None

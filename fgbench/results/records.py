@@ -1,4 +1,4 @@
-"""One typed record per kind of row, frozen, with the unit in every field's name. No torch."""
+"""Results as typed records: one class per kind of row, units in the names of fields. No torch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-# Version of rows and of the files that hold them by section.
-# none: rows of fgbench 0.1 before ``kind`` and ``schema_version``; the kind follows from the fields.
-# 1: ``kind`` and ``schema_version`` are the last fields of every row. Files by section had this version before.
+from msgspec import Meta
+
+# History of the version of rows, and of files that hold rows by section:
+# none  rows have neither ``kind`` nor ``schema_version``; the kind follows from the fields
+# 1     ``kind`` and ``schema_version`` are the last fields of every row; rows of flops have ``stage`` beside ``part``.
+#       Files by section had version 1 before, with rows of no version.
 SCHEMA_VERSION = 1
-UNSAVED = {"saved": False}  # of a field that no row of a store or a file has
-UNLISTED = {"saved": False, "listed": False}  # of a field that the mapping view has not either
+UNSAVED = {"saved": False}  # metadata of a field that files and stores do not have in the row itself
+UNLISTED = {"saved": False, "listed": False}  # metadata of a field that the mapping view does not have either
+
+LARGEST = 10**30  # far above any count and any rate
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Side = Annotated[int, Meta(ge=1, le=2**63 - 1)]  # a number that others are divided by
+Figure = Annotated[float, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[float, Meta(gt=0, le=LARGEST)]  # a failed point has no figure, and not 0
 
 
 class Status(str, Enum):
-    """How a measured point ended. Equal to its text, which is what files hold."""
+    """How a measured point ended. A status is equal to its text, which stands in files."""
 
     OK = "ok"
-    OOM = "oom"  # it does not fit into the memory
-    OOM_INFERRED = "oom_inferred"  # a smaller batch does not fit
+    OOM = "oom"  # the point needs more memory than there is
+    OOM_INFERRED = "oom_inferred"  # a smaller batch needs more memory than there is
     UNCONVERGED = "unconverged"  # the time ran out before the interval was narrow enough
-    CONTENDED = "contended"  # something else used the device
+    CONTENDED = "contended"  # another process used the device
     TIMEOUT = "timeout"
     CRASHED = "crashed"
     ERROR = "error"
@@ -36,17 +45,22 @@ class Status(str, Enum):
 
     @property
     def is_ok(self) -> bool:
-        """Whether the figures are what was asked for."""
+        """Whether the figures are as precise as asked for."""
         return self is Status.OK
 
     @property
     def has_figures(self) -> bool:
-        """Whether the row of the point has a latency."""
+        """Whether the row has a latency and a throughput."""
         return self in (Status.OK, Status.UNCONVERGED, Status.CONTENDED)
 
     @property
+    def is_result(self) -> bool:
+        """Whether the point was measured: it has figures, or it is known to need more memory than there is."""
+        return self.has_figures or self.is_oom
+
+    @property
     def is_oom(self) -> bool:
-        """Whether the point does not fit into the memory, by a try or by a smaller batch that does not fit."""
+        """Whether the point needs more memory than there is, measured or inferred from a smaller batch."""
         return self in (Status.OOM, Status.OOM_INFERRED)
 
 
@@ -55,26 +69,36 @@ STATUSES = tuple(status.value for status in Status)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Record(Mapping[str, Any]):
-    """A row of one kind. ``row.latency_s`` is the way to its fields; it is a mapping of them too.
+    """A row of one kind. Its fields are attributes: ``row.latency_s``.
 
-    The mapping (``row["latency_s"]``, ``{**row}``) is for plug-ins. It holds the fields, ``kind``, ``schema_version``,
-    and what else a file says of the row.
+    A record is also a mapping (``row["latency_s"]``, ``row.get(...)``, ``{**row}``), as report plug-ins read rows.
+    The mapping has the fields, ``kind``, ``schema_version`` and the undeclared fields of a file.
     """
 
     kind: ClassVar[str]
     schema_version: ClassVar[int] = SCHEMA_VERSION
+    mark: ClassVar[str]  # a field that rows of this kind have, and rows of the kinds behind it in RECORDS do not
+    first_figure: ClassVar[str]  # fields before this one say what was measured; a row must have them
+    earlier_names: ClassVar[Mapping[str, str]] = {}  # of renamed fields: earlier name → name; rows have both
 
-    other: Mapping[str, Any] = field(default_factory=dict, metadata=UNLISTED)  # undeclared fields of a file; not saved
+    other: Mapping[str, Any] = field(default_factory=dict, metadata=UNLISTED)  # undeclared fields of a file
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as it leaves the program: its fields in their order, then ``kind`` and ``schema_version``."""
-        row = {name: getattr(self, name) for name in saved_fields(type(self))}
+        """The row as it leaves the program.
+
+        Returns:
+            The saved fields in the order of their declaration, then ``kind`` and ``schema_version``. Undeclared fields
+            are left out.
+
+        """
+        row = {name: self[name] for name in saved_fields(type(self))}
         if "status" in row:
             row["status"] = str(row["status"])
         return {**row, "kind": self.kind, "schema_version": self.schema_version}
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self, name) if name in _listed(type(self)) else self.other[name]
+        attribute = _listed(type(self)).get(name)
+        return self.other[name] if attribute is None else getattr(self, attribute)
 
     def __iter__(self) -> Iterator[str]:
         yield from _listed(type(self))
@@ -91,83 +115,178 @@ class Record(Mapping[str, Any]):
     __hash__ = None  # type: ignore[assignment]  # fields hold lists and dictionaries
 
 
-@cache
-def saved_fields(record: type[Record]) -> tuple[str, ...]:
-    """Names of the fields that rows of stores and files have, in their order."""
-    return tuple(each.name for each in fields(record) if each.metadata.get("saved", True))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BackendRow(Record):
+    """Latency of ``v A`` by one back end at one size. A missing value is null."""
+
+    kind: ClassVar[str] = "backend"
+    mark: ClassVar[str] = "maps"
+    first_figure: ClassVar[str] = "chosen"
+
+    backend: str
+    maps: Count  # B·H
+    num_tokens: Count  # N
+    device: str  # cuda or cpu
+    dtype: str
+    chosen: bool  # whether selectors use this back end here
+    status: Status
+    reason: str | None  # why the status is not ok
+    latency_s: Positive | None  # of one product, the median of the blocks
+    latency_ci95_low_s: Figure | None
+    latency_ci95_high_s: Figure | None
+    blocks: list[Figure]  # seconds
+    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
 
-@cache
-def _listed(record: type[Record]) -> dict[str, None]:
-    """Keys of the mapping but undeclared ones."""
-    names = [each.name for each in fields(record) if each.metadata.get("listed", True)]
-    return dict.fromkeys([*names, "kind", "schema_version"])
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SelectionRow(Record):
+    """Cost of one selector by itself on the features of a backbone, or of one pass of the backbone.
+
+    ``published`` starts from attention maps, ``fast`` from queries, keys and their log-sum-exps; the time to make these
+    is not included. A missing value is null.
+    """
+
+    kind: ClassVar[str] = "selection"
+    mark: ClassVar[str] = "bytes"
+    first_figure: ClassVar[str] = "status"
+
+    selector: str | None  # null for the forward pass of the backbone
+    impl: str | None  # published or fast; null for the forward pass of the backbone
+    image_size: Side  # pixels, square
+    num_tokens: Count  # N, the class token included
+    batch_size: Side  # images
+    device: str  # cuda or cpu
+    dtype: str
+    status: Status
+    reason: str | None  # why the status is not ok
+    backends: dict[str, list[str]]  # operation that was asked for → back ends that computed it
+    latency_s: Positive | None  # of one batch, the median of the blocks
+    latency_ci95_low_s: Figure | None  # null where the batch ran once
+    latency_ci95_high_s: Figure | None
+    blocks: list[Figure]  # seconds
+    added_memory_bytes: Count | None  # at the peak, beyond the features, or beyond the weights and images
+    macs: Count  # of one batch
+    flops: Count  # of one batch, convention full
+    bytes: Count  # memory traffic of one batch: every operator reads its arguments and writes its results once
+    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FlopsRow(Record):
-    """The work of one backbone, or of one selector beside it, for one image."""
+    """Work of a backbone, of a selector beside it, or of a published model, for one image."""
 
     kind: ClassVar[str] = "flops"
+    mark: ClassVar[str] = "convention"
+    first_figure: ClassVar[str] = "num_tokens"
+    earlier_names: ClassVar[Mapping[str, str]] = {"part": "stage"}
 
     convention: str  # full, fvcore or paper: the unit of flops and percent_of_backbone
     backbone: str  # timm's name
-    model: str | None  # a whole published model; null for a backbone or a selector
-    selector: str | None  # null in the backbone's own row
-    impl: str | None  # published or fast; null in the backbone's own row
-    image_size: int  # pixels, square
-    num_tokens: int | None  # N, prefix tokens included; null for a convolutional network
-    macs: int  # multiply–adds of matrix products and convolutions, in every convention
-    flops: int  # in the convention's own unit
-    percent_of_backbone: float  # flops over the backbone's flops, both in the convention's unit
-    params: int | None  # trainable and fixed parameters; null for a part of a model, which shares them with others
-    part: str | None = None  # a part of a model's forward pass, such as "selector"; null for all of it
-    activation_bytes: int | None = field(
-        default=None, metadata=UNLISTED
-    )  # of all tensors that are made; null for a part
+    model: str | None  # a published model; null for a backbone or a selector
+    selector: str | None  # null in the row of a backbone
+    impl: str | None  # published or fast; null in the row of a backbone
+    image_size: Side  # pixels, square
+    num_tokens: Count | None  # N, prefix tokens included; null for a convolutional network
+    macs: Count  # multiply–adds of matrix products and convolutions, in every convention
+    flops: Count  # in the convention's own unit
+    percent_of_backbone: Figure  # flops of the row over flops of the backbone, both in the convention's unit
+    params: Count | None  # trainable and fixed parameters; null for a stage of a model
+    stage: str | None = None  # of a model's forward pass, such as "selector"; null for the whole pass
+    activation_bytes: Count | None = field(default=None, metadata=UNLISTED)  # of all tensors that operators make
     environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
 
     def as_dict(self, *, parts: bool = False) -> dict[str, Any]:
-        """The row as ``fgbench flops`` prints and keeps it, in the order above; ``part`` only where it is asked for."""
+        """The row as ``fgbench flops`` prints it.
+
+        Args:
+            parts: Whether ``stage`` is included, under its earlier name ``part`` too.
+
+        Returns:
+            The saved fields in the order of their declaration, then ``kind`` and ``schema_version``.
+
+        """
         row = Record.as_dict(self)
         if not parts:
-            del row["part"]
+            del row["part"], row["stage"]
         return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ThroughputRow(Record):
-    """One measured point: a model at one image size, batch size and mode on one device. What is missing is null."""
+class QualityRow(Record):
+    """How well one selector finds the parts of objects on one trained model, and its work.
 
-    kind: ClassVar[str] = "throughput"
+    Figures of parts are means over the images with a visible part, null where a data set has no boxes of parts. All
+    selectors of a model crop around their ``top_k`` best patches by the same rule. A missing value is null.
+    """
+
+    kind: ClassVar[str] = "selection_quality"
+    mark: ClassVar[str] = "perturbed_images"
+    first_figure: ClassVar[str] = "checkpoint"
 
     model: str
-    selector: str | None  # null for a model that selects nothing by a selector
-    impl: str | None  # published or fast; null for a model that has one implementation
+    selector: str  # "own": a map of the model itself; "random", "centre": no model is needed
+    dataset: str
+    image_size: Side  # pixels, square
+    seed: int | None  # of the training
+    checkpoint: str | None  # null for a model that was not loaded from a file
+    images: Count  # that selectors were judged on
+    images_without_parts: Count | None  # images with boxes of which none is visible; null: the data set has no boxes
+    pointing_percent: Figure | None  # of images whose best patch has its centre on a part
+    heat_in_parts_percent: Figure | None  # share of the heat inside parts: the energy-based pointing game
+    crop_part_percent: Figure | None  # of the crop's area that is part
+    crop_iou_percent: Figure | None  # of the crop with the smallest box that encloses the parts
+    part_recall_percent: Figure | None  # of the parts' area that is inside the crop
+    insertion_auc: Figure | None  # 0 to 1, the higher the better
+    deletion_auc: Figure | None  # 0 to 1, the lower the better
+    perturbed_images: Count  # that the insertion and deletion curves are the mean of
+    top_k: Count  # patches that are cropped around
+    selector_flops: Count | None  # of one image, impl fast, convention full; null where they cannot be counted
+    percent_of_backbone: Figure | None  # selector_flops over the flops of the backbone with patches side by side
+    insertion_curve: list[Figure] | None  # mean probability at equal shares of pixels, from none to all
+    deletion_curve: list[Figure] | None
+    trained_with: str | None = None  # the model's own selector; null for a model without one
+    backbone: str | None = None  # timm's name
+    begun_from: str | None = None  # of the training, as in AccuracyRow
+    epochs: Count | None = None  # of the training
+    weights: str | None = None  # as in AccuracyRow
+    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ThroughputRow(Record):
+    """One measured point: a model at one image size, batch size and mode on one device. A missing value is null."""
+
+    kind: ClassVar[str] = "throughput"
+    mark: ClassVar[str] = "batch_size"
+    first_figure: ClassVar[str] = "status"
+
+    model: str
+    selector: str | None  # null for a model without a selector
+    impl: str | None  # published or fast; null for a model with one implementation
     backbone: str  # timm's name
-    image_size: int  # pixels, square
-    batch_size: int  # images
+    image_size: Side  # pixels, square
+    batch_size: Side  # images
     device: str  # cuda or cpu
     dtype: str  # float32, tf32, float16, bfloat16 or amp
     compiled: bool
     status: Status
-    reason: str | None  # why it is not ok, in words
-    throughput_img_s: float | None  # batch_size / latency_s
-    latency_s: float | None  # of one batch: the median of the blocks
-    latency_ci95_low_s: float | None
-    latency_ci95_high_s: float | None
-    blocks: list[float] | None  # seconds per batch: the median of every block of iterations, raw, in order
-    peak_memory_allocated_bytes: int | None  # tensors, after the warm-up; null on a CPU
-    peak_memory_reserved_bytes: int | None  # what the allocator held for them; null on a CPU
-    device_memory_bytes: int | None  # all that the process holds, context included; on a CPU its peak resident set
-    energy_j_per_image: float | None
-    mfu: float | None  # achieved over measured rate of matrix products, between 0 and 1
+    reason: str | None  # why the status is not ok
+    throughput_img_s: Positive | None  # batch_size / latency_s
+    latency_s: Positive | None  # of one batch, the median of the blocks
+    latency_ci95_low_s: Figure | None
+    latency_ci95_high_s: Figure | None
+    blocks: list[Figure] | None  # seconds per batch: the median of every block of iterations, in order
+    peak_memory_allocated_bytes: Count | None  # of tensors, after the warm-up; null on a CPU
+    peak_memory_reserved_bytes: Count | None  # by the allocator; null on a CPU
+    device_memory_bytes: Count | None  # of the whole process, context included; on a CPU its peak resident set
+    energy_j_per_image: Figure | None
+    mfu: Figure | None  # achieved over measured rate of matrix products, between 0 and 1
     best: bool  # the highest throughput of its model and size, in its mode
-    environment: dict[str, Any]  # what it was measured on and with, and why fields are missing
-    repeat: int | None = None  # from 1, where points are measured several times
+    environment: dict[str, Any]  # hardware, software and settings; "missing" says why fields are null
+    repeat: Count | None = None  # from 1, where points are measured several times
 
     def as_dict(self) -> dict[str, Any]:
-        """The row with its fields in the order above, ready for JSON; ``repeat`` only where there are several."""
+        """The row as it leaves the program; ``repeat`` only where points are measured several times."""
         row = Record.as_dict(self)
         if self.repeat is None:
             del row["repeat"]
@@ -175,132 +294,73 @@ class ThroughputRow(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SelectionRow(Record):
-    """One selection by itself on the features that a backbone hands over, or one pass of the backbone. Missing is null.
-
-    ``published`` starts from ready maps, ``fast`` from queries, keys and their log-sum-exps; making them is not timed.
-    """
-
-    kind: ClassVar[str] = "selection"
-
-    selector: str | None  # null for the backbone's forward pass
-    impl: str | None  # published or fast; null for the backbone's
-    image_size: int  # pixels, square
-    num_tokens: int  # N, the class token included
-    batch_size: int  # images
-    device: str  # cuda or cpu
-    dtype: str
-    status: Status
-    reason: str | None  # why it is not ok, in words
-    backends: dict[str, list[str]]  # what was asked for → who computed it
-    latency_s: float | None  # of one batch, the median of the blocks
-    latency_ci95_low_s: float | None  # null where a single run was taken
-    latency_ci95_high_s: float | None
-    blocks: list[float]  # seconds
-    added_memory_bytes: int | None  # at the peak, beyond the features or the weights and images
-    macs: int  # of one batch
-    flops: int  # of one batch, convention full
-    bytes: int  # that operators move for one batch, each reading its arguments and writing its results once
-    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BackendRow(Record):
-    """``v A`` by one back end at one size."""
-
-    kind: ClassVar[str] = "backend"
-
-    backend: str
-    maps: int  # B·H
-    num_tokens: int  # N
-    device: str
-    dtype: str
-    chosen: bool  # whether this back end is the one that is chosen here
-    status: Status
-    reason: str | None
-    latency_s: float | None
-    latency_ci95_low_s: float | None
-    latency_ci95_high_s: float | None
-    blocks: list[float]  # seconds
-    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AccuracyRow(Record):
-    """One model trained or tested once, or the mean over seeds. What is missing is null."""
+    """Accuracy of a model that was trained or tested once, or the mean over seeds. A missing value is null."""
 
     kind: ClassVar[str] = "accuracy"
+    mark: ClassVar[str] = "top1_percent"
+    first_figure: ClassVar[str] = "top1_percent"
 
     model: str
-    selector: str | None  # null for a model that selects nothing by a selector
+    selector: str | None  # null for a model without a selector
     dataset: str
-    image_size: int  # pixels, square
-    seed: int | None  # null in a summary over seeds, and where nothing was trained
-    lr: float | None  # the highest of the schedule; null where nothing was trained
-    epochs: int | None
-    top1_percent: float  # of the last epoch; in a summary the mean
-    top5_percent: float | None  # null where there are fewer than five classes
-    images: int  # that were tested
-    seconds: float | None  # training and testing; in a summary the sum
+    image_size: Side  # pixels, square
+    seed: int | None  # null in a mean over seeds, and where nothing was trained
+    lr: Figure | None  # the highest of the schedule; null where nothing was trained
+    epochs: Count | None
+    top1_percent: Figure  # of the last epoch; in a mean over seeds the mean
+    top5_percent: Figure | None  # null where there are fewer than five classes
+    images: Count  # of the test
+    seconds: Figure | None  # of training and testing; in a mean over seeds the sum
     checkpoint: str | None  # weights of the last epoch
-    top1_std_percent: float | None = None  # of a summary: the standard deviation over seeds, n − 1 in its denominator
-    top5_std_percent: float | None = None
-    best_top1_percent: float | None = None  # of the epoch that the test images themselves chose
-    best_epoch: int | None = None  # from 1
-    seeds: list[int] | None = None  # of a summary
+    top1_std_percent: Figure | None = None  # over seeds, n − 1 in its denominator
+    top5_std_percent: Figure | None = None
+    best_top1_percent: Figure | None = None  # of the epoch with the highest accuracy on the test images
+    best_epoch: Count | None = None  # from 1
+    seeds: list[int] | None = None  # of a mean over seeds
     backbone: str | None = None  # timm's name
-    impl: str | None = None  # published or fast; null for a model that has one implementation
-    num_classes: int | None = None
-    train_images: int | None = None
-    unreadable_images: int = 0  # left out of the test
-    unreadable_train_images: int = 0  # replaced by others in training
-    test_img_s: float | None = None  # of the test: reading pictures included, so no benchmark of the model
+    impl: str | None = None  # published or fast; null for a model with one implementation
+    num_classes: Count | None = None
+    train_images: Count | None = None
+    unreadable_images: Count = 0  # left out of the test
+    unreadable_train_images: Count = 0  # replaced by others in training
+    test_img_s: Figure | None = None  # of the test, reading of files included
     flip: bool = False  # whether the mirror image was tested too
     recipe: dict[str, Any] | None = None  # of the training
     begun_from: str | None = None  # random, pretrained, or the name of a file; null where nothing was trained
-    weights: str | None = None  # of several sets in a tested checkpoint, the key of the one that was read
+    weights: str | None = None  # the key of the set that was read, of a checkpoint with several sets
     environment: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class QualityRow(Record):
-    """What one selector finds on one trained model, beside what it costs. What is missing is null.
-
-    Figures of parts are means over the images on which a part is visible, null where no boxes are known. All selectors
-    of a model crop around their ``top_k`` best patches by one rule.
-    """
-
-    kind: ClassVar[str] = "selection_quality"
-
-    model: str
-    selector: str  # "own": a map that the model makes by itself; "random", "centre": what needs no model
-    dataset: str
-    image_size: int  # pixels, square
-    seed: int | None  # that the model was trained with
-    checkpoint: str | None  # null for a model that was not loaded from a file
-    images: int  # that were looked at
-    images_without_parts: int | None  # with boxes that are known and of which none is visible; null: none are known
-    pointing_percent: float | None  # of images whose best patch has its centre on a part
-    heat_in_parts_percent: float | None  # of the heat: the energy-based pointing game
-    crop_part_percent: float | None  # of the crop's area that is part
-    crop_iou_percent: float | None  # of the crop with the smallest box that encloses the parts
-    part_recall_percent: float | None  # of the parts' area that is inside the crop
-    insertion_auc: float | None  # 0 to 1, the higher the better
-    deletion_auc: float | None  # 0 to 1, the lower the better
-    perturbed_images: int  # that the two curves are the mean of
-    top_k: int  # patches that are cropped around
-    selector_flops: int | None  # of one image, fast implementation, convention full; null where it cannot be counted
-    percent_of_backbone: float | None  # selector_flops over those of the plain backbone, patches side by side
-    insertion_curve: list[float] | None  # mean probability at equal shares of pixels, from none to all
-    deletion_curve: list[float] | None
-    trained_with: str | None = None  # the selector that the model itself selects by; null where it has none
-    backbone: str | None = None  # timm's name
-    begun_from: str | None = None  # of the training, as in AccuracyRow
-    epochs: int | None = None  # of the training
-    weights: str | None = None  # as in AccuracyRow
-    environment: dict[str, Any] = field(default_factory=dict, metadata=UNSAVED)
-
-
+# In the order in which the kind of a row without ``kind`` is looked for.
 RECORDS: dict[str, type[Record]] = {
-    record.kind: record for record in (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow)
+    record.kind: record for record in (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow)
 }
+
+
+@cache
+def saved_fields(record: type[Record]) -> tuple[str, ...]:
+    """Names of the fields that rows of stores and files have.
+
+    Args:
+        record: The class of a kind of rows.
+
+    Returns:
+        The names in the order of their declaration. The earlier name of a renamed field stands before it.
+
+    """
+    saved = {each.name for each in fields(record) if each.metadata.get("saved", True)}
+    return tuple(name for name, attribute in _listed(record).items() if attribute in saved)
+
+
+@cache
+def _listed(record: type[Record]) -> dict[str, str]:
+    """Keys of the mapping, without those of undeclared fields, and the attributes that they stand for."""
+    earlier = {name: before for before, name in record.earlier_names.items()}
+    keys: dict[str, str] = {}
+    for each in fields(record):
+        if each.metadata.get("listed", True):
+            if each.name in earlier:
+                keys[earlier[each.name]] = each.name
+            keys[each.name] = each.name
+    return {**keys, "kind": "kind", "schema_version": "schema_version"}

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fgbench.measure.points import PointGroup
-
-FIGURES = ("ok", "unconverged", "contended")  # statuses whose rows have a throughput
-TOO_MUCH = ("oom", "oom_inferred")
+from fgbench.results.records import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +57,11 @@ class Agenda:
         self._open = {group: _Open(list(sizes)) for group in groups}
         self._put_off: set[tuple[PointGroup, int]] = set()
 
-    def finished(self, group: PointGroup, batch_size: int, status: str, throughput: float | None) -> None:
+    def finished(self, group: PointGroup, batch_size: int, status: Status, throughput: float | None) -> None:
         """Take note of a finished point."""
         known = self._open[group]
-        known.rates[batch_size] = throughput if status in FIGURES else None
-        if status in TOO_MUCH:
+        known.rates[batch_size] = throughput if status.has_figures else None
+        if status.is_oom:
             known.too_large = min(known.too_large, batch_size)
         self._put_off.discard((group, batch_size))
 

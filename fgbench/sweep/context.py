@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.flops.cut_off import cut_off_line
 from fgbench.measure.points import ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files, try_points
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.sweep.request import DEFAULTS, SweepRequest
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
+from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
 
 SETUP_S = 300.0  # to name devices and check what was asked for
@@ -43,7 +43,7 @@ class SweepContext:
         facts = {name: self.facts.get(name) for name in (*IN_KEY, "max_time_s")}
         return point_key(group, batch_size, facts)
 
-    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> WorkerProcess:
+    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
         self._measure_rates(host, group.mode)
         worker = host.fork()
@@ -100,7 +100,7 @@ def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -
     )
 
 
-def _first_worker(host: WorkerPool) -> WorkerProcess:
+def _first_worker(host: WorkerPool) -> Worker:
     try:
         return host.fork()
     except WorkerFailed as failure:
@@ -144,9 +144,7 @@ def _facts(described: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, **software(), **host, "code": code_digest()}
 
 
-def _cases(
-    worker: WorkerProcess, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem
-) -> list[ModelSpec]:
+def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem) -> list[ModelSpec]:
     """Cases with their defaults filled in."""
     wanted = [
         {
@@ -208,7 +206,7 @@ def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[RunMode]
     ]
 
 
-def _ask(worker: WorkerProcess, do: str, **arguments: Any) -> dict[str, Any]:
+def _ask(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
     """Ask before anything is measured: a refusal is an error of the request."""
     try:
         return worker.ask(do, SETUP_S, **arguments)

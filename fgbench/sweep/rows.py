@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from fgbench.errors import FgbenchError
 from fgbench.measure.points import PointGroup, Rates
-from fgbench.results.best import FLAGS, best_batches
+from fgbench.results.best import FLAGS
+from fgbench.results.decoding import RowError, decode
 from fgbench.results.records import Status, ThroughputRow, saved_fields
+from fgbench.results.store import Store
 
-Row = dict[str, Any]
+KIND = ThroughputRow.kind
 _FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # what a worker answers, as it stands in a row
 
@@ -20,7 +23,7 @@ def make_row(
     result: Mapping[str, Any],
     facts: Mapping[str, Any],
     rates: Rates,
-) -> Row:
+) -> ThroughputRow:
     """The row of a finished point, with its environment and the device's own rates."""
     case, mode = group.case, group.mode
     flop_s, why = rates.flop_s, rates.why
@@ -58,7 +61,7 @@ def make_row(
         environment=environment,
         repeat=group.repeat,
         **measured,
-    ).as_dict()
+    )
 
 
 def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
@@ -66,7 +69,17 @@ def _mfu(result: Mapping[str, Any], flop_s: float | None) -> float | None:
     return 2 * macs * speed / flop_s if flop_s and macs and speed else None
 
 
-def mark_best(rows: Sequence[Row]) -> list[Row]:
-    """Rows with ``best`` set on the highest throughput of each model and size, in its mode."""
-    chosen = best_batches(rows)
-    return [{**row, "best": index in chosen} for index, row in enumerate(rows)]
+def stored_row(store: Store, key: str) -> ThroughputRow | None:
+    """The newest row of a point in a store, or None.
+
+    Raises:
+        FgbenchError: Where the store holds something else under this key.
+
+    """
+    row = store.get(KIND, key)
+    if row is None:
+        return None
+    try:
+        return decode(ThroughputRow, row)
+    except RowError as error:
+        raise FgbenchError(f"the store holds a point that cannot be read: {error};", do="--again measures it") from None

@@ -24,7 +24,7 @@ from fgbench.results.records import BackendRow, SelectionRow
 from fgbench.results.store import Store
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.selector_request import SelectionRequest
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
+from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
 
 CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; a point whose first run takes longer is run once
@@ -246,7 +246,7 @@ class SelectorSweep:
             times = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
             return {"status": failure.status, "reason": failure.reason, **dict.fromkeys(times), "blocks": []}
 
-    def _worker(self) -> WorkerProcess:
+    def _worker(self) -> Worker:
         worker = self.pool.fork()
         try:
             if self._plugins:
@@ -308,14 +308,14 @@ class SelectorSweep:
         self.on_event(SelectorEvent(done=done, total=len(self.points), what=what, rows=rows))
 
 
-def _first_worker(pool: WorkerPool) -> WorkerProcess:
+def _first_worker(pool: WorkerPool) -> Worker:
     try:
         return pool.fork()
     except WorkerFailed as failure:
         raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
 
 
-def _ask(worker: WorkerProcess, do: str, **arguments: Any) -> Mapping[str, Any]:
+def _ask(worker: Worker, do: str, **arguments: Any) -> Mapping[str, Any]:
     """Ask before anything is measured: a refusal is an error of the request."""
     try:
         return worker.ask(do, SETUP_S, **arguments)

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
+from fgbench.results.best import mark_best
+from fgbench.results.records import Status, ThroughputRow
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.rows import Row, make_row, mark_best
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, WorkerProcess
+from fgbench.sweep.rows import KIND, make_row, stored_row
+from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
-KIND = "throughput"
 LOOK_S = 1.0  # between looks at a point that another sweep is measuring
 
 
@@ -29,7 +30,7 @@ class Event:
     done: int
     total: int
     what: str  # it is doing now
-    row: Row | None = None  # just finished
+    row: ThroughputRow | None = None  # just finished
     latency_s: float | None = None  # so far, of what is being measured
 
 
@@ -45,7 +46,7 @@ class Sweep:
     measured: int = 0  # by this sweep
     stored: int = 0  # before it, or by another one meanwhile
     measuring_s: float = 0.0  # of the workers, warm-up included
-    _finished: dict[tuple[PointGroup, int], Row] = field(default_factory=dict)
+    _finished: dict[tuple[PointGroup, int], ThroughputRow] = field(default_factory=dict)
     _outdated: set[tuple[PointGroup, int]] = field(default_factory=set)  # stored, and wanted again
     _agenda: Agenda = field(init=False)
     _until: float | None = field(init=False)
@@ -66,7 +67,7 @@ class Sweep:
         return len(self.session.groups) * len(self.session.batch_sizes)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ThroughputRow]:
         """Rows of the finished points in the order of the request, the best batches marked."""
         return mark_best([self._finished[point] for point in self._points() if point in self._finished])
 
@@ -91,7 +92,7 @@ class Sweep:
     def _visit(self, visit: Visit) -> None:
         """Measure some batches of one group in one worker, or in a new one after each that was lost."""
         group = visit.group
-        worker: WorkerProcess | None = None
+        worker: Worker | None = None
         try:
             for size in visit.batch_sizes:
                 if self._out_of_time() or self._infer(group):
@@ -110,7 +111,7 @@ class Sweep:
             if worker is not None:
                 worker.close()
 
-    def _measure(self, worker: WorkerProcess | None, group: PointGroup, size: int) -> WorkerProcess | None:
+    def _measure(self, worker: Worker | None, group: PointGroup, size: int) -> Worker | None:
         """Measure a point and keep its row; the worker, where it can be asked again."""
         what = f"{group.label} batch {size}"
 
@@ -153,15 +154,15 @@ class Sweep:
         row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.session.key(group, size)
-        fields = {name: value for name, value in row.items() if name != "environment"}
-        self.store.add(KIND, key, fields, row["environment"], again=(group, size) in self._outdated)
+        fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
+        self.store.add(KIND, key, fields, row.environment, again=(group, size) in self._outdated)
         self.measured += 1
-        self._note(group, size, self.store.get(KIND, key) or row)  # what another sweep stored meanwhile stands
+        self._note(group, size, stored_row(self.store, key) or row)  # what another sweep stored meanwhile stands
         self._say(f"{group.label} batch {size}", row=self._finished[group, size])
 
     def _take_stored(self, group: PointGroup, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
-        row = self.store.get(KIND, self.session.key(group, size))
+        row = stored_row(self.store, self.session.key(group, size))
         if row is None:
             return False
         if self._wanted_again(row):
@@ -173,18 +174,18 @@ class Sweep:
         self._note(group, size, row)
         return True
 
-    def _wanted_again(self, row: Row) -> bool:
+    def _wanted_again(self, row: ThroughputRow) -> bool:
         """Whether a stored row does not answer this request."""
-        request, environment = self.session.request, row["environment"]
-        if request.again or (request.retry and row["status"] != "ok"):
+        request, environment = self.session.request, row.environment
+        if request.again or (request.retry and not row.status.is_ok):
             return True
-        if row["status"] == "timeout":
+        if row.status is Status.TIMEOUT:
             return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
         return request.energy and environment["missing"].get("energy_j_per_image") == NOT_ASKED_FOR
 
-    def _note(self, group: PointGroup, size: int, row: Row) -> None:
+    def _note(self, group: PointGroup, size: int, row: ThroughputRow) -> None:
         self._finished[group, size] = row
-        self._agenda.finished(group, size, row["status"], row["throughput_img_s"])
+        self._agenda.finished(group, size, row.status, row.throughput_img_s)
 
     def _look_again(self) -> None:
         """Wait for points that another sweep is measuring; take back those that it gave up."""

@@ -24,7 +24,7 @@ from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.registry import selectors
 from fgbench.plugins.trying import attempt
-from fgbench.workers.channel import Channel, ChannelClosed, Message
+from fgbench.workers.messages import Message, Messages
 
 SPARED = 0.9  # of the memory that is free; the rest is the system's
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
@@ -35,8 +35,8 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory",
 class Worker:
     """Answers requests; keeps the model that was loaded last."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, messages: Messages) -> None:
+        self.messages = messages
         self.bench: Bench | None = None
         self.requests: dict[str, Callable[..., Message]] = {
             "try": attempt,
@@ -54,20 +54,16 @@ class Worker:
         }
 
     def serve(self) -> None:
-        """Answer until nobody asks any more. A copy of this process that foreign code forks does not."""
+        """Answer until the connection ends. A copy of this process that foreign code forks does not."""
         here = os.getpid()
         while True:
-            try:
-                request = self.channel.receive()
-            except ChannelClosed:
-                return
-            answer = self.answer(**request)
+            answer = self.answer(**self.messages.receive())
             if os.getpid() != here:
                 return
             try:
-                self.channel.send(answer)
+                self.messages.send(answer)
             except ValueError:  # a clock that stood still
-                self.channel.send({"failed": "error", "reason": "the result is not finite", "refused": False})
+                self.messages.send({"failed": "error", "reason": "the result is not finite", "refused": False})
 
     def answer(self, do: str, **arguments: Any) -> Message:
         """The result of a request, or why there is none."""
@@ -149,7 +145,7 @@ class Worker:
             nonlocal told
             if time.monotonic() - told >= TELL_S:
                 told = time.monotonic()
-                self.channel.send({"now": {"latency_s": latency_s, "blocks": blocks}})
+                self.messages.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.bench.measure(batch_size, energy=energy, progress=progress)
 
@@ -202,11 +198,6 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def serve(sock: Any) -> None:
-    """The life of a worker process; it ends here, whatever its threads still do."""
-    try:
-        Worker(Channel(sock)).serve()
-    except ChannelClosed:  # nobody waits for the answer any more
-        pass
-    finally:
-        os._exit(0)
+def serve(messages: Messages) -> None:
+    """Answer requests until the connection ends."""
+    Worker(messages).serve()

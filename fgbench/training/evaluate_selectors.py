@@ -12,14 +12,13 @@ import torch
 from fgbench.datasets.dataset import Box, DataSet
 from fgbench.datasets.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice
-from fgbench.explain.quality.boxes import to_network_input
+from fgbench.explain.boxes import input_geometry
 from fgbench.explain.quality.judge import Batch, QualityOptions, judge_selectors
 from fgbench.models.checkpoints.load import load_checkpoint
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.registry import is_own
 from fgbench.plugins.registry import selectors as registered
-from fgbench.results.recipe import resized_side
 from fgbench.training.context import TrainingContext
 from fgbench.training.rows import Row
 from fgbench.training.runs import Finished
@@ -109,4 +108,4 @@ def batches(dataset: DataSet, image_size: int, size: int) -> Iterator[Batch]:
 
 
 def _boxes(parts: list[Box] | None, stored: tuple[int, int], image_size: int) -> list[Box] | None:
-    return None if parts is None else to_network_input(parts, stored, resized_side(image_size), image_size)
+    return None if parts is None else input_geometry(stored, image_size).to_input(parts)

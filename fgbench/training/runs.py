@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+from fgbench.backbone_shape import cut_off_by, cut_off_line
 from fgbench.datasets.dataset import Split
 from fgbench.datasets.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
-from fgbench.flops.cut_off import cut_off_by, cut_off_line
 from fgbench.models.model import Model
 from fgbench.results.recipe import Recipe
 from fgbench.training.config import TrainingConfig, training_configs

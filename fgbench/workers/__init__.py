@@ -1,1 +1,1 @@
-"""Processes for what may crash or hang: one that has all modules loaded, and workers that are forked from it."""
+"""Worker processes: code that may crash or hang runs in a process that is forked with all modules loaded."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.choose.bounds import seed_half_width
 from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.tables.build import Cell, figure, word
+from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, percent, significant, with_prefix
 from fgbench_reports.training_groups import is_of_training
 

@@ -11,7 +11,7 @@ from fgbench_reports.folder import File, Made, Rendered
 from fgbench_reports.page import FigureBlock, Link, Section, TableBlock
 from fgbench_reports.report import Figure, Item, Missing, Table
 from fgbench_reports.sweep_rows import as_text
-from fgbench_reports.tables.build import is_missing
+from fgbench_reports.tables.column import is_missing
 
 Plain = dict[str, Any]
 

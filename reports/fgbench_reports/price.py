@@ -10,9 +10,10 @@ from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Ac
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.dataset_subset import tested_on
-from fgbench_reports.report import BEST, SECOND, Item, Missing, Report, Table
+from fgbench_reports.report import Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
 from fgbench_reports.tables.numbers import img_per_s, significant
+from fgbench_reports.tables.table import BEST, SECOND
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fgbench_reports.data import Data
+from fgbench_reports.tables.table import BEST, SECOND, Table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["Data", "Drawing", "Figure", "Item", "Missing", "Point", "Report", "Table", "report_breach"]
+__all__ = [
+    "BEST",
+    "SECOND",
+    "Data",
+    "Drawing",
+    "Figure",
+    "Item",
+    "Missing",
+    "Point",
+    "Report",
+    "Table",
+    "items_breach",
+    "report_breach",
+]
 
-BEST, SECOND = "best", "second"
 PLAIN_NAME = re.compile(r"[0-9A-Za-z_-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table: values as they are, and as they are printed. Names in it are data and are escaped by every format."""
-
-    name: str  # of its files, unique in its report: letters, digits, - and _
-    title: str
-    frame: pd.DataFrame  # values: numbers, words, None; unique headings
-    printed: pd.DataFrame  # the same cells as text, – where a value is missing
-    names: Collection[str]  # columns that hold names and stand to the left; all others hold figures
-    marks: Mapping[tuple[int, str], str] = field(default_factory=dict)  # (line, heading) → BEST or SECOND
-    notes: Sequence[str] = ()  # sources, conventions, environments: a sentence or two each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

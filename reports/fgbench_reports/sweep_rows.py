@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench.results.escaping import sentence, visible
+from fgbench.results.escaping import sentence
 from fgbench_reports.cost_table import Row, grouped
 from fgbench_reports.data import AnyRow
+from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
 
 if TYPE_CHECKING:
@@ -112,11 +113,6 @@ def in_order(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
         flagged = [index for index, row in enumerate(some) if row["best"] and row["throughput_img_s"] is not None]
         best = max(flagged, key=lambda index: some[index]["throughput_img_s"], default=None)
         yield from ((row, index == best) for index, row in enumerate(some))
-
-
-def as_text(value: object) -> str:
-    """A value as one line of visible characters; – where it is missing."""
-    return "–" if value is None else visible(str(value))
 
 
 def varying_fields(rows: Sequence[Row]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Discriminative feature selection for vision transformers: what is scored, and how.
+"""Discriminative feature selection for vision transformers: algorithms that score the patches of an image.
 
-Torch only. Nothing here knows about counting, timing or tables; ``fgbench`` does.
+This package needs torch only. Counting, timing and tables are in ``fgbench``.
 
     from fgbench_selectors import Features, QK, get
 
@@ -40,7 +40,7 @@ __all__ = [
     "top_k_boxes",
 ]
 
-# Torch takes seconds to import: names are found when they are used, so that the errors come without it.
+# Importing torch takes seconds: public names are imported when they are used, and errors never need it.
 _HOMES = {
     "errors": ("BrokenPluginError", "FeaturesError", "FgbenchError", "UnknownNameError"),
     "features": ("Features", "Needs"),
@@ -53,7 +53,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module that a public name lives in."""
+    """Import the module that holds a public name."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)

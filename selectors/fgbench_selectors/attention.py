@@ -1,4 +1,4 @@
-"""Attention of one block: the plain baseline of GLSim's Figure 2."""
+"""Attention of one block: the baseline of GLSim's Figure 2."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from fgbench_selectors.selector import Selector
 
 
 class Attention(Selector):
-    """What the class token attends to in one block, averaged over heads → (B, G²).
+    """Attention of the class token to the patches in one block, averaged over heads → (B, G²).
 
-    ``block`` counts from the end as Python does: −1, the last one, by default; block 1 is 0.
     Source: GLSim, Figure 2, second and third column.
+
+    Args:
+        impl: ``published`` or ``fast``.
+        block: Index of the block as in a Python list: 0 is block 1, −1 (the default) is block L.
+
+    Raises:
+        FgbenchError: If ``block`` is no whole number.
+
     """
 
     needs = Needs(blocks=slice(-1, None), class_token=True)
@@ -26,11 +33,11 @@ class Attention(Selector):
         self.needs = Needs(blocks=slice(block, block + 1 or None), class_token=True)
 
     def published(self, features: Features) -> Tensor:
-        """Average whole maps over heads, then read row 0: O(H·N²)."""
+        """Average the maps over heads, then read row 0: O(H·N²)."""
         (block,) = features.read_blocks(self.needs.blocks or slice(-1, None))
         return block.probs_map().mean(dim=1)[:, 0, features.num_prefix_tokens :]
 
     def fast(self, features: Features) -> Tensor:
-        """Row 0 alone: O(N·D) from queries and keys."""
+        """Compute row 0 only: O(N·D) from queries and keys."""
         (block,) = features.read_blocks(self.needs.blocks or slice(-1, None))
         return block.row(0).mean(dim=1)[:, features.num_prefix_tokens :]

@@ -1,4 +1,4 @@
-"""The conformance check that every selector passes; plug-ins run it in their own tests.
+"""The conformance check of selectors. Plug-ins call it in their own tests.
 
 from fgbench_selectors.conformance import check_selector
 
@@ -22,16 +22,24 @@ from fgbench_selectors.selector import Selector, score_breach
 
 HEADS, HEAD_DIM, DEPTH = 3, 8, 4
 GEOMETRIES = ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3), (2, (4, 4), 0))  # batch, grid, prefix tokens
-TOLERANCE = 1e-4  # of the largest score of a row, or of its spread
+TOLERANCE = 1e-4  # of the largest score of a row, or of the range of its scores
 
 
 def check_selector(name: str) -> None:
-    """Raise :class:`BrokenPluginError` with the first clause of the contract that a selector breaks.
+    """Check that a selector keeps its contract.
 
-    Over batches, grids that are no squares and several prefix tokens, and given what ``needs`` declares alone:
-    both implementations give finite floating-point scores of the declared shape, agree with each other in
-    value and order, repeat themselves, leave their input alone, treat every image on its own, take queries and
-    keys or ready maps, and run on the meta device for counting.
+    For several batch sizes, grids and numbers of prefix tokens, with only the input that ``needs`` declares: both
+    implementations return finite floating-point scores of the declared shape, agree in value and order, give the same
+    scores twice, do not change their input, score every image independently, accept queries and keys or ready maps,
+    and run on the meta device, where they are counted.
+
+    Args:
+        name: A registered name.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+        BrokenPluginError: If the selector breaks the contract; the message names the first breach.
+
     """
     selectors.load(name)
     origin = selectors.entries()[name].origin
@@ -44,7 +52,15 @@ def check_selector(name: str) -> None:
 
 
 def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 0) -> Features:
-    """Features of a small random backbone: every block and the tokens recorded."""
+    """Random features with the tokens and all blocks recorded.
+
+    Args:
+        batch: Number of images.
+        grid: Patches per column and row.
+        prefix: Tokens before the patches.
+        seed: Seed of the random numbers.
+
+    """
     generator = torch.Generator().manual_seed(seed)
     tokens = prefix + grid[0] * grid[1]
 
@@ -57,7 +73,7 @@ def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 
 
 
 def as_maps(features: Features, *, logits: bool) -> Features:
-    """The same features with ready maps in place of queries and keys."""
+    """The same features with ready maps in place of queries and keys; with ``logits`` these are recorded too."""
     blocks = [block and Maps(block.probs_map(), block.logits_map() if logits else None) for block in features.attention]
     return replace(features, attention=blocks)
 
@@ -68,20 +84,20 @@ def _make(name: str, impl: str) -> Selector:
         return get(name, impl=impl).eval()
 
 
-def _breach(name: str, everything: Features) -> str | None:
+def _breach(name: str, complete: Features) -> str | None:
     results: dict[str, Tensor] = {}
     for impl in IMPLS:
         selector = _make(name, impl)
         if not selector.needs.tokens and selector.needs.blocks is None:
             return f"{impl}: its 'needs' declare neither tokens nor blocks"
-        declared = everything.declared(selector.needs)
+        declared = complete.declared(selector.needs)
         try:
-            scores, why = _run(selector, declared, everything)
+            scores, why = _run(selector, declared, complete)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            more = "reads more than its 'needs' declare" if _runs(selector, everything) else "does not run"
-            return f"{impl}: it {more}: {describe(error)}"
+            problem = "reads more than its 'needs' declare" if _runs(selector, complete) else "does not run"
+            return f"{impl}: it {problem}: {describe(error)}"
         if why:
             return f"{impl}: {why}"
         results[impl] = scores
@@ -92,16 +108,16 @@ def _breach(name: str, everything: Features) -> str | None:
     return None
 
 
-def _run(selector: Selector, features: Features, everything: Features) -> tuple[Tensor, str | None]:
-    """Scores, and which clause they break."""
-    given = _tensors(features)
-    kept = [tensor.clone() for tensor in given]
+def _run(selector: Selector, features: Features, complete: Features) -> tuple[Tensor, str | None]:
+    """The scores, and the first breach of the contract."""
+    tensors = _tensors(features)
+    copies = [tensor.clone() for tensor in tensors]
     scores = selector(features)
-    if not all(torch.equal(a, b) for a, b in zip(given, kept, strict=True)):
+    if not all(torch.equal(a, b) for a, b in zip(tensors, copies, strict=True)):
         return scores, "it changes its input"
     why = score_breach(selector, features, scores)
     return scores, why or _value_breach(selector, features, scores) or _reading_breach(
-        selector, features, everything, scores
+        selector, features, complete, scores
     )
 
 
@@ -120,8 +136,8 @@ def _value_breach(selector: Selector, features: Features, scores: Tensor) -> str
     return None
 
 
-def _reading_breach(selector: Selector, features: Features, everything: Features, scores: Tensor) -> str | None:
-    if not _equal(selector(everything), scores):
+def _reading_breach(selector: Selector, features: Features, complete: Features, scores: Tensor) -> str | None:
+    if not _equal(selector(complete), scores):
         return "it reads more than its 'needs' declare: its scores change when everything is recorded"
     maps = as_maps(features, logits=selector.needs.logits)
     from_maps = selector(maps)
@@ -129,12 +145,12 @@ def _reading_breach(selector: Selector, features: Features, everything: Features
         return "its scores are a view of its input"
     if not _equal(from_maps, scores):
         return "ready maps give other scores than queries and keys"
-    elsewhere = features.map(lambda x: x.to("meta"))
+    meta_features = features.map(lambda x: x.to("meta"))
     try:
-        on_meta = selector.to("meta")(elsewhere)
-    except Exception as error:  # whatever it is, it keeps the selector from being counted
+        meta_scores = selector.to("meta")(meta_features)
+    except Exception as error:  # any exception prevents a count
         return f"it does not run on the meta device: {describe(error)}"
-    return score_breach(selector, elsewhere, on_meta)
+    return score_breach(selector, meta_features, meta_scores)
 
 
 def _runs(selector: Selector, features: Features) -> bool:
@@ -148,17 +164,17 @@ def _runs(selector: Selector, features: Features) -> bool:
 
 
 def _equal(scores: Tensor, expected: Tensor) -> bool:
-    """Equal up to rounding, which is measured by the largest score of each row, however small the scores are."""
+    """Whether scores are equal up to rounding, relative to the largest score of each row."""
     a, b = _rows(scores), _rows(expected)
     return a.shape == b.shape and bool(((a - b).abs() <= TOLERANCE * b.abs().amax(dim=-1, keepdim=True)).all())
 
 
 def _same_order(scores: Tensor, expected: Tensor) -> bool:
-    """The first, second, … by one are worth as much by the other; ties may be broken either way."""
+    """Whether the order by ``scores`` sorts ``expected`` too; equal scores may be in either order."""
     a, b = _rows(scores), _rows(expected)
     best = b.sort(dim=-1, descending=True).values
-    found = b.gather(-1, a.argsort(dim=-1, descending=True))
-    return bool(((best - found).abs() <= TOLERANCE * (best[..., :1] - best[..., -1:])).all())
+    in_order = b.gather(-1, a.argsort(dim=-1, descending=True))
+    return bool(((best - in_order).abs() <= TOLERANCE * (best[..., :1] - best[..., -1:])).all())
 
 
 def _rows(scores: Tensor) -> Tensor:
@@ -174,6 +190,6 @@ def _image(index: int) -> Callable[[Tensor], Tensor]:
 
 
 def _tensors(features: Features) -> list[Tensor]:
-    found: list[Tensor] = []
-    features.map(lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
-    return found
+    tensors: list[Tensor] = []
+    features.map(lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
+    return tensors

@@ -1,4 +1,4 @@
-"""Names to objects through entry points: the built-ins are found the way everybody else's are. No torch."""
+"""Registries: objects by name from entry points and plug-in files. Built-ins are entry points too. No torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,27 @@ from fgbench_selectors.errors import BrokenPluginError, UnknownNameError
 from fgbench_selectors.plugins import LONGEST, blame, existing_file, import_file, installed_points, load_point, named
 
 OWN_DISTRIBUTION = "fgbench"
+IMPLS = ("published", "fast")  # implementations that every selector has
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered name, before anything is imported."""
+    """A registered name. Its object is not imported yet.
+
+    Args:
+        name: The name.
+        origin: The distribution or the file that it comes from.
+        load: Imports the object.
+        file: Resolved path of the file; None for an entry point.
+        value: ``package.module:Class`` of an entry point that can be loaded, else empty.
+
+    """
 
     name: str
-    origin: str  # the distribution or the file that it comes from
+    origin: str
     load: Callable[[], object]
-    file: Path | None = None  # the file, resolved
-    value: str = ""  # package.module:Class, of an entry point that can be loaded
+    file: Path | None = None
+    value: str = ""
 
     @property
     def is_own(self) -> bool:
@@ -33,13 +43,20 @@ class Entry:
 
 
 class Registry:
-    """The objects of one entry-point group, imported only when they are asked for.
+    """The objects of one entry-point group by name. An object is imported when it is loaded, not before.
 
-    A name that a second distribution takes again stays with the first one (fgbench's own before others);
-    the second one is listed as broken under ``name@distribution``, as is a file of entry points that cannot be read.
+    Where two distributions register the same name, it stands for the object of the first one (fgbench before others).
+    The second one is listed as broken under ``name@distribution``, as is a file of entry points that cannot be read.
 
-    ``breach`` says why an object does not keep the contract; ``members`` gives the objects of this kind that a module
-    defines. ``vet`` may be set: it says of entries of others by name why they must not even be imported here.
+    The attribute ``vet`` may be replaced: it returns, by name, why entries of plug-ins must not be imported in this
+    process.
+
+    Args:
+        group: Entry-point group, such as ``fgbench.selectors``.
+        kind: Kind of the objects in the singular, such as ``selector``.
+        breach: Returns why an object breaks the contract, or None.
+        members: Returns the objects of this kind that a module defines.
+
     """
 
     def __init__(
@@ -55,43 +72,51 @@ class Registry:
 
     @functools.cached_property
     def _installed(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
-        # Stable: of one distribution that is installed twice the copy that Python itself would import comes first.
+        installed: dict[str, Entry] = {}
+        # Stable: of a distribution that is installed twice, the copy that Python would import comes first.
         for origin, point in sorted(
             installed_points(self.group), key=lambda pair: (pair[0] != OWN_DISTRIBUTION, pair[0])
         ):
             if isinstance(point, Exception):
                 name = f"entry_points.txt@{origin}"
-                found[name] = Entry(name, origin, functools.partial(_raise, point))
-            elif point.name not in found:
+                installed[name] = Entry(name, origin, functools.partial(_raise, point))
+            elif point.name not in installed:
                 load = functools.partial(load_point, point.value)
-                found[point.name] = Entry(point.name, origin, load, value=point.value)
-            elif found[point.name].origin != origin:
+                installed[point.name] = Entry(point.name, origin, load, value=point.value)
+            elif installed[point.name].origin != origin:
                 name = f"{point.name}@{origin}"
                 taken = ValueError(f"the name {point.name!r} is taken by another distribution; rename its entry point")
-                found[name] = Entry(name, origin, functools.partial(_raise, taken))
-        return found
+                installed[name] = Entry(name, origin, functools.partial(_raise, taken))
+        return installed
 
     def entries(self) -> dict[str, Entry]:
-        """Every registered entry by name; nothing is imported."""
+        """All registered entries by name, sorted; nothing is imported."""
         merged = self._installed | self._from_files
         return dict(sorted(merged.items()))
 
     def names(self) -> list[str]:
-        """Every registered name, sorted."""
+        """All registered names, sorted."""
         return list(self.entries())
 
     def entry(self, name: str) -> Entry:
-        """What is registered under a name. Raises :class:`UnknownNameError`."""
+        """The entry of a name.
+
+        Raises:
+            UnknownNameError: If the name is not registered.
+
+        """
         entries = self.entries()
         if name not in entries:
             raise UnknownNameError(self.kind, name, entries)
         return entries[name]
 
     def load(self, name: str) -> Any:
-        """Import what a name stands for and check its contract.
+        """Import the object of a name and check its contract.
 
-        Raises :class:`UnknownNameError`, or :class:`BrokenPluginError` with the reason.
+        Raises:
+            UnknownNameError: If the name is not registered.
+            BrokenPluginError: If the object cannot be imported or breaks the contract.
+
         """
         entry = self.entry(name)
         if why := self.try_out([name]).get(name):
@@ -103,14 +128,22 @@ class Registry:
         return loaded
 
     def try_out(self, names: Iterable[str] | None = None) -> Mapping[str, str]:
-        """Have entries of others vetted, all at once where no names are given: by name, why they cannot be used."""
+        """Try plug-ins by ``vet``, all of them at once.
+
+        Args:
+            names: The names to try; all by default.
+
+        Returns:
+            By name, why a plug-in cannot be used.
+
+        """
         entries = self.entries()
-        asked = entries if names is None else [name for name in names if name in entries]
-        foreign = [entries[name] for name in asked if not entries[name].is_own]
+        registered = entries if names is None else [name for name in names if name in entries]
+        foreign = [entries[name] for name in registered if not entries[name].is_own]
         return self.vet(foreign) if foreign else {}
 
     def breach(self, entry: Entry, loaded: object) -> str | None:
-        """Why what was loaded does not keep the contract, in words; None when it does."""
+        """Why a loaded object breaks the contract, in words; None where it keeps it."""
         with blame(entry.name, entry.origin):
             why = self._breach(loaded)
             doc = None if why else loaded.__doc__
@@ -119,43 +152,57 @@ class Registry:
         return why and why[:LONGEST]
 
     def blame(self, name: str, *but_not: type[BaseException], doing: str = "") -> AbstractContextManager[None]:
-        """Where somebody else's code of a name runs, see :func:`fgbench_selectors.plugins.blame`; no guard for ours."""
+        """The context :func:`fgbench_selectors.plugins.blame` for a plug-in; no effect for an object of fgbench."""
         entry = self.entries().get(name)
         return nullcontext() if entry is None or entry.is_own else blame(name, entry.origin, *but_not, doing=doing)
 
     def members(self, module: ModuleType, path: Path) -> dict[str, Any]:
-        """The objects of this kind that a file defines, by name: their ``name``, or else their own in lower case."""
+        """The objects of this kind that a file defines, by :func:`fgbench_selectors.plugins.named`."""
         return named(self._members(module), path)
 
     def add_file(self, path: str | Path) -> list[str]:
-        """Register what one Python file defines, all or nothing; return the names. Once is enough for one file."""
+        """Register all objects that a Python file defines, or none of them. A second call changes nothing.
+
+        Returns:
+            Their names, sorted.
+
+        Raises:
+            FgbenchError: If there is no such file.
+            BrokenPluginError: If it cannot be imported, defines no object of this kind, or uses a name that is taken.
+
+        """
         path = Path(path)
         file = existing_file(path)
         if known := self.names_of(file):
             return known
         with blame(path.name, str(path)):
-            found = self.members(import_file(path), path)
-        if not found:
+            objects = self.members(import_file(path), path)
+        if not objects:
             raise BrokenPluginError(path.name, str(path), f"it defines no {self.kind}")
-        self.check_free(found, path)
+        self.check_free(objects, path)
         self.add(
-            {name: Entry(name, str(path), functools.partial(_given, value), file) for name, value in found.items()}
+            {name: Entry(name, str(path), functools.partial(_given, value), file) for name, value in objects.items()}
         )
-        return sorted(found)
+        return sorted(objects)
 
     def names_of(self, file: Path) -> list[str]:
-        """The names that a file has registered."""
+        """The names that a file (its resolved path) has registered, sorted."""
         return sorted(name for name, entry in self._from_files.items() if entry.file == file)
 
     def check_free(self, names: Iterable[str], path: Path) -> None:
-        """Raise :class:`BrokenPluginError` for a name of a file that is taken."""
+        """Check that the names of a file are free.
+
+        Raises:
+            BrokenPluginError: If one of them is taken.
+
+        """
         entries = self.entries()
         for name in sorted(set(names) & set(entries)):
             of = f"the name is taken by the {self.kind} from {entries[name].origin}"
             raise BrokenPluginError(name, str(path), f"{of}; set another one as its 'name'")
 
     def add(self, entries: Mapping[str, Entry]) -> None:
-        """Register entries of a file."""
+        """Register the entries of a file by name."""
         self._from_files.update(entries)
 
 

@@ -1,4 +1,4 @@
-"""One family of errors: what went wrong, the value that was met, what to do."""
+"""The errors of fgbench: each says what is wrong, which value was met, and what to do."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from collections.abc import Iterable
 class FgbenchError(Exception):
     """Base of every error that fgbench raises on purpose.
 
-    Parameters
-    ----------
-    what:
-        What is wrong, as a phrase without the value: ``"unknown selector"``.
-    met:
-        The value that was met; shown as ``repr``. Left out where there is none.
-    do:
-        What the reader can do about it.
+    Args:
+        what: The problem as a phrase without the value: ``"unknown selector"``.
+        met: The value that was met, shown as ``repr``; None for none.
+        do: Advice to the reader.
 
     """
 
@@ -29,11 +25,19 @@ class FgbenchError(Exception):
 
 
 class FeaturesError(FgbenchError, ValueError):
-    """Features do not hold what a selector needs, or contradict themselves."""
+    """Features lack something that a selector needs, or contradict themselves."""
 
 
 class UnknownNameError(FgbenchError, LookupError):
-    """A name that nobody registered; the message shows the nearest and the known ones."""
+    """A name that is not registered; the message shows the nearest and the known names.
+
+    Args:
+        kind: Kind of the name in the singular: ``selector``.
+        name: The unknown name.
+        known: The known names.
+        show: The largest number of known names that the message lists.
+
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, show: int = 12) -> None:
         names = sorted(known)
@@ -47,7 +51,14 @@ class UnknownNameError(FgbenchError, LookupError):
 
 
 class BrokenPluginError(FgbenchError):
-    """A plug-in that cannot be loaded or breaks the contract, called by its name."""
+    """A plug-in that cannot be loaded or breaks its contract.
+
+    Args:
+        name: Name of the plug-in.
+        origin: The distribution or the file that it comes from.
+        why: The reason.
+
+    """
 
     def __init__(self, name: str, origin: str, why: str) -> None:
         self.name, self.origin, self.why = name, origin, why

@@ -1,4 +1,4 @@
-"""What a backbone hands to a selector, and how a selector says what it wants."""
+"""Input of a selector (``Features``), and its declaration of the input that it reads (``Needs``)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,27 @@ from fgbench_selectors.qk import QK, Maps
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a selector reads, so that a backbone records that and nothing else.
+    """The input that a selector reads. A backbone records only this.
 
-    ``blocks`` slices the blocks 1…L as Python slices a list: ``slice(None, -1)`` is 1…L−1.
+    Args:
+        tokens: Whether it reads the tokens after the encoder's last norm.
+        blocks: The blocks whose attention it reads, as a slice of the list of blocks 1…L: ``slice(None, -1)`` is
+            1…L−1. None reads no attention.
+        logits: Whether it reads logits, which softmaxed maps do not hold.
+        class_token: Whether it reads row 0 as the row of the class token.
+
+    Raises:
+        FgbenchError: If a field has the wrong type.
+
     """
 
-    tokens: bool = False  # the tokens after the encoder's last norm
-    blocks: slice | None = None  # the blocks whose attention is read; None reads none
-    logits: bool = False  # softmaxed maps alone do not suffice
-    class_token: bool = False  # row 0 is read as the class token's
+    tokens: bool = False
+    blocks: slice | None = None
+    logits: bool = False
+    class_token: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no backbone could record."""
+        """Check the types."""
         for name in ("tokens", "logits", "class_token"):
             if not isinstance(getattr(self, name), bool):
                 raise FgbenchError(f"Needs({name}=…) must be True or False, got", getattr(self, name))
@@ -43,13 +52,16 @@ class Needs:
 class Features:
     """The record of one forward pass through a backbone of L blocks.
 
-    tokens: (B, N, D) after the encoder's last norm, or None.
-    attention: per block 1…L a :class:`QK` or :class:`Maps`; None where it was not recorded.
-    num_prefix_tokens: tokens before the patches (class token, distillation, registers).
-    grid: patches per column and row (G_h, G_w), N = num_prefix_tokens + G_h·G_w; a square when left out.
-    has_class_token: whether token 0 is a class token; by default it is when there is a prefix.
+    Args:
+        tokens: (B, N, D) after the encoder's last norm, or None.
+        attention: A :class:`QK` or :class:`Maps` per block 1…L; None where it was not recorded.
+        num_prefix_tokens: Tokens before the patches (class token, distillation token, registers).
+        grid: Patches per column and row (G_h, G_w), N = num_prefix_tokens + G_h·G_w; a square by default.
+        has_class_token: Whether token 0 is a class token; by default it is where there are prefix tokens.
 
-    Raises :class:`FeaturesError` when the parts contradict one another.
+    Raises:
+        FeaturesError: If the fields contradict one another.
+
     """
 
     tokens: Tensor | None = None
@@ -59,7 +71,7 @@ class Features:
     has_class_token: bool | None = None
 
     def __post_init__(self) -> None:
-        """Check the parts against one another; fill in grid and class token."""
+        """Check the fields against one another; fill in ``grid`` and ``has_class_token``."""
         sizes: set[tuple[int, int]] = set()
         if self.tokens is not None:
             if self.tokens.ndim != 3:
@@ -119,19 +131,19 @@ class Features:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of the tensors."""
         if self.tokens is not None:
             return self.tokens.device
         return next(block.device for block in self.attention if block is not None)
 
     @property
     def num_patches(self) -> int:
-        """Patches of the grid, G_h·G_w."""
+        """Number of patches, G_h·G_w."""
         rows, columns = self.grid  # type: ignore[misc]  # filled in by __post_init__
         return rows * columns
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Features:
-        """The same record with every tensor changed: ``features.map(lambda x: x.cuda())``."""
+        """A copy with ``change`` applied to every tensor: ``features.map(lambda x: x.cuda())``."""
         return replace(
             self,
             tokens=None if self.tokens is None else change(self.tokens),
@@ -139,19 +151,35 @@ class Features:
         )
 
     def declared(self, needs: Needs) -> Features:
-        """What a backbone records for these needs, and nothing else."""
-        read = range(0) if needs.blocks is None else range(len(self.attention))[needs.blocks]
-        blocks = [block if index in read else None for index, block in enumerate(self.attention)]
+        """A copy that holds only what a backbone records for these needs."""
+        indices = range(0) if needs.blocks is None else range(len(self.attention))[needs.blocks]
+        blocks = [block if index in indices else None for index, block in enumerate(self.attention)]
         return replace(self, tokens=self.tokens if needs.tokens else None, attention=blocks)
 
     def read_tokens(self) -> Tensor:
-        """(B, N, D) tokens, or an error that says they are missing."""
+        """The tokens (B, N, D).
+
+        Raises:
+            FeaturesError: If they were not recorded.
+
+        """
         if self.tokens is None:
             raise FeaturesError("the tokens after the last norm are needed and were not recorded")
         return self.tokens
 
     def read_blocks(self, blocks: slice) -> list[QK | Maps]:
-        """Attention of the blocks of a slice of 1…L, or an error that names the missing ones."""
+        """Attention of some of the blocks.
+
+        Args:
+            blocks: A slice of the list of blocks 1…L.
+
+        Returns:
+            One entry per block of the slice.
+
+        Raises:
+            FeaturesError: If the slice is empty or one of its blocks was not recorded.
+
+        """
         numbered = list(enumerate(self.attention, start=1))[blocks]
         missing = [number for number, block in numbered if block is None]
         if missing or not numbered:

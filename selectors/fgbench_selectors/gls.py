@@ -1,4 +1,4 @@
-"""Global–local similarity: GLSim (Rios, Hu & Lai, arXiv 2407.12891, section 3.2)."""
+"""Global–local similarity (GLS) of GLSim (Rios, Hu & Lai, arXiv 2407.12891, section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ METRICS = ("cosine", "l1", "l2")
 class GLS(Selector):
     """Similarity of every patch token to the class token → (B, G²).
 
-    ``metric``: ``cosine``; ``l1``, minus the mean absolute difference; ``l2``, minus the mean squared one –
-    minus, so that the highest score is the most similar patch in every metric. A backbone without a class
-    token is read with the mean patch token in its place. Source: GLSim, equations 1–2 and Table 14.
+    Where the backbone has no class token, the mean of the patch tokens is used instead.
+    Source: GLSim, equations 1–2 and Table 14.
+
+    Args:
+        impl: ``published`` or ``fast``.
+        metric: ``cosine``; ``l1``, minus the mean absolute difference; ``l2``, minus the mean squared difference.
+            In every metric the most similar patch has the highest score.
+
+    Raises:
+        FgbenchError: If the metric is unknown.
+
     """
 
     needs = Needs(tokens=True)
@@ -31,7 +39,7 @@ class GLS(Selector):
         self.metric = metric
 
     def published(self, features: Features) -> Tensor:
-        """The similarity of the broadcast global token: O(N·D), through (B, G², D) products."""
+        """Compare the broadcast class token with every patch: O(N·D), through (B, G², D) products."""
         glob, local = self._split(features)
         if self.metric == "cosine":
             return functional.cosine_similarity(glob, local, dim=-1)
@@ -39,7 +47,7 @@ class GLS(Selector):
         return -(difference.abs() if self.metric == "l1" else difference.square()).mean(dim=-1)
 
     def fast(self, features: Features) -> Tensor:
-        """Cosine as one matrix–vector product over the norms; the differences have no shorter form."""
+        """Divide one matrix–vector product by the norms (cosine); the other metrics have no cheaper form."""
         if self.metric != "cosine":
             return self.published(features)
         glob, local = self._split(features)

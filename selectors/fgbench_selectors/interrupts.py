@@ -1,4 +1,4 @@
-"""Ctrl-C of the user, told from a KeyboardInterrupt that foreign code raises by itself."""
+"""Distinguish Ctrl-C of the user from a KeyboardInterrupt that the code of a plug-in raises."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class _Noted:
-    """How often the user pressed Ctrl-C, where that is noted."""
+class _Interrupts:
+    """Number of times that the user pressed Ctrl-C, and whether they are counted now."""
 
     count = 0
-    on = False
+    are_counted = False
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    _Noted.count += 1
+def _count_interrupt(number: int, frame: FrameType | None) -> None:
+    _Interrupts.count += 1
     signal.default_int_handler(number, frame)
 
 
 @contextmanager
 def interrupts_noted() -> Iterator[None]:
-    """Inside, every Ctrl-C is noted; without effect in a thread, and where another handler is set."""
+    """A context that counts every Ctrl-C; without effect in a thread and where another handler is set."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
         yield
         return
-    _Noted.on = True
-    signal.signal(signal.SIGINT, _note)
+    _Interrupts.are_counted = True
+    signal.signal(signal.SIGINT, _count_interrupt)
     try:
         yield
     finally:
-        _Noted.on = False
-        if signal.getsignal(signal.SIGINT) is _note:
+        _Interrupts.are_counted = False
+        if signal.getsignal(signal.SIGINT) is _count_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Watch:
-    """What the user did since this object was made."""
+class InterruptWatch:
+    """Tells whether the user pressed Ctrl-C since this object was made."""
 
     def __init__(self) -> None:
-        self._before = _Noted.count
+        self._count_before = _Interrupts.count
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed; whoever swallows it is known all the same."""
-        return _Noted.count > self._before
+        """Whether the user pressed Ctrl-C, also where some code caught the exception."""
+        return _Interrupts.count > self._count_before
 
     @property
     def is_users(self) -> bool:
-        """Whether a KeyboardInterrupt that is met now is the user's; it is where nobody notes them."""
-        return not _Noted.on or self.interrupted
+        """Whether a KeyboardInterrupt that is raised now is the user's; always true where none is counted."""
+        return not _Interrupts.are_counted or self.interrupted

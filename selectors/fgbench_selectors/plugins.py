@@ -1,4 +1,4 @@
-"""Other people's code: how it is read, and how whatever it does wrong becomes one line with its name."""
+"""Import the code of plug-ins, and turn any error in it into one line that names the plug-in."""
 
 from __future__ import annotations
 
@@ -15,26 +15,36 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from fgbench_selectors.errors import BrokenPluginError, FgbenchError
-from fgbench_selectors.interrupts import Watch
+from fgbench_selectors.interrupts import InterruptWatch
 
 PLAIN_NAME = re.compile(r"[\w.-]+")
-PREFIX = "fgbench_plugin_"  # of the modules that files are imported as
-LONGEST = 500  # characters of what an exception says
+PREFIX = "fgbench_plugin_"  # first part of the names of modules that are plug-in files
+LONGEST = 500  # characters of an exception that a message shows
 
 
 @contextmanager
 def blame(name: str, origin: str, *but_not: type[BaseException], doing: str = "") -> Iterator[None]:
-    """Whatever is raised inside becomes a :class:`BrokenPluginError` by this name, and ``but_not`` stays what it is.
+    """A context that turns every exception into a :class:`BrokenPluginError` with the name of the plug-in.
 
-    Ctrl-C of the user stays Ctrl-C, also where the code inside swallows it; a KeyboardInterrupt that it raises itself
-    is its fault. A copy of this process that it forks ends where that code ends. ``doing`` is put before the reason.
+    Ctrl-C of the user stays a KeyboardInterrupt, also where the code inside catches it; a KeyboardInterrupt that the
+    code raises itself is an error like any other. A fork of this process that the code starts ends with the context.
+
+    Args:
+        name: Name of the plug-in.
+        origin: The distribution or the file that it comes from.
+        but_not: Exceptions that pass unchanged.
+        doing: Words before the reason.
+
+    Raises:
+        BrokenPluginError: For every other exception.
+
     """
-    here, watch = os.getpid(), Watch()
+    parent, watch = os.getpid(), InterruptWatch()
     try:
         try:
             yield
         finally:
-            if os.getpid() != here:
+            if os.getpid() != parent:
                 os._exit(1)
             if watch.interrupted:
                 raise KeyboardInterrupt
@@ -47,51 +57,68 @@ def blame(name: str, origin: str, *but_not: type[BaseException], doing: str = ""
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, even one that cannot be shown."""
-    watch = Watch()
+    """An exception as one line of at most :data:`LONGEST` characters, also where its text cannot be made."""
+    watch = InterruptWatch()
     try:
-        said = " ".join(f"{type(error).__name__}: {error}"[: 2 * LONGEST].split())
+        text = " ".join(f"{type(error).__name__}: {error}"[: 2 * LONGEST].split())
     except BaseException as another:
         if isinstance(another, KeyboardInterrupt) and watch.is_users:
             raise
-        said = "an exception that cannot be shown"
-    return (said if len(said) <= LONGEST else f"{said[:LONGEST]}…").removesuffix(":")
+        text = "an exception that cannot be shown"
+    return (text if len(text) <= LONGEST else f"{text[:LONGEST]}…").removesuffix(":")
 
 
 def existing_file(path: Path) -> Path:
-    """The resolved path of a file, which is what tells two spellings of it are one."""
+    """The resolved path of a plug-in file, which is the same for every spelling of the path.
+
+    Raises:
+        FgbenchError: If there is no such file or it cannot be read.
+
+    """
     try:
-        found = path.resolve() if path.is_file() else None
+        file = path.resolve() if path.is_file() else None
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, a link to itself, a NUL in it
         why = getattr(error, "strerror", None) or describe(error)
         raise FgbenchError("cannot read plug-in file", str(path), why) from error
-    if found is None:
+    if file is None:
         raise FgbenchError("no plug-in file", str(path), "give the path of a Python file")
-    return found
+    return file
 
 
 def derived_from(base: Callable[[], type]) -> Callable[[ModuleType], list[Any]]:
-    """What finds the classes of a base that a module defines.
+    """A function that finds the classes in a module that derive from a base.
 
-    A class that another one in the file derives from is their base, and is left out unless it has a ``name``.
+    A class from which another class of the module derives is left out, unless it has a ``name``.
+
+    Args:
+        base: Returns the base class; called when a module is searched, so that nothing is imported before.
+
+    Returns:
+        A function from a module to its classes.
+
     """
 
-    def found_in(module: ModuleType) -> list[Any]:
-        defined: list[Any] = [
+    def classes_of(module: ModuleType) -> list[Any]:
+        classes: list[Any] = [
             value
             for value in dict.fromkeys(value for value in vars(module).values() if isinstance(value, type))
             if value.__module__ == module.__name__ and issubclass(value, base())
         ]
-        bases = {base for value in defined for base in value.__mro__[1:]}
-        return [value for value in defined if value not in bases or "name" in vars(value)]
+        bases = {base for value in classes for base in value.__mro__[1:]}
+        return [value for value in classes if value not in bases or "name" in vars(value)]
 
-    return found_in
+    return classes_of
 
 
-def named(found: Iterable[Any], path: Path) -> dict[str, Any]:
-    """Objects of a file by their ``name``, or else their own names in lower case."""
+def named(objects: Iterable[Any], path: Path) -> dict[str, Any]:
+    """The objects of a file by their ``name``, or their own name in lower case where they have none.
+
+    Raises:
+        BrokenPluginError: If a name is no plain word, or two objects have the same one.
+
+    """
     by_name: dict[str, Any] = {}
-    for value in found:
+    for value in objects:
         name = vars(value).get("name", value.__name__.lower())
         if not isinstance(name, str) or not PLAIN_NAME.fullmatch(str.__str__(name)):
             raise BrokenPluginError(value.__name__, str(path), f"its 'name' is no plain word: {name!r}"[:LONGEST])
@@ -103,13 +130,13 @@ def named(found: Iterable[Any], path: Path) -> dict[str, Any]:
 
 
 def module_name(path: Path) -> str:
-    """The name that a file is imported under in this process: one of its own."""
+    """The name of the module that a plug-in file is imported as in this process."""
     file = path.resolve()
     return f"{PREFIX}{file.stem}_{abs(hash(file))}"
 
 
-class _SourceAlone(SourceFileLoader):
-    """Reads a file as it is: bytecode that is kept beside it is told from new text by whole seconds and size alone."""
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file itself: cached bytecode is compared by whole seconds and size only."""
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the file."""
@@ -119,53 +146,77 @@ class _SourceAlone(SourceFileLoader):
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import one Python file under a name of its own. Raises whatever it raises."""
+    """Import one Python file as the module :func:`module_name`.
+
+    Raises:
+        BrokenPluginError: If it is no Python file, or imports a file from its own folder.
+        BaseException: Whatever its code raises.
+
+    """
     name = module_name(path)
-    loader = _SourceAlone(name, str(path)) if path.suffix == ".py" else None
+    loader = _SourceLoader(name, str(path)) if path.suffix == ".py" else None
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise BrokenPluginError(path.name, str(path), "it is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up there
+    sys.modules[name] = module  # dataclasses and pickle look for their module there
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
         sys.modules.pop(name, None)
-        if isinstance(error, ModuleNotFoundError) and error.name and _is_beside(path, error.name):
+        if isinstance(error, ModuleNotFoundError) and error.name and _is_in_same_folder(path, error.name):
             why = f"it imports its neighbour {error.name!r}; a plug-in file stands alone: install both as a package"
             raise BrokenPluginError(path.name, str(path), why) from error
         raise
     return module
 
 
-def _is_beside(path: Path, module: str) -> bool:
-    # Its folder does not become part of the import path: two plug-ins' helpers of one name would be mixed up.
+def _is_in_same_folder(path: Path, module: str) -> bool:
+    # The folder is not put on the import path: helper modules of two plug-ins could have the same name.
     neighbour = path.parent / module.partition(".")[0]
     return neighbour.is_dir() or neighbour.with_suffix(".py").is_file()
 
 
 def installed_points(group: str) -> Iterator[tuple[str, EntryPoint | Exception]]:
-    """(distribution, entry point) of a group; an exception where a distribution's entry points cannot be read."""
+    """The entry points of a group in every installed distribution.
+
+    Args:
+        group: Entry-point group, such as ``fgbench.selectors``.
+
+    Returns:
+        An iterator of (distribution, entry point), with the exception in place of the entry point where a
+        distribution's entry points cannot be read.
+
+    """
     for distribution in distributions():
         try:
             points = [point for point in distribution.entry_points if point.group == group]
-        except Exception as error:  # one distribution's broken file must not hide all the others
-            if _speaks_of(distribution, group):
+        except Exception as error:  # the broken file of one distribution must not hide all the others
+            if _mentions(distribution, group):
                 yield _name_of(distribution), error
         else:
             for point in points:
                 yield _name_of(distribution), point
 
 
-def _speaks_of(distribution: Any, group: str) -> bool:
-    """Whether a distribution's entry points are of a group, as far as anybody can tell."""
-    with suppress(Exception):  # nobody can
+def _mentions(distribution: Any, group: str) -> bool:
+    """Whether the text of a distribution's entry points contains the name of a group."""
+    with suppress(Exception):  # metadata that is missing or cannot be read
         return group in (distribution.read_text("entry_points.txt") or "")
     return False
 
 
 def load_point(value: str) -> object:
-    """Import what an entry point names: ``package.module:Class``."""
+    """Import the object of an entry point.
+
+    Args:
+        value: ``package.module:Class``.
+
+    Raises:
+        ValueError: If it is empty.
+        BaseException: Whatever the import raises.
+
+    """
     if not value:
         raise ValueError("its entry point is empty; write package.module:Class")
     return EntryPoint("", value, "").load()

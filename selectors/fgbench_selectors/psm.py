@@ -1,4 +1,4 @@
-"""Part selection module: TransFG (He et al., AAAI 2022, section 3.2)."""
+"""Part selection module (PSM) of TransFG (He et al., AAAI 2022, section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fgbench_selectors.selector import Selector
 
 
 class PSM(Selector):
-    """Row 0 of the product of all heads' maps, block L−1 down to 1 → (B, H, G²).
+    """Row 0 of the product of the maps of blocks L−1 … 1, for every head → (B, H, G²).
 
-    A_{L−1} ⋯ A_2 A_1 per head, without identity and without renormalisation. TransFG takes the argmax
-    of every head. Source: TransFG, section 3.2; the fast chain is the same product, associated from the left.
+    The product is A_{L−1} ⋯ A_2 A_1 per head, without identity and without renormalisation. TransFG takes the argmax
+    of every head. The fast implementation computes the same product from the left.
+    Source: TransFG, section 3.2.
     """
 
     needs = Needs(blocks=slice(None, -1), class_token=True)
@@ -27,7 +28,7 @@ class PSM(Selector):
         return joint[:, :, 0, features.num_prefix_tokens :].clone()  # a view would keep the maps, or be the caller's
 
     def fast(self, features: Features) -> Tensor:
-        """Carry one row through the blocks: O(L·H·N²), and no map is built from queries and keys."""
+        """Multiply one row by the maps in turn: O(L·H·N²), without building a map from queries and keys."""
         last, *earlier = reversed(features.read_blocks(slice(None, -1)))
         v = last.row(0)
         for block in earlier:

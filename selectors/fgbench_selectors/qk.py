@@ -1,11 +1,11 @@
-"""Attention as selectors ask for it: the dense map, one row, one column, v·A, a product over heads.
+"""Attention for selectors: the dense map, one row, one column, v·A, a product over heads.
 
-``QK`` holds queries and keys and builds no N×N map unless ``probs_map`` or ``logits_map`` is called, or there are few
-tokens: everything else takes O(N) memory as N grows. It is added up in float32 or better, by the back end that suits
-the device (:mod:`fgbench_selectors.backends.left`). ``Maps`` answers the same questions from maps that exist already.
+``QK`` holds queries and keys. It builds an N×N map only in ``probs_map`` and ``logits_map``, or where there are few
+tokens; everything else takes O(N) memory as N grows. Sums are in float32 or better, by the back end that suits the
+device (:mod:`fgbench_selectors.backends.left`). ``Maps`` has the same methods for maps that exist already.
 
-Gradient reaches q and k through the maps, ``row`` and ``column_softmax``. What streams reads them without
-gradient: ``left`` and ``left_mean`` pass it on to v alone, ``head_product`` to nothing.
+Gradient reaches q and k through the maps, ``row`` and ``column_softmax``. ``left`` and ``left_mean`` pass gradient to v
+only, ``head_product`` to nothing.
 """
 
 from __future__ import annotations
@@ -23,21 +23,32 @@ from fgbench_selectors.errors import FeaturesError
 
 
 class _Attention:
-    """The questions that are answered from blocks of rows, whoever provides them."""
+    """Methods that ``QK`` and ``Maps`` compute from blocks of rows."""
 
     shape: tuple[int, int, int]  # B, H, N
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
-        """Consecutive rows of A: (slice of rows, (B·H, rows, N)), float32 or better, without gradient.
+        """Blocks of consecutive rows of A, float32 or better, without gradient.
 
-        A block is valid until the next one is asked for; with ``keep`` for good, at O(N²) memory if all are kept.
+        Args:
+            keep: Give every block memory of its own; otherwise the next block overwrites it.
+
+        Returns:
+            An iterator of (slice of rows, block (B·H, rows, N)).
+
         """
         raise NotImplementedError
 
     def left(self, v: Tensor) -> Tensor:
-        """``v A`` for every head: v ≥ 0 (B, H, N) → (B, H, N), in float32 or better.
+        """``v A`` for every head.
 
-        Where v wants its gradient, autograd keeps every block for the way back: O(N²) memory.
+        Args:
+            v: Weights (B, H, N) of the rows, not negative. Where they require gradient, autograd keeps every block:
+                O(N²) memory.
+
+        Returns:
+            (B, H, N), float32 or better.
+
         """
         if torch.is_grad_enabled() and v.requires_grad:
             with without_autocast(v.device):
@@ -49,9 +60,12 @@ class _Attention:
         return self.left(v.unsqueeze(1).expand(-1, self.shape[1], -1)).mean(dim=1)
 
     def head_product(self) -> tuple[Tensor, Tensor]:
-        """Of the product of all heads' maps: its mean (B,) and its row 0 (B, N), in float64.
+        """Mean and row 0 of the product of all heads' maps, element by element.
 
-        (1/N)^H, the product of uniform maps, leaves float32's normal range at H = 12 and N > 1,400.
+        Returns:
+            The mean (B,) and the row (B, N), in float64: (1/N)^H, the product of uniform maps, leaves float32's
+            normal range at H = 12 and N > 1,400.
+
         """
         raise NotImplementedError
 
@@ -61,10 +75,18 @@ class _Attention:
 
 @dataclass(frozen=True, eq=False)
 class QK(_Attention):
-    """Queries and keys of one block: q, k (B, H, N, d); A = softmax(scale · q kᵀ), scale 1/√d by default.
+    """Queries and keys of one block: A = softmax(scale · q kᵀ).
 
-    ``lse`` (B, H, N) is the log-sum-exp over keys of scale · q kᵀ, where a fused attention kernel has returned it: one
-    pass over the pairs less for whoever streams. It must belong to these queries and keys.
+    Args:
+        q: Queries (B, H, N, d).
+        k: Keys (B, H, N, d).
+        scale: Factor of q·k; 1/√d by default.
+        lse: ℓ (B, H, N), the log-sum-exp over keys of scale · q kᵀ for these queries and keys, where a fused attention
+            kernel has returned it. It saves one pass over the pairs.
+
+    Raises:
+        FeaturesError: If shapes, dtypes or devices do not fit.
+
     """
 
     q: Tensor
@@ -73,7 +95,7 @@ class QK(_Attention):
     lse: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check that queries and keys fit each other; fill in the scale."""
+        """Check that queries and keys fit each other; fill in ``scale``."""
         q, k = self.q, self.k
         if q.ndim != 4 or q.shape != k.shape or 0 in q.shape[1:]:
             raise FeaturesError(
@@ -99,14 +121,14 @@ class QK(_Attention):
 
     @property
     def device(self) -> torch.device:
-        """Where the queries and keys live."""
+        """Device of the queries and keys."""
         return self.q.device
 
     def map(self, change: Callable[[Tensor], Tensor]) -> QK:
-        """The same, with every tensor changed: ``qk.map(lambda x: x.cuda())``. In another dtype ℓ is another one."""
+        """A copy with ``change`` applied to every tensor: ``qk.map(lambda x: x.cuda())``. A new dtype drops ℓ."""
         q = change(self.q)
-        kept = None if self.lse is None or q.dtype != self.q.dtype else change(self.lse)  # it belongs to these numbers
-        return QK(q, change(self.k), self.scale, kept)
+        lse = None if self.lse is None or q.dtype != self.q.dtype else change(self.lse)  # it belongs to these numbers
+        return QK(q, change(self.k), self.scale, lse)
 
     def logits_map(self) -> Tensor:
         """Dense M = scale · q kᵀ: (B, H, N, N), in the dtype of the queries. O(N²) memory."""
@@ -129,23 +151,23 @@ class QK(_Attention):
             return (accurate(self.q) @ key.transpose(-2, -1)).squeeze(-1).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of A, a block at a time, in a buffer that the next block overwrites unless they are kept."""
+        """Blocks of rows of A; without ``keep`` they share one buffer."""
         return prob_blocks(self.q, self.k, self.scale, self.lse, keep=keep)
 
     def logsumexp(self) -> Tensor:
-        """ℓ_i = logsumexp_j(scale · q_i·k_j), as it was handed over or computed: (B, H, N), without gradient."""
+        """ℓ_i = logsumexp_j(scale · q_i·k_j), given or computed: (B, H, N), without gradient."""
         return logsumexp(self.q, self.k, self.scale) if self.lse is None else self.lse.detach()
 
     def head_product(self) -> tuple[Tensor, Tensor]:
-        """The product over heads as the attention of one head of width D = H·d, in O(N) memory.
+        """Compute mean and row of the product over heads as the attention of one head of width D = H·d: O(N) memory.
 
         Π_h exp(s_hij − ℓ_hi) = exp(scale · Q_i·K_j − Σ_h ℓ_hi), where Q and K are all heads' queries and keys side by
         side: one exponential per pair, and the sum over j is a log-sum-exp again.
         """
         q, k = (x.detach().transpose(1, 2).flatten(2).unsqueeze(1) for x in (self.q, self.k))
-        together = logsumexp(q, k, self.scale).squeeze(1).double()
+        wide_lse = logsumexp(q, k, self.scale).squeeze(1).double()
         tokens = self.shape[2]
-        mean = (together - self.logsumexp().double().sum(dim=1)).exp().sum(dim=-1) / tokens**2
+        mean = (wide_lse - self.logsumexp().double().sum(dim=1)).exp().sum(dim=-1) / tokens**2
         first = self.q[:, :, :1].detach().double() * self.scale @ self.k.detach().double().transpose(-2, -1)
         return mean, first.log_softmax(dim=-1).squeeze(-2).sum(dim=1).exp()
 
@@ -156,7 +178,16 @@ class QK(_Attention):
 
 @dataclass(frozen=True, eq=False)
 class Maps(_Attention):
-    """Ready maps of one block: probs (B, H, N, N) softmaxed over keys; logits where they were kept."""
+    """Ready maps of one block.
+
+    Args:
+        probs: (B, H, N, N), softmaxed over keys.
+        logits: The same before the softmax, or None.
+
+    Raises:
+        FeaturesError: If the shapes do not fit.
+
+    """
 
     probs: Tensor
     logits: Tensor | None = None
@@ -177,25 +208,30 @@ class Maps(_Attention):
 
     @property
     def device(self) -> torch.device:
-        """Where the maps live."""
+        """Device of the maps."""
         return self.probs.device
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Maps:
-        """The same, with every tensor changed."""
+        """A copy with ``change`` applied to every tensor."""
         return Maps(change(self.probs), None if self.logits is None else change(self.logits))
 
     def logits_map(self) -> Tensor:
-        """M as it was kept: (B, H, N, N)."""
+        """The logits M: (B, H, N, N).
+
+        Raises:
+            FeaturesError: If there are none.
+
+        """
         if self.logits is None:
             raise FeaturesError("logits are needed and the maps hold none", do="pass Maps(probs, logits) or QK(q, k)")
         return self.logits
 
     def probs_map(self) -> Tensor:
-        """A as it was kept: (B, H, N, N)."""
+        """The map A: (B, H, N, N)."""
         return self.probs
 
     def row(self, index: int) -> Tensor:
-        """A[index, :]: (B, H, N), a copy that leaves the maps alone."""
+        """A copy of A[index, :]: (B, H, N)."""
         return accurate(self.probs[:, :, index]).clone()
 
     def column_softmax(self, index: int) -> Tensor:
@@ -203,11 +239,11 @@ class Maps(_Attention):
         return accurate(self.logits_map()[..., index]).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of A: all at once, or in blocks where half precision has to be widened."""
+        """Rows of A: all at once, or in blocks where half precision is converted to float32."""
         return map_blocks(self.probs.detach())
 
     def head_product(self) -> tuple[Tensor, Tensor]:
-        """The product over heads, element by element, a few rows at a time."""
+        """Multiply the maps of all heads, a few rows at a time."""
         tokens = self.shape[2]
         sums: list[Tensor] = []
         first: Tensor | None = None

@@ -1,13 +1,15 @@
-"""From scores to regions of an image: boxes around the best patches, and crops of a whole batch."""
+"""Regions of images from scores: boxes around the best patches, the best windows, and crops of a whole batch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 
 RULES = ("released", "enclosing")
+OVERLAPS = ("pixels", "cells")
 
 
 def top_k_boxes(
@@ -19,14 +21,25 @@ def top_k_boxes(
     *,
     stride: int | None = None,
 ) -> Tensor:
-    """(B, G²) scores → (B, 4) pixel boxes y0, x0, y1, x1 (ends exclusive) around the k best patches.
+    """Boxes around the k best patches. Among equal scores the first patch in reading order is the best.
 
-    Among equal scores the patch that comes first in the image wins, on every device. ``stride`` is the step
-    between patches where they overlap; the patch side by default.
+    Args:
+        scores: Patch scores (B, G_h·G_w).
+        grid: Patches per column and row (G_h, G_w).
+        k: Number of patches.
+        patch_size: Side of a patch in pixels.
+        rule: ``enclosing``, the rectangle that holds the k patches (GLSim, section 3.2); or ``released``, the rule of
+            GLSim's released code, with which the published accuracy was measured: the last selected row and column are
+            left out unless they are the only ones.
+        stride: Step between patches in pixels; the patch size by default.
 
-    rule="enclosing": the rectangle that holds the k patches (GLSim, section 3.2).
-    rule="released": what GLSim's released code cuts, and the default because the published accuracy comes
-    from it: the last selected row and column are left out unless they are the only ones.
+    Returns:
+        Pixel boxes (B, 4): y0, x0, y1, x1, ends exclusive.
+
+    Raises:
+        FeaturesError: If scores and grid do not fit.
+        FgbenchError: If ``k`` or ``rule`` is wrong.
+
     """
     rows, columns = grid
     if scores.ndim != 2 or scores.shape[1] != rows * columns:
@@ -41,8 +54,8 @@ def top_k_boxes(
     step = patch_size if stride is None else stride
     best = scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
     sides = []
-    for place in (best.div(columns, rounding_mode="floor"), best % columns):
-        first, last = place.amin(dim=1), place.amax(dim=1)
+    for position in (best.div(columns, rounding_mode="floor"), best % columns):
+        first, last = position.amin(dim=1), position.amax(dim=1)
         start = first * step
         enclosing = last * step + patch_size
         sides.append((start, enclosing if rule == "enclosing" else torch.maximum(last * step, start + patch_size)))
@@ -50,13 +63,93 @@ def top_k_boxes(
     return torch.stack((y0, x0, y1, x1), dim=1)
 
 
-def crop_resize(images: Tensor, boxes: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Cut a box out of every image and resize it: (B, C, S_h, S_w), (B, 4) → (B, C, *size).
+def window_boxes(
+    scores: Tensor,
+    grid: tuple[int, int],
+    image_size: int,
+    window: int,
+    count: int = 2,
+    max_iou: float = 0.1,
+    *,
+    overlap: str = "pixels",
+) -> Tensor:
+    """The best windows of a map of scores that hardly overlap.
 
-    Equal to ``interpolate(image[:, y0:y1, x0:x1], size, mode="bilinear", align_corners=True)`` image by
-    image, but for the whole batch at once and without reading the boxes on the host. Boxes are whole pixels
-    y0, x0, y1, x1. What reaches beyond the image is cut off, and a box that is empty, inverted or outside is
-    read as the one pixel nearest to its y0, x0. Gradient flows to the images.
+    The value of a window is the mean of the scores in it. The best window is selected first, then the best of those
+    whose intersection over union with every selected one is at most ``max_iou``; where there is none, the window that
+    overlaps least.
+    Source: EV (Conde & Turgutlu, 2021), section 3; ``cells`` is how the public experiments of one of its authors count.
+
+    Args:
+        scores: Patch scores (B, G_h·G_w).
+        grid: Patches per column and row (G_h, G_w).
+        image_size: Side of the image in pixels.
+        window: Side of a window in pixels.
+        count: Number of windows.
+        max_iou: Largest intersection over union of two windows.
+        overlap: Unit of the intersection: ``pixels`` of the boxes, or ``cells`` of the grid with both ends counted, so
+            that a window of k cells is k + 1 wide.
+
+    Returns:
+        Pixel boxes (B, count, 4): y0, x0, y1, x1, ends exclusive.
+
+    Raises:
+        FgbenchError: If ``overlap`` is unknown or the window is larger than the image.
+
+    """
+    if overlap not in OVERLAPS:
+        raise FgbenchError("unknown way to measure an overlap", overlap, f"known: {', '.join(OVERLAPS)}")
+    rows, columns = grid
+    if not 1 <= window <= image_size:
+        raise FgbenchError(f"a window must fit the image of {image_size} pixels, got", window)
+    high, wide = (max(1, window * side // image_size) for side in grid)
+    means = functional.avg_pool2d(scores.view(-1, 1, rows, columns), (high, wide), stride=1).flatten(1)
+    per_row = columns - wide + 1
+    index = torch.arange(means.shape[1], device=scores.device)
+    corners = torch.stack((index // per_row * image_size // rows, index % per_row * image_size // columns), dim=1)
+    corners = corners.clamp_max(image_size - window)  # (windows, 2): y0, x0
+    if overlap == "cells":
+        starts, extent = torch.stack((index // per_row, index % per_row), dim=1), (high + 1, wide + 1)
+    else:
+        starts, extent = corners, (window, window)
+
+    iou = torch.zeros_like(means)  # the largest one with a selected window
+    span = means.amax(dim=1, keepdim=True) - means.amin(dim=1, keepdim=True)
+    boxes = []
+    for _ in range(count):
+        rank = torch.where(iou <= max_iou, means, means - (1 + iou) * (span + 1))
+        best = rank.argmax(dim=1)
+        corner = corners[best]
+        boxes.append(torch.cat((corner, corner + window), dim=1))
+        start = corner if starts is corners else starts[best]
+        distance = (starts - start[:, None]).abs()
+        if extent[0] == extent[1]:
+            common = (extent[0] - distance).clamp_min(0).prod(dim=-1).to(means.dtype)
+        else:
+            common = (distance.new_tensor(extent) - distance).clamp_min(0).prod(dim=-1).to(means.dtype)
+        iou = torch.maximum(iou, common / (2 * extent[0] * extent[1] - common))
+    return torch.stack(boxes, dim=1)
+
+
+def crop_resize(images: Tensor, boxes: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Cut a box out of every image and resize it.
+
+    The result equals ``interpolate(image[:, y0:y1, x0:x1], size, mode="bilinear", align_corners=True)`` of every
+    image, but the whole batch is resized at once and the host does not read the boxes. Gradient flows to the images.
+
+    Args:
+        images: (B, C, S_h, S_w) floating point.
+        boxes: Pixel boxes (B, 4) in whole numbers: y0, x0, y1, x1, ends exclusive. A box is cut off at the edges of the
+            image; an empty, inverted or outside box is read as the one pixel nearest to its y0, x0.
+        size: Height and width of the crops in pixels, or one number for both.
+
+    Returns:
+        Crops (B, C, height, width).
+
+    Raises:
+        FeaturesError: If shapes or dtypes do not fit.
+        FgbenchError: If the size is smaller than one pixel.
+
     """
     if images.ndim != 4:
         raise FeaturesError("images must be (B, C, height, width), got shape", tuple(images.shape))

@@ -1,11 +1,11 @@
-"""The selectors by name. Torch is imported with the first one."""
+"""The registry of selectors. Torch is imported when the first selector is loaded."""
 
 from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from fgbench_selectors.entries import OWN_DISTRIBUTION, Entry, Registry
+from fgbench_selectors.entries import IMPLS, OWN_DISTRIBUTION, Entry, Registry
 from fgbench_selectors.errors import FgbenchError
 from fgbench_selectors.plugins import blame, derived_from, describe
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from fgbench_selectors.selector import Selector
 
 __all__ = ["IMPLS", "OWN_DISTRIBUTION", "Entry", "Registry", "blame", "describe", "get", "selectors"]
-
-IMPLS = ("published", "fast")
 
 
 def _breach(candidate: object) -> str | None:
@@ -33,10 +31,21 @@ selectors = Registry("fgbench.selectors", "selector", _breach, derived_from(_bas
 
 
 def get(name: str, impl: str = "fast", **options: Any) -> Selector:
-    """Make the selector of a name: ``get("psm", impl="published")(features)`` → scores.
+    """Make a selector: ``get("psm", impl="published")(features)`` → scores.
 
-    ``impl`` is ``"published"`` or ``"fast"``; other options are the selector's own. Raises
-    :class:`UnknownNameError`, :class:`BrokenPluginError`, or :class:`FgbenchError` for a wrong option.
+    Args:
+        name: A registered name.
+        impl: ``"published"`` or ``"fast"``.
+        options: Options of the selector's class.
+
+    Returns:
+        The selector.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+        BrokenPluginError: If a plug-in does not work.
+        FgbenchError: If an option is unknown or wrong.
+
     """
     from fgbench_selectors.features import Needs
     from fgbench_selectors.selector import Selector
@@ -45,14 +54,14 @@ def get(name: str, impl: str = "fast", **options: Any) -> Selector:
     origin = selectors.entry(name).origin
     with blame(name, origin, FgbenchError):
         try:
-            made = factory(impl=impl, **options)
-        except FgbenchError:  # the selector itself says what is wrong
+            selector = factory(impl=impl, **options)
+        except FgbenchError:  # the message of the selector itself
             raise
         except Exception as error:
             unknown = [key for key in options if key not in inspect.signature(factory).parameters]
             if unknown:
                 raise FgbenchError(f"selector {name!r} has no option", unknown[0]) from error
             raise
-        if not isinstance(made, Selector) or not isinstance(made.needs, Needs):
+        if not isinstance(selector, Selector) or not isinstance(selector.needs, Needs):
             raise TypeError("its class must make a Selector whose 'needs' is a fgbench_selectors.Needs")
-    return made
+    return selector

@@ -1,4 +1,4 @@
-"""Attention rollout: Abnar & Zuidema, ACL 2020, in the readings of RAMS-Trans, DCAL, EV and GLSim."""
+"""Attention rollout (Abnar & Zuidema, ACL 2020), as RAMS-Trans, DCAL, EV and GLSim read it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,17 @@ READINGS = {
 class Rollout(Selector):
     """One row of R = Ā_L ⋯ Ā_1, Ā = ½(mean over heads of A + I) → (B, G²).
 
-    ``reading`` says which row: ``cls`` and ``dcal`` read row 0, ``rams`` the mean of all rows, ``ev`` row 0
-    divided by its maximum. Source: Abnar & Zuidema 2020, section 3; RAMS-Trans 2021, section 3.2;
-    DCAL 2022, section 3.1; EV (Conde & Turgutlu) 2021, section 3.
+    Source: Abnar & Zuidema 2020, section 3; RAMS-Trans 2021, section 3.2; DCAL 2022, section 3.1; EV (Conde &
+    Turgutlu) 2021, section 3.
+
+    Args:
+        impl: ``published`` or ``fast``.
+        reading: The row that is the result: row 0 (``cls``, ``dcal``), the mean of all rows (``rams``), or row 0
+            divided by its maximum (``ev``).
+
+    Raises:
+        FgbenchError: If the reading is unknown.
+
     """
 
     needs = Needs(blocks=slice(None), class_token=True)
@@ -48,7 +56,7 @@ class Rollout(Selector):
         return self._read(row, features)
 
     def fast(self, features: Features) -> Tensor:
-        """Carry one row: v ← ½(v + mean over heads of v A), which is O(L·H·N²) and needs no map."""
+        """Multiply one row by the blocks in turn, v ← ½(v + mean over heads of v A): O(L·H·N²), without maps."""
         last, *earlier = reversed(features.read_blocks(slice(None)))
         batch, _, tokens = last.shape
         if self.reading == "rams":
@@ -67,5 +75,5 @@ class Rollout(Selector):
         patches = row[:, features.num_prefix_tokens :]
         if self.reading == "ev":
             peak = patches.amax(dim=-1, keepdim=True)
-            patches = patches / peak.masked_fill(peak == 0, 1)  # nothing attended to: all zero, not 0/0
+            patches = patches / peak.masked_fill(peak == 0, 1)  # zeros stay zeros
         return patches

@@ -1,4 +1,4 @@
-"""Selective attention collection module: AF-Trans (Zhang et al., ICASSP 2022). A reconstruction."""
+"""Selective attention collection module (SACM) of AF-Trans (Zhang et al., ICASSP 2022). A reconstruction."""
 
 from __future__ import annotations
 
@@ -16,18 +16,28 @@ from fgbench_selectors.selector import Selector
 
 
 class SACM(Selector):
-    """The blocks' maps, heads multiplied, weighted by a squeeze-and-excitation over blocks → (B, G²).
+    """Products of the maps over heads, weighted by a squeeze-and-excitation over blocks → (B, G²).
 
     Â_l = product over heads of A_l; squeeze z_l = mean of Â_l; w = sigmoid(MLP(z)); score = Σ_l w_l Â_l[0].
-    No code was published, so this is a reconstruction from the paper's abstract and GLSim's cost model:
-    the hidden width (``hidden_ratio`` · L) and the activation are parameters.
+    No code was published: this is a reconstruction from the paper's abstract and GLSim's cost model, and the width and
+    the activation of the MLP are parameters.
 
-    ``depth`` is L, and gives the excitation its parameters; the last layer starts at zero, so that untrained
-    every block weighs ½. Without ``depth`` there are no parameters and nothing is trained: every block of any
-    number weighs ½, until a state dict with an excitation is loaded and brings its depth along.
+    The last layer starts at zero, so that every block weighs ½ before training. Without ``depth`` there is nothing to
+    train and every block weighs ½, until a state dict with an excitation is loaded, which also gives the depth.
 
-    Scores are float64: the product of H probabilities is about (1/N)^H, which leaves float32's normal range
-    at H = 12 and N > 1,400. Devices without float64 (MPS) are refused.
+    Scores are float64: the product of H probabilities is about (1/N)^H, which leaves float32's normal range at H = 12
+    and N > 1,400. Devices without float64 (MPS) are refused.
+    Source: AF-Trans, abstract; GLSim, section 2 and Table 6.
+
+    Args:
+        impl: ``published`` or ``fast``.
+        depth: L, the number of blocks, from which the excitation gets its parameters; None for none.
+        hidden_ratio: Hidden width of the MLP as a multiple of L.
+        activation: Class of the MLP's activation.
+
+    Raises:
+        FgbenchError: If an option has the wrong type or range.
+
     """
 
     needs = Needs(blocks=slice(None), class_token=True)
@@ -56,7 +66,7 @@ class SACM(Selector):
             self.excitation = self._build(depth, self._hidden(depth))
 
     def published(self, features: Features) -> Tensor:
-        """Multiply the heads' maps one after another, average whole maps: O(L·H·N²)."""
+        """Multiply the heads' maps one after another and average the product: O(L·H·N²)."""
         squeezed, rows = [], []
         for block in _blocks(features):
             probs = block.probs_map()
@@ -68,25 +78,25 @@ class SACM(Selector):
         return self._weigh(squeezed, rows, features)
 
     def fast(self, features: Features) -> Tensor:
-        """The same mean and row through the attention of one wide head: O(N) memory, one exponential per pair."""
-        streamed = [block.head_product() for block in _blocks(features)]
-        return self._weigh([mean for mean, _ in streamed], [row for _, row in streamed], features)
+        """Compute the mean and the row as the attention of one wide head: O(N) memory, one exponential per pair."""
+        products = [block.head_product() for block in _blocks(features)]
+        return self._weigh([mean for mean, _ in products], [row for _, row in products], features)
 
     def _weigh(self, squeezed: list[Tensor], rows: list[Tensor], features: Features) -> Tensor:
-        z = torch.stack(squeezed, dim=-1).detach()  # the maps are read, not trained
+        z = torch.stack(squeezed, dim=-1).detach()  # the maps get no gradient
         collected: Tensor = self._excite(z).unsqueeze(-2) @ torch.stack(rows, dim=-2).detach()
         return collected.squeeze(-2)[:, features.num_prefix_tokens :]
 
     def _excite(self, z: Tensor) -> Tensor:
         """(B, L) squeezed blocks → (B, L) weights."""
-        met = z.shape[-1]
-        if self.excitation is None:  # ½ for every block, by the operations of an excitation: a count sees its cost
-            first = z.new_zeros(self._hidden(met), met)
+        blocks = z.shape[-1]
+        if self.excitation is None:  # ½ for every block, by the operations of an excitation, so that they are counted
+            first = z.new_zeros(self._hidden(blocks), blocks)
             hidden = self.activation()(functional.linear(z, first, first[:, 0]))
             return functional.linear(hidden, first.T, first[0]).sigmoid()
-        if self.depth != met:
+        if self.depth != blocks:
             raise FeaturesError(
-                f"sacm's excitation is for depth={self.depth} and met blocks:", met, f"make one with depth={met}"
+                f"sacm's excitation is for depth={self.depth} and met blocks:", blocks, f"make one with depth={blocks}"
             )
         weights: Tensor = self.excitation(z.to(next(self.excitation.parameters()).dtype))
         return weights.to(z.dtype)
@@ -101,7 +111,7 @@ class SACM(Selector):
         return nn.Sequential(first, self.activation(), last, nn.Sigmoid()).to(self._like).train(self.training)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Build the excitation that a state dict holds; torch then fills it, as it does every submodule."""
+        """Build the excitation that a state dict holds; torch then loads its weights as of every submodule."""
         first = state_dict.get(f"{prefix}excitation.0.weight")
         if self.excitation is None and first is not None:
             hidden, self.depth = first.shape

@@ -1,4 +1,4 @@
-"""The contract that every selector keeps, ours and everybody else's."""
+"""The contract of selectors: the base class, and checks of a class and of its scores."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from fgbench_selectors.backends.precision import without_autocast
+from fgbench_selectors.entries import IMPLS
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
-from fgbench_selectors.registry import IMPLS
 
-# What the axes of a score can be. "blocks" counts the blocks that the selector reads.
+# Names of the axes of scores. "blocks" are the blocks that the selector reads.
 AXES = ("batch", "heads", "blocks", "tokens", "patches")
 
 
 class Selector(nn.Module):
-    """Scores for the parts of an image: the higher, the more discriminative.
+    """Base of every selector. It scores the patches of images: a higher score is more discriminative.
 
-    A selector is one class in one file. It says what it reads (``needs``) and what shape its scores
-    have (``score_shape``, axes out of :data:`AXES`), and has one method or two:
+    A selector is one class in one file. It declares the input that it reads (``needs``) and the shape of its scores
+    (``score_shape``, axes of :data:`AXES`), and has one or two methods:
 
     ``published(features)``
         the operations of the published code, in their order;
     ``fast(features)``
-        the same scores, cheaply. Where it is left out, the published one serves.
+        the same scores at less cost. By default it calls ``published``.
 
-    Both are pure functions of the features. Unless ``learned`` is set, no gradient flows through them.
+    Both are pure functions of the features. No gradient flows through them, unless ``learned`` is True.
+
+    Args:
+        impl: ``published`` or ``fast``.
+
+    Raises:
+        FgbenchError: If ``impl`` is neither.
+
     """
 
     needs: Needs
@@ -50,7 +57,18 @@ class Selector(nn.Module):
         return self.published(features)
 
     def forward(self, features: Features) -> Tensor:
-        """Features of one forward pass → scores of shape ``score_shape``, by the chosen implementation."""
+        """Compute scores by the chosen implementation.
+
+        Args:
+            features: The record of one forward pass.
+
+        Returns:
+            Scores of shape ``score_shape``.
+
+        Raises:
+            FeaturesError: If the features lack something that the selector needs.
+
+        """
         if self.needs.class_token and not features.has_class_token:
             raise FeaturesError(
                 f"{type(self).__name__} reads the class token's row, and the backbone has no class token"
@@ -67,7 +85,7 @@ class Selector(nn.Module):
 
 
 def contract_breach(candidate: object) -> str | None:
-    """Why an object is no selector class, in words; None when it is one."""
+    """Why an object is no selector class, in words; None where it is one."""
     if not (isinstance(candidate, type) and issubclass(candidate, Selector)):
         return "it must be a class derived from fgbench_selectors.Selector"
     if inspect.isabstract(candidate):
@@ -81,12 +99,19 @@ def contract_breach(candidate: object) -> str | None:
         return "it has no method 'published(features)'"
     if not isinstance(candidate.learned, bool):
         return f"its attribute 'learned' must be True or False, got {candidate.learned!r}"
-    inspect.signature(candidate)  # what it can be made with; raises where nobody can tell
+    inspect.signature(candidate)  # raises where its options cannot be read
     return None
 
 
 def score_breach(selector: Selector, features: Features, scores: object) -> str | None:
-    """Why scores are no floating-point tensor of the declared shape, in words; None when they are."""
+    """Why scores are no floating-point tensor of the declared shape, in words; None where they are.
+
+    Args:
+        selector: The selector that computed them.
+        features: Its input.
+        scores: Its result.
+
+    """
     if not isinstance(scores, Tensor):
         return f"its scores are a {type(scores).__name__}, not a tensor"
     expected = expected_shape(selector, features)
@@ -99,13 +124,13 @@ def score_breach(selector: Selector, features: Features, scores: object) -> str 
 
 
 def expected_shape(selector: Selector, features: Features) -> tuple[int, ...]:
-    """The declared score shape in numbers, for these features."""
+    """The declared shape of a selector's scores in numbers, for these features."""
     blocks = [] if selector.needs.blocks is None else features.read_blocks(selector.needs.blocks)
     if blocks:
         batch, heads, tokens = blocks[0].shape
     else:
-        recorded = features.read_tokens()
-        batch, heads, tokens = recorded.shape[0], 0, recorded.shape[1]
+        batch, tokens, _ = features.read_tokens().shape
+        heads = 0
     axes = {
         "batch": batch,
         "heads": heads,

@@ -14,7 +14,7 @@ from fgbench.results.store import Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.sweep import Sweep
-from fgbench.workers.supervisor import WorkerPool
+from fgbench.workers.pool import WorkerPool
 
 THREADS, ROUNDS = 2, 7
 

@@ -49,7 +49,7 @@ def third_party(tmp_path_factory) -> Path:
     (project / "tiny_report.py").write_text(
         "import pandas as pd\n\n"
         "from fgbench_reports.report import Report\n"
-        "from fgbench_reports.tables.build import made\n\n\n"
+        "from fgbench_reports.tables import made\n\n\n"
         "class Kinds(Report):\n"
         '    """How many rows there are of each kind."""\n\n'
         "    def items(self, data):\n"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
+from helpers.throughput_rows import row
 from rich.console import Console
 
 from fgbench.cli import sweep_progress
 from fgbench.cli.bar import QuietConsole, clock_time
 from fgbench.cli.sweep_progress import SweepProgress, describe
+from fgbench.results.decoding import decode
+from fgbench.results.records import Status, ThroughputRow
 from fgbench.sweep.sweep import Event
 
-ROW = {"throughput_img_s": 84.31, "latency_s": 0.01186, "status": "ok", "reason": None}
+ROW = decode(ThroughputRow, row(img_s=84.31, latency_s=0.01186))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (65, "1:05"), (3599.6, "1:00:00"), (7384, "2:03:04")])
@@ -22,9 +26,9 @@ def test_times_are_told_as_on_a_clock(seconds, text):
 
 def test_a_point_is_a_line():
     assert describe(ROW, "vit at 224 float32 batch 1") == "vit at 224 float32 batch 1: 84.31 img/s, 11.86 ms"
-    noisy = {**ROW, "status": "unconverged", "reason": "after 6 s"}
+    noisy = replace(ROW, status=Status.UNCONVERGED, reason="after 6 s")
     assert describe(noisy, "x") == "x: 84.31 img/s, 11.86 ms (unconverged: after 6 s)"
-    failed = {"throughput_img_s": None, "status": "oom", "reason": "CUDA out of memory"}
+    failed = replace(ROW, throughput_img_s=None, status=Status.OOM, reason="CUDA out of memory")
     assert describe(failed, "x") == "x: oom, CUDA out of memory"
 
 

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fgbench.datasets.dataset import FileSplit, decode
-from fgbench.datasets.images import TURNS, as_upright, read_image, stored_as
+from fgbench.datasets.images import TURNS, as_stored, as_upright, read_image, stored_as
 from fgbench.errors import FgbenchError
-from fgbench.explain.geometry import as_stored
 from fgbench.explain.picture import read_picture
 
 RAMP = np.arange(256, dtype=np.int64).reshape(16, 16)  # every shade of 8 bits

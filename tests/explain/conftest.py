@@ -1,43 +1,20 @@
-"""Small backbones under timm's roof: registers, and no class token; weights under which a token is its brightness."""
+"""Weights under which a token is its patch's brightness, a plug-in that scores it, and a folder with two pictures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import helpers.backbones  # noqa: F401  # timm knows them from now on
 import pytest
 import torch
 from helpers.small_pictures import BRIGHTNESS, saved, scene
-from timm.models import register_model
-from timm.models.vision_transformer import VisionTransformer
 
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.load import save_checkpoint
 from fgbench_selectors import selectors
 
 torch.set_num_threads(1)
-
-NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-
-
-@register_model
-def fgvis_reg4(**options: Any) -> VisionTransformer:
-    """As DINOv2 with registers: patches of 14, 4 registers, layer scale, positions for patches alone."""
-    shape = {"patch_size": 14, "embed_dim": 48, "depth": 3, "num_heads": 3}
-    return _vit(options, **shape, reg_tokens=4, init_values=0.5, no_embed_class=True)
-
-
-@register_model
-def fgvis_gap(**options: Any) -> VisionTransformer:
-    """A register, patches of 16, and no class token."""
-    shape = {"patch_size": 16, "embed_dim": 48, "depth": 3, "num_heads": 3}
-    return _vit(options, **shape, reg_tokens=1, class_token=False, no_embed_class=True, global_pool="avg")
-
-
-def _vit(options: dict[str, Any], **shape: Any) -> VisionTransformer:
-    for name in NOT_OF_THE_ARCHITECTURE:
-        options.pop(name, None)
-    return VisionTransformer(**shape, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +40,7 @@ def bright(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def brightness(tmp_path) -> Path:
-    """A plug-in that scores that number."""
+    """A plug-in that scores the brightness of a patch."""
     path = tmp_path / "brightness.py"
     path.write_text(BRIGHTNESS)
     return path

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.small_pictures import SMALL, run, saved
 
-from fgbench.explain import session
+from fgbench.explain import run as explain_run
 from fgbench.models import backbone
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.load import save_checkpoint
@@ -27,8 +27,8 @@ BAD_OPTIONS = [
     ("--model tpskg", "cannot be reproduced yet"),
     ("--backbone vit_bas_patch16_224", "unknown backbone 'vit_bas_patch16_224'; did you mean vit_base_patch16"),
     ("--backbone resnet18", "no plain vision transformer: 'resnet18'"),
-    ("--model glsim --backbone fgvis_gap", "no class token to classify by: 'fgvis_gap'"),
-    ("--backbone fgvis_gap --model-options top_k=3", "has no option 'top_k'"),
+    ("--model glsim --backbone fgtest_vit_gap", "no class token to classify by: 'fgtest_vit_gap'"),
+    ("--backbone fgtest_vit_gap --model-options top_k=3", "has no option 'top_k'"),
     ("--model-options top_k=3", "model 'vit' has no option 'top_k'"),
     ("--model-options top_k", "--model-options takes KEY=VALUE"),
     ("--size 8", "image size 8 is smaller than the 16-pixel patch"),
@@ -70,7 +70,7 @@ def bad_folder(tmp_path_factory) -> Path:
     (folder / "text.png").write_text("no picture")
     (folder / "empty.png").write_bytes(b"")
     save_checkpoint(create_model("cal", "resnet18", img_size=64), folder / "cal.safetensors")
-    save_checkpoint(create_model("vit", "fgvis_reg4", img_size=98), folder / "wide.safetensors")
+    save_checkpoint(create_model("vit", "fgtest_vit_reg4", img_size=98), folder / "wide.safetensors")
     return folder
 
 
@@ -103,7 +103,7 @@ def test_pretrained_weights_that_cannot_be_had_are_said_to_be(here, monkeypatch)
 
 
 def test_a_device_that_is_not_there_is_refused(here, monkeypatch):
-    monkeypatch.setattr(session.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(explain_run.torch.cuda, "is_available", lambda: False)
     result = run("a.png", *SMALL, "--device", "cuda")
     assert (result.exit_code, "no CUDA device is there" in result.stderr) == (2, True)
 

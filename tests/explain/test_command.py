@@ -14,7 +14,7 @@ from PIL import Image
 
 from fgbench.cli.commands import visualize as command
 from fgbench.cli.commands.visualize_result import file_names
-from fgbench.explain import session
+from fgbench.explain import run as explain_run
 from fgbench.models.build import create_model, models
 from fgbench.models.checkpoints.load import save_checkpoint
 from fgbench_selectors import selectors
@@ -131,18 +131,18 @@ def test_file_names_are_plain_and_no_two_are_the_same():
 
 
 def test_selectors_that_do_not_fit_a_backbone_are_in_the_caption_with_the_reason(here):
-    words = ["--size", "112", "--backbones", "fgvis_gap", "fgvis_reg4"]
+    words = ["--size", "112", "--backbones", "fgtest_vit_gap", "fgtest_vit_reg4"]
     result = run("a.png", *words, "--output", "x.svg")
     assert result.exit_code == 0
     assert "left out: selector 'maws': MAWS reads the class token's row" in result.stderr
     caption = caption_of(here / "x.svg")
     assert (
-        "vit on fgvis_gap: Left out: attention, maws, psm, rollout, sacm "
+        "vit on fgtest_vit_gap: Left out: attention, maws, psm, rollout, sacm "
         "(reads the class token's row, and the backbone has no class token)."
     ) in caption
     rows = rows_of_left(words)
     kept = [(row["backbone"], row["selector"]) for row in rows if row["reason"] is None]
-    assert kept == [("fgvis_gap", "gls"), *(("fgvis_reg4", name) for name in selectors.names())]
+    assert kept == [("fgtest_vit_gap", "gls"), *(("fgtest_vit_reg4", name) for name in selectors.names())]
     assert rows[0]["scores"] is None
     assert "no class token" in rows[0]["reason"]
     assert {tuple(row["grid"]) for row in rows if row["grid"]} == {(7, 7), (8, 8)}
@@ -161,13 +161,15 @@ def test_patches_of_a_backbone_without_a_class_token_are_compared_with_their_mea
     from torch.nn import functional
 
     from fgbench.datasets.dataset import IMAGENET_MEAN, IMAGENET_STD
-    from fgbench.explain.geometry import network_input, view_of
+    from fgbench.explain.boxes import input_geometry
+    from fgbench.explain.picture import read_picture
 
-    (row,) = rows_of("a.png", "--size", "96", "--backbone", "fgvis_gap", "--selectors", "gls")
+    (row,) = rows_of("a.png", "--size", "96", "--backbone", "fgtest_vit_gap", "--selectors", "gls")
     torch.manual_seed(0)
-    model = timm.create_model("fgvis_gap", img_size=96, num_classes=200).eval()
-    with Image.open("a.png") as image, torch.no_grad():
-        pixels = network_input(image, view_of((90, 120), 96, "centre"), IMAGENET_MEAN, IMAGENET_STD)
+    model = timm.create_model("fgtest_vit_gap", img_size=96, num_classes=200).eval()
+    geometry = input_geometry((90, 120), 96, "centre")
+    with torch.no_grad():
+        pixels = read_picture("a.png").network_input(geometry, IMAGENET_MEAN, IMAGENET_STD)
         tokens = model.fc_norm(model.forward_features(pixels))[0, 1:]
     expected = functional.cosine_similarity(tokens, tokens.mean(dim=0), dim=-1)
     assert [score for line in row["scores"] for score in line] == pytest.approx(expected.tolist(), abs=1e-5)
@@ -242,16 +244,16 @@ def test_a_trained_model_predicts_and_one_that_is_not_whole_does_not(here, brigh
 
 def test_class_counts_and_colours_follow_the_file(here, monkeypatch):
     seen = []
-    look = session.Explainer.look
+    explain = explain_run.Explainer.explain
     monkeypatch.setattr(
-        session.Explainer, "look", lambda self, picture: (seen.append(self.onlooker), look(self, picture))[1]
+        explain_run.Explainer, "explain", lambda self, picture: (seen.append(self.loaded), explain(self, picture))[1]
     )
     model = create_model("vit", "test_vit", img_size=96, num_classes=7)
     save_checkpoint(model, "seven.safetensors", dataset="synthetic")
     for words in ([], ["--norm", "imagenet"]):
         rows_of("a.png", *SMALL, "--checkpoint", "seven.safetensors", "--selectors", "gls", *words)
-    assert [onlooker.model.num_classes for onlooker in seen] == [7, 7]
-    assert [onlooker.mean[0] for onlooker in seen] == [0.5, 0.485]
+    assert [loaded.model.num_classes for loaded in seen] == [7, 7]
+    assert [loaded.mean[0] for loaded in seen] == [0.5, 0.485]
 
 
 def test_a_broken_picture_is_left_out_and_the_rest_is_drawn(here):
@@ -266,7 +268,7 @@ def test_a_broken_picture_is_left_out_and_the_rest_is_drawn(here):
 
 def test_ctrl_c_keeps_what_was_looked_at(here, monkeypatch):
     reads = []
-    read = session.read_picture
+    read = explain_run.read_picture
 
     def interrupted(path):
         reads.append(path)
@@ -274,7 +276,7 @@ def test_ctrl_c_keeps_what_was_looked_at(here, monkeypatch):
             raise KeyboardInterrupt
         return read(path)
 
-    monkeypatch.setattr(session, "read_picture", interrupted)
+    monkeypatch.setattr(explain_run, "read_picture", interrupted)
     monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     result = run("a.png", "b.jpg", *SMALL, "--selectors", "gls", "-o", "x.png")
     assert result.exit_code == 130

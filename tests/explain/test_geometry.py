@@ -10,11 +10,12 @@ from PIL import Image, ImageOps
 
 from fgbench.cli.commands.visualize_result import Show, sheet
 from fgbench.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD, DataSet
+from fgbench.datasets.images import as_stored
 from fgbench.datasets.transforms import eval_transform
-from fgbench.explain.geometry import as_stored, network_input, view_of
-from fgbench.explain.quality.boxes import to_network_input
+from fgbench.explain.boxes import input_geometry
+from fgbench.explain.picture import Picture
 from fgbench.explain.request import VisualizeRequest
-from fgbench.explain.session import ExplainRun
+from fgbench.explain.run import ExplainRun
 from fgbench.plugins.registry import add_plugin_files
 from fgbench_reports.pictures import draw
 
@@ -37,13 +38,13 @@ TURNED = {
 }
 
 
-def looked(path, bright, brightness, **changes):
+def explained(path, bright, brightness, **changes):
     add_plugin_files([str(brightness)], pytest.fail)
     fields = {"backbones": ["test_vit"], "image_size": 96, "checkpoint": bright, "selectors": ["brightness"]}
     request = VisualizeRequest(images=[str(path)], **(fields | changes))
-    session = ExplainRun(request=request, on_problem=pytest.fail)
-    session.run()
-    return request, session.visits
+    run = ExplainRun(request=request, on_problem=pytest.fail)
+    run.run()
+    return request, run.results
 
 
 def cells(height: int, width: int, view: str) -> tuple[float, float]:
@@ -88,9 +89,9 @@ def test_what_is_bright_is_boxed_in_pixels_of_the_picture(shape, box, view, tmp_
 @pytest.mark.parametrize(("shape", "box"), SHAPES)
 def test_heat_is_drawn_where_the_picture_is_bright(shape, box, tmp_path, bright, brightness):
     """Read from the finished pixels: the hottest ones lie on the box, at every aspect ratio."""
-    request, visits = looked(saved(tmp_path, "lit.png", lit(*shape, box)), bright, brightness)
+    request, results = explained(saved(tmp_path, "lit.png", lit(*shape, box)), bright, brightness)
     show = Show(format_="png", output=None, folder=None, style="heat", colour_map="gray", alpha=1.0, dpi=200)
-    figure = draw(sheet(request, visits, show))
+    figure = draw(sheet(request, results, show))
     axes = figure.axes[1]
     for patch in list(axes.patches):
         patch.remove()
@@ -99,7 +100,7 @@ def test_heat_is_drawn_where_the_picture_is_bright(shape, box, tmp_path, bright,
     window = axes.get_window_extent()
     rows = slice(round(drawn.shape[0] - window.y1), round(drawn.shape[0] - window.y0))
     inside = drawn[rows, round(window.x0) : round(window.x1)]
-    seen = visits[0].shown[0].gaze.seen
+    seen = results[0].images[0].seen_box
     down, across = shape[0] / inside.shape[0], shape[1] / inside.shape[1]
     ys, xs = np.nonzero(inside > 200)
     ys, xs = (ys + 0.5) * down, (xs + 0.5) * across
@@ -131,30 +132,31 @@ def test_boxes_count_in_pixels_of_the_stored_file_however_it_is_turned(orientati
 
 def test_crops_are_cut_out_of_the_picture_itself(tmp_path, bright, brightness):
     path = saved(tmp_path, "lit.png", lit(300, 600, (100, 200, 140, 280)))
-    _, visits = looked(path, bright, brightness, top_k=1)
-    (crop,) = visits[0].shown[0].crops["brightness"]
-    y0, x0, y1, x1 = visits[0].shown[0].gaze.sights["brightness"].boxes[0]
+    _, results = explained(path, bright, brightness, top_k=1)
+    result = results[0].images[0].selectors["brightness"]
+    (crop,) = result.crops
+    y0, x0, y1, x1 = result.boxes[0]
     assert crop.shape == (round(y1 - y0), round(x1 - x0), 3)
     assert crop.mean() > 100  # elsewhere it is 20
 
 
 def test_the_way_back_undoes_the_way_there():
-    """``to_network_input`` was written for another purpose, and knows the geometry in the other direction."""
     for stored, size in (((97, 131), 96), ((480, 640), 224), ((333, 250), 225)):
-        view = view_of(stored, size, "centre")
+        geometry = input_geometry(stored, size, "centre")
         boxes = [(3.0, 5.0, 40.0, 60.0), (0.0, 0.0, float(size), float(size))]
-        back = to_network_input(view.to_picture(boxes), stored, view.resized, size)
+        back = geometry.to_input(geometry.to_picture(boxes))
         assert np.allclose(back, boxes)
 
 
 def test_a_network_is_given_what_it_is_tested_with():
     noise = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise)
+    image = Image.fromarray(noise)
+    picture = Picture(path="noise.png", image=image)
     for mean, std in ((HALF, HALF), (IMAGENET_MEAN, IMAGENET_STD)):
         dataset = DataSet(name="d", class_names=["a"], train=None, test=None, mean=mean, std=std)
         for size in (96, 97):
-            made = network_input(picture, view_of((90, 130), size, "centre"), mean, std)
-            assert torch.equal(made[0], eval_transform(dataset, size)(picture))
+            made = picture.network_input(input_geometry((90, 130), size, "centre"), mean, std)
+            assert torch.equal(made[0], eval_transform(dataset, size)(image))
 
 
 def test_turning_back_keeps_every_corner():

@@ -34,8 +34,8 @@ def rows_of(*names: str, **request) -> list:
 def test_the_parts_add_up_to_the_whole(name, impl):
     rows = rows_of(name, impls=(impl,), conventions=("full", "fvcore"))
     for convention in ("full", "fvcore"):
-        (whole,) = [row for row in rows if (row.model, row.part, row.convention) == (name, None, convention)]
-        parts = [row for row in rows if row.model == name and row.part and row.convention == convention]
+        (whole,) = [row for row in rows if (row.model, row.stage, row.convention) == (name, None, convention)]
+        parts = [row for row in rows if row.model == name and row.stage and row.convention == convention]
         assert parts
         assert sum(row.macs for row in parts) == whole.macs
         # joining heads into pictures is not work; a handful of sums outside of every part is forgiven, no more
@@ -58,7 +58,7 @@ def test_macs_equal_torch_s_own_counter(name, impl):
 def test_a_model_stands_beside_the_backbone_that_the_other_table_has():
     base = rows_of("glsim")[0]
     (other, *_) = flops_rows(CountGrid(sizes=(224,), backbones=(TINY,), selectors=("gls",)), lambda _: None)
-    assert (base.model, base.selector, base.impl, base.part) == (None, None, None, None)
+    assert (base.model, base.selector, base.impl, base.stage) == (None, None, None, None)
     assert (base.macs, base.flops, base.params, base.num_tokens) == (
         other.macs,
         other.flops,
@@ -68,7 +68,7 @@ def test_a_model_stands_beside_the_backbone_that_the_other_table_has():
 
 
 def test_glsim_published_is_two_vits_without_heads_and_an_aggregator():
-    rows = {(row.impl, row.part): row for row in rows_of("glsim")}
+    rows = {(row.impl, row.stage): row for row in rows_of("glsim")}
     width, classes = 192, 200
     vit = rows[None, None].macs - width * classes
     block = 2 * (4 * width**2 + 2 * 4 * width**2) + 2 * 2**2 * width  # two tokens
@@ -82,7 +82,7 @@ def test_glsim_published_is_two_vits_without_heads_and_an_aggregator():
 
 
 def test_transfg_published_pays_its_matrices_and_fast_does_not():
-    rows = {(row.impl, row.part): row for row in rows_of("transfg", sizes=(448,))}
+    rows = {(row.impl, row.stage): row for row in rows_of("transfg", sizes=(448,))}
     tokens, heads = 37 * 37 + 1, 3
     assert rows["published", "selector"].macs == 10 * heads * tokens**3
     assert rows["published", "selector"].percent_of_backbone > 100
@@ -91,13 +91,13 @@ def test_transfg_published_pays_its_matrices_and_fast_does_not():
 
 
 def test_another_selector_is_counted_in_the_published_one_s_place():
-    rows = [row for row in rows_of("glsim", selectors=("gls", "rollout"), impls=("fast",)) if row.part == "selector"]
+    rows = [row for row in rows_of("glsim", selectors=("gls", "rollout"), impls=("fast",)) if row.stage == "selector"]
     assert [row.selector for row in rows] == ["gls", "rollout"]
     assert rows[1].macs > 100 * rows[0].macs
 
 
 def test_models_that_select_nothing_have_one_implementation():
-    assert [row.impl for row in rows_of("vit") if row.part is None] == [None, None]
+    assert [row.impl for row in rows_of("vit") if row.stage is None] == [None, None]
     assert {row.num_tokens for row in rows_of("resnet101")} == {None}
 
 
@@ -130,7 +130,7 @@ def test_one_combination_that_does_not_fit_leaves_the_others_standing():
     problems = []
     request = CountGrid(models=("vit", "transfg"), sizes=(224, 8), backbones=(TINY,), selectors=("gls",))
     rows = list(model_rows(request, problems.append))
-    assert {(row.model, row.selector, row.image_size) for row in rows if row.part is None} == {
+    assert {(row.model, row.selector, row.image_size) for row in rows if row.stage is None} == {
         (None, None, 224),
         ("transfg", "gls", 224),
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from fgbench.errors import CheckFailedError, FgbenchError, UnknownNameError
@@ -12,6 +15,7 @@ from fgbench.flops.handlers import Cost
 from fgbench.flops.rows import flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
 from fgbench.plugins.registry import selectors
+from fgbench.results.files import rows_of as saved_rows
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")
@@ -229,3 +233,23 @@ def test_what_cannot_be_counted_is_refused_in_one_line(request_, error, message)
     with pytest.raises(error, match=message) as caught:
         rows_of(**request_)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stage_is_read_and_printed_by_its_earlier_name_too(tmp_path):
+    row = replace(rows_of(selectors=())[0], model="glsim", params=None, stage="selector", activation_bytes=None)
+    printed = row.as_dict(parts=True)
+    assert (printed["part"], printed["stage"]) == ("selector", "selector")
+    assert not {"part", "stage"} & set(row.as_dict())
+    earlier = {name: value for name, value in printed.items() if name not in ("stage", "kind", "schema_version")}
+    for number, saved in enumerate((printed, earlier)):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps([saved]), encoding="utf-8")
+        (read,) = saved_rows(file, print)
+        assert (read.stage, read.part, read["stage"], read["part"], read.other) == (
+            "selector",
+            "selector",
+            "selector",
+            "selector",
+            {},
+        )
+        assert read.as_dict(parts=True) == printed

@@ -25,6 +25,13 @@ def fgtest_vit_reg4(**options: Any) -> VisionTransformer:
 
 
 @register_model
+def fgtest_vit_gap(**options: Any) -> VisionTransformer:
+    """A register, patches of 16, and no class token."""
+    shape = {"patch_size": 16, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    return _vit(options, **shape, reg_tokens=1, class_token=False, no_embed_class=True, global_pool="avg")
+
+
+@register_model
 def fgtest_vit_scaled(**options: Any) -> VisionTransformer:
     """Patches of 14, 3 blocks with layer scale."""
     return _vit(options, patch_size=14, embed_dim=48, depth=3, num_heads=3, init_values=0.5)

@@ -24,9 +24,8 @@ from helpers.sweeping import request
 from fgbench.results.store import Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.sweep import KIND, Sweep
-from fgbench.workers import host as forks
-from fgbench.workers.channel import Channel
-from fgbench.workers.supervisor import WorkerPool
+from fgbench.workers.forking import main as fork_workers
+from fgbench.workers.pool import SWEEP, WorkerPool
 
 POINT = b"p"
 FEWEST = 3  # points that are stored in the end
@@ -39,7 +38,7 @@ os.environ.update(told)
 
 
 class ForkedProcess:
-    """As much of ``subprocess.Popen`` as a host wants of its process."""
+    """As much of ``subprocess.Popen`` as a pool wants of its process."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -47,28 +46,25 @@ class ForkedProcess:
     def poll(self) -> int | None:
         return os.waitpid(self.pid, os.WNOHANG)[0] or None
 
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
 
-    def wait(self) -> None:
+    def wait(self, timeout: float) -> None:
         os.waitpid(self.pid, 0)
 
 
-class ForkedHost(WorkerPool):
-    """A host without an import of its own."""
+class ForkedPool(WorkerPool):
+    """A pool whose process has nothing left to import."""
 
-    def start(self) -> None:
-        ours, theirs = socket.socketpair()
+    def _start_process(self, control: socket.socket, log) -> ForkedProcess:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            ours.close()
+            self._control.close()
             os.setsid()
-            forks.main(theirs.detach(), parent)
+            fork_workers(control.detach(), parent, SWEEP, "")
             os._exit(0)
-        theirs.close()
-        self._process, self._channel = ForkedProcess(pid), Channel(ours)  # type: ignore[assignment]
-        self._channel.receive(60)
+        return ForkedProcess(pid)
 
 
 def sweep(store: Path, batches: list[int], told: int) -> None:
@@ -77,7 +73,7 @@ def sweep(store: Path, batches: list[int], told: int) -> None:
     def tell(event) -> None:
         os.write(told, b"." if event.row is None else POINT)
 
-    with Store(store) as kept, ForkedHost() as host:
+    with Store(store) as kept, ForkedPool() as host:
         asked = request(models=["vit", "glsim"], image_sizes=[32, 64], batch_sizes=batches)
         session = open_sweep(asked, host, lambda _: None)
         Sweep(session=session, store=kept, host=host, tell=tell).run()

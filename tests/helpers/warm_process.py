@@ -118,7 +118,7 @@ class WarmProcess:
 
 def serve(sock: socket.socket, parent: int) -> dict[str, object]:
     """Fork as often as it is asked for; returns in what is forked, with what that is to be."""
-    from fgbench.workers.lifeline import die_with
+    from fgbench.workers.forking import die_with
 
     die_with(parent)
     told = dict(os.environ)
@@ -149,7 +149,7 @@ def serve(sock: socket.socket, parent: int) -> dict[str, object]:
 
 def attend(answer: int, stdout: int, stderr: int) -> None:
     """Fork once more; returns in the child, whose end the parent waits for and tells."""
-    from fgbench.workers.lifeline import die_with
+    from fgbench.workers.forking import die_with
 
     mine = os.getpid()
     child = os.fork()

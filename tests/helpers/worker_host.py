@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fgbench.workers.supervisor import WorkerPool
+from fgbench.workers.pool import WorkerPool
 
 FAULTY = Path(__file__).with_name("faulty.py")
 

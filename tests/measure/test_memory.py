@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from fgbench.measure.memory import available_bytes, peak_resident_bytes
 
 MB = 10**6
+OTHERS = "MemFree Buffers Cached Shmem Active Inactive"  # figures of /proc/meminfo that psutil reads as well
 
 
 def child(code: str) -> str:
@@ -53,26 +55,29 @@ def write(folder, **files: str):
     return folder
 
 
-def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path):
-    proc = write(tmp_path / "proc", meminfo="MemTotal: 9 kB\nMemAvailable:    8000 kB\n")
+def test_a_control_groups_limit_counts_where_it_is_the_smaller(tmp_path, monkeypatch):
+    kilobytes = {"MemTotal": 9000, "MemAvailable": 8000} | dict.fromkeys(OTHERS.split(), 1)
+    proc = write(tmp_path / "proc", meminfo="".join(f"{name}: {number} kB\n" for name, number in kilobytes.items()))
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(proc))
     none = tmp_path / "none"
-    assert available_bytes(proc, none) == 8000 * 1024
+    assert available_bytes(none) == 8000 * 1024
     second = write(tmp_path / "v2", memory_dot_max="5000000\n", memory_dot_current="2000000\n")
-    assert available_bytes(proc, second) == 3_000_000
+    assert available_bytes(second) == 3_000_000
     cached = write(
         tmp_path / "cached",
         memory_dot_max="5000000",
         memory_dot_current="4900000",
         memory_dot_stat="anon 100\ninactive_file 4000000\n",
     )
-    assert available_bytes(proc, cached) == 4_100_000  # what the kernel only keeps as long as nobody wants it
+    assert available_bytes(cached) == 4_100_000  # what the kernel only keeps as long as nobody wants it
     unlimited = write(tmp_path / "max", memory_dot_max="max\n", memory_dot_current="2000000\n")
-    assert available_bytes(proc, unlimited) == 8000 * 1024
+    assert available_bytes(unlimited) == 8000 * 1024
     first = write(
         tmp_path / "v1", memory__memory_dot_limit_in_bytes="4000000", memory__memory_dot_usage_in_bytes="5000000"
     )
-    assert available_bytes(proc, first) == 0
-    assert available_bytes(none, none) is None
+    assert available_bytes(first) == 0
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(none))
+    assert available_bytes(none) is None
 
 
 def test_a_system_that_does_not_tell_gives_none(tmp_path):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fgbench_reports.report import BEST, SECOND
-from fgbench_reports.tables.build import made, shown
-from fgbench_reports.tables.marks import best_and_second, column_marks, line_marks, number_of
+from fgbench_reports.tables.column import shown
+from fgbench_reports.tables.table import Table, best_and_second, column_marks, line_marks, number_of
 
 anything = st.one_of(
     st.integers(-5, 5), st.floats(-5, 5), st.none(), st.just(math.nan), st.just(math.inf), st.text(max_size=2)
@@ -62,7 +62,7 @@ def test_columns_and_lines():
 
 def test_a_table_is_made_in_one_call():
     frame = pd.DataFrame({"model": ["a", "b\n", None], "img/s": [1.25, math.nan, 3.0], "note": ["x", "y", "z"]})
-    table = made("x", "X", frame, {"img/s": "{:.1f}".format}, best={"img/s": "high"}, notes=["n"])
+    table = Table.from_frame("x", "X", frame, {"img/s": "{:.1f}".format}, best={"img/s": "high"}, notes=["n"])
     assert list(table.names) == ["model", "note"]
     assert table.printed.to_numpy().tolist() == [["a", "1.2", "x"], ["b ", "–", "y"], ["–", "3.0", "z"]]
     assert table.marks == {(2, "img/s"): BEST, (0, "img/s"): SECOND}
@@ -71,7 +71,7 @@ def test_a_table_is_made_in_one_call():
 
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="table 'x' has no column 'speed': it has a"):
-        made("x", "X", pd.DataFrame({"a": [1]}), {"speed": str})
+        Table.from_frame("x", "X", pd.DataFrame({"a": [1]}), {"speed": str})
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan, np.float64("nan"), pd.NA, pd.NaT])

@@ -18,7 +18,7 @@ from fgbench_reports.data import Data
 from fgbench_reports.folder import PAGE, folder, tables_of
 from fgbench_reports.report import Figure, Missing
 from fgbench_reports.tables.formats import to_rows
-from fgbench_reports.tables.naming import distinct
+from fgbench_reports.tables.table import distinct
 
 ROOF = {"product_flop_s": 1e12, "copy_bytes_s": 1e11}
 SITE = {name: value for name, value in GPU.items() if name != "code"}

@@ -35,7 +35,7 @@ from fgbench_reports.data import Data
 from fgbench_reports.paper.counted import exponents
 from fgbench_reports.report import BEST, SECOND, Missing, Table, report_breach
 from fgbench_reports.tables import render
-from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
+from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows
 
 NAMES = ("table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10", "ratios")
 COUNTED = [each for name in BACKBONES for size in SIZES for each in (*counted(name, size), *in_full(name, size))]
@@ -70,7 +70,7 @@ def lines(table: Table, **wanted: str) -> list[dict]:
         ("table6", "tex", to_latex),
         ("ratios", "csv", to_csv),
         ("table9", "json", lambda table: json.dumps(to_rows(table), indent=1) + "\n"),
-        ("table2", "txt", lambda table: render.to_terminal([to_terminal_table(table)], table.notes, to_file=True)),
+        ("table2", "txt", lambda table: render.render(table, "table", to_file=True)),
         ("table10", "md", to_markdown),
     ],
 )

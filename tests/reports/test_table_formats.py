@@ -20,8 +20,9 @@ from markdown_it import MarkdownIt
 from fgbench.results import escaping
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables import render
-from fgbench_reports.tables.build import made
-from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows, to_terminal_table
+from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows
+from fgbench_reports.tables.table import Table
+from fgbench_reports.tables.terminal import to_rich
 
 HOSTILE = "=1+1|_a_&[red]<b>*\\x $y$ {z} #1 ~^% `c`\n**w**"
 NAMES = [HOSTILE, "<script>alert(1)</script>", "@cmd", "[1pt] 日本語", "plain"]
@@ -40,7 +41,9 @@ def percent(value: float) -> str:
 def table(names=NAMES, title="A title", notes=(), heading="model"):
     numbers = [92.04, None, -1.5, 91.0, math.nan, *[float(i) for i in range(len(names))]][: len(names)]
     frame = pd.DataFrame({heading: names, "top-1 %": numbers, "batch": range(1, len(names) + 1)})
-    return made("x", title, frame, {"top-1 %": percent, "batch": str}, best={"top-1 %": "high"}, notes=notes)
+    return Table.from_frame(
+        "x", title, frame, {"top-1 %": percent, "batch": str}, best={"top-1 %": "high"}, notes=notes
+    )
 
 
 class Page(HTMLParser):
@@ -86,7 +89,7 @@ def test_a_table_with_odd_names_in_every_format(same_as_snapshot, suffix):
 
 def test_a_table_with_odd_names_on_a_terminal(same_as_snapshot):
     odd = table(title=f"Odd: {HOSTILE}", notes=["[red]note"])
-    same_as_snapshot("hostile_table.txt", render.to_terminal([to_terminal_table(odd)], odd.notes, to_file=True))
+    same_as_snapshot("hostile_table.txt", render.render(odd, "table", to_file=True))
 
 
 def test_rows_for_json_hold_raw_values():
@@ -98,7 +101,7 @@ def test_rows_for_json_hold_raw_values():
 
 def test_numpys_numbers_are_numbers_in_every_format():
     frame = pd.DataFrame({"n": pd.Series([np.float64(0.1), np.int64(3), np.bool_(True)], dtype=object)})
-    odd = made("x", "X", frame, {"n": str})
+    odd = Table.from_frame("x", "X", frame, {"n": str})
     assert to_rows(odd) == [{"n": 0.1}, {"n": 3}, {"n": True}]
     assert 'data-value="0.1"' in to_html(odd)
     assert to_html(odd).count("data-value") == 2
@@ -113,7 +116,7 @@ def test_best_and_second_are_marked_where_people_look_and_not_where_programs_do(
     assert r"\underline{91.0}" in to_latex(plain)
     assert '<strong class="best">92.0</strong>' in to_html(plain)
     assert '<u class="second">91.0</u>' in to_html(plain)
-    styles = {str(text): text.style for text in to_terminal_table(plain).columns[1]._cells}
+    styles = {str(text): text.style for text in to_rich(plain).columns[1]._cells}
     assert (styles["92.0"], styles["91.0"], styles["-1.5"]) == ("bold", "underline", "")
     assert to_csv(plain) == "model,top-1 %,batch\na,92.04,1\nb,,2\nc,-1.5,3\nd,91.0,4\n"
 
@@ -177,7 +180,7 @@ def test_csv_is_read_as_what_was_written_and_nothing_runs_in_a_spreadsheet(names
 
 
 def test_what_no_text_file_can_hold_is_replaced():
-    odd = made("x", "X", pd.DataFrame({"model": ["\udc80x\0"]}, dtype=object), {})
+    odd = Table.from_frame("x", "X", pd.DataFrame({"model": ["\udc80x\0"]}, dtype=object), {})
     assert to_csv(odd).encode("utf-8").decode("utf-8") == "model\n\ufffdx\ufffd\n"
     for write in (to_markdown, to_latex, to_html):
         assert write(odd).encode("utf-8")
@@ -229,9 +232,9 @@ def test_latex_says_what_it_needs():
     assert "needs \\usepackage{booktabs}\n" in to_latex(table(["× ± – ² ³ · …"]))
 
 
-@pytest.mark.parametrize("write", [*FORMATS.values(), to_rows, lambda t: to_terminal_table(t).row_count])
+@pytest.mark.parametrize("write", [*FORMATS.values(), to_rows, lambda t: to_rich(t).row_count])
 def test_a_table_without_lines_is_a_table(write):
-    empty = made("x", "X", pd.DataFrame({"model": [], "img/s": []}), {"img/s": str}, best={"img/s": "high"})
+    empty = Table.from_frame("x", "X", pd.DataFrame({"model": [], "img/s": []}), {"img/s": str}, best={"img/s": "high"})
     found = write(empty)
     assert not found or "img/s" in found
 
@@ -240,7 +243,10 @@ def test_the_work_for_ten_thousand_lines_is_ten_times_that_for_a_thousand():
     frame = pd.DataFrame({"model": [f"m_{i}" for i in range(10_000)], "img/s": np.arange(10_000) / 7})
 
     def write_all(frame) -> None:
-        large, last = made("x", "X", frame, {"img/s": "{:.3f}".format}, best={"img/s": "high"}), len(frame) - 1
+        large, last = (
+            Table.from_frame("x", "X", frame, {"img/s": "{:.3f}".format}, best={"img/s": "high"}),
+            len(frame) - 1,
+        )
         for write in FORMATS.values():
             text = write(large)
             assert text.count(f"m\\_{last}") + text.count(f"m_{last}") == 1

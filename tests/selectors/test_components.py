@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from fgbench_selectors import FgbenchError
 from fgbench_selectors.components import component_boxes, label_components, peak_boxes
-from fgbench_selectors.windows import window_boxes
+from fgbench_selectors.regions import window_boxes
 
 EIGHT = np.ones((3, 3))
 CROSS = ndimage.generate_binary_structure(2, 1)

@@ -6,6 +6,7 @@ from helpers.fakes import groups
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fgbench.results.records import Status
 from fgbench.sweep.agenda import Agenda
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -17,13 +18,13 @@ def run(agenda: Agenda, rate, fits=lambda group, size: True, limit: int = 10_000
     while (visit := agenda.next()) is not None and len(order) < limit:
         for size in visit.batch_sizes:
             if size in agenda.too_large(visit.group):
-                agenda.finished(visit.group, size, "oom_inferred", None)
+                agenda.finished(visit.group, size, Status("oom_inferred"), None)
                 continue
             order.append((visit.group, size))
             if fits(visit.group, size):
-                agenda.finished(visit.group, size, "ok", rate(visit.group, size))
+                agenda.finished(visit.group, size, Status("ok"), rate(visit.group, size))
             else:
-                agenda.finished(visit.group, size, "oom", None)
+                agenda.finished(visit.group, size, Status("oom"), None)
     return order
 
 
@@ -33,7 +34,7 @@ def test_a_thorough_sweep_visits_each_group_once_with_batches_ascending():
     while (visit := agenda.next()) is not None:
         visits.append((visit.group.case.model, visit.batch_sizes))
         for size in visit.batch_sizes:
-            agenda.finished(visit.group, size, "ok", 1.0)
+            agenda.finished(visit.group, size, Status("ok"), 1.0)
     assert visits == [("vit", (1, 2, 4, 8)), ("glsim", (1, 2, 4, 8))]
 
 
@@ -64,7 +65,7 @@ def test_what_does_not_fit_turns_it_to_smaller_batches():
 def test_batches_above_one_that_did_not_fit_are_not_tried():
     (group,) = groups("vit")
     agenda = Agenda([group], BATCHES)
-    agenda.finished(group, 32, "oom", None)
+    agenda.finished(group, 32, Status("oom"), None)
     assert agenda.too_large(group) == [64, 128, 256]
     assert agenda.smallest_too_large(group) == 32
 
@@ -74,7 +75,7 @@ def test_a_point_that_is_put_off_waits_until_it_is_taken_back():
     agenda = Agenda([group], (1, 2))
     agenda.put_off(group, 1)
     assert agenda.next().batch_sizes == (2,)
-    agenda.finished(group, 2, "ok", 1.0)
+    agenda.finished(group, 2, Status("ok"), 1.0)
     assert agenda.next() is None
     assert agenda.waiting() == agenda.left() == [(group, 1)]
     agenda.take_back(group, 1)
@@ -94,7 +95,7 @@ def test_every_point_is_measured_once_or_known_not_to_fit(batches, count, rates,
     agenda = Agenda(every, batches, informative_first=informative)
     known = {(every[index % count], size) for index, size in stored if size in batches}
     for group, size in known:
-        agenda.finished(group, size, "ok", rates.get(size))
+        agenda.finished(group, size, Status("ok"), rates.get(size))
     order = run(
         agenda, lambda g, size: rates.get(size, 1.0), fits=lambda g, size: too_large is None or size < too_large
     )

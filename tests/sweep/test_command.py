@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fgbench.cli import app
 from fgbench.results.records import ThroughputRow
-from fgbench.workers import supervisor
+from fgbench.workers import pool
 
 TINY = ["--backbones", "test_vit", "--sizes", "64", "--threads", "1", "--max-time", "0.1s", "--device", "cpu"]
 FIELDS = [name for name in ThroughputRow.__dataclass_fields__ if name != "repeat"]
@@ -42,7 +42,7 @@ class Borrowed:
 
 @pytest.fixture
 def run(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "WorkerPool", Borrowed(host))
+    monkeypatch.setattr(pool, "WorkerPool", Borrowed(host))
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -60,7 +60,7 @@ def refused(tmp_path, monkeypatch):
         def __init__(self) -> None:
             raise AssertionError("a process was started for a request that is wrong on its face")
 
-    monkeypatch.setattr(supervisor, "WorkerPool", Nobody)
+    monkeypatch.setattr(pool, "WorkerPool", Nobody)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> str:

@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from helpers.sweeping import outcomes, sweep
 from helpers.worker_host import FAULTY
 
 from fgbench.errors import CannotMeasureError
-from fgbench.workers.supervisor import WorkerFailed, WorkerPool, describe_exit, last_words
+from fgbench.workers.pool import WorkerFailed, WorkerPool, describe_exit, last_words
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +139,7 @@ def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.workers.supervisor import WorkerPool\n"
+        "from fgbench.workers.pool import WorkerPool\n"
         "from helpers.sweeping import sweep\n"
         "sweep(WorkerPool(), Path(sys.argv[2]), selectors=['sleeps'], plugins=[sys.argv[3]], batch_sizes=[2])\n"
     )
@@ -206,27 +208,18 @@ def case(model: str) -> dict:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one, the youngest last."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if fields[0] != "Z":
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, todo = [], [pid]
-    while todo:
-        below = sorted(children.get(todo.pop(0), []))
-        found += below
-        todo += below
-    return found
+    processes = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                processes.append((process.create_time(), process.pid))
+    return [pid for _, pid in sorted(processes)]
 
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.slow
 KILLS, COMMAND_KILLS = 25, 1
+MARK = "FGBENCH_TEST_MARK"
 BATCHES = [str(size) for size in range(1, 10)]
 COMMAND = [
     *(sys.executable, "-m", "fgbench", "throughput", "--model", "vit", "glsim", "--backbones", "test_vit"),
@@ -27,7 +30,7 @@ POINTS = 2 * 2 * len(BATCHES)
 def test_after_twenty_kills_every_point_is_there_exactly_once(tmp_path):
     store, mark = tmp_path / "sweep.db", f"kill-test-{os.getpid()}-{random.random()}"
     # Sweeps wait for each other by a lock in TMPDIR: here for nobody else's, who would be measuring at every kill.
-    environment = {**os.environ, "FGBENCH_TEST_MARK": mark, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, MARK: mark, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
 
     loop = [
         sys.executable,
@@ -73,12 +76,10 @@ def assert_nobody_is_left(mark: str) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if mark.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+    """Processes whose environment has the mark, but for this one."""
+    pids = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                pids.append(process.pid)
+    return pids

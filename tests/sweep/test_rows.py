@@ -8,8 +8,9 @@ import pytest
 from helpers.fakes import groups
 
 from fgbench.measure.points import Rates
+from fgbench.results.best import mark_best
 from fgbench.results.records import ThroughputRow, saved_fields
-from fgbench.sweep.rows import make_row, mark_best
+from fgbench.sweep.rows import make_row
 
 (GROUP,) = groups("vit")
 RESULT = {
@@ -38,7 +39,7 @@ def test_mfu_is_two_operations_per_multiply_add_over_the_measured_rate():
     made = row()
     assert made["mfu"] == pytest.approx(2 * 1e9 * 100 / 1e12)
     fields = [name for name in saved_fields(ThroughputRow) if name != "repeat"]
-    assert list(made) == [*fields, "kind", "schema_version"]
+    assert list(made.as_dict()) == [*fields, "kind", "schema_version"]
     assert made["environment"]["torch"] == "2.11"
     assert made["environment"]["matrix_rate_flop_s"] == 1e12
     assert made["environment"]["copy_rate_bytes_s"] == 1e10

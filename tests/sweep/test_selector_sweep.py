@@ -12,7 +12,7 @@ from fgbench.errors import FgbenchError
 from fgbench.results.store import Store
 from fgbench.sweep.selector_request import SelectionRequest
 from fgbench.sweep.selector_sweep import SelectorEvent, SelectorSweep
-from fgbench.workers.supervisor import WorkerFailed
+from fgbench.workers.pool import WorkerFailed
 
 REQUEST = SelectionRequest(selectors=["psm"], image_sizes=[64], device="cpu", threads=1)
 DESCRIBED = {"device": "cpu", "device_name": None, "uuid": None, "torch": "2.x", "cuda": None, "threads": 2}

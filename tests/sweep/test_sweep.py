@@ -182,7 +182,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
     script = (
         "import sys, json; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from fgbench.workers.supervisor import WorkerPool\n"
+        "from fgbench.workers.pool import WorkerPool\n"
         "from helpers.sweeping import sweep\n"
         "asked = dict(models=['vit', 'glsim'], image_sizes=[64, 96], batch_sizes=[1, 2])\n"
         "done = sweep(WorkerPool(), Path(sys.argv[2]), **asked)\n"
@@ -277,3 +277,9 @@ def test_a_lock_ends_with_its_process(tmp_path):
     waited = []
     with device_lock("x", lambda: waited.append(1), folder=tmp_path):
         assert waited == []
+
+
+def test_a_device_can_be_used_where_no_lock_can_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with device_lock("x", folder=tmp_path / "file") as held:
+        assert held

@@ -210,7 +210,7 @@ FORMATS = {
     "latex of a report": lambda text: formats.to_latex(tables(text)),
     "table": lambda text: render.records([{"a": text, "b": text}], "table"),
     "list in markdown": lambda text: render.records([{"a": text}], "markdown"),
-    "table of a report": lambda text: render.to_terminal([formats.to_terminal_table(tables(text))], [text]),
+    "table of a report": lambda text: render.render(tables(text), "table"),
     "html of a report": lambda text: formats.to_html(tables(text)),
     "regress": lambda text: render.to_terminal(regression_tables(outcome(text)), regression_notes(outcome(text))),
     "regress in markdown": lambda text: render.to_markdown(regression_frame(outcome(text)), NAMES, [text]),

@@ -79,7 +79,7 @@ def _models(rows: Sequence[FlopsRow], options: FlopsOptions, output: OutputOptio
     from fgbench_reports.tables import render
 
     if output.style in ("json", "csv"):
-        records = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.part is None]
+        records = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.stage is None]
         return render.to_json(records) if output.style == "json" else render.to_csv(records)
     records = [row.as_dict(parts=True) for row in rows]
     if output.style == "table":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fgbench.cli.commands.regress_memory import merged_memory, saved_memory
 from fgbench.cli.status_line import status_line
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
-from fgbench.flops.garbage import collected_rarely
+from fgbench.flops.counting import collected_rarely
 from fgbench.results.output import check_output, emit, prints_on_stderr
 from fgbench.results.reading import read_text
 from fgbench_reports.regression.baseline import (

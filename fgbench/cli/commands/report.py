@@ -119,17 +119,9 @@ def _write(made: Sequence[Made], data: Data, output: Path, problems: list[Fgbenc
 def _print(made: Sequence[Made], style: str) -> None:
     """The tables, on standard output; figures need a folder."""
     from fgbench_reports.folder import tables_of
-    from fgbench_reports.tables import formats, render
+    from fgbench_reports.tables.render import render
 
-    tables = tables_of(made)
-    if style == "json":
-        lines = [{"report": table.name, **row} for table in tables for row in formats.to_rows(table)]
-        text = render.to_json(lines)
-    elif style == "table":
-        text = "".join(render.to_terminal([formats.to_terminal_table(table)], table.notes) for table in tables)
-    else:
-        write = {"csv": formats.to_csv, "markdown": formats.to_markdown, "latex": formats.to_latex}
-        text = "\n".join(write[style](table) for table in tables)
+    text = render(tables_of(made), style)
     if text or style == "json":
         emit_as(style, text)
 

@@ -15,7 +15,6 @@ from fgbench.sweep.selector_request import SelectionRequest
 if TYPE_CHECKING:
     from fgbench.results.records import BackendRow, SelectionRow
     from fgbench.sweep.selector_sweep import SelectorSweep
-    from fgbench_reports.report import Table
 
 
 def selection(request: SelectionRequest, store: StoreOptions, output: OutputOptions) -> None:
@@ -28,7 +27,7 @@ def selection(request: SelectionRequest, store: StoreOptions, output: OutputOpti
     from fgbench.cli.selection_progress import SelectionProgress
     from fgbench.results.store import PATIENCE_S, Store
     from fgbench.sweep.selector_sweep import SelectorSweep
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
     if request.kernels and output.style == "csv":
         raise FgbenchError("CSV holds one kind of rows, and --kernels makes two", do="--format json holds both")
@@ -63,41 +62,23 @@ def _run(sweep: SelectorSweep, store: StoreOptions) -> FgbenchError | None:
 
 
 def _show(rows: Sequence[SelectionRow | BackendRow], output: OutputOptions) -> None:
-    if rows or output.style in ("json", "csv"):
-        emit_as(output.style, _text(rows, output.style, to_file=output.to_file), output.output)
-
-
-def _text(rows: Sequence[SelectionRow | BackendRow], style: str, *, to_file: bool) -> str:
+    """Print the rows: as the tables of the report ``selections`` and one of the kernels, or as JSON or CSV."""
     from fgbench.results.export import exported
-    from fgbench_reports.tables import formats, render
-
-    if style == "json":
-        return render.to_json([exported(row) for row in rows])
-    if style == "csv":
-        return render.to_csv([exported(row) for row in rows])
-    tables = _tables(rows)
-    if style == "table":
-        terminal = [formats.to_terminal_table(table) for table in tables]
-        notes = list(dict.fromkeys(note for table in tables for note in table.notes))
-        return render.to_terminal(terminal, notes, to_file=to_file)
-    write = formats.to_markdown if style == "markdown" else formats.to_latex
-    return "\n".join(write(table) for table in tables)
-
-
-def _tables(rows: Sequence[SelectionRow | BackendRow]) -> list[Table]:
-    """The tables of the report ``selections``, and one of the kernels."""
     from fgbench.results.records import BackendRow, SelectionRow
     from fgbench_reports.data import Data
     from fgbench_reports.measured.selections import Selections
     from fgbench_reports.report import Table
     from fgbench_reports.selector_cost import backend_frame
-    from fgbench_reports.tables.build import made
+    from fgbench_reports.tables.render import RowTables, render
 
-    kernels = [row for row in rows if isinstance(row, BackendRow)]
-    items = Selections().items(Data(selection=[row for row in rows if isinstance(row, SelectionRow)]))
-    tables = [item for item in items if isinstance(item, Table)]
-    if kernels:
-        frame = backend_frame(kernels)
+    if not rows and output.style not in ("json", "csv"):
+        return
+    selections = [row for row in rows if isinstance(row, SelectionRow)]
+    tables = [item for item in Selections().items(Data(selection=selections)) if isinstance(item, Table)]
+    if kernels := [row for row in rows if isinstance(row, BackendRow)]:
         words = ("fastest", "chosen", "contended")
-        tables.append(made("kernels", "Kernels of v·A: milliseconds of every back end", frame, {}, names=words))
-    return tables
+        title = "Kernels of v·A: milliseconds of every back end"
+        tables.append(Table.from_frame("kernels", title, backend_frame(kernels), {}, names=words))
+    notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    made_of = RowTables(rows=[exported(row) for row in rows], narrow=tables, wide=tables, notes=notes)
+    emit_as(output.style, render(made_of, output.style, to_file=output.to_file), output.output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,11 +31,11 @@ from fgbench.results.output import check_output, emit_as
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fgbench.results.records import ThroughputRow
     from fgbench.sweep.request import SweepRequest
     from fgbench.sweep.sweep import Sweep
 
 MAX_REPEATS, MAX_THREADS = 1000, 4096
-NO_RESULT = ("timeout", "crashed", "error")  # that memory runs out is one
 
 
 def throughput(
@@ -141,7 +141,7 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
     from fgbench.results.store import PATIENCE_S, Store
     from fgbench.sweep.context import open_sweep
     from fgbench.sweep.sweep import Sweep
-    from fgbench.workers.supervisor import WorkerPool
+    from fgbench.workers.pool import WorkerPool
 
     problems: list[FgbenchError] = []
     failure: FgbenchError | None = None
@@ -170,7 +170,7 @@ def _run(request: SweepRequest, store: Path, style: str, output: Path | None, *,
         raise typer.Exit(INTERRUPTED)
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))
-    if sweep.rows and all(row["status"] in NO_RESULT for row in sweep.rows):
+    if sweep.rows and not any(row.status.is_result for row in sweep.rows):
         raise CannotMeasureError("no point could be measured; their reasons are above")
 
 
@@ -197,15 +197,15 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
     return remarks
 
 
-def _show(rows: Sequence[dict[str, Any]], style: str, output: Path | None, *, spread: bool) -> None:
+def _show(rows: Sequence[ThroughputRow], style: str, output: Path | None, *, spread: bool) -> None:
     from fgbench_reports.spread import spread_notes, spread_table
     from fgbench_reports.tables import render
     from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
 
     if style == "json":
-        text = render.to_json(rows)
+        text = render.to_json([row.as_dict() for row in rows])
     elif style == "csv":
-        text = render.to_csv(rows)
+        text = render.to_csv([row.as_dict() for row in rows])
     elif style == "markdown":
         text = render.to_markdown(throughput_frame(rows), notes=frame_notes(rows))
     elif style == "latex":

@@ -162,7 +162,7 @@ def _check(request: VisualizeRequest, show: Show) -> None:
 
 
 def _run(request: VisualizeRequest, show: Show) -> None:
-    """Look, and show what there is, however it ended."""
+    """Run, and write the results that there are, also after an interruption."""
     problems: list[FgbenchError] = []
     told: set[str] = set()
     interrupted = False
@@ -174,18 +174,18 @@ def _run(request: VisualizeRequest, show: Show) -> None:
             complain(problem)
 
     with prints_on_stderr(), status_line("loading torch") as tell:
-        from fgbench.explain.session import ExplainRun
+        from fgbench.explain.run import ExplainRun
 
-        session = ExplainRun(request=request, on_problem=report, tell=tell)
+        run = ExplainRun(request=request, on_problem=report, tell=tell)
         try:
-            session.run()
+            run.run()
         except KeyboardInterrupt:
             interrupted = True
     if interrupted:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not cost what the first one kept
-    shown = sum(len(visit.shown) for visit in session.visits)
+    shown = sum(len(results.images) for results in run.results)
     if shown:
-        for path in show_result(request, session.visits, show):
+        for path in show_result(request, run.results, show):
             complain(f"wrote {path}")
     if interrupted:
         wanted = len(request.images) * len(request.models) * len(request.backbones)

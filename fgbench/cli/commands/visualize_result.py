@@ -1,4 +1,4 @@
-"""What ``fgbench visualize`` shows, and where: sheets of pictures, or rows."""
+"""Output of ``fgbench visualize``: sheets of pictures, or rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from fgbench.errors import FgbenchError
 from fgbench.results.output import emit, emit_bytes, make_folder
 
 if TYPE_CHECKING:
+    from fgbench.explain.records import ImageResult
     from fgbench.explain.request import VisualizeRequest
-    from fgbench.explain.session import ModelResults, Shown
+    from fgbench.explain.run import ModelResults
     from fgbench_reports.pictures import Cell, Line, Outline, Sheet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """What is shown, and where."""
+    """Options of the output."""
 
     format_: str  # png, svg, pdf or json
     output: Path | None  # a file; None: standard output
@@ -30,28 +31,28 @@ class Show:
     dpi: int
 
 
-def show_result(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show) -> list[Path]:
-    """Write everything that was seen; the files that were written."""
+def show_result(request: VisualizeRequest, results: Sequence[ModelResults], show: Show) -> list[Path]:
+    """Write all results, and return the files that were written."""
     if show.format_ == "json":
         from fgbench.explain.rows import rows
         from fgbench_reports.tables.render import to_json
 
-        emit(to_json(list(rows(request, visits))), show.output)
+        emit(to_json(list(rows(request, results))), show.output)
         return []
     if show.folder is None:
         assert show.output is not None
-        _write(request, visits, show, show.output)
+        _write(request, results, show, show.output)
         return [show.output]
-    return list(_write_each(request, visits, show, show.folder))
+    return list(_write_each(request, results, show, show.folder))
 
 
-def _write_each(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show, folder: Path) -> Iterator[Path]:
+def _write_each(request: VisualizeRequest, results: Sequence[ModelResults], show: Show, folder: Path) -> Iterator[Path]:
     make_folder(folder)
-    paths = list(dict.fromkeys(shown.gaze.path for visit in visits for shown in visit.shown))
+    paths = list(dict.fromkeys(image.path for each in results for image in each.images))
     for path, name in zip(paths, file_names(paths), strict=True):
-        some = [replace(visit, shown=[each for each in visit.shown if each.gaze.path == path]) for visit in visits]
+        of_path = [replace(each, images=[image for image in each.images if image.path == path]) for each in results]
         target = folder / f"{name}.{show.format_}"
-        _write(request, some, show, target)
+        _write(request, of_path, show, target)
         yield target
 
 
@@ -70,10 +71,10 @@ def file_names(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _write(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show, target: Path) -> None:
+def _write(request: VisualizeRequest, results: Sequence[ModelResults], show: Show, target: Path) -> None:
     from fgbench_reports.pictures import draw, encode
 
-    made = sheet(request, [visit for visit in visits if visit.shown], show)
+    made = sheet(request, [each for each in results if each.images], show)
     try:
         figure = draw(made, show.dpi)
     except ValueError as error:
@@ -81,24 +82,24 @@ def _write(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show
     emit_bytes(encode(figure, show.format_, made.about), target)
 
 
-def sheet(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show) -> Sheet:
-    """The sheet of some visits."""
+def sheet(request: VisualizeRequest, results: Sequence[ModelResults], show: Show) -> Sheet:
+    """A sheet with a block per model, a line per picture and columns by selector."""
     from fgbench.explain.caption import caption, title, warning
-    from fgbench.explain.explainer import columns_of
     from fgbench_reports.pictures import Block, Sheet
 
-    names = [name for name in columns_of([visit.looking for visit in visits]) if _seen_by(name, visits)]
-    columns = [_Column(name, kind, index) for index, name in enumerate(names) for kind in _kinds(name, visits, show)]
-    words, loud = caption(request, visits), warning(visits)
+    asked = dict.fromkeys(name for each in results for name in each.explainer.columns)
+    names = [name for name in asked if any(each.has(name) for each in results)]
+    columns = [_Column(name, kind, index) for index, name in enumerate(names) for kind in _kinds(name, results, show)]
+    words, loud = caption(request, results), warning(results)
     blocks = [
         Block(
-            title=title(visit) if len(visits) > 1 else "",
-            lines=[_line(shown, visit, columns, show) for shown in visit.shown],
+            title=title(each) if len(results) > 1 else "",
+            lines=[_line(image, each, columns, show) for image in each.images],
         )
-        for visit in visits
+        for each in results
     ]
     return Sheet(
-        headings=["picture", *(column.heading(visits, show.style) for column in columns)],
+        headings=["picture", *(column.heading(results, show.style) for column in columns)],
         blocks=blocks,
         warning=loud,
         caption=words,
@@ -111,14 +112,14 @@ def sheet(request: VisualizeRequest, visits: Sequence[ModelResults], show: Show)
 @dataclass(frozen=True, slots=True)
 class _Column:
     name: str  # of a selector
-    kind: int  # 0: heat; from 1: which crop
-    index: int  # which selector
+    kind: int  # 0: heat; from 1: number of a crop
+    index: int  # of the selector
 
-    def heading(self, visits: Sequence[ModelResults], style: str) -> str:
-        """What stands above it."""
+    def heading(self, results: Sequence[ModelResults], style: str) -> str:
+        """Heading of the column."""
         from fgbench.explain.records import OWN
 
-        models = dict.fromkeys(visit.onlooker.name for visit in visits if visit.looking.columns[:1] == [OWN])
+        models = dict.fromkeys(each.loaded.name for each in results if each.explainer.columns[:1] == [OWN])
         own = f"{next(iter(models))} itself" if len(models) == 1 else "own selection"
         name = own if self.name == OWN else self.name
         if self.kind == 0:
@@ -127,68 +128,62 @@ class _Column:
         return crop if style == "both" else f"{name}: {crop}"
 
 
-def _seen_by(name: str, visits: Sequence[ModelResults]) -> bool:
-    return any(name in shown.gaze.sights for visit in visits for shown in visit.shown)
-
-
-def _kinds(name: str, visits: Sequence[ModelResults], show: Show) -> list[int]:
-    crops = max((len(shown.crops.get(name, ())) for visit in visits for shown in visit.shown), default=0)
+def _kinds(name: str, results: Sequence[ModelResults], show: Show) -> list[int]:
+    selections = [image.selectors[name] for each in results for image in each.images if name in image.selectors]
+    crops = max((len(selection.crops) for selection in selections), default=0)
     heat = [0] if show.style in ("heat", "both") or not crops else []
     return [*heat, *(range(1, crops + 1) if show.style in ("crops", "both") else ())]
 
 
-def _line(shown: Shown, visit: ModelResults, columns: Sequence[_Column], show: Show) -> Line:
+def _line(image: ImageResult, results: ModelResults, columns: Sequence[_Column], show: Show) -> Line:
     from fgbench.datasets.dataset import readable
     from fgbench_reports.pictures import Cell, Line, Outline
 
-    gaze = shown.gaze
-    told = gaze.prediction
-    partly = gaze.seen != (0.0, 0.0, *map(float, gaze.size))
-    outlines = [Outline(box=gaze.seen, thin=True, dashed=True)] if partly else []
+    prediction = image.prediction
+    is_cut = image.seen_box != (0.0, 0.0, *map(float, image.size))
+    outlines = [Outline(box=image.seen_box, thin=True, dashed=True)] if is_cut else []
     if show.style == "crops":
         for column in columns:
-            outlines += _outlines(shown, column)
+            outlines += _outlines(image, column)
     picture = Cell(
-        pixels=shown.picture,
-        size=_size(shown),
+        pixels=image.tile,
+        size=_size(image),
         outlines=outlines,
-        under="" if told is None else f"class {told.index} ({100 * told.probability:.0f} %)",
+        under="" if prediction is None else f"class {prediction.index} ({100 * prediction.probability:.0f} %)",
     )
-    return Line(
-        label=readable(Path(gaze.path).name), cells=[picture, *(_cell(shown, visit, each, show) for each in columns)]
-    )
+    cells = [picture, *(_cell(image, results, column, show) for column in columns)]
+    return Line(label=readable(Path(image.path).name), cells=cells)
 
 
-def _cell(shown: Shown, visit: ModelResults, column: _Column, show: Show) -> Cell:
+def _cell(image: ImageResult, results: ModelResults, column: _Column, show: Show) -> Cell:
     from fgbench_reports.pictures import Cell
 
-    sight = shown.gaze.sights.get(column.name)
-    if sight is None:
-        return Cell(words="left out" if column.name in visit.looking.columns else "–")
+    result = image.selectors.get(column.name)
+    if result is None:
+        return Cell(words="left out" if column.name in results.explainer.columns else "–")
     if column.kind == 0:
         return Cell(
-            pixels=shown.picture,
-            size=_size(shown),
-            heat=None if sight.is_flat else sight.heat,
-            seen=shown.gaze.seen,
-            outlines=_outlines(shown, column, white=True),
-            words="all patches score alike" if sight.is_flat else "",
+            pixels=image.tile,
+            size=_size(image),
+            heat=None if result.is_flat else result.heat,
+            seen=image.seen_box,
+            outlines=_outlines(image, column, white=True),
+            words="all patches score alike" if result.is_flat else "",
         )
-    crops = shown.crops.get(column.name, ())
-    if column.kind > len(crops):
+    if column.kind > len(result.crops):
         return Cell(words="no crop" if column.kind == 1 else "")
-    return Cell(pixels=crops[column.kind - 1], frame=_colour(column) if show.style == "crops" else None)
+    return Cell(pixels=result.crops[column.kind - 1], frame=_colour(column) if show.style == "crops" else None)
 
 
-def _outlines(shown: Shown, column: _Column, *, white: bool = False) -> list[Outline]:
+def _outlines(image: ImageResult, column: _Column, *, white: bool = False) -> list[Outline]:
     from fgbench_reports.pictures import Outline
 
-    sight = shown.gaze.sights.get(column.name)
-    if sight is None:
+    result = image.selectors.get(column.name)
+    if result is None:
         return []
-    boxes = sight.boxes if column.kind == 0 else sight.boxes[column.kind - 1 : column.kind]
+    boxes = result.boxes if column.kind == 0 else result.boxes[column.kind - 1 : column.kind]
     colour = "white" if white else _colour(column)
-    return [Outline(box=box, colour=colour, thin=not sight.are_crops) for box in boxes]
+    return [Outline(box=box, colour=colour, thin=not result.are_crops) for box in boxes]
 
 
 def _colour(column: _Column) -> str:
@@ -197,5 +192,5 @@ def _colour(column: _Column) -> str:
     return OUTLINES[column.index % len(OUTLINES)]
 
 
-def _size(shown: Shown) -> tuple[float, float]:
-    return float(shown.gaze.size[0]), float(shown.gaze.size[1])
+def _size(image: ImageResult) -> tuple[float, float]:
+    return float(image.size[0]), float(image.size[1])

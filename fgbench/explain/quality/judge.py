@@ -1,4 +1,4 @@
-"""What every selector finds on one trained model: a row each, all from the same passes over the same images."""
+"""Quality of selections on one trained model: a row per selector, all from the same passes over the same images."""
 
 from __future__ import annotations
 
@@ -13,36 +13,43 @@ from torch import Tensor
 
 from fgbench.datasets.dataset import Box
 from fgbench.errors import FgbenchError, OnProblem
-from fgbench.explain.quality.baselines import BASELINES, baseline_scores
-from fgbench.explain.quality.panel import Cost, Panel, Patches, scores_for
+from fgbench.explain.boxes import Patches, patches_to_crop
+from fgbench.explain.cost import SelectionCost
+from fgbench.explain.quality.figures import ImageFigures, Parts
 from fgbench.explain.quality.perturbation import deletion_curve, insertion_curve
-from fgbench.explain.quality.tally import ImageFigures, Parts
+from fgbench.explain.scores import ScoreSource, score_source
 from fgbench.models.model import Model
 from fgbench.models.options import one_of, whole_number
 from fgbench.plugins.registry import selectors as registered
 from fgbench.results.records import QualityRow
-from fgbench_selectors.heat import heat_map
-from fgbench_selectors.regions import RULES, top_k_boxes
+from fgbench_selectors.regions import RULES
 
-# A batch: images (B, 3, S, S) as the network takes them, and the boxes of each image's parts in pixels of them. No box
-# where no part is visible; None in place of the list where the parts of these images are not known.
+# Images (B, 3, S, S) as the network takes them, and the boxes of each image's parts in pixels of them: none where no
+# part is visible; None in place of the list where the parts of these images are not known.
 Batch = tuple[Tensor, "Sequence[Sequence[Box]] | None"]
+
+BASELINES = ("random", "centre")  # scores that need no model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityOptions:
-    """How selections are judged; the same for all selectors of a model."""
+    """How selections are judged; the same for all selectors of a model.
+
+    Raises:
+        FgbenchError: A value is out of its range.
+
+    """
 
     top_k: int | None = None  # patches to crop around; None: 8 at 224 pixels and in proportion, as GLSim crops
     rule: str = "enclosing"  # of top_k_boxes; "released" leaves out the last selected row and column
     tolerance: float = 0.0  # pixels from a part at which the peak still counts as on it
-    steps: int = 20  # shares of the pixels that the two curves are taken at
-    perturbed_images: int = 64  # that the two curves are the mean of; 0 for none
-    perturb_every: int = 1  # every how-manieth image is one of those: files are often sorted by class
-    baselines: bool = False  # rows of what needs no model, see BASELINES
+    steps: int = 20  # equal shares of the pixels, at which the two curves have a value
+    perturbed_images: int = 64  # number of images that the two curves are the mean of; 0 for none
+    perturb_every: int = 1  # one image out of this many: files are often sorted by class
+    baselines: bool = False  # rows of BASELINES
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing, before a model is run."""
+        """Refuse values out of range before a model is run."""
         one_of(self.rule, "box rule", RULES)
         for name, low in (("steps", 1), ("perturbed_images", 0), ("perturb_every", 1)):
             whole_number(getattr(self, name), name, low)
@@ -65,29 +72,43 @@ def judge_selectors(
     options: QualityOptions | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[QualityRow]:
-    """Judge selectors, all that are registered by default, on a trained model; a row each, in the order asked for.
+    """Judge selectors on a trained model.
 
-    Batches go through the model's own encoder once, up to where it selects, and every selector reads that pass; for the
-    curves the whole model predicts. A selector that does not fit, and a plug-in that breaks, is handed to
-    ``on_problem`` by name and has no row. A model without such an encoder is judged by its own map (``own``); where it
-    has none, it has no rows, which is reported. ``progress`` is told how many images are
-    done. The model keeps its mode.
+    Batches go through the model's own encoder once, up to where it selects, and every selector reads that pass; for
+    the curves the whole model predicts. A model without such an encoder is judged by its own map (``own``).
 
-    Raises :class:`FgbenchError` where there are no images or ``top_k`` exceeds the patches, and
-    :class:`UnknownNameError`.
+    Args:
+        model: The model; it keeps its mode.
+        images_with_boxes: Batches, on any device.
+        selectors: Names; None for all that are registered and the model's own.
+        model_name: Name of the model in rows and problems.
+        dataset: Name of the data set in rows.
+        on_problem: Receives a problem for a selector that does not fit, for a broken plug-in and for a model without
+            a selection; these have no row.
+        seed: Seed of the training in rows.
+        checkpoint: File of the weights in rows.
+        options: How selections are judged.
+        progress: Receives the number of images that are done.
+
+    Returns:
+        A row per selector, in the order asked for.
+
+    Raises:
+        FgbenchError: There are no images, or ``top_k`` exceeds the number of patches.
+        UnknownNameError: A name is not registered.
+
     """
-    judge = _Judge(model, scores_for(model, model_name, selectors, on_problem), options or QualityOptions())
-    weights = next(model.parameters())  # images go where these are
+    judge = _Judge(model, score_source(model, model_name, selectors, on_problem), options or QualityOptions())
+    weights = next(model.parameters())  # images are moved to where these are
     with evaluating(model):
         for images, boxes in images_with_boxes:
-            judge.look(images.to(weights), boxes)
+            judge.add(images.to(weights), boxes)
             progress(judge.images)
-            if not judge.panel.names:
+            if not judge.source.names:
                 return []
     if not judge.images:
         raise FgbenchError("there are no images to judge selectors on")
-    named = {"model": model_name, "dataset": dataset, "seed": seed, "checkpoint": checkpoint}
-    return judge.rows(named)
+    return judge.rows({"model": model_name, "dataset": dataset, "seed": seed, "checkpoint": checkpoint})
 
 
 @contextmanager
@@ -102,82 +123,98 @@ def evaluating(model: Model) -> Iterator[None]:
             module.training = training
 
 
-class _Judge:
-    """Batches in, figures of every image kept by selector, rows out."""
+def baseline_scores(
+    batch: int, first: int, grid: tuple[int, int], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """Scores that need no model, as a lower bound for selectors.
 
-    def __init__(self, model: Model, panel: Panel, options: QualityOptions) -> None:
+    Args:
+        batch: Number of images, B.
+        first: Number of the first image, counted over all batches.
+        grid: Rows and columns of patches.
+        device: Device of the scores.
+
+    Returns:
+        Scores (B, G²) by name. ``random``: uniform between 0 and 1, drawn for each image by its number. ``centre``:
+        minus the squared distance of a patch to the middle of the grid.
+
+    """
+    rows, columns = grid
+    drawn = [torch.rand(rows * columns, generator=torch.Generator().manual_seed(first + i)) for i in range(batch)]
+    down, across = (torch.arange(side) - (side - 1) / 2 for side in grid)
+    near = -(down.square().unsqueeze(1) + across.square()).flatten()
+    return {"random": torch.stack(drawn).to(device), "centre": near.expand(batch, -1).to(device)}
+
+
+class _Judge:
+    """Figures of every image by selector, added batch by batch."""
+
+    def __init__(self, model: Model, source: ScoreSource, options: QualityOptions) -> None:
         if options.baselines and (taken := set(BASELINES) & set(registered.names())):
             raise FgbenchError("a registered selector has the name of a baseline:", min(taken), "judge without these")
-        self.model, self.panel, self.options = model, panel, options
+        self.model, self.source, self.options = model, source, options
         self.images = self.perturbed = 0
-        self._known = self._without_parts = 0
+        self._images_with_known_parts = self._images_without_parts = 0
         self._top_k = self._size = 0
-        self._tallies: dict[str, ImageFigures] = defaultdict(ImageFigures)
+        self._figures: dict[str, ImageFigures] = defaultdict(ImageFigures)
 
     @torch.inference_mode()
-    def look(self, images: Tensor, boxes: Sequence[Sequence[Box]] | None) -> None:
-        """Judge everyone on one batch."""
+    def add(self, images: Tensor, boxes: Sequence[Sequence[Box]] | None) -> None:
+        """Judge all selectors on one batch."""
         self._size = images.shape[-1]
         if boxes is not None and len(boxes) != len(images):
             raise FgbenchError(f"{len(images)} images come with boxes for", len(boxes))
-        scores, patches = self.panel.scores(images)
-        if not scores:
+        scores_by_name, patches = self.source.scores(images)
+        if not scores_by_name:
             return
-        self._top_k = self._patches_to_crop(patches)
+        self._top_k = patches_to_crop(self.options.top_k, patches)
         parts = None if boxes is None else Parts.of(boxes, self._size, images.device)
         if self.options.baselines:
-            scores |= baseline_scores(len(images), self.images, patches.grid, images.device)
+            scores_by_name |= baseline_scores(len(images), self.images, patches.grid, images.device)
         chosen = self._to_perturb(len(images))
         classes = self.model(images[chosen]).argmax(dim=-1) if chosen else None
-        for name, found in scores.items():
+        for name, scores in scores_by_name.items():
             if parts is not None:
-                self._compare(self._tallies[name], found, patches, parts)
+                crops = patches.crop_boxes(scores, self._top_k, self.options.rule).tolist()
+                self._figures[name].add_parts(scores, crops, patches, parts, self.options.tolerance)
             if classes is not None:
-                self._perturb(self._tallies[name], images[chosen], found[chosen], patches, classes)
+                self._perturb(self._figures[name], images[chosen], scores[chosen], patches, classes)
         self.images += len(images)
         self.perturbed += len(chosen)
         if parts is not None:
-            self._known += len(images)
-            self._without_parts += sum(not each for each in parts.boxes)
+            self._images_with_known_parts += len(images)
+            self._images_without_parts += sum(not boxes for boxes in parts.boxes)
 
-    def rows(self, named: Mapping[str, Any]) -> list[QualityRow]:
-        """A row for everyone who was judged on all images."""
-        judged = [*self.panel.names, *(BASELINES if self.options.baselines else ())]
-        return [self._row(name, named) for name in judged]
+    def rows(self, fields: Mapping[str, Any]) -> list[QualityRow]:
+        """A row for every selector with scores for all images; ``fields`` are the same in all rows."""
+        baselines = BASELINES if self.options.baselines else ()
+        return [
+            *(self._row(name, fields, self.source.cost(name)) for name in self.source.names),
+            *(self._row(name, fields, SelectionCost()) for name in baselines),
+        ]
 
-    def _row(self, name: str, named: Mapping[str, Any]) -> QualityRow:
-        cost = Cost() if name in BASELINES and self.options.baselines else self.panel.cost(name)
+    def _row(self, name: str, fields: Mapping[str, Any], cost: SelectionCost) -> QualityRow:
         return QualityRow(
-            **named,
-            **self._tallies[name].means(),
+            **fields,
+            **self._figures[name].means(),
             selector=name,
             image_size=self._size,
             images=self.images,
-            images_without_parts=self._without_parts if self._known else None,
+            images_without_parts=self._images_without_parts if self._images_with_known_parts else None,
             perturbed_images=self.perturbed,
             top_k=self._top_k,
             selector_flops=cost.flops,
             percent_of_backbone=cost.percent_of_backbone,
         )
 
-    def _patches_to_crop(self, patches: Patches) -> int:
-        number = patches.grid[0] * patches.grid[1]
-        if self.options.top_k is None:
-            return max(1, min(round(8 * patches.image_size / 224), number))
-        return whole_number(self.options.top_k, "top_k", 1, number)
-
     def _to_perturb(self, batch: int) -> list[int]:
-        """The images of a batch that the curves are taken of, counted over all batches."""
+        """Indices in a batch of the images that the curves are the mean of, counted over all batches."""
         due = [index for index in range(batch) if (self.images + index) % self.options.perturb_every == 0]
         return due[: self.options.perturbed_images - self.perturbed]
 
-    def _compare(self, tally: ImageFigures, scores: Tensor, patches: Patches, parts: Parts) -> None:
-        where = (patches.grid, self._top_k, patches.patch_size, self.options.rule)
-        crops = top_k_boxes(scores, *where, stride=patches.stride).tolist()
-        tally.add_parts(scores, crops, patches, parts, self.options.tolerance)
-
-    def _perturb(self, tally: ImageFigures, images: Tensor, scores: Tensor, patches: Patches, classes: Tensor) -> None:
-        heat = heat_map(scores, patches.grid, patches.image_size, patches.patch_size, patches.stride)
-        steps = self.options.steps
-        tally.insertion += insertion_curve(self.model, images, heat, classes, steps).cpu().unbind()
-        tally.deletion += deletion_curve(self.model, images, heat, classes, steps).cpu().unbind()
+    def _perturb(
+        self, figures: ImageFigures, images: Tensor, scores: Tensor, patches: Patches, classes: Tensor
+    ) -> None:
+        heat, steps = patches.heat(scores), self.options.steps
+        figures.insertion += insertion_curve(self.model, images, heat, classes, steps).cpu().unbind()
+        figures.deletion += deletion_curve(self.model, images, heat, classes, steps).cpu().unbind()

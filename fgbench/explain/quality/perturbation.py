@@ -1,4 +1,4 @@
-"""Insertion and deletion: how fast the prediction comes and goes with the pixels that a selector ranks highest.
+"""Insertion and deletion: the probability of a class while a selector's hottest pixels are added or removed.
 
 Source: RISE, Petsiuk, Das & Saenko, BMVC 2018, the causal metrics.
 """
@@ -20,18 +20,28 @@ BLUR = 5 / 224  # standard deviation as a share of the side: RISE blurs 224 pixe
 
 
 def deletion_curve(classify: Classify, images: Tensor, heat: Tensor, classes: Tensor, steps: int) -> Tensor:
-    """Probability (B, steps + 1) of ``classes`` (B,) while the hottest pixels are replaced by the mean, first to last.
+    """Probability of a class while the hottest pixels are replaced by the mean; low where heat is on what matters.
 
-    The mean is 0, which is the data set's mean colour in normalised images, as in RISE's released code. The lower the
-    curve, the more the prediction rests on what was found.
+    The mean is 0: the data set's mean colour in normalised images, as in RISE's released code.
+
+    Args:
+        classify: The model.
+        images: Normalised images (B, 3, S, S).
+        heat: Heat maps (B, S, S).
+        classes: A class per image (B,).
+        steps: Number of equal shares of the pixels.
+
+    Returns:
+        Probabilities (B, steps + 1), of the whole image first.
+
     """
     return replacement_curve(classify, images, torch.zeros_like(images), heat, classes, steps)
 
 
 def insertion_curve(classify: Classify, images: Tensor, heat: Tensor, classes: Tensor, steps: int) -> Tensor:
-    """Probability (B, steps + 1) of ``classes`` (B,) while the hottest pixels come back into the blurred image.
+    """Probability of a class while the hottest pixels return to the blurred image; high where heat is on what matters.
 
-    The higher the curve, the more of the prediction is in what was found.
+    Args and returns are those of :func:`deletion_curve`; the blurred image is the first entry.
     """
     return replacement_curve(classify, blurred(images), images, heat, classes, steps)
 
@@ -39,10 +49,25 @@ def insertion_curve(classify: Classify, images: Tensor, heat: Tensor, classes: T
 def replacement_curve(
     classify: Classify, before: Tensor, after: Tensor, heat: Tensor, classes: Tensor, steps: int
 ) -> Tensor:
-    """Probability (B, steps + 1) of ``classes`` (B,) while ``before`` becomes ``after``, both (B, 3, S, S).
+    """Probability of a class while the pixels of one image are replaced by those of another.
 
-    Pixels change in ``steps`` equal shares by their heat (B, S, S), the hottest first; among equals the one that comes
-    first in the image, on every device. Entry 0 is ``before``, the last one is ``after``.
+    Pixels change in equal shares by their heat, the hottest first; among equals the one that comes first in the image,
+    on every device.
+
+    Args:
+        classify: The model.
+        before: Images (B, 3, S, S) at the first entry.
+        after: Images (B, 3, S, S) at the last entry.
+        heat: Heat maps (B, S, S).
+        classes: A class per image (B,).
+        steps: Number of equal shares of the pixels.
+
+    Returns:
+        Probabilities (B, steps + 1).
+
+    Raises:
+        FgbenchError: There are more steps than pixels, or none.
+
     """
     pixels = heat[0].numel()
     if not 1 <= steps <= pixels:
@@ -57,22 +82,27 @@ def replacement_curve(
 
 
 def rank_pixels(heat: Tensor) -> Tensor:
-    """Heat (B, S, S) → every pixel's place in its image's order, 0 for the hottest: (B, S, S) whole numbers."""
+    """Heat (B, S, S) → the rank of every pixel in its image (B, S, S), whole numbers, 0 for the hottest."""
     order = heat.flatten(1).sort(dim=-1, descending=True, stable=True).indices
     places = torch.arange(order.shape[-1], device=heat.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places).view(heat.shape)
 
 
 def area_under(curve: Tensor) -> Tensor:
-    """The area (B,) under curves (B, steps + 1) over 0 … 1, by the trapezoid rule."""
+    """Area (B,) under curves (B, steps + 1) over 0 … 1, by the trapezoid rule."""
     return torch.trapezoid(curve.double(), dx=1 / (curve.shape[-1] - 1), dim=-1)
 
 
 def blurred(images: Tensor, share: float = BLUR) -> Tensor:
-    """Images (B, C, S, S) under a Gaussian whose standard deviation is a share of the side; edges are mirrored.
+    """Blur images (B, C, S, S) with a Gaussian; edges are mirrored.
 
-    It reaches three standard deviations. RISE's own kernel ends at 11 × 11 pixels whatever the image size, and blurs
+    The kernel reaches three standard deviations. RISE's own kernel has 11 × 11 pixels at every image size, and blurs
     large images hardly at all.
+
+    Args:
+        images: Images (B, C, S, S).
+        share: Standard deviation as a share of the side.
+
     """
     side = images.shape[-1]
     deviation = share * side

@@ -1,4 +1,4 @@
-"""Other programs: each in a session of its own, with a time limit, and gone when it is over."""
+"""Other programs: each runs in a session of its own, with a time limit, and leaves nothing when it ends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 # Becomes the program after it asked the system to be killed with its parent; that outlasts exec (Linux).
 _DIES_WITH_PARENT = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
@@ -22,7 +24,7 @@ _DIES_WITH_PARENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a program ended, and what it printed."""
+    """The end of a program, and its output."""
 
     code: int | None  # negative: the signal that killed it; None: it was killed at its time limit
     stdout: str
@@ -30,15 +32,20 @@ class Ended:
 
 
 def run_program(words: Sequence[str], *, folder: Path, environment: Mapping[str, str], limit_s: float) -> Ended:
-    """Run a program in a folder and wait for it.
+    """Run a program and wait for it.
 
-    At the limit, on Ctrl-C and when it has ended, whatever is left of its session is killed. A program that cannot be
-    started ends with a code other than 0 and the reason at the end of ``stderr``.
+    When it has ended, the rest of its session is killed; at the limit and on Ctrl-C, all that it started.
+
+    Args:
+        words: The program and its arguments.
+        folder: The working directory.
+        environment: All environment variables.
+        limit_s: Seconds that it may take.
+
+    Returns:
+        The end and the output. A program that cannot be started has the code 127 and the reason in ``stderr``.
     """
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-    ):  # a pipe would wait for what it leaves behind
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # a pipe would wait for what it leaves
         try:
             child = subprocess.Popen(
                 _with_lifeline(words),
@@ -57,14 +64,26 @@ def run_program(words: Sequence[str], *, folder: Path, environment: Mapping[str,
                 code = child.wait(limit_s)
         finally:
             with undisturbed():
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+                _kill_all(child)
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "surrogateescape"))
         return Ended(code=code, stdout=texts[0], stderr=texts[1])
+
+
+def _kill_all(child: subprocess.Popen[bytes]) -> None:
+    """Kill a program, its session, and what it started in other sessions while it still runs."""
+    below: list[psutil.Process] = []
+    if child.returncode is None:
+        with suppress(psutil.NoSuchProcess):
+            below = psutil.Process(child.pid).children(recursive=True)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for process in below:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it never kills a later process of the same number
+            process.kill()
+    child.wait()
 
 
 def _with_lifeline(words: Sequence[str]) -> list[str]:
@@ -75,7 +94,7 @@ def _with_lifeline(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Clean up to the end: a second Ctrl-C must not leave behind what the first one ended."""
+    """Ignore Ctrl-C inside, so that a second one does not interrupt the cleaning up after the first one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -88,6 +107,6 @@ def undisturbed() -> Iterator[None]:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something, as text and not too long."""
+    """The last line that is not empty, printable and not too long."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "".join(c for c in lines[-1] if c.isprintable())[:300] if lines else ""

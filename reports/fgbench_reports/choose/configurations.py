@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from fgbench.results.recipe import published_model_options
 from fgbench_reports.choose.front import pareto_front as pareto_front
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import AnyRow, Data, Row
 from fgbench_reports.dataset_subset import tested_on, without_part
-from fgbench_reports.paper.names import published_options
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
 
@@ -231,7 +231,7 @@ def _same(one: Accuracy, other: Accuracy) -> bool:
 
 
 def _has_published_options(one: Accuracy) -> bool:
-    return one.options in ({}, published_options(one.model, without_part(one.dataset), one.image_size))
+    return one.options in ({}, published_model_options(one.model, without_part(one.dataset), one.image_size))
 
 
 def _points(rows: Sequence[Row]) -> Iterator[Configuration]:

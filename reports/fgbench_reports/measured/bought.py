@@ -14,9 +14,7 @@ from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import Row
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import by_mode, mode_name, reason_notes
-from fgbench_reports.tables.build import of_cells
-from fgbench_reports.tables.marks import column_marks
-from fgbench_reports.tables.naming import distinct, file_name, without_empty
+from fgbench_reports.tables.table import Table, column_marks, distinct, file_name, without_empty
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +33,7 @@ class Bought(Report):
         files = distinct(file_name(kept["dataset"], kept["image_size"], mode) for kept, mode in tables)
         for name, (kept, mode) in zip(files, tables, strict=True):
             lines = without_empty(bought_lines(kept), ALWAYS)
-            yield of_cells(
+            yield Table.from_cells(
                 name,
                 " · ".join([_title(kept), *([mode] if mode else [])]),
                 lines,

@@ -10,10 +10,9 @@ from fgbench_reports.bought import NAMES, judged_lines
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.tables.build import of_cells
-from fgbench_reports.tables.marks import Direction, column_marks
-from fgbench_reports.tables.naming import distinct, file_name, without_empty
+from fgbench_reports.tables.column import Direction
 from fgbench_reports.tables.numbers import how_many
+from fgbench_reports.tables.table import Table, column_marks, distinct, file_name, without_empty
 from fgbench_reports.training_groups import Training, by_training, telling_words
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Found(Report):
             values = {heading: [line[heading].value for line in lines] for heading in BEST if heading in lines[0]}
             marks = column_marks(values, {heading: BEST[heading] for heading in values})
             title = f"What selectors find · {_name(key, groups)}, trained on {key.dataset} at {key.image_size}"
-            yield of_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows, lines[0]))
+            yield Table.from_cells(name, title, lines, names=NAMES, marks=marks, notes=_notes(rows, lines[0]))
         if not groups:
             trained = [row for row in data.accuracy if not row.get("seeds")]
             command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]

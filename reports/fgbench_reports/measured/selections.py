@@ -10,9 +10,9 @@ from fgbench_reports.data import KINDS, Row
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
-from fgbench_reports.tables.build import Cell, figure, of_cells, word
-from fgbench_reports.tables.naming import distinct, file_name
+from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.numbers import significant
+from fgbench_reports.tables.table import Table, distinct, file_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,13 +42,13 @@ class Selections(Report):
             ordered = [row for some in grouped(rows, "image_size").values() for row in some]
             lines = [_line(row, cells) for row, cells in zip(ordered, printed, strict=True)]
             note = "published starts from ready N×N maps, fast from queries, keys and their log-sum-exps."
-            yield of_cells(
+            yield Table.from_cells(
                 name, f"Selections by themselves · {place}", lines, names=NAMES, notes=[note, *environment_notes(rows)]
             )
             pairs = _ratios(rows)
             if pairs:
                 title = f"Published over fast · {place}"
-                yield of_cells(f"{name}-ratios", title, pairs, names=NAMES)
+                yield Table.from_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
             what = "the time and memory of every selection by itself"
             yield Missing(what=what, command=KINDS["selection"])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import KINDS, Row
-from fgbench_reports.report import BEST, Data, Item, Missing, Report, Table
+from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import CONTENDER, Mode, by_mode, in_order, mode_name
-from fgbench_reports.tables.build import Cell, figure, of_cells, word
-from fgbench_reports.tables.naming import distinct, file_name, without_empty
+from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.numbers import gigabytes, half_width_percent, img_per_s, milliseconds, significant
+from fgbench_reports.tables.table import BEST, Table, distinct, file_name, without_empty
 from fgbench_reports.throughput import BEST as MARK
 from fgbench_reports.throughput import throughput_notes
 
@@ -62,7 +62,7 @@ def _table(name: str, mode: Mode, rows: Sequence[Row], modes: dict[Mode, list[Th
             lines.append(_line(row))
     title = f"Throughput · {mode_name(mode, modes)}"
     kept = without_empty(lines, ALWAYS)
-    return of_cells(name, title, kept, names=NAMES, marks=marks, notes=_notes(rows))
+    return Table.from_cells(name, title, kept, names=NAMES, marks=marks, notes=_notes(rows))
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

@@ -12,10 +12,10 @@ from fgbench_reports.cost_table import grouped, impls_of
 from fgbench_reports.data import KINDS, Row
 from fgbench_reports.flops import NOTES
 from fgbench_reports.models import NOTES as MODEL_NOTES
-from fgbench_reports.report import Data, Item, Missing, Report, Table
-from fgbench_reports.tables.build import Cell, figure, of_cells, word
-from fgbench_reports.tables.naming import distinct, file_name
+from fgbench_reports.report import Data, Item, Missing, Report
+from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.numbers import how_many, percent, with_prefix
+from fgbench_reports.tables.table import Table, distinct, file_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def _selections(rows: Sequence[Row]) -> list[Table]:
         if row["model"] is None
     ]
     return [
-        of_cells(
+        Table.from_cells(
             file_name("selections", convention, backbone, f"stride-{stride}" if stride else "", classes),
             f"Work of selections · {backbone} · convention {convention}"
             + (f" · patches {stride} pixels apart" if stride else "")
@@ -98,7 +98,9 @@ def _models(rows: Sequence[Row]) -> list[Table]:
             for line in _lines(some, None, "")
         ]
         title = f"Work of whole models · convention {convention}" + (f" · {classes}" if classes else "")
-        tables.append(of_cells(file_name("models", convention, classes), title, lines, names=NAMES, notes=notes))
+        tables.append(
+            Table.from_cells(file_name("models", convention, classes), title, lines, names=NAMES, notes=notes)
+        )
     return tables
 
 

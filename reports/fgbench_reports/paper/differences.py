@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from fgbench_reports.tables.build import NOTHING, Cell
+from fgbench_reports.tables.column import NOTHING, Cell
 from fgbench_reports.tables.numbers import as_printed
 
 

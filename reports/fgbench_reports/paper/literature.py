@@ -11,9 +11,9 @@ from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, METHODS, MODELS
 from fgbench_reports.published import PAPER, literature
-from fgbench_reports.report import Item, Missing, Table
-from fgbench_reports.tables.build import NOTHING, Cell, figure, of_cells, word
-from fgbench_reports.tables.marks import Marks, column_marks
+from fgbench_reports.report import Item, Missing
+from fgbench_reports.tables.column import NOTHING, Cell, figure, word
+from fgbench_reports.tables.table import Marks, Table, column_marks
 
 METHOD, BACKBONE, PUBLISHED = "Method", "Backbone", "Top-1 %"
 MEASURED, SPREAD, PIXELS, DIFFERENCE = "measured here %", "± over seeds", "pixels", "difference"
@@ -94,7 +94,7 @@ def _line(row: Mapping[str, object], one: Accuracy | None, columns: Sequence[str
 
 def _table(table: LiteratureTable, found: Mapping[str, Accuracy], left_out: Sequence[str]) -> Table:
     lines = _lines(table, found)
-    return of_cells(
+    return Table.from_cells(
         table.name,
         f"Table {table.number}: accuracy on {DATASETS[table.dataset]}",
         lines,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from fgbench.results.recipe import published_model_options
 from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
 from fgbench_reports.data import Row
 from fgbench_reports.dataset_subset import tested_on
-from fgbench_reports.paper.names import MODELS, SELECTORS, published_options
+from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.paper.settings import deviations
 from fgbench_reports.sweep_rows import as_text, first_notes
 
@@ -35,11 +36,11 @@ def _comparable(one: Accuracy) -> bool:
         return False
     if one.backbone not in PAPER_BACKBONES.get(one.model, VIT_B16):
         return False
-    return one.options in ({}, published_options(one.model, one.dataset, one.image_size))
+    return one.options in ({}, published_model_options(one.model, one.dataset, one.image_size))
 
 
 def _distance(one: Accuracy) -> tuple[bool, int, int, int]:
-    own_options = one.options != published_options(one.model, one.dataset, one.image_size)
+    own_options = one.options != published_model_options(one.model, one.dataset, one.image_size)
     missed = len(deviations(one.model, one.dataset, one.recipe)) + (one.begun_from == "random")
     return own_options, missed, -one.runs, -(one.recipe.get("epochs") or 0)
 

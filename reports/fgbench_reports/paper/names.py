@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 MODELS = {
     "resnet101": "ResNet-101",
     "cal": "CAL",
@@ -31,10 +29,3 @@ DATASETS = {
     **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},
     **{"inat17": "iNat17", "moe": "Moe", "nabirds": "NABirds", "pets": "Pets", "vegfru": "VegFru"},
 }
-
-
-def published_options(model: str, dataset: str, image_size: int) -> dict[str, Any]:
-    """What the paper changes of a model for a data set: more tokens on Dogs. GLSim, section 4; FFVT, section 4.1."""
-    if dataset != "dogs":
-        return {}
-    return {"glsim": {"top_k": round(16 * image_size / 224)}, "ffvt": {"num_tokens": 24}}.get(model, {})

@@ -13,9 +13,10 @@ from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import ratios as published_rows
-from fgbench_reports.report import Item, Missing, Report, Table
+from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.sweep_rows import Mode, environment_notes, reason_notes
-from fgbench_reports.tables.build import Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.column import Cell, figure, word
+from fgbench_reports.tables.table import Table, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,7 @@ def _lines(modes: Sequence[Measured]) -> list[Line]:
 
 def _table(modes: Sequence[Measured]) -> Table:
     lines = _lines(modes)
-    return of_cells(
+    return Table.from_cells(
         "ratios",
         "Section 5.3: GLSim beside other models",
         lines,

@@ -9,10 +9,10 @@ from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
-from fgbench_reports.report import Item, Missing, Table
-from fgbench_reports.tables.build import NOTHING, Cell, of_cells, word
-from fgbench_reports.tables.marks import Marks, line_marks
+from fgbench_reports.report import Item, Missing
+from fgbench_reports.tables.column import NOTHING, Cell, word
 from fgbench_reports.tables.numbers import as_printed, how_many, percent
+from fgbench_reports.tables.table import Marks, Table, line_marks
 
 SIZES = (224, 448, 768, 1024)
 HEADINGS = {
@@ -73,7 +73,7 @@ def cost_lines(table: CostTable, data: Data) -> list[Line]:
 
 def _table(table: CostTable, costs: CountedCosts) -> Table:
     built = _lines(table, costs)
-    return of_cells(
+    return Table.from_cells(
         table.name, table.title, built.lines, names=(QUANTITY, FROM), marks=built.marks, notes=_notes(table, costs)
     )
 

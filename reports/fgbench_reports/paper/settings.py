@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-SHORT_CAL = ("dafb", "food", "inat17")  # CAL is trained for 160 epochs but on these
-LEARNING_RATES = (0.03, 0.01, 0.003, 0.001)
+from fgbench.results.recipe import Recipe, published_recipe
+
 SGD = ("momentum", "sgd")  # timm's names
 AUGMENTATIONS = {"strong": "flip, random erasing, TrivialAugment"}  # by level; all others flip alone
 REGULARIZATION = {
@@ -26,16 +26,15 @@ class Setting(NamedTuple):
 
 def settings(model: str, dataset: str, recipe: Mapping[str, Any]) -> dict[str, Setting]:
     """The settings of Table 10 that one recipe fixes, by their names there."""
-    cal = model == "cal"
-    epochs = 50 if not cal or dataset in SHORT_CAL else 160
+    published = Recipe(**published_recipe(model, dataset))
     optimizer, level = recipe.get("optimizer"), recipe.get("augreg")
     return {
         "Optimizer": Setting("SGD" if optimizer in SGD else _text(optimizer), optimizer not in (None, *SGD)),
-        "Batch size": _number(recipe.get("batch_size"), 8),
-        "Weight decay": _number(recipe.get("weight_decay"), 1e-5 if cal else 0),
-        "Epochs": _number(recipe.get("epochs"), epochs),
-        "LR Schedule": _schedule(recipe.get("warmup_steps"), 1500 if cal else 500),
-        "Augmentations": Setting(_of_level(AUGMENTATIONS, level, "flip"), level not in (None, "strong")),
+        "Batch size": _number(recipe.get("batch_size"), published.batch_size),
+        "Weight decay": _number(recipe.get("weight_decay"), published.weight_decay),
+        "Epochs": _number(recipe.get("epochs"), published.epochs),
+        "LR Schedule": _schedule(recipe.get("warmup_steps"), published.warmup_steps),
+        "Augmentations": Setting(_of_level(AUGMENTATIONS, level, "flip"), level not in (None, published.augreg)),
         "Regularization": Setting(_of_level(REGULARIZATION, level, None), level in ("minimal", "weak")),
     }
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fgbench.results.recipe import LEARNING_RATES
 from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.names import MODELS
-from fgbench_reports.paper.settings import LEARNING_RATES, Setting, settings
+from fgbench_reports.paper.settings import Setting, settings
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table10 as published_rows
 from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.sweep_rows import as_text
-from fgbench_reports.tables.build import Cell, frame_of, of_cells, word
+from fgbench_reports.tables.column import Cell, word
+from fgbench_reports.tables.table import Table, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +55,9 @@ class Table10(Report):
         """The table; or what would fill its other half."""
         groups = _groups(data.accuracy)
         lines = _lines(groups)
-        yield of_cells("table10", "Table 10: settings of training", lines, names=list(lines[0]), notes=_notes(groups))
+        yield Table.from_cells(
+            "table10", "Table 10: settings of training", lines, names=list(lines[0]), notes=_notes(groups)
+        )
         if not groups:
             yield Missing(
                 what="Table 10: the settings of runs at hand",

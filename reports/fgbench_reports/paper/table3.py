@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fgbench_reports.data import Data
 from fgbench_reports.paper.literature import LiteratureTable, literature_items, literature_lines
 from fgbench_reports.report import Item, Report
-from fgbench_reports.tables.build import frame_of
+from fgbench_reports.tables.table import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

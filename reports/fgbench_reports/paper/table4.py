@@ -13,9 +13,9 @@ from fgbench_reports.paper.measured import as_published, deviation_notes, left_o
 from fgbench_reports.paper.names import DATASETS, MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table4 as published_rows
-from fgbench_reports.report import Item, Missing, Report, Table
-from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
-from fgbench_reports.tables.marks import Marks, line_marks
+from fgbench_reports.report import Item, Missing, Report
+from fgbench_reports.tables.column import NOTHING, Cell, figure, word
+from fgbench_reports.tables.table import Marks, Table, frame_of, line_marks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Table4(Report):
         found = {key: one for key, one in as_published(data.accuracy).items() if _belongs(key)}
         measured = _measured(found)
         yield _table(measured, found, left_out_notes(data.accuracy, DATASETS))
-        yield of_cells(
+        yield Table.from_cells(
             "table4_spread",
             "Table 4, standard deviations: over seeds, and of averages over data sets",
             _spread_lines(measured),
@@ -150,7 +150,7 @@ def _table(measured: Figures, found: Mapping[tuple[str, str, int], Accuracy], le
     for index, line in enumerate(lines):
         if line[FROM].value != DIFFERENCE:
             marks |= _marks(index, line)
-    return of_cells(
+    return Table.from_cells(
         "table4",
         "Table 4: top-1 accuracy at 224 pixels, %",
         lines,

@@ -10,10 +10,10 @@ from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table6 as published_rows
-from fgbench_reports.report import Item, Missing, Report, Table
-from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
-from fgbench_reports.tables.marks import Marks, column_marks
+from fgbench_reports.report import Item, Missing, Report
+from fgbench_reports.tables.column import NOTHING, Cell, figure, word
 from fgbench_reports.tables.numbers import percent
+from fgbench_reports.tables.table import Marks, Table, column_marks, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def _table(counted: _Counted) -> Table:
             "Counted: PO where a model has more tokens than its plain backbone, Crops where there are products in a "
             "second pass."
         )
-    return of_cells("table6", "Table 6: what models consist of", lines, names=list(lines[0]), notes=notes)
+    return Table.from_cells("table6", "Table 6: what models consist of", lines, names=list(lines[0]), notes=notes)
 
 
 def _cost_lines(counted: _Counted) -> list[Line]:
@@ -166,7 +166,7 @@ def _share(row: Mapping[str, Any] | None) -> Cell:
 
 
 def _costs(lines: Sequence[Line]) -> Table:
-    return of_cells(
+    return Table.from_cells(
         "table6_costs",
         "Table 6, whole models: percent of one pass of the plain ViT-B/16",
         lines,

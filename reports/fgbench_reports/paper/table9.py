@@ -10,7 +10,8 @@ from fgbench_reports.paper.names import DATASETS
 from fgbench_reports.published import PAPER, misprints_table9
 from fgbench_reports.published import table9 as published_rows
 from fgbench_reports.report import Item, Missing, Report
-from fgbench_reports.tables.build import NOTHING, Cell, figure, frame_of, of_cells, word
+from fgbench_reports.tables.column import NOTHING, Cell, figure, word
+from fgbench_reports.tables.table import Table, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ class Table9(Report):
                 "Here: what accuracy was measured on, images that could not be read included, and Δ, the difference to "
                 "the paper; – where nothing was met."
             )
-        yield of_cells("table9", "Table 9: data sets", _lines(found), names=(DATASET,), notes=notes)
+        yield Table.from_cells("table9", "Table 9: data sets", _lines(found), names=(DATASET,), notes=notes)
         yield from _missing(found)
 
 

@@ -1,32 +1,21 @@
-"""Rows and frames as text that programs read. One place turns them into a format; another one writes."""
+"""One table, or the rows of a command, in every format: table, json, csv, markdown, latex, html."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench.results.escaping import (
-    csv_line,
-    json_text,
-    latex_text,
-    markdown_paragraph,
-    markdown_text,
-    visible,
-    without_commands,
-)
-from fgbench_reports.sweep_rows import as_text
-from fgbench_reports.tables.latex import tabular
+from fgbench.results.escaping import csv_line, json_text, visible
+from fgbench_reports.tables import formats
+from fgbench_reports.tables.table import Layout, Table
+from fgbench_reports.tables.terminal import to_terminal as to_terminal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console, ConsoleOptions
-    from rich.segment import Segment
-    from rich.table import Table
 
-PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
+Row = Mapping[str, Any]
 # Of a table of figures, the columns that hold none.
 NAMES = (
     *("dataset", "convention", "model", "backbone", "selector", "part"),
@@ -34,13 +23,99 @@ NAMES = (
 )
 
 
-def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowTables:
+    """The rows of a command as each format shows them.
+
+    Attributes:
+        rows: The rows for programs, which JSON and CSV hold with all their fields.
+        narrow: The tables of a terminal, one for each title.
+        wide: The tables of a document, Markdown or LaTeX, with their own notes: all names stand in columns.
+        notes: Sentences below the tables of a terminal.
+
+    """
+
+    rows: Sequence[Row]
+    narrow: Sequence[Table]
+    wide: Sequence[Table]
+    notes: Sequence[str] = ()
+
+    def __add__(self, other: RowTables) -> RowTables:
+        return RowTables(
+            rows=[*self.rows, *other.rows],
+            narrow=[*self.narrow, *other.narrow],
+            wide=[*self.wide, *other.wide],
+            notes=[*self.notes, *other.notes],
+        )
+
+
+def render(table: Table | Sequence[Table] | RowTables, style: str, *, to_file: bool = False) -> str:
+    """A table, several tables, or the rows of a command as text.
+
+    Args:
+        table: What is written. Lines of several tables say their ``report`` in JSON.
+        style: The format: ``table`` (for a terminal), ``json``, ``csv``, ``markdown``, ``latex`` or ``html``.
+        to_file: Whether a ``table`` goes into a file, whatever standard output is.
+
+    Raises:
+        ValueError: The format is unknown.
+
+    """
+    if style not in ("table", "json", "csv", *WRITERS):
+        raise ValueError(f"a format is table, json, csv, markdown, latex or html, not {style!r}")
+    if isinstance(table, RowTables):
+        if style == "table":
+            return to_terminal(table.narrow, table.notes, to_file=to_file)
+        if style in ("json", "csv"):
+            return to_json(table.rows) if style == "json" else to_csv(table.rows)
+        return "\n".join(map(WRITERS[style], table.wide))
+    tables = [table] if isinstance(table, Table) else table
+    if style == "table":
+        return "".join(to_terminal([one], one.notes, to_file=to_file) for one in tables)
+    if style == "json":
+        named = [{} if isinstance(table, Table) else {"report": one.name} for one in tables]
+        return to_json([name | row for name, one in zip(named, tables, strict=True) for row in formats.to_rows(one)])
+    return "\n".join(map(formats.to_csv if style == "csv" else WRITERS[style], tables))
+
+
+def plain_rows(rows: Sequence[Row]) -> RowTables:
+    """Simple rows of words, a column per field."""
+    import pandas as pd
+
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))
+    words = pd.DataFrame(
+        [{name: visible(str(cell)) for name, cell in row.items()} for row in rows], columns=headings, dtype=object
+    )
+    table = Table(name="rows", title="", frame=words, printed=words, names=headings, layout=Layout(form="plain"))
+    return RowTables(rows=rows, narrow=[table], wide=[table])
+
+
+def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
+    """A frame of printed cells as a pipe table, and its notes."""
+    return formats.to_markdown(_document(frame, names, notes))
+
+
+def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
+    """A frame of printed cells as a booktabs table, and its notes."""
+    return formats.to_latex(_document(frame, names, notes))
+
+
+def _document(frame: pd.DataFrame, names: Collection[str], notes: Sequence[str]) -> Table:
+    return Table(name="rows", title="", frame=frame, printed=frame, names=names, notes=notes)
+
+
+def records(rows: Sequence[Row], style: str, *, to_file: bool = False) -> str:
+    """Simple rows of words, a column per field, in any format."""
+    return render(plain_rows(rows), style, to_file=to_file)
+
+
+def to_json(rows: Sequence[Row]) -> str:
     """A JSON array, an object per line."""
     lines = json_text(",\n".join(json.dumps(dict(row), allow_nan=False) for row in rows))
     return f"[\n{lines}\n]\n" if rows else "[]\n"
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_csv(rows: Sequence[Row]) -> str:
     """Comma-separated rows under a header; missing values are empty, lists and dicts are JSON in one cell."""
     headings = list(dict.fromkeys(name for row in rows for name in row))
     lines = ([_csv_cell(row.get(name)) for name in headings] for row in rows)
@@ -52,86 +127,4 @@ def _csv_cell(cell: object) -> object:
     return json.dumps(cell, allow_nan=False) if isinstance(cell, (dict, list)) else cell
 
 
-def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
-    """A pipe table and its notes; what Markdown would read is escaped, columns that hold names stand to the left."""
-    escaped = frame.map(lambda cell: markdown_text(str(cell)))
-    body = str(escaped.to_markdown(index=False, disable_numparse=True, colalign=_alignment(frame, names)))
-    return "\n\n".join([body, *map(markdown_paragraph, notes)]) + "\n"
-
-
-def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
-    """A booktabs table, its notes as comments; what LaTeX would read is escaped, names stand to the left."""
-    lines = [[latex_text(as_text(cell).strip()) for cell in line] for line in frame.itertuples(index=False, name=None)]
-    return tabular([str(heading) for heading in frame.columns], lines, names=names, notes=notes)
-
-
-def _alignment(frame: pd.DataFrame, names: Collection[str]) -> list[str]:
-    return ["left" if name in names else "right" for name in frame.columns]
-
-
-def to_terminal(tables: Iterable[Table], notes: Sequence[str] = (), *, to_file: bool = False) -> str:
-    """Tables for people: colour on a terminal, plain text into a pipe or a file."""
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None) if to_file else _like_stdout()
-    with console.capture() as captured:
-        for table in tables:
-            console.print(_Visible(table))
-        for note in map(visible, notes):
-            console.print(
-                note, style="dim", highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
-            )
-    lines = (line.rstrip() for line in captured.get().removesuffix("\n").split("\n"))
-    return without_commands("\n".join(lines) + "\n")
-
-
-@dataclass(frozen=True)
-class _Visible:
-    """A table whose letters are visible, whoever made it; what colours it is rich's own."""
-
-    table: Table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        from rich.segment import Segment
-
-        for text, style, control in console.render(self.table, options):
-            yield Segment("\n".join(map(visible, text.split("\n"))), style, control)
-
-
-def _like_stdout() -> Console:
-    """A console that writes nowhere and looks like standard output: writing is another's work."""
-    from rich.console import Console
-
-    out = Console()
-    if not out.is_terminal:
-        return Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None)
-    # A terminal narrower than a table may wrap its lines; a digit is never cut.
-    return Console(
-        file=io.StringIO(),
-        width=max(out.width, MIN_WIDTH),
-        force_terminal=True,
-        color_system=out.color_system,  # type: ignore[arg-type]  # rich returns what it takes
-    )
-
-
-def records(rows: Sequence[Mapping[str, Any]], style: str, *, to_file: bool = False) -> str:
-    """Simple rows of words, a column per field, in any format."""
-    if style == "json":
-        return to_json(rows)
-    if style == "csv":
-        return to_csv(rows)
-    if style in ("markdown", "latex"):
-        import pandas as pd
-
-        frame = pd.DataFrame([{name: visible(str(cell)) for name, cell in row.items()} for row in rows])
-        write = to_markdown if style == "markdown" else to_latex
-        return write(frame, names=frame.columns)
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for heading in rows[0] if rows else ():
-        table.add_column(heading, overflow="fold")  # a name that is cut is no name
-    for row in rows:
-        table.add_row(*(Text(visible(str(cell))) for cell in row.values()))
-    return to_terminal([table], to_file=to_file)
+WRITERS = {"markdown": formats.to_markdown, "latex": formats.to_latex, "html": formats.to_html}

@@ -1,1 +1,1 @@
-"""Who computes what selectors ask of attention: choice in ``left``, by blocks, fused kernels, or a kernel of ours."""
+"""Implementations of v·A and log-sum-exp: ``left`` chooses among blocks of rows, torch's fused kernels and triton."""

@@ -1,15 +1,15 @@
-"""``v A`` for every head, (vA)_j = Σ_i v_i · exp(scale · q_i·k_j − ℓ_i): who computes it, and how that is chosen.
+"""``v A`` for every head, (vA)_j = Σ_i v_i · exp(scale · q_i·k_j − ℓ_i), and the choice of the back end.
 
 | back end | how | where |
 |---|---|---|
-| ``triton`` | one pass in one kernel of ours, nothing written but the result | GPUs that triton compiles for |
-| ``kernel`` | a fused attention kernel of torch's with q and k swapped; its log-sum-exp is log(vA) | other GPUs |
+| ``triton`` | one pass in one kernel of our own; only the result is written | GPUs that triton compiles for |
+| ``kernel`` | a fused attention kernel of torch with q and k swapped; its log-sum-exp is log(vA) | other GPUs |
 | ``dense`` | the whole map at once | few tokens on a CPU |
 | ``blocks`` | a few rows of the map at a time | everything else, and float64 |
 
-No back end builds an N×N map but ``dense``, which is chosen up to :data:`DENSE_TOKENS`, for no more elements than one
-streamed block has. All sum in float32 or better, whatever the queries are, and differ by its rounding and that of ℓ:
-a CPU's attention kernel gives ℓ of halves to 1e-4. docs/cost.md derives the swap.
+Only ``dense`` builds an N×N map. It is chosen up to :data:`DENSE_TOKENS` tokens, for at most as many elements as one
+block of rows has. All back ends sum in float32 or better, whatever the dtype of the queries, and differ by the rounding
+of these sums and of ℓ: a CPU's attention kernel gives ℓ of halves to 1e-4. docs/cost.md derives the swap.
 """
 
 from __future__ import annotations
@@ -35,13 +35,23 @@ Left = Callable[[Tensor, Tensor, Tensor | None, Tensor, float], Tensor]
 
 
 def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, backend: str | None = None) -> Tensor:
-    """``v A`` for every head: q, k (B, H, N, d), ℓ (B, H, N) or None, v ≥ 0 (B, H, N) → (B, H, N), without gradient.
+    """``v A`` for every head, without gradient.
 
-    ``backend`` is a name of :data:`BACKENDS`; the fastest one for the device, dtype and size by default.
+    Args:
+        q: Queries (B, H, N, d).
+        k: Keys (B, H, N, d).
+        lse: Log-sum-exp ℓ (B, H, N) of every query's logits; None has it computed where a back end needs it.
+        v: Weights (B, H, N) of the rows, not negative.
+        scale: Factor of q·k.
+        backend: A name of :data:`BACKENDS`; the fastest one for the device, dtype and size by default.
+
+    Returns:
+        (B, H, N), float32 or better.
+
     """
     if torch.compiler.is_compiling() or q.is_meta:  # one operator, for a graph and for a count
-        found: Tensor = torch.ops.fgbench.left(q, k, lse, v, scale)
-        return found
+        result: Tensor = torch.ops.fgbench.left(q, k, lse, v, scale)
+        return result
     v = v.to(accurate_dtype(q.dtype))
     name = choose(q) if backend is None else backend
     note("left", name)
@@ -50,7 +60,7 @@ def left(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float, back
 
 
 def choose(q: Tensor) -> str:
-    """The back end for queries (B, H, N, d), by their device, dtype and size."""
+    """The name of the back end for queries (B, H, N, d), by their device, dtype and size."""
     if q.is_cuda:
         if triton_support.usable(q, q.shape[-1]):
             return "triton"
@@ -60,23 +70,32 @@ def choose(q: Tensor) -> str:
 
 
 def left_of_maps(probs: Tensor, v: Tensor) -> Tensor:
-    """``v A`` for every head from ready maps (B, H, N, N), v (B, H, N) → (B, H, N), without gradient."""
+    """``v A`` for every head from ready maps, without gradient.
+
+    Args:
+        probs: Maps (B, H, N, N).
+        v: Weights (B, H, N) of the rows.
+
+    Returns:
+        (B, H, N), float32 or better.
+
+    """
     if torch.compiler.is_compiling() or probs.is_meta:
-        found: Tensor = torch.ops.fgbench.left_of_maps(probs, v)
-        return found
+        result: Tensor = torch.ops.fgbench.left_of_maps(probs, v)
+        return result
     v = v.to(accurate_dtype(probs.dtype))
     name = "triton" if triton_support.usable(probs, 1) else "blocks"
     note("left_of_maps", name)
     if name == "triton":
         with torch.cuda.device(probs.device):
-            summed: Tensor = triton_support.kernels().left_of_maps(probs, v)
-            return summed
+            sums: Tensor = triton_support.kernels().left_of_maps(probs, v)
+            return sums
     with without_autocast(probs.device):
         return sum_rows(v.flatten(0, 1).unsqueeze(1), map_blocks(probs)).view(v.shape)
 
 
 def map_blocks(probs: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of ready maps: all at once, or in blocks where half precision has to be widened."""
+    """Rows of ready maps (B, H, N, N): all at once, or in blocks where half precision is converted to float32."""
     flat = probs.detach().flatten(0, 1)
     if accurate(flat) is flat:
         yield slice(0, probs.shape[-1]), flat
@@ -87,10 +106,10 @@ def map_blocks(probs: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def logsumexp(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    """ℓ_i = logsumexp_j(scale · q_i·k_j): (B, H, N), float32 or better, without gradient."""
+    """ℓ_i = logsumexp_j(scale · q_i·k_j) for q, k (B, H, N, d): (B, H, N), float32 or better, without gradient."""
     if torch.compiler.is_compiling() or q.is_meta:
-        found: Tensor = torch.ops.fgbench.logsumexp(q, k, scale)
-        return found
+        result: Tensor = torch.ops.fgbench.logsumexp(q, k, scale)
+        return result
     with without_autocast(q.device):
         return fused.logsumexp(q, k, scale)
 
@@ -98,26 +117,26 @@ def logsumexp(q: Tensor, k: Tensor, scale: float) -> Tensor:
 def _by_triton(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
     lse = fused.logsumexp(q, k, scale) if lse is None else lse
     with torch.cuda.device(q.device) if q.is_cuda else nullcontext():
-        found: Tensor = triton_support.kernels().left(q, k, lse, v, scale)
-        return found
+        result: Tensor = triton_support.kernels().left(q, k, lse, v, scale)
+        return result
 
 
 def _by_kernel(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) -> Tensor:
     """log(vA)_j = logsumexp_i(scale · k_j·q_i + b_i), b = log v − ℓ: attention of the keys to the queries.
 
-    The bias goes into extra head dimensions, where the keys hold ones: no kernel's handling of masks is needed. In half
-    precision it is split into three parts that add up to float32's digits.
+    The bias goes into extra head dimensions, where the keys hold ones, so that no kernel has to support a mask. In half
+    precision it is split into three terms that add up to float32's digits.
     """
     lse = fused.logsumexp(q, k, scale) if lse is None else lse
     bias = (v.clamp_min(torch.finfo(v.dtype).tiny).log() - lse) / scale
-    parts = []
+    terms = []
     for _ in range(1 if q.dtype == v.dtype else 3):
-        parts.append(bias.to(q.dtype))
-        bias = bias - parts[-1].to(bias.dtype)
-    extra = torch.stack(parts, dim=-1)
-    filled = -(q.shape[-1] + len(parts)) % fused.ALIGNMENT
-    queries = torch.nn.functional.pad(torch.cat([q, extra], dim=-1), (0, filled))
-    keys = torch.nn.functional.pad(torch.cat([k, torch.ones_like(extra)], dim=-1), (0, filled))
+        terms.append(bias.to(q.dtype))
+        bias = bias - terms[-1].to(bias.dtype)
+    extra = torch.stack(terms, dim=-1)
+    padding = -(q.shape[-1] + len(terms)) % fused.ALIGNMENT
+    queries = torch.nn.functional.pad(torch.cat([q, extra], dim=-1), (0, padding))
+    keys = torch.nn.functional.pad(torch.cat([k, torch.ones_like(extra)], dim=-1), (0, padding))
     return fused.kernel_logsumexp(keys, queries, scale).exp().to(v.dtype)
 
 
@@ -132,8 +151,8 @@ def _densely(q: Tensor, k: Tensor, lse: Tensor | None, v: Tensor, scale: float) 
 BACKENDS: dict[str, Left] = {"triton": _by_triton, "kernel": _by_kernel, "dense": _densely, "blocks": _by_blocks}
 
 
-# In a graph and on the meta device, where shapes are all there is, each question is one operator: nothing is unrolled,
-# and a count does not depend on how large the blocks are.
+# In a graph and on the meta device each of these functions is one operator: no loop is unrolled, and a count does not
+# depend on the size of blocks.
 @torch.library.custom_op(
     "fgbench::left", mutates_args=(), schema="(Tensor q, Tensor k, Tensor? lse, Tensor v, float scale) -> Tensor"
 )
@@ -166,8 +185,8 @@ def _(q: Tensor, k: Tensor, scale: float) -> Tensor:
     return q.new_empty(q.shape[:3], dtype=accurate_dtype(q.dtype))
 
 
-# torch's own counter of FLOPs, 2 per multiply–add of products, knows operators by what is registered with it. It meets
-# these in graphs and on the meta device; what blocks do in eager mode it sees as products of their own.
+# Formulas for torch's own counter of FLOPs, 2 per multiply–add. It meets these operators in graphs and on the meta
+# device; in eager mode it counts the products of single blocks.
 @register_flop_formula(torch.ops.fgbench.left)
 def _left_flops(q: torch.Size, k: torch.Size, lse: Any, v: Any, scale: float, **rest: Any) -> int:
     return 2 * math.prod(q[:3]) * q[2] * (q[3] + 1)

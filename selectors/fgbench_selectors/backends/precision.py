@@ -1,4 +1,4 @@
-"""float32 or better, whatever the backbone computes in."""
+"""Number formats that back ends compute in, and the head dimensions that their kernels are compiled for."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ALWAYS_THERE = ("cpu", "cuda")  # not asked for, because old compilers of graphs cannot trace the question
+HAVE_AUTOCAST = ("cpu", "cuda")  # known without a call that old compilers of graphs cannot trace
+MIN_HEAD_DIM = 16  # the smallest side of a product in triton
 
 
 def accurate(x: Tensor) -> Tensor:
-    """Half precision is widened to float32; everything else stays as it is."""
+    """The tensor in float32 if it is in half precision; the tensor itself otherwise."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def accurate_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What is added up in: float64 for float64, float32 for everything else."""
+    """The dtype of sums over values of ``dtype``: float64 for float64, float32 for everything else."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Keep autocast from rounding what is added up in float32."""
-    if device.type in ALWAYS_THERE or torch.amp.is_autocast_available(device.type):
+    """A context in which autocast does not round sums that are taken in float32."""
+    if device.type in HAVE_AUTOCAST or torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+def padded_head_dim(head_dim: int) -> int:
+    """The number of head dimensions that triton compiles a kernel for: the next power of two, at least 16."""
+    return max(MIN_HEAD_DIM, 1 << (head_dim - 1).bit_length())

@@ -1,34 +1,44 @@
-"""Which kernels and back ends were chosen, for whoever wants to name them beside a result."""
+"""Names of the kernels and back ends that ran, to be stored beside a result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-Chosen = dict[str, list[str]]  # what was asked for → the names that answered, each once
+BackendNames = dict[str, list[str]]  # operation → names of the kernels or back ends that computed it, each once
 
-_listening: list[Chosen] = []
+_recordings: list[BackendNames] = []
 
 
-def note(what: str, name: str) -> None:
-    """Tell those who record that ``name`` answers ``what``."""
-    for chosen in _listening:
-        names = chosen.setdefault(what, [])
+def note(operation: str, name: str) -> None:
+    """Add the name of a kernel or back end to every open recording.
+
+    Args:
+        operation: ``attention``, ``logsumexp``, ``left`` or ``left_of_maps``.
+        name: The kernel or back end that computes it.
+
+    """
+    for recording in _recordings:
+        names = recording.setdefault(operation, [])
         if name not in names:
             names.append(name)
 
 
 @contextmanager
-def record_backends() -> Iterator[Chosen]:
-    """Names of the kernels and back ends that run inside, by what they answer.
+def record_backends() -> Iterator[BackendNames]:
+    """Record the kernels and back ends that run inside.
 
-    with record_backends() as chosen:
+    with record_backends() as names:
         model(images)
-    chosen  # {"attention": ["flash"], "left": ["triton"]}
+    names  # {"attention": ["flash"], "left": ["triton"]}
+
+    Returns:
+        A context with names by operation; it grows while code runs inside.
+
     """
-    chosen: Chosen = {}
-    _listening.append(chosen)
+    recording: BackendNames = {}
+    _recordings.append(recording)
     try:
-        yield chosen
+        yield recording
     finally:
-        _listening[:] = [one for one in _listening if one is not chosen]  # equal ones belong to others
+        _recordings[:] = [other for other in _recordings if other is not recording]  # not ==: equal ones stay open

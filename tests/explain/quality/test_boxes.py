@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2.functional import center_crop
 
 from fgbench.errors import FgbenchError
-from fgbench.explain.quality.boxes import (
+from fgbench.explain.boxes import (
+    InputGeometry,
     area,
     contains,
     enclosing,
     intersection,
     mask_of,
-    to_network_input,
     union_area,
     visible,
 )
@@ -77,7 +77,7 @@ def test_boxes_move_as_pillow_resizes_and_torchvision_crops(data):
     ImageDraw.Draw(image).rectangle((x0, y0, x1 - 1, y1 - 1), fill=255)
     picture = np.asarray(center_crop(image.resize((resized, resized), Image.Resampling.BILINEAR), [size, size]))
     lit = picture > 127
-    moved = to_network_input([(y0, x0, y1, x1)], (height, width), resized, size)
+    moved = InputGeometry(picture=(height, width), resized=resized, size=size).to_input([(y0, x0, y1, x1)])
     if not lit.any():
         assert not moved or area(moved[0]) < size * 2  # at most a sliver along an edge
         return
@@ -88,18 +88,19 @@ def test_boxes_move_as_pillow_resizes_and_torchvision_crops(data):
 
 def test_a_box_in_the_border_that_is_cut_off_is_gone_and_one_across_it_is_clipped():
     boxes = [(0, 0, 10, 10), (0, 0, 30, 200), (50, 50, 50, 60)]
-    assert to_network_input(boxes, (100, 200), 100, 80) == [(0, 0, 20, 80)]
+    assert InputGeometry(picture=(100, 200), resized=100, size=80).to_input(boxes) == [(0, 0, 20, 80)]
 
 
 @pytest.mark.parametrize(("resized", "size", "offset"), [(7, 4, 2), (9, 4, 2), (8, 4, 2), (10, 3, 4)])
 def test_half_a_pixel_is_cut_off_where_torchvision_cuts_it(resized, size, offset):
     picture = center_crop(Image.fromarray(np.arange(resized, dtype=np.uint8)[None].repeat(resized, 0)), [size, size])
     assert np.asarray(picture)[0, 0] == offset
-    ((y0, x0, _, _),) = to_network_input([(offset, offset, resized, resized)], (resized, resized), resized, size)
+    geometry = InputGeometry(picture=(resized, resized), resized=resized, size=size)
+    ((y0, x0, _, _),) = geometry.to_input([(offset, offset, resized, resized)])
     assert (y0, x0) == (0, 0)
 
 
-@pytest.mark.parametrize("wrong", [((10, 10), 20, 21), ((10, 10), 20, 0), ((0, 10), 20, 10)])
-def test_a_crop_that_cannot_be_is_refused(wrong):
+@pytest.mark.parametrize(("picture", "resized", "size"), [((10, 10), 20, 21), ((10, 10), 20, 0), ((0, 10), 20, 10)])
+def test_a_crop_that_cannot_be_is_refused(picture, resized, size):
     with pytest.raises(FgbenchError, match="cannot cut"):
-        to_network_input([], *wrong)
+        InputGeometry(picture=picture, resized=resized, size=size)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbench.explain.quality.crops import crop_quality
+from fgbench.explain.quality.figures import crop_quality
 
 SIDE = 14
 

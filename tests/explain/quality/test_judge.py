@@ -11,10 +11,11 @@ from helpers.model_scenes import enliven, images
 from torch import nn
 
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, UnknownNameError
+from fgbench.explain.boxes import Patches
+from fgbench.explain.cost import SelectionCost, selection_flops
 from fgbench.explain.quality import judge
-from fgbench.explain.quality.cost import selection_flops
 from fgbench.explain.quality.judge import QualityOptions, evaluating, judge_selectors
-from fgbench.explain.quality.panel import Cost, Patches, SelectorScores
+from fgbench.explain.scores import SelectorScores
 from fgbench.flops.grid import CountGrid
 from fgbench.flops.models import model_rows
 from fgbench.flops.rows import flops_rows
@@ -102,7 +103,7 @@ def test_costs_are_those_that_fgbench_flops_counts(judged):
 def test_costs_of_a_models_own_selection_are_those_of_its_part_in_fgbench_flops(model, selector, judged):
     (row,) = judged(build(model), scenes(), [selector], options=replace(FEW, perturbed_images=0))
     request = CountGrid(models=(model,), sizes=(SIZE,), backbones=("test_vit",), impls=("fast",), num_classes=CLASSES)
-    (part,) = (counted for counted in model_rows(request, print) if counted.part == "selector")
+    (part,) = (counted for counted in model_rows(request, print) if counted.stage == "selector")
     assert (row.selector_flops, row.percent_of_backbone) == (part.flops, part.percent_of_backbone)
 
 
@@ -164,9 +165,9 @@ def test_the_models_own_selector_judges_with_its_own_options_and_weights(judged)
     model = build("aftrans")
     nn.init.normal_(model.selector.excitation[2].weight, std=200.0)
     model.selector.excitation[2].bias.data = torch.tensor([9.0, -9, -9, -9, -9, -9])
-    panel = SelectorScores(model.eval(), ["sacm"], print)
+    own = SelectorScores(model.eval(), ["sacm"], print)
     with torch.inference_mode():
-        scores, _ = panel.scores(images(2, SIZE))
+        scores, _ = own.scores(images(2, SIZE))
         assert torch.allclose(scores["sacm"], model.explain(images(2, SIZE)).scores)
     fresh = SelectorScores(build("vit").eval(), ["sacm"], print)
     assert fresh._selectors["sacm"].excitation[2].weight.abs().max() == 0
@@ -217,7 +218,7 @@ def test_a_plug_in_that_breaks_late_has_no_row_of_half_the_images(judged, plug_i
 
     def later(self, features):
         calls.append(features)
-        return Mine.published(self, features) if len(calls) < 3 else raising(features)  # the count is a call too
+        return Mine.published(self, features) if len(calls) < 3 else raising(features)  # in the third batch
 
     plug_in(type("Late", (Mine,), {"published": later}))
     assert [row.selector for row in judged(build(), scenes(batch=2), ["mine", "gls"])] == ["gls"]
@@ -298,7 +299,7 @@ def test_judging_twice_gives_the_same_rows(judged):
 
 
 class Planted:
-    """A panel whose heat lies where it is told to."""
+    """Scores whose heat lies at given patches."""
 
     names = ["planted"]  # noqa: RUF012
 
@@ -311,7 +312,7 @@ class Planted:
         return {"planted": self.scores_of.expand(len(batch), -1)}, patches
 
     def cost(self, name):
-        return Cost()
+        return SelectionCost()
 
 
 class Anything(Model):
@@ -325,13 +326,13 @@ class Anything(Model):
 
 @pytest.mark.parametrize(("hottest", "expected"), [([5, 6], 100), ([0, 1], 0)])
 def test_heat_exactly_on_the_part_is_all_right_and_heat_beside_it_all_wrong(hottest, expected, judged, monkeypatch):
-    monkeypatch.setattr(judge, "panel_for", lambda *_: Planted(hottest))
+    monkeypatch.setattr(judge, "score_source", lambda *_: Planted(hottest))
     (row,) = judged(Anything(), scenes([[(16, 16, 32, 48)]] * 6), options=replace(FEW, top_k=2))
     assert [getattr(row, name) for name in LOCAL] == [expected] * 5
 
 
 def test_the_released_rule_and_the_tolerance_reach_the_figures(judged, monkeypatch):
-    monkeypatch.setattr(judge, "panel_for", lambda *_: Planted([0, 1]))
+    monkeypatch.setattr(judge, "score_source", lambda *_: Planted([0, 1]))
     beside = scenes([[(0, 0, 16, 8)]] * 6)
     (strict,) = judged(Anything(), beside, options=replace(FEW, top_k=2))
     (lenient,) = judged(Anything(), beside, options=replace(FEW, top_k=2, rule="released", tolerance=1))

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbench.explain.quality.baselines import baseline_scores
-from fgbench.explain.quality.boxes import mask_of
-from fgbench.explain.quality.pointing import heat_inside, peak_centres, pointing_hits
+from fgbench.explain.boxes import Patches, mask_of
+from fgbench.explain.quality.figures import heat_inside, peak_centres, pointing_hits
+from fgbench.explain.quality.judge import baseline_scores
 
 
 @given(
@@ -26,7 +26,8 @@ def test_the_peak_is_the_centre_of_the_best_patch_the_first_among_equals(rows, c
     for image in scores.tolist():
         index = image.index(max(image))
         expected.append((index // columns * stride + patch / 2, index % columns * stride + patch / 2))
-    assert peak_centres(torch.tensor(scores).float(), (rows, columns), patch, stride) == expected
+    patches = Patches(grid=(rows, columns), patch_size=patch, stride=stride, image_size=224)
+    assert peak_centres(torch.tensor(scores).float(), patches) == expected
 
 
 def test_a_peak_hits_any_part_and_an_image_without_parts_is_no_miss():
@@ -64,7 +65,8 @@ def test_heat_inside_adds_up_pixel_by_pixel(seed):
 def test_random_scores_point_as_often_at_a_part_as_it_is_large():
     images, box = 3000, (0, 0, 32, 48)  # 2 × 3 of 4 × 4 patches
     scores = baseline_scores(images, 0, (4, 4))["random"]
-    hits = pointing_hits(peak_centres(scores, (4, 4), 16, 16), [[box]] * images)
+    patches = Patches(grid=(4, 4), patch_size=16, stride=16, image_size=64)
+    hits = pointing_hits(peak_centres(scores, patches), [[box]] * images)
     expected = 6 / 16
     assert abs(np.mean(hits) - expected) < 4 * (expected * (1 - expected) / images) ** 0.5
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from fgbench.backbone_shape import cut_off_by, cut_off_line, pixels_cut_off
 from fgbench.cli import app
 from fgbench.errors import LeftOutNotice
-from fgbench.flops.cut_off import cut_off_by, cut_off_line, pixels_cut_off
 from fgbench.measure.bench import resolve_and_fit
 from fgbench.measure.points import ModelSpec
 from fgbench.models import create_model

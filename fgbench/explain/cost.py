@@ -1,8 +1,9 @@
-"""What a selection costs beside the backbone, for the rows that say what it finds."""
+"""FLOPs of a selection, and of the backbone that it stands beside."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,16 +15,30 @@ from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import QK, Features, Maps, Selector
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionCost:
+    """Cost of one selector for one image; None where it cannot be counted."""
+
+    flops: int | None = None  # fast implementation, convention full
+    percent_of_backbone: float | None = None  # of the plain backbone's FLOPs, patches side by side
+
+
+@torch.inference_mode()
 def selection_flops(selector: Selector, features: Features) -> int:
-    """FLOPs of a fast selection for one image, convention ``full``, from features like these.
+    """FLOPs of the fast implementation of a selector for one image, convention ``full``.
 
     They are counted as ``fgbench flops`` counts them: from queries and keys whose log-sum-exps the backbone's
-    attention has returned, whether or not the kernel of this device did.
+    attention returns, whether or not the kernel of this device does.
+
+    Args:
+        selector: The selector, on any device.
+        features: Features of any number of images; only their shapes are used.
+
     """
-    described = _one_image_without_data(features)
+    one_image = without_data(features)
     counted = copy.deepcopy(selector).to("meta").eval()
     counted.impl = "fast"
-    return count_flops(lambda: counted(described)).flops("full")
+    return count_flops(lambda: counted(one_image)).flops("full")
 
 
 def backbone_flops(model: VisionTransformerModel) -> int:
@@ -33,7 +48,9 @@ def backbone_flops(model: VisionTransformerModel) -> int:
     return count_model(plain.eval(), model.image_size).flops("full")
 
 
-def _one_image_without_data(features: Features) -> Features:
+def without_data(features: Features) -> Features:
+    """Features of one image with the same shapes, on the device ``meta``."""
+
     def described(tensor: Tensor) -> Tensor:
         return torch.empty(1, *tensor.shape[1:], dtype=torch.float32, device="meta")
 
