@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fgbench import measure as measure
     from fgbench.flops.counter import Count as Count
     from fgbench.flops.counter import count_flops as count_flops
     from fgbench.models.build import create_model as create_model
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from fgbench.models.checkpoints.load import load_checkpoint as load_checkpoint
     from fgbench.models.checkpoints.load import save_checkpoint as save_checkpoint
 
-__all__ = ["Count", "LoadReport", "count_flops", "create_model", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Count", "LoadReport", "count_flops", "create_model", "load_checkpoint", "measure", "save_checkpoint"]
 
 _HOMES = {
     "Count": "fgbench.flops.counter",
@@ -27,6 +28,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: ``fgbench --help`` must not wait."""
+    if name == "measure":  # a package that can be called
+        return importlib.import_module("fgbench.measure")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

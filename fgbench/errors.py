@@ -18,6 +18,7 @@ __all__ = [
     "CheckFailedError",
     "FeaturesError",
     "FgbenchError",
+    "InterruptError",
     "LeftOutNotice",
     "OnProblem",
     "UnknownNameError",
@@ -38,6 +39,12 @@ class LeftOutNotice(FgbenchError):  # noqa: N818  # it is reported, not raised
     """Part of a broad request does not apply and was left out; the rest is done."""
 
     exit_code = 0
+
+
+class InterruptError(FgbenchError):
+    """Ctrl-C ended the work."""
+
+    exit_code = 130
 
 
 class CheckFailedError(FgbenchError):

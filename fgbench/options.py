@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from fgbench import values
+from fgbench.errors import FgbenchError
 from fgbench.quantities import duration
 
 DEVICES = ("cuda", "cpu")
@@ -211,6 +212,7 @@ MODEL_OPTIONS = many(
     "--model-options", "such as top_k=16", "KEY=VALUE…", read=partial(values.literals, flag="--model-options")
 )
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
+ENGINES = many("--engine", "'fgbench list engines'", default="torch", read=names_of("engine"))
 DEVICE = one("--device", "cuda or cpu", default="cuda where there is one", read=one_of("device", DEVICES))
 THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("number of threads", 4, MAX_THREADS))
 MAX_TIME = one("--max-time", "of timed blocks, per point", "TIME", read=time("--max-time"), write=_seconds)
@@ -238,3 +240,21 @@ OUTPUT = one(
     "FILE",
     read=values.output_path,
 )
+
+
+def check_reading(checkpoint: Path | None, weights: str | None, interpolation: str | None) -> None:
+    """Refuse options of a checkpoint where there is none.
+
+    Args:
+        checkpoint: The file; None: there is none.
+        weights: Which set of it is read.
+        interpolation: How its position embeddings are resized.
+
+    Raises:
+        FgbenchError: For an option without a file.
+
+    """
+    if weights is not None and checkpoint is None:
+        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+    if interpolation is not None and checkpoint is None:
+        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")

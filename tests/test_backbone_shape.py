@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from fgbench.backbone_shape import cut_off_by, cut_off_line, pixels_cut_off
 from fgbench.cli import app
 from fgbench.errors import LeftOutNotice
-from fgbench.measure.bench import resolve_and_fit
 from fgbench.measure.points import ModelSpec
+from fgbench.measure.subjects.model import resolve
 from fgbench.models import create_model
 from fgbench.sweep import context
 from fgbench.training import runs
@@ -72,7 +72,7 @@ def test_models_without_patches_lose_nothing():
 
 def test_a_sweep_says_it_once_per_model():
     case = ModelSpec(model="vit", backbone="test_vit", selector=None, impl=None, image_size=100, num_classes=3)
-    resolved, cut = resolve_and_fit(case)
+    resolved, cut = resolve(case)
     assert (resolved.backbone, cut) == ("test_vit", 4)
     reported = []
     answers = [
@@ -94,6 +94,6 @@ def test_training_says_it_before_hours_are_spent(monkeypatch):
         image_size=100,
         build=lambda classes: create_model("vit", "test_vit", img_size=100, num_classes=classes),
     )
-    session = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), on_problem=reported.append)
-    assert runs.Runs._can_be_built(SimpleNamespace(session=session), contender)
+    training = SimpleNamespace(dataset=SimpleNamespace(num_classes=3), on_problem=reported.append)
+    assert runs.Runs._can_be_built(SimpleNamespace(context=training), contender)
     assert ["4 of 100 pixels" in str(notice) for notice in reported] == [True]

@@ -74,7 +74,8 @@ BELOW: dict[str, set[str]] = {
     "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "workers"},
-    "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers"},
+    # The rules by which a comparison is judged are the reports'.
+    "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers", "reports"},
 }
 # A registry knows the contract of what it registers, and imports that where a plug-in is looked at.
 CONTRACTS = {("plugins", "datasets"), ("plugins", "models"), ("plugins", "reports")}
@@ -186,11 +187,17 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['report', 'tabel1'], standalone_mode=False)",
         "from fgbench.cli import app; app(['choose', '--max-latency', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['visualize', '--help'], standalone_mode=False)",
-        "import fgbench.sweep.sweep, fgbench.sweep.context, fgbench.cli.sweep_progress",
+        "import fgbench.sweep.sweep, fgbench.sweep.context, fgbench.cli.progress",
     ],
 )
 def test_help_errors_and_reports_do_not_import_torch(command):
     result = python("-c", f"{command}; import sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)")
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_imports_neither_numpy_nor_rich():
+    command = "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)"
+    result = python("-c", f"{command}; import sys; sys.exit('numpy' in sys.modules or 'rich' in sys.modules)")
     assert result.returncode == 0, result.stderr
 
 

@@ -1,4 +1,4 @@
-"""What commands refuse before torch is loaded: names that nobody has, files that are not there."""
+"""Checks before torch is loaded: names that are not known, files that are not there."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ def check_names(
     models: Sequence[str] | None = None,
     selectors: Sequence[str] | None = None,
     backbones: Sequence[str] | None = None,
+    engines: Sequence[str] | None = None,
     plugins: Sequence[str] | None = None,
 ) -> None:
-    """Refuse names of models, selectors and backbones that are not known.
+    """Refuse names of models, selectors, backbones and engines that are not known.
 
     Args:
         models: Names that were typed; None where none was.
         selectors: The same.
         backbones: The same; they are what the models are built on.
+        engines: The same.
         plugins: Plug-in files. Where there are any, they may have names that are not known yet.
 
     Raises:
@@ -29,10 +31,11 @@ def check_names(
         FgbenchError: For a model that cannot be reproduced yet.
 
     """
-    from fgbench.plugins.names import check_backbones, check_models, check_selectors
+    from fgbench.plugins.names import check_backbones, check_engines, check_models, check_selectors
 
     check_models(models, plugins)
     check_selectors(selectors, plugins)
+    check_engines(engines, plugins)
     check_backbones(backbones, plugins, beside=models or ())
 
 

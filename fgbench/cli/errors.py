@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -17,25 +18,20 @@ from typing import Any
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
-from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.plugins import tried_first
 from fgbench.results.escaping import log_line, sentence
 from fgbench.results.output import leave_without_reader, stdout_failed
 from fgbench.values import spread_values
 from fgbench_selectors.interrupts import interrupts_noted
 
-DONE, USAGE, INTERNAL, INTERRUPTED = 0, 2, 3, 130
+DONE, USAGE, INTERNAL = 0, 2, 3
+LAST_SECTION = "Output"
 LONG_HELP = 12  # options, above which a command's help has sections
 LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
-_UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no system passes on, and no name of a file has
+_UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # letters that no system passes on, nor any name of a file has
 _OWN = ("fgbench", "fgbench_selectors", "fgbench_reports")
 _SHORT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-
-
-class InterruptError(FgbenchError):
-    """Ctrl-C where nothing is there to be kept."""
-
-    exit_code = INTERRUPTED
 
 
 class ListCommand(TyperCommand):
@@ -59,11 +55,13 @@ class ListCommand(TyperCommand):
         for param, record in records:
             if param.param_type_name == "argument":
                 section = "Arguments"
-            elif len(records) > LONG_HELP:  # --help is of no section
-                section = getattr(param, "rich_help_panel", None) or list(sections)[-1]
+            elif len(records) > LONG_HELP:
+                section = getattr(param, "rich_help_panel", None) or LAST_SECTION
             else:
                 section = "Options"
             sections.setdefault(section, []).append(record)
+        if (last := sections.pop(LAST_SECTION, None)) is not None:
+            sections[LAST_SECTION] = last
         for section, lines in sections.items():
             with formatter.section(section):
                 formatter.write_dl(lines)
@@ -97,7 +95,7 @@ class FgbenchGroup(TyperGroup):
             return super().invoke(ctx)
 
     def _main_shell_completion(self, *args: Any, **extra: Any) -> None:
-        """Complete words for a shell that asks by variables; by hand they may be set wrong."""
+        """Complete words for a shell, which asks by environment variables; a person may set them wrong."""
         try:
             super()._main_shell_completion(*args, **extra)
         except (KeyError, ValueError) as error:
@@ -133,7 +131,7 @@ class FgbenchGroup(TyperGroup):
 
 @contextmanager
 def _before_typer() -> Iterator[None]:
-    """Typer leaves without a word after Ctrl-C, and with exit code 1 when nobody reads its help: come before it."""
+    """Handle Ctrl-C and a closed pipe before typer does: it says nothing, or ends with exit code 1."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -144,7 +142,7 @@ def _before_typer() -> Iterator[None]:
 
 @contextmanager
 def _showing_help() -> Iterator[None]:
-    """A disk that is full, or whatever standard output is, may refuse it."""
+    """Turn an error while help is written into one line: the disk may be full."""
     try:
         yield
     except BrokenPipeError:
@@ -156,7 +154,7 @@ def _showing_help() -> Iterator[None]:
 
 
 def _of_a_library(error: Exception) -> FgbenchError | None:
-    """What a library raises while it is imported: most read environment variables then, and break off at wrong ones."""
+    """The error of a library that is imported, in words: most libraries read environment variables then."""
     frames = [
         (str(frame.f_globals.get("__name__")).partition(".")[0], frame.f_code.co_name)
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -178,7 +176,7 @@ def _check_folder() -> None:
 
 
 def _of_the_system(error: Exception) -> FgbenchError | None:
-    """What the system refuses wherever it is asked, in words; None for an error of the program."""
+    """An error of the operating system in words; None for an error of the program."""
     if isinstance(error, MemoryError):
         return CannotMeasureError("there is not enough memory for this")
     if not isinstance(error, OSError) or error.errno is None:
@@ -194,30 +192,44 @@ def complain(what: object) -> None:
             print(log_line(f"fgbench: {_shortened(sentence(what))}"), file=sys.stderr)
 
 
-@contextmanager
-def problems_told() -> Iterator[list[FgbenchError]]:
-    """A list for problems that do not end the work.
+class _Problems(list[FgbenchError]):
+    """Problems, each told when it is met, and once: a plug-in may be broken with every backbone."""
 
-    They are told when the work is done, however it ended; then the command ends with the largest of their exit codes.
+    def append(self, problem: FgbenchError) -> None:
+        if str(problem) not in map(str, self):
+            complain(problem)
+            super().append(problem)
+
+
+@contextmanager
+def problems_told(*, at_once: bool = False) -> Iterator[list[FgbenchError]]:
+    """A list for problems that do not end the work; the command ends with the largest of their exit codes.
+
+    They are told when the work is done, however it ended, or with ``at_once`` when they are met: before work of hours.
     """
-    problems: list[FgbenchError] = []
+    problems = _Problems() if at_once else list[FgbenchError]()
     try:
         yield problems
     finally:
-        for problem in problems:
+        for problem in () if at_once else problems:
             complain(problem)
     if code := max((problem.exit_code for problem in problems), default=DONE):
         raise Exit(code)
 
 
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C from here on: a second one must not cost what the first one kept."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _shortened(line: str) -> str:
-    """Both ends of a line that nobody would read: an exception of a library may hold all of its data."""
+    """Both ends of a long line: an exception of a library may hold all of its data."""
     half = LONGEST_LINE // 2
     return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 def show_what_libraries_say() -> None:
-    """Warnings, records of a log without a handler, and tracebacks hold text from data, too: show it as all other."""
+    """Show warnings, log records and tracebacks of libraries as all other text: they hold text from data, too."""
     warnings.showwarning = lambda message, category, *_: complain(f"{category.__name__}: {message}")
     if logging.lastResort is not None:
         logging.lastResort.emit = lambda record: complain(record.getMessage())  # type: ignore[method-assign]

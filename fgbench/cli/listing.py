@@ -1,10 +1,11 @@
-"""What ``fgbench list`` shows: rows about everything that can be named.
+"""The rows of ``fgbench list``: everything that can be named.
 
-Fgbench's own classes are described by their source, those of others by their trial: torch is imported for neither here.
+Fgbench's own classes are described by their source, those of others by their trial: neither imports torch here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fgbench.errors import BrokenPluginError, OnProblem
@@ -80,6 +81,27 @@ def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     return rows
 
 
+def engine_rows(on_problem: OnProblem, plugins: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A row per engine: whether it can be used here, and why not. A worker says so, which loads torch."""
+    from fgbench.plugins.kinds import engines
+    from fgbench.sweep.context import why_unusable_engines
+    from fgbench.workers.pool import WorkerPool
+
+    engines.try_out()
+    with WorkerPool() as host:
+        unusable = why_unusable_engines(host, plugins)
+    rows = []
+    for name, entry in engines.entries().items():
+        row = {"name": name, "devices": "", "dtypes": "", "usable here": "", "from": entry.origin, "description": ""}
+        try:
+            row |= {**_described(engines, name), "usable here": unusable.get(name) or "yes"}
+        except BrokenPluginError as error:
+            on_problem(error)
+            row["description"] = f"broken: {error.why}"
+        rows.append(row)
+    return rows
+
+
 def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per report, in the order in which they are read."""
     from fgbench.plugins.kinds import reports
@@ -100,7 +122,7 @@ def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
 
 
 def _described(registry: Registry, name: str) -> dict[str, Any]:
-    """What is shown of an entry: what its trial found, of one that was tried; it is not imported here then."""
+    """The description of an entry: from its trial where it was tried, so that it is not imported here."""
     entry = registry.entry(name)
     tried = (outcomes() or {}).get((registry.group, name))
     if tried is not None and not entry.is_own:
@@ -114,9 +136,18 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
         return kind_of(registry.group).facts(loaded)
 
 
-def rows_of(kind: str, on_problem: OnProblem) -> list[dict[str, Any]]:
-    """A row for everything of a kind: selectors, models, datasets, reports or backbones."""
+def rows_of(kind: str, on_problem: OnProblem, plugins: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A row for everything of a kind: selectors, models, datasets, engines, reports or backbones.
+
+    Args:
+        kind: The kind.
+        on_problem: Receives what is broken.
+        plugins: Plug-in files that were added, which a worker needs as well.
+
+    """
     if kind == "backbones":
         return backbone_rows()
+    if kind == "engines":
+        return engine_rows(on_problem, plugins)
     rows = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
     return rows[kind](on_problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ app = typer.Typer(
     cls=FgbenchGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich help takes twice as long to import as everything else together
-    help="What selecting the discriminative parts of an image costs, and what it buys.",
+    help="Measure the cost and the accuracy of selecting the discriminative parts of an image.",
 )
 
 
@@ -43,25 +44,23 @@ def options(
         bool, typer.Option("--version", help="show the version and leave", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
+    """Measure the cost and the accuracy of selecting the discriminative parts of an image."""
 
 
-app.command("flops", cls=ListCommand, short_help="What selection costs beside its backbone, in FLOPs.")(
-    with_options(flops)
-)
-app.command("throughput", cls=ListCommand, short_help="Time, memory and energy of whole models on this device.")(
-    throughput
-)
-app.command("selection", cls=ListCommand, short_help="The cost of every selector by itself: work, time, memory.")(
-    with_options(selection)
-)
-app.command("accuracy", cls=ListCommand, short_help="What selection buys: fine-tune and test models.")(accuracy)
-app.command("export", cls=ListCommand, short_help="Saved rows as JSON or CSV.")(with_options(export))
-app.command("report", cls=ListCommand, short_help="Tables, figures and a page out of what was saved.")(report)
-app.command("visualize", cls=ListCommand, short_help="What selectors see in pictures: heat, boxes, crops.")(visualize)
-app.command("choose", cls=ListCommand, short_help="Which measured configurations keep limits, cheapest first.")(choose)
-app.command("regress", cls=ListCommand, short_help="Whether a change made selection or models costlier.")(regress)
-app.command("list", cls=ListCommand, short_help="What can be named: selectors, models, reports, …")(with_options(list_))
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "flops": (flops, "The work of selectors beside their backbone, in FLOPs."),
+    "throughput": (throughput, "Time, memory and energy of whole models on this device."),
+    "selection": (selection, "The cost of every selector by itself: work, time, memory."),
+    "accuracy": (accuracy, "Fine-tune and test models: their accuracy."),
+    "export": (export, "Saved rows as JSON or CSV."),
+    "report": (report, "Tables, figures and a page of saved rows."),
+    "visualize": (visualize, "Heat maps, boxes and crops of selectors on pictures."),
+    "choose": (choose, "Measured configurations within limits, cheapest first."),
+    "regress": (regress, "Compare costs with a baseline or another revision."),
+    "list": (list_, "Names of selectors, models, data sets, engines, reports."),
+}
+for name, (command, summary) in COMMANDS.items():
+    app.command(name, cls=ListCommand, short_help=summary)(with_options(command))
 
 
 def main() -> None:

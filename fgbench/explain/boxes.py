@@ -29,7 +29,6 @@ class InputGeometry:
 
     Raises:
         FgbenchError: The centre is larger than the resized picture, or the picture has no pixels.
-
     """
 
     picture: tuple[int, int]  # height and width of the upright picture, pixels
@@ -58,7 +57,6 @@ class InputGeometry:
 
         Returns:
             The same boxes in pixels of the upright picture.
-
         """
         height, width = self.picture
         offset, down, across = self._offset, height / self.resized, width / self.resized
@@ -75,7 +73,6 @@ class InputGeometry:
 
         Returns:
             What of them the network sees, in pixels of its input; a box outside of it is left out.
-
         """
         height, width = self.picture
         offset, down, across = self._offset, self.resized / height, self.resized / width
@@ -93,7 +90,6 @@ def input_geometry(picture: tuple[int, int], size: int, view: str = "centre") ->
         picture: Height and width of the upright picture, pixels.
         size: Side of the network's input, pixels.
         view: ``centre``, as models are trained and tested (GLSim, section 4), or ``whole``.
-
     """
     return InputGeometry(picture=picture, resized=resized_side(size) if view == "centre" else size, size=size)
 
@@ -127,7 +123,6 @@ class Patches:
 
         Returns:
             Boxes (B, 4), whole pixels.
-
         """
         return top_k_boxes(scores, self.grid, top_k, self.patch_size, rule, stride=self.stride)
 
@@ -146,7 +141,6 @@ def patches_to_crop(top_k: int | None, patches: Patches, option: str = "top_k") 
 
     Raises:
         FgbenchError: ``top_k`` is larger than the number of patches.
-
     """
     if top_k is None:
         return max(1, min(round(8 * patches.image_size / 224), patches.count))

@@ -36,7 +36,6 @@ def caption(request: VisualizeRequest, results: Sequence[ModelResults]) -> list[
 
     Returns:
         Models and weights, the part of a picture that networks are given, the meaning of boxes, and notes by model.
-
     """
     lines = [] if len(results) > 1 else [f"{title(results[0])}."]
     lines.append(" ".join([_network_input(request), *_boxes(request, results)]))

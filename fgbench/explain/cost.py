@@ -33,7 +33,6 @@ def selection_flops(selector: Selector, features: Features) -> int:
     Args:
         selector: The selector, on any device.
         features: Features of any number of images; only their shapes are used.
-
     """
     one_image = without_data(features)
     counted = copy.deepcopy(selector).to("meta").eval()

@@ -41,7 +41,6 @@ class Explainer:
     Raises:
         FgbenchError: ``top_k`` of the request is larger than the number of patches.
         UnknownNameError: A selector is not registered.
-
     """
 
     def __init__(self, loaded: LoadedModel, request: VisualizeRequest, on_problem: OnProblem) -> None:
@@ -81,7 +80,6 @@ class Explainer:
 
         Raises:
             BrokenPluginError: The model is one of a plug-in, and fails.
-
         """
         request, loaded = self._request, self.loaded
         geometry = input_geometry(picture.size, request.image_size, request.view)

@@ -65,7 +65,6 @@ def models_that_fit(request: VisualizeRequest, on_problem: OnProblem) -> list[tu
         UnknownNameError: A name is not known.
         FgbenchError: A model or a backbone fits no other one, or one checkpoint is given for several models.
         BrokenPluginError: All models are of broken plug-ins.
-
     """
     fit, misfits = [], []
     broken: dict[str, BrokenPluginError] = {}
@@ -116,7 +115,6 @@ def load_model(
     Raises:
         CannotMeasureError: Pretrained weights cannot be downloaded.
         FgbenchError: The checkpoint does not fit the model.
-
     """
     model = _build(request, name, backbone, CLASSES, pretrained=request.pretrained)
     backbone_name = _backbone_name(model, backbone)

@@ -44,7 +44,6 @@ class Picture:
 
         Returns:
             (1, 3, S, S), S the size of the geometry.
-
         """
         steps: list[Any] = [
             v2.Resize((geometry.resized, geometry.resized), interpolation=v2.InterpolationMode.BICUBIC),
@@ -61,7 +60,6 @@ class Picture:
 
         Args:
             box: y0, x0, y1, x1 in pixels of the picture, fractions included; what lies outside is cut off.
-
         """
         y0, x0, y1, x1 = (0.0, 0.0, *self.size) if box is None else box
         scale = min(1.0, TILE_SIDE / max(y1 - y0, x1 - x0))
@@ -79,7 +77,6 @@ def read_picture(path: str) -> Picture:
 
     Raises:
         FgbenchError: There is no such file, or it is no picture that can be read.
-
     """
     read = read_image(Path(path), path)
     return Picture(path=path, image=read.image, orientation=read.orientation)

@@ -1,40 +1,135 @@
-"""What ``fgbench visualize`` is asked for. No torch."""
+"""The request of ``fgbench visualize``: images, and the models that explain their decisions. No torch."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from fgbench.errors import FgbenchError
+from fgbench.options import (
+    BACKBONES,
+    CHECKPOINT,
+    DEVICE,
+    IMPLEMENTATION,
+    MAX_SEED,
+    MODEL_OPTIONS,
+    MODELS,
+    PLUGINS,
+    POSITION_INTERPOLATION,
+    PRETRAINED,
+    SELECTORS,
+    SIZES,
+    WEIGHTS,
+    argument,
+    check_reading,
+    one,
+    one_of,
+    whole,
+)
+from fgbench.values import MAX_IMAGE_SIZE
 
 VIEWS = ("centre", "whole")
 NORMS = ("imagenet", "half")
+RULES = ("enclosing", "released")  # as in fgbench_selectors.regions, which imports torch
+MAX_PATCHES = 10_000_000
+
+IMAGES = argument("IMAGE", "any files that Pillow reads", several=True, read=lambda words: list(dict.fromkeys(words)))
+SIZE = one(
+    " ".join(SIZES.flags), "side of the network's input", "PIXELS", read=whole("image size", 224, MAX_IMAGE_SIZE)
+)
+VIEW = one("--view", "centre, as models are tested, or whole", read=one_of("view", VIEWS))
+NORM = one(
+    "--norm",
+    "mean and deviation of colours: imagenet or half",
+    default="the weights' own",
+    read=one_of("norm", NORMS),
+)
+TOP_K = one(
+    "--top-k", "patches that a crop holds", "N", default="8 at 224, 16 at 448", read=whole("top-k", 8, MAX_PATCHES)
+)
+RULE = one("--rule", "of crops: enclosing or released", read=one_of("rule", RULES))
+SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
+WHAT, READING, HOW, OUTPUT = "Models and selectors", "Weights", "Input and crops", "Output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisualizeRequest:
-    """Pictures, and who looks at them how."""
+    """Images, and the models that explain their decisions.
 
-    images: Sequence[str]  # paths
-    models: Sequence[str] = ("vit",)
-    backbones: Sequence[str | None] = (None,)  # timm's names; None: the model's own default
-    selectors: Sequence[str] | None = None  # None: all on a plain backbone, none beside a model's own selection
-    impl: str = "fast"
-    image_size: int = 224  # side of the network's square input, pixels
-    view: str = "centre"  # of VIEWS: the centre of the resized picture, as models are tested, or all of it
-    norm: str | None = None  # of NORMS; None: what the weights were trained with, where that is known
-    top_k: int | None = None  # patches to crop around; None: 8 at 224 pixels and in proportion, as GLSim crops
-    rule: str = "enclosing"  # of fgbench_selectors.regions.RULES
-    pretrained: bool = False
-    checkpoint: Path | None = None
-    position_interpolation: str | None = None  # bilinear or bicubic; None: as the authors of the file do
-    weights: str | None = None  # of several sets in the checkpoint: raw, ema or a key; None: see load_checkpoint
-    model_options: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0  # of weights that are drawn
-    device: str | None = None  # cuda or cpu; None: cuda where there is one
-    plugins: Sequence[str] = ()
+    Attributes:
+        images: Paths.
+        models: Names.
+        backbones: timm's names; None: the model's own default.
+        selectors: Names; None: all on a plain backbone, none beside a model's own selection.
+        impl: ``"published"`` or ``"fast"``.
+        model_options: The model's own options.
+        pretrained: Whether the backbone has timm's weights.
+        checkpoint: A file of weights.
+        weights: Of several sets in the checkpoint: raw, ema or a key; None: see :func:`fgbench.load_checkpoint`.
+        position_interpolation: ``"bilinear"`` or ``"bicubic"``; None: as the authors of the file do.
+        seed: Of weights that are drawn.
+        image_size: Side of the network's square input in pixels.
+        view: The centre of the resized image, as models are tested, or all of it.
+        norm: Of colours; None: what the weights were trained with, where that is known.
+        top_k: Patches to crop around; None: 8 at 224 pixels and in proportion, as GLSim crops.
+        rule: How a crop is made around patches.
+        device: ``"cuda"`` or ``"cpu"``; None: cuda where there is one.
+        plugins: Plug-in files.
+
+    """
+
+    images: Annotated[Sequence[str], IMAGES]
+    models: Annotated[
+        Sequence[str],
+        MODELS.but(help="vit: selectors on a plain backbone; others: their own selection", default="vit"),
+        WHAT,
+    ] = ("vit",)
+    backbones: Annotated[Sequence[str | None], BACKBONES.but(default="ViT-B/16"), WHAT] = (None,)
+    selectors: Annotated[
+        Sequence[str] | None,
+        SELECTORS.but(help="names of selectors", default="all; with a model that selects by itself, its own alone"),
+        WHAT,
+    ] = None
+    impl: Annotated[str, IMPLEMENTATION.but(help="published or fast: the same scores"), WHAT] = "fast"
+    model_options: Annotated[Mapping[str, Any], MODEL_OPTIONS.but(help="such as overlap=4"), WHAT] = field(
+        default_factory=dict
+    )
+    pretrained: Annotated[bool, PRETRAINED, READING] = False
+    checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights: ours, released, timm's, Google's"), READING] = None
+    weights: Annotated[str | None, WEIGHTS, READING] = None
+    position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, READING] = None
+    seed: Annotated[int, SEED, READING] = 0
+    image_size: Annotated[int, SIZE, HOW] = 224
+    view: Annotated[str, VIEW, HOW] = "centre"
+    norm: Annotated[str | None, NORM, HOW] = None
+    top_k: Annotated[int | None, TOP_K, HOW] = None
+    rule: Annotated[str, RULE, HOW] = "enclosing"
+    device: Annotated[str | None, DEVICE, HOW] = None
+    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT] = ()
 
     @property
     def reading(self) -> dict[str, str | None]:
         """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
         return {"weights": self.weights, "interpolation": self.position_interpolation}
+
+    @property
+    def num_pictures(self) -> int:
+        """How many images are explained, over all models."""
+        return len(self.images) * len(self.models) * len(self.backbones)
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            FgbenchError: For two kinds of weights, options of a checkpoint without one, or a file among selectors.
+
+        """
+        for name in self.selectors or ():
+            if Path(name).suffix and os.path.isfile(name):  # noqa: PTH113  # never raises
+                raise FgbenchError("a file was named as a selector:", name, "pictures come before the options")
+        if self.pretrained and self.checkpoint is not None:
+            raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
+        check_reading(self.checkpoint, self.weights, self.position_interpolation)

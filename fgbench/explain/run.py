@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,7 +43,6 @@ class ExplainRun:
         on_problem: Receives a problem for everything that is left out.
         tell: Receives a line of text about the step under way.
         results: Results by model, in the order in which models run.
-
     """
 
     request: VisualizeRequest
@@ -58,7 +57,6 @@ class ExplainRun:
         Raises:
             FgbenchError: Options or models do not fit, which is found before a picture is read; or no picture can be
                 read; or no model has a selection for any picture.
-
         """
         request = self.request
         add_plugin_files(request.plugins, self.on_problem)
@@ -108,9 +106,53 @@ def device_of(request: VisualizeRequest) -> torch.device:
 
     Raises:
         FgbenchError: CUDA was asked for, and there is no such device.
-
     """
     has_cuda = torch.cuda.is_available()
     if request.device == "cuda" and not has_cuda:
         raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to run on the CPU")
     return torch.device(request.device or ("cuda" if has_cuda else "cpu"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainResult:
+    """Results of all models for all images."""
+
+    results: Sequence[ModelResults]
+    interrupted: bool  # by Ctrl-C: this is what was finished before
+
+    @property
+    def num_shown(self) -> int:
+        """How many images were explained, over all models."""
+        return sum(len(results.images) for results in self.results)
+
+
+def explain_images(
+    request: VisualizeRequest,
+    on_problem: OnProblem,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    on_interrupt: Callable[[], None] = lambda: None,
+) -> ExplainResult:
+    """Explain images by models and selectors.
+
+    Args:
+        request: The images and the models.
+        on_problem: Gets what does not end the work: images that cannot be read, plug-ins that break.
+        progress: Gets what is done now, in words.
+        on_interrupt: Is called at once when Ctrl-C ends the work.
+
+    Returns:
+        The scores, boxes and crops that are finished, also after an interrupt.
+
+    Raises:
+        FgbenchError: For a request that does not fit, and where no image can be read.
+
+    """
+    run = ExplainRun(request=request, on_problem=on_problem, tell=progress)
+    interrupted = False
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        on_interrupt()
+        interrupted = True
+    return ExplainResult(results=run.results, interrupted=interrupted)

@@ -55,7 +55,6 @@ class SelectorScores:
 
     Raises:
         UnknownNameError: A name is not registered.
-
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class SelectorScores:
 
         Returns:
             Finite scores (B, G²) by selector, and where the patches lie.
-
         """
         found = {}
         running = list(self._selectors.items())
@@ -184,7 +182,6 @@ class ModelScores:
         model: The model, in eval mode.
         name: Name of the model in problems.
         on_problem: Receives a problem where the model has no scores.
-
     """
 
     def __init__(self, model: Model, name: str, on_problem: OnProblem) -> None:
@@ -218,7 +215,6 @@ def score_source(model: Model, model_name: str, names: Sequence[str] | None, on_
 
     Raises:
         UnknownNameError: A name is not registered.
-
     """
     if isinstance(model, VisionTransformerModel):
         return SelectorScores(model, names, on_problem)
@@ -234,7 +230,6 @@ def leave_out_without_tokens(model_name: str, names: Sequence[str], on_problem: 
 
     Raises:
         UnknownNameError: A name is not registered.
-
     """
     why = f"model {model_name!r} has no tokens for selectors to read"
     reasons = dict.fromkeys(usable_selectors(names, on_problem), why)
@@ -261,7 +256,6 @@ def own_scores(model: Model, explanation: Explanation, size: int) -> tuple[Tenso
 
     Raises:
         FgbenchError: The model has no such scores; the message says why.
-
     """
     scores = explanation.scores
     if scores is None:

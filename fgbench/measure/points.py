@@ -1,4 +1,4 @@
-"""What is measured: a case, a mode, a batch. Everything that could change the figure is in a point's key. No torch."""
+"""A point: a model, a mode, a batch size. Everything that could change its figures is in its key. No torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 DEVICES = ("cuda", "cpu")
+TORCH = "torch"  # the engine where none is named
 NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
 DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")
 
@@ -22,13 +23,13 @@ class ModelSpec:
     selector: str | None
     impl: str | None
     image_size: int  # pixels, square
-    num_classes: int
+    num_classes: int  # 0 where there is no head, or its size is not known
     foreign_code: str | None = None  # a digest of the source of a model or selector that is not fgbench's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMode:
-    """How it runs."""
+    """How a subject runs."""
 
     device: str = "cpu"
     dtype: str = "float32"
@@ -37,11 +38,12 @@ class RunMode:
     cuda_graph: bool = False
     threads: int | None = None  # on a CPU
     memory_limit_bytes: int | None = None  # None: what the device has
+    engine: str = TORCH  # as it is typed; "torch" runs on every device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What a device reaches in a mode: the roof that models stay under. What could not be measured is null."""
+    """The rates that a device reaches in a mode; models stay under them. A rate that could not be measured is null."""
 
     flop_s: float | None = None  # in products of large matrices
     bytes_s: float | None = None  # read and written, in copies of large tensors
@@ -60,11 +62,25 @@ class PointGroup:
     def label(self) -> str:
         """The group in a few words, for people."""
         words = [self.case.model, self.case.selector, self.case.impl, self.case.backbone, f"at {self.case.image_size}"]
-        words += [self.mode.dtype, f"repeat {self.repeat}" if self.repeat else None]
+        words += [self.mode.dtype, None if self.mode.engine == TORCH else f"in {self.mode.engine}"]
+        words += [f"repeat {self.repeat}" if self.repeat else None]
         return " ".join(word for word in words if word)
 
 
 def point_key(group: PointGroup, batch_size: int, session: Mapping[str, Any]) -> str:
-    """The key of a point: a digest of what is measured, and of everything in the session that could change it."""
+    """The key of a point.
+
+    Args:
+        group: What is measured, and how.
+        batch_size: Images.
+        session: Facts of the device and the software that could change a figure, ready for JSON.
+
+    Returns:
+        A digest of all three. The engine is part of it only where it is not torch: keys of before there were engines
+        stay as they are.
+
+    """
     identity = {**asdict(group), "batch_size": batch_size, "session": dict(session)}
+    if group.mode.engine == TORCH:
+        del identity["mode"]["engine"]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

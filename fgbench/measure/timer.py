@@ -6,20 +6,12 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from fgbench.measure.clocks import Clock
 from fgbench.measure.intervals import half_width
 
 FEWEST_BLOCKS = 3  # below, a spread cannot be estimated at all
 WARM_BLOCKS = 3  # that must agree before anything counts
-
-
-class Clock(Protocol):
-    """What runs iterations and times them: the host's clock, a device's events, or a fake."""
-
-    def run(self, iterations: int) -> list[float]:
-        """Run so many iterations and wait for them; the seconds of each."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +28,13 @@ class TimingPlan:
     warm_spread: float = 0.02  # between the last warm blocks, relative
 
 
-CUDA_PLAN = TimingPlan()
+GPU_PLAN = TimingPlan()
 CPU_PLAN = TimingPlan(min_iterations=1, target=0.02, cap_s=10.0, warm_spread=0.1)
 
 
 def timing_plan(device: str, cap_s: float | None) -> TimingPlan:
     """The plan of a device, with another cap where one was asked for."""
-    plan = CUDA_PLAN if device == "cuda" else CPU_PLAN
+    plan = CPU_PLAN if device == "cpu" else GPU_PLAN
     if cap_s is None:
         return plan
     return replace(plan, cap_s=cap_s, warm_cap_s=min(plan.warm_cap_s, cap_s), warm_s=min(plan.warm_s, cap_s))

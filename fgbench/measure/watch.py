@@ -1,27 +1,63 @@
-"""What happens around a timing: memory, and whatever disturbs it – on the host, or on a GPU through NVML."""
+"""What is noted around a timing: memory, and what disturbs it on the host or on a GPU. No torch."""
 
 from __future__ import annotations
 
+import ctypes
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
-
-import torch
+from typing import Any, Protocol
 
 from fgbench.measure.interference import TOLERATED, Interference
 from fgbench.measure.memory import forget_peak, peak_resident_bytes
 from fgbench.measure.nvml import DeviceState, Gpu, disturbing
 from fgbench.results.environment import cores
 
-BUSY_PERCENT = 5  # of a GPU that others use when a worker starts
-GLANCE_S = 0.5  # between looks at clocks and temperature
-SETTLE_S = 3.0  # NVML's utilization is an average that lags behind
+GLANCE_S = 0.5  # between readings of clocks and temperature
 NO_ACCOUNT = "torch keeps no account of a CPU's memory; device_memory_bytes is the resident set"
+NO_ALLOCATOR = "the engine does not tell what its tensors take; device_memory_bytes is all that the process holds"
 
 
-class CpuWatch:
-    """Memory of this process, and load from others. Why a figure is missing is written into ``missing``."""
+class Watch(Protocol):
+    """Notes memory and disturbances of one point."""
+
+    def warmed(self) -> None:
+        """The warm-up is over: what counts begins here, in a second attempt anew."""
+        ...
+
+    def glance(self) -> None:
+        """Read the device while it works."""
+        ...
+
+    def disturbed(self) -> str | None:
+        """What disturbed the timing, in words; None where nothing did."""
+        ...
+
+    def memory(self) -> dict[str, int | None]:
+        """The fields of a row: peak_memory_allocated_bytes, peak_memory_reserved_bytes, device_memory_bytes."""
+        ...
+
+    def seen(self) -> dict[str, Any]:
+        """What is kept beside the row."""
+        ...
+
+    def begin_peak(self) -> int | None:
+        """Bytes that are held now, where the peak begins anew; None where that cannot be known."""
+        ...
+
+    def peak(self) -> int | None:
+        """The most bytes that were held since :meth:`begin_peak`."""
+        ...
+
+
+class HostWatch:
+    """Memory of this process, and load from others.
+
+    Args:
+        missing: Receives by field why a figure is missing.
+        threads: Of this process that compute.
+
+    """
 
     def __init__(self, missing: dict[str, str], threads: int) -> None:
         self.missing = missing
@@ -29,13 +65,16 @@ class CpuWatch:
         self.lost: float | None = None
         self.forgot = forget_peak()
         self.load = Interference(threads)
-        self.crowded = threads > cores()  # then the threads wait for each other, and nobody can tell
+        self.crowded = threads > cores()  # then the threads wait for each other, and others cannot be told apart
 
     def warmed(self) -> None:
-        """The warm-up is over: what counts begins here, in a second attempt anew."""
+        """Begin the peak and the account of waiting."""
         self.warm_peak = larger(self.warm_peak, peak_resident_bytes())
         self.forgot = forget_peak()
         self.load.start()
+
+    def glance(self) -> None:
+        """Nothing is read while the host works: reading takes time from it."""
 
     def disturbed(self) -> str | None:
         """What took the device away from the timing, in words."""
@@ -45,7 +84,7 @@ class CpuWatch:
         return f"others took {100 * self.lost:.0f} % of our threads' time"
 
     def memory(self) -> dict[str, int | None]:
-        """The fields of a row."""
+        """The peak resident set of this process."""
         self.missing |= {"peak_memory_allocated_bytes": NO_ACCOUNT, "peak_memory_reserved_bytes": NO_ACCOUNT}
         peak = peak_resident_bytes()
         if peak is None:
@@ -53,7 +92,7 @@ class CpuWatch:
         return {"peak_memory_allocated_bytes": None, "peak_memory_reserved_bytes": None, "device_memory_bytes": peak}
 
     def seen(self) -> dict[str, Any]:
-        """What is kept beside the row."""
+        """The peak of the warm-up, and what others took."""
         return {
             "warm_up_peak_bytes": self.warm_peak,
             "peak_is_since_start": not self.forgot,
@@ -61,28 +100,43 @@ class CpuWatch:
             "more_threads_than_cores": self.crowded,
         }
 
+    def begin_peak(self) -> int | None:
+        """Bytes that are resident, after the C library has given back what was freed."""
+        with suppress(AttributeError, OSError):  # another library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+        return peak_resident_bytes() if forget_peak() else None
 
-class CudaWatch:
-    """Memory of the GPU, its clocks and temperature; ``before`` is what it held before this process used it."""
+    def peak(self) -> int | None:
+        """The peak resident set."""
+        return peak_resident_bytes()
 
-    def __init__(self, missing: dict[str, str], gpu: Gpu, before: int | None, *, keep_peak: bool = False) -> None:
-        self.missing, self.gpu, self.before, self.keep_peak = missing, gpu, before, keep_peak
+
+class GpuWatch:
+    """Memory of a GPU, its clocks and temperature, through NVML.
+
+    An engine that knows its allocator adds :meth:`allocated`, :meth:`begin_peak` and :meth:`peak`.
+
+    Args:
+        missing: Receives by field why a figure is missing.
+        gpu: The GPU.
+        before: Bytes that were in use before this process used it; None where that is not known.
+
+    """
+
+    def __init__(self, missing: dict[str, str], gpu: Gpu, before: int | None) -> None:
+        self.missing, self.gpu, self.before = missing, gpu, before
         self.warm_peak: int | None = None
         self.states: list[DeviceState] = []
         self._counts, self._glanced = False, 0.0
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
 
     def warmed(self) -> None:
-        """The warm-up is over: what counts begins here, in a second attempt anew."""
-        self.warm_peak = larger(self.warm_peak, torch.cuda.max_memory_allocated())
+        """Begin to read the card; the first block is one that is looked at."""
+        self.warm_peak = larger(self.warm_peak, self.peak())
         self.states.clear()
-        if not self.keep_peak:  # the replay of a graph takes nothing: its memory was taken when it was captured
-            torch.cuda.reset_peak_memory_stats()
-        self._counts, self._glanced = True, -GLANCE_S  # the first block is looked at
+        self._counts, self._glanced = True, -GLANCE_S
 
     def glance(self) -> None:
-        """Look at the card while it works."""
+        """Read the card while it works, every :data:`GLANCE_S` seconds."""
         if self._counts and time.monotonic() - self._glanced >= GLANCE_S:
             self.states.append(self.gpu.state())
             self._glanced = time.monotonic()
@@ -92,34 +146,33 @@ class CudaWatch:
         return next(filter(None, map(disturbing, self.states)), None)
 
     def memory(self) -> dict[str, int | None]:
-        """The fields of a row."""
+        """What the process holds on the card, and what its engine's allocator tells."""
         held, now = None, self.gpu.used_memory_bytes()
         if now is None or self.before is None:
             self.missing["device_memory_bytes"] = self.gpu.missing.get("used_memory_bytes", "NVML did not tell")
         else:
             held = max(0, now - self.before)
-        return {
-            "peak_memory_allocated_bytes": torch.cuda.max_memory_allocated(),
-            "peak_memory_reserved_bytes": torch.cuda.max_memory_reserved(),
-            "device_memory_bytes": held,
-        }
+        return {**self.allocated(), "device_memory_bytes": held}
+
+    def allocated(self) -> dict[str, int | None]:
+        """The peak of tensors, and of what the allocator holds for them, in bytes."""
+        names = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes")
+        self.missing |= dict.fromkeys(names, NO_ALLOCATOR)
+        return dict.fromkeys(names)
 
     def seen(self) -> dict[str, Any]:
-        """What is kept beside the row."""
+        """The peak of the warm-up, and the card's states."""
         return {"warm_up_peak_bytes": self.warm_peak, "device_states": [asdict(state) for state in self.states]}
+
+    def begin_peak(self) -> int | None:
+        """No peak can begin anew without an allocator that tells one."""
+        return None
+
+    def peak(self) -> int | None:
+        """No peak is known."""
+        return None
 
 
 def larger(one: int | None, other: int | None) -> int | None:
     """The larger of two figures, either of which may be missing."""
     return max((figure for figure in (one, other) if figure is not None), default=None)
-
-
-def busy_at_start(gpu: Gpu, sleep: Callable[[float], None] = time.sleep) -> str | None:
-    """Whether others use the GPU before this process does; its average is given time to forget the worker before."""
-    waited, percent = 0.0, gpu.state().utilization_percent
-    while percent is not None and percent > BUSY_PERCENT and waited < SETTLE_S:
-        sleep(0.25)
-        waited, percent = waited + 0.25, gpu.state().utilization_percent
-    if percent is None or percent <= BUSY_PERCENT:
-        return None
-    return f"the GPU was {percent:.0f} % busy with others at the start"

@@ -1,4 +1,4 @@
-"""What ``fgbench list`` shows of a selector, a model, a data set, a report. Words and whole numbers alone."""
+"""What ``fgbench list`` shows of a plug-in of each kind, in words and whole numbers alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def dataset_facts(reader: Any) -> dict[str, Any]:
     if published is not None:
         counts = {"classes": published.classes, "train": published.train_images, "test": published.test_images}
     return {**counts, "layout": getattr(reader, "holds", ""), "description": first_line(reader.__doc__)}
+
+
+def engine_facts(engine: Any) -> dict[str, Any]:
+    """The devices that it runs on, its precisions, its description."""
+    return {
+        "devices": " ".join(engine.devices),
+        "dtypes": " ".join(engine.dtypes),
+        "description": first_line(engine.__doc__),
+    }
 
 
 def report_facts(report: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fgbench_selectors.entries import Entry, Registry
 from fgbench_selectors.plugins import derived_from
 from fgbench_selectors.registry import selectors
 
-__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "kind_of", "models", "reports", "selectors"]
+__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "engines", "kind_of", "models", "reports", "selectors"]
 
 
 def _model_breach(candidate: object) -> str | None:
@@ -30,6 +30,12 @@ def _dataset_breach(candidate: object) -> str | None:
     return dataset_breach(candidate)
 
 
+def _engine_breach(candidate: object) -> str | None:
+    from fgbench.measure.engine import engine_breach
+
+    return engine_breach(candidate)
+
+
 def _report_breach(candidate: object) -> str | None:
     from fgbench_reports.report import report_breach
 
@@ -40,6 +46,12 @@ def _model_base() -> type:
     from fgbench.models.model import Model
 
     return Model
+
+
+def _engine_base() -> type:
+    from fgbench.measure.engine import Engine
+
+    return Engine
 
 
 def _report_base() -> type:
@@ -72,6 +84,7 @@ NOT_REPRODUCIBLE = {
 
 models = Registry("fgbench.models", "model", _model_breach, derived_from(_model_base))
 datasets = Registry("fgbench.datasets", "dataset", _dataset_breach, _dataset_functions)
+engines = Registry("fgbench.engines", "engine", _engine_breach, derived_from(_engine_base))
 reports = Registry("fgbench.reports", "report", _report_breach, derived_from(_report_base))
 
 
@@ -111,6 +124,13 @@ KINDS = (
         must_be="a function annotated '-> DataSet'",
         home="fgbench.datasets.dataset",
         facts=facts.dataset_facts,
+        needs_torch=False,
+    ),
+    Kind(
+        registry=engines,
+        must_be="a class derived from fgbench.measure.engine.Engine",
+        home="fgbench.measure.engine",
+        facts=facts.engine_facts,
         needs_torch=False,
     ),
     Kind(

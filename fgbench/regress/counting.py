@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from platform import python_version_tuple
 from typing import Any
@@ -22,19 +22,6 @@ from fgbench_selectors.entries import Registry
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountRequest:
-    """What to count: selectors beside backbones, and whole models on the backbones that they were published with."""
-
-    sizes: Sequence[int]
-    backbones: Sequence[str]  # timm's names
-    selectors: Sequence[str] | None = None  # None: every registered one
-    models: Sequence[str] | None = None
-    impls: Sequence[str] = ("published", "fast")
-    num_classes: int = 200
-    convention: str = "full"
-
-
 @dataclass(slots=True)
 class Counted:
     """What was counted, and why something was not."""
@@ -44,42 +31,38 @@ class Counted:
     problems: list[FgbenchError] = field(default_factory=list)
 
 
-def count_all(request: CountRequest, progress: Progress = lambda _: None, cache: CountedCache | None = None) -> Counted:
-    """Count everything that can be counted; a name that is gone, or a plug-in that breaks, is said and not raised.
+def count_all(grid: CountGrid, progress: Progress = lambda _: None, cache: CountedCache | None = None) -> Counted:
+    """Count selectors beside backbones, and whole models on the backbones that they were published with.
 
     Attention is fused as timm does by default, whatever TIMM_FUSED_ATTN says.
+
+    Args:
+        grid: What is counted; None among its selectors and models stands for every registered one.
+        progress: Gets the backbone or model that is counted now.
+        cache: Of counts.
+
+    Returns:
+        The rows, and why something has none: a name that is gone, or a plug-in that breaks, is said and not raised.
+
     """
     counted = Counted()
-    backbones = [name for name in request.backbones if is_timm_model(name)]
-    counted.lost |= {name: "no backbone of this name is known" for name in request.backbones if name not in backbones}
-    known_selectors = _known(selectors, request.selectors, counted)
-    if backbones and (known_selectors or not request.selectors):
-        asked = CountGrid(
-            sizes=request.sizes,
-            backbones=backbones,
-            selectors=None if request.selectors is None else known_selectors,
-            impls=request.impls,
-            conventions=(request.convention,),
-            num_classes=request.num_classes,
-            fused_attention=True,
-        )
+    backbones = [name for name in grid.selector_backbones if is_timm_model(name)]
+    gone = [name for name in grid.selector_backbones if name not in backbones]
+    counted.lost |= dict.fromkeys(gone, "no backbone of this name is known")
+    known_selectors = _known(selectors, grid.selectors, counted)
+    if backbones and (known_selectors or not grid.selectors):
+        names = None if grid.selectors is None else known_selectors
+        asked = replace(grid, backbones=backbones, selectors=names, fused_attention=True)
         counted.rows += flops_rows(asked, counted.problems.append, progress, cache=cache)
-    for name in _known(models, request.models, counted):
-        asked_model = CountGrid(
-            models=(name,),
-            sizes=request.sizes,
-            impls=request.impls,
-            conventions=(request.convention,),
-            num_classes=request.num_classes,
-            fused_attention=True,
-        )
+    for name in _known(models, grid.models, counted):
+        asked = replace(grid, models=(name,), backbones=None, selectors=None, fused_attention=True)
         try:
-            found = list(model_rows(asked_model, counted.problems.append, progress, cache=cache))
+            rows = list(model_rows(asked, counted.problems.append, progress, cache=cache))
         except FgbenchError as error:
             counted.lost[name] = str(error)
             counted.problems.append(error)
             continue
-        counted.rows += [row for row in found if row.model is not None and row.stage is None]
+        counted.rows += [row for row in rows if row.model is not None and row.stage is None]
     for problem in counted.problems:
         if isinstance(problem, BrokenPluginError):
             counted.lost.setdefault(problem.name, str(problem))

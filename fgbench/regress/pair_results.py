@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from fgbench.regress.request import Group
-from fgbench.regress.timed_points import Reading, Row, SideRun, TimedPoint, memory_bytes, point_of, reading
+from fgbench.regress.request import RunGroup
+from fgbench.regress.side_runs import Reading, Row, SideRun, TimedPoint, memory_bytes, point_of, reading
 
 
 @dataclass(slots=True)
 class _Entry:
-    group: Group
+    group: RunGroup
     point: TimedPoint
 
 
@@ -23,14 +23,14 @@ class PairResults:
         self.unmeasured: dict[str, str] = {}  # groups that neither side can measure, and why
         self._batch_sizes = sorted(set(batch_sizes))
         self._entries: dict[str, _Entry] = {}
-        self._without: set[Group] = set()  # groups that turned out to have no points of their own
+        self._without: set[RunGroup] = set()  # groups that turned out to have no points of their own
 
     @property
     def points(self) -> list[TimedPoint]:
         """All points so far."""
         return [entry.point for entry in self._entries.values()]
 
-    def batches(self, group: Group, wanted: Collection[str] | None = None) -> list[int]:
+    def batches(self, group: RunGroup, wanted: Collection[str] | None = None) -> list[int]:
         """The batch sizes of a group that can still be measured; of the points of these names where they are given."""
         if not self.is_wanted(group):
             return []
@@ -40,7 +40,7 @@ class PairResults:
         left = {point.batch_size for point in known if not point.failed and (wanted is None or point.name in wanted)}
         return sorted(left)
 
-    def is_wanted(self, group: Group) -> bool:
+    def is_wanted(self, group: RunGroup) -> bool:
         """Whether a group may have points of its own; a model that knows one implementation has them once."""
         if group in self._without:
             return False
@@ -49,7 +49,7 @@ class PairResults:
         return not any(all(point.impl is None for point in self._of(other)) for other in alike)
 
     def take(
-        self, group: Group, batch_sizes: Sequence[int], base: SideRun, head: SideRun, pair: int, *, may_repeat: bool
+        self, group: RunGroup, batch_sizes: Sequence[int], base: SideRun, head: SideRun, pair: int, *, may_repeat: bool
     ) -> list[int]:
         """Add a pair of runs; the batch sizes whose pair is to be repeated, where it may be."""
         names = [point.name for point in self._of(group) if point.batch_size in batch_sizes and not point.failed]
@@ -71,7 +71,7 @@ class PairResults:
         return sorted(again)
 
     def _take_nothing(
-        self, group: Group, batch_sizes: Sequence[int], base: SideRun, head: SideRun, *, may_repeat: bool
+        self, group: RunGroup, batch_sizes: Sequence[int], base: SideRun, head: SideRun, *, may_repeat: bool
     ) -> list[int]:
         if may_repeat and not (base.refused and head.refused):
             return list(batch_sizes)
@@ -83,10 +83,10 @@ class PairResults:
         self.unmeasured[group.label] = said
         return []
 
-    def _of(self, group: Group) -> list[TimedPoint]:
+    def _of(self, group: RunGroup) -> list[TimedPoint]:
         return [entry.point for entry in self._entries.values() if entry.group == group]
 
-    def _entry(self, group: Group, name: str, row: Row | None) -> _Entry | None:
+    def _entry(self, group: RunGroup, name: str, row: Row | None) -> _Entry | None:
         """The entry of a name, a new one where there is none; None where another group has it."""
         if name not in self._entries and row is not None and (point := point_of(row)) is not None:
             self._entries[name] = _Entry(group, point)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.errors import FgbenchError
+from fgbench.regress.side_runs import SideRun
 from fgbench.regress.sides.sides import Side
-from fgbench.regress.timed_points import SideRun
 from fgbench.results.environment import processor
 from fgbench.results.store import Store
 

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field, replace
 from fgbench.errors import FgbenchError
 from fgbench.regress.pair_results import PairResults
 from fgbench.regress.pair_store import PairStore
-from fgbench.regress.request import Group, PairsRequest
-from fgbench.regress.runs import run_side
+from fgbench.regress.request import PairsRequest, RunGroup
+from fgbench.regress.side_runs import SideRun, TimedPoint, run_side
 from fgbench.regress.sides.sides import Side
-from fgbench.regress.timed_points import SideRun, TimedPoint
 
-__all__ = ["PairsRequest", "PairsResult", "TimedPoint", "measure_pairs", "self_pairs"]
-
-Tell = Callable[[int, int, str], None]  # runs that are done, runs in all as far as is known, what is done now
+Progress = Callable[[int, int, str], None]  # runs that are done, runs in all as far as is known, what is done now
 BASE, HEAD = "base", "head"
 
 
@@ -29,15 +26,15 @@ class PairsResult:
     problems: list[str]  # sentences: pairs that were left out
     unmeasured: dict[str, str] = field(default_factory=dict)  # groups that neither side can measure, and why
     interrupted: bool = False  # by Ctrl-C: this is what was finished before
-    taken: int = 0  # pairs that were in the journal
-    not_kept: FgbenchError | None = None  # why the journal took no more pairs
+    taken: int = 0  # pairs that were in the store
+    not_kept: FgbenchError | None = None  # why the store took no more pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A pair of runs of one group."""
 
-    group: Group
+    group: RunGroup
     batch_sizes: Sequence[int]
     pair: int  # from 0
     again: bool = False  # the first attempt was disturbed, or failed on one side
@@ -48,7 +45,7 @@ def measure_pairs(
     base: Side,
     head: Side,
     undecided: Callable[[Sequence[TimedPoint]], Collection[str]],
-    tell: Tell = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> PairsResult:
     """Measure every point on both sides in ``first_pairs`` pairs, and those that ``undecided`` names in ``more_pairs``.
 
@@ -57,62 +54,62 @@ def measure_pairs(
     one side, is repeated once. Points that cannot be measured are in the result, with the reasons. After Ctrl-C the
     result is what was finished.
 
-    Raises :class:`FgbenchError` where the journal cannot be opened; nothing has been measured then.
+    Raises :class:`FgbenchError` where the store cannot be opened; nothing has been measured then.
     """
-    with PairStore(request.journal, base, head) as journal:
-        work = _Work(request=request, sides={BASE: base, HEAD: head}, journal=journal, tell=tell)
+    with PairStore(request.store, base, head) as store:
+        work = _Work(request=request, sides={BASE: base, HEAD: head}, store=store, progress=progress)
         interrupted = False
         try:
             for pair in range(request.first_pairs):
-                work.measure(pair, request.first_pairs, work.tally.batches)
-            wanted = set(undecided(work.tally.points)) if request.more_pairs else set()
+                work.measure(pair, request.first_pairs, work.results.batches)
+            wanted = set(undecided(work.results.points)) if request.more_pairs else set()
             every = request.first_pairs + request.more_pairs
             for pair in range(request.first_pairs, every if wanted else 0):
-                work.measure(pair, every, lambda group: work.tally.batches(group, wanted))
-            tell(work.done, work.done, "done")
+                work.measure(pair, every, lambda group: work.results.batches(group, wanted))
+            progress(work.done, work.done, "done")
         except KeyboardInterrupt:
             interrupted = True
         return PairsResult(
-            points=work.tally.points,
-            problems=work.tally.problems,
-            not_kept=journal.failure,
-            unmeasured=work.tally.unmeasured,
+            points=work.results.points,
+            problems=work.results.problems,
+            not_kept=store.failure,
+            unmeasured=work.results.unmeasured,
             interrupted=interrupted,
-            taken=journal.taken,
+            taken=store.taken,
         )
 
 
-def self_pairs(request: PairsRequest, side: Side, tell: Tell = lambda *_: None) -> PairsResult:
+def self_pairs(request: PairsRequest, side: Side, progress: Progress = lambda *_: None) -> PairsResult:
     """A side against itself, every point in all pairs: how far the two differ is this machine's noise."""
-    return measure_pairs(request, side, side, lambda points: [point.name for point in points], tell)
+    return measure_pairs(request, side, side, lambda points: [point.name for point in points], progress)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """The measuring itself; an interrupt leaves :attr:`tally` as it is."""
+    """The measuring itself; an interrupt leaves its results as it is."""
 
     request: PairsRequest
     sides: dict[str, Side]
-    journal: PairStore
-    tell: Tell
-    tally: PairResults = field(init=False)
+    store: PairStore
+    progress: Progress
+    results: PairResults = field(init=False)
     done: int = 0  # runs
 
     def __post_init__(self) -> None:
-        self.tally = PairResults(self.request.batch_sizes)
+        self.results = PairResults(self.request.batch_sizes or (1,))
 
-    def measure(self, pair: int, pairs: int, batches: Callable[[Group], Sequence[int]]) -> None:
+    def measure(self, pair: int, pairs: int, batches: Callable[[RunGroup], Sequence[int]]) -> None:
         """One pair of every group that has batches left."""
         groups = [group for group in self.request.groups if batches(group)]
         random.Random(f"{self.request.seed} {pair}").shuffle(groups)
         turns = deque(Turn(group=group, batch_sizes=tuple(batches(group)), pair=pair) for group in groups)
         while turns:
             turn = turns.popleft()
-            if not self.tally.is_wanted(turn.group):
+            if not self.results.is_wanted(turn.group):
                 continue
             total = self.done + 2 * (len(turns) + 1 + len(groups) * (pairs - pair - 1))
             runs = self._pair(turn, total)
-            again = self.tally.take(
+            again = self.results.take(
                 turn.group, turn.batch_sizes, runs[BASE], runs[HEAD], pair, may_repeat=not turn.again
             )
             if again:  # at the end of the round: what disturbed it may be over by then
@@ -120,10 +117,10 @@ class _Work:
 
     def _pair(self, turn: Turn, total: int) -> dict[str, SideRun]:
         words = self.request.words(turn.group, turn.batch_sizes)
-        kept = None if self.request.again else self.journal.get(words, turn.pair, again=turn.again)
+        kept = None if self.request.again else self.store.get(words, turn.pair, again=turn.again)
         if kept is None:
             kept = self._runs(turn, words, total)
-            self.journal.keep(words, turn.pair, kept, again=turn.again)
+            self.store.keep(words, turn.pair, kept, again=turn.again)
         else:
             self.done += 2
         return kept
@@ -132,7 +129,7 @@ class _Work:
         runs = {}
         for name in (BASE, HEAD) if turn.pair % 2 == 0 else (HEAD, BASE):
             what = f"{turn.group.label}: {name}, pair {turn.pair + 1}" + (", once more" if turn.again else "")
-            self.tell(self.done, total, what)
+            self.progress(self.done, total, what)
             runs[name] = run_side(self.sides[name], words, self.request.limit_s(turn.batch_sizes))
             self.done += 1
         return runs

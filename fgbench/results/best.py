@@ -34,5 +34,5 @@ def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
 def _group(row: ThroughputRow) -> str:
     """What rows have in common among which one batch is the best."""
     model = (row.model, row.selector, row.impl, row.backbone, row.image_size)
-    mode = (row.device, row.dtype, row.compiled, row.repeat)
+    mode = (row.device, row.dtype, row.compiled, row.repeat, row.engine)
     return repr([*model, *mode, *(row.environment.get(name) for name in (*FLAGS, "device_name"))])

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from fgbench.errors import FgbenchError
 from fgbench.results.reading import parse_json
 from fgbench.results.records import RECORDS, SCHEMA_VERSION, STATUSES, Count, Figure, Record, saved_fields
 
@@ -213,10 +214,14 @@ def decode(record: type[AnyRecord], row: Mapping[str, Any]) -> AnyRecord:
         The record.
 
     Raises:
-        RowError: Where a field is missing or does not fit its declaration.
+        FgbenchError: Where a field is missing or does not fit its declaration.
 
     """
-    decoded = read_row(record.kind, dict(row), {})
+    try:
+        decoded = read_row(record.kind, dict(row), {})
+    except RowError as error:
+        what = f"the store holds a row of {record.kind} that cannot be read: {error};"
+        raise FgbenchError(what, do="--again replaces it") from None
     assert isinstance(decoded, record)
     return decoded
 

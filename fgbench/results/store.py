@@ -104,13 +104,21 @@ class Store:
         return True
 
     def keep(self, kind: str, rows: Mapping[str, Mapping[str, Any]], environment: Mapping[str, Any]) -> int:
-        """Keep rows that are found, not measured, by their keys: all of them at once, or none; how many were written.
+        """Keep rows that are counted, not measured: all of them at once, or none.
 
-        A row that its point has already is left alone; another one becomes the newest attempt.
+        Args:
+            kind: The kind of the rows.
+            rows: The rows by their keys. A row that its point has already is left alone, also where an earlier version
+                kept it with fewer fields; another one becomes the newest attempt.
+            environment: The environment of the rows.
+
+        Returns:
+            How many rows were written.
+
         """
         contents, around = {key: _content(row) for key, row in rows.items()}, _around(environment)
         with self._writing() as db:
-            changed = [key for key, content in contents.items() if _newest(db, kind, key) != _in_order(content)]
+            changed = [key for key, content in contents.items() if not _is_kept(db, kind, key, content)]
             for key in changed:
                 _insert(db, kind, key, contents[key], around)
         return len(changed)
@@ -202,13 +210,13 @@ def _insert(db: sqlite3.Connection, kind: str, key: str, content: str, around: t
     db.execute("INSERT INTO points VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
 
 
-def _newest(db: sqlite3.Connection, kind: str, key: str) -> str | None:
-    """The newest row of a point, its fields in order; None where there is none, or it cannot be read."""
+def _is_kept(db: sqlite3.Connection, kind: str, key: str, content: str) -> bool:
+    """Whether the newest row of a point has the same values in all fields that it has."""
     query = "SELECT content FROM points WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1"
-    found = db.execute(query, (kind, key)).fetchone()
-    with suppress(ValueError, TypeError):
-        return None if found is None else _in_order(found[0])
-    return None
+    newest = db.execute(query, (kind, key)).fetchone()
+    with suppress(ValueError, TypeError, AttributeError):
+        return newest is not None and json.loads(newest[0]).items() <= json.loads(content).items()
+    return False
 
 
 def _content(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""One session of measuring: its device, the points that were asked for, their keys, and what rows say of it."""
+"""The context of a sweep: its engines on their devices, its points with their keys, the environment of its rows."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,17 +10,17 @@ from typing import Any
 
 from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.measure.points import ModelSpec, PointGroup, Rates, RunMode, point_key
+from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode, point_key
+from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
-from fgbench.plugins.kinds import kind_of
+from fgbench.plugins.kinds import Kind, kind_of
 from fgbench.plugins.trial import try_files, try_points
-from fgbench.results.environment import code_digest, processor, software
-from fgbench.sweep.request import DEFAULTS, SweepRequest
+from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
 
 SETUP_S = 300.0  # to name devices and check what was asked for
-# Of a session, what could change a figure; the rest of what is known is kept beside it.
+# Facts of the environment that could change a figure; the others are only kept with the row.
 IN_KEY = (
     *("device_name", "device_memory_bytes", "cpu", "cpus", "settings"),
     *("torch", "cuda", "cudnn", "driver", "timm", "python", "code"),
@@ -27,21 +28,34 @@ IN_KEY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """An engine in one mode, on its device."""
+
+    device: str  # cuda or cpu
+    uuid: str | None  # of a GPU
+    facts: Mapping[str, Any]  # the environment of rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepContext:
     """What stays the same from the first point to the last."""
 
     request: SweepRequest
-    device: str  # cuda or cpu
-    uuid: str | None  # of the GPU
     groups: list[PointGroup]
     batch_sizes: tuple[int, ...]  # ascending
-    facts: Mapping[str, Any]  # the environment of every row
+    platforms: Mapping[RunMode, Platform]
     rates: dict[RunMode, Rates] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """The device of the first engine: cuda or cpu."""
+        return next(iter(self.platforms.values())).device
 
     def key(self, group: PointGroup, batch_size: int) -> str:
         """The key of a point."""
-        facts = {name: self.facts.get(name) for name in (*IN_KEY, "max_time_s")}
-        return point_key(group, batch_size, facts)
+        facts = self.platforms[group.mode].facts
+        names = (*IN_KEY, "max_time_s") if group.mode.engine == TORCH else (*IN_KEY, "max_time_s", "engine")
+        return point_key(group, batch_size, {name: facts.get(name) for name in names})
 
     def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
@@ -52,14 +66,15 @@ class SweepContext:
             if plugins:
                 worker.ask("plugins", limit_s, files=plugins)
             case, mode = asdict(group.case), asdict(group.mode)
-            worker.ask("load", limit_s, tick=tick, case=case, mode=mode, uuid=self.uuid, cap_s=self.request.cap_s)
+            uuid, cap_s = self.platforms[group.mode].uuid, self.request.cap_s
+            worker.ask("load", limit_s, tick=tick, case=case, mode=mode, uuid=uuid, cap_s=cap_s)
         except BaseException:
             worker.close()
             raise
         return worker
 
     def _measure_rates(self, host: WorkerPool, mode: RunMode) -> None:
-        """The rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
+        """Measure the rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
         if mode in self.rates:
             return
         found: dict[str, float] = {}
@@ -75,29 +90,59 @@ class SweepContext:
 
 
 def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -> SweepContext:
-    """Name the device and check the request there.
+    """Describe the engines on their devices, and check the request against them.
 
-    Raises :class:`FgbenchError` where nothing of it can be measured; the part that does not fit is reported.
+    Args:
+        request: What to measure.
+        host: Starts the worker that is asked.
+        on_problem: Receives the parts of the request that do not fit, where others do.
+
+    Returns:
+        The context of the sweep.
+
+    Raises:
+        FgbenchError: Where nothing of the request can be measured.
+
     """
     request = _without_broken(host, request, on_problem)
     with _first_worker(host) as worker:
         for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
             on_problem(FgbenchError(problem))
-        described = _ask(worker, "describe", device=request.device)
-        modes = _modes(request, described)
-        sizes, batches = DEFAULTS[described["device"]]
+        platforms = _platforms(worker, request, on_problem)
+        on_cpu = any(platform.device == "cpu" for platform in platforms.values())
+        sizes, batches = CPU_GRID if on_cpu else GPU_GRID
         cases = _cases(worker, request, request.image_sizes or sizes, on_problem)
     repeats = range(1, request.repeats + 1) if request.repeats > 1 else [None]
     return SweepContext(
         request=request,
-        device=described["device"],
-        uuid=described["uuid"],
         groups=[
-            PointGroup(case=case, mode=mode, repeat=repeat) for case in cases for mode in modes for repeat in repeats
+            PointGroup(case=case, mode=mode, repeat=repeat)
+            for case in cases
+            for mode in platforms
+            for repeat in repeats
         ],
         batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
-        facts=_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s},
+        platforms=platforms,
     )
+
+
+def why_unusable_engines(host: WorkerPool, plugins: Sequence[str] = ()) -> dict[str, str | None]:
+    """Ask a worker which engines can be used here.
+
+    Args:
+        host: Starts the worker.
+        plugins: Plug-in files, whose engines are asked as well.
+
+    Returns:
+        By name of every registered engine why it cannot be used; None where it can.
+
+    Raises:
+        CannotMeasureError: Where no worker answers.
+
+    """
+    with _first_worker(host) as worker:
+        _ask(worker, "plugins", files=[os.path.realpath(file) for file in plugins])
+        return dict(_ask(worker, "list_engines")["why"])
 
 
 def _first_worker(host: WorkerPool) -> Worker:
@@ -110,38 +155,66 @@ def _first_worker(host: WorkerPool) -> Worker:
 def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProblem) -> SweepRequest:
     """A request without foreign code that cannot be loaded; each is tried in a process of its own, which it may end.
 
-    Raises :class:`BrokenPluginError` where no model, or no selector, is left of those that were asked for.
+    Raises :class:`BrokenPluginError` where no model, selector or engine is left of those that were asked for.
     """
     for file in request.plugins:
         existing_file(Path(file))
     files = try_files(request.plugins, host)
-    broken = [found for found in files.values() if isinstance(found, BrokenPluginError)]
+    problems = [outcome for outcome in files.values() if isinstance(outcome, BrokenPluginError)]
     usable: dict[str, list[str]] = {}
-    for names, kind in ((request.models, kind_of("fgbench.models")), (request.selectors, kind_of("fgbench.selectors"))):
-        registered = kind.registry.entries()
-        entries = [registered[name] for name in names or () if name in registered]
-        why = {name: found.why for (_, name), found in try_points(kind, entries, host).items() if found.why}
-        lost = [BrokenPluginError(name, registered[name].origin, reason) for name, reason in why.items()]
-        usable[kind.registry.kind] = [name for name in names or () if name not in why]
-        if lost and not usable[kind.registry.kind]:
-            raise lost[0]
-        broken += lost
-    for problem in broken:
+    for kind, names in (("models", request.models), ("selectors", request.selectors), ("engines", request.engines)):
+        usable[kind], broken = usable_names(host, kind_of(f"fgbench.{kind}"), names or ())
+        if broken and not usable[kind]:
+            raise broken[0]
+        problems += broken
+    for problem in problems:
         on_problem(problem)
     return replace(
         request,
-        plugins=[file for file, found in files.items() if not isinstance(found, BrokenPluginError)],
-        models=usable["model"],
-        selectors=request.selectors and usable["selector"],
+        plugins=[file for file, outcome in files.items() if not isinstance(outcome, BrokenPluginError)],
+        models=usable["models"],
+        selectors=request.selectors and usable["selectors"],
+        engines=usable["engines"],
     )
 
 
-def _facts(described: Mapping[str, Any]) -> dict[str, Any]:
-    host = processor()
-    facts = {name: value for name, value in described.items() if name not in ("device", "uuid", "threads")}
-    facts["device_name"] = facts["device_name"] or host["cpu"]
-    facts["driver"] = (facts.get("nvml") or {}).get("driver_version")
-    return {**facts, **software(), **host, "code": code_digest()}
+def usable_names(host: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
+    """The names that can be loaded, unknown ones included, and why others cannot."""
+    registered = kind.registry.entries()
+    entries = [registered[name] for name in names if name in registered]
+    why = {name: outcome.why for (_, name), outcome in try_points(kind, entries, host).items() if outcome.why}
+    broken = [BrokenPluginError(name, registered[name].origin, reason) for name, reason in why.items()]
+    return [name for name in names if name not in why], broken
+
+
+def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> dict[RunMode, Platform]:
+    """Every engine in every mode. Raises :class:`FgbenchError` where no engine can be used."""
+    options: dict[str, Any] = {
+        "compiled": request.compiled,
+        "channels_last": request.channels_last,
+        "cuda_graph": request.cuda_graph,
+        "threads": request.threads,
+        "memory_limit_bytes": request.memory_limit_bytes,
+    }
+    modes = [asdict(RunMode(dtype=dtype, **options)) for dtype in request.dtypes]
+    platforms: dict[RunMode, Platform] = {}
+    refusals: list[FgbenchError] = []
+    for engine in dict.fromkeys(request.engines):
+        try:
+            described = _ask(worker, "describe", device=request.device, engine=engine, modes=modes)
+        except FgbenchError as error:
+            refusals.append(error)
+            continue
+        facts = environment_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s}
+        for settled in described["modes"]:
+            platforms[RunMode(**settled["mode"])] = Platform(
+                device=described["device"], uuid=described["uuid"], facts=facts | {"engine": settled["engine"]}
+            )
+    if not platforms:
+        raise refusals[0]
+    for refusal in refusals:
+        on_problem(refusal)
+    return platforms
 
 
 def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem) -> list[ModelSpec]:
@@ -184,26 +257,6 @@ def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem)
     for name, pixels in cut.items():
         if line := cut_off_line(name, pixels):
             on_problem(LeftOutNotice(line))
-
-
-def _modes(request: SweepRequest, described: Mapping[str, Any]) -> list[RunMode]:
-    on_cpu = described["device"] == "cpu"
-    if on_cpu and request.cuda_graph:
-        raise FgbenchError("CUDA graphs run on CUDA devices, and this is a", "cpu", "leave --cuda-graph out")
-    if on_cpu and "tf32" in request.dtypes:
-        raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
-    return [
-        RunMode(
-            device=described["device"],
-            dtype=dtype,
-            compiled=request.compiled,
-            channels_last=request.channels_last,
-            cuda_graph=request.cuda_graph,
-            threads=(request.threads or described["threads"]) if on_cpu else None,
-            memory_limit_bytes=request.memory_limit_bytes,
-        )
-        for dtype in request.dtypes
-    ]
 
 
 def _ask(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:

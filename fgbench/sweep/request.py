@@ -1,43 +1,142 @@
-"""What is asked of a sweep. No torch."""
+"""The request of a sweep: what to measure, and how. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from fgbench.errors import FgbenchError
+from fgbench.measure.points import DTYPES, TORCH
+from fgbench.options import (
+    AGAIN,
+    BACKBONES,
+    BATCH_SIZES,
+    DEVICE,
+    ENGINES,
+    IMPLEMENTATIONS,
+    MAX_TIME,
+    MODELS,
+    NUM_CLASSES,
+    PLUGINS,
+    SELECTORS,
+    SIZES,
+    THREADS,
+    TIMEOUT,
+    many,
+    one,
+    real_paths,
+    some_of,
+    switch,
+    time,
+    whole,
+)
+from fgbench.quantities import memory_size
 
 # The models that a sweep measures where none is named: those of the paper's Table 4 and Figure 4.
 PAPER_MODELS = ("vit", "resnet101", "cal", "transfg", "ffvt", "ramstrans", "dcal", "glsim")
+MAX_REPEATS = 1000
+
+DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", DTYPES))
+COMPILE = switch("--compile", "torch.compile, for fixed shapes")
+CHANNELS_LAST = switch("--channels-last", "memory format of images and weights")
+CUDA_GRAPH = switch("--cuda-graph", "replay a CUDA graph, checked on other images")
+MEMORY_LIMIT = one(
+    "--memory-limit",
+    "8GB: what does not fit into it is out of memory",
+    "SIZE",
+    read=partial(memory_size, what="--memory-limit"),
+)
+BUDGET = one(
+    "--budget",
+    "of measuring: the most informative points come first, a point that has begun is finished",
+    "TIME",
+    read=time("--budget"),
+)
+REPEAT = one(
+    "--repeat",
+    "measure every point so many times, in random order",
+    "N",
+    read=whole("number of repeats", 2, MAX_REPEATS),
+)
+NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
+RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
+WHAT, HOW, OUTPUT = "What to measure", "How to measure", "Output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRequest:
-    """What to measure, and how."""
+    """What to measure, and how.
 
-    models: Sequence[str]
-    image_sizes: Sequence[int] | None = None  # None: the device's default
-    batch_sizes: Sequence[int] | None = None
-    device: str | None = None  # None: cuda where there is one
-    dtypes: Sequence[str] = ("float32",)
-    backbones: Sequence[str] | None = None  # None: every model on the one that it was published with
-    selectors: Sequence[str] | None = None  # None: the published ones
-    impls: Sequence[str] = ("fast",)
-    num_classes: int = 200
-    compiled: bool = False
-    channels_last: bool = False
-    cuda_graph: bool = False
-    threads: int | None = None  # None: as many as torch takes
-    memory_limit_bytes: int | None = None
-    energy: bool = True
-    cap_s: float | None = None  # of timed blocks, per point; None: the device's plan
-    timeout_s: float = 600.0  # for one point, or the building of a model
-    budget_s: float | None = None
-    repeats: int = 1
-    again: bool = False
-    retry: bool = False  # measure again what has no figure, or one that was disturbed
-    plugins: Sequence[str] = ()
+    Attributes:
+        models: Names.
+        image_sizes: Sides in pixels; None: the device's default.
+        batch_sizes: Images per batch; None: the device's default.
+        backbones: timm's names; None: every model on the one that it was published with.
+        selectors: Names, in place of the published ones; None: those.
+        impls: ``"published"``, ``"fast"`` or both.
+        engines: Names of engines.
+        dtypes: Some of :data:`fgbench.measure.points.DTYPES`.
+        device: ``"cuda"`` or ``"cpu"``; None: cuda where there is one.
+        num_classes: Classes of the head.
+        threads: Of a CPU; None: as many as torch takes.
+        compiled: Whether models are compiled by torch.
+        channels_last: Whether images and weights have that memory format.
+        cuda_graph: Whether a CUDA graph is replayed.
+        memory_limit_bytes: What does not fit into it is out of memory; None: what the device has.
+        energy: Whether energy is measured.
+        cap_s: Seconds of timed blocks per point; None: the device's plan.
+        timeout_s: Seconds for one point, or the building of a model.
+        budget_s: Seconds of all measuring; None: no limit.
+        repeats: How often every point is measured.
+        again: Whether points in the store are measured once more.
+        retry: Whether those without a figure, or with one that was disturbed, are.
+        plugins: Plug-in files.
+
+    """
+
+    models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = PAPER_MODELS
+    image_sizes: Annotated[Sequence[int] | None, SIZES.but(default="224 448 768 1024; on a CPU 224"), WHAT] = None
+    batch_sizes: Annotated[Sequence[int] | None, BATCH_SIZES.but(default="1 2 4 … 256; on a CPU 1 2 4 8"), WHAT] = None
+    backbones: Annotated[Sequence[str] | None, BACKBONES.but(default="the published ones"), WHAT] = None
+    selectors: Annotated[Sequence[str] | None, SELECTORS, WHAT] = None
+    impls: Annotated[Sequence[str], IMPLEMENTATIONS.but(default="fast"), WHAT] = ("fast",)
+    dtypes: Annotated[Sequence[str], DTYPE, WHAT] = ("float32",)
+    engines: Annotated[Sequence[str], ENGINES, HOW] = (TORCH,)
+    device: Annotated[str | None, DEVICE, HOW] = None
+    num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
+    threads: Annotated[int | None, THREADS, HOW] = None
+    compiled: Annotated[bool, COMPILE, HOW] = False
+    channels_last: Annotated[bool, CHANNELS_LAST, HOW] = False
+    cuda_graph: Annotated[bool, CUDA_GRAPH, HOW] = False
+    memory_limit_bytes: Annotated[int | None, MEMORY_LIMIT, HOW] = None
+    cap_s: Annotated[
+        float | None,
+        MAX_TIME.but(help="of timed blocks, per point, warm-up not counted", default="6s; CPU 10s"),
+        "How long",
+    ] = None
+    timeout_s: Annotated[
+        float, TIMEOUT.but(help="a worker that has no result for a point by then is ended"), "How long"
+    ] = 600.0
+    budget_s: Annotated[float | None, BUDGET, "How long"] = None
+    repeats: Annotated[int, REPEAT, "How long"] = 1
+    energy: Annotated[bool, NO_ENERGY, "How long"] = True
+    again: Annotated[bool, AGAIN, OUTPUT] = False
+    retry: Annotated[bool, RETRY, OUTPUT] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT] = ()
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            FgbenchError: For a compiled model in a CUDA graph.
+
+        """
+        if self.cuda_graph and self.compiled:
+            raise FgbenchError("each is a mode of its own:", "--compile and --cuda-graph", "leave one of them out")
 
 
-DEFAULTS = {  # image sizes, batch sizes
-    "cuda": ((224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)),
-    "cpu": ((224,), (1, 2, 4, 8)),
-}
+# Image sizes and batch sizes where none are given.
+CPU_GRID = (224,), (1, 2, 4, 8)
+GPU_GRID = (224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)

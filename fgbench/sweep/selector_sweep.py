@@ -16,18 +16,20 @@ from typing import Any
 
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, OnProblem
 from fgbench.measure.points import RunMode
+from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
-from fgbench.plugins.trial import try_files, try_points
+from fgbench.plugins.trial import try_files
 from fgbench.results.decoding import RowError, read_row
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import BackendRow, SelectionRow
 from fgbench.results.store import Store
+from fgbench.sweep.context import usable_names
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.selector_request import SelectionRequest
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
 
-CAP_S = {"cuda": 6.0, "cpu": 3.0}  # of timed blocks; a point whose first run takes longer is run once
+CPU_CAP_S = 3.0  # of timed blocks; a point whose first run takes longer is run once
 KERNELS_CAP_S = 0.6
 SETUP_S, LIMIT_S = 300.0, 1800.0
 LOOK_S = 1.0  # between looks at a point that another run measures
@@ -121,16 +123,13 @@ class SelectorSweep:
         with _first_worker(self.pool) as worker:
             for problem in _ask(worker, "plugins", files=self._plugins)["problems"] if self._plugins else ():
                 self.on_problem(FgbenchError(problem))
-            described = _ask(worker, "describe", device=request.device)
+            mode = RunMode(dtype=request.dtype, threads=request.threads)
+            described = _ask(worker, "describe", device=request.device, modes=[asdict(mode)])
             self._codes = _ask(worker, "selector_codes", names=selectors)["codes"]
         self.device, self._uuid = described["device"], described["uuid"]
-        on_cpu = self.device == "cpu"
-        if on_cpu and request.dtype == "tf32":
-            raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
-        threads = (request.threads or described["threads"]) if on_cpu else None
-        self._mode = RunMode(device=self.device, dtype=request.dtype, threads=threads)
+        self._mode = RunMode(**described["modes"][0]["mode"])
         host = processor()
-        facts = {"device_name": described["device_name"] or host["cpu"], "threads": threads}
+        facts = {"device_name": described["device_name"] or host["cpu"], "threads": self._mode.threads}
         facts |= {name: described[name] for name in ("torch", "cuda")}
         self._facts = {**facts, **software(), **host, "code": code_digest()}
         kinds = [(None, None), *((name, impl) for name in selectors for impl in IMPLS)]
@@ -208,12 +207,11 @@ class SelectorSweep:
     def _selection(self, point: SelectorPoint, environment: dict[str, Any]) -> list[Row]:
         """The row of a selector. Raises WorkerFailed where its work cannot be counted."""
         place = {**asdict(point), "batch_size": self.request.batch_size}
-        asked = {**place, "mode": asdict(self._mode)}
         with self._worker() as worker:
-            count = worker.ask("count_selection", SETUP_S, point=asked)
-        cap_s = self.request.cap_s or CAP_S[self.device]
+            count = worker.ask("count_selection", SETUP_S, **place, dtype=self._mode.dtype)
+        cap_s = self.request.cap_s or (CPU_CAP_S if self.device == "cpu" else timing_plan(self.device, None).cap_s)
         measured: dict[str, Any] = {"backends": {}, "added_memory_bytes": None}
-        measured |= self._answer("measure_selection", point=asked, cap_s=cap_s)
+        measured |= self._answer("measure_selection", **place, mode=asdict(self._mode), cap_s=cap_s)
         return [self._row(point, {**place, **count, **measured}, environment)]
 
     def _kernels(self, point: KernelPoint, environment: dict[str, Any]) -> list[Row]:
@@ -293,15 +291,12 @@ class SelectorSweep:
             plugins.append(file)
             known += [name for (group, name), found in outcome.items() if group == kind.group and not found.why]
         names = list(dict.fromkeys(known if request.selectors is None else request.selectors))
-        entries = kind.registry.entries()
-        tried = try_points(kind, [entries[name] for name in names if name in entries], self.pool)
-        broken = {name: outcome.why for (_, name), outcome in tried.items() if outcome.why}
-        problems = [BrokenPluginError(name, entries[name].origin, why) for name, why in broken.items()]
-        if problems and len(problems) == len(names):
-            raise problems[0]
-        for problem in problems:
+        usable, broken = usable_names(self.pool, kind, names)
+        if broken and not usable:
+            raise broken[0]
+        for problem in broken:
             self.on_problem(problem)
-        return [name for name in names if name not in broken], plugins
+        return usable, plugins
 
     def _say(self, what: str, rows: Sequence[Row] = ()) -> None:
         done = len(self._finished) + len(self._lost)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
+from fgbench.measure.rows import make_row
 from fgbench.results.best import mark_best
 from fgbench.results.records import Status, ThroughputRow
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.rows import KIND, make_row, stored_row
+from fgbench.sweep.rows import KIND, stored_row
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
 LOOK_S = 1.0  # between looks at a point that another sweep is measuring
@@ -83,7 +84,8 @@ class Sweep:
             if visit is None:
                 self._look_again()
                 continue
-            place = self.session.uuid or self.session.device
+            platform = self.session.platforms[visit.group.mode]
+            place = platform.uuid or platform.device
             tell = functools.partial(self._say, "waiting for another sweep on this device")
             with device_lock(place, tell, until=self._until or math.inf) as held:
                 if held:
@@ -151,7 +153,8 @@ class Sweep:
 
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
-        row = make_row(group, size, result, self.session.facts, self.session.rates.get(group.mode, Rates()))
+        facts = self.session.platforms[group.mode].facts
+        row = make_row(group, size, result, facts, self.session.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.session.key(group, size)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}

@@ -1,1 +1,1 @@
-"""What selection buys: data sets, the training recipe, training and evaluation."""
+"""Training and testing models: recipe, search of the learning rate, evaluation, results in the store."""

@@ -1,4 +1,4 @@
-"""From a request to what is trained: a model with its options and recipe, at one image size."""
+"""Training configurations: a model with its options and recipe, at one image size."""
 
 from __future__ import annotations
 
@@ -17,31 +17,37 @@ from fgbench.plugins.kinds import models, selectors
 from fgbench.results.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
 from fgbench.training.request import GIVEN_BY_COMMAND, AccuracyRequest
 
-RECIPE = {field.name for field in fields(Recipe)}
-IMAGE_SIZE = 224
+RECIPE_FIELDS = {field.name for field in fields(Recipe)}
+IMAGE_SIZE = 224  # pixels, where neither the request nor the data set names a size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """A model as it is trained; a seed and a learning rate are missing."""
+    """A model with its options and recipe; a run adds a seed and a learning rate."""
 
     model: str
     backbone: str | None  # timm's name; None: the model's own default
     selector: str | None  # None: the model's own
     impl: str
-    image_size: int
-    options: Mapping[str, Any]  # the model's other ones
+    image_size: int  # pixels, square
+    options: Mapping[str, Any]  # other options of the model
     recipe: Recipe
-    lrs: tuple[float, ...]
+    lrs: tuple[float, ...]  # several are searched
     seeds: tuple[int, ...]
 
     @property
     def label(self) -> str:
-        """The configuration in a few words."""
+        """Model, selector and image size in a few words."""
         return " ".join(word for word in (self.model, self.selector, f"at {self.image_size}") if word)
 
     def build(self, num_classes: int, *, pretrained: bool = False) -> Model:
-        """Make the model, its weights drawn from torch's generator."""
+        """Build the model; its weights are drawn from torch's generator.
+
+        Args:
+            num_classes: Number of classes of the data set.
+            pretrained: Whether the backbone has timm's weights.
+
+        """
         options = dict(self.options)
         if self.selector is not None:
             options["selector"] = self.selector
@@ -58,22 +64,32 @@ class TrainingConfig:
 
 
 def training_configs(request: AccuracyRequest, dataset: DataSet, on_problem: OnProblem) -> list[TrainingConfig]:
-    """What a request asks for. Unknown names and options raise; what does not fit together is left out, and reported.
+    """Configurations of a request: every image size, model and selector that fit together.
 
-    What was asked for comes before what the data set says, and that before what the paper says.
+    A value of the request comes before one of the data set's own recipe, and that before one of the paper's.
+
+    Args:
+        request: The request.
+        dataset: The data set, which may have a recipe of its own.
+        on_problem: Receives a problem for a model and a selector that do not fit, and for a broken plug-in.
+
+    Raises:
+        UnknownNameError: A name is not known.
+        FgbenchError: A model does not have an option, or no configuration is left.
+
     """
-    found = []
+    configs = []
     models.try_out(request.models)
     selectors.try_out(request.selectors or ())
-    for size in request.image_sizes or [_own(dataset, "image_size", IMAGE_SIZE)]:
+    for size in request.image_sizes or [_of_dataset(dataset, "image_size", IMAGE_SIZE)]:
         for name in request.models:
             try:
                 kind = model_class(name)
             except BrokenPluginError as error:
                 on_problem(error)
                 continue
-            wanted: Sequence[str | None] = request.selectors or [None]
-            for selector in wanted:
+            names: Sequence[str | None] = request.selectors or [None]
+            for selector in names:
                 try:
                     fits = selector is None or not kind.accepts or _fits(kind, selector)
                 except BrokenPluginError as error:
@@ -84,10 +100,10 @@ def training_configs(request: AccuracyRequest, dataset: DataSet, on_problem: OnP
                 elif not fits:
                     on_problem(LeftOutNotice(f"{name} cannot select by the scores of", selector))
                 else:
-                    found.append(_config(request, dataset, kind, name, selector, size))
-    if not found:
+                    configs.append(_config(request, dataset, kind, name, selector, size))
+    if not configs:
         raise FgbenchError("nothing is left to train", do="'fgbench list models' shows what each one selects by")
-    return found
+    return configs
 
 
 def _config(
@@ -97,19 +113,19 @@ def _config(
     for option in request.model_options:
         if option not in known - GIVEN_BY_COMMAND:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
-    own = {key: value for key, value in dataset.recipe.items() if key in RECIPE}
+    own = {key: value for key, value in dataset.recipe.items() if key in RECIPE_FIELDS}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})
-    lrs = request.lrs or [_own(dataset, "lr", None)]
+    lrs = request.lrs or [_of_dataset(dataset, "lr", None)]
     return TrainingConfig(
         model=name,
-        backbone=request.backbone or _own(dataset, _backbone_key(kind), None),
+        backbone=request.backbone or _of_dataset(dataset, _backbone_key(kind), None),
         selector=selector,
         impl=request.impl,
         image_size=size,
         options={**published_model_options(name, dataset.name, size), **request.model_options},
         recipe=recipe,
         lrs=tuple(lrs) if lrs[0] is not None else LEARNING_RATES,
-        seeds=tuple(request.seeds or _own(dataset, "seeds", published_seeds(len(dataset.train)))),
+        seeds=tuple(request.seeds or _of_dataset(dataset, "seeds", published_seeds(len(dataset.train)))),
     )
 
 
@@ -117,7 +133,7 @@ def _backbone_key(kind: type[Model]) -> str:
     return "backbone" if issubclass(kind, VisionTransformerModel) else f"backbone of {kind.default_backbone}"
 
 
-def _own(dataset: DataSet, key: str, otherwise: Any) -> Any:
+def _of_dataset(dataset: DataSet, key: str, otherwise: Any) -> Any:
     return dataset.recipe.get(key, otherwise)
 
 
@@ -125,15 +141,21 @@ def _fits(kind: type[Model], selector: str) -> bool:
     return selectors.load(selector).score_shape in kind.accepts
 
 
-def run_key(config: TrainingConfig, around: Mapping[str, Any]) -> str:
-    """The key of a run: a digest of all that could change its result but the machine and fgbench's code."""
+def run_key(config: TrainingConfig, conditions: Mapping[str, Any]) -> str:
+    """Key of a run: a digest of everything that could change its result, except the machine and fgbench's code.
+
+    Args:
+        config: The configuration; its learning rates and seeds are not in the key.
+        conditions: Data set, seed, learning rate, first weights and whatever else the result depends on.
+
+    """
     trained = {**asdict(config), "lrs": None, "seeds": None}
-    identity = {"trained": trained, "around": dict(around)}  # apart: both have options
+    identity = {"trained": trained, "around": dict(conditions)}  # two mappings: both have "options"
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def identify(dataset: DataSet) -> dict[str, Any]:
-    """What a data set is, by its names, classes and targets; pixels are not read."""
+    """Digests of a data set's classes, image names and targets; pixels are not read."""
     return {
         "name": dataset.name,
         "classes": hashlib.sha256(_as_bytes("\n".join(dataset.class_names))).hexdigest()[:16],
@@ -150,7 +172,7 @@ def _digest(split: Split) -> str:
 
 
 def _as_bytes(text: str) -> bytes:
-    """A text that may come from the names of files, or hold half a character out of a JSON file."""
+    """Bytes of a text that may be a file name, or hold half a character from a JSON file."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:

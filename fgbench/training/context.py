@@ -1,4 +1,4 @@
-"""What all runs of a command share: the data set, the device, the processes, where results go."""
+"""Context that all runs of a command share: data set, device, processes, store and folder of weights."""
 
 from __future__ import annotations
 
@@ -37,43 +37,59 @@ from fgbench.training.shared_store import SharedStore
 from fgbench_selectors.plugins import describe
 
 MAX_WORKERS = 8
-LAUNCHED = ("ACCELERATE_", "MASTER_", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # how what sets processes up begins
-SHARDED = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # what Accelerate's own configuration may ask for
+LAUNCH_PREFIXES = ("ACCELERATE_", "MASTER_", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # of variables that a launcher sets
+SHARDING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")  # ways to share out a model that Accelerate's configuration may name
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """A request, and what stands around its runs. Every process has one; only the main one's has a store."""
+    """A request and everything that its runs share. Every process has one; only the main process has a store.
+
+    Attributes:
+        request: The request, with the device and the precision filled in.
+        dataset: The data set, checked.
+        shared_store: Rows of runs.
+        identity: Names and digests of the data set, in the key of every run.
+        on_problem: Receives a problem for everything that is left out.
+    """
 
     request: AccuracyRequest
     dataset: DataSet
     shared_store: SharedStore
-    identity: Mapping[str, Any]  # of the data set, in every key
+    identity: Mapping[str, Any]
     on_problem: OnProblem
 
     @property
     def device(self) -> torch.device:
-        """Where models of this process are."""
+        """Device of this process."""
         device: torch.device = PartialState().device
         return device
 
     @property
     def workers(self) -> int:
-        """Processes that read pictures."""
+        """Number of worker processes that read images."""
         if self.request.workers is not None:
             return self.request.workers
         return min(MAX_WORKERS, cores()) if self.device.type == "cuda" else 0
 
     def accelerator(self, config: TrainingConfig, model: Model | None = None) -> Accelerator:
-        """Accelerate for one model: mixed precision, accumulated gradients, processes, a tracker."""
-        # A parameter that no loss reaches would have processes wait for its gradient for ever. What a selector learns
-        # is one where the model only takes the best scores.
+        """An Accelerator for one model.
+
+        Args:
+            config: The configuration, for precision and accumulated gradients.
+            model: The model that is to be trained or tested, if it is known.
+
+        Raises:
+            FgbenchError: Accelerate does not start; the message names the environment variables that are set for it.
+        """
+        # Processes would wait for ever for the gradient of a parameter that no loss reaches, such as a selector's where
+        # the model only takes the best scores.
         learns = model is not None and model.selector is not None and any(True for _ in model.selector.parameters())
         unreached = learns or (model is not None and bool(model.without_gradient))
         handler = DistributedDataParallelKwargs(find_unused_parameters=unreached)
         tracked = {"log_with": self.request.tracker, "project_dir": str(self.request.checkpoints)}
-        with _starting():
+        with _accelerate_errors():
             return Accelerator(
                 cpu=self.request.device == "cpu",
                 mixed_precision=config.recipe.mixed_precision,
@@ -84,55 +100,66 @@ class TrainingContext:
             )
 
     def close(self) -> None:
-        """Part from the other processes."""
+        """Leave the group of processes."""
         PartialState().destroy_process_group()
 
     def key(self, config: TrainingConfig, **more: Any) -> str:
-        """The key of a run; ``more`` is what is asked of this one alone."""
+        """Key of a run in the store.
+
+        Args:
+            config: The configuration.
+            **more: Further values that the result of this run depends on, such as seed and learning rate.
+        """
         request = self.request
-        begun = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
-        # Another set of weights in the same file, and another reading of it, are other runs.
-        begun |= {name: value for name, value in request.reading.items() if value is not None}
+        conditions = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        # Another set of weights in the same file, and another way to read it, are other runs.
+        conditions |= {name: value for name, value in request.reading.items() if value is not None}
         if code := foreign_code(*self._foreign(config)):
-            begun["foreign_code"] = code
+            conditions["foreign_code"] = code
         return run_key(
-            config, {**self.identity, **begun, "pretrained": request.pretrained, "flip": request.flip, **more}
+            config, {**self.identity, **conditions, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
 
     def _foreign(self, config: TrainingConfig) -> Iterator[Any]:
-        """What others have made of a run: its model, its selector, its backbone, the reader of its data."""
-        asked = (models, config.model), (selectors, config.selector), (datasets, self.request.dataset)
-        for registry, name in asked:
+        """Model, selector, backbone and reader of the data set, as far as they come from plug-ins."""
+        named = (models, config.model), (selectors, config.selector), (datasets, self.request.dataset)
+        for registry, name in named:
             if name in registry.entries() and not registry.entry(name).is_own:
                 yield registry.load(name)
         if config.backbone:
             yield from brought_by(config.backbone)
 
     def folder(self, config: TrainingConfig, key: str, seed: int) -> Path:
-        """Where a run's weights are kept."""
+        """Folder that the weights of a run are written to."""
         words = [self.dataset.name, config.model, config.selector, config.image_size, f"seed{seed}", key[:10]]
         return self.request.checkpoints / re.sub(r"[^\w.-]+", "_", "-".join(str(word) for word in words if word))
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """Accelerate reads some forty environment variables, each in its own way."""
+def _accelerate_errors() -> Iterator[None]:
+    """Turn any error of Accelerate, which reads some forty environment variables, into one line."""
     try:
         yield
     except Exception as error:
-        told = ", ".join(name for name in sorted(os.environ) if name.startswith(LAUNCHED))
-        do = f"set for it: {told or 'nothing'}; unset what is wrong, or start with accelerate launch"
+        variables = ", ".join(name for name in sorted(os.environ) if name.startswith(LAUNCH_PREFIXES))
+        do = f"set for it: {variables or 'nothing'}; unset what is wrong, or start with accelerate launch"
         raise FgbenchError(f"Accelerate does not start ({describe(error)[:300]})", do=do) from error
 
 
 def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnProblem) -> TrainingContext:
-    """Load plug-ins, open the data set and check it, find the device.
+    """Load plug-ins, open and check the data set, and choose the device.
 
-    Raises :class:`FgbenchError` for a device that is not there or a batch that processes cannot share,
-    :class:`DatasetError` for data that are not as they should be.
+    Args:
+        request: The request.
+        store: The store of the main process; None on all others.
+        on_problem: Receives a notice for everything about the data set that is worth knowing.
+
+    Raises:
+        FgbenchError: The device is not there, weights cannot be written, or an option does not fit the device.
+        DatasetError: The data set is missing, incomplete or laid out in another way.
     """
     add_plugin_files(request.plugins, on_problem)
-    if sharded := [name for name in SHARDED if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
+    if sharded := [name for name in SHARDING if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]:
         raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
     if not request.test_only:
         _check_folder(request.checkpoints)
@@ -142,7 +169,7 @@ def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnP
         request = replace(request, device="cpu")
     if request.tracker:
         _check_tracker(request.tracker)
-    with _starting():
+    with _accelerate_errors():
         state = PartialState(cpu=request.device == "cpu")
     if request.threads:  # after Accelerate, which sets a number of its own for several processes on a CPU
         torch.set_num_threads(request.threads)
@@ -154,11 +181,11 @@ def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnP
         request = replace(request, recipe={**request.recipe, "mixed_precision": precision})
     dataset = open_dataset(request.dataset, request.data_dir, request.dataset_options)
     with datasets.blame(request.dataset, FgbenchError):
-        found = check_dataset(dataset, read=request.read_all)
-    for said in (*found.warnings, *found.notes, found.unreadable_in_words()):
-        if said:
-            named = said.startswith(f"{dataset.name} ") or f" of {dataset.name} " in said
-            on_problem(LeftOutNotice(said if named else f"{dataset.name}: {said}"))
+        report = check_dataset(dataset, read=request.read_all)
+    for note in (*report.warnings, *report.notes, report.unreadable_in_words()):
+        if note:
+            is_named = note.startswith(f"{dataset.name} ") or f" of {dataset.name} " in note
+            on_problem(LeftOutNotice(note if is_named else f"{dataset.name}: {note}"))
     environment = facts(request.recipe["mixed_precision"])
     return TrainingContext(
         request=request,
@@ -170,7 +197,7 @@ def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnP
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that weights cannot be kept in, before hours are spent on them."""
+    """Refuse a folder that cannot be written to, before a model is trained."""
     try:
         check_folder(folder)
     except FgbenchError as error:
@@ -180,18 +207,22 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_tracker(name: str) -> None:
-    """Accelerate leaves a tracker out without a word where its package is missing."""
+    """Refuse a tracker whose package is missing; Accelerate would leave it out silently."""
     if not any(importlib.util.find_spec(package) for package in TRACKER_PACKAGES.get(name, (name,))):
         raise FgbenchError("a package is not installed that is needed by", f"--tracker {name}", f"pip install {name}")
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse an optimizer that timm does not have, and a batch that cannot be cut into equal parts."""
+    """Refuse a recipe that cannot be trained here.
+
+    Raises:
+        FgbenchError: timm does not have the optimizer, or the batch cannot be cut into equal parts.
+    """
     if recipe.optimizer not in list_optimizers():
         raise FgbenchError("timm has no optimizer", recipe.optimizer, "for example momentum (plain SGD), sgd, adamw")
     try:
         create_optimizer_v2([torch.nn.Parameter(torch.zeros(1, 1))], opt=recipe.optimizer, lr=0.1, momentum=0.9)
-    except Exception as error:  # it asks for a package, or for a GPU, in its own way
+    except Exception as error:  # a missing package or GPU raises errors of many types
         raise FgbenchError("timm cannot make the optimizer", recipe.optimizer, describe(error)) from error
     processes = PartialState().num_processes
     if recipe.batch_size % (recipe.accumulate * processes):

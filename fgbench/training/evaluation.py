@@ -1,4 +1,4 @@
-"""Testing a model: every image once, on one process or on many, with the same counts."""
+"""Test of a model: every image once, with the same result on any number of processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fgbench.errors import CannotMeasureError
 from fgbench.training.loading import Images, Order, check_unreadable, eval_batches, load
 from fgbench.training.metrics import TOP, Predictions, merge
 
-Tick = Callable[[int], None]  # told how many images are done, on all processes
+Tick = Callable[[int], None]  # receives the number of images that are done, on all processes
 
 
 class NotFiniteError(CannotMeasureError):
-    """Loss or logits are not finite, and every process knows it: this run has no result, others may have one."""
+    """Loss or logits are not finite, on every process: this run has no result, others may have one."""
 
 
 def evaluate(
@@ -33,12 +33,25 @@ def evaluate(
     flip: bool = False,
     tick: Tick = lambda done: None,
 ) -> Predictions:
-    """Predict a split, shared by all processes; each of them gets all predictions.
+    """Predict a split, whose batches are shared by all processes.
 
-    Batches are the same for any number of processes, and so are the logits. ``flip`` adds the logits of the mirror
-    image. The model is left in evaluation mode.
+    Batches are the same for any number of processes, and so are the logits.
 
-    Raises :class:`DatasetError` where more than 1 % of the images cannot be read, :class:`NotFiniteError`.
+    Args:
+        model: The model; it is left in evaluation mode.
+        images: The split.
+        accelerator: Device, precision and processes.
+        batch_size: Number of images in a batch.
+        workers: Number of processes that read images.
+        flip: Whether logits are the mean over the image and its mirror image.
+        tick: Receives the number of images that are done.
+
+    Returns:
+        All predictions, on every process.
+
+    Raises:
+        DatasetError: More than 1 % of the images cannot be read.
+        NotFiniteError: A logit is not finite.
     """
     share = eval_batches(
         len(images), batch_size, process=accelerator.process_index, processes=accelerator.num_processes
@@ -48,14 +61,14 @@ def evaluate(
     targets: list[Tensor] = []
     indices: list[int] = []
     unreadable: set[int] = set()
-    finite = True
+    is_finite = True
     began = time.perf_counter()
     with torch.no_grad(), accelerator.autocast():
         for batch in load(images, Order(share), workers, pin=accelerator.device.type == "cuda"):
             unreadable.update(batch.unreadable)
             if len(batch.indices):
                 logits = _predict(model, batch.images.to(accelerator.device, non_blocking=True), flip=flip)
-                finite = finite and bool(logits.isfinite().all())
+                is_finite = is_finite and bool(logits.isfinite().all())
                 ranked.append(_rank(logits))
                 targets.append(batch.targets)
                 indices += batch.indices
@@ -67,9 +80,9 @@ def evaluate(
         unreadable=frozenset(unreadable),
         seconds=time.perf_counter() - began,
     )
-    gathered: list[Any] = gather_object([(own, finite)])  # what stops one process stops all of them here
+    gathered: list[Any] = gather_object([(own, is_finite)])  # an error of one process stops all of them here
     shards = [shard for shard, _ in gathered]
-    if not all(fine for _, fine in gathered):
+    if not all(is_finite for _, is_finite in gathered):
         raise NotFiniteError("the model's logits are not finite; a lower --lr, or --mixed-precision no, may help")
     all_unreadable = set().union(*(shard.unreadable for shard in shards))
     check_unreadable(images.split, all_unreadable)

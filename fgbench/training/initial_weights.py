@@ -1,4 +1,4 @@
-"""Weights that a run begins from, or that are tested."""
+"""Files of weights: those that a run begins with, and those that are tested."""
 
 from __future__ import annotations
 
@@ -14,74 +14,95 @@ from fgbench.models.checkpoints.load import CLASS_WEIGHTS, ClassCountError, Load
 from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
 
-READING = 2  # how weights become predictions; it grows where a file that was read before gives other ones
-SHOWN = 3
+READING = 2  # version of reading files: it grows where predictions from the same file change
+SHOWN = 3  # number of weights that a message names
 CHUNK = 2**20  # bytes
 
 
-def load_to_begin(model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, **reading: str | None) -> None:
-    """Begin from a file: a backbone's weights, or a whole model's for as many classes as the data set has.
+def load_initial_weights(
+    model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, **reading: str | None
+) -> None:
+    """Load the weights that a run begins with: a backbone's, or a whole model's.
 
-    ``reading`` is how the file is read, as :func:`fgbench.load_checkpoint` takes it.
+    Args:
+        model: The model; weights that the file lacks stay as they are, which is reported.
+        path: The file.
+        dataset: The data set, whose number of classes must be that of the file.
+        on_problem: Receives a notice for everything that is not taken as it stands in the file.
+        **reading: Options of :func:`fgbench.load_checkpoint`.
+
+    Raises:
+        FgbenchError: The file cannot be read, or is for another number of classes.
     """
-    found = _load(model, path, dataset, on_problem, reading)
-    if found.missing:
-        on_problem(LeftOutNotice(f"{len(found.missing)} weights are not in {path} and begin anew: {_some(found)}"))
-    _tell(found, path, on_problem)
+    report = _load(model, path, dataset, on_problem, reading)
+    if report.missing:
+        on_problem(LeftOutNotice(f"{len(report.missing)} weights are not in {path} and begin anew: {_missing(report)}"))
+    _report_changes(report, path, on_problem)
 
 
-def load_for_test(
+def load_weights_to_test(
     model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, **reading: str | None
 ) -> LoadReport:
-    """Load all that a model is tested with; ``reading`` is how, as :func:`fgbench.load_checkpoint` takes it.
+    """Load the weights of a model that is tested; the file must have all of them.
 
-    Raises :class:`FgbenchError` where the file was trained for another number of classes or is of another model, lacks
-    weights, so that random ones would be tested, or has some that the model leaves out.
+    Args:
+        model: The model.
+        path: The file.
+        dataset: The data set, whose number of classes must be that of the file.
+        on_problem: Receives a notice for everything that is not taken as it stands in the file.
+        **reading: Options of :func:`fgbench.load_checkpoint`.
+
+    Returns:
+        The report of what was loaded.
+
+    Raises:
+        FgbenchError: The file is for another number of classes or of another model, lacks weights, so that random ones
+            would be tested, or has weights that the model leaves out.
     """
-    found = _load(model, path, dataset, on_problem, reading)
-    lacking = (*found.missing, *found.started)
-    if found.other_classes is not None and all(map(CLASS_WEIGHTS.search, lacking)):
-        raise _of_other_classes(path, found.other_classes, dataset)
+    report = _load(model, path, dataset, on_problem, reading)
+    lacking = (*report.missing, *report.started)
+    if report.other_classes is not None and all(map(CLASS_WEIGHTS.search, lacking)):
+        raise _class_count_error(path, report.other_classes, dataset)
     if lacking:
-        others = [name for name in found.unread if not CLASS_WEIGHTS.search(name)]
-        has = f"it has {_shown(others)}, for which the model has no place; " if others else ""
+        others = [name for name in report.unread if not CLASS_WEIGHTS.search(name)]
+        has = f"it has {_first(others)}, for which the model has no place; " if others else ""
         raise FgbenchError(
-            f"{len(lacking)} weights of the model ({_some(found)}) are not in",
+            f"{len(lacking)} weights of the model ({_missing(report)}) are not in",
             str(path),
             f"random ones would be tested; {has}is it a file of this model and backbone?",
         )
-    if found.trained_as is not None and not found.backbone_only:
+    if report.trained_as is not None and not report.backbone_only:
         raise FgbenchError(
-            f"{path} holds the weights of a {found.trained_as}; the model to be tested is a", type(model).__name__
+            f"{path} holds the weights of a {report.trained_as}; the model to be tested is a", type(model).__name__
         )
-    if found.unread:
+    if report.unread:
         raise FgbenchError(
-            f"{len(found.unread)} weights of {path} have no place in the model ({_shown(found.unread)}); without them "
-            "another network would be tested than was trained:",
+            f"{len(report.unread)} weights of {path} have no place in the model ({_first(report.unread)}); without "
+            "them another network would be tested than was trained:",
             type(model).__name__,
             "name the model and the backbone that the file was trained with",
         )
-    _tell(found, path, on_problem)
-    if found.backbone_only:
-        _tell_colours(model, dataset, on_problem)
-    return found
+    _report_changes(report, path, on_problem)
+    if report.backbone_only:
+        _report_normalisation(model, dataset, on_problem)
+    return report
 
 
-def _tell(found: LoadReport, path: Path, on_problem: OnProblem) -> None:
-    """Report what of a file was not taken as it stands."""
-    if found.grids is not None:
-        given, wanted = found.grids
+def _report_changes(report: LoadReport, path: Path, on_problem: OnProblem) -> None:
+    """Report everything that is not taken as it stands in the file."""
+    if report.grids is not None:
+        given, wanted = report.grids
         sizes = f"{given}×{given} patches, the model {wanted}×{wanted}"
-        how = f"resized by {found.interpolation} interpolation"
+        how = f"resized by {report.interpolation} interpolation"
         on_problem(LeftOutNotice(f"{path} has positions for {sizes} (another image size or overlap); they were {how}"))
-    if found.trained_as is not None:
-        on_problem(LeftOutNotice(f"{path} holds the weights of a {found.trained_as}, and the model adds to it"))
-    for words in (*found.variants, *found.differences):
+    if report.trained_as is not None:
+        on_problem(LeftOutNotice(f"{path} holds the weights of a {report.trained_as}, and the model adds to it"))
+    for words in (*report.variants, *report.differences):
         on_problem(LeftOutNotice(f"{path}: {words}"))
 
 
-def _tell_colours(model: Model, dataset: DataSet, on_problem: OnProblem) -> None:
-    """Report images that are normalised otherwise than those on which timm's own weights were trained."""
+def _report_normalisation(model: Model, dataset: DataSet, on_problem: OnProblem) -> None:
+    """Report that images are normalised in another way than in the training of timm's weights."""
     name = getattr(getattr(model, "encoder", None), "name", None) or model.default_backbone
     cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if cfg is None or (_close(cfg.mean, dataset.mean) and _close(cfg.std, dataset.std)):
@@ -107,15 +128,15 @@ def _load(
     model: Model, path: Path, dataset: DataSet, on_problem: OnProblem, reading: Mapping[str, str | None]
 ) -> LoadReport:
     try:
-        found = load_checkpoint(model, path, **reading)  # type: ignore[arg-type]  # its names, none of them a flag
+        report = load_checkpoint(model, path, **reading)  # type: ignore[arg-type]  # its names, none of them a flag
     except ClassCountError as error:
-        raise _of_other_classes(path, error.given, dataset) from error
-    for note in found.notes:
+        raise _class_count_error(path, error.given, dataset) from error
+    for note in report.notes:
         on_problem(LeftOutNotice(f"{path}: {note}"))
-    return found
+    return report
 
 
-def _of_other_classes(path: Path, given: int, dataset: DataSet) -> FgbenchError:
+def _class_count_error(path: Path, given: int, dataset: DataSet) -> FgbenchError:
     return FgbenchError(
         f"{path} was trained for {given} classes; data set {dataset.name!r} has",
         dataset.num_classes,
@@ -123,16 +144,20 @@ def _of_other_classes(path: Path, given: int, dataset: DataSet) -> FgbenchError:
     )
 
 
-def _some(found: LoadReport) -> str:
-    return _shown([*found.missing, *found.started])
+def _missing(report: LoadReport) -> str:
+    return _first([*report.missing, *report.started])
 
 
-def _shown(names: Sequence[str]) -> str:
+def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def file_digest(path: Path) -> str:
-    """What a file of weights holds, in 16 digits; one that is none is refused before it is read."""
+    """SHA-256 of a file of weights, its first 16 digits.
+
+    Raises:
+        FgbenchError: The file is not there, cannot be read, or is no file of weights.
+    """
     kind_of(path)
     digest = hashlib.sha256()
     try:

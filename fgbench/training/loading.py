@@ -1,4 +1,4 @@
-"""Batches whose content depends on seed, epoch and index alone: not on processes, workers, or what ran before."""
+"""Batches of images. They depend on seed, epoch and index alone, not on the number of processes or workers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fgbench.datasets.files import in_one_line
 from fgbench.datasets.transforms import Transform
 from fgbench.errors import FgbenchError
 
-UNREADABLE_SHARE = 0.01  # of a split: more is no accident any more
-TRIES = 100  # images looked at in place of one that cannot be read
+UNREADABLE_SHARE = 0.01  # largest share of a split that may be unreadable
+TRIES = 100  # images that are tried in place of one that cannot be read
 
 Item = tuple[int, Tensor | None, int, list[int]]  # index, image, target, indices that could not be read
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images (B, 3, S, S), their targets (B,) and places in the split; places of those that could not be read."""
+    """Images (B, 3, S, S), their targets (B,) and indices in the split, and indices of unreadable images."""
 
     images: Tensor
     targets: Tensor
@@ -31,15 +31,20 @@ class Batch:
     unreadable: list[int]
 
     def pin_memory(self) -> Batch:
-        """The same in memory that a GPU can fetch from."""
+        """The batch in memory that a GPU can fetch from."""
         return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.indices, self.unreadable)
 
 
 class Images(Dataset[Item]):
-    """A split as a network reads it. An item is asked for by (epoch, index).
+    """A split as a network reads it; an item has the key (epoch, index).
 
-    In training (``seed`` given) an image that cannot be read is replaced by the next one that can, so that steps keep
-    their size; in evaluation it is left out. Both say so.
+    In training an image that cannot be read is replaced by the next one that can, so that steps keep their size; in
+    evaluation it is left out. Items list the indices of unreadable images.
+
+    Args:
+        split: The split.
+        transform: Function from an image to a tensor.
+        seed: Seed of the run, for training; None for evaluation.
     """
 
     def __init__(self, split: Split, transform: Transform, seed: int | None = None) -> None:
@@ -52,7 +57,7 @@ class Images(Dataset[Item]):
         epoch, index = place
         if self.seed is None:
             return self._read(index)
-        kept = torch.random.get_rng_state()  # with no worker processes this generator is the model's as well
+        state = torch.random.get_rng_state()  # without worker processes the model uses the same generator
         torch.default_generator.manual_seed(draw_seed(self.seed, epoch, index))
         try:
             unreadable: list[int] = []
@@ -62,7 +67,7 @@ class Images(Dataset[Item]):
                 if image is not None:
                     return found, image, target, unreadable
         finally:
-            torch.random.set_rng_state(kept)
+            torch.random.set_rng_state(state)
         name, why = self.split.name(index), why_unreadable(self.split, index)
         raise DatasetError(
             f"{len(unreadable)} images in a row cannot be read, from", name, f"are they images? of the first: {why}"
@@ -71,7 +76,7 @@ class Images(Dataset[Item]):
     def _read(self, index: int) -> Item:
         try:
             picture = self.split.open(index)
-        except Exception:  # decoders raise whatever they trip over
+        except Exception:  # decoders raise errors of any type
             return index, None, 0, [index]
         return index, self.transform(picture), int(self.split.targets[index]), []
 
@@ -90,17 +95,31 @@ class Order:
 
 
 def draw_seed(*numbers: int) -> int:
-    """One seed out of several numbers, such as seed, epoch and index."""
+    """A seed from several numbers, such as seed, epoch and index."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def training_batches(
     images: int, batch_size: int, seed: int, epoch: int, *, parts: int = 1, process: int = 0, processes: int = 1
 ) -> list[list[int]]:
-    """An epoch's micro-batches of one process: ``parts`` per step, out of a fresh order of all images.
+    """Micro-batches of one process in one epoch, from a new order of all images.
 
-    A step has ``batch_size`` images whatever the number of processes; what does not fill the last step is left for
-    other epochs. A set smaller than a step is one step.
+    Images that do not fill the last step are left out of this epoch. A split smaller than a step is one step.
+
+    Args:
+        images: Number of images.
+        batch_size: Number of images in a step, over all processes.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        parts: Number of micro-batches in a step.
+        process: Number of the process, from 0.
+        processes: Number of processes.
+
+    Returns:
+        Indices of the images of every micro-batch.
+
+    Raises:
+        FgbenchError: There are fewer images than micro-batches in a step.
     """
     order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(images).tolist()
     size = min(batch_size, images) // (parts * processes) * parts * processes
@@ -118,13 +137,13 @@ def training_batches(
 
 
 def eval_batches(images: int, batch_size: int, *, process: int = 0, processes: int = 1) -> list[list[int]]:
-    """One process's share of whole batches, so that every batch is the same for any number of processes."""
+    """Batches of one process: whole ones, so that every batch is the same for any number of processes."""
     batches = [list(range(start, min(start + batch_size, images))) for start in range(0, images, batch_size)]
     return batches[process::processes]
 
 
 def load(images: Images, order: Order, workers: int, *, pin: bool) -> DataLoader[Item]:
-    """A loader that follows an order; its worker processes stay from epoch to epoch."""
+    """A loader of batches in an order; its worker processes are kept from epoch to epoch."""
     return DataLoader(
         images,
         batch_sampler=order,
@@ -132,12 +151,12 @@ def load(images: Images, order: Order, workers: int, *, pin: bool) -> DataLoader
         collate_fn=collate,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        generator=torch.Generator(),  # of what it draws for its workers, which nothing here reads
+        generator=torch.Generator(),  # so that the loader does not draw from the model's generator
     )
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items → a batch of those that could be read."""
+    """A batch of the items that could be read."""
     read = [(index, image, target) for index, image, target, _ in items if image is not None]
     unreadable = [index for *_, failed in items for index in failed]
     if not read:
@@ -147,7 +166,15 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def check_unreadable(split: Split, unreadable: set[int]) -> None:
-    """Refuse to go on where more than 1 % of a split could not be read."""
+    """Refuse a split of which too many images cannot be read.
+
+    Args:
+        split: The split.
+        unreadable: Indices of images that could not be read.
+
+    Raises:
+        DatasetError: They are more than 1 % of the split.
+    """
     if len(unreadable) > UNREADABLE_SHARE * len(split):
         first, *others = sorted(unreadable)[:3]
         raise DatasetError(
@@ -158,7 +185,7 @@ def check_unreadable(split: Split, unreadable: set[int]) -> None:
 
 
 def why_unreadable(split: Split, index: int) -> str:
-    """What is said while an image is read that cannot be, in one line."""
+    """The error of reading an image, in one line."""
     try:
         split.open(index)
     except FgbenchError as error:

@@ -1,4 +1,4 @@
-"""What predictions are worth: top-1, top-5, per class, and which classes are taken for which."""
+"""Predictions of a split: top-1, top-5, accuracy by class, and classes that are taken for others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fgbench.errors import FgbenchError
 
-TOP = 5
+TOP = 5  # classes that are kept of every image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,31 +20,31 @@ class Predictions:
 
     ranked: NDArray[np.int64]  # (n, up to 5) class ids, the best first
     targets: NDArray[np.int64]  # (n,)
-    indices: NDArray[np.int64]  # (n,) places in the split
-    unreadable: frozenset[int] = frozenset()  # places of images that were left out
+    indices: NDArray[np.int64]  # (n,) of the images in the split
+    unreadable: frozenset[int] = frozenset()  # indices of images that were left out
     seconds: float = 0.0  # reading and forward passes, on the slowest process
 
     @property
     def images(self) -> int:
-        """How many were predicted."""
+        """Number of images that were predicted."""
         return len(self.targets)
 
     @property
     def top1_percent(self) -> float:
-        """The share whose best class is the right one."""
+        """Share of images whose best class is the right one, percent."""
         return self.top_percent(1)
 
     @property
     def top5_percent(self) -> float | None:
-        """The share whose class is among the best five; None where there are fewer than five classes."""
+        """Share of images whose class is among the best five, percent; None with fewer than five classes."""
         return self.top_percent(TOP) if self.ranked.shape[1] >= TOP else None
 
     def top_percent(self, k: int) -> float:
-        """The share whose class is among the best ``k``."""
+        """Share of images whose class is among the best ``k``, percent."""
         return 100 * float((self.ranked[:, :k] == self.targets[:, None]).any(axis=1).mean())
 
     def per_class(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """Images and top-1 of every class; null for a class without images."""
+        """Number of images and top-1 of every class; top-1 is None for a class without images."""
         right = self.ranked[:, 0] == self.targets
         images = np.bincount(self.targets, minlength=len(class_names))
         correct = np.bincount(self.targets[right], minlength=len(class_names))
@@ -54,7 +54,7 @@ class Predictions:
         ]
 
     def confusions(self, class_names: Sequence[str]) -> list[dict[str, Any]]:
-        """Pairs of a class and what it is taken for, the most frequent first; ties by class id."""
+        """Pairs of a class and another that it is taken for, the most frequent first; ties by class id."""
         wrong = self.ranked[:, 0] != self.targets
         pairs, counts = np.unique(
             np.stack([self.targets[wrong], self.ranked[wrong, 0]], axis=1), axis=0, return_counts=True
@@ -67,9 +67,14 @@ class Predictions:
 
 
 def merge(shards: Sequence[Predictions], images: int) -> Predictions:
-    """The shards of several processes as one. Each of a split's images must be there exactly once, read or not.
+    """Join the predictions of several processes.
 
-    Raises :class:`FgbenchError` where one is there twice or not at all.
+    Args:
+        shards: Predictions by process.
+        images: Number of images in the split.
+
+    Raises:
+        FgbenchError: An image is missing, or there twice; images that cannot be read count.
     """
     indices = np.concatenate([shard.indices for shard in shards])
     order = np.argsort(indices, kind="stable")

@@ -38,8 +38,8 @@ def run_row(
     lr: float | None = None,
     seed: int | None = None,
     begun_from: str | None = None,
-) -> Row:
-    """The row of one run, without its environment; nothing was ``trained`` where a checkpoint was only tested."""
+) -> AccuracyRow:
+    """The row of one run, without its environment; ``trained`` is None where a checkpoint was only tested."""
     seconds = trained.seconds if trained else predictions.seconds
     return AccuracyRow(
         model=config.model,
@@ -67,45 +67,45 @@ def run_row(
         begun_from=begun_from,
         weights=weights,
         recipe={**asdict(config.recipe), **config.options} if trained else dict(config.options),
-    ).as_dict() | {"environment": None}
+    )
 
 
-def summaries(rows: Sequence[Row]) -> list[Row]:
+def summaries(rows: Sequence[AccuracyRow]) -> list[AccuracyRow]:
     """A row per model and set that was trained with several seeds: mean, standard deviation, the sum of seconds."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[AccuracyRow]] = {}
     for row in rows:
-        if row["seed"] is not None:
-            groups.setdefault(tuple(row[name] for name in SAME), []).append(row)
-    return [_summary(group) for group in groups.values() if len({row["seed"] for row in group}) > 1]
+        if row.seed is not None:
+            groups.setdefault(tuple(getattr(row, name) for name in SAME), []).append(row)
+    return [_summary(group) for group in groups.values() if len({row.seed for row in group}) > 1]
 
 
-def _summary(rows: Sequence[Row]) -> Row:
+def _summary(rows: Sequence[AccuracyRow]) -> AccuracyRow:
     def over(name: str, of: Any) -> Any:
-        values = [row[name] for row in rows]
+        values = [getattr(row, name) for row in rows]
         return None if None in values else of(values)
 
     first = rows[0]
-    shared: dict[str, Any] = {name: first[name] for name in SAME}
+    shared: dict[str, Any] = {name: getattr(first, name) for name in SAME}
     return AccuracyRow(
         **shared,
         seed=None,
-        lr=first["lr"] if len({row["lr"] for row in rows}) == 1 else None,
+        lr=first.lr if len({row.lr for row in rows}) == 1 else None,
         top1_percent=over("top1_percent", statistics.fmean),
         top5_percent=over("top5_percent", statistics.fmean),
         top1_std_percent=over("top1_percent", statistics.stdev),
         top5_std_percent=over("top5_percent", statistics.stdev),
-        images=first["images"],
+        images=first.images,
         seconds=over("seconds", sum),
         checkpoint=None,
         best_top1_percent=over("best_top1_percent", statistics.fmean),
-        seeds=[row["seed"] for row in rows],
-        train_images=first["train_images"],
-        unreadable_images=max(row["unreadable_images"] for row in rows),
-        unreadable_train_images=max(row["unreadable_train_images"] for row in rows),
+        seeds=[row.seed for row in rows if row.seed is not None],
+        train_images=first.train_images,
+        unreadable_images=max(row.unreadable_images for row in rows),
+        unreadable_train_images=max(row.unreadable_train_images for row in rows),
         test_img_s=over("test_img_s", statistics.fmean),
-        recipe=first["recipe"],
-        environment=first["environment"],
-    ).as_dict()
+        recipe=first.recipe,
+        environment=first.environment,
+    )
 
 
 def facts(mixed_precision: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Models searched, trained and tested, one after the other. What is finished is kept, and is not done twice."""
+"""All runs of a request, one after the other: searched, trained and tested. A finished run is not repeated."""
 
 from __future__ import annotations
 
@@ -11,54 +11,63 @@ import torch
 from accelerate import PartialState
 
 from fgbench.backbone_shape import cut_off_by, cut_off_line
-from fgbench.datasets.dataset import Split
 from fgbench.datasets.transforms import eval_transform
 from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
 from fgbench.models.model import Model
+from fgbench.results.decoding import decode
 from fgbench.results.recipe import Recipe
+from fgbench.results.records import AccuracyRow
 from fgbench.training.config import TrainingConfig, training_configs
 from fgbench.training.context import TrainingContext, check_recipe
 from fgbench.training.evaluation import NotFiniteError, evaluate
-from fgbench.training.initial_weights import READING, load_for_test
+from fgbench.training.initial_weights import READING, load_weights_to_test
 from fgbench.training.loading import Images
 from fgbench.training.metrics import Predictions
 from fgbench.training.rows import Row, run_row
-from fgbench.training.search import best_lr, search_parts
+from fgbench.training.search import Subset, best_lr, search_subsets
 from fgbench.training.shared_store import CLASSES, RUNS, SEARCHED
 from fgbench.training.state import Progress
-from fgbench.training.train_run import Splits, blamed, fit
-from fgbench.training.training import LAST, Epoch, Step, forget
+from fgbench.training.train_run import Run, plugin_errors, train_run
+from fgbench.training.training import LAST, Epoch, Step, remove_files
 
-CONFUSIONS = 100  # pairs that are kept of a run
+CONFUSIONS = 100  # most pairs of classes that are kept of a run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happens, for whoever shows it."""
+    """A step, a finished epoch or a finished run, to be shown."""
 
-    label: str  # which run
+    label: str  # of the run
     run: int  # from 1
     runs: int
     step: Step | None = None
     epoch: Epoch | None = None  # finished
-    row: Row | None = None  # finished
+    row: AccuracyRow | None = None  # finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A finished run: its row, its classes, and how to build its model again."""
+    """A finished run: its configuration, from which the model can be built again, and its rows."""
 
     config: TrainingConfig
     key: str
-    row: Row
-    classes: Row  # per class, and which is taken for which
+    row: AccuracyRow
+    classes: Row  # accuracy by class, and the classes that are taken for others
 
 
 @dataclass(kw_only=True)
 class Runs:
-    """The runs of a session. ``finished`` grows; ``stored`` of them were in the store already."""
+    """The runs of a request.
 
-    session: TrainingContext
+    Attributes:
+        context: The request, the data set, the store and the device.
+        tell: Receives every event.
+        finished: Finished runs, those of the store among them; it grows while runs are trained.
+        stored: Number of finished runs that the store had.
+        total: Number of runs that were asked for.
+    """
+
+    context: TrainingContext
     tell: Callable[[Event], None] = lambda event: None
     finished: list[Finished] = field(default_factory=list)
     stored: int = 0
@@ -66,79 +75,91 @@ class Runs:
     _number: int = 0
 
     @property
-    def rows(self) -> list[Row]:
-        """The rows of what is finished."""
+    def rows(self) -> list[AccuracyRow]:
+        """Rows of the finished runs."""
         return [finished.row for finished in self.finished]
 
     def run(self) -> None:
-        """Do everything that was asked for: each seed of each model in turn."""
-        session = self.session
-        asked = training_configs(session.request, session.dataset, session.on_problem)
-        todo = [config for config in asked if self._can_be_built(config)]
-        self.total = len(todo) if session.request.test_only else sum(len(config.seeds) for config in todo)
-        for config in todo:
-            if session.request.test_only:
+        """Train, or test, each seed of each configuration in turn.
+
+        A run that fails by itself (figures that are not finite, a broken plug-in) is reported, and the others go on.
+
+        Raises:
+            FgbenchError: No configuration is left, a recipe cannot be trained, or a file of weights does not fit.
+            CannotMeasureError: A run does not fit into the memory of the GPU.
+            DatasetError: Too many images cannot be read.
+        """
+        context = self.context
+        configs = training_configs(context.request, context.dataset, context.on_problem)
+        configs = [config for config in configs if self._can_be_built(config)]
+        test_only = context.request.test_only
+        self.total = len(configs) if test_only else sum(len(config.seeds) for config in configs)
+        for config in configs:
+            if test_only:
                 self._number += 1
-                try:
+                with self._run_errors(config.label):
                     self._test(config)
-                except NotFiniteError as error:
-                    session.on_problem(CannotMeasureError(f"{config.label}: {error}"))
-                except BrokenPluginError as error:
-                    session.on_problem(error)
-                continue
-            try:
-                lr = config.lrs[0] if len(config.lrs) == 1 else self._search(config)
-            except (NotFiniteError, BrokenPluginError) as error:  # the others may fare better
-                session.on_problem(error)
-                lr = None
-            if lr is None:
-                self._number += len(config.seeds)
-                continue
-            for seed in config.seeds:
-                self._number += 1
-                try:
-                    self._train(config, lr, seed)
-                except NotFiniteError as error:
-                    session.on_problem(CannotMeasureError(f"{config.label}, seed {seed}: {error}"))
-                except BrokenPluginError as error:
-                    session.on_problem(error)
+            else:
+                self._train_seeds(config)
 
     def _can_be_built(self, config: TrainingConfig) -> bool:
-        """What does not fit is known before hours are spent on the rest; a broken plug-in takes no other down."""
+        """Build a model without weights, so that errors are found before the first run is trained."""
         check_recipe(config.recipe)
         try:
             with torch.device("meta"):
-                model = config.build(self.session.dataset.num_classes)
+                model = config.build(self.context.dataset.num_classes)
         except BrokenPluginError as error:
-            self.session.on_problem(error)
+            self.context.on_problem(error)
             return False
         if line := cut_off_line(config.label, {config.image_size: cut_off_by(model)}):
-            self.session.on_problem(LeftOutNotice(line))
+            self.context.on_problem(LeftOutNotice(line))
         return True
 
-    def _search(self, config: TrainingConfig) -> float | None:
-        """Train with every learning rate on a part of the training images; the rest judges.
+    @contextmanager
+    def _run_errors(self, label: str) -> Iterator[None]:
+        """Report an error that ends one run alone."""
+        try:
+            yield
+        except NotFiniteError as error:
+            self.context.on_problem(CannotMeasureError(f"{label}: {error}"))
+        except BrokenPluginError as error:
+            self.context.on_problem(error)
 
-        None where another process is at one of them: the best of the others need not be the best.
-        """
-        session, seed = self.session, config.seeds[0]
-        epochs = session.request.search_epochs or config.recipe.epochs
+    def _train_seeds(self, config: TrainingConfig) -> None:
+        try:
+            lr = config.lrs[0] if len(config.lrs) == 1 else self._search(config)
+        except (NotFiniteError, BrokenPluginError) as error:
+            self.context.on_problem(error)
+            lr = None
+        if lr is None:
+            self._number += len(config.seeds)
+            return
+        for seed in config.seeds:
+            self._number += 1
+            with self._run_errors(f"{config.label}, seed {seed}"):
+                self._train(config, lr, seed)
+
+    def _search(self, config: TrainingConfig) -> float | None:
+        """The best learning rate; None where another process is still training with one of them."""
+        context, seed = self.context, config.seeds[0]
+        epochs = context.request.search_epochs or config.recipe.epochs
         searched = replace(config, recipe=replace(config.recipe, epochs=epochs))
-        parts = search_parts(session.dataset.train)
-        keys = {lr: session.key(searched, lr=lr, seed=seed, split="search") for lr in config.lrs}
+        subsets = search_subsets(context.dataset.train)
+        keys = {lr: context.key(searched, lr=lr, seed=seed, split="search") for lr in config.lrs}
         rows: dict[float, Row | None] = {}
         for lr, key in keys.items():
-            rows[lr] = session.shared_store.get(SEARCHED, key)
+            rows[lr] = context.shared_store.get(SEARCHED, key)
             if rows[lr] is None:
-                with self._claimed(key) as mine:
-                    if mine:
-                        rows[lr] = session.shared_store.get(SEARCHED, key) or self._try(searched, lr, seed, key, parts)
+                with self._claimed(key) as is_claimed:
+                    if is_claimed:
+                        stored = context.shared_store.get(SEARCHED, key)
+                        rows[lr] = stored or self._try_lr(searched, lr, seed, key, subsets)
         results: list[tuple[float, float]] = []
         for lr, key in keys.items():
-            row = rows[lr] or session.shared_store.get(SEARCHED, key)  # another process may be done with it by now
+            row = rows[lr] or context.shared_store.get(SEARCHED, key)  # another process may have finished it by now
             if row is None:
-                said = f"{config.label} was left out: another process is searching its learning rate"
-                session.on_problem(LeftOutNotice(said, do="start again when it is done"))
+                message = f"{config.label} was left out: another process is searching its learning rate"
+                context.on_problem(LeftOutNotice(message, do="start again when it is done"))
                 return None
             if row["validation_top1_percent"] is not None:
                 results.append((lr, float(row["validation_top1_percent"])))
@@ -147,140 +168,156 @@ class Runs:
             raise NotFiniteError(f"no learning rate of {tried} works for {config.label}")
         return best_lr(results)
 
-    def _try(self, searched: TrainingConfig, lr: float, seed: int, key: str, parts: tuple[Split, Split]) -> Row:
-        """Train with one learning rate, and keep what it came to."""
-        session = self.session
+    def _try_lr(self, searched: TrainingConfig, lr: float, seed: int, key: str, subsets: tuple[Subset, Subset]) -> Row:
+        """Train with one learning rate, and keep the accuracy."""
+        context = self.context
         row: Row = {
             "model": searched.model,
             "selector": searched.selector,
-            "dataset": session.dataset.name,
+            "dataset": context.dataset.name,
             "image_size": searched.image_size,
             "seed": seed,
             "lr": lr,
             "epochs": searched.recipe.epochs,
             "validation_top1_percent": None,
-            "images": len(parts[1]),
+            "images": len(subsets[1]),
             "reason": None,
         }
-        label = f"{searched.label}: search, lr {lr:g}"
+        run = Run(
+            config=searched,
+            lr=lr,
+            seed=seed,
+            key=key,
+            label=f"{searched.label}: search, lr {lr:g}",
+            train_split=subsets[0],
+            test_split=subsets[1],
+            keep_weights=False,
+        )
         try:
-            predictions, _, _ = self._fit(searched, lr, seed, key, label, parts, keep_weights=False)
+            predictions, _, _ = self._train_run(run)
             row["validation_top1_percent"] = predictions.top1_percent
         except NotFiniteError as error:  # too high a rate is a result of the search
             row["reason"] = str(error)
-        row = session.shared_store.add(SEARCHED, key, row)
-        self._forget(searched, key, seed, weights=True)
+        row = context.shared_store.add(SEARCHED, key, row)
+        self._remove_files(searched, key, seed, weights=True)
         return row
 
     def _train(self, config: TrainingConfig, lr: float, seed: int) -> None:
-        session = self.session
+        context = self.context
         label = f"{config.label}, seed {seed}"
-        key = session.key(config, lr=lr, seed=seed, test_every=session.request.test_every)
-        if self._was_finished(config, key, label):
-            self._forget(config, key, seed, weights=False)  # it may have been killed before it could
+        key = context.key(config, lr=lr, seed=seed, test_every=context.request.test_every)
+        if self._is_stored(config, key, label):
+            self._remove_files(config, key, seed, weights=False)  # the process may have been killed before it did so
             return
-        with self._claimed(key) as mine:
-            if not mine:
-                session.on_problem(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
+        with self._claimed(key) as is_claimed:
+            if not is_claimed:
+                context.on_problem(LeftOutNotice(f"{label} is being trained by another process, and was left out"))
                 return
-            if self._was_finished(config, key, label):  # by another process, since it was looked for
+            if self._is_stored(config, key, label):  # another process finished it before the claim
                 return
-            splits = session.dataset.train, session.dataset.test
-            predictions, progress, model = self._fit(config, lr, seed, key, label, splits, keep_weights=True)
+            run = Run(
+                config=config,
+                lr=lr,
+                seed=seed,
+                key=key,
+                label=label,
+                train_split=context.dataset.train,
+                test_split=context.dataset.test,
+            )
+            predictions, progress, model = self._train_run(run)
             row = run_row(
                 config,
-                session.dataset,
+                context.dataset,
                 model,
                 predictions,
-                checkpoint=session.folder(config, key, seed) / LAST,
-                flip=session.request.flip,
+                checkpoint=context.folder(config, key, seed) / LAST,
+                flip=context.request.flip,
                 trained=progress,
                 lr=lr,
                 seed=seed,
-                begun_from=session.request.begun_from,
+                begun_from=context.request.begun_from,
             )
             self._keep(config, key, row, predictions, label)
-            self._forget(config, key, seed, weights=False)
+            self._remove_files(config, key, seed, weights=False)
+
+    def _train_run(self, run: Run) -> tuple[Predictions, Progress, Model]:
+        def tell(event: Step | Epoch) -> None:
+            self._tell(run.label, **{"step" if isinstance(event, Step) else "epoch": event})
+
+        return train_run(self.context, run, tell)
 
     @contextmanager
     def _claimed(self, key: str) -> Iterator[bool]:
-        """Whether a run is this launch's until its row is kept; False while another one is at it."""
-        mine = self.session.shared_store.claim(key)
+        """Claim a run while the block runs; False where another process has claimed it."""
+        is_claimed = self.context.shared_store.claim(key)
         try:
-            yield mine
+            yield is_claimed
         finally:
-            if mine:
-                self.session.shared_store.release(key)
+            if is_claimed:
+                self.context.shared_store.release(key)
 
-    def _forget(self, config: TrainingConfig, key: str, seed: int, *, weights: bool) -> None:
+    def _remove_files(self, config: TrainingConfig, key: str, seed: int, *, weights: bool) -> None:
         if PartialState().is_main_process:
-            with suppress(OSError):  # it only takes room
-                forget(self.session.folder(config, key, seed), weights=weights)
-
-    def _fit(
-        self, config: TrainingConfig, lr: float, seed: int, key: str, label: str, splits: Splits, *, keep_weights: bool
-    ) -> tuple[Predictions, Progress, Model]:
-        def tell(what: Step | Epoch) -> None:
-            self._say(label, **{"step" if isinstance(what, Step) else "epoch": what})
-
-        return fit(self.session, config, lr, seed, key, label, splits, tell, keep_weights=keep_weights)
+            with suppress(OSError):  # files that are left only take room
+                remove_files(self.context.folder(config, key, seed), weights=weights)
 
     def _test(self, config: TrainingConfig) -> None:
-        """Test a checkpoint."""
-        session, request = self.session, self.session.request
+        """Test a file of weights."""
+        context, request = self.context, self.context.request
         assert request.checkpoint is not None
-        # No training, no recipe; what earlier versions read of a file is not taken for what this one reads.
-        key = session.key(replace(config, recipe=Recipe()), test_only=True, reading=READING)
-        if self._was_finished(config, key, config.label):
+        # The recipe does not matter. READING is in the key because earlier versions read some files in another way.
+        key = context.key(replace(config, recipe=Recipe()), test_only=True, reading=READING)
+        if self._is_stored(config, key, config.label):
             return
-        model = config.build(session.dataset.num_classes)
-        loaded = load_for_test(model, request.checkpoint, session.dataset, session.on_problem, **request.reading)
-        accelerator = session.accelerator(config, model)
-        images = Images(session.dataset.test, eval_transform(session.dataset, config.image_size))
+        model = config.build(context.dataset.num_classes)
+        report = load_weights_to_test(model, request.checkpoint, context.dataset, context.on_problem, **request.reading)
+        accelerator = context.accelerator(config, model)
+        images = Images(context.dataset.test, eval_transform(context.dataset, config.image_size))
 
         def tick(done: int) -> None:
-            self._say(config.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
+            self._tell(config.label, step=Step(epoch=1, epochs=1, phase="testing", done=done, total=len(images)))
 
-        with blamed(config, self.session.request.dataset):
+        with plugin_errors(config, request.dataset):
             predictions = evaluate(
                 model.to(accelerator.device),
                 images,
                 accelerator,
                 batch_size=request.test_batch_size,
-                workers=session.workers,
+                workers=context.workers,
                 flip=request.flip,
                 tick=tick,
             )
         row = run_row(
             config,
-            session.dataset,
+            context.dataset,
             model,
             predictions,
             checkpoint=request.checkpoint,
-            weights=loaded.weights,
+            weights=report.weights,
             flip=request.flip,
         )
         self._keep(config, key, row, predictions, config.label)
 
-    def _was_finished(self, config: TrainingConfig, key: str, label: str) -> bool:
-        shared_store = self.session.shared_store
+    def _is_stored(self, config: TrainingConfig, key: str, label: str) -> bool:
+        """Whether the store has the run; then it is added to the finished ones."""
+        shared_store = self.context.shared_store
         row = shared_store.get(RUNS, key)
         if row is None:
             return False
         self.stored += 1
-        self._finish(config, key, row, shared_store.get(CLASSES, key) or {}, label)
+        self._finish(config, key, decode(AccuracyRow, row), shared_store.get(CLASSES, key) or {}, label)
         return True
 
-    def _keep(self, config: TrainingConfig, key: str, row: Row, predictions: Predictions, label: str) -> None:
-        names, shared_store = self.session.dataset.class_names, self.session.shared_store
+    def _keep(self, config: TrainingConfig, key: str, row: AccuracyRow, predictions: Predictions, label: str) -> None:
+        names, shared_store = self.context.dataset.class_names, self.context.shared_store
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
-        del row["environment"]
-        self._finish(config, key, shared_store.add(RUNS, key, row), classes, label)
+        fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
+        self._finish(config, key, decode(AccuracyRow, shared_store.add(RUNS, key, fields)), classes, label)
 
-    def _finish(self, config: TrainingConfig, key: str, row: Row, classes: Row, label: str) -> None:
+    def _finish(self, config: TrainingConfig, key: str, row: AccuracyRow, classes: Row, label: str) -> None:
         self.finished.append(Finished(config=config, key=key, row=row, classes=classes))
-        self._say(label, row=row)
+        self._tell(label, row=row)
 
-    def _say(self, label: str, **what: Any) -> None:
-        self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **what))
+    def _tell(self, label: str, **event: Any) -> None:
+        self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **event))

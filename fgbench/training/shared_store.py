@@ -1,4 +1,4 @@
-"""The store, as several processes share it: the main one reads and writes, all of them know what it read."""
+"""The store for several processes: the main process reads and writes it, and the others receive what it reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accelerate.utils import broadcast_object_list
 
 from fgbench.results.store import Store
 
-# Kinds of rows: runs, their learning curves, learning rates that were tried, classes of a run, judged selectors.
+# Kinds of rows: runs, their epochs, searched learning rates, classes of a run, judged selectors.
 RUNS, EPOCHS, SEARCHED, CLASSES, QUALITY = (
     "accuracy",
     "accuracy_epoch",
@@ -22,49 +22,53 @@ RUNS, EPOCHS, SEARCHED, CLASSES, QUALITY = (
 
 
 class SharedStore:
-    """What was trained and tested so far. Every process calls every method, in the same order.
+    """Rows of runs in the store. Every process calls every method, in the same order, unless a method says otherwise.
 
-    ``store`` is None in all processes but the main one.
+    Args:
+        store: The store; None in all processes but the main one.
+        environment: Software and hardware, kept beside every row.
+        again: Whether rows of earlier runs are ignored.
     """
 
     def __init__(self, store: Store | None, environment: Mapping[str, Any], *, again: bool = False) -> None:
         self._store, self._environment, self._again = store, environment, again
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A row of an earlier run, or None; None too where everything is asked for again."""
+        """A row of an earlier run; None where there is none, or where it is to be ignored."""
         if self._again:
             return None
-        found: dict[str, Any] | None = _from_main(self._store.get(kind, key) if self._store else None)
-        return found
+        row: dict[str, Any] | None = _from_main(self._store.get(kind, key) if self._store else None)
+        return row
 
     def get_alone(self, kind: str, key: str) -> dict[str, Any] | None:
-        """The same for the main process by itself; the others do not call it."""
+        """As :meth:`get`, but called by the main process alone."""
         return None if self._again or self._store is None else self._store.get(kind, key)
 
     def add(self, kind: str, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep a row beside what it was measured on, and return it so."""
+        """Add a row, and return it with its environment and the time."""
         environment = {**self._environment, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
         if self._store is not None:
             self._store.add(kind, key, row, environment, again=self._again)
         return {**row, "environment": environment}
 
     def claim(self, key: str) -> bool:
-        """Whether this run may be trained now: not while another process of this store is at it."""
-        mine: bool = _from_main(self._store.claim(RUNS, key) if self._store else None)
-        return mine
+        """Claim a run; False where another process that uses this store has claimed it."""
+        is_claimed: bool = _from_main(self._store.claim(RUNS, key) if self._store else None)
+        return is_claimed
 
     def renew(self, key: str) -> None:
-        """Say that this run is still under way; the main process does."""
+        """Renew the claim of a run that is under way."""
         if self._store is not None:
             self._store.renew(RUNS, key)
 
     def release(self, key: str) -> None:
-        """Give a run back."""
+        """Give up the claim of a run."""
         if self._store is not None:
             self._store.release(RUNS, key)
 
 
 def _from_main(value: Any) -> Any:
+    """The value of the main process, on every process."""
     if PartialState().num_processes == 1:
         return value
     return broadcast_object_list([value], from_process=0)[0]

@@ -1,4 +1,4 @@
-"""Training a model: epochs that can be stopped anywhere between two of them, and go on to the same result."""
+"""Training of one model, epoch by epoch; a run that is stopped continues to the same result."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from fgbench.training.loading import Batch, Images, Order, check_unreadable, dra
 from fgbench.training.metrics import Predictions
 from fgbench.training.state import Progress, load_state, save_state
 
-MOST_SKIPPED = 0.5  # of an epoch's images, in float16
+MOST_SKIPPED = 0.5  # largest share of an epoch's images in steps that overflow, in float16
 STATE, BEST, LAST = "state.safetensors", "best.safetensors", "last.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One epoch of one run, as its learning curve has it."""
+    """Figures of one epoch, a point of the learning curve."""
 
     epoch: int  # from 1
     lr: float  # at its end
     train_loss: float  # mean over images
-    train_top1_percent: float  # of the augmented images, while the weights moved
-    top1_percent: float | None  # on the test split; null where it was not tested
+    train_top1_percent: float  # on the augmented images, with the weights of each step
+    top1_percent: float | None  # on the test split; None where it was not tested
     top5_percent: float | None
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is needed to train one model once."""
+    """Everything that the training of one model needs."""
 
-    run: str  # the key, which a training state must have
+    run: str  # key of the run; a training state of another run is refused
     model: Model
     train: Images
     test: Images
     recipe: Recipe
     lr: float
     seed: int
-    folder: Path  # of the state, and of the weights
-    keep_weights: bool = True  # beyond the end
-    workers: int = 0
+    folder: Path  # for the training state and the weights
+    keep_weights: bool = True  # after training has ended
+    workers: int = 0  # processes that read images
     test_every: int = 1  # epochs; the last one is always tested
     test_batch_size: int = 64
     flip: bool = False
-    metadata: dict[str, Any] | None = None  # beside the weights
+    metadata: dict[str, Any] | None = None  # kept in the files of weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What a progress bar shows."""
+    """Position within an epoch, for a progress bar."""
 
     epoch: int
     epochs: int
@@ -77,21 +77,30 @@ Keep = Callable[[Epoch], None]
 
 
 def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple[Predictions, Progress]:
-    """Train and test; returns the last epoch's predictions and what it took.
+    """Train and test a model.
 
-    Every epoch begins from seeds of its own and ends with a state on disk, so that a run that was killed goes on after
-    its last whole epoch, to the very weights it would have had. ``best.safetensors`` and ``last.safetensors`` hold
-    weights alone. An epoch is handed to ``keep`` before its state is written, and ``tell`` hears of it afterwards, when
-    nothing of it can be lost.
+    Every epoch begins from seeds of its own and ends with a state on disk: a run that was killed continues after its
+    last whole epoch, to the same weights. ``best.safetensors`` and ``last.safetensors`` hold weights alone.
 
-    Raises :class:`NotFiniteError`, and :class:`DatasetError` where more than 1 % of the images cannot be read.
+    Args:
+        plan: The model, the images and the recipe.
+        accelerator: Device, precision and processes.
+        keep: Receives a finished epoch before its state is written.
+        tell: Receives every step, and a finished epoch after its state is written.
+
+    Returns:
+        The predictions of the last epoch, and the progress with the time of all sessions.
+
+    Raises:
+        NotFiniteError: The loss or the logits are not finite.
+        DatasetError: More than 1 % of the images cannot be read.
     """
     trainer = _Trainer(plan, accelerator, tell)
     progress = trainer.progress
     predictions: Predictions | None = None
     for epoch in range(progress.epochs + 1, plan.recipe.epochs + 1):
         began = time.perf_counter()
-        loss, right = trainer.train_epoch(epoch)
+        loss, train_top1 = trainer.train_epoch(epoch)
         predictions = None
         if epoch % plan.test_every == 0 or epoch == plan.recipe.epochs:
             predictions = trainer.test(epoch)
@@ -100,7 +109,7 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
             epoch=epoch,
             lr=trainer.lr(epoch),
             train_loss=loss,
-            train_top1_percent=right,
+            train_top1_percent=train_top1,
             top1_percent=predictions.top1_percent if predictions else None,
             top5_percent=predictions.top5_percent if predictions else None,
             seconds=seconds,
@@ -108,23 +117,23 @@ def train(plan: Plan, accelerator: Accelerator, keep: Keep, tell: Tell) -> tuple
         keep(figures)
         trainer.finish(epoch, seconds, predictions)
         tell(figures)
-    if predictions is None:  # killed between its last epoch and its row
+    if predictions is None:  # the process was killed between its last epoch and its row
         predictions = trainer.test(plan.recipe.epochs)
     return predictions, trainer.progress
 
 
-def forget(folder: Path, *, weights: bool) -> None:
-    """Remove what a finished run does not need any more: its state, or its weights, too."""
+def remove_files(folder: Path, *, weights: bool) -> None:
+    """Remove the training state of a finished run, and with ``weights`` its weights and its folder."""
     for name in (STATE, BEST, LAST) if weights else (STATE,):
         (folder / name).unlink(missing_ok=True)
-    for half in folder.glob(".fgbench-*.safetensors"):  # what was being written when a run was killed
-        half.unlink(missing_ok=True)
+    for unfinished in folder.glob(".fgbench-*.safetensors"):  # a run was killed while it wrote them
+        unfinished.unlink(missing_ok=True)
     if weights:
         folder.rmdir()
 
 
 class _Trainer:
-    """A run under way."""
+    """Model, optimizer and schedule of a run, with the progress so far."""
 
     def __init__(self, plan: Plan, accelerator: Accelerator, tell: Tell) -> None:
         self.plan, self.accelerator, self.tell = plan, accelerator, tell
@@ -147,7 +156,7 @@ class _Trainer:
         self.schedule = CosineLRScheduler(
             self.optimizer,
             t_initial=max(total, 1),
-            lr_min=min(recipe.min_lr, plan.lr),  # a rate below the published ends is the highest all the same
+            lr_min=min(recipe.min_lr, plan.lr),  # where it is below the published ends, the rate is constant
             warmup_t=recipe.warmup(total),
             warmup_lr_init=min(recipe.warmup_lr, plan.lr),
             t_in_epochs=False,
@@ -168,17 +177,17 @@ class _Trainer:
         )
 
     def lr(self, epoch: int) -> float:
-        """The learning rate at the end of an epoch."""
+        """Learning rate at the end of an epoch."""
         return float(self.schedule._get_lr(epoch * self.steps_per_epoch)[0])
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
-        """One pass over the training images: mean loss and top-1 in percent, over all processes."""
+        """Train one epoch; mean loss and top-1 in percent over all processes."""
         self._set_order(epoch)
         self.wrapped.train()
-        # What a model draws – dropped branches, CAL's maps – depends on the epoch alone, and differs by process.
+        # Random numbers in a model (dropped branches, CAL's maps) depend on the epoch alone, and differ by process.
         torch.manual_seed(draw_seed(self.plan.seed, epoch, self.accelerator.process_index, 1))
         device = self.accelerator.device
-        loss_sum, right, lost = (torch.zeros((), device=device) for _ in range(3))
+        loss_sum, right, skipped = (torch.zeros((), device=device) for _ in range(3))
         seen = 0
         update = (epoch - 1) * self.steps_per_epoch
         self.schedule.step_update(update)
@@ -189,24 +198,24 @@ class _Trainer:
                     update += 1
                     self.schedule.step_update(update)
             targets = batch.targets.to(device)
-            fine = loss.detach().isfinite()
-            loss_sum += torch.where(fine, loss.detach(), 0.0) * len(targets)
-            lost += ~fine * len(targets)
+            is_finite = loss.detach().isfinite()
+            loss_sum += torch.where(is_finite, loss.detach(), 0.0) * len(targets)
+            skipped += ~is_finite * len(targets)
             right += (logits.detach().argmax(dim=1) == targets).sum()
             seen += len(targets)
             self.unreadable.update(batch.unreadable)
-            self._say(epoch, "training", seen * self.accelerator.num_processes, len(self.plan.train))
-        totals: Any = reduce(torch.stack([loss_sum, right, lost, torch.tensor(float(seen), device=device)]), "sum")
-        loss_all, all_right, all_lost, all_seen = totals.tolist()
-        # A scaled float16 step may overflow now and then: it is left out, and the scale is halved.
-        if all_lost > (MOST_SKIPPED * all_seen if getattr(self.accelerator, "scaler", None) else 0):
+            self._tell_step(epoch, "training", seen * self.accelerator.num_processes, len(self.plan.train))
+        totals: Any = reduce(torch.stack([loss_sum, right, skipped, torch.tensor(float(seen), device=device)]), "sum")
+        all_loss, all_right, all_skipped, all_seen = totals.tolist()
+        # A scaled float16 step may overflow now and then: it is skipped, and the scale is halved.
+        if all_skipped > (MOST_SKIPPED * all_seen if getattr(self.accelerator, "scaler", None) else 0):
             raise NotFiniteError(
                 f"the loss is not finite in epoch {epoch}: a lower --lr than {self.plan.lr:g}, "
                 "or --mixed-precision no, may help"
             )
-        self.unreadable.update(*gather_object([self.unreadable]))  # every process has met its own; all stop, or none
+        self.unreadable.update(*gather_object([self.unreadable]))  # of all processes, so that all of them stop, or none
         check_unreadable(self.plan.train.split, self.unreadable)
-        return loss_all / (all_seen - all_lost), 100 * all_right / all_seen
+        return all_loss / (all_seen - all_skipped), 100 * all_right / all_seen
 
     def _batches(self) -> Iterator[Batch]:
         return iter(self.loader)
@@ -223,8 +232,8 @@ class _Trainer:
         return loss, logits
 
     def test(self, epoch: int) -> Predictions:
-        """Predict the test split with the weights of now, the same on every process."""
-        for buffer in self.plan.model.buffers():  # statistics of batches, which every process has of its own images
+        """Predict the test split with the current weights, the same on every process."""
+        for buffer in self.plan.model.buffers():  # statistics of batches differ by process
             buffer.copy_(broadcast(buffer))
         return evaluate(
             self.plan.model,
@@ -233,11 +242,11 @@ class _Trainer:
             batch_size=self.plan.test_batch_size,
             workers=self.plan.workers,
             flip=self.plan.flip,
-            tick=lambda done: self._say(epoch, "testing", done, len(self.plan.test)),
+            tick=lambda done: self._tell_step(epoch, "testing", done, len(self.plan.test)),
         )
 
     def finish(self, epoch: int, seconds: float, predictions: Predictions | None) -> None:
-        """Keep what the epoch made: the best weights first, then the state that says the epoch is over."""
+        """Write the weights of an epoch first, then the state in which the epoch is finished."""
         before = self.progress
         self.progress = replace(
             before, epochs=epoch, seconds=before.seconds + seconds, unreadable=tuple(sorted(self.unreadable))
@@ -256,14 +265,14 @@ class _Trainer:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FgbenchError("weights cannot be kept in", str(folder), error.strerror or str(error)) from error
-        about = {**(plan.metadata or {}), "epoch": epoch}
+        metadata = {**(plan.metadata or {}), "epoch": epoch}
         if better and plan.keep_weights:
-            save_checkpoint(plan.model, folder / BEST, **about)
+            save_checkpoint(plan.model, folder / BEST, **metadata)
         if epoch == plan.recipe.epochs and plan.keep_weights:
-            save_checkpoint(plan.model, folder / LAST, **about)
+            save_checkpoint(plan.model, folder / LAST, **metadata)
         scaler = getattr(self.accelerator, "scaler", None)
         save_state(folder / STATE, plan.run, plan.model, self.optimizer, scaler, self.progress)
 
-    def _say(self, epoch: int, phase: str, done: int, total: int) -> None:
+    def _tell_step(self, epoch: int, phase: str, done: int, total: int) -> None:
         epochs = self.plan.recipe.epochs
         self.tell(Step(epoch=epoch, epochs=epochs, phase=phase, done=min(done, total), total=total))

@@ -121,6 +121,8 @@ def test_nothing_measured_says_what_to_run():
     assert result.stderr == f"fgbench: {told}\n"
     saved([tried("oom", "too much")])
     assert "there is no measured throughput in 'rows.json'" in run("--rows", "rows.json").stderr
+    saved([])
+    assert len(run("--rows", "rows.json").stderr.splitlines()) == 1
 
 
 def test_what_nothing_is_has_no_nearest_miss():

@@ -80,7 +80,7 @@ def test_csv_has_a_line_per_row(store):
     result = fgbench("--store", store, "--format", "csv")
     lines = list(csv.DictReader(result.stdout.splitlines()))
     assert len(lines) == len(ROWS)
-    assert list(lines[0])[-3:] == ["environment", "kind", "schema_version"]
+    assert list(lines[0])[-2:] == ["kind", "schema_version"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from helpers.stand_ins import StandIns
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.cli.commands import regress_pairs
+from fgbench.regress import paired
 
 NAME = "vit fast test_vit 64 batch 1"
 SAME = {"side": "head", "row": {"latency_s": 1.0}}, {"side": "base", "row": {"latency_s": 1.0}}
@@ -24,8 +24,8 @@ def stand_ins(tmp_path, monkeypatch) -> StandIns:
     def side(name, plugins):
         yield made.side(name)
 
-    monkeypatch.setattr(regress_pairs, "environment_side", side)
-    monkeypatch.setattr(regress_pairs, "running_side", lambda plugins: side("head", plugins))
+    monkeypatch.setattr(paired, "environment_side", side)
+    monkeypatch.setattr(paired, "running_side", lambda plugins: side("head", plugins))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     return made
@@ -133,7 +133,7 @@ def test_allocated_memory_of_both_sides(stand_ins, memory, torch, code, verdict)
 
 
 def test_a_self_test_says_how_often_this_machine_cries_wolf(stand_ins, monkeypatch):
-    monkeypatch.setattr(regress_pairs, "SUITES", 50)
+    monkeypatch.setattr(paired, "SUITES", 50)
     plan = [{"runs": [at], "row": {"latency_s": 1.0 + 0.002 * (at % 3)}} for at in range(1, 30)]
     stand_ins.plan(*plan)
     result = run("--a-a", sides=())

@@ -15,7 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.errors import FgbenchError
 from fgbench.results import reading
+from fgbench.training.launch import is_main_process
 from fgbench_selectors import selectors
 
 LONG, NO_TEXT = "x" * 300, os.fsdecode(b"\xff\xfe")
@@ -234,6 +236,12 @@ def test_a_variable_of_a_launch_that_is_wrong_is_named(name, warm, tmp_path):
     (line,) = result.stderr.splitlines()
     assert name in line
     assert "internal error" not in line
+
+
+def test_a_rank_below_zero_is_a_whole_number_that_is_too_small(monkeypatch):
+    monkeypatch.setenv("RANK", "-1")
+    with pytest.raises(FgbenchError, match="RANK must be at least 0, got '-1'"):
+        is_main_process()
 
 
 @pytest.mark.slow

@@ -9,9 +9,8 @@ import pytest
 from helpers.throughput_rows import row
 from rich.console import Console
 
-from fgbench.cli import sweep_progress
-from fgbench.cli.bar import QuietConsole, clock_time
-from fgbench.cli.sweep_progress import SweepProgress, describe
+from fgbench.cli import progress as sweep_progress
+from fgbench.cli.progress import QuietConsole, SweepProgress, clock_time, describe
 from fgbench.results.decoding import decode
 from fgbench.results.records import Status, ThroughputRow
 from fgbench.sweep.sweep import Event

@@ -7,9 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fgbench.cli import training_progress
-from fgbench.cli.bar import QuietConsole
-from fgbench.cli.training_progress import TrainingProgress
+from fgbench.cli import progress
+from fgbench.cli.progress import QuietConsole, TrainingProgress
 from fgbench.training.runs import Event
 from fgbench.training.training import Epoch, Step
 
@@ -40,7 +39,7 @@ def test_an_epoch_and_a_run_are_a_line_each():
 
 def test_a_terminal_has_a_bar_with_the_epoch_and_the_time_left(monkeypatch):
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr(training_progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
     steps = [Step(epoch=epoch, epochs=4, phase="training", done=8, total=8) for epoch in (1, 2, 3)]
     text = shown(*(event(step=step) for step in steps), terminal=True)
     assert "glsim at 224, seed 1 (2 of 3): epoch 3 of 4, training" in text

@@ -12,7 +12,7 @@ import pytest
 from helpers.small_pictures import BRIGHTNESS, SMALL, rows_of, run, saved, scene
 from PIL import Image
 
-from fgbench.cli.commands import visualize as command
+from fgbench.cli import errors
 from fgbench.cli.commands.visualize_result import file_names
 from fgbench.explain import run as explain_run
 from fgbench.models.build import create_model, models
@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_what_was_looked_at(here, monkeypatch):
         return read(path)
 
     monkeypatch.setattr(explain_run, "read_picture", interrupted)
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(errors.signal, "signal", lambda *_: None)
     result = run("a.png", "b.jpg", *SMALL, "--selectors", "gls", "-o", "x.png")
     assert result.exit_code == 130
     assert "interrupted; 1 of 2 pictures were looked at and kept" in result.stderr

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fgbench.regress.pairs import PairsRequest, PairsResult, measure_pairs
+from fgbench.regress.pairs import PairsResult, measure_pairs
+from fgbench.regress.request import PairsRequest
 from fgbench.regress.sides.sides import Side
 
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 from helpers.fake_nvml import GB, UUID, FakeNvml
 
-from fgbench.measure import bench as measure
-from fgbench.measure.bench import Bench
+from fgbench.measure import devices, point
+from fgbench.measure.devices import SETTLE_S, NvidiaGpu, busy_at_start
+from fgbench.measure.engines import torch_cuda
+from fgbench.measure.engines.torch_cuda import TorchCuda, TorchCudaWatch
 from fgbench.measure.nvml import Gpu
+from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import ModelSpec, RunMode
-from fgbench.measure.timer import CUDA_PLAN
-from fgbench.measure.watch import SETTLE_S, CudaWatch, busy_at_start
+from fgbench.measure.subjects.model import ModelSubject
 
 HOT = pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
 CAPPED = pynvml.nvmlClocksThrottleReasonSwPowerCap
@@ -49,6 +51,13 @@ class Card(FakeNvml):
         return function
 
 
+open_gpu = Gpu.open
+
+
+def gpu_of(card: FakeNvml) -> Gpu:
+    return open_gpu(UUID, card)
+
+
 class Seconds:
     """A device on which every batch takes 10 ms, and its queue."""
 
@@ -72,7 +81,7 @@ class Seconds:
 
 @pytest.fixture
 def on_card(monkeypatch):
-    """A bench whose device is a fake: what only CUDA can do is replaced, the rest is what runs there."""
+    """A loaded subject whose device is a fake: what only CUDA can do is replaced, the rest is what runs there."""
     torch_memory = {"allocated": [1 * GB, 2 * GB], "reserved": [3 * GB]}
 
     def take(name):
@@ -83,31 +92,29 @@ def on_card(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", take("allocated"))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", take("reserved"))
-    monkeypatch.setattr(measure, "EventClock", Seconds)
-    monkeypatch.setattr(measure, "EventQueue", Seconds)
-    monkeypatch.setattr(measure, "random_images", lambda mode, batch, size: torch.zeros(batch, 3, size, size))
+    monkeypatch.setattr(torch_cuda, "EventClock", Seconds)
+    monkeypatch.setattr(torch_cuda, "EventQueue", Seconds)
+    monkeypatch.setattr(devices, "busy_at_start", lambda gpu: busy_at_start(gpu, lambda _: None))
 
-    def bench(card: FakeNvml) -> Bench:
-        made = Bench.__new__(Bench)
-        gpu = Gpu.open(UUID, card)
-        made.case, made.mode, made.plan, made.gpu = CASE, RunMode(device="cuda"), CUDA_PLAN, gpu
-        made.missing, made.work, made.run = {}, None, lambda images: images
-        made.busy, made.memory_before = busy_at_start(gpu, lambda _: None), gpu.used_memory_bytes()
-        return made
+    def subject(card: FakeNvml) -> LoadedSubject:
+        monkeypatch.setattr(devices.Gpu, "open", lambda uuid: gpu_of(card))
+        engine = TorchCuda(RunMode(device="cuda"), NvidiaGpu(UUID))
+        engine.load = lambda _: lambda batch_size: engine.batch(lambda: None, (), tuple)
+        return LoadedSubject(ModelSubject(CASE), engine, count=False)
 
-    return bench
+    return subject
 
 
 def test_a_point_on_a_quiet_card_has_every_figure(on_card, monkeypatch):
     monkeypatch.setattr(
-        measure,
+        point,
         "measure_energy",
-        lambda queue, read_j, now, batch: measure.Energy(joules=50.0, images=100.0, energy_j_per_image=0.5),
+        lambda queue, read_j, now, batch: point.Energy(joules=50.0, images=100.0, energy_j_per_image=0.5),
     )
     card = Card()
-    bench = on_card(card)
+    subject = on_card(card)
     card.script["used"] = [5 * GB]
-    result = bench.measure(4)
+    result = subject.measure(4)
     assert (result["status"], result["reason"]) == ("ok", None)
     assert (result["latency_s"], result["throughput_img_s"]) == (0.010, 400)
     assert result["peak_memory_allocated_bytes"] == 2 * GB
@@ -136,11 +143,11 @@ def test_the_memory_of_a_graph_is_that_of_its_capture_in_every_attempt(monkeypat
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: resets.append(1))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: GB)
-    graph = CudaWatch({}, Gpu.open(UUID, Card()), None, keep_peak=True)
+    graph = TorchCudaWatch({}, gpu_of(Card()), None, keep_peak=True)
     graph.warmed()
     graph.warmed()
     assert len(resets) == 1
-    eager = CudaWatch({}, Gpu.open(UUID, Card()), None)
+    eager = TorchCudaWatch({}, gpu_of(Card()), None)
     eager.warmed()
     assert len(resets) == 3
 
@@ -158,10 +165,10 @@ def test_a_card_that_others_use_at_the_start_is_contended(on_card):
 
 def test_the_worker_before_is_given_time_to_be_forgotten():
     slept: list[float] = []
-    assert busy_at_start(Gpu.open(UUID, Card(busy=(80, 40, 3))), slept.append) is None
+    assert busy_at_start(gpu_of(Card(busy=(80, 40, 3))), slept.append) is None
     assert len(slept) == 2
     slept.clear()
-    assert busy_at_start(Gpu.open(UUID, Card(busy=(80,))), slept.append)
+    assert busy_at_start(gpu_of(Card(busy=(80,))), slept.append)
     assert sum(slept) == SETTLE_S
 
 
@@ -185,9 +192,9 @@ def test_without_nvml_time_is_measured_and_the_rest_is_null_with_its_reason(on_c
 
 def test_nvml_may_fail_midway(on_card):
     card = Card()
-    bench = on_card(card)
+    subject = on_card(card)
     card.errors["*"] = pynvml.NVML_ERROR_GPU_IS_LOST
-    result = bench.measure(1)
+    result = subject.measure(1)
     assert result["status"] == "ok"
     assert result["device_memory_bytes"] is result["energy_j_per_image"] is None
     assert "lost" in result["missing"]["device_memory_bytes"]
@@ -199,5 +206,5 @@ def test_memory_before_the_process_that_is_not_known_is_no_zero(monkeypatch):
     for name in ("max_memory_allocated", "max_memory_reserved"):
         monkeypatch.setattr(torch.cuda, name, lambda: 1)
     missing: dict[str, str] = {}
-    assert CudaWatch(missing, Gpu.open(UUID, Card()), None).memory()["device_memory_bytes"] is None
+    assert TorchCudaWatch(missing, gpu_of(Card()), None).memory()["device_memory_bytes"] is None
     assert missing == {"device_memory_bytes": "NVML did not tell"}

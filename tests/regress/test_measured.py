@@ -11,9 +11,8 @@ from helpers.repositories import Repository
 
 import fgbench
 from fgbench.regress.request import PairsRequest
-from fgbench.regress.runs import run_side
+from fgbench.regress.side_runs import DISTURBED, TIMED, latency_s, run_side
 from fgbench.regress.sides.revisions import revision_side, working_tree_side
-from fgbench.regress.timed_points import DISTURBED, TIMED, latency_s
 
 ROOTS = [str(Path(fgbench.__file__).parents[1] / place) for place in ("", "selectors", "reports")]
 

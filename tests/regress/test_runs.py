@@ -24,7 +24,7 @@ from helpers.stand_ins import StandIns, request
 stand_ins = StandIns.__new__(StandIns)
 stand_ins.folder = Path(sys.argv[1])
 stand_ins.python = stand_ins.folder / "python"
-result = stand_ins.measure(batch_sizes=[1, 2], journal=Path(sys.argv[2]))
+result = stand_ins.measure(batch_sizes=[1, 2], store=Path(sys.argv[2]))
 print(result.interrupted, [len(point.base) for point in result.points])
 """
 
@@ -53,7 +53,7 @@ def job(stand_ins, tmp_path):
     def start():
         environment = {**os.environ, "TMPDIR": str(temporary)}
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-        words = [sys.executable, "-c", JOB, str(stand_ins.folder), str(tmp_path / "journal.db")]
+        words = [sys.executable, "-c", JOB, str(stand_ins.folder), str(tmp_path / "pairs.db")]
         child = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
         file = stand_ins.folder / "hanging"
         running = [int(pid) for pid in wait_for(lambda: file.exists() and file.read_text()).split()]
@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_behind(stand_ins, job,
 
     stand_ins.plan()
     before = len(stand_ins.runs)
-    result = stand_ins.measure(batch_sizes=[1, 2], journal=tmp_path / "journal.db")
+    result = stand_ins.measure(batch_sizes=[1, 2], store=tmp_path / "pairs.db")
     assert (result.taken, len(stand_ins.runs) - before) == (2, 2), "finished pairs are taken, the third is measured"
     assert [point.base for point in result.points] == [[1.001, 1.002, 1.004], [2.001, 2.002, 2.004]]
     assert [len(point.head) for point in result.points] == [3, 3]
@@ -124,60 +124,60 @@ def test_a_job_that_is_killed_takes_its_run_along_and_loses_no_finished_pair(sta
     wait_for(lambda: not is_running(running[0]))
     os.kill(running[1], signal.SIGKILL)  # a real run's workers watch their own parent
     stand_ins.plan()
-    result = stand_ins.measure(batch_sizes=[1, 2], journal=tmp_path / "journal.db")
+    result = stand_ins.measure(batch_sizes=[1, 2], store=tmp_path / "pairs.db")
     assert result.taken == 2
     assert [len(point.base) for point in result.points] == [3, 3]
 
 
 @pytest.mark.parametrize("other", [{"code": "another one"}, {"python": "another one"}], ids=["code", "environment"])
 def test_pairs_of_another_side_are_not_taken(stand_ins, tmp_path, other):
-    journal, base = tmp_path / "journal.db", stand_ins.side("base")
-    measure_pairs(request(journal=journal), base, stand_ins.side("head"), lambda _: [])
+    path, base = tmp_path / "pairs.db", stand_ins.side("base")
+    measure_pairs(request(store=path), base, stand_ins.side("head"), lambda _: [])
     if "python" in other:
         other = {"python": str(stand_ins.python.with_name("second"))}
         Path(other["python"]).symlink_to(stand_ins.python)
-    result = measure_pairs(request(journal=journal), base, stand_ins.side("head", **other), lambda _: [])
+    result = measure_pairs(request(store=path), base, stand_ins.side("head", **other), lambda _: [])
     assert (result.taken, len(stand_ins.runs)) == (0, 12)
 
 
 @pytest.mark.parametrize("other", [{"cap_s": 1.0}, {"threads": 2}, {"batch_sizes": [1, 2]}, {"dtypes": ["bfloat16"]}])
 def test_pairs_of_another_request_are_not_taken(stand_ins, tmp_path, other):
-    journal = tmp_path / "journal.db"
-    stand_ins.measure(journal=journal, first_pairs=1)
-    assert stand_ins.measure(journal=journal, first_pairs=1, **other).taken == 0
-    assert stand_ins.measure(journal=journal, first_pairs=1, seed=7).taken == 1, "the order is not what is measured"
+    path = tmp_path / "pairs.db"
+    stand_ins.measure(store=path, first_pairs=1)
+    assert stand_ins.measure(store=path, first_pairs=1, **other).taken == 0
+    assert stand_ins.measure(store=path, first_pairs=1, seed=7).taken == 1, "the order is not what is measured"
 
 
 def test_a_repeated_pair_is_taken_up_as_such_and_a_crash_is_measured_again(stand_ins, tmp_path):
-    journal = tmp_path / "journal.db"
+    path = tmp_path / "pairs.db"
     stand_ins.plan(
         {"side": "head", "runs": [1], "row": {"status": "contended", "reason": "load"}},
         {"side": "head", "runs": [3, 4], "do": "crash"},
     )
-    (before,) = stand_ins.measure(journal=journal).points
+    (before,) = stand_ins.measure(store=path).points
     assert (before.head, before.head_failure) == ([2.002], "crashed: killed by SIGSEGV, Segmentation fault")
     stand_ins.plan()
-    result = stand_ins.measure(journal=journal)
+    result = stand_ins.measure(store=path)
     assert result.taken == 2, "the disturbed one, and its repetition"
     assert result.points[0].head == [2.002, 2.005, 2.006]
-    with Store(journal) as store:
+    with Store(path) as store:
         kept = list(store.rows("regress"))
     assert kept[0]["environment"]["base"]["label"] == "base"
 
 
-def test_a_journal_that_goes_away_costs_no_measurement(stand_ins, tmp_path):
-    journal = tmp_path / "journal.db"
-    stand_ins.plan({"side": "head", "runs": [2], "do": "remove", "file": str(journal)})
-    result = stand_ins.measure(journal=journal)
+def test_a_store_that_goes_away_costs_no_measurement(stand_ins, tmp_path):
+    path = tmp_path / "pairs.db"
+    stand_ins.plan({"side": "head", "runs": [2], "do": "remove", "file": str(path)})
+    result = stand_ins.measure(store=path)
     assert len(result.points[0].base) == 3
     assert str(result.not_kept).startswith("finished pairs are not kept from here on: ")
-    assert str(journal) in str(result.not_kept)
+    assert str(path) in str(result.not_kept)
     assert result.not_kept.exit_code == 3
 
 
-def test_a_journal_that_is_none_is_refused_before_anything_is_measured(stand_ins, tmp_path):
-    journal = tmp_path / "journal.db"
-    journal.write_text(json.dumps(["no database, and long enough to be taken for something else"] * 9))
+def test_a_store_that_is_none_is_refused_before_anything_is_measured(stand_ins, tmp_path):
+    path = tmp_path / "pairs.db"
+    path.write_text(json.dumps(["no database, and long enough to be taken for something else"] * 9))
     with pytest.raises(FgbenchError, match="it is no SQLite database"):
-        stand_ins.measure(journal=journal)
+        stand_ins.measure(store=path)
     assert stand_ins.runs == []

@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from fgbench.cli import errors
-from fgbench.cli.bar import Bar
-from fgbench.cli.status_line import status_line
+from fgbench.cli.progress import Bar, status_line
+from fgbench.flops.grid import CountGrid
+from fgbench.regress.baseline import Baseline, write_baseline
 from fgbench.results.escaping import json_text, log_line, sentence, visible, without_commands
 from fgbench.results.output import emit, emit_as
 from fgbench_reports.page import Page, Section
 from fgbench_reports.page import to_html as page_to_html
 from fgbench_reports.regression.annotations import to_annotations
-from fgbench_reports.regression.baseline import Baseline, Grid, write_baseline
 from fgbench_reports.regression.benchmark_action import to_smaller_is_better
 from fgbench_reports.regression.benchmark_json import to_benchmark_json
 from fgbench_reports.regression.findings import CHANGED, COUNTED, SLOWER, TIME, Finding, Outcome
@@ -196,8 +196,8 @@ def outcome(text: str) -> Outcome:
 
 
 def baseline(text: str) -> Baseline:
-    grid = Grid(backbones=[text], sizes=[224], selectors=[text], models=[text], impls=["fast"], num_classes=2)
-    return Baseline(convention="full", grid=grid, counted_with={"torch": text}, points=[], memory=[])
+    grid = CountGrid(backbones=[text], sizes=[224], selectors=[text], models=[text], impls=["fast"], num_classes=2)
+    return Baseline(grid=grid, counted_with={"torch": text}, points=[], memory=[])
 
 
 FORMATS = {

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fgbench.datasets.dataset import DatasetError
-from fgbench.training.search import best_lr, search_parts
+from fgbench.training.search import best_lr, search_subsets
 
 
 @given(classes=st.integers(2, 9), images=st.integers(20, 200))
 def test_parts_are_80_and_20_percent_of_every_class(classes, images):
     whole = Colours(classes, images, 1)
-    first, rest = search_parts(whole)
+    first, rest = search_subsets(whole)
     assert sorted([*first.places, *rest.places]) == list(range(images))
     for target in range(classes):
         own = sum(each == target for each in whole.targets)
@@ -26,13 +26,13 @@ def test_parts_are_80_and_20_percent_of_every_class(classes, images):
 
 
 def test_a_large_set_is_searched_on_a_fifth():
-    first, rest = search_parts(Colours(10, 50_010, 1))
+    first, rest = search_subsets(Colours(10, 50_010, 1))
     assert (len(first), len(rest)) == (10_000, 40_010)
 
 
 def test_one_image_per_class_cannot_be_split():
     with pytest.raises(DatasetError, match="3 training images are too few to search"):
-        search_parts(Colours(3, 3, 1))
+        search_subsets(Colours(3, 3, 1))
 
 
 def test_the_best_rate_is_the_most_accurate_and_of_equals_the_smallest():

@@ -17,7 +17,7 @@ from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.models.checkpoints.load import load_checkpoint
 from fgbench.results.recipe import Recipe
 from fgbench.training.state import Progress, load_state, save_state
-from fgbench.training.training import BEST, LAST, STATE, Step, forget, train
+from fgbench.training.training import BEST, LAST, STATE, Step, remove_files, train
 
 
 class StopHereError(Exception): ...
@@ -184,7 +184,7 @@ def test_an_optimizer_whose_state_cannot_be_written_is_named(tmp_path):
 def test_what_a_kill_left_half_written_goes_with_the_state(tmp_path):
     curve(plan(tmp_path, recipe=replace(RECIPE, epochs=1)), replace(RECIPE, epochs=1))
     (tmp_path / ".fgbench-x1y2.safetensors").write_bytes(b"half")
-    forget(tmp_path, weights=False)
+    remove_files(tmp_path, weights=False)
     assert {path.name for path in tmp_path.iterdir()} == {BEST, LAST}
 
 

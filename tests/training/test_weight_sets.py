@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.models.build import create_model
 from fgbench.results.store import Store
-from fgbench.training.initial_weights import load_to_begin
+from fgbench.training.initial_weights import load_initial_weights
 from fgbench.training.request import AccuracyRequest
 
 DATA = ["--dataset-options", "classes=3", "train_images=9", "test_images=9", "side=32"]
@@ -134,7 +134,7 @@ def test_training_begins_from_the_set_that_was_chosen(two_sets):
     for which, favourite in ((None, 0), ("raw", 0), ("ema", 1), ("model_ema", 1)):
         model = create_model("vit", "test_vit", img_size=32, num_classes=3)
         said = []
-        load_to_begin(model, two_sets, dataset, said.append, weights=which)
+        load_initial_weights(model, two_sets, dataset, said.append, weights=which)
         assert int(model.head.bias.argmax()) == favourite
         (note,) = map(str, said)
         assert f"the weights under {'model_ema' if favourite else 'model'!r} are read" in note

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
-from fgbench.cli.errors import InterruptError, complain, problems_told
+from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import OutputOptions, PluginOptions, StoreOptions
-from fgbench.cli.status_line import status_line
-from fgbench.errors import FgbenchError
+from fgbench.errors import FgbenchError, InterruptError
 from fgbench.flops.grid import HOW, CountGrid
 from fgbench.options import AGAIN, switch
 from fgbench.results.output import emit_as, prints_on_stderr
@@ -34,6 +33,7 @@ def flops(
     if options.parts and not grid.models:
         raise FgbenchError("only models have parts", do="--parts goes with --models")
     check_names(models=grid.models, selectors=grid.selectors, backbones=grid.backbones, plugins=plugin.plugins)
+    from fgbench.cli.progress import status_line
     from fgbench.flops.counting import count_grid
 
     with problems_told() as problems:

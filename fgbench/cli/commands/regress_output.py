@@ -1,4 +1,4 @@
-"""Where the outcome of ``fgbench regress`` goes: the terminal, and files that other tools read."""
+"""The outputs of ``fgbench regress``: the terminal, and files that other tools read."""
 
 from __future__ import annotations
 
@@ -7,66 +7,99 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.errors import complain
+from fgbench.cli.options import OutputOptions
 from fgbench.errors import FgbenchError
+from fgbench.options import Option, one, switch
 from fgbench.results.output import STDOUT, check_output, emit, emit_as
 from fgbench.results.reading import read_bytes
 
 if TYPE_CHECKING:
     from fgbench_reports.regression.findings import Outcome
 
+FILES, OUTPUT = "Files for other tools", "Output"
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that every step of a job adds to
 SUMMARY_BYTES = 2**20  # that GitHub shows; what is above is not shown at all
 
 
+def _file(flag: str, says: str) -> Option:
+    return one(flag, says, "FILE", read=Path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
-    """What is written, and where."""
+class OutcomeOptions:
+    """Files of an outcome, and how it is judged."""
 
-    markdown: Path | None
-    junit: Path | None
-    benchmark_json: Path | None
-    smaller_is_better: Path | None
-    bigger_is_better: Path | None
-    annotations: bool
-    strict: bool
-    style: str
-    output: Path | None
-    baseline: Path | None = None  # that annotations point to
-    others: Sequence[str] = ()  # files that are read
+    markdown: Annotated[
+        Path | None, _file("--markdown", "a summary, added to $GITHUB_STEP_SUMMARY where it is that"), FILES
+    ] = None
+    junit: Annotated[Path | None, _file("--junit", "JUnit XML"), FILES] = None
+    benchmark_json: Annotated[
+        Path | None, _file("--benchmark-json", "the head's times, for pytest-benchmark"), FILES
+    ] = None
+    smaller_is_better: Annotated[
+        Path | None, _file("--smaller-is-better", "for github-action-benchmark: times, counts"), FILES
+    ] = None
+    bigger_is_better: Annotated[
+        Path | None, _file("--bigger-is-better", "for github-action-benchmark: img/s"), FILES
+    ] = None
+    annotations: Annotated[bool, switch("--annotations", "GitHub's annotations, on standard output"), FILES] = False
+    strict: Annotated[bool, switch("--strict", "what is inconclusive is an error too: exit code 3"), OUTPUT] = False
 
-    def check(self) -> None:
-        """Refuse what cannot be written before anything is counted or measured."""
+    @property
+    def judges(self) -> bool:
+        """Whether something was asked for that holds verdicts."""
+        return bool(self.junit or self.annotations or self.strict)
+
+    def check_with(self, output: OutputOptions, baseline: Path | None, read: Sequence[str]) -> None:
+        """Refuse files that cannot be written, before anything is counted or measured.
+
+        Args:
+            output: The format and file of the findings.
+            baseline: The baseline, which --update alone writes.
+            read: Files that are read.
+
+        Raises:
+            FgbenchError: With the file.
+
+        """
         files = [self.markdown, self.junit, self.benchmark_json, self.smaller_is_better, self.bigger_is_better]
-        named = [path for path in (*files, self.output) if path is not None]
-        targets = [*map(_target, named), *([None] if self.output is None else [])]
-        read = {_target(Path(name)) for name in self.others}
+        named = [path for path in (*files, output.output) if path is not None]
+        targets = [*map(_target, named), *([None] if output.output is None else [])]
+        sources = {_target(Path(name)) for name in read}
         for path in named:
             check_output(path)
             if targets.count(_target(path)) > 1:
                 raise FgbenchError("two outputs would be written to", str(path), "give each a file of its own")
-            if self.baseline is not None and _target(path) == _target(self.baseline):
+            if baseline is not None and _target(path) == _target(baseline):
                 raise FgbenchError("this file is the baseline:", str(path), "--update writes it")
-            if _target(path) in read:
+            if _target(path) in sources:
                 raise FgbenchError("this file is read, and would be written over:", str(path), "name another one")
-        if self.annotations and self.style != "table" and (self.output is None or _target(self.output) is None):
+        if self.annotations and output.style != "table" and (output.output is None or _target(output.output) is None):
             raise FgbenchError(
-                "--annotations and --format both go to standard output:", self.style, "give --output FILE"
+                "--annotations and --format both go to standard output:", output.style, "give --output FILE"
             )
 
-    def write(self, outcome: Outcome) -> list[FgbenchError]:
-        """Write everything that was asked for, and say what could not be: one full disk is no loss of the verdict.
+    def write(self, outcome: Outcome, output: OutputOptions, baseline: Path | None) -> list[FgbenchError]:
+        """Write all files, and the findings last: the reader of standard output may have gone.
 
-        Standard output comes last, where its reader may have gone.
+        Args:
+            outcome: The findings.
+            output: Their format and file.
+            baseline: The file that annotations point to.
+
+        Returns:
+            What could not be written: the verdict stands all the same.
+
         """
         from fgbench_reports.regression.annotations import to_annotations
         from fgbench_reports.regression.benchmark_action import to_bigger_is_better, to_smaller_is_better
         from fgbench_reports.regression.benchmark_json import to_benchmark_json
         from fgbench_reports.regression.junit import to_junit
 
-        file = None if self.baseline is None else str(self.baseline)
+        file = None if baseline is None else str(baseline)
         files: list[tuple[Path | None, Callable[[Path], None]]] = [
             (self.markdown, lambda path: _write_summary(outcome, path)),
             (self.junit, lambda path: emit(to_junit(outcome, strict=self.strict), path)),
@@ -77,7 +110,7 @@ class Outputs:
         writing: list[Callable[[], None]] = [partial(write, path) for path, write in files if path is not None]
         writing += [partial(emit_as, "annotations", to_annotations(outcome, file=file))] if self.annotations else []
         problems = []
-        writing.append(partial(self._show, outcome))
+        writing.append(partial(_show, outcome, output))
         for write_one in writing:
             try:
                 write_one()
@@ -85,22 +118,21 @@ class Outputs:
                 problems.append(error)
         return problems
 
-    def _show(self, outcome: Outcome) -> None:
-        from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
-        from fgbench_reports.tables import render
 
-        if self.style == "json":
-            text = render.to_json([finding.as_dict() for finding in outcome.findings])
-        elif self.style == "csv":
-            text = render.to_csv([finding.as_dict() for finding in outcome.findings])
-        elif self.style == "markdown":
-            text = render.to_markdown(regression_frame(outcome), NAMES, regression_notes(outcome))
-        elif self.style == "latex":
-            text = render.to_latex(regression_frame(outcome), NAMES, regression_notes(outcome))
-        else:
-            tables, notes = regression_tables(outcome), regression_notes(outcome)
-            text = render.to_terminal(tables, notes, to_file=self.output is not None)
-        emit_as(self.style, text, self.output)
+def _show(outcome: Outcome, output: OutputOptions) -> None:
+    from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
+    from fgbench_reports.tables import render
+
+    if output.style in ("json", "csv"):
+        rows = [finding.as_dict() for finding in outcome.findings]
+        text = render.to_json(rows) if output.style == "json" else render.to_csv(rows)
+    elif output.style in ("markdown", "latex"):
+        write = render.to_markdown if output.style == "markdown" else render.to_latex
+        text = write(regression_frame(outcome), NAMES, regression_notes(outcome))
+    else:
+        tables, notes = regression_tables(outcome), regression_notes(outcome)
+        text = render.to_terminal(tables, notes, to_file=output.to_file)
+    emit_as(output.style, text, output.output)
 
 
 def _target(path: Path) -> str | None:

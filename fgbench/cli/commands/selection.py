@@ -6,9 +6,9 @@ import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fgbench.cli.errors import InterruptError, complain, problems_told
+from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
-from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.results.output import emit_as
 from fgbench.sweep.selector_request import SelectionRequest
 
@@ -24,7 +24,7 @@ def selection(request: SelectionRequest, store: StoreOptions, output: OutputOpti
     queries, keys and their log-sum-exps. To make those is not timed. Finished points are kept; start the command again,
     and the rest is measured.
     """
-    from fgbench.cli.selection_progress import SelectionProgress
+    from fgbench.cli.progress import SelectionProgress
     from fgbench.results.store import PATIENCE_S, Store
     from fgbench.sweep.selector_sweep import SelectorSweep
     from fgbench.workers.pool import WorkerPool

@@ -37,7 +37,7 @@ def show_result(request: VisualizeRequest, results: Sequence[ModelResults], show
         from fgbench.explain.rows import rows
         from fgbench_reports.tables.render import to_json
 
-        emit(to_json(list(rows(request, results))), show.output)
+        emit(to_json([row.as_dict() for row in rows(request, results)]), show.output)
         return []
     if show.folder is None:
         assert show.output is not None

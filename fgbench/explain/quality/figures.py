@@ -53,7 +53,6 @@ class ImageFigures:
             patches: Where the patches lie.
             parts: The visible parts.
             tolerance: Distance in pixels from a part at which the peak still counts as on it.
-
         """
         hits = pointing_hits(peak_centres(scores, patches), parts.boxes, tolerance)
         self.hits += [hit for hit in hits if hit is not None]
@@ -100,7 +99,6 @@ def pointing_hits(
 
     Returns:
         A value per image; None where no part is visible.
-
     """
     return [
         any(contains(box, y, x, tolerance) for box in boxes) if boxes else None
@@ -121,7 +119,6 @@ def heat_inside(heat: Tensor, inside: Tensor) -> Tensor:
 
     Returns:
         Shares (B,) from 0 to 1.
-
     """
     flat, on_parts = heat.double().flatten(1), inside.flatten(1).double()
     energy = flat - flat.amin(dim=1, keepdim=True)
@@ -147,7 +144,6 @@ def crop_quality(crop: Box, parts: Sequence[Box]) -> CropQuality | None:
 
     Returns:
         The three shares; None where no part is visible.
-
     """
     covered = union_area(parts)
     if covered <= 0:

@@ -37,7 +37,6 @@ class QualityOptions:
 
     Raises:
         FgbenchError: A value is out of its range.
-
     """
 
     top_k: int | None = None  # patches to crop around; None: 8 at 224 pixels and in proportion, as GLSim crops
@@ -96,7 +95,6 @@ def judge_selectors(
     Raises:
         FgbenchError: There are no images, or ``top_k`` exceeds the number of patches.
         UnknownNameError: A name is not registered.
-
     """
     judge = _Judge(model, score_source(model, model_name, selectors, on_problem), options or QualityOptions())
     weights = next(model.parameters())  # images are moved to where these are
@@ -137,7 +135,6 @@ def baseline_scores(
     Returns:
         Scores (B, G²) by name. ``random``: uniform between 0 and 1, drawn for each image by its number. ``centre``:
         minus the squared distance of a patch to the middle of the grid.
-
     """
     rows, columns = grid
     drawn = [torch.rand(rows * columns, generator=torch.Generator().manual_seed(first + i)) for i in range(batch)]

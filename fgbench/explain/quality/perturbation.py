@@ -33,7 +33,6 @@ def deletion_curve(classify: Classify, images: Tensor, heat: Tensor, classes: Te
 
     Returns:
         Probabilities (B, steps + 1), of the whole image first.
-
     """
     return replacement_curve(classify, images, torch.zeros_like(images), heat, classes, steps)
 
@@ -67,7 +66,6 @@ def replacement_curve(
 
     Raises:
         FgbenchError: There are more steps than pixels, or none.
-
     """
     pixels = heat[0].numel()
     if not 1 <= steps <= pixels:
@@ -102,7 +100,6 @@ def blurred(images: Tensor, share: float = BLUR) -> Tensor:
     Args:
         images: Images (B, C, S, S).
         share: Standard deviation as a share of the side.
-
     """
     side = images.shape[-1]
     deviation = share * side

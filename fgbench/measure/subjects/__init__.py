@@ -1,1 +1,1 @@
-"""What can be measured: a model, one selector by itself, a v·A kernel."""
+"""What is measured: a published model, any network, one selector by itself, a v·A kernel."""

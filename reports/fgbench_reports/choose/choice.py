@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, memory_bounds, time_bounds
-from fgbench_reports.choose.configurations import DEFAULT_DATASET, Configuration, published_accuracies
+from fgbench_reports.choose.configurations import DEFAULT_DATASET, Configuration, configurations, published_accuracies
 from fgbench_reports.choose.front import pareto_front
-from fgbench_reports.choose.limits import Breach, Limit, Limits, rules_of, top1_of
+from fgbench_reports.choose.limits import Breach, Limit, Limits, refuse_unmeasured, rules_of, top1_of
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.price import cost_per_million, grouped_by_row
@@ -90,8 +90,34 @@ def dataset_for(data: Data, wanted: str | None) -> str:
     return tested[0] if tested else DEFAULT_DATASET
 
 
+def choose_from(data: Data, limits: Limits, dataset: str | None = None) -> Choice:
+    """Choose among all that was measured.
+
+    Args:
+        data: Saved rows, and the price of an hour.
+        limits: What a configuration must keep, and which ones are asked about.
+        dataset: The data set whose accuracies count; None: see :func:`dataset_for`.
+
+    Returns:
+        The verdicts on all configurations.
+
+    Raises:
+        ValueError: Where nothing was measured, or nothing with a name or a size of the limits.
+
+    """
+    name = dataset_for(data, dataset)
+    points = configurations(data, dataset=name, best_only=False)
+    if not points:
+        places = ", ".join(data.sources)
+        raise ValueError(
+            f"there is no measured throughput in {places!r}; 'fgbench throughput' measures models on this device"
+        )
+    refuse_unmeasured(limits, points)
+    return choose(points, limits, dataset=name, gpu_hour_price=data.gpu_hour_price)
+
+
 def choose(
-    configurations: Iterable[Configuration], limits: Limits, *, dataset: str, gpu_hour_price: float | None = None
+    candidates: Iterable[Configuration], limits: Limits, *, dataset: str, gpu_hour_price: float | None = None
 ) -> Choice:
     """Judge configurations, all batches of them, by limits; those that keep them are compared with each other.
 
@@ -100,7 +126,7 @@ def choose(
     Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.choose.limits` and
     :func:`fgbench_reports.choose.front.pareto_front`.
     """
-    grouped = grouped_by_row(configurations).values()
+    grouped = grouped_by_row(candidates).values()
     points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)
     rules = rules_of(limits, gpu_hour_price)
     met = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]

@@ -272,3 +272,18 @@ def _table(title: str, lines: Sequence[Line], figures: Sequence[str]) -> Table:
     for line in lines:
         table.add_row(*map(Text, line.values()))
     return table
+
+
+def choice_text(choice: Choice, style: str, *, to_file: bool) -> str:
+    """A choice in a format: table, json, csv, markdown or latex."""
+    from fgbench_reports.tables import render
+
+    if style in ("json", "csv"):
+        rows = choice_rows(choice)
+        return render.to_json(rows) if style == "json" else render.to_csv(rows)
+    if style in ("markdown", "latex"):
+        write = render.to_markdown if style == "markdown" else render.to_latex
+        frames = choice_frames(choice)
+        notes = [choice_notes(choice) if frame is frames[-1] else [] for frame in frames]
+        return "\n".join(write(frame, NAMES, said) for frame, said in zip(frames, notes, strict=True))
+    return render.to_terminal(choice_tables(choice), choice_notes(choice), to_file=to_file)

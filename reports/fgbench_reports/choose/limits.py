@@ -186,3 +186,31 @@ def device_name(point: Configuration) -> str:
     """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
     name = environment_of(point.mode)["device_name"]
     return name if name != "–" else str(point.row["device"])
+
+
+def refuse_unmeasured(limits: Limits, points: Sequence[Configuration]) -> None:
+    """Refuse names and sizes that no measured configuration has: they are typos, or still to be measured.
+
+    Args:
+        limits: With the devices, dtypes, models and sizes that are asked about.
+        points: The measured configurations.
+
+    Raises:
+        ValueError: With the value, and those that there are.
+
+    """
+    devices = sorted({device_name(point) for point in points})
+    if limits.gpu is not None and not any(limits.gpu.casefold() in name.casefold() for name in devices):
+        raise ValueError(f"nothing was measured on a device called {limits.gpu!r}; there are: {', '.join(devices)}")
+    asked = (
+        ("dtype", "dtype", limits.dtypes),
+        ("model", "model", limits.models),
+        ("image size", "image_size", limits.image_sizes),
+        ("batch size", "batch_size", limits.batch_sizes),
+    )
+    for what, field, values in asked:
+        known = sorted({point.row[field] for point in points})
+        for value in values:
+            if value not in known:
+                listed = ", ".join(map(str, known))
+                raise ValueError(f"nothing was measured with {what} {value!r}; there are: {listed}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from fgbench_reports.regression.baseline import FIGURES, MEMORY_FIGURE, MemoryBaseline, Row, memory_name, point_name
 from fgbench_reports.regression.findings import (
     CHANGED,
     COUNTED,
@@ -19,8 +19,35 @@ from fgbench_reports.regression.findings import (
     Finding,
 )
 
+FIGURES = ("macs", "flops", "params", "activation_bytes")
+MEMORY_FIGURE = "peak_memory_allocated_bytes"
+IDENTITY = ("model", "selector", "impl", "backbone", "image_size")
+MEMORY_IDENTITY = (*IDENTITY, "batch_size", "dtype", "compiled")
 MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # whichever is more: what allocated memory may differ by
 TAKE_OVER, TAKE_IN = "; if this is meant, --update takes it over", "; --update takes it in"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBaseline:
+    """What was allocated on one kind of GPU with one version of torch."""
+
+    gpu: str
+    torch: str
+    points: Sequence[Row]  # MEMORY_IDENTITY and MEMORY_FIGURE
+
+
+def point_name(row: Row) -> str:
+    """A point in words: ``psm fast vit_base_patch16_224 224``, ``model glsim gls fast vit_base_patch16_224 448``."""
+    words = ["model" if row["model"] else None, *(row[name] for name in IDENTITY)]
+    return " ".join(str(word) for word in words if word is not None)
+
+
+def memory_name(row: Row) -> str:
+    """A point of memory in words: ``glsim gls fast vit_base_patch16_224 224 batch 4 float32``."""
+    words = [*(row[name] for name in IDENTITY), f"batch {row['batch_size']}", row["dtype"]]
+    return " ".join(str(word) for word in (*words, "compiled" if row["compiled"] else None) if word is not None)
 
 
 def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None) -> list[Finding]:

@@ -58,6 +58,7 @@ class Outcome:
     before: str = ""  # what was compared: "reports/baseline.json", "revision 1a2b3c4"
     after: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # of the environment: cpu, gpu, torch, python, git_revision
+    interrupted: bool = False  # by Ctrl-C: this was found before
     updated: bool = False  # the baseline was written: what differs from the old one was taken over
 
     @property
@@ -82,6 +83,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         before="; ".join(outcome.before for outcome in outcomes if outcome.before),
         after="; ".join(outcome.after for outcome in outcomes if outcome.after),
         facts={name: value for outcome in reversed(outcomes) for name, value in outcome.facts.items()},
+        interrupted=any(outcome.interrupted for outcome in outcomes),
         updated=any(outcome.updated for outcome in outcomes),
     )
 

@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench_reports.regression.baseline import FIGURES, MemoryBaseline
-from fgbench_reports.regression.exact import compare_bytes, compare_counts, compare_memory
+from fgbench_reports.regression.exact import (
+    FIGURES,
+    MemoryBaseline,
+    compare_bytes,
+    compare_counts,
+    compare_memory,
+)
 from fgbench_reports.regression.findings import (
     CHANGED,
     FAIL,

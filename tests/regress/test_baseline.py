@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench_reports.regression.baseline import (
-    BadBaselineError,
-    Baseline,
-    Grid,
-    MemoryBaseline,
-    point_name,
-    read_baseline,
-    write_baseline,
-)
+from fgbench.flops.grid import CountGrid
+from fgbench.regress.baseline import BadBaselineError, Baseline, read_baseline, write_baseline
+from fgbench_reports.regression.exact import MemoryBaseline, point_name
 
 
 def counted(selector="psm", impl="fast", size=224, model=None, macs=10, **figures) -> dict:
@@ -32,9 +26,9 @@ def allocated(batch=4, value=5 * 2**30, **fields) -> dict:
 
 
 def baseline(*points: dict, memory=()) -> Baseline:
-    grid = Grid(backbones=["vit"], sizes=[224, 448], impls=["published", "fast"])
+    grid = CountGrid(backbones=["vit"], sizes=[224, 448], impls=["published", "fast"])
     versions = {"torch": "2.9.0", "fgbench": "0.1.0"}
-    return Baseline(convention="full", grid=grid, counted_with=versions, points=points, memory=memory)
+    return Baseline(grid=grid, counted_with=versions, points=points, memory=memory)
 
 
 GOOD = baseline(counted(), counted(size=1024), memory=[MemoryBaseline(gpu="H200", torch="2.9", points=[allocated()])])

@@ -1,21 +1,18 @@
-"""The part of ``fgbench regress`` that measures: base and head in pairs, or the head against itself."""
+"""The measured part of a comparison: base and head in pairs, or the head against itself."""
 
 from __future__ import annotations
 
 import signal
 import statistics
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fgbench.cli.bar import Bar, clock_time
-from fgbench.cli.errors import InterruptError
-from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.regress.pairs import PairsResult, TimedPoint, measure_pairs, self_pairs
+from fgbench.errors import CannotMeasureError, InterruptError, OnProblem
+from fgbench.regress.pairs import PairsResult, Progress, measure_pairs, self_pairs
 from fgbench.regress.request import PairsRequest, SidesRequest
+from fgbench.regress.side_runs import TimedPoint
 from fgbench.regress.sides.revisions import Side, environment_side, revision_side, running_side, working_tree_side
 from fgbench_reports.regression.exact import compare_bytes
 from fgbench_reports.regression.findings import (
@@ -41,29 +38,43 @@ if TYPE_CHECKING:
 SUITES = 1000  # that a self-test simulates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What was found, what broke without being part of it, and whether Ctrl-C ended it early."""
+def compare_sides(
+    sides: SidesRequest,
+    request: PairsRequest,
+    *,
+    on_problem: OnProblem = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Measure both sides in this job, and judge their differences.
 
-    outcome: Outcome
-    problems: Sequence[FgbenchError] = ()
-    interrupted: bool = False
+    Args:
+        sides: The sides.
+        request: What is measured, and in how many pairs.
+        on_problem: Gets the reason where finished pairs are not kept.
+        say: Gets what is done before anything is measured, in words.
+        progress: Gets the number of finished runs, of all runs, and what is measured now.
 
+    Returns:
+        The findings; after Ctrl-C those of finished pairs.
 
-def compare_sides(sides: SidesRequest, request: PairsRequest) -> Measured:
-    """Measure both sides in this job, and judge what they differ by."""
-    with ExitStack() as open_sides, PairsProgress() as progress:
+    Raises:
+        InterruptError: For a Ctrl-C before a pair is finished.
+        FgbenchError: For a side that cannot be prepared, and where nothing can be measured.
+
+    """
+    with ExitStack() as open_sides:
         # A job that is cancelled leaves no checkouts behind.
         open_sides.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
-        progress.say("preparing both sides")
+        say("preparing both sides")
         head = open_sides.enter_context(_head(sides))
         if sides.a_a:
-            return _judged(self_pairs(request, head, progress), head, head, a_a=True)
+            return _judged(self_pairs(request, head, progress), head, head, on_problem, a_a=True)
         base = open_sides.enter_context(_base(sides))
-        return _judged(measure_pairs(request, base, head, _undecided, progress), base, head, a_a=False)
+        return _judged(measure_pairs(request, base, head, _undecided, progress), base, head, on_problem, a_a=False)
 
 
-def _judged(result: PairsResult, base: Side, head: Side, *, a_a: bool) -> Measured:
+def _judged(result: PairsResult, base: Side, head: Side, on_problem: OnProblem, *, a_a: bool) -> Outcome:
     points = _paired(result.points)
     findings = judge(points)
     for point in result.points:
@@ -92,11 +103,16 @@ def _judged(result: PairsResult, base: Side, head: Side, *, a_a: bool) -> Measur
         notes.append("Both sides run the same code.")
     if a_a:
         notes += self_test(points, findings)
-    outcome = Outcome(
-        findings=findings, notes=notes, before=base.label, after=head.label, facts=_facts(result.points, head)
+    if result.not_kept is not None:
+        on_problem(result.not_kept)
+    return Outcome(
+        findings=findings,
+        notes=notes,
+        before=base.label,
+        after=head.label,
+        facts=_facts(result.points, head),
+        interrupted=result.interrupted,
     )
-    problems = [] if result.not_kept is None else [result.not_kept]
-    return Measured(outcome=outcome, problems=problems, interrupted=result.interrupted)
 
 
 def self_test(points: Sequence[PairedPoint], findings: Sequence[Finding]) -> list[str]:
@@ -194,28 +210,3 @@ def _facts(points: Sequence[TimedPoint], head: Side) -> dict[str, object]:
     wanted = ("device_name", "cpu", "torch", "cuda", "python", "system")
     facts = {name: rows[0].get(name) for name in wanted} if rows else {}
     return {**{name: value for name, value in facts.items() if value is not None}, "git_revision": head.revision}
-
-
-class PairsProgress(Bar):
-    """A bar over runs of both sides, and what is measured now."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began: float | None = None
-
-    def say(self, what: str) -> None:
-        """Show what is done before anything is measured."""
-        with self.guarded():
-            if self.heard:
-                self.move(what, 0, None)
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show what is measured now."""
-        if self._began is None:
-            self._began = time.monotonic()
-        seconds = (time.monotonic() - self._began) / done * (total - done) if done else 0.0
-        with self.guarded():
-            if self.heard:
-                self.move(what, done, total, f"about {clock_time(seconds)} left" if seconds else "")
-                if not self.console.is_terminal:
-                    self.line(f"{done} of {total}: {what}")

@@ -1,4 +1,4 @@
-"""The file that counted figures are held against: one line per point, sorted, so that a diff shows what changed."""
+"""The file that counted figures are compared with: one line per point, sorted, so that a diff shows what changed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fgbench.flops.grid import CountGrid
+from fgbench.options import IMPLS, MAX_CLASSES
 from fgbench.results.escaping import json_text
+from fgbench.values import MAX_IMAGE_SIZE
+from fgbench_reports.regression.exact import (
+    FIGURES,
+    IDENTITY,
+    MEMORY_FIGURE,
+    MEMORY_IDENTITY,
+    MemoryBaseline,
+    Row,
+    memory_name,
+    point_name,
+)
 
 KIND = "fgbench-baseline"
 SCHEMA = 1  # 1: counted points, and memory by GPU and version of torch
 CONVENTIONS = ("full", "fvcore")
-IMPLS = ("published", "fast")
-FIGURES = ("macs", "flops", "params", "activation_bytes")
-MEMORY_FIGURE = "peak_memory_allocated_bytes"
-IDENTITY = ("model", "selector", "impl", "backbone", "image_size")
-MEMORY_IDENTITY = (*IDENTITY, "batch_size", "dtype", "compiled")
+GRID = ("selectors", "models", "backbones", "sizes", "impls", "num_classes")  # of the grid, in the file
 LARGEST = 2**63 - 1  # of a figure
-LARGEST_SIZE, LARGEST_CLASSES = 16384, 10_000_000  # as the options have them
-Row = Mapping[str, Any]
 
 
 class BadBaselineError(ValueError):
@@ -28,47 +35,18 @@ class BadBaselineError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """What is counted. None stands for everything that is registered, what comes later included."""
-
-    selectors: Sequence[str] | None = None
-    models: Sequence[str] | None = None
-    backbones: Sequence[str] = ()  # timm's names, that selectors are counted beside; models have their own
-    sizes: Sequence[int] = ()  # pixels, square
-    impls: Sequence[str] = IMPLS
-    num_classes: int = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryBaseline:
-    """What was allocated on one kind of GPU with one version of torch."""
-
-    gpu: str
-    torch: str
-    points: Sequence[Row]  # MEMORY_IDENTITY and MEMORY_FIGURE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A baseline, whole."""
+    """A baseline."""
 
-    convention: str
-    grid: Grid
+    grid: CountGrid  # of one convention; None among its selectors and models: all, those of later versions included
     counted_with: Mapping[str, str]  # versions: fgbench, torch, timm, fvcore, python
     points: Sequence[Row]  # IDENTITY and FIGURES; model and selector null in a backbone's own
     memory: Sequence[MemoryBaseline] = field(default_factory=tuple)
 
-
-def point_name(row: Row) -> str:
-    """A point in words: ``psm fast vit_base_patch16_224 224``, ``model glsim gls fast vit_base_patch16_224 448``."""
-    words = ["model" if row["model"] else None, *(row[name] for name in IDENTITY)]
-    return " ".join(str(word) for word in words if word is not None)
-
-
-def memory_name(row: Row) -> str:
-    """A point of memory in words: ``glsim gls fast vit_base_patch16_224 224 batch 4 float32``."""
-    words = [*(row[name] for name in IDENTITY), f"batch {row['batch_size']}", row["dtype"]]
-    return " ".join(str(word) for word in (*words, "compiled" if row["compiled"] else None) if word is not None)
+    @property
+    def convention(self) -> str:
+        """The convention that its points were counted in."""
+        return self.grid.conventions[0]
 
 
 def write_baseline(baseline: Baseline) -> str:
@@ -77,7 +55,7 @@ def write_baseline(baseline: Baseline) -> str:
         "kind": KIND,
         "schema_version": SCHEMA,
         "convention": baseline.convention,
-        "grid": {name: getattr(baseline.grid, name) for name in baseline.grid.__slots__},
+        "grid": {name: getattr(baseline.grid, name) for name in GRID},
         "counted_with": dict(sorted(baseline.counted_with.items())),
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}," for name, value in head.items()]
@@ -124,8 +102,7 @@ def read_baseline(text: str) -> Baseline:
     if not isinstance(memory, list):
         raise BadBaselineError('"memory" must be a list')
     return Baseline(
-        convention=convention,
-        grid=_read_grid(data.get("grid")),
+        grid=_read_grid(data.get("grid"), convention),
         counted_with=counted_with,
         points=points,
         memory=[_read_memory(section, f"memory[{at}]") for at, section in enumerate(memory)],
@@ -156,22 +133,22 @@ def _no_number(word: str) -> Any:
     raise BadBaselineError(f"it holds {word}, which is no figure")
 
 
-def _read_grid(grid: Any) -> Grid:
-    if not isinstance(grid, dict) or set(grid) != set(Grid.__slots__):
-        raise BadBaselineError(f'"grid" must have {", ".join(Grid.__slots__)}, and nothing else')
+def _read_grid(grid: Any, convention: str) -> CountGrid:
+    if not isinstance(grid, dict) or set(grid) != set(GRID):
+        raise BadBaselineError(f'"grid" must have {", ".join(GRID)}, and nothing else')
     for name in ("selectors", "models", "backbones"):
         if not (grid[name] is None and name != "backbones") and not _all(grid[name], str):
             raise BadBaselineError(f'"grid": "{name}" must be a list of names')
     if not _all(grid["impls"], str) or not set(grid["impls"]) <= set(IMPLS):
         raise BadBaselineError(f'"grid": "impls" must be some of {", ".join(IMPLS)}')
     sizes = grid["sizes"] if isinstance(grid["sizes"], list) else [0]
-    for name, values, most in (("sizes", sizes, LARGEST_SIZE), ("num_classes", [grid["num_classes"]], LARGEST_CLASSES)):
+    for name, values, most in (("sizes", sizes, MAX_IMAGE_SIZE), ("num_classes", [grid["num_classes"]], MAX_CLASSES)):
         if not all(type(value) is int and 0 < value <= most for value in values):
             raise BadBaselineError(f'"grid": "{name}" must be whole numbers, 1 to {most}')
     for name, values in grid.items():
         if isinstance(values, list) and len(set(values)) < len(values):
             raise BadBaselineError(f'"grid": something stands twice in "{name}"')
-    return Grid(**grid)
+    return CountGrid(**grid, conventions=(convention,))
 
 
 def _all(values: Any, kind: type) -> bool:

@@ -1,0 +1,322 @@
+"""The contract of every engine: it loads a subject on a device, and runs it batch by batch. No torch.
+
+An engine is one class in one file. It is registered in the entry-point group ``fgbench.engines`` or comes from a file
+that ``--plugin`` names. Whoever measures asks it for a clock, for figures of memory and for a counter of energy; the
+engine has those of its device unless it brings its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
+from fgbench.measure.devices import Device, describe_device, open_device, why_no_device
+from fgbench.measure.points import DEVICES, DTYPES, RunMode
+from fgbench.plugins.kinds import engines
+from fgbench.results.environment import cores
+
+if TYPE_CHECKING:
+    from fgbench.measure.energy import Queue
+    from fgbench.measure.subject import Subject
+    from fgbench.measure.watch import Watch
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc",
+             "alloc_failed", "failed to allocate")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of a loaded subject, ready to be run any number of times."""
+
+    run: Step  # returns the output of the subject
+    facts: Mapping[str, Any] = field(default_factory=dict)  # kept beside the row
+
+
+PrepareBatch = Callable[[int], Batch]  # a batch size → the batch
+
+
+class Engine(ABC):
+    """One way to run a subject on a device, in one mode.
+
+    Args:
+        mode: The mode, as :meth:`settle` returned it.
+        device: The device that the mode names.
+
+    """
+
+    name: ClassVar[str] = ""  # that people type; empty: the class's own in lower case
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)  # that it can run on, out of DEVICES
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)  # precisions, as --dtype names them
+    first_passes: ClassVar[int] = 1  # before a pass is typical: 2 where kernels are compiled in the first
+
+    def __init__(self, mode: RunMode, device: Device) -> None:
+        self.mode, self.device = mode, device
+
+    @classmethod
+    def why_unusable(cls, device: str) -> str | None:
+        """Why this engine cannot be used on a device here; None where it can.
+
+        Args:
+            device: One of :attr:`devices`, which is there.
+
+        Returns:
+            The reason in words, such as a library that is not installed.
+
+        """
+        return None
+
+    @classmethod
+    def settle(cls, mode: RunMode) -> RunMode:
+        """Fill in the defaults of a mode.
+
+        Args:
+            mode: The mode that was asked for.
+
+        Returns:
+            The mode as it is measured; on a CPU with its number of threads.
+
+        Raises:
+            FgbenchError: For a mode that this engine does not have.
+
+        """
+        if mode.dtype not in cls.dtypes:
+            known = ", ".join(cls.dtypes)
+            raise FgbenchError(f"engine {public_name(cls)!r} does not compute in", mode.dtype, f"it has: {known}")
+        for option in ("compiled", "channels_last", "cuda_graph"):
+            if getattr(mode, option):
+                raise FgbenchError(f"engine {public_name(cls)!r} has no mode", option)
+        return replace(mode, threads=(mode.threads or cores()) if mode.device == "cpu" else None)
+
+    @classmethod
+    def describe(cls, mode: RunMode) -> dict[str, Any]:
+        """Describe the engine in a mode, for the environment of a row and the key of its point.
+
+        Args:
+            mode: The mode, as :meth:`settle` returned it.
+
+        Returns:
+            ``version``, ``provider``, ``precision``, ``threads``, and whatever else could change a figure; ready for
+            JSON.
+
+        """
+        return {"version": None, "provider": mode.device, "precision": mode.dtype, "threads": mode.threads}
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Why this engine cannot load a subject; None where it can, as far as is known before it is tried."""
+        return None
+
+    @abstractmethod
+    def load(self, subject: Subject) -> PrepareBatch:
+        """Load a subject on the device.
+
+        Args:
+            subject: It builds its network and makes its inputs on the device that the engine names.
+
+        Returns:
+            A function from a batch size to a :class:`Batch`. A :class:`Batch` may be run until the next one is made.
+
+        Raises:
+            Exception: Whatever goes wrong; the row of the point holds it.
+
+        """
+
+    def clock(self, step: Step, glance: Callable[[], None] = lambda: None) -> Clock:
+        """The clock that times a step; it calls ``glance`` while the device works, or between iterations."""
+        return HostClock(step, self.synchronize, glance)
+
+    def queue(self, step: Step) -> Queue:
+        """Iterations of a step that are launched while energy is counted."""
+        return WaitingQueue(step, self.synchronize)
+
+    def synchronize(self) -> None:  # noqa: B027  # most engines have nothing to wait for
+        """Wait until the device has finished; for an engine whose runs return before they have ended."""
+
+    def watch(self, missing: dict[str, str], *, keep_peak: bool = False) -> Watch:
+        """What notes memory and disturbances during a timing.
+
+        Args:
+            missing: Receives by field why a figure is missing.
+            keep_peak: Whether memory that was taken before the timing belongs to its peak.
+
+        Returns:
+            The watch of the device.
+
+        """
+        return self.device.watch(missing, self.threads)
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute on the host."""
+        return self.mode.threads or cores()
+
+    def limit_memory(self) -> None:
+        """Refuse allocations beyond the mode's limit, or beyond what is free, before the system ends the process."""
+        self.device.limit_memory(self.mode.memory_limit_bytes)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception says that memory ran out."""
+        return is_out_of_memory(error)
+
+    def close(self) -> None:  # noqa: B027  # most engines set nothing
+        """Undo what the engine has set in this process."""
+
+
+def is_out_of_memory(error: BaseException | None, kinds: tuple[type[BaseException], ...] = (MemoryError,)) -> bool:
+    """Whether an exception, or one that led to it, says that memory ran out.
+
+    Args:
+        error: The exception.
+        kinds: Exceptions that say so by their class; others are known by their words.
+
+    Returns:
+        True where it does.
+
+    """
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        if isinstance(error, (RuntimeError, OSError)) and any(words in str(error).lower() for words in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def first_line(error: BaseException) -> str:
+    """The message of an exception, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def engine_breach(candidate: object) -> str | None:
+    """Why an object is no engine class, in words; None when it is one."""
+    if not (isinstance(candidate, type) and issubclass(candidate, Engine)):
+        return "it must be a class derived from fgbench.measure.engine.Engine"
+    if inspect.isabstract(candidate):
+        return "it has no method 'load(subject)'"
+    for attribute, known in (("devices", DEVICES), ("dtypes", DTYPES)):
+        names = getattr(candidate, attribute)
+        if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
+            return f"its attribute {attribute!r} must be a tuple of names, got {names!r}"
+        if attribute == "devices" and not set(names) <= set(known):
+            return f"its attribute 'devices' must be a tuple out of {known}, got {names!r}"
+    return None
+
+
+def public_name(engine: type[Engine] | str) -> str:
+    """The name of an engine in rows: without the device, where the engines of several devices share one name."""
+    name = engine if isinstance(engine, str) else (engine.name or engine.__name__.lower())
+    base, _, device = name.rpartition("_")
+    return base if base and device in DEVICES else name
+
+
+def engine_names() -> list[str]:
+    """The names that people may type: registered ones, and those that several of these share."""
+    return sorted({*engines.names(), *map(public_name, engines.names())})
+
+
+def registered_engines(name: str) -> list[str]:
+    """The registered names that a typed name stands for. Raises :class:`UnknownNameError`."""
+    registered = engines.names()
+    if name in registered:
+        return [name]
+    found = [f"{name}_{device}" for device in DEVICES if f"{name}_{device}" in registered]
+    if not found:
+        raise UnknownNameError("engine", name, engine_names())
+    return found
+
+
+def find_engine(name: str, device: str | None = None) -> tuple[type[Engine], str]:
+    """Find the engine that a name stands for, and the device that it runs on here.
+
+    Args:
+        name: A registered name, or one that the engines of several devices share, such as ``torch``.
+        device: ``cuda`` or ``cpu``; the best that is there by default.
+
+    Returns:
+        The class, and the name of the device.
+
+    Raises:
+        UnknownNameError: For a name that no engine has.
+        FgbenchError: With the reason, where the engine cannot be used here.
+
+    """
+    loaded: list[type[Engine]] = [engines.load(one) for one in registered_engines(name)]
+    refusal: FgbenchError | None = None
+    for wanted in DEVICES if device is None else (device,):
+        for engine in loaded:
+            if wanted not in engine.devices:
+                continue
+            if why := why_no_device(wanted):
+                elsewhere = "cpu" if any("cpu" in one.devices for one in loaded) else ""
+                do = f"--device {elsewhere} measures here" if elsewhere else ""
+                refusal = FgbenchError(f"cannot measure on {wanted}: {why}", do=do)
+            elif why := engine.why_unusable(wanted):
+                refusal = FgbenchError(f"engine {name!r} cannot be used on {wanted}: {why}")
+            else:
+                return engine, wanted
+    if refusal is None:
+        known = ", ".join(sorted({one for engine in loaded for one in engine.devices}))
+        refusal = FgbenchError(f"engine {name!r} does not run on", device, f"it runs on: {known}")
+    raise refusal
+
+
+def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> dict[str, Any]:
+    """Describe an engine on its device, and fill in the defaults of modes.
+
+    Args:
+        name: As :func:`find_engine` takes it.
+        device: ``cuda`` or ``cpu``; the best that is there by default.
+        modes: As they are asked for; their engine and device are filled in.
+
+    Returns:
+        Facts of :func:`fgbench.measure.devices.describe_device`, versions of ``torch`` and ``cuda``, torch's
+        ``threads`` on a CPU, and under ``modes`` for each a ``mode`` and what :meth:`Engine.describe` says of it.
+
+    Raises:
+        FgbenchError: Where the engine cannot be used here, or does not have a mode.
+
+    """
+    import torch
+
+    kind, found = find_engine(name, device)
+    on_cpu = found == "cpu"
+    settled = [kind.settle(replace(mode, device=found, engine=public_name(name))) for mode in modes]
+    return {
+        **describe_device(found),
+        "torch": torch.__version__,
+        "cuda": None if on_cpu else torch.version.cuda,
+        "threads": torch.get_num_threads() if on_cpu else None,
+        "modes": [{"mode": asdict(mode), "engine": kind.describe(mode)} for mode in settled],
+    }
+
+
+def why_unusable(name: str) -> str | None:
+    """Why a registered engine cannot be used here, in words; None where it can be, on one device or more."""
+    try:
+        find_engine(name)
+    except FgbenchError as error:
+        return str(error).partition(";")[0]
+    return None
+
+
+def open_engine(mode: RunMode, uuid: str | None = None) -> Engine:
+    """Open the engine and the device of a mode in this process.
+
+    Args:
+        mode: The mode, as :meth:`Engine.settle` returned it.
+        uuid: Of the GPU; the first one by default.
+
+    Returns:
+        The engine, ready to load a subject.
+
+    Raises:
+        FgbenchError: Where the engine cannot be used, or does not have the mode.
+
+    """
+    kind, _ = find_engine(mode.engine, mode.device)
+    device = open_device(mode.device, uuid)  # before the engine uses it
+    return kind(mode, device)

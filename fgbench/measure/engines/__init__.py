@@ -1,0 +1,1 @@
+"""What runs a subject: one engine per file, registered in the entry-point group ``fgbench.engines``."""

@@ -1,0 +1,41 @@
+"""Torch on a CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from fgbench.errors import FgbenchError
+from fgbench.measure.engines.torch_engine import TorchEngine
+from fgbench.measure.points import RunMode
+
+
+class TorchCpu(TorchEngine):
+    """Torch on a CPU; threads and memory are limited where that is asked for."""
+
+    name = "torch_cpu"
+    devices = ("cpu",)
+    matrix_sides = (1024, 4096)  # the first whose product takes long enough to tell the rate
+    copied_elements = 2**26
+
+    @classmethod
+    def settle(cls, mode: RunMode) -> RunMode:
+        """Fill in the threads. Raises :class:`FgbenchError` for what only CUDA devices have."""
+        if mode.cuda_graph:
+            raise FgbenchError("CUDA graphs run on CUDA devices, and this is a", "cpu", "leave --cuda-graph out")
+        if mode.dtype == "tf32":
+            raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
+        return super().settle(mode)
+
+    def typical(self, seconds: list[float]) -> float:
+        """The fastest run: others use a CPU as well."""
+        return min(seconds)
+
+    def set_precision(self) -> None:
+        """Have float32 products in full precision."""
+        self._precision_before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+
+    def close(self) -> None:
+        """Give torch its threads and its precision back."""
+        super().close()
+        torch.set_float32_matmul_precision(self._precision_before)

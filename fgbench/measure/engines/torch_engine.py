@@ -1,0 +1,148 @@
+"""What torch does in the same way on every device: precision, memory format, compilation, one forward pass."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.measure.clocks import Step
+from fgbench.measure.devices import Device
+from fgbench.measure.engine import Batch, Engine, PrepareBatch, is_out_of_memory
+from fgbench.measure.memory import settle_allocator
+from fgbench.measure.points import DTYPES, RunMode
+from fgbench.measure.subject import Subject
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class TorchEngine(Engine):
+    """Runs a network in torch, eager or compiled."""
+
+    dtypes = DTYPES
+    half_of_amp: ClassVar[torch.dtype] = torch.bfloat16  # that autocast computes matrix products in
+    matrix_sides: ClassVar[tuple[int, ...]]  # of the products that give the device's rate, ascending
+    copied_elements: ClassVar[int]  # float32, far beyond what caches hold
+
+    def __init__(self, mode: RunMode, device: Device) -> None:
+        super().__init__(mode, device)
+        torch.manual_seed(0)
+        self._threads_before = torch.get_num_threads()
+        if mode.threads is not None:
+            torch.set_num_threads(mode.threads)
+        self.set_precision()
+        settle_allocator()
+
+    @classmethod
+    def settle(cls, mode: RunMode) -> RunMode:
+        """Fill in torch's number of threads on a CPU."""
+        threads = (mode.threads or torch.get_num_threads()) if mode.device == "cpu" else None
+        return replace(mode, threads=threads)
+
+    @classmethod
+    def describe(cls, mode: RunMode) -> dict[str, Any]:
+        """Torch's version beside the mode."""
+        return {**super().describe(mode), "version": torch.__version__}
+
+    @abstractmethod
+    def typical(self, seconds: list[float]) -> float:
+        """The seconds of several runs of one step → those that are typical of the device."""
+
+    @abstractmethod
+    def set_precision(self) -> None:
+        """Set what float32 means in this process."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and inputs; with ``amp`` they stay in float32."""
+        return HALVES.get(self.mode.dtype, torch.float32)
+
+    @property
+    def matrix_dtype(self) -> torch.dtype:
+        """Of matrix products."""
+        return self.half_of_amp if self.mode.dtype == "amp" else self.dtype
+
+    @property
+    def threads(self) -> int:
+        """Threads of torch's operators."""
+        return torch.get_num_threads()
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Autocast chooses a precision by weights, and not every subject has some."""
+        if self.mode.dtype == "amp" and not subject.has_weights:
+            return "it has no weights that autocast could keep"
+        return None
+
+    def load(self, subject: Subject) -> PrepareBatch:
+        """Build the network on the device, in the mode's precision and memory format."""
+        network = self.prepare(subject.build(self.mode.device), subject.has_weights)
+
+        def prepare_batch(batch_size: int) -> Batch:
+            if self.mode.compiled:
+                forget_compiled()
+            return self.batch(network, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+
+        return prepare_batch
+
+    def prepare(self, network: nn.Module, has_weights: bool = True) -> Callable[..., Any]:
+        """Bring a network on the device into the mode."""
+        if has_weights:
+            network = network.to(self.dtype)
+        if self.mode.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        return torch.compile(network, dynamic=False) if self.mode.compiled else network
+
+    def inputs(self, subject: Subject, batch_size: int, seed: int = 0) -> tuple[Any, ...]:
+        """The inputs of a subject in the mode's precision and memory format."""
+        inputs = subject.inputs(batch_size, self.dtype, self.mode.device, seed)
+        return tuple(self._formatted(value) for value in inputs) if self.mode.channels_last else inputs
+
+    def batch(
+        self, network: Callable[..., Any], inputs: tuple[Any, ...], others: Callable[[], tuple[Any, ...]]
+    ) -> Batch:
+        """Make a batch of a network on inputs; ``others`` makes different ones of the same shapes."""
+        return Batch(self.step(network, inputs))
+
+    def step(self, network: Callable[..., Any], inputs: tuple[Any, ...]) -> Step:
+        """One forward pass, as a call without arguments."""
+
+        def step() -> object:
+            with torch.inference_mode(), self.autocast():
+                return network(*inputs)
+
+        return step
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Autocast for ``amp``; nothing in the other modes."""
+        if self.mode.dtype != "amp":
+            return nullcontext()
+        return torch.autocast(self.mode.device, dtype=self.half_of_amp)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception says so, torch's own among them."""
+        return is_out_of_memory(error, (MemoryError, torch.OutOfMemoryError))
+
+    def close(self) -> None:
+        """Give torch its threads back."""
+        torch.set_num_threads(self._threads_before)
+
+    def _formatted(self, value: Any) -> Any:
+        is_image = isinstance(value, Tensor) and value.dim() == 4
+        return value.contiguous(memory_format=torch.channels_last) if is_image else value
+
+
+def forget_compiled() -> None:
+    """Forget the shapes that were compiled so far, before another one.
+
+    torch.compile gives up on a function after eight recompilations and goes on in eager mode, with no more than a word
+    in its log: the ninth batch size would be measured uncompiled. Where that still happens, it is an error.
+    """
+    torch.compiler.reset()
+    for name in ("fail_on_recompile_limit_hit", "fail_on_cache_limit_hit"):  # the second one before torch 2.7
+        if hasattr(torch._dynamo.config, name):
+            setattr(torch._dynamo.config, name, True)

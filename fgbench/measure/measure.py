@@ -1,0 +1,163 @@
+"""Measure one point in this process: what ``fgbench.measure`` calls. No torch before it is called."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fgbench.errors import FgbenchError
+from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from fgbench.measure.subject import Subject
+    from fgbench.results.records import ThroughputRow
+
+NAMED_ONLY = ("backbone", "selector", "impl", "num_classes")  # options of a subject that is named
+
+
+def measure(
+    subject: str | nn.Module | Subject,
+    images: Tensor | int = 224,
+    *,
+    batch_size: int | None = None,
+    engine: str = TORCH,
+    device: str | None = None,
+    dtype: str = "float32",
+    backbone: str | None = None,
+    selector: str | None = None,
+    impl: str | None = None,
+    num_classes: int | None = None,
+    compiled: bool = False,
+    channels_last: bool = False,
+    cuda_graph: bool = False,
+    threads: int | None = None,
+    energy: bool = True,
+    max_time_s: float | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> ThroughputRow:
+    """Measure time, memory and energy of one batch, in this process.
+
+    ``fgbench throughput`` measures the same in a process of its own for every model, which this function does not:
+    memory that this process has taken before is in ``device_memory_bytes`` and may be in the way, a crash ends the
+    caller, no time limit ends a run, two calls at the same time disturb each other, and nothing is stored.
+
+    Args:
+        subject: The name of a published model, which gets random weights; or a network, which is copied; or a subject
+            of :mod:`fgbench.measure.subjects`.
+        images: Images (B, 3, S, S), or their side S in pixels for noise. A subject has its own inputs.
+        batch_size: B; by default that of the images, or 1.
+        engine: A name of ``fgbench list engines``.
+        device: ``cuda`` or ``cpu``; by default the best that the engine can use.
+        dtype: ``float32``, ``tf32``, ``float16``, ``bfloat16`` or ``amp``.
+        backbone: Of a named model, as timm names it; by default the published one.
+        selector: Of a named model; by default the published one.
+        impl: Of a named model, ``published`` or ``fast``; by default ``fast``.
+        num_classes: Of a named model; 200 by default.
+        compiled: Whether to use torch.compile.
+        channels_last: Whether images and weights have that memory format.
+        cuda_graph: Whether to replay a CUDA graph.
+        threads: On a CPU; as many as the engine takes by default.
+        energy: Whether to measure energy, where the device counts it.
+        max_time_s: Limit of the timed blocks in seconds; 6 on a GPU and 10 on a CPU by default.
+        plugins: Python files with engines, models or selectors.
+
+    Returns:
+        The row that ``fgbench throughput`` stores, which is not compared with others: ``best`` is False.
+
+    Raises:
+        FgbenchError: For an unknown name, options that do not fit, or an engine that cannot be used here.
+        Exception: Whatever the subject raises while it runs, out of memory included.
+
+    """
+    from fgbench.measure.engine import describe_engine, open_engine
+    from fgbench.measure.point import LoadedSubject
+    from fgbench.measure.rows import environment_facts, make_row
+
+    _load_plugins(plugins)
+    mode = RunMode(dtype=dtype, compiled=compiled, channels_last=channels_last, cuda_graph=cuda_graph, threads=threads)
+    described = describe_engine(engine, device, [mode])
+    settled = described["modes"][0]
+    mode = RunMode(**settled["mode"])
+    named = {"backbone": backbone, "selector": selector, "impl": impl, "num_classes": num_classes}
+    made, batch = _subject(subject, images, named), _batch_size(images, batch_size)
+    rates = _rates(mode)
+    opened = open_engine(mode, described["uuid"])
+    try:
+        loaded = LoadedSubject(made, opened, max_time_s)
+        result = loaded.measure(batch, energy=energy)
+    finally:
+        opened.close()
+    facts = {**environment_facts(described), "max_time_s": loaded.plan.cap_s, "engine": settled["engine"]}
+    return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)
+
+
+def _load_plugins(files: Sequence[str | Path]) -> None:
+    """Register plug-in files. Raises what is wrong with the first one."""
+    from fgbench.plugins.files import add_plugin_files
+
+    problems: list[FgbenchError] = []
+    add_plugin_files([str(file) for file in files], problems.append)
+    if problems:
+        raise problems[0]
+
+
+def _subject(subject: str | nn.Module | Subject, images: Tensor | int, named: dict[str, Any]) -> Subject:
+    """The subject of a name, a network or a subject. Raises :class:`FgbenchError` for what is none."""
+    from torch import Tensor, nn
+
+    from fgbench.measure.subjects.model import ModelSubject, resolve
+    from fgbench.measure.subjects.module import ModuleSubject
+
+    if not isinstance(subject, str):
+        for option in NAMED_ONLY:
+            if named[option] is not None:
+                raise FgbenchError("only a model that is named has the option", option)
+    if not isinstance(subject, (str, nn.Module)):
+        if not hasattr(subject, "build"):
+            raise FgbenchError("cannot measure", subject, "give a model's name, an nn.Module or a subject")
+        return subject
+    if isinstance(images, Tensor) and (images.dim() != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]):
+        raise FgbenchError("images must have the shape (B, 3, S, S), not", tuple(images.shape))
+    size = images.shape[-1] if isinstance(images, Tensor) else images
+    given = images if isinstance(images, Tensor) else None
+    if isinstance(subject, nn.Module):
+        return ModuleSubject(subject, size, given)
+    spec, _ = resolve(
+        ModelSpec(
+            model=subject,
+            backbone=named["backbone"] or "",
+            selector=named["selector"],
+            impl=named["impl"],
+            image_size=size,
+            num_classes=named["num_classes"] or 200,
+        )
+    )
+    return ModelSubject(spec, given)
+
+
+def _batch_size(images: Tensor | int, batch_size: int | None) -> int:
+    if isinstance(images, int):
+        return batch_size or 1
+    if batch_size not in (None, len(images)):
+        raise FgbenchError(f"there are {len(images)} images, and the batch size is", batch_size)
+    return len(images)
+
+
+@functools.cache
+def _rates(mode: RunMode) -> Rates:
+    """The rates of the device, once per mode and process."""
+    from fgbench.measure.rates import copy_rate, matrix_rate, open_torch
+
+    try:
+        engine = open_torch(replace(mode, compiled=False))
+    except FgbenchError as error:
+        return Rates(why=f"the rate of matrix products could not be measured: {error}")
+    try:
+        return Rates(flop_s=matrix_rate(engine), bytes_s=copy_rate(engine))
+    finally:
+        engine.close()

@@ -1,0 +1,180 @@
+"""Measure one point: a loaded subject at one batch size, until its figures can be trusted or the time is up.
+
+The stopping rule, intervals, second attempts, verdicts, energy and memory stand here for every engine and subject.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from fgbench.errors import FgbenchError
+from fgbench.measure.clocks import Clock, Step
+from fgbench.measure.energy import Energy, measure_energy
+from fgbench.measure.engine import Engine, PrepareBatch, first_line
+from fgbench.measure.points import NOT_ASKED_FOR
+from fgbench.measure.subject import Subject, Work, count_work
+from fgbench.measure.timer import Timing, time_iterations, timing_plan
+from fgbench.measure.watch import Watch
+from fgbench.results.records import Status
+from fgbench_selectors.backends.recording import record_backends
+
+OnProgress = Callable[[float, int], None]  # the median latency so far in seconds, the number of blocks
+ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
+WEIGHTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # their dtype; float32 in the other precisions
+
+
+class LoadedSubject:
+    """A subject that an engine has loaded; it can be measured at any batch size.
+
+    Args:
+        subject: What is measured.
+        engine: What runs it.
+        cap_s: Limit of the timed blocks of a point in seconds; the device's own by default.
+        count: Whether to count the work of one image, for the fields of :meth:`measure` that need it.
+
+    Raises:
+        FgbenchError: Where the engine cannot load the subject.
+
+    """
+
+    def __init__(self, subject: Subject, engine: Engine, cap_s: float | None = None, *, count: bool = True) -> None:
+        self.engine, self.plan = engine, timing_plan(engine.mode.device, cap_s)
+        if why := engine.why_not(subject):
+            spec = subject.spec
+            label = " ".join(word for word in (spec.model, spec.selector, spec.impl) if word)
+            raise FgbenchError(f"engine {engine.mode.engine!r} cannot load {label} in {engine.mode.dtype}: {why}")
+        self.missing: dict[str, str] = {}  # by field, why it is null
+        self.work = self._work(subject) if count else None
+        self.prepare_batch: PrepareBatch = engine.load(subject)
+
+    def measure(
+        self, batch_size: int, *, energy: bool = True, first_pass: bool = False, progress: OnProgress = lambda *_: None
+    ) -> dict[str, Any]:
+        """Measure one batch size.
+
+        Args:
+            batch_size: Images, or sets of features.
+            energy: Whether to measure energy, where the device counts it.
+            first_pass: Whether to note what a first pass adds to the memory, and to stop there if it takes longer than
+                the plan's limit.
+            progress: Called now and then while it is timed.
+
+        Returns:
+            ``status`` and ``reason``; the latency in seconds with its interval and blocks; throughput, memory and
+            energy; ``macs_per_image`` and ``bytes_per_image``; ``missing``, by field why it is null; ``seen``, what is
+            kept beside the row.
+
+        Raises:
+            Exception: Whatever the subject or the engine raises, out of memory included.
+
+        """
+        missing = dict(self.missing)
+        watch = self.engine.watch(missing)
+        with record_backends() as chosen:  # a graph and a compiler name theirs while the batch is made
+            batch = self.prepare_batch(batch_size)
+            clock = self.engine.clock(batch.run, watch.glance)
+            first = self._first_pass(clock, watch) if first_pass else {}
+            if first.get("latency_s") is not None:
+                return {**first, "missing": missing, "seen": {"back_ends": chosen}}
+            timing, attempts, disturbed = self._timing(clock, watch, progress)
+        status, reason = self._verdict(timing, disturbed)
+        low, high = timing.interval_s
+        memory = watch.memory()
+        spent = self._energy(batch.run, batch_size, missing, wanted=energy)
+        seen = {**batch.facts, **watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing)}
+        if spent is not None and spent.reason is None:
+            seen["energy"] = asdict(spent)
+        return {
+            **first,
+            "status": status,
+            "reason": reason,
+            "latency_s": timing.latency_s,
+            "latency_ci95_low_s": low,
+            "latency_ci95_high_s": high,
+            "blocks": timing.blocks,
+            "throughput_img_s": batch_size / timing.latency_s,
+            **memory,
+            "energy_j_per_image": spent.energy_j_per_image if spent else None,
+            **self._work_fields(batch_size),
+            "missing": missing,
+            "seen": seen,
+        }
+
+    def _work(self, subject: Subject) -> Work | None:
+        try:
+            return count_work(subject, WEIGHTS.get(self.engine.mode.dtype, torch.float32))
+        except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
+            self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
+            return None
+
+    def _first_pass(self, clock: Clock, watch: Watch) -> dict[str, Any]:
+        """The memory that the first passes add; the figure itself, where one takes longer than all blocks may."""
+        before = watch.begin_peak()
+        seconds = [clock.run(1)[0] for _ in range(self.engine.first_passes)][-1]
+        peak = watch.peak()
+        added = None if peak is None or before is None else max(0, peak - before)
+        if seconds <= self.plan.cap_s:
+            return {"added_memory_bytes": added}
+        reason = f"a single run, which took longer than {self.plan.cap_s:g} s"
+        row = no_figures(Status.UNCONVERGED, reason)
+        return {**row, "latency_s": seconds, "blocks": [seconds], "added_memory_bytes": added}
+
+    def _timing(self, clock: Clock, watch: Watch, progress: OnProgress) -> tuple[Timing, int, str | None]:
+        """Time the batch, once more where it was disturbed; how often, and what disturbed the last attempt."""
+        attempts = 0
+        while True:
+            attempts += 1
+            timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
+            disturbed = watch.disturbed()
+            if disturbed is None or attempts == ATTEMPTS:
+                return timing, attempts, disturbed
+
+    def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[Status, str | None]:
+        busy = self.engine.device.busy
+        if busy or disturbed:
+            return Status.CONTENDED, busy or disturbed
+        if timing.converged:
+            return Status.OK, None
+        low, high = timing.interval_s
+        width = f"{50 * (high - low) / timing.latency_s:.2g} %"
+        wanted = f"{100 * self.plan.target:g} %"
+        return Status.UNCONVERGED, f"after {self.plan.cap_s:g} s the interval is ±{width}, not ±{wanted}"
+
+    def _work_fields(self, batch_size: int) -> dict[str, Any]:
+        if self.work is None:
+            return {"macs_per_image": None, "bytes_per_image": None}
+        # Which operators autocast runs in half precision is not known without running them.
+        moved = None if self.engine.mode.dtype == "amp" else self.work.bytes_per_image(batch_size)
+        return {"macs_per_image": self.work.macs_per_image, "bytes_per_image": moved}
+
+    def _energy(self, step: Step, batch_size: int, missing: dict[str, str], *, wanted: bool) -> Energy | None:
+        device = self.engine.device
+        if device.no_energy is not None:
+            missing["energy_j_per_image"] = device.no_energy
+            return None
+        if not wanted:
+            missing["energy_j_per_image"] = NOT_ASKED_FOR
+            return None
+        spent = measure_energy(self.engine.queue(step), device.energy_j, time.monotonic, batch_size)
+        if spent.reason is not None:
+            missing["energy_j_per_image"] = spent.reason
+        return spent
+
+
+def no_figures(status: Status, reason: str) -> dict[str, Any]:
+    """The fields of a row without figures."""
+    times = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
+    return {"status": status, "reason": reason, **dict.fromkeys(times), "blocks": []}
+
+
+def _timing_facts(timing: Timing) -> dict[str, Any]:
+    return {
+        "iterations_per_block": timing.iterations,
+        "warm_up_iterations": timing.warm_iterations,
+        "warm_up_s": timing.warm_s,
+    }

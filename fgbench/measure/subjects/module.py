@@ -1,0 +1,76 @@
+"""Any network that takes images (B, 3, S, S)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.flops.count import Count
+from fgbench.flops.counter import count_flops
+from fgbench.measure.points import ModelSpec
+from fgbench.measure.subject import Subject, images_for
+from fgbench.models.model import Model
+from fgbench.plugins.code import foreign_code
+from fgbench.plugins.kinds import models
+
+
+class ModuleSubject:
+    """A network that is there already; it is copied, and stays as it is.
+
+    Args:
+        module: The network. Its row names its class; that of a published model names its selector as well.
+        image_size: Pixels of a side.
+        images: Images (B, 3, S, S) to run it on, in place of noise.
+
+    """
+
+    kind, has_weights = "module", True
+
+    def __init__(self, module: nn.Module, image_size: int, images: Tensor | None = None) -> None:
+        self.module, self.images = module, images
+        self.spec = _spec(module, image_size)
+
+    def build(self, device: str) -> nn.Module:
+        """Copy the network to a device."""
+        return copy.deepcopy(self.module).eval().to(device)
+
+    def inputs(
+        self, batch_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
+    ) -> tuple[Tensor]:
+        """Make images (B, 3, S, S): those that were given, or noise."""
+        return (images_for(self.images, batch_size, self.spec.image_size, dtype, device, seed),)
+
+    def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
+        """Count a forward pass of a copy on the meta device."""
+        module = self.build("meta").to(dtype)
+        size = self.spec.image_size
+        return count_flops(lambda: module(torch.empty(batch_size, 3, size, size, dtype=dtype, device="meta")))
+
+    def small(self) -> Subject | None:
+        """None: a network's memory is that of its warm state."""
+        return None
+
+
+def _spec(module: nn.Module, image_size: int) -> ModelSpec:
+    if not isinstance(module, Model):
+        return ModelSpec(
+            model=type(module).__name__,
+            backbone="",
+            selector=None,
+            impl=None,
+            image_size=image_size,
+            num_classes=getattr(module, "num_classes", 0),
+            foreign_code=foreign_code(type(module)),
+        )
+    own = [name for name, entry in models.entries().items() if entry.value.endswith(f":{type(module).__name__}")]
+    return ModelSpec(
+        model=own[0] if own else getattr(module, "name", type(module).__name__.lower()),
+        backbone=str(module.options.get("backbone", "")),
+        selector=module.selector_name,
+        impl=module.impl if module.two_impls else None,
+        image_size=image_size,
+        num_classes=getattr(module, "num_classes", 0),
+        foreign_code=foreign_code(type(module), type(module.selector)),
+    )

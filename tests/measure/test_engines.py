@@ -1,0 +1,209 @@
+"""Engines: one file adds one, every registered one keeps the contract, and what cannot be used says why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import fgbench
+from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.measure.engine import (
+    Batch,
+    Engine,
+    describe_engine,
+    engine_breach,
+    engine_names,
+    find_engine,
+    open_engine,
+    public_name,
+    why_unusable,
+)
+from fgbench.measure.engines.torch_cpu import TorchCpu
+from fgbench.measure.points import RunMode, point_key
+from fgbench.measure.subjects.module import ModuleSubject
+from fgbench.measure.subjects.selector import SelectorSubject
+from fgbench.plugins.kinds import engines
+from fgbench.results.records import ThroughputRow
+from fgbench_selectors.plugins import import_file
+
+STUB = Path(__file__).parents[1] / "helpers" / "stub_engine.py"
+TINY = ["--model", "vit", "--backbones", "test_vit", "--sizes", "64", "--batch-sizes", "1", "2", "--max-time", "0.1s"]
+
+
+@pytest.fixture(autouse=True)
+def same_threads_and_engines_as_before(monkeypatch):
+    monkeypatch.setattr(engines, "_from_files", {})
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+
+def test_a_plugin_file_is_measured_as_an_engine_in_this_process():
+    row = fgbench.measure(network(), torch.randn(4, 3, 32, 32), engine="stub", plugins=[STUB], max_time_s=0.05)
+    assert isinstance(row, ThroughputRow)
+    assert (row.engine, row.model, row.batch_size, row.image_size) == ("stub", "Sequential", 4, 32)
+    assert row.latency_s > 0 < row.mfu
+    assert row.environment["engine"]["version"] == "1.5"
+    assert row.environment["seen"]["prepared"] == 4
+
+
+@pytest.mark.slow
+def test_a_plugin_file_is_measured_as_an_engine_by_the_command(tmp_path):
+    words = ["throughput", *TINY, "--engine", "stub", "torch", "--plugin", str(STUB), "--format", "json", "--retry"]
+    command = [sys.executable, "-m", "fgbench", *words, "--device", "cpu", "--threads", "1", "--store", "s.db"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads(run.stdout)
+    assert [(row["engine"], row["batch_size"]) for row in rows] == [
+        ("stub", 1),
+        ("stub", 2),
+        ("torch", 1),
+        ("torch", 2),
+    ]
+    assert all(row["throughput_img_s"] > 0 for row in rows), rows
+    assert [row["environment"]["engine"]["provider"] for row in rows] == ["stub", "stub", "cpu", "cpu"]
+    assert sum(row["best"] for row in rows) == 2, "each engine has its own best batch"
+    again = subprocess.run([*command, "--format", "csv"], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert "4 of 4 points were in s.db already" in again.stderr or "contended" in run.stdout + again.stdout
+
+
+@pytest.mark.slow
+def test_engines_are_listed_with_what_can_be_used_here(tmp_path):
+    words = ["list", "engines", "--plugin", str(STUB), "--format", "json"]
+    run = subprocess.run(
+        [sys.executable, "-m", "fgbench", *words], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=True
+    )
+    rows = {row["name"]: row for row in json.loads(run.stdout)}
+    assert set(rows) == {"stub", "torch_cpu", "torch_cuda"}
+    assert (rows["stub"]["usable here"], rows["stub"]["from"], rows["stub"]["devices"]) == ("yes", str(STUB), "cpu")
+    assert rows["torch_cpu"]["usable here"] == "yes"
+    if not torch.cuda.is_available():
+        assert rows["torch_cuda"]["usable here"].startswith("cannot measure on cuda: ")
+
+
+@pytest.mark.parametrize("name", engines.names())
+def test_every_engine_keeps_the_contract(name):
+    """Loads a network, runs batches of several sizes, and describes itself; where it cannot be used, it says why."""
+    assert engine_breach(engines.load(name)) is None
+    if why := why_unusable(name):
+        assert why.strip()
+        return
+    described = describe_engine(name, None, [RunMode(threads=1)])
+    (settled,) = described["modes"]
+    json.dumps(described)
+    assert {"version", "provider", "precision", "threads"} <= set(settled["engine"])
+    module = network()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    engine = open_engine(RunMode(**settled["mode"]), described["uuid"])
+    try:
+        images = torch.randn(2, 3, 32, 32)
+        subject = ModuleSubject(module, 32, images)
+        prepare_batch = engine.load(subject)
+        for batch_size in (1, 2):
+            batch = prepare_batch(batch_size)
+            assert isinstance(batch, Batch)
+            output = batch.run()
+            engine.synchronize()
+        torch.testing.assert_close(output.cpu().float(), module(images).detach(), rtol=1e-3, atol=1e-3)
+        missing: dict[str, str] = {}
+        watch = engine.watch(missing)
+        times = engine.clock(batch.run, watch.glance).run(2)
+        watch.warmed()
+        memory = watch.memory()
+        queue = engine.queue(batch.run)
+        queue.launch()
+        queue.drain()
+        json.dumps([dict(batch.facts), watch.seen()])
+    finally:
+        engine.close()
+    assert len(times) == 2
+    assert min(times) > 0
+    assert queue.completed() == queue.launched() == 1
+    assert {field for field, value in memory.items() if value is None} <= set(missing)
+    assert engine.is_out_of_memory(MemoryError())
+    assert not engine.is_out_of_memory(ValueError("another"))
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_a_name_stands_for_the_engines_of_all_devices():
+    assert {"torch", "torch_cpu", "torch_cuda"} <= set(engine_names())
+    assert public_name(TorchCpu) == public_name("torch_cuda") == "torch"
+    assert public_name("stub") == "stub"
+    assert find_engine("torch", "cpu") == find_engine("torch_cpu") == (TorchCpu, "cpu")
+
+
+def test_an_unknown_engine_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="unknown engine 'troch'; did you mean torch"):
+        find_engine("troch")
+
+
+def test_a_device_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FgbenchError, match=r"cannot measure on cuda: .*; --device cpu measures here"):
+        find_engine("torch", "cuda")
+    assert find_engine("torch")[1] == "cpu"
+    with pytest.raises(FgbenchError, match="engine 'torch_cpu' does not run on 'cuda'; it runs on: cpu"):
+        find_engine("torch_cpu", "cuda")
+
+
+def stub() -> type[Engine]:
+    kind: type[Engine] = vars(import_file(STUB))["Stub"]
+    return kind
+
+
+def test_an_engine_without_its_library_says_so(monkeypatch):
+    kind = stub()
+    monkeypatch.setattr(kind, "why_unusable", classmethod(lambda cls, device: "the package stubs is not installed"))
+    monkeypatch.setattr(engines, "names", lambda: ["stub"])
+    monkeypatch.setattr(engines, "load", lambda _: kind)
+    with pytest.raises(FgbenchError, match="'stub' cannot be used on cpu: the package stubs is not installed"):
+        find_engine("stub")
+
+
+def test_modes_that_an_engine_does_not_have_are_refused():
+    kind = stub()
+    assert kind.settle(RunMode(engine="stub", threads=2)).threads == 2
+    with pytest.raises(FgbenchError, match="engine 'stub' does not compute in 'amp'; it has: float32, bfloat16"):
+        kind.settle(RunMode(engine="stub", dtype="amp"))
+    with pytest.raises(FgbenchError, match="engine 'stub' has no mode 'cuda_graph'"):
+        kind.settle(RunMode(engine="stub", cuda_graph=True))
+
+
+def test_a_subject_that_an_engine_cannot_load_is_refused_with_its_reason():
+    with pytest.raises(FgbenchError, match="engine 'stub' cannot load selector psm fast in float32: it takes images"):
+        fgbench.measure(SelectorSubject("psm", "fast", 64), engine="stub", plugins=[STUB])
+
+
+@pytest.mark.parametrize(
+    ("breach", "said"),
+    [
+        ({"devices": ()}, "'devices' must be a tuple of names"),
+        ({"devices": ("tpu",)}, "'devices' must be a tuple out of"),
+        ({"dtypes": "float32"}, "'dtypes' must be a tuple of names"),
+    ],
+)
+def test_a_breach_of_the_contract_is_named(breach, said):
+    assert said in engine_breach(type("Odd", (TorchCpu,), breach))
+    assert engine_breach(Engine) == "it has no method 'load(subject)'"
+    assert engine_breach(nn.Linear) == "it must be a class derived from fgbench.measure.engine.Engine"
+
+
+def test_the_engine_is_part_of_a_points_key_only_where_it_is_not_torch():
+    from helpers.fakes import groups
+
+    (group,) = groups("vit")
+    other = replace(group, mode=replace(group.mode, engine="stub"))
+    assert point_key(group, 1, {}) != point_key(other, 1, {})
+    of_the_commit_before = "43da5e580ac4125cf75ccda81faa6720fb810531c7e43573eb93d6cbaa97d81d"
+    assert point_key(group, 1, {}) == of_the_commit_before
