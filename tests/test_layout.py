@@ -178,7 +178,7 @@ def test_no_module_is_longer_than_can_be_read():
         "from fgbench.cli import app; app(['--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['flops', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['flops', '--sizes', 'x'], standalone_mode=False)",
-        "import fgbench, fgbench_selectors, fgbench_reports.flops, fgbench_reports.tables.render",
+        "import fgbench, fgbench_selectors, fgbench_reports.measured.flops, fgbench_reports.tables.render",
         "from fgbench.cli import app; app(['throughput', '--help'], standalone_mode=False)",
         "from fgbench.cli import app; app(['throughput', '--budget', 'soon'], standalone_mode=False)",
         "from fgbench.cli import app; app(['accuracy', '--help'], standalone_mode=False)",

@@ -54,7 +54,7 @@ def test_the_python_of_the_page_about_reports_runs(monkeypatch):
     names: dict = {}
     exec(re.search(r"## In Python.*?```python\n(.*?)```", text, re.DOTALL).group(1), names)
     assert {"published", "difference"} <= set(names["table1"](names["data"])["from"])
-    assert len(names["work"](names["data"]).query("selector == 'psm' and image_size == 1024")) >= 6
+    assert len(names["flops"](names["data"]).query("selector == 'psm' and image_size == 1024")) >= 6
 
 
 def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):

@@ -85,7 +85,13 @@ NOT_REPRODUCIBLE = {
 models = Registry("fgbench.models", "model", _model_breach, derived_from(_model_base))
 datasets = Registry("fgbench.datasets", "dataset", _dataset_breach, _dataset_functions)
 engines = Registry("fgbench.engines", "engine", _engine_breach, derived_from(_engine_base))
-reports = Registry("fgbench.reports", "report", _report_breach, derived_from(_report_base))
+reports = Registry(
+    "fgbench.reports",
+    "report",
+    _report_breach,
+    derived_from(_report_base),
+    earlier_names={"bought": "accuracy_vs_cost", "found": "selector_quality", "work": "flops"},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

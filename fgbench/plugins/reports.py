@@ -14,9 +14,9 @@ from fgbench_reports.folder import Made, Rendered, rendered
 
 # The order in which a reader meets them; those of others come last.
 ORDER = (
-    *("bought", "tradeoff", "memory", "price"),
-    *("cost", "work", "selections", "roofline", "batch", "energy", "throughput", "ratios"),
-    *("found", "curves"),
+    *("accuracy_vs_cost", "tradeoff", "memory", "price"),
+    *("cost", "flops", "selections", "roofline", "batch", "energy", "throughput", "ratios"),
+    *("selector_quality", "curves"),
     *("table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10"),
 )
 
@@ -38,7 +38,8 @@ def make_reports(names: Sequence[str] | None, data: Data, on_problem: OnProblem,
 
     made = []
     with Desk(data, drawn=drawn) as desk:
-        for name in names if names is not None else in_reading_order(reports.names()):
+        wanted = in_reading_order(reports.names()) if names is None else names
+        for name in dict.fromkeys(reports.entry(name).name for name in wanted):
             entry = reports.entry(name)
             try:
                 here = entry.is_own or outcomes() is None or not (entry.value or entry.file)

@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fgbench.results.escaping import markdown_paragraph, markdown_text
-from fgbench_reports.bought import NAMES as TRAINED_NAMES
-from fgbench_reports.bought import bought_frame, judged_frame, verdict
-from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.data import Data
+from fgbench_reports.data import Data, Row, group_by
 from fgbench_reports.folder import Rendered
-from fgbench_reports.measured.bought import training_groups
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, training_groups, verdict
 from fgbench_reports.page import FigureBlock, TableBlock
 from fgbench_reports.regression.rule_tables import simulated_markdown
 from fgbench_reports.selector_cost import (
@@ -28,7 +25,8 @@ from fgbench_reports.selector_cost import (
     status_word,
     title,
 )
-from fgbench_reports.sweep_rows import by_mode
+from fgbench_reports.sweep_rows import by_environment
+from fgbench_reports.tables import formats
 from fgbench_reports.tables.numbers import how_many, with_prefix
 from fgbench_reports.tables.render import NAMES, to_markdown
 
@@ -79,13 +77,13 @@ def places(data: Data) -> dict[str, Kept]:
         for kind, some in (("selections", data.selection), ("backends", data.backend))
         for row in some
     ]
-    by_device = grouped(rows, "device")
+    by_device = group_by(rows, "device")
     for device in sorted(by_device, key=lambda name: DEVICES.index(name) if name in DEVICES else len(DEVICES)):
         number = 0
-        for same in by_mode(by_device[device]).values():
+        for same in by_environment(by_device[device]).values():
             selections = [row for row in same if row["kind"] == "selections"]
             backends = [row for row in same if row["kind"] == "backends"]
-            for batch in grouped(selections, "batch_size").values():
+            for batch in group_by(selections, "batch_size").values():
                 number += 1
                 environment = batch[0]["environment"]
                 kept[device if number == 1 else f"{device}-{number}"] = {
@@ -148,15 +146,14 @@ def _kernels(rows: Rows) -> Content:
 
 def _trained_models(rows: Rows) -> Content:
     parts = [
-        f"{_training(kept)}\n\n{to_markdown(bought_frame(kept), TRAINED_NAMES)}\n{verdict(kept)}\n"
-        for kept in _trained(rows)
+        f"{_training(kept)}\n\n{formats.to_markdown(model_table(kept))}\n{verdict(kept)}\n" for kept in _trained(rows)
     ]
     return Content(text="\n".join(parts))
 
 
 def _trained_selectors(rows: Rows) -> Content:
     parts = [
-        f"**Trained {model}**, {_training(kept)}\n\n{to_markdown(judged_frame(kept, model), TRAINED_NAMES)}"
+        f"**Trained {model}**, {_training(kept)}\n\n{formats.to_markdown(quality_table(kept, model))}"
         for kept in _trained(rows)
         for model in dict.fromkeys(row["model"] for row in kept["quality"])
     ]
@@ -229,6 +226,6 @@ def _bullets(lines: Sequence[str]) -> str:
 def _reasons(rows: Sequence[Row]) -> str:
     """Why figures are missing or rest on one run; the intervals of the others have a column of their own."""
     few = [row for row in rows if row["reason"] and len(row["blocks"]) <= 1]
-    by_reason = grouped([{**row, "why": f"{status_word(row)}: {row['reason']}"} for row in few], "why")
+    by_reason = group_by([{**row, "why": f"{status_word(row)}: {row['reason']}"} for row in few], "why")
     lines = [f"{why} ({', '.join(map(row_name, some))})" for why, some in by_reason.items()]
     return "\n" + _bullets(lines) if lines else ""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import Data, Row
-from fgbench_reports.flops import NOTES
+from fgbench_reports.data import Data, Row, group_by
+from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.sweep_rows import as_text, environment_notes, first_notes
 from fgbench_reports.tables.numbers import how_many
 
@@ -41,7 +40,7 @@ def environments(data: Data) -> list[str]:
 
 def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
     """How many rows were measured on what, a sentence per place."""
-    places = grouped([{"place": _place(row["environment"])} for row in rows], "place")
+    places = group_by([{"place": _place(row["environment"])} for row in rows], "place")
     counts = {place: how_many(len(some), "row") for place, some in places.items()}
     return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")
 

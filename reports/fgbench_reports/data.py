@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -43,3 +43,19 @@ class Data:
         """The rows of a kind out of :data:`KINDS`."""
         rows: Sequence[Row] = getattr(self, kind)
         return rows
+
+
+def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
+    """Rows by the values of some fields, in the order in which they come.
+
+    Args:
+        rows: Rows of one kind.
+        fields: The fields. The values of several are a tuple, that of one stands alone.
+
+    """
+    groups: dict[Any, list[AnyRow]] = {}
+    one = fields[0] if len(fields) == 1 else None
+    for row in rows:
+        key = tuple([row[name] for name in fields]) if one is None else row[one]
+        groups.setdefault(key, []).append(row)
+    return groups

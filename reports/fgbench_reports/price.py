@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.choose.bounds import Bounds, time_bounds
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
-from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.data import KINDS, Data
+from fgbench_reports.data import KINDS, Data, Row, group_by
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.report import Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
@@ -184,7 +183,7 @@ def _marks(frame: pd.DataFrame, times: Sequence[Bounds]) -> dict[tuple[int, str]
     """
     marks: dict[tuple[int, str], str] = {}
     lines: list[Row] = [dict(line, index=index) for index, line in enumerate(frame.to_dict("records"))]
-    for some in grouped(lines, "mode").values():
+    for some in group_by(lines, "mode").values():
         for heading in (name for name in RANKED if name in frame):
             found = _lowest(some, heading)
             if heading != ENERGY:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import Line, Row, grouped
-from fgbench_reports.sweep_rows import by_mode, mode_name
+from fgbench_reports.data import AnyRow, Row, group_by
+from fgbench_reports.sweep_rows import by_environment, mode_name
 from fgbench_reports.tables.numbers import (
     half_width_percent,
     how_many,
@@ -39,9 +39,9 @@ def intensity(row: Row) -> float | None:
     return _over(row["flops"], row["bytes"])
 
 
-def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def by_place(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     """The rows of each machine, environment and batch, under the words that tell it from the others."""
-    modes = by_mode([{**row, "compiled": False} for row in rows])  # what tells modes of a sweep apart asks for it
+    modes = by_environment(rows)
     return [
         # Selections by themselves have no choice in whether they are compiled.
         (
@@ -49,7 +49,7 @@ def by_place(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
             same,
         )
         for mode, some in modes.items()
-        for batch, same in grouped(some, "batch_size").items()
+        for batch, same in group_by(some, "batch_size").items()
     ]
 
 
@@ -57,8 +57,8 @@ def selection_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """A line per size, selector and implementation."""
     import pandas as pd
 
-    lines: list[Line] = []
-    for size, same_size in grouped(rows, "image_size").items():
+    lines: list[dict[str, str]] = []
+    for size, same_size in group_by(rows, "image_size").items():
         backbone = next((row for row in same_size if row["selector"] is None), None)
         for row in same_size:
             lines.append(
@@ -75,8 +75,8 @@ def ratio_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Published over fast in FLOPs, bytes and time, a line per size and selector; and whether all three agree."""
     import pandas as pd
 
-    lines: list[Line] = []
-    for (size, selector), pair in grouped(rows, "image_size", "selector").items():
+    lines: list[dict[str, str]] = []
+    for (size, selector), pair in group_by(rows, "image_size", "selector").items():
         if selector is None:
             continue
         found = ratios(pair)
@@ -97,8 +97,8 @@ def backend_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     names = list(dict.fromkeys(row["backend"] for row in rows))
-    lines: list[Line] = []
-    for (maps, tokens), some in grouped(rows, "maps", "num_tokens").items():
+    lines: list[dict[str, str]] = []
+    for (maps, tokens), some in group_by(rows, "maps", "num_tokens").items():
         by_name = {row["backend"]: row for row in some}
         timed = [row for row in some if row["latency_s"] is not None]
         fastest = min(timed, key=lambda row: float(row["latency_s"]), default=None)
@@ -118,9 +118,9 @@ def crossover(rows: Sequence[Row]) -> list[str]:
     Points that others disturbed say nothing.
     """
     found = []
-    for maps, some in grouped([row for row in rows if row["status"] != "contended"], "maps").items():
+    for maps, some in group_by([row for row in rows if row["status"] != "contended"], "maps").items():
         faster: list[tuple[int, bool]] = []
-        for tokens, pair in grouped(some, "num_tokens").items():
+        for tokens, pair in group_by(some, "num_tokens").items():
             seconds = {row["backend"]: row["latency_s"] for row in pair}
             if seconds.get("dense") and seconds.get("blocks"):
                 faster.append((maps * tokens**2, seconds["dense"] <= seconds["blocks"]))

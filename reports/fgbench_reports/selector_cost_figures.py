@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import Row, group_by
 from fgbench_reports.plots.bars import (
     RING,
     Bar,
@@ -134,7 +134,7 @@ def _time(axes: Axes, rows: Sequence[Row]) -> None:
     """Seconds against image size: a colour and a marker per selector, dashed and half filled where published."""
     marked: list[Point] = []
     _make_room(axes, [_timed_point(row["image_size"], row) for row in rows if row["latency_s"] is not None])
-    for (selector, impl), line in grouped(rows, "selector", "impl").items():
+    for (selector, impl), line in group_by(rows, "selector", "impl").items():
         timed = [row for row in line if row["latency_s"] is not None]
         if timed:
             look = _look(selector, impl)
@@ -154,7 +154,7 @@ def _roofline(axes: Axes, rows: Sequence[Row], roof: Mapping[str, float | None])
     timed, marked = _with_work(rows), list[Point]()
     rate = roof.get("product_flop_s")
     _make_room(axes, [_speed_point(row) for row in timed], [rate] if rate else [])
-    for (selector, impl), some in grouped(timed, "selector", "impl").items():
+    for (selector, impl), some in group_by(timed, "selector", "impl").items():
         look = _look(selector, impl)
         points = [_speed_point(row) for row in some]
         line = {"color": look["color"], "linestyle": ":", "linewidth": 0.6}
@@ -182,7 +182,7 @@ def _crossover(axes: Axes, rows: Sequence[Row]) -> None:
     """Seconds of one v·A against the elements of its maps; markers with a black edge are chosen."""
     names, marked = list(dict.fromkeys(row["backend"] for row in rows)), list[Point]()
     _make_room(axes, [_timed_point(0, row) for row in rows if row["latency_s"] is not None])
-    for (name, maps), line in grouped(rows, "backend", "maps").items():
+    for (name, maps), line in group_by(rows, "backend", "maps").items():
         timed = [row for row in line if row["latency_s"] is not None]
         points = [_timed_point(maps * row["num_tokens"] ** 2, row) for row in timed]
         index, few = names.index(name), maps == min(row["maps"] for row in rows)

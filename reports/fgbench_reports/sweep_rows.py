@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fgbench.results.escaping import sentence
-from fgbench_reports.cost_table import Row, grouped
-from fgbench_reports.data import AnyRow
+from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 # The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
-Mode = tuple[str, ...]
+EnvironmentKey = tuple[str, ...]
 USUAL_CLASSES = 200  # of heads: others are told
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
@@ -31,9 +30,9 @@ MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in 
 MAX_REVISIONS = 3  # of fgbench, in an environment's note
 
 
-def by_mode(rows: Sequence[AnyRow]) -> dict[Mode, list[AnyRow]]:
-    """The rows of each table."""
-    modes: dict[Mode, list[AnyRow]] = {}
+def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]:
+    """The rows of each table: those of one device, dtype, mode and environment, in the order in which they come."""
+    modes: dict[EnvironmentKey, list[AnyRow]] = {}
     found = [_mode(row) for row in rows]
     measured = dict.fromkeys(mode for row, mode in zip(rows, found, strict=True) if row["latency_s"] is not None)
     for row, mode in zip(rows, found, strict=True):
@@ -44,7 +43,7 @@ def by_mode(rows: Sequence[AnyRow]) -> dict[Mode, list[AnyRow]]:
     return modes
 
 
-def _mode(row: Row) -> Mode:
+def _mode(row: Row) -> EnvironmentKey:
     environment: Mapping[str, Any] = row["environment"] or {}
     told = [environment.get(name) for name in ENVIRONMENT]
     if not told[0] and row["device"] == "cpu":  # rows that were kept beside trained models name it so
@@ -55,7 +54,7 @@ def _mode(row: Row) -> Mode:
     return _spelt(
         str(row["device"]),
         str(row["dtype"]),
-        bool(row["compiled"]),
+        bool(row.get("compiled")),
         tuple(flags),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
@@ -72,7 +71,7 @@ def _spelt(
     limit: int | None,
     classes: int | None,
     told: tuple[str | None, ...],
-) -> Mode:
+) -> EnvironmentKey:
     words = ["compiled" if compiled else "eager"]
     words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
@@ -80,14 +79,19 @@ def _spelt(
     return tuple(map(as_text, (device, dtype, " · ".join(words), *told)))
 
 
-def environment_of(mode: Mode) -> dict[str, str]:
+# The names that plug-ins of fgbench 0.1 import.
+Mode: TypeAlias = EnvironmentKey
+by_mode = by_environment
+
+
+def environment_of(mode: EnvironmentKey) -> dict[str, str]:
     """The values of a mode's environment by their fields."""
     return dict(zip(ENVIRONMENT, mode[3:], strict=True))
 
 
-def differing_fields(modes: Iterable[Mode]) -> list[str]:
+def differing_fields(modes: Iterable[EnvironmentKey]) -> list[str]:
     """The fields that tell these environments apart: the device's name, and what differs on one device."""
-    devices = grouped([environment_of(mode) for mode in modes], "device_name").values()
+    devices = group_by([environment_of(mode) for mode in modes], "device_name").values()
     differing = [name for name in ENVIRONMENT if any(len({each[name] for each in some}) > 1 for some in devices)]
     return ["device_name", *differing] if len(devices) > 1 else differing
 
@@ -97,16 +101,16 @@ def field_name(field: str) -> str:
     return "measured code" if field == "code" else field.replace("_", " ")
 
 
-def by_contender(rows: Sequence[Row]) -> Iterator[tuple[Mode, list[tuple[Row, bool]]]]:
+def by_contender(rows: Sequence[Row]) -> Iterator[tuple[EnvironmentKey, list[tuple[Row, bool]]]]:
     """Per mode and contender its rows in order, with whether a row is the one best of its size."""
-    for mode, group in by_mode(rows).items():
-        for contender in grouped(group, *CONTENDER).values():
+    for mode, group in by_environment(rows).items():
+        for contender in group_by(group, *CONTENDER).values():
             yield mode, list(in_order(contender))
 
 
 def in_order(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
     """A contender's rows by size, batch and repeat, and whether a row is the one best of its size."""
-    by_size = grouped(rows, "image_size")
+    by_size = group_by(rows, "image_size")
     for size in sorted(by_size):
         some = sorted(by_size[size], key=lambda row: (row["batch_size"], row.get("repeat") or 0))
         # Sweeps that were put together can each have a best one.
@@ -128,7 +132,7 @@ def label_lines(row: Row, varying: Sequence[str]) -> list[str]:
     return [as_text(row["model"]), *(f" {line}" for line in lines if line)]
 
 
-def mode_name(mode: Mode, modes: Iterable[Mode]) -> str:
+def mode_name(mode: EnvironmentKey, modes: Iterable[EnvironmentKey]) -> str:
     """The device, the dtype, compiled or eager, and what else tells this mode's environment from the others'."""
     environment, (device, *flags) = environment_of(mode), mode[:3]
     name = environment["device_name"] if environment["device_name"] != "–" else device
@@ -218,8 +222,8 @@ def reason_notes(rows: Sequence[Row]) -> list[str]:
 
 def sites_of(rows: Sequence[Row]) -> dict[int, str]:
     """Where each row, by its id, was measured, in the words that tell it from others: glsim gls at 448."""
-    alike: dict[tuple[str, int], list[tuple[Mode, Row]]] = {}
-    for mode, some in by_mode(rows).items():
+    alike: dict[tuple[str, int], list[tuple[EnvironmentKey, Row]]] = {}
+    for mode, some in by_environment(rows).items():
         for row in some:
             alike.setdefault((row["model"], row["image_size"]), []).append((mode, row))
     sites = {}
@@ -246,7 +250,7 @@ def places_of(rows: Sequence[Row], sites: Mapping[int, str]) -> str:
 
 def environment_notes(rows: Sequence[Row]) -> list[str]:
     """What it was measured on and with, a line per environment."""
-    modes, groups = by_mode(rows), dict[str, list[Row]]()
+    modes, groups = by_environment(rows), dict[str, list[Row]]()
     for mode, group in modes.items():
         environment = environment_of(mode)
         told = [ENVIRONMENT[name] + environment[name] for name in ENVIRONMENT if environment[name] != "–"]

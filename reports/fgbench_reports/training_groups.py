@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fgbench_reports.cost_table import grouped
 from fgbench_reports.data import AnyRow, Row
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
@@ -26,10 +25,13 @@ class Training(NamedTuple):
     weights: str | None  # of several sets in a file that was only tested
 
 
-def by_training(rows: Iterable[Row]) -> dict[Training, list[Row]]:
+def by_training(rows: Iterable[AnyRow]) -> dict[Training, list[AnyRow]]:
     """The rows of each training, over its seeds."""
-    told = [{**dict.fromkeys(Training._fields), **row} for row in rows]
-    return {Training(*key): some for key, some in grouped(told, *Training._fields).items()}
+    groups: dict[Training, list[AnyRow]] = {}
+    for row in rows:
+        values: list[Any] = [row.get(name) for name in Training._fields]
+        groups.setdefault(Training(*values), []).append(row)
+    return groups
 
 
 def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:

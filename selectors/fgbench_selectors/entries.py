@@ -56,6 +56,7 @@ class Registry:
         kind: Kind of the objects in the singular, such as ``selector``.
         breach: Returns why an object breaks the contract, or None.
         members: Returns the objects of this kind that a module defines.
+        earlier_names: Names that objects had before, and their names of now. No plug-in may take them.
 
     """
 
@@ -65,9 +66,11 @@ class Registry:
         kind: str,
         breach: Callable[[object], str | None],
         members: Callable[[ModuleType], Iterable[Any]] = lambda module: (),
+        earlier_names: Mapping[str, str] | None = None,
     ) -> None:
         self.group, self.kind, self._breach, self._members = group, kind, breach, members
         self.vet: Callable[[Sequence[Entry]], Mapping[str, str]] = lambda entries: {}
+        self._earlier_names = earlier_names or {}
         self._from_files: dict[str, Entry] = {}
 
     @functools.cached_property
@@ -99,13 +102,14 @@ class Registry:
         return list(self.entries())
 
     def entry(self, name: str) -> Entry:
-        """The entry of a name.
+        """The entry of a name, or of an earlier name.
 
         Raises:
             UnknownNameError: If the name is not registered.
 
         """
         entries = self.entries()
+        name = name if name in entries else self._earlier_names.get(name, name)
         if name not in entries:
             raise UnknownNameError(self.kind, name, entries)
         return entries[name]
@@ -197,8 +201,8 @@ class Registry:
 
         """
         entries = self.entries()
-        for name in sorted(set(names) & set(entries)):
-            of = f"the name is taken by the {self.kind} from {entries[name].origin}"
+        for name in sorted(set(names) & {*entries, *self._earlier_names}):
+            of = f"the name is taken by the {self.kind} from {self.entry(name).origin}"
             raise BrokenPluginError(name, str(path), f"{of}; set another one as its 'name'")
 
     def add(self, entries: Mapping[str, Entry]) -> None:

@@ -154,7 +154,7 @@ def test_a_thousand_rows_are_reported_without_torch(tmp_path):
 
 @pytest.mark.parametrize("style", ["json", "csv", "markdown", "latex", "table"])
 def test_tables_go_to_standard_output_without_a_folder(style, saved):
-    result = report("work", "--rows", saved, "--format", style)
+    result = report("flops", "--rows", saved, "--format", style)
     assert result.exit_code == 0, result.stderr
     assert "gls" in result.stdout
     if style == "json":

@@ -12,12 +12,12 @@ from fuzz.case import Case, Draw
 from fuzz.values import WORDS, mutated
 
 REPORTS = (
-    "bought",
-    "work",
+    "accuracy_vs_cost",
+    "flops",
     "price",
     "selections",
     "throughput",
-    "found",
+    "selector_quality",
     "cost",
     "table1",
     "table4",

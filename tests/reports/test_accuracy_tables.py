@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from rich.console import Console
 from scipy import stats
 
 from fgbench.results.records import AccuracyRow, QualityRow
-from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
-from fgbench_reports.bought import bought_frame, judged_frame, over_seeds, verdict
-from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
-from fgbench_reports.tables import render
+from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
+from fgbench_reports.measured.selector_quality import over_seeds, quality_tables
+from fgbench_reports.tables.render import render, to_terminal
 
 ENVIRONMENT = {
     "device": "cpu",
@@ -102,34 +102,35 @@ FOUND = [
 ]
 
 
-def printed(tables, notes=()) -> str:
-    return render.to_terminal(tables, notes, to_file=True)
+def printed(tables) -> str:
+    return render(tables, "table", to_file=True)
 
 
 def test_runs_and_their_means(same_as_snapshot):
-    same_as_snapshot("accuracy_table.txt", printed(accuracy_tables(ROWS), accuracy_notes(ROWS)))
+    same_as_snapshot("accuracy_table.txt", printed(accuracy_tables(ROWS)))
 
 
 def test_a_tested_checkpoint_has_no_columns_of_training():
-    text = printed(accuracy_tables([TESTED]))
+    text = to_terminal(accuracy_tables([TESTED]).narrow, to_file=True)
     assert "mirrored too" in text
     assert "epoch" not in text
 
 
-@pytest.mark.parametrize(("write", "suffix"), [(render.to_markdown, "md"), (render.to_latex, "tex")])
-def test_runs_in_formats_for_papers(same_as_snapshot, write, suffix):
-    same_as_snapshot(f"accuracy_table.{suffix}", write(accuracy_frame(ROWS)) + "\n" + write(quality_frame(FOUND)))
+@pytest.mark.parametrize(("style", "suffix"), [("markdown", "md"), ("latex", "tex")])
+def test_runs_in_formats_for_papers(same_as_snapshot, style, suffix):
+    tables = [replace(table, notes=()) for table in (accuracy_tables(ROWS) + quality_tables(FOUND)).wide]
+    same_as_snapshot(f"accuracy_table.{suffix}", render(tables, style))
 
 
 def test_what_selectors_find(same_as_snapshot):
-    same_as_snapshot("quality_table.txt", printed(quality_tables(FOUND), quality_notes(FOUND)))
+    same_as_snapshot("quality_table.txt", printed(quality_tables(FOUND)))
 
 
 def test_columns_that_need_boxes_are_left_out_where_there_are_none():
     unknown = dict.fromkeys(
         ("pointing_percent", "heat_in_parts_percent", "crop_part_percent", "crop_iou_percent", "part_recall_percent")
     )
-    text = printed(quality_tables([found("gls", **unknown)]), quality_notes([found("gls", **unknown)]))
+    text = printed(quality_tables([found("gls", **unknown)]))
     assert "pointing" not in text
     assert "insertion" in text
 
@@ -138,7 +139,7 @@ def test_the_worst_classes_and_the_most_frequent_confusions_come_first():
     classes = [{"class": f"c{i}", "images": 4, "top1_percent": 5.0 * i} for i in range(15)]
     classes.append({"class": "untested", "images": 0, "top1_percent": None})
     pairs = [{"class": "[red]", "taken_for": "c2", "images": 9}]
-    text = printed(class_tables(ROWS[0], {"classes": classes, "confusions": pairs}))
+    text = to_terminal(class_tables(ROWS[0], {"classes": classes, "confusions": pairs}), to_file=True)
     assert "the 10 of 15 classes that are recognised least" in text
     assert text.index("c0 ") < text.index("c9 ")
     assert "c10" not in text
@@ -148,7 +149,7 @@ def test_the_worst_classes_and_the_most_frequent_confusions_come_first():
 
 def test_data_sets_and_recipes_are_never_in_one_table():
     rows = [run(), run(image_size=448), run(dataset="cub"), run(recipe={**RECIPE, "augreg": "strong"})]
-    assert len(list(accuracy_tables(rows))) == 4
+    assert len(accuracy_tables(rows).narrow) == 4
     assert Console(width=80)
 
 
@@ -166,7 +167,7 @@ KEPT = {
 
 
 def test_costs_and_gains_stand_in_one_line():
-    vit, glsim = bought_frame(KEPT).to_dict("records")
+    vit, glsim = model_table(KEPT).printed.to_dict("records")
     assert (vit["top-1 %"], vit["pointing %"], vit["MACs"], vit["× vit"], vit["img/s"]) == (
         "57.0 ± 1.4",
         "–",
@@ -192,7 +193,7 @@ def test_the_verdict_is_honest():
 
 
 def test_selectors_on_one_model_over_seeds():
-    gls, psm, random = judged_frame(KEPT, "glsim").to_dict("records")
+    gls, psm, random = quality_table(KEPT, "glsim").printed.to_dict("records")
     assert (gls["selector"], gls["pointing %"], gls["% of backbone"]) == ("gls", "35.1 ± 7.2", "0.0391")
     assert (psm["insertion"], random["% of backbone"]) == ("0.389", "–")
 

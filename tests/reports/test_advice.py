@@ -12,9 +12,9 @@ from reports.test_conformance import check_command
 
 from fgbench_reports.advice import accuracy_command, flops_command, sweep_command
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.measured.bought import Bought
-from fgbench_reports.measured.found import Found
-from fgbench_reports.measured.work import Work
+from fgbench_reports.measured.accuracy_vs_cost import AccuracyVsCost
+from fgbench_reports.measured.flops import Flops
+from fgbench_reports.measured.selector_quality import SelectorQuality
 from fgbench_reports.plots.batch import Batch
 from fgbench_reports.plots.cost import Cost
 from fgbench_reports.plots.curves import Curves
@@ -95,7 +95,7 @@ def test_without_rows_a_command_has_its_defaults():
     assert flops_command([], "full") == KINDS["flops"]
 
 
-@pytest.mark.parametrize("report", [Roofline, Energy, Tradeoff, Bought])
+@pytest.mark.parametrize("report", [Roofline, Energy, Tradeoff, AccuracyVsCost])
 def test_what_a_report_of_a_sweep_misses_is_measured_for_its_models_at_its_sizes(report):
     first = next(one for one in missing(report, throughput=SWEPT) if one.command.startswith("fgbench"))
     check_command(first.command)
@@ -135,7 +135,7 @@ def test_a_count_is_of_the_same_backbone_sizes_selectors_and_grid():
 
 
 def test_models_that_were_swept_are_the_ones_that_are_counted():
-    told = {one.what: options(one.command) for one in missing(Work, throughput=SWEPT)}
+    told = {one.what: options(one.command) for one in missing(Flops, throughput=SWEPT)}
     assert told["FLOPs of whole models"]["--models"] == ["glsim", "mine rm"]
     assert told["FLOPs of whole models"]["--sizes"] == ["224", "448"]
 
@@ -152,7 +152,7 @@ def test_the_quality_of_what_was_trained_is_asked_of_the_same_training():
     recipe = {"epochs": 10, "batch_size": 16, "warmup_lr": 1e-6, "top_k": 16}
     runs = [accuracy(seed=seed, lr=0.003, recipe=recipe, begun_from="pretrained", flip=True) for seed in (1, 10)]
     runs.append(accuracy("vit", None, selector=None, lr=None, recipe={"norm": "half"}, checkpoint="my vit.pth"))
-    for report in (Curves, Found):
+    for report in (Curves, SelectorQuality):
         (item,) = missing(report, accuracy=runs)
         check_command(item.command)
         trained, tested = item.command.split("; ")

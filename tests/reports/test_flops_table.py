@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from fgbench_reports.flops import NOTES, flops_frame, flops_notes, flops_tables
+from fgbench_reports.measured.flops import NOTES, flops_notes, flops_tables
 from fgbench_reports.tables import render
 
 FIELDS = "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params".split()
@@ -27,20 +27,20 @@ ROWS = [
 
 
 def test_the_terminal_table(same_as_snapshot):
-    same_as_snapshot("flops_table.txt", render.to_terminal(flops_tables(ROWS), flops_notes(ROWS), to_file=True))
+    same_as_snapshot("flops_table.txt", render.render(flops_tables(ROWS), "table", to_file=True))
 
 
 def test_the_markdown_table(same_as_snapshot):
-    same_as_snapshot("flops_table.md", render.to_markdown(flops_frame(ROWS), notes=flops_notes(ROWS)))
+    same_as_snapshot("flops_table.md", render.render(flops_tables(ROWS), "markdown"))
 
 
 def test_the_latex_table(same_as_snapshot):
-    same_as_snapshot("flops_table.tex", render.to_latex(flops_frame(ROWS), notes=flops_notes(ROWS)))
+    same_as_snapshot("flops_table.tex", render.render(flops_tables(ROWS), "latex"))
 
 
 def test_csv_and_json_hold_the_rows_as_they_are():
-    assert json.loads(render.to_json(ROWS)) == ROWS
-    read = list(csv.DictReader(io.StringIO(render.to_csv(ROWS))))
+    assert json.loads(render.render(flops_tables(ROWS), "json")) == ROWS
+    read = list(csv.DictReader(io.StringIO(render.render(flops_tables(ROWS), "csv"))))
     assert [list(line) for line in read] == [FIELDS] * 4
     assert [line["macs"] for line in read] == [str(r["macs"]) for r in ROWS]
     assert read[0]["selector"] == read[0]["impl"] == ""
@@ -48,7 +48,7 @@ def test_csv_and_json_hold_the_rows_as_they_are():
 
 def test_no_rows_make_an_empty_table_and_an_empty_array():
     assert render.to_json([]) == "[]\n"
-    assert render.to_terminal(flops_tables([]), to_file=True) == "\n"
+    assert render.render(flops_tables([]), "table", to_file=True) == "\n"
 
 
 def test_the_papers_own_convention_is_rounded_as_the_paper_rounds():
@@ -57,7 +57,7 @@ def test_the_papers_own_convention_is_rounded_as_the_paper_rounds():
         row("paper", name, None, None, None, 224, 197, 1, 1, 100.0, 1),
         row("paper", name, None, "gls", "published", 224, 197, 0, 113_484, 0.008849131, 0),
     ]
-    line = flops_frame(rows).iloc[1]
+    line = flops_tables(rows).wide[0].printed.iloc[1]
     assert (line["published %"], line["paper %"]) == ("0.0089", "0.0089")
     assert "fast %" not in line
 
@@ -79,20 +79,20 @@ def test_notes_speak_of_columns_that_are_there():
 
 def test_a_long_name_is_folded_and_not_cut():
     name = "a_selector_with_a_name_" + 12 * "as_long_as_"
-    table = render.to_terminal(flops_tables([ROWS[0], {**ROWS[1], "selector": name}]), to_file=True)
+    table = render.render(flops_tables([ROWS[0], {**ROWS[1], "selector": name}]), "table", to_file=True)
     assert "…" not in table
-    listed = render.records([{"name": name, "from": name}], "table", to_file=True)
+    listed = render.render(render.plain_rows([{"name": name, "from": name}]), "table", to_file=True)
     assert "…" not in listed
     assert "".join(listed.split()).count("as_long_as_") > 12
 
 
 def test_columns_of_words_stand_to_the_left():
-    rows = [{"name": "gls", "scores": "(batch, patches)"}]
-    assert "{ll}" in render.records(rows, "latex")
-    assert ":----" not in render.records(rows, "markdown").replace("|:---", "")
-    assert "---:" not in render.records(rows, "markdown")
+    rows = render.plain_rows([{"name": "gls", "scores": "(batch, patches)"}])
+    assert "{ll}" in render.render(rows, "latex")
+    assert ":----" not in render.render(rows, "markdown").replace("|:---", "")
+    assert "---:" not in render.render(rows, "markdown")
 
 
 def test_markup_in_a_selectors_name_is_text():
     rows = [ROWS[0], {**ROWS[1], "selector": "[red]x[/red]"}]
-    assert "[red]x[/red]" in render.to_terminal(flops_tables(rows), to_file=True)
+    assert "[red]x[/red]" in render.render(flops_tables(rows), "table", to_file=True)

@@ -43,7 +43,7 @@ def plain(seed=1, top1=90.0, **fields):
 
 def test_a_mean_is_over_seeds_alone():
     runs = [plain(), plain(seed=2, top1=92.0), plain(top1=60.0, begun_from="random"), plain(top1=70.0, backbone=TINY)]
-    (table,) = tables("bought", Data(accuracy=runs))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=runs))
     assert list(table.printed["top-1 %"]) == ["91.0 ± 1.4", "60.0", "70.0"]
     assert list(table.printed["backbone"]) == [VIT, VIT, TINY]
     assert list(table.printed["begun from"]) == ["pretrained", "random", "pretrained"]
@@ -71,11 +71,11 @@ def test_work_speed_and_what_is_found_are_those_of_the_same_backbone_and_selecto
             quality("psm", trained_with="psm", pointing_percent=60.0),
         ],
     )
-    (table,) = tables("bought", data)
+    (table,) = tables("accuracy_vs_cost", data)
     assert list(table.frame["img/s"]) == [200.0, 900.0, 100.0, 50.0]
     assert list(table.frame["× vit"]) == [1.0, 1.0, 2.0, 3.0]
     assert list(table.frame["pointing %"]) == [None, None, 80.0, 60.0]
-    assert [len(found.frame) for found in tables("found", data)] == [2, 1]
+    assert [len(found.frame) for found in tables("selector_quality", data)] == [2, 1]
 
 
 TRAININGS = {
@@ -95,20 +95,20 @@ def test_what_is_found_on_two_trainings_of_a_model_is_never_one_mean(field):
         for points, value in zip((20.0, 80.0), TRAININGS[field], strict=True)
     ]
     data = Data(accuracy=runs, selection_quality=rows)
-    found = tables("found", data)
+    found = tables("selector_quality", data)
     assert [list(table.frame["pointing %"]) for table in found] == [[20.0], [80.0]]
     assert len({table.title for table in found}) == 2
     figures = [item for item in make_reports(["curves"], data, unheard)[0].items if isinstance(item, Figure)]
     assert [item.curves["gls"]["runs"] for item in figures] == [1, 1]
     assert len({item.title for item in figures}) == 2
-    own = [value for table in tables("bought", data) for value in table.frame["pointing %"]]
+    own = [value for table in tables("accuracy_vs_cost", data) for value in table.frame["pointing %"]]
     assert own == [20.0, 80.0]
 
 
 def test_rows_from_before_they_told_their_training_stand_beside_its_accuracy():
     data = Data(accuracy=[accuracy()], selection_quality=[quality(pointing_percent=20.0, trained_with="gls")])
-    assert list(tables("bought", data)[0].frame["pointing %"]) == [20.0]
-    assert tables("found", data)[0].title == "What selectors find · glsim, trained on cub at 224"
+    assert list(tables("accuracy_vs_cost", data)[0].frame["pointing %"]) == [20.0]
+    assert tables("selector_quality", data)[0].title == "What selectors find · glsim, trained on cub at 224"
 
 
 @pytest.mark.parametrize("field", ["code", "git_revision", "torch", "driver", "threads"])
@@ -128,34 +128,34 @@ def test_selections_of_different_environments_stand_apart_and_only_then_say_so(f
 def test_a_gain_is_over_the_plain_model_of_the_same_start():
     better = "Better than vit with every seed: glsim pretrained (+1.0 points, 1 of 1 seed better)."
     other = plain(top1=60.0, begun_from="random")
-    (table,) = tables("bought", Data(accuracy=[plain(), other, accuracy(top1=91.0, begun_from="pretrained")]))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=[plain(), other, accuracy(top1=91.0, begun_from="pretrained")]))
     assert table.notes[-1] == better
-    (alone,) = tables("bought", Data(accuracy=[accuracy()]))
+    (alone,) = tables("accuracy_vs_cost", Data(accuracy=[accuracy()]))
     assert alone.notes[-1] == "Nothing was trained beside the plain vit with the same seed: no gain is told."
 
 
 def test_files_that_were_only_tested_are_neither_averaged_nor_paired():
     files = [accuracy(top1=top1, seed=None, checkpoint=name) for top1, name in ((91.0, "a"), (20.0, "b"))]
-    (table,) = tables("bought", Data(accuracy=[*files, plain(seed=None, checkpoint="c")]))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=[*files, plain(seed=None, checkpoint="c")]))
     assert [*zip(table.frame["file"], table.frame["top-1 %"], strict=True)] == [("a", 91.0), ("b", 20.0), ("c", 90.0)]
     assert table.notes[-1] == "Nothing was trained beside the plain vit with the same seed: no gain is told."
 
 
 def test_a_throughput_that_was_disturbed_is_said_beside_what_it_buys():
     noisy = row(width=0.6, status="unconverged", reason="after 6 s the interval is ±60 %, not ±0.3 %")
-    (table,) = tables("bought", Data(accuracy=[accuracy()], throughput=[noisy]))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=[accuracy()], throughput=[noisy]))
     assert any(note.startswith("unconverged: ") and "±60 %" in note for note in table.notes)
 
 
 def test_the_plain_model_with_overlapping_patches_has_its_own_work():
     overlapped = flops_row("full", VIT, None, 224, 325, 4 * 10**10, model="vit, patches overlap")
     run = plain(recipe={"epochs": 50, "optimizer": "momentum", "overlap": True})
-    (table,) = tables("bought", Data(accuracy=[run], flops=[overlapped]))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=[run], flops=[overlapped]))
     assert list(table.frame["MACs"]) == [2 * 10**10]
 
 
 def test_notes_explain_the_columns_that_are_there():
-    (table,) = tables("found", Data(selection_quality=[quality("gls", pointing_percent=80.0)]))
+    (table,) = tables("selector_quality", Data(selection_quality=[quality("gls", pointing_percent=80.0)]))
     told = next(note for note in table.notes if note.startswith("pointing"))
     assert "IoU" not in told
     assert [part.partition(":")[0].strip() for part in told.split(";")] == [
@@ -176,7 +176,7 @@ def of_classes(classes: int | None, flops: int, backbone=VIT):
 
 
 def test_counts_with_other_heads_stand_in_tables_of_their_own():
-    found = tables("work", Data(flops=[*of_classes(200, 5), *of_classes(1000, 7), *of_classes(None, 5)]))
+    found = tables("flops", Data(flops=[*of_classes(200, 5), *of_classes(1000, 7), *of_classes(None, 5)]))
     assert [table.title.rpartition(" · ")[2] for table in found] == [
         "convention full",
         "1000 classes",
@@ -196,7 +196,7 @@ def test_sweeps_with_other_heads_are_other_modes():
     assert "measured on" not in tables("ratios", Data(throughput=wide))[0].frame
 
 
-@pytest.mark.parametrize("report", ["work", "bought"])
+@pytest.mark.parametrize("report", ["flops", "accuracy_vs_cost"])
 def test_names_that_come_to_the_same_have_files_of_their_own(report):
     flops = [each for name in ("vit.a", "vit-a", "VIT a", "vit a 2") for each in of_classes(200, 5, name)]
     runs = [accuracy(dataset=name, epochs=epochs) for name in ("a", "a!", "a 2") for epochs in (1, 2)]
@@ -227,7 +227,7 @@ def test_several_trainings_of_a_model_are_told():
     assert told == [True, False]
 
 
-@pytest.mark.parametrize("report", ["bought", "found"])
+@pytest.mark.parametrize("report", ["accuracy_vs_cost", "selector_quality"])
 def test_a_mean_over_several_machines_says_so(report):
     places = [{**GPU, "device_name": name} for name in ("NVIDIA A100", "NVIDIA L4")]
     runs = [accuracy(seed=seed, environment=place) for seed, place in enumerate(places)]
@@ -258,13 +258,14 @@ def test_one_thing_is_told_as_one():
     said += [item.alt for item in items if isinstance(item, Figure)]
     page = next(file.content for file in folder([], data, version="", made="") if file.path == PAGE)
     assert [text for text in [*said, page] if re.search(SEVERAL, text)] == []
-    assert {"tradeoff", "curves", "roofline", "bought", "found"} <= {each.name for each in made if each.items}
+    filled = {each.name for each in made if each.items}
+    assert {"tradeoff", "curves", "roofline", "accuracy_vs_cost", "selector_quality"} <= filled
 
 
 def test_two_sets_of_weights_of_one_file_are_two_results():
     tested = {"seed": None, "epochs": None, "lr": None, "begun_from": None, "checkpoint": "two.pth"}
     rows = [{**plain(top1=top1), **tested, "weights": key} for top1, key in ((40.0, "model"), (60.0, "model_ema"))]
-    (table,) = tables("bought", Data(accuracy=rows))
+    (table,) = tables("accuracy_vs_cost", Data(accuracy=rows))
     assert list(table.printed["weights"]) == ["model", "model_ema"]
     assert list(table.printed["top-1 %"]) == ["40.0", "60.0"]
     assert sorted(one.top1_percent for one in accuracies(rows)) == [40.0, 60.0]

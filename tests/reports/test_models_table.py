@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from fgbench_reports.models import model_frame, model_notes, model_tables
-from fgbench_reports.tables import render
+from dataclasses import replace
+
+from fgbench_reports.measured.model_flops import model_tables
+from fgbench_reports.tables.render import render
 
 FIELDS = "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params part"
 
@@ -26,17 +28,19 @@ ROWS = [
 
 
 def test_the_terminal_table(same_as_snapshot):
-    same_as_snapshot("models_table.txt", render.to_terminal(model_tables(ROWS), model_notes(ROWS), to_file=True))
+    same_as_snapshot("models_table.txt", render(model_tables(ROWS), "table", to_file=True))
 
 
 def test_the_markdown_table(same_as_snapshot):
-    same_as_snapshot("models_table.md", render.to_markdown(model_frame(ROWS)))
+    same_as_snapshot(
+        "models_table.md", render([replace(table, notes=()) for table in model_tables(ROWS).wide], "markdown")
+    )
 
 
 def test_the_latex_table(same_as_snapshot):
-    same_as_snapshot("models_table.tex", render.to_latex(model_frame(ROWS), notes=model_notes(ROWS)))
+    same_as_snapshot("models_table.tex", render(model_tables(ROWS), "latex"))
 
 
 def test_no_rows_make_no_table():
-    assert render.to_terminal(model_tables([]), to_file=True) == "\n"
-    assert model_frame([]).empty
+    assert render(model_tables([]), "table", to_file=True) == "\n"
+    assert model_tables([]).wide[0].printed.empty

@@ -7,7 +7,7 @@ from helpers.throughput_rows import CPU, GPU, H200, in_terminal, points, row, tr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbench_reports.spread import spread_notes, spread_summary, spread_table
+from fgbench_reports.measured.spread import spread_notes, spread_summary, spread_table
 
 REPEATS = [
     row(batch=1, img_s=84.31, repeat=1),

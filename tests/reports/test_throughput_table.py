@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 from helpers.growth import assert_work_grows_with
 from helpers.throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, VIT, in_terminal, points, row, tried
@@ -14,28 +16,39 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fgbench.results.records import STATUSES
+from fgbench_reports.measured.throughput import throughput_notes, throughput_tables
 from fgbench_reports.tables import render
-from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
+from fgbench_reports.tables.terminal import to_rich
 
 
 def table_of(rows) -> str:
-    return in_terminal(throughput_tables(rows))
+    return in_terminal(throughput_tables(rows).narrow)
+
+
+def throughput_frame(rows) -> pd.DataFrame:
+    """The cells of the table for documents."""
+    (table,) = throughput_tables(rows).wide
+    return table.printed
+
+
+def without_notes(rows, style) -> str:
+    return render.render([replace(table, notes=()) for table in throughput_tables(rows).wide], style)
 
 
 def test_the_terminal_table(same_as_snapshot):
-    same_as_snapshot("throughput_table.txt", in_terminal(throughput_tables(ROWS), throughput_notes(ROWS)))
+    same_as_snapshot("throughput_table.txt", render.render(throughput_tables(ROWS), "table", to_file=True))
 
 
 def test_the_markdown_table(same_as_snapshot):
-    same_as_snapshot("throughput_table.md", render.to_markdown(throughput_frame(ROWS)))
+    same_as_snapshot("throughput_table.md", without_notes(ROWS, "markdown"))
 
 
 def test_the_latex_table(same_as_snapshot):
-    same_as_snapshot("throughput_table.tex", render.to_latex(throughput_frame(ROWS), notes=frame_notes(ROWS)))
+    same_as_snapshot("throughput_table.tex", render.render(throughput_tables(ROWS), "latex"))
 
 
 def test_the_csv_table(same_as_snapshot):
-    same_as_snapshot("throughput_table.csv", render.to_csv(ROWS[:2]))
+    same_as_snapshot("throughput_table.csv", render.render(throughput_tables(ROWS[:2]), "csv"))
 
 
 def test_no_rows_make_no_table():
@@ -81,7 +94,7 @@ def test_usual_lines_fit_80_columns():
 )
 def test_environments_and_modes_are_never_mixed(changed, told):
     rows = [row(best=True), row(img_s=90.0, best=True, environment={**GPU, **changed})]
-    first, second = map(in_terminal, ([table] for table in throughput_tables(rows)))
+    first, second = map(in_terminal, ([table] for table in throughput_tables(rows).narrow))
     assert told not in first
     assert told in " ".join(second.split("\n\n")[0].split())
     differing = next(iter(changed)).replace("_", " ").replace("code", "measured code")
@@ -182,21 +195,22 @@ def test_rows_are_shown_by_size_and_batch():
 def test_names_are_text_in_every_format():
     rows = [row(HOSTILE, backbone="a\x1b[31m\nb"), row("[bold]", batch=2), row("__init__", batch=2)]
     rows[1]["environment"] = rows[2]["environment"] = {**GPU, "device_name": "[x]:heart:"}
-    printed = in_terminal(throughput_tables(rows), throughput_notes(rows))
+    printed = render.render(throughput_tables(rows), "table", to_file=True)
     assert HOSTILE in printed
     assert "[x]:heart:" in printed
     assert "\x1b" not in printed
-    markdown = render.to_markdown(throughput_frame(rows))
+    markdown = without_notes(rows, "markdown")
     assert "=mine\\|\\_a\\_&\\[red]\\<b>\\*\\\\x:heart:" in markdown
     assert "\\_\\_init\\_\\_" in markdown
-    latex = render.to_latex(throughput_frame(rows))
+    latex = without_notes(rows, "latex")
     assert "mine\\textbar{}\\_a\\_\\&[red]" in latex
     assert "\n{[}x]" in latex  # a [ behind \\ would be an option of the line's end
 
 
 def test_latex_prints_what_its_first_encoding_has_other_letters_for():
     """OT1 has ¡ ¿ — where ASCII has < > |; in headings as in cells."""
-    latex = render.records([{"<a>": "x|y", "b": "<0.0001"}, {"<a>": "<", "b": "\\|"}], "latex")
+    rows = [{"<a>": "x|y", "b": "<0.0001"}, {"<a>": "<", "b": "\\|"}]
+    latex = render.render(render.plain_rows(rows), "latex")
     assert "\\textless{}a\\textgreater{} & b" in latex
     assert "x\\textbar{}y & \\textless{}0.0001" in latex
     assert "\n\\textless{} & \\textbackslash{}\\textbar{} \\\\" in latex
@@ -249,7 +263,7 @@ def test_any_rows_make_tables(rows):
 @given(st.lists(points(), min_size=1, max_size=8))
 def test_no_figure_is_cut_on_a_narrow_terminal(rows):
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    for table in throughput_tables(rows):
+    for table in map(to_rich, throughput_tables(rows).narrow):
         console.print(table)
     printed = console.file.getvalue()
     assert "…" not in printed

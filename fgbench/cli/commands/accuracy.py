@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,25 +109,23 @@ def _check_names(request: AccuracyRequest, options: AccuracyOptions) -> None:
 
 def _text(result: TrainingResult, options: AccuracyOptions, output: OutputOptions) -> str:
     """The text of rows, their means, and what was asked for beside them."""
-    from fgbench_reports.accuracy import accuracy_frame, accuracy_notes, accuracy_tables, class_tables
-    from fgbench_reports.quality import quality_frame, quality_notes, quality_tables
-    from fgbench_reports.tables import render
+    from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
+    from fgbench_reports.measured.selector_quality import quality_tables
+    from fgbench_reports.tables.render import render
 
-    rows = [*result.rows, *result.summaries]
-    if output.style in ("json", "csv"):
-        lines = [row.as_dict() for row in [*rows, *result.quality]]
-        for place, run in enumerate(result.finished if options.details else ()):
-            last = {name: lines[place].pop(name) for name in ("kind", "schema_version")}
-            lines[place] |= {**run.classes, **last}
-        return render.to_json(lines) if output.style == "json" else render.to_csv(lines)
-    if output.style in ("markdown", "latex"):
-        write = render.to_markdown if output.style == "markdown" else render.to_latex
-        noted = [(accuracy_frame(rows), accuracy_notes(rows))]
-        noted += [(quality_frame(result.quality), quality_notes(result.quality))] if result.quality else []
-        return "\n".join(write(frame, notes=notes) for frame, notes in noted)
-    tables, notes = list(accuracy_tables(rows)), accuracy_notes(rows)
+    rows = [row.as_dict() for row in [*result.rows, *result.summaries]]
+    tables = accuracy_tables(rows)
     if options.details:
-        tables += [table for run in result.finished for table in class_tables(run.row, run.classes)]
+        detailed = [_with_classes(row, run.classes) for row, run in zip(rows, result.finished, strict=False)]
+        of_classes = [table for run in result.finished for table in class_tables(run.row, run.classes)]
+        saved = [*detailed, *rows[len(detailed) :]]
+        tables = replace(tables, rows=saved, narrow=[*tables.narrow, *of_classes])
     if result.quality:
-        tables, notes = [*tables, *quality_tables(result.quality)], [*notes, *quality_notes(result.quality)]
-    return render.to_terminal(tables, notes, to_file=output.to_file)
+        tables += quality_tables([row.as_dict() for row in result.quality])
+    return render(tables, output.style, to_file=output.to_file)
+
+
+def _with_classes(row: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its accuracy by class; ``kind`` and ``schema_version`` stay the last fields."""
+    last = {name: row[name] for name in ("kind", "schema_version")}
+    return {**{name: value for name, value in row.items() if name not in last}, **classes, **last}

@@ -60,29 +60,18 @@ def flops(
 
 def _selectors(rows: Sequence[FlopsRow], grid: CountGrid, output: OutputOptions) -> str:
     """The text of rows of selectors beside backbones."""
-    from fgbench_reports.flops import flops_frame, flops_notes, flops_tables
-    from fgbench_reports.tables import render
+    from fgbench_reports.measured.flops import flops_tables
+    from fgbench_reports.tables.render import render
 
-    records, beside_paper = [row.as_dict() for row in rows], grid.patch_stride is None
-    if output.style in ("json", "csv"):
-        return render.to_json(records) if output.style == "json" else render.to_csv(records)
-    notes = flops_notes(records, beside_paper=beside_paper)
-    if output.style == "table":
-        return render.to_terminal(flops_tables(records, beside_paper=beside_paper), notes, to_file=output.to_file)
-    write = render.to_markdown if output.style == "markdown" else render.to_latex
-    return write(flops_frame(records, beside_paper=beside_paper), notes=notes)
+    tables = flops_tables([row.as_dict() for row in rows], beside_paper=grid.patch_stride is None)
+    return render(tables, output.style, to_file=output.to_file)
 
 
 def _models(rows: Sequence[FlopsRow], options: FlopsOptions, output: OutputOptions) -> str:
     """The text of rows of whole models."""
-    from fgbench_reports.models import model_frame, model_notes, model_tables
-    from fgbench_reports.tables import render
+    from fgbench_reports.measured.model_flops import model_tables
+    from fgbench_reports.tables.render import render
 
-    if output.style in ("json", "csv"):
-        records = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.stage is None]
-        return render.to_json(records) if output.style == "json" else render.to_csv(records)
-    records = [row.as_dict(parts=True) for row in rows]
-    if output.style == "table":
-        return render.to_terminal(model_tables(records), model_notes(records), to_file=output.to_file)
-    write = render.to_markdown if output.style == "markdown" else render.to_latex
-    return write(model_frame(records), notes=model_notes(records))
+    saved = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.stage is None]
+    tables = model_tables([row.as_dict(parts=True) for row in rows], saved=saved)
+    return render(tables, output.style, to_file=output.to_file)

@@ -79,17 +79,10 @@ def _refuse_incomplete(result: SweepResult, store: StoreOptions) -> None:
 
 def _text(rows: Sequence[ThroughputRow], output: OutputOptions, *, spread: bool) -> str:
     """The text of rows; with ``spread``, of how far repeats differ, too."""
-    from fgbench_reports.spread import spread_notes, spread_table
-    from fgbench_reports.tables import render
-    from fgbench_reports.throughput import frame_notes, throughput_frame, throughput_notes, throughput_tables
+    from fgbench_reports.measured.spread import spread_tables
+    from fgbench_reports.measured.throughput import throughput_tables
+    from fgbench_reports.tables.render import render
 
-    if output.style in ("json", "csv"):
-        exported = [row.as_dict() for row in rows]
-        return render.to_json(exported) if output.style == "json" else render.to_csv(exported)
-    if output.style in ("markdown", "latex"):
-        write = render.to_markdown if output.style == "markdown" else render.to_latex
-        return write(throughput_frame(rows), notes=frame_notes(rows))
-    tables, notes = list(throughput_tables(rows)), throughput_notes(rows)
-    if spread:
-        tables, notes = [*tables, spread_table(rows)], [*notes, *spread_notes(rows)]
-    return render.to_terminal(tables, notes, to_file=output.to_file)
+    exported = [row.as_dict() for row in rows]
+    tables = throughput_tables(exported) + spread_tables(exported) if spread else throughput_tables(exported)
+    return render(tables, output.style, to_file=output.to_file)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.ends import INTERVAL, ONCE, REPEATED, UNKNOWN, Bounds, exact
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fgbench_reports.choose.configurations import Accuracy, Configuration
-    from fgbench_reports.data import Row
 
 Z_975 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
@@ -87,7 +87,7 @@ def latency_bounds(point: Configuration) -> Bounds:
     ends = [end for row in rows for end in _ends(row)]
     if not ends:
         return Bounds(value=value, low=0.0, high=math.inf, basis=UNKNOWN)
-    ends += [float(row["latency_s"]) for row in rows]
+    ends += [row.latency_s for row in rows if row.latency_s is not None]
     return Bounds(value=value, low=max(0.0, min(ends)), high=max(ends))
 
 
@@ -110,7 +110,7 @@ def memory_bounds(point: Configuration) -> Bounds | None:
 
 def energy_bounds(point: Configuration) -> Bounds | None:
     """Joules per image; None where they were not measured."""
-    return _over_repeats(point.energy_j, (row["energy_j_per_image"] for row in point.repeats))
+    return _over_repeats(point.energy_j, (row.energy_j_per_image for row in point.repeats))
 
 
 def _over_repeats(value: float | None, repeats: Iterable[float | None]) -> Bounds | None:
@@ -122,7 +122,8 @@ def _over_repeats(value: float | None, repeats: Iterable[float | None]) -> Bound
     return Bounds(value=value, low=min(value, *values), high=max(value, *values), basis=REPEATED)
 
 
-def _ends(row: Row) -> Sequence[float]:
-    low, high = row["latency_ci95_low_s"], row["latency_ci95_high_s"]
-    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-    return (float(low), float(high)) if known else ()
+def _ends(row: ThroughputRow) -> Sequence[float]:
+    low, high = row.latency_ci95_low_s, row.latency_ci95_high_s
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ()
+    return low, high

@@ -189,7 +189,7 @@ def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
     row = point.row
     names = [str(row[name]) for name in CONTENDER]
     figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
-    return (*figures, *names, row["image_size"], row["batch_size"], point.mode)
+    return (*figures, *names, row.image_size, row.batch_size, point.mode)
 
 
 def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:

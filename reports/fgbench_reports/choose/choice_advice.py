@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import accuracy_commands, word
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
 from fgbench_reports.choose.limits import top1_of
-from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import group_by
 from fgbench_reports.dataset_subset import without_part
 from fgbench_reports.paper.names import SELECTORS
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
@@ -25,7 +27,7 @@ def unknown_notes(choice: Choice) -> list[str]:
     rows = [one.configuration.row for one in asked if top1_of(one.configuration) is None]
     if not rows:
         return []
-    rows.sort(key=lambda row: (row["image_size"], row["batch_size"]))
+    rows.sort(key=lambda row: (row.image_size, row.batch_size))
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
     told += as_text(choice.dataset)
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
@@ -33,14 +35,14 @@ def unknown_notes(choice: Choice) -> list[str]:
     return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
 
 
-def _accuracy_commands(rows: Sequence[Row], choice: Choice) -> list[str]:
+def _accuracy_commands(rows: Sequence[Mapping[str, Any]], choice: Choice) -> list[str]:
     """The commands that test the models of these rows on the data set that was chosen on."""
     return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
 
 
 def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
     """The commands that train again as these were trained; a file that was only tested has no other seeds."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for one in tested:
         row, accuracy = one.configuration.row, one.configuration.accuracy
         if accuracy is None or accuracy.source != MEASURED:
@@ -50,9 +52,9 @@ def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
     return _accuracy_commands(rows, choice)
 
 
-def _selector_option(row: Row) -> str:
-    usual = SELECTORS.get(row["model"])
-    return f" --selectors {word(row['selector'])}" if row["selector"] not in (None, usual) else ""
+def _selector_option(row: ThroughputRow) -> str:
+    usual = SELECTORS.get(row.model)
+    return f" --selectors {word(row['selector'])}" if row.selector not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
@@ -120,31 +122,31 @@ def _listed(commands: Sequence[str]) -> str:
     return some + (f" and {left} more" if left > 0 else "")
 
 
-def _longer_commands(rows: Sequence[Row]) -> list[str]:
+def _longer_commands(rows: Sequence[ThroughputRow]) -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
     told = [{**row, "way": _way(row)} for row in rows]
     commands = []
-    for way, some in grouped(told, "way").items():
+    for way, some in group_by(told, "way").items():
         words = ["fgbench throughput --models", *_each(some, "model"), "--sizes", *_each(some, "image_size")]
         words += ["--batch-sizes", *_each(some, "batch_size")]
         commands.append(f"{' '.join(words)}{way} --max-time {LONGER} --again")
     return commands
 
 
-def _each(rows: Iterable[Row], field: str) -> list[str]:
+def _each(rows: Iterable[Mapping[str, Any]], field: str) -> list[str]:
     return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
 
 
-def _way(row: Row) -> str:
+def _way(row: ThroughputRow) -> str:
     """The options that the points of one command share."""
-    environment = row["environment"] or {}
-    usual = PAPER_BACKBONES.get(row["model"], VIT_B16)[0]
-    words = [f"--backbones {word(row['backbone'])}"] if row["backbone"] != usual else []
-    words += [f"--impl {row['impl']}"] if row["impl"] not in (None, "fast") else []
-    words += [f"--device {row['device']}"] if row["device"] == "cpu" else []
-    words += [f"--dtype {row['dtype']}"] if row["dtype"] != "float32" else []
-    words += ["--compile"] if row["compiled"] else []
+    environment = row.environment or {}
+    usual = PAPER_BACKBONES.get(row.model, VIT_B16)[0]
+    words = [f"--backbones {word(row['backbone'])}"] if row.backbone != usual else []
+    words += [f"--impl {row['impl']}"] if row.impl not in (None, "fast") else []
+    words += [f"--device {row['device']}"] if row.device == "cpu" else []
+    words += [f"--dtype {row['dtype']}"] if row.dtype != "float32" else []
+    words += ["--compile"] if row.compiled else []
     words += ["--channels-last"] if environment.get("channels_last") else []
     words += ["--cuda-graph"] if environment.get("cuda_graph") else []
-    words += [f"--threads {environment['threads']}"] if row["device"] == "cpu" and environment.get("threads") else []
+    words += [f"--threads {environment['threads']}"] if row.device == "cpu" and environment.get("threads") else []
     return "".join(f" {word}" for word in words) + _selector_option(row)

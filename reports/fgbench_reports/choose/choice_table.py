@@ -11,7 +11,6 @@ from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nea
 from fgbench_reports.choose.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
 from fgbench_reports.choose.configurations import PUBLISHED
 from fgbench_reports.choose.limits import Breach, cost_bounds, device_name, top1_of
-from fgbench_reports.cost_table import Line
 from fgbench_reports.price import (
     COST,
     DAGGER,
@@ -38,6 +37,8 @@ from fgbench_reports.tables.numbers import gigabytes, how_many, img_per_s, milli
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+Line = dict[str, str]
 
 # Of a row of throughput, what is told of a configuration beside its verdict.
 FIELDS = (
@@ -172,11 +173,11 @@ def choice_notes(choice: Choice) -> list[str]:
     notes += unknown_notes(choice)
     if choice.gpu_hour_price is not None:
         notes.append(f"cost: of a million images at {choice.gpu_hour_price:g} per hour of one device, whichever it is.")
-    if any(point.row["device"] == "cpu" for point in points):
+    if any(point.row.device == "cpu" for point in points):
         notes.append("On a CPU hours and price are those of one process with its threads, GB is its resident set.")
     if len({point.mode for point in points}) > 1:
         notes.append("The lines come from different environments, which the column 'on' tells apart.")
-    met = {verdict.configuration.row["status"] for verdict in (*choice.chosen, *choice.uncertain[:MAX_UNCERTAIN])}
+    met = {verdict.configuration.row.status for verdict in (*choice.chosen, *choice.uncertain[:MAX_UNCERTAIN])}
     notes += [f"{words}." for status, words in STATUSES.items() if status in met]
     return [*notes, *measured_on([point.row for point in points])]
 
@@ -194,10 +195,10 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
     """Every figure of the front as it is printed; columns that nothing fills are left out."""
     points = [verdict.configuration for verdict in choice.chosen]
     energy = any(point.energy_j is not None for point in points)
-    noisy = any(point.row["status"] != "ok" for point in points)
+    noisy = any(point.row.status != "ok" for point in points)
     for verdict in choice.chosen:
         point, accuracy = verdict.configuration, verdict.configuration.accuracy
-        cells = {"size": str(point.row["image_size"]), "batch": str(point.row["batch_size"])}
+        cells = {"size": str(point.row.image_size), "batch": str(point.row.batch_size)}
         if ACCURACY in choice.objectives:
             cells[ACCURACY] = top1_text(top1_of(point), None if accuracy is None else accuracy.source)
             cells[TOP1_ENDS] = "–" if accuracy is None else ends_text(accuracy_bounds(accuracy))
@@ -211,7 +212,7 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
         if energy:
             cells[ENERGY] = significant(kwh_per_million(point.energy_j), decimals=5)
         if noisy:
-            cells["status"] = "" if point.row["status"] == "ok" else status_word(point.row)
+            cells["status"] = "" if point.row.status == "ok" else status_word(point.row)
         yield verdict, {**cells, "on": as_text(point.mode_name)}
 
 
@@ -232,7 +233,7 @@ def _uncertain_lines(choice: Choice) -> Iterator[Line]:
     varying = varying_fields([verdict.configuration.row for verdict in choice.verdicts])
     for verdict in choice.uncertain[:MAX_UNCERTAIN]:
         why, row = "; ".join(doubt.told for doubt in verdict.doubts), verdict.configuration.row
-        why += "" if row["status"] == "ok" else f" ({status_word(row)})"
+        why += "" if row.status == "ok" else f" ({status_word(row)})"
         on = as_text(verdict.configuration.mode_name)
         yield {"configuration": _place(verdict, varying), "why": why, "on": on}
 

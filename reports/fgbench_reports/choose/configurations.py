@@ -9,9 +9,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fgbench.results.recipe import published_model_options
+from fgbench.results.records import AccuracyRow, ThroughputRow
 from fgbench_reports.choose.front import pareto_front as pareto_front
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import AnyRow, Data, Row
+from fgbench_reports.data import Data, group_by
 from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
@@ -69,51 +69,51 @@ class Accuracy:
 class Configuration:
     """One point of a sweep that has figures, with an accuracy where one is known."""
 
-    row: Row  # of throughput
+    row: ThroughputRow  # of throughput
     mode: Mode  # the device, dtype and environment that it was measured in
     mode_name: str  # in words, as short as tells it from the others
     best: bool  # the batch of the highest throughput of its model and size in its mode
     accuracy: Accuracy | None = None
-    repeats: Sequence[Row] = ()  # all rows of this point, where it was measured repeatedly
+    repeats: Sequence[ThroughputRow] = ()  # all rows of this point, where it was measured repeatedly
 
     @property
     def latency_s(self) -> float:
         """Seconds of one batch."""
-        return float(self.row["latency_s"])
+        return _figure(self.row.latency_s)
 
     @property
     def img_s(self) -> float:
         """Images per second."""
-        return float(self.row["throughput_img_s"])
+        return _figure(self.row.throughput_img_s)
 
     @property
     def memory_bytes(self) -> int | None:
         """The most that tensors held on a GPU, as the paper's VRAM; on a CPU the process's peak resident set."""
         return self.memory_of(self.row)
 
-    def memory_of(self, row: Row) -> int | None:
+    def memory_of(self, row: ThroughputRow) -> int | None:
         """The same figure of one repeat."""
-        on_gpu = row["device"] == "cuda"
-        return row["peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"]  # type: ignore[no-any-return]
+        on_gpu = row.device == "cuda"
+        return row.peak_memory_allocated_bytes if on_gpu else row.device_memory_bytes
 
     @property
     def energy_j(self) -> float | None:
         """Joules per image."""
-        return self.row["energy_j_per_image"]  # type: ignore[no-any-return]
+        return self.row.energy_j_per_image
 
 
-def accuracies(rows: Iterable[Row]) -> list[Accuracy]:
+def accuracies(rows: Iterable[AccuracyRow]) -> list[Accuracy]:
     """The mean of every model, data set and recipe over its seeds; rows that are means already are left out.
 
     Checkpoints that were only tested have no seed, and each stands for itself.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in each_seed_once(row for row in rows if not row.get("seeds")):
+    groups: dict[tuple[Any, ...], list[AccuracyRow]] = {}
+    for row in each_seed_once(row for row in rows if not row.seeds):
         groups.setdefault(_training(row), []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]
 
 
-def each_seed_once(rows: Iterable[AnyRow], *more: str) -> list[AnyRow]:
+def each_seed_once(rows: Iterable[AccuracyRow], *more: str) -> list[AccuracyRow]:
     """Rows of accuracy without those whose training was run again with the same seed: the last one of each counts.
 
     Args:
@@ -124,37 +124,37 @@ def each_seed_once(rows: Iterable[AnyRow], *more: str) -> list[AnyRow]:
         The rows that are left, in their order. A seed that counts twice would make the spread over seeds too small.
 
     """
-    met = [((_training(row), row["seed"], *(row.get(name) for name in more)), row) for row in rows]
-    last = {key: row for key, row in met if row["seed"] is not None}
+    met = [((_training(row), row.seed, *(getattr(row, name) for name in more)), row) for row in rows]
+    last = {key: row for key, row in met if row.seed is not None}
     return [row for key, row in met if last.get(key, row) is row]
 
 
-def _training(row: Row) -> tuple[Any, ...]:
+def _training(row: AccuracyRow) -> tuple[Any, ...]:
     """What the runs of one mean share."""
-    recipe = json.dumps(dict(row.get("recipe") or {}), sort_keys=True, default=str)
-    tested = (row["checkpoint"], row.get("weights")) if row["seed"] is None else None
-    return (*(row.get(name) for name in SAME), tested_on(row), bool(row.get("flip")), recipe, tested)
+    recipe = json.dumps(dict(row.recipe or {}), sort_keys=True, default=str)
+    tested = (row.checkpoint, row.weights) if row.seed is None else None
+    return (*(getattr(row, name) for name in SAME), tested_on(row), row.flip, recipe, tested)
 
 
-def _over_seeds(runs: Sequence[Row]) -> Accuracy:
-    first, values = runs[0], [float(row["top1_percent"]) for row in runs]
-    recipe = dict(first.get("recipe") or {})
-    mirrored = {"flip": True} if first.get("flip") else {}  # two passes an image, where one was timed
+def _over_seeds(runs: Sequence[AccuracyRow]) -> Accuracy:
+    first, values = runs[0], [row.top1_percent for row in runs]
+    recipe = dict(first.recipe or {})
+    mirrored = {"flip": True} if first.flip else {}  # two passes an image, where one was timed
     return Accuracy(
-        model=first["model"],
-        selector=first["selector"],
-        backbone=first.get("backbone"),
-        image_size=first["image_size"],
+        model=first.model,
+        selector=first.selector,
+        backbone=first.backbone,
+        image_size=first.image_size,
         dataset=tested_on(first),
         top1_percent=fmean(values),
         top1_std_percent=stdev(values) if len(values) > 1 else None,
         runs=len(values),
-        images=min((row["images"] for row in runs if row["images"] is not None), default=None),
+        images=min((row.images for row in runs if row.images is not None), default=None),
         options={key: value for key, value in recipe.items() if key not in RECIPE} | mirrored,
-        recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first["epochs"]},
+        recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first.epochs},
         source=MEASURED,
-        begun_from=first.get("begun_from"),
-        lr=first.get("lr"),
+        begun_from=first.begun_from,
+        lr=first.lr,
     )
 
 
@@ -206,21 +206,21 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     for point in _points(data.throughput):
         if best_only and not point.best:
             continue
-        alike = by_model.get((point.row["model"], point.row["selector"], point.row["image_size"]), ())
+        alike = by_model.get((point.row.model, point.row.selector, point.row.image_size), ())
         fitting = [one for one in alike if fits(one, point.row)]
         found += [replace(point, accuracy=one) for one in fitting] or [point]
     return found
 
 
-def fits(accuracy: Accuracy, row: Row) -> bool:
+def fits(accuracy: Accuracy, row: ThroughputRow) -> bool:
     """Whether this accuracy is that of the model in a row of throughput; published and fast have the same."""
-    if (accuracy.model, accuracy.selector, accuracy.image_size) != (row["model"], row["selector"], row["image_size"]):
+    if (accuracy.model, accuracy.selector, accuracy.image_size) != (row.model, row.selector, row.image_size):
         return False
     if not _has_published_options(accuracy):  # what was timed is the model with its published ones
         return False
     if accuracy.source == PUBLISHED:
-        return row["backbone"] in PAPER_BACKBONES.get(accuracy.model, VIT_B16)
-    return bool(accuracy.backbone == row["backbone"])
+        return row.backbone in PAPER_BACKBONES.get(accuracy.model, VIT_B16)
+    return accuracy.backbone == row.backbone
 
 
 def _same(one: Accuracy, other: Accuracy) -> bool:
@@ -234,18 +234,24 @@ def _has_published_options(one: Accuracy) -> bool:
     return one.options in ({}, published_model_options(one.model, without_part(one.dataset), one.image_size))
 
 
-def _points(rows: Sequence[Row]) -> Iterator[Configuration]:
-    modes = by_mode([row for row in rows if row["throughput_img_s"] and row["latency_s"]])
+def _points(rows: Sequence[ThroughputRow]) -> Iterator[Configuration]:
+    modes = by_mode([row for row in rows if row.throughput_img_s and row.latency_s])
     for mode, some in modes.items():
         name = mode_name(mode, modes)
         same = ("model", "selector", "impl", "backbone", "image_size")
-        for of_size in grouped(some, *same).values():
-            by_batch = [(_middle(repeats), repeats) for repeats in grouped(of_size, "batch_size").values()]
-            fastest = max((row for row, _ in by_batch), key=lambda row: float(row["throughput_img_s"]))
+        for of_size in group_by(some, *same).values():
+            by_batch = [(_middle(repeats), repeats) for repeats in group_by(of_size, "batch_size").values()]
+            fastest = max((row for row, _ in by_batch), key=lambda row: _figure(row.throughput_img_s))
             for row, repeats in by_batch:
                 best = row is fastest
                 yield Configuration(row=row, mode=mode, mode_name=name, best=best, repeats=tuple(repeats))
 
 
-def _middle(repeats: Sequence[Row]) -> Row:
-    return sorted(repeats, key=lambda row: float(row["latency_s"]))[(len(repeats) - 1) // 2]
+def _middle(repeats: Sequence[ThroughputRow]) -> ThroughputRow:
+    return sorted(repeats, key=lambda row: _figure(row.latency_s))[(len(repeats) - 1) // 2]
+
+
+def _figure(value: float | None) -> float:
+    """A figure that every configuration has."""
+    assert value is not None
+    return value

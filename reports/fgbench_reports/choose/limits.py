@@ -185,7 +185,7 @@ def _among(option: str, name: str, values: Sequence[Any], field: str) -> Limit |
 def device_name(point: Configuration) -> str:
     """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
     name = environment_of(point.mode)["device_name"]
-    return name if name != "–" else str(point.row["device"])
+    return name if name != "–" else point.row.device
 
 
 def refuse_unmeasured(limits: Limits, points: Sequence[Configuration]) -> None:

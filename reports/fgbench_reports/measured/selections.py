@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.cost_table import grouped
-from fgbench_reports.data import KINDS, Row
+from fgbench_reports.data import KINDS, Row, group_by
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
@@ -39,7 +38,7 @@ class Selections(Report):
         groups = by_place(data.selection)
         for name, (place, rows) in zip(distinct(file_name(place) for place, _ in groups), groups, strict=True):
             printed = selection_frame(rows).to_dict("records")
-            ordered = [row for some in grouped(rows, "image_size").values() for row in some]
+            ordered = [row for some in group_by(rows, "image_size").values() for row in some]
             lines = [_line(row, cells) for row, cells in zip(ordered, printed, strict=True)]
             note = "published starts from ready N×N maps, fast from queries, keys and their log-sum-exps."
             yield Table.from_cells(
@@ -87,6 +86,6 @@ def _ratios(rows: Sequence[Row]) -> list[dict[str, Cell]]:
     return [
         {"size": word(size), "selector": word(selector)}
         | {f"{name} ×": figure(value, significant) for name, value in ratios(pair).items()}
-        for (size, selector), pair in grouped(rows, "image_size", "selector").items()
+        for (size, selector), pair in group_by(rows, "image_size", "selector").items()
         if selector is not None and {name for name in MEASURES if ratios(pair)[name] is not None}
     ]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from fgbench_reports.data import Row
+from fgbench.results.records import FlopsRow
 
 OVERLAPPED = ("psm", "sacm")  # the paper counts them on patches that overlap by four pixels
 OVERLAP, NUM_CLASSES = 4, 200
 SELECTORS = ("psm", "rollout", "maws", "sacm", "gls")
 
-Cost = Mapping[tuple[str, int], Row]  # (selector, image size) → its row
+Cost = Mapping[tuple[str, int], FlopsRow]  # (selector, image size) → its row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +26,17 @@ class CountedCosts:
     left_out: int
 
 
-def counted_costs(rows: Iterable[Row], backbone: str, patch_size: int) -> CountedCosts:
+def counted_costs(rows: Iterable[FlopsRow], backbone: str, patch_size: int) -> CountedCosts:
     """The rows of the paper's five selectors on this backbone; of rows for the same cell the last one counts."""
-    found: dict[tuple[Any, Any], dict[tuple[str, int], Row]] = {}
+    found: dict[tuple[Any, Any], dict[tuple[str, int], FlopsRow]] = {}
     left_out = 0
     for row in rows:
-        if row.get("model") or row["selector"] not in SELECTORS or row["backbone"].partition(".")[0] != backbone:
+        if row.model or row.selector not in SELECTORS or row.backbone.partition(".")[0] != backbone:
             continue
         if not _on_papers_terms(row, patch_size):
             left_out += 1
             continue
-        found.setdefault((row["convention"], row["impl"]), {})[row["selector"], row["image_size"]] = row
+        found.setdefault((row.convention, row.impl), {})[row.selector, row.image_size] = row
     return CountedCosts(
         paper=found.get(("paper", "published"), {}),
         published=found.get(("full", "published"), {}),
@@ -45,24 +45,24 @@ def counted_costs(rows: Iterable[Row], backbone: str, patch_size: int) -> Counte
     )
 
 
-def _on_papers_terms(row: Row, patch_size: int) -> bool:
-    environment = row.get("environment") or {}
+def _on_papers_terms(row: FlopsRow, patch_size: int) -> bool:
+    environment = row.environment or {}
     if environment.get("num_classes") not in (None, NUM_CLASSES):
         return False
     if environment.get("patch_stride") not in (None, patch_size):
         return False
     # A step that was given, be it the patch itself, takes the overlap from the paper's form as well.
-    overlaps = row["convention"] == "paper" and row["selector"] in OVERLAPPED
+    overlaps = row.convention == "paper" and row.selector in OVERLAPPED
     step = patch_size - OVERLAP if overlaps else patch_size
-    side: int = (row["image_size"] - patch_size) // step + 1
-    return bool(row["num_tokens"] == side * side + 1)
+    side: int = (row.image_size - patch_size) // step + 1
+    return bool(row.num_tokens == side * side + 1)
 
 
 def exponents(costs: Cost) -> dict[str, float]:
     """Per selector the exponent of N by which its FLOPs grow between the two largest sizes."""
     found = {}
     for selector in SELECTORS:
-        rows = sorted((row for (name, _), row in costs.items() if name == selector), key=lambda row: row["image_size"])
+        rows = sorted((row for (name, _), row in costs.items() if name == selector), key=lambda row: row.image_size)
         if len(rows) > 1 and rows[-2]["flops"] > 0 and rows[-1]["num_tokens"] > rows[-2]["num_tokens"]:
             small, large = rows[-2:]
             found[selector] = log(large["flops"] / small["flops"]) / log(large["num_tokens"] / small["num_tokens"])

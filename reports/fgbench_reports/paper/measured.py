@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from fgbench.results.recipe import published_model_options
+from fgbench.results.records import AccuracyRow
 from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
-from fgbench_reports.data import Row
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.paper.settings import deviations
@@ -17,14 +17,14 @@ Key = tuple[str, str, int]  # model, data set, image size
 UNKNOWN_START = "Rows do not tell what weights training began from; the paper's were pre-trained on ImageNet-21k."
 
 
-def as_published(rows: Iterable[Row]) -> dict[Key, Accuracy]:
+def as_published(rows: Iterable[AccuracyRow]) -> dict[Key, Accuracy]:
     """Of every model, data set and size the mean over seeds whose recipe is nearest the paper's, most seeds first.
 
     A test of mirrored images too is not what the paper did, and is left out. So is one of a part of a data set, which
     has a name that no table asks for: see :mod:`fgbench_reports.dataset_subset`.
     """
     nearest: dict[Key, Accuracy] = {}
-    for one in accuracies(row for row in rows if not row.get("flip")):
+    for one in accuracies(row for row in rows if not row.flip):
         key = (one.model, one.dataset, one.image_size)
         if _comparable(one) and (key not in nearest or _distance(one) < _distance(nearest[key])):
             nearest[key] = replace(one, options={})
@@ -45,9 +45,9 @@ def _distance(one: Accuracy) -> tuple[bool, int, int, int]:
     return own_options, missed, -one.runs, -(one.recipe.get("epochs") or 0)
 
 
-def left_out_notes(rows: Iterable[Row], datasets: Collection[str]) -> list[str]:
+def left_out_notes(rows: Iterable[AccuracyRow], datasets: Collection[str]) -> list[str]:
     """What was tested on a part of these data sets, and stands in no table of them."""
-    parts = {tested_on(row): None for row in rows if row["dataset"] in datasets and tested_on(row) != row["dataset"]}
+    parts = {tested_on(row): None for row in rows if row.dataset in datasets and tested_on(row) != row.dataset}
     return [f"Tested on a part of the paper's data set, and left out: {'; '.join(parts)}."] if parts else []
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from fgbench_reports.data import Data, Row
+from fgbench.results.records import FlopsRow
+from fgbench_reports.data import Data
 from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
@@ -102,7 +103,7 @@ def _flops_lines(built: _Lines, table: CostTable, costs: CountedCosts, size: int
     printed = _of_size(flops_mflops(), table, size)
     built.add(quantity, PUBLISHED, {name: Cell(float(text), text) for name, text in printed.items()}, marked=True)
     for source, cost in _counted(costs):
-        cells = _cells(cost, size, lambda name, row: Cell(row["flops"] / MEGA, scientific(row["flops"] / MEGA)))
+        cells = _cells(cost, size, lambda name, row: Cell(row.flops / MEGA, scientific(row.flops / MEGA)))
         built.add(quantity, source, cells, marked=True)
         if source == BY_PAPER:
             known = {
@@ -116,12 +117,12 @@ def _percent_lines(built: _Lines, table: CostTable, costs: CountedCosts, size: i
     printed = _of_size(flops_percents(), table, size)
     built.add(quantity, PUBLISHED, {name: Cell(float(text), text) for name, text in printed.items()}, marked=True)
 
-    def rounded(name: str, row: Row) -> Cell:
-        value = float(row["percent_of_backbone"])
+    def rounded(name: str, row: FlopsRow) -> Cell:
+        value = float(row.percent_of_backbone)
         return Cell(value, as_printed(value, printed[name]))
 
-    def plain(_: str, row: Row) -> Cell:
-        return Cell(float(row["percent_of_backbone"]), percent(row["percent_of_backbone"]))
+    def plain(_: str, row: FlopsRow) -> Cell:
+        return Cell(float(row.percent_of_backbone), percent(row.percent_of_backbone))
 
     for source, cost in _counted(costs):
         cells = _cells(cost, size, rounded if source == BY_PAPER else plain)
@@ -137,7 +138,7 @@ def _of_size(published: Mapping[tuple[str, str, int], str], table: CostTable, si
     return {name: published[key] for name, key in keys.items() if key in published}
 
 
-def _cells(cost: Cost, size: int, cell: Callable[[str, Row], Cell]) -> dict[str, Cell]:
+def _cells(cost: Cost, size: int, cell: Callable[[str, FlopsRow], Cell]) -> dict[str, Cell]:
     return {name: cell(name, cost[name, size]) for name in SELECTORS if (name, size) in cost}
 
 

@@ -6,13 +6,12 @@ filled where the implementation is the published one. A ring around a marker is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import Row
 from fgbench_reports.plots.legend import Entry, handle
 from fgbench_reports.plots.looks import DASHED, SOLID
 from fgbench_reports.plots.style import INK, PAPER
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 REACH = 2.5  # how far bars widen a log axis beyond the values: times the largest, the smallest over it
 GAP = 3.6  # points: how much larger a ring is than its marker
+TimedRow = Mapping[str, Any]  # a record of a kind that has a latency
 Ends = tuple[float, float]  # of an interval, in data coordinates; 0 and infinity where it has no end
 
 
@@ -36,15 +36,15 @@ class Bar:
     side: str = "y"
 
 
-def latency_ends(row: Row) -> Ends | None:
+def latency_ends(row: TimedRow) -> Ends | None:
     """The 95 % interval of the latency in seconds; None where the row has none."""
-    low, high = row.get("latency_ci95_low_s"), row.get("latency_ci95_high_s")
-    if low is None or high is None or row["latency_s"] is None:
+    low, high, latency_s = row["latency_ci95_low_s"], row["latency_ci95_high_s"], row["latency_s"]
+    if low is None or high is None or latency_s is None:
         return None
-    return min(float(low), row["latency_s"]), max(float(high), row["latency_s"])
+    return min(float(low), latency_s), max(float(high), latency_s)
 
 
-def rate_ends(row: Row, amount: float) -> Ends | None:
+def rate_ends(row: TimedRow, amount: float) -> Ends | None:
     """The 95 % interval of an amount of work per second; without an upper end where the latency's reaches zero."""
     ends = latency_ends(row)
     if ends is None:
@@ -115,7 +115,7 @@ RING: dict[str, Any] = {
 }
 
 
-def statuses_entry(rows: Iterable[Row]) -> list[Entry]:
+def statuses_entry(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """What a ring means, where any of these rows has another status than ok."""
     met = sorted({as_text(row["status"]) for row in rows if row["status"] != "ok"}, reverse=True)
     return [(handle(**RING, markersize=7.0), " or ".join(met))] if met else []

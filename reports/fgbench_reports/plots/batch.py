@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.configurations import Configuration
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import Data
 from fgbench_reports.plots.bars import (
     Bar,
     Ends,
@@ -82,21 +83,21 @@ class Batch(Report):
             notes = left if key == found[-1] else []
             yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes, timed[key])
         for key in first_figures([key for key in ended if key not in sized], where.__getitem__)[0]:
-            met = listed(sorted({as_text(row["status"]) for row in ended[key]}))
+            met = listed(sorted({as_text(row.status) for row in ended[key]}))
             yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})", ended[key])
 
 
-def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[Row]]]:
+def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[ThroughputRow]]]:
     """The points that have figures, and the rows that have none."""
     sized: dict[Site, list[Configuration]] = {}
     for mode, some in measured(data, best_only=False).items():
         for one in some:
-            sized.setdefault((mode, one.row["image_size"]), []).append(one)
-    ended: dict[Site, list[Row]] = {}
+            sized.setdefault((mode, one.row.image_size), []).append(one)
+    ended: dict[Site, list[ThroughputRow]] = {}
     for mode, rows in by_mode(data.throughput).items():
         for row in rows:
-            if not (row["throughput_img_s"] and row["latency_s"]):
-                ended.setdefault((mode, row["image_size"]), []).append(row)
+            if not (row.throughput_img_s and row.latency_s):
+                ended.setdefault((mode, row.image_size), []).append(row)
     return sized, ended
 
 
@@ -105,8 +106,8 @@ def _timed(data: Data) -> dict[Site, int]:
     counts: dict[Site, int] = {}
     for mode, rows in by_mode(data.throughput).items():
         for row in rows:
-            if row["throughput_img_s"] and row["latency_s"]:
-                counts[mode, row["image_size"]] = counts.get((mode, row["image_size"]), 0) + 1
+            if row.throughput_img_s and row.latency_s:
+                counts[mode, row.image_size] = counts.get((mode, row.image_size), 0) + 1
     return counts
 
 
@@ -114,7 +115,7 @@ def _figure(
     name: str,
     where: str,
     points: Sequence[Configuration],
-    ended: Sequence[Row],
+    ended: Sequence[ThroughputRow],
     looks: Mapping[Contender, Look],
     device: str,
     left: Sequence[str],
@@ -125,7 +126,7 @@ def _figure(
     series = by_series(points, kept)
     longest = max(map(len, series.values()))
     lines = {
-        each: thinned(sorted(some, key=lambda one: int(one.row["batch_size"])), lambda one: one.img_s)
+        each: thinned(sorted(some, key=lambda one: int(one.row.batch_size)), lambda one: one.img_s)
         for each, some in series.items()
     }
     lost = [row for row in ended if contender(row) in lines]
@@ -147,7 +148,7 @@ def _figure(
     )
 
 
-def _repeats(rows: Sequence[Row], every: int) -> list[str]:
+def _repeats(rows: Sequence[ThroughputRow], every: int) -> list[str]:
     """How many repeats stand behind the middle one of their point, which is drawn."""
     lost = every - len(rows)
     told = f"Not drawn: {how_many(lost, 'repeat')} of points that were measured several times"
@@ -155,23 +156,23 @@ def _repeats(rows: Sequence[Row], every: int) -> list[str]:
 
 
 def _unmarked(
-    failing: Sequence[Contender], lines: Mapping[Contender, Sequence[Configuration]], lost: Sequence[Row]
+    failing: Sequence[Contender], lines: Mapping[Contender, Sequence[Configuration]], lost: Sequence[ThroughputRow]
 ) -> list[str]:
     """Where those did not run that there is no room to mark."""
     labels = labels_of(one.row for line in lines.values() for one in line)
     told = []
     for each in failing[MAX_MARKED:]:
-        first = min((row for row in lost if contender(row) == each), key=lambda row: int(row["batch_size"]))
+        first = min((row for row in lost if contender(row) == each), key=lambda row: int(row.batch_size))
         told.append(f"{labels[each]} from batch {first['batch_size']} ({as_text(first['status'])})")
     shown = f"Of {len(failing)} that did not run at every batch the first {MAX_MARKED} are marked."
     return [f"{shown} The others: {listed(told, len(told))}."] if told else []
 
 
-def _few(rows: Sequence[Row]) -> list[Row]:
-    return thinned(sorted(rows, key=lambda row: int(row["batch_size"])), lambda row: float(row["batch_size"]))
+def _few(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
+    return thinned(sorted(rows, key=lambda row: int(row.batch_size)), lambda row: float(row.batch_size))
 
 
-def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[Row]) -> str:
+def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[ThroughputRow]) -> str:
     shown = [one for line in lines.values() for one in line]
     labels = labels_of([*(one.row for one in shown), *ended])
     fastest = max(shown, key=lambda one: one.img_s)
@@ -180,19 +181,19 @@ def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: 
     text += f"{listed(list(labels.values()))}. The fastest is {best}."
     batches: dict[str, int] = {}
     for row in ended:
-        if row["status"] in OOM:
+        if row.status in OOM:
             label = labels[contender(row)]
-            batches[label] = min(row["batch_size"], batches.get(label, row["batch_size"]))
+            batches[label] = min(row.batch_size, batches.get(label, row.batch_size))
     full = [f"{label} from batch {batch}" for label, batch in batches.items()]
-    others = sum(row["status"] not in OOM for row in ended)
+    others = sum(row.status not in OOM for row in ended)
     text += f" Out of memory: {listed(full)}." if full else ""
     return text + (f" Failed in other ways: {how_many(others, 'point')}." if others else "")
 
 
-def how_it_ended(row: Row) -> str:
+def how_it_ended(row: ThroughputRow) -> str:
     """The name, in :data:`MARKS`, of how a point without figures ended."""
-    if row["status"] in OOM:
-        return list(MARKS)[OOM.index(row["status"])]
+    if row.status in OOM:
+        return list(MARKS)[OOM.index(row.status)]
     return "failed otherwise"
 
 
@@ -201,7 +202,7 @@ class BatchFigure(Figure):
     """Two panels: throughput and memory against batch size."""
 
     lines: Mapping[Contender, Sequence[Configuration]]
-    ended: Sequence[Row]
+    ended: Sequence[ThroughputRow]
     looks: Mapping[Contender, Look]
     on_gpu: bool
     left_out: Sequence[str] = ()  # what is not drawn, and why
@@ -229,8 +230,8 @@ class BatchFigure(Figure):
         filled = {each: [one for one in line if of(one)] for each, line in self.lines.items()}
         shown = [one for line in filled.values() for one in line]
         values = [of(one) for one in shown]
-        batches = [one.row["batch_size"] for line in self.lines.values() for one in line]
-        as_powers(axes, "x", [*batches, *(row["batch_size"] for row in self.ended)])
+        batches = [one.row.batch_size for line in self.lines.values() for one in line]
+        as_powers(axes, "x", [*batches, *(row.batch_size for row in self.ended)])
         as_log(axes, "y", with_room(values, map(_interval, shown)) if of is _speed else values)
         axes.set_xlabel("batch size (images)")
         axes.set_ylabel(name)
@@ -239,7 +240,7 @@ class BatchFigure(Figure):
             _draw(axes, line, of, self.looks[each], some_known=some_known)
             texts = ("\n".join(words_of(one, labels[each])) for one in line)
             points += [
-                Point(axes=axes, x=one.row["batch_size"], y=of(one), text=text)
+                Point(axes=axes, x=one.row.batch_size, y=of(one), text=text)
                 for one, text in zip(line, texts, strict=True)
             ]
         return [*points, *self._endings(axes, labels, at_top=at_top)]
@@ -255,15 +256,13 @@ class BatchFigure(Figure):
             each = contender(row)
             y = places[rows.index(each)]
             ended = how_it_ended(row)
-            axes.plot(
-                [row["batch_size"]], [y], color=self.looks[each].colour, linestyle="none", **MARKS[ended], zorder=4
-            )
+            axes.plot([row.batch_size], [y], color=self.looks[each].colour, linestyle="none", **MARKS[ended], zorder=4)
             lines = [
                 labels[each],
                 f"{row['image_size']} px, batch {row['batch_size']}",
                 f"{as_text(row['status'])}: {one_line(row['reason'])}",
             ]
-            points.append(Point(axes=axes, x=row["batch_size"], y=y, text="\n".join(lines)))
+            points.append(Point(axes=axes, x=row.batch_size, y=y, text="\n".join(lines)))
         return points
 
     def _kinds(self, shown: Sequence[Configuration]) -> list[Any]:
@@ -288,8 +287,8 @@ def _bar_notes(shown: Sequence[Configuration]) -> list[str]:
     return [f"{speed}; memory is a peak and has none."] if shown else []
 
 
-def _memory(row: Row) -> bool:
-    return bool(row["peak_memory_allocated_bytes" if row["device"] == "cuda" else "device_memory_bytes"])
+def _memory(row: ThroughputRow) -> bool:
+    return bool(row["peak_memory_allocated_bytes" if row.device == "cuda" else "device_memory_bytes"])
 
 
 def _speed(one: Configuration) -> float:
@@ -301,23 +300,23 @@ def _gigabytes(one: Configuration) -> float | None:
 
 
 def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look, *, some_known: bool) -> None:
-    x, y = [one.row["batch_size"] for one in line], [of(one) for one in line]
+    x, y = [one.row.batch_size for one in line], [of(one) for one in line]
     axes.plot(x, y, **look.strokes())
     axes.plot(x, y, **look.marks(), zorder=3)
     draw_rings(axes, [place for place, one in zip(zip(x, y, strict=True), line, strict=True) if _disturbed(one)], 4.5)
     if of is _speed:
-        intervals = [(one.row["batch_size"], one.img_s, _interval(one)) for one in line]
+        intervals = [(one.row.batch_size, one.img_s, _interval(one)) for one in line]
         draw_bars(axes, [Bar(x=a, y=b, ends=ends) for a, b, ends in intervals if ends], look.colour)
         draw_unknown(axes, [(a, b) for a, b, ends in intervals if some_known and not ends])
 
 
 def _disturbed(one: Configuration) -> bool:
-    return bool(one.row["status"] != "ok")
+    return bool(one.row.status != "ok")
 
 
 def _interval(one: Configuration) -> Ends | None:
     """The 95 % interval of the throughput; None where none is known."""
-    return rate_ends(one.row, float(one.row["batch_size"]))
+    return rate_ends(one.row, float(one.row.batch_size))
 
 
 def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:

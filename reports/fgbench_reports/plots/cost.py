@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import FlopsRow
 from fgbench_reports.advice import flops_command
-from fgbench_reports.data import Data, Row
-from fgbench_reports.flops import NOTES
+from fgbench_reports.data import Data
+from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.plots.bars import impl_entries
 from fgbench_reports.plots.labels import End
 from fgbench_reports.plots.lines import Line, Place, Sheet, lined
@@ -47,18 +48,18 @@ class Cost(Report):
             yield _figure(key, name, groups[key], looks, left if key == found[-1] else [])
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+def _groups(rows: Sequence[FlopsRow]) -> dict[tuple[str, ...], list[FlopsRow]]:
     """Rows of selections by what must not share a series: convention, backbone, grid and number of classes."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[FlopsRow]] = {}
     for row in rows:
-        if row["model"] is None and row["selector"] is not None and not row.get("part"):
-            environment = row["environment"] or {}
+        if row.model is None and row.selector is not None and not row.stage:
+            environment = row.environment or {}
             stride, classes = environment.get("patch_stride"), environment.get("num_classes")
             told = [
                 f"patches every {stride} px" if stride else "",
                 how_many(classes, "class", "classes") if classes else "",
             ]
-            key = (str(row["convention"]), as_text(row["backbone"]), *(word for word in told if word))
+            key = (str(row.convention), as_text(row.backbone), *(word for word in told if word))
             groups.setdefault(key, []).append(row)
     ranks = {convention: rank for rank, convention in enumerate(CONVENTIONS)}
     return {key: groups[key] for key in sorted(groups, key=lambda key: (ranks.get(key[0], 9), key))}
@@ -70,20 +71,20 @@ def _title(key: tuple[str, ...]) -> str:
 
 
 def _figure(
-    key: tuple[str, ...], name: str, rows: Sequence[Row], looks: Mapping[str, Look], left: Sequence[str]
+    key: tuple[str, ...], name: str, rows: Sequence[FlopsRow], looks: Mapping[str, Look], left: Sequence[str]
 ) -> Figure:
-    met: dict[tuple[Any, ...], list[Row]] = {}
+    met: dict[tuple[Any, ...], list[FlopsRow]] = {}
     for row in rows:
-        met.setdefault((row["selector"], row["impl"], row["image_size"]), []).append(row)
-    free = sorted({as_text(selector) for (selector, _, _), some in met.items() if some[0]["percent_of_backbone"] <= 0})
+        met.setdefault((row.selector, row.impl, row.image_size), []).append(row)
+    free = sorted({as_text(selector) for (selector, _, _), some in met.items() if some[0].percent_of_backbone <= 0})
     kept, many = chosen_series([key[:2] for key in met], lambda each: str(each[0]))
-    shown = [some[0] for each, some in met.items() if each[:2] in kept and some[0]["percent_of_backbone"] > 0]
+    shown = [some[0] for each, some in met.items() if each[:2] in kept and some[0].percent_of_backbone > 0]
     left_out = [*many]
     if free:
-        zero = sum(some[0]["percent_of_backbone"] <= 0 for some in met.values())
+        zero = sum(some[0].percent_of_backbone <= 0 for some in met.values())
         told = f"Not drawn: {how_many(zero, 'point')} of {listed(free)}, for which this convention counts nothing"
         left_out.append(f"{told}: a logarithmic axis has no place for zero.")
-    differing = [some for some in met.values() if len({row["percent_of_backbone"] for row in some}) > 1]
+    differing = [some for some in met.values() if len({row.percent_of_backbone for row in some}) > 1]
     if differing:
         names = listed(list(dict.fromkeys(f"{_name(some[0])} at {some[0]['image_size']}" for some in differing)))
         lost = sum(len(some) - 1 for some in differing)
@@ -103,19 +104,19 @@ def _figure(
     )
 
 
-def _alt(key: tuple[str, ...], rows: Sequence[Row]) -> str:
+def _alt(key: tuple[str, ...], rows: Sequence[FlopsRow]) -> str:
     text = f"Line plot with two logarithmic axes: FLOPs of a selection in percent of the backbone's, {_title(key)}"
     if not rows:
         return f"{text}; there is nothing to draw."
     sizes = sizes_of(rows)
-    selectors = listed(sorted({as_text(row["selector"]) for row in rows}))
-    last = [row for row in rows if row["image_size"] == sizes[-1]]
-    most, least = (pick(last, key=lambda row: float(row["percent_of_backbone"])) for pick in (max, min))
+    selectors = listed(sorted({as_text(row.selector) for row in rows}))
+    last = [row for row in rows if row.image_size == sizes[-1]]
+    most, least = (pick(last, key=lambda row: float(row.percent_of_backbone)) for pick in (max, min))
     ends = [
         f"{_name(row)} {verb} with {percent(row['percent_of_backbone'])} %"
         for row, verb in ((most, "costs most"), (least, "least"))
     ]
-    above = sorted({_name(row) for row in rows if row["percent_of_backbone"] > 100})
+    above = sorted({_name(row) for row in rows if row.percent_of_backbone > 100})
     beyond = (
         f"Above the backbone's own cost, the line at 100 %: {listed(above)}."
         if above
@@ -125,15 +126,15 @@ def _alt(key: tuple[str, ...], rows: Sequence[Row]) -> str:
     return f"{text} {beyond}"
 
 
-def _name(row: Row) -> str:
-    return " ".join(as_text(word) for word in (row["selector"], row["impl"]) if word is not None)
+def _name(row: FlopsRow) -> str:
+    return " ".join(as_text(word) for word in (row.selector, row.impl) if word is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostFigure(Figure):
     """Percent of the backbone's FLOPs against image size, log–log."""
 
-    rows: Sequence[Row]
+    rows: Sequence[FlopsRow]
     looks: Mapping[Series, Look]
     left_out: Sequence[str] = ()  # what is not drawn, and why
 
@@ -148,12 +149,12 @@ class CostFigure(Figure):
         return lined(sheet, [line for line in lines if line.places])
 
     def _places(self, series: Series) -> list[Place]:
-        rows = [row for row in self.rows if (row["selector"], row["impl"]) == series]
-        return [_place(row) for row in sorted(rows, key=lambda row: int(row["image_size"]))]
+        rows = [row for row in self.rows if (row.selector, row.impl) == series]
+        return [_place(row) for row in sorted(rows, key=lambda row: int(row.image_size))]
 
     def _prepare(self, axes: Axes) -> list[End]:
         as_powers(axes, "x", sizes_of(self.rows) or [224])
-        as_log(axes, "y", [100.0, *(row["percent_of_backbone"] for row in self.rows)])
+        as_log(axes, "y", [100.0, *(row.percent_of_backbone for row in self.rows)])
         axes.axhline(100, color=INK, linewidth=1.2, zorder=1.8)
         axes.set_xlabel("image size (pixels)")
         axes.set_ylabel("FLOPs (% of the backbone)")
@@ -165,7 +166,7 @@ class CostFigure(Figure):
         return [kind for impl, kind in impl_entries().items() if impl in impls]
 
 
-def _place(row: Row) -> Place:
+def _place(row: FlopsRow) -> Place:
     share = f"{percent(row['percent_of_backbone'])} % of the backbone, {with_unit(row['flops'], 'FLOPs')}"
     text = "\n".join([_name(row), f"{row['image_size']} px", share])
-    return Place(x=row["image_size"], y=row["percent_of_backbone"], text=text, half=row["impl"] == "published")
+    return Place(x=row.image_size, y=row.percent_of_backbone, text=text, half=row.impl == "published")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import QualityRow
 from fgbench_reports.advice import accuracy_command
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.legend import Legend, handle
 from fgbench_reports.plots.lines import Line, Place, draw_line, points_of
 from fgbench_reports.plots.looks import Look, looks_of, names_in
@@ -23,6 +24,7 @@ from fgbench_reports.training_groups import Training, by_training, telling_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Mean = Mapping[str, Any]  # curves of one selector, their spread and areas, over seeds
 HEIGHT = 150.0
 CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
 ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
@@ -37,10 +39,10 @@ class Curves(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A figure per trained model."""
-        rows = [row for row in data.selection_quality if row["insertion_curve"] and row["deletion_curve"]]
-        without = [row for row in data.selection_quality if not (row["insertion_curve"] and row["deletion_curve"])]
+        rows = [row for row in data.selection_quality if row.insertion_curve and row.deletion_curve]
+        without = [row for row in data.selection_quality if not (row.insertion_curve and row.deletion_curve)]
         if not rows:
-            trained = [row for row in data.accuracy if not row.get("seeds")]
+            trained = [row for row in data.accuracy if not row.seeds]
             why = "no row has its curves" if data.selection_quality else "there are no rows for it"
             command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
             yield Missing(what="insertion and deletion curves", command=command, why=why)
@@ -48,7 +50,7 @@ class Curves(Report):
         titles = {key: _title(key, groups) for key in groups}
         found, left = first_figures(list(groups), titles.__getitem__)
         for key, name in zip(found, file_names(f"curves {titles[key]}" for key in found), strict=True):
-            lost = [as_text(row["selector"]) for row in lacking.get(key, [])]
+            lost = [as_text(row.selector) for row in lacking.get(key, [])]
             left_out = not_drawn(len(lost), "row", listed(list(dict.fromkeys(lost))), "without curves")
             yield _figure(titles[key], name, groups[key], looks, left if key == found[-1] else [], left_out)
 
@@ -61,15 +63,15 @@ def _title(key: Training, groups: Iterable[Training]) -> str:
 def _figure(
     trained: str,
     name: str,
-    rows: Sequence[Row],
+    rows: Sequence[QualityRow],
     looks: Mapping[str, Look],
     left: Sequence[str],
     without: Sequence[str],
 ) -> Figure:
-    kept, many = chosen_series([row["selector"] for row in rows], str)
-    curves = {selector: _mean([row for row in rows if row["selector"] == selector]) for selector in kept}
-    seeds = len({row["seed"] for row in rows})
-    images = sorted({row["perturbed_images"] for row in rows})
+    kept, many = chosen_series([row.selector for row in rows], str)
+    curves = {selector: _mean([row for row in rows if row.selector == selector]) for selector in kept}
+    seeds = len({row.seed for row in rows})
+    images = sorted({row.perturbed_images for row in rows})
     of_images = how_many(images[0], "image") if len(images) == 1 else f"{images[0]} to {images[-1]} images"
     notes = [
         f"Means over {of_images}"
@@ -93,7 +95,7 @@ def _figure(
     )
 
 
-def _bars(curves: Mapping[str, Row]) -> list[str]:
+def _bars(curves: Mapping[str, Mean]) -> list[str]:
     """What the bars are, and which curves have none."""
     alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
     said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
@@ -102,10 +104,10 @@ def _bars(curves: Mapping[str, Row]) -> list[str]:
     return [*said, *([f"{who} no bars: there is one trained model."] if alone else [])]
 
 
-def _mean(rows: Sequence[Row]) -> Row:
+def _mean(rows: Sequence[QualityRow]) -> Mean:
     """The mean of curves that have as many points as the first one, how far they lie apart, and their mean areas."""
     first = rows[0]
-    found: dict[str, Any] = {"selector": first["selector"], "other_lengths": 0}
+    found: dict[str, Any] = {"selector": first.selector, "other_lengths": 0}
     for kind in CURVES:
         curves = [row[f"{kind}_curve"] for row in rows]
         alike = [curve for curve in curves if len(curve) == len(curves[0])]
@@ -117,18 +119,18 @@ def _mean(rows: Sequence[Row]) -> Row:
     return {**found, "runs": len(rows)}
 
 
-def _mixed(rows: Sequence[Row]) -> list[str]:
+def _mixed(rows: Sequence[QualityRow]) -> list[str]:
     """Whether a mean is over different devices or versions."""
     met: dict[str, list[str]] = {}
     for field, name in ORIGIN.items():
-        values = dict.fromkeys(as_text(value) for row in rows if (value := (row["environment"] or {}).get(field)))
+        values = dict.fromkeys(as_text(value) for row in rows if (value := (row.environment or {}).get(field)))
         if len(values) > 1:
             met.setdefault(name, list(values))
     told = "; ".join(f"{name}: {', '.join(values)}" for name, values in met.items())
     return [f"The means are over runs that differ in their environments, in {told}."] if told else []
 
 
-def _alt(trained: str, curves: Mapping[str, Row]) -> str:
+def _alt(trained: str, curves: Mapping[str, Mean]) -> str:
     text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {trained}: "
     text += "insertion, while the pixels that a selector ranks best come back first, and deletion, while they go first."
     highest = [name for name in curves if curves[name]["insertion_auc"] is not None]
@@ -146,7 +148,7 @@ def _alt(trained: str, curves: Mapping[str, Row]) -> str:
 class CurvesFigure(Figure):
     """Two panels, insertion and deletion, a line per selector."""
 
-    curves: Mapping[str, Row]
+    curves: Mapping[str, Mean]
     looks: Mapping[str, Look]
     left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
 
@@ -181,7 +183,7 @@ class CurvesFigure(Figure):
         return points
 
 
-def _places(row: Row, kind: str) -> list[Place]:
+def _places(row: Mean, kind: str) -> list[Place]:
     values, ends = row[kind], _ends(row, kind)
     last = max(1, len(values) - 1)
     area = f"{kind} AUC {significant(row[f'{kind}_auc'])}" + (
@@ -195,7 +197,7 @@ def _places(row: Row, kind: str) -> list[Place]:
     return places
 
 
-def _ends(row: Row, kind: str) -> list[tuple[float, float]]:
+def _ends(row: Mean, kind: str) -> list[tuple[float, float]]:
     """One standard deviation down and up of each point; the point itself where there is none."""
     stds = row[f"{kind}_std"] or [0.0] * len(row[kind])
     return [(value - std, value + std) for value, std in zip(row[kind], stds, strict=True)]

@@ -61,8 +61,8 @@ class Energy(Report):
                 if data.throughput
                 else "there are no rows for it"
             )
-            timed = [row for row in data.throughput if row["latency_s"]]
-            again = ["--again"] if any(row["device"] == "cuda" for row in timed) else []
+            timed = [row for row in data.throughput if row.latency_s]
+            again = ["--again"] if any(row.device == "cuda" for row in timed) else []
             command = sweep_command(timed, *again, device="cuda")
             yield Missing(what="energy per image", command=command, why=why)
         for mode, name in zip(found, file_names(f"energy {names[mode]}" for mode in found), strict=True):
@@ -99,7 +99,7 @@ def _figure(
 def _alt(mode: str, shown: Sequence[Configuration]) -> str:
     labels, sizes = labels_of(one.row for one in shown), sizes_of(one.row for one in shown)
     text = f"Line plot with two logarithmic axes: joules per image against image size on {mode}, at {pixels(sizes)}, "
-    last = [one for one in shown if one.row["image_size"] == sizes[-1]]
+    last = [one for one in shown if one.row.image_size == sizes[-1]]
     most, least = (pick(last, key=lambda one: one.energy_j or 0.0) for pick in (max, min))
     ends = f"{labels[contender(most.row)]} takes most with {significant(most.energy_j)} J"
     ends += f", {labels[contender(least.row)]} least with {significant(least.energy_j)} J"
@@ -127,7 +127,7 @@ class EnergyFigure(Figure):
 
     def _prepare(self, axes: Axes) -> list[End]:
         shown = [one for some in self.lines.values() for one in some]
-        as_powers(axes, "x", [one.row["image_size"] for one in shown])
+        as_powers(axes, "x", [one.row.image_size for one in shown])
         as_log(axes, "y", [one.energy_j or 0.0 for one in shown])
         axes.set_xlabel("image size (pixels)")
         axes.set_ylabel("energy (J per image)")
@@ -137,10 +137,10 @@ class EnergyFigure(Figure):
 def _places(some: Sequence[Configuration], label: str) -> list[Place]:
     return [
         Place(
-            x=one.row["image_size"],
+            x=one.row.image_size,
             y=one.energy_j or 0.0,
             text="\n".join(words_of(one, label)),
-            status=as_text(one.row["status"]),
+            status=as_text(one.row.status),
         )
-        for one in sorted(some, key=lambda one: int(one.row["image_size"]))
+        for one in sorted(some, key=lambda one: int(one.row.image_size))
     ]

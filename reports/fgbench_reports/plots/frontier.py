@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fgbench.results.records import AccuracyRow
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, throughput_bounds
 from fgbench_reports.choose.configurations import MEASURED, PUBLISHED, Configuration, configurations
 from fgbench_reports.choose.front import pareto_front
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.bars import arrow_style, bars_go_on, with_room
 from fgbench_reports.plots.looks import Look, contender, contender_looks, labels_of
@@ -177,12 +178,12 @@ def _sources(shown: Sequence[Configuration]) -> list[str]:
     return notes
 
 
-def _origins(rows: Sequence[Row], dataset: str) -> list[str]:
+def _origins(rows: Sequence[AccuracyRow], dataset: str) -> list[str]:
     """What the accuracies were measured on; a mean over seeds may be of several."""
     met: dict[str, None] = {}
     for row in rows:
-        environment = row["environment"] or {}
-        if tested_on(row) == dataset and not row.get("seeds"):
+        environment = row.environment or {}
+        if tested_on(row) == dataset and not row.seeds:
             told = [environment.get("device_name") or environment.get("cpu") or environment.get("device")]
             told += [f"torch {environment['torch']}"] if environment.get("torch") else []
             met[", ".join(as_text(word) for word in told if word)] = None
@@ -272,12 +273,12 @@ class Frontier(Figure):
             series=contender(one.row),
             x=self.against.of(one) or 0.0,
             y=_top1(one),
-            image_size=int(one.row["image_size"]),
+            image_size=int(one.row.image_size),
             text=text,
             hollow=hollow,
             ends=ends,
             across=across,
-            status=as_text(one.row["status"]),
+            status=as_text(one.row.status),
             unsure=ends is None or (timed and across is None),
         )
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
-from fgbench_reports.data import Data, Row
+from fgbench.results.records import ThroughputRow
+from fgbench_reports.data import Data
 from fgbench_reports.plots.style import INK, PAPER, palette
 from fgbench_reports.sweep_rows import CONTENDER, as_text
 
@@ -91,7 +92,7 @@ def names_in(data: Data) -> set[str]:
     return {str(name) for row in rows for name in (row.get("model"), row.get("selector")) if name is not None}
 
 
-def contender(row: Row) -> Contender:
+def contender(row: ThroughputRow) -> Contender:
     """What tells a series of a sweep from others: model, selector, implementation, backbone."""
     return tuple(row[name] for name in CONTENDER)
 
@@ -120,7 +121,7 @@ def _in_turn(first: Sequence[Dash]) -> Iterator[Dash]:
     yield from _more_lines()
 
 
-def labels_of(rows: Iterable[Row]) -> dict[Contender, str]:
+def labels_of(rows: Iterable[ThroughputRow]) -> dict[Contender, str]:
     """What each contender is called among these: its model, and what tells it from others of that model."""
     found = {contender(row): None for row in rows}
     labels = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
+from fgbench.results.records import SelectionRow, ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.bars import rate_ends
 from fgbench_reports.plots.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
 from fgbench_reports.plots.roof import Roof, RooflineFigure, highest, speed_words, under_roof
@@ -94,9 +96,9 @@ def _models(data: Data) -> Iterator[Item]:
         )
 
 
-def _roof_of_run(row: Row) -> Roof | None:
+def _roof_of_run(row: ThroughputRow) -> Roof | None:
     """The device's rates, where a row has all that a roofline takes."""
-    environment = row["environment"] or {}
+    environment = row.environment or {}
     if not all(environment.get(name) for name in NEEDED):
         return None
     return Roof(product_flop_s=float(environment[NEEDED[0]]), copy_bytes_s=float(environment[NEEDED[1]]))
@@ -112,11 +114,11 @@ def _differing(roofs: Sequence[Roof]) -> list[str]:
 
 
 def _model_mark(one: Configuration, label: str) -> Mark:
-    environment, speed = one.row["environment"], one.img_s
+    environment, speed = one.row.environment, one.img_s
     work, moved = 2 * float(environment["macs_per_image"]), float(environment["bytes_per_image"])
     told = f"{speed_words(work * speed)}, {significant(work / moved)} FLOPs per byte"
-    text, size = "\n".join([*words_of(one, label), told]), int(one.row["image_size"])
-    ends, status = rate_ends(one.row, work * float(one.row["batch_size"])), as_text(one.row["status"])
+    text, size = "\n".join([*words_of(one, label), told]), int(one.row.image_size)
+    ends, status = rate_ends(one.row, work * float(one.row.batch_size)), as_text(one.row.status)
     x, y, series = work / moved, work * speed, contender(one.row)
     return Mark(series=series, x=x, y=y, image_size=size, text=text, ends=ends, status=status)
 
@@ -138,12 +140,17 @@ def _selections(data: Data) -> Iterator[Item]:
         yield _of_selections(name, title, some, data, left if index == len(found) else [], lacking)
 
 
-def _has_roof(row: Row) -> bool:
-    return bool(row["latency_s"] and row["flops"] and row["bytes"] and _roof_of_selection(row))
+def _has_roof(row: SelectionRow) -> bool:
+    return bool(row.latency_s and row.flops and row.bytes and _roof_of_selection(row))
 
 
 def _of_selections(
-    name: str, title: str, rows: Sequence[Row], data: Data, left: Sequence[str], lacking: Sequence[Row]
+    name: str,
+    title: str,
+    rows: Sequence[SelectionRow],
+    data: Data,
+    left: Sequence[str],
+    lacking: Sequence[SelectionRow],
 ) -> Figure:
     kept, many = chosen_series([_series(row) for row in rows], lambda each: each[0] or LIKE_BACKBONE)
     shown, by_name = [row for row in rows if _series(row) in kept], looks_of(names_in(data))
@@ -166,34 +173,34 @@ def _of_selections(
     )
 
 
-def _lacking(rows: Sequence[Row]) -> list[str]:
+def _lacking(rows: Sequence[SelectionRow]) -> list[str]:
     """The selections that a roofline leaves out, by what they lack."""
     groups: dict[str, list[str]] = {}
     for row in rows:
         untimed_why = f"no time, status {as_text(row['status'])}"
-        why = untimed_why if not row["latency_s"] else "no count of work and bytes, or no rates of the device"
+        why = untimed_why if not row.latency_s else "no count of work and bytes, or no rates of the device"
         name = " ".join(as_text(word) for word in _series(row) if word) or BACKBONE
         groups.setdefault(why, []).append(f"{name} at {row['image_size']}")
     return [note for why, names in groups.items() for note in not_drawn(len(names), "point", listed(names), why)]
 
 
-def _series(row: Row) -> tuple[Any, Any]:
-    return (row["selector"], row["impl"])
+def _series(row: SelectionRow) -> tuple[Any, Any]:
+    return (row.selector, row.impl)
 
 
-def _roof_of_selection(row: Row) -> Roof | None:
-    roof = (row["environment"] or {}).get("roof") or {}
+def _roof_of_selection(row: SelectionRow) -> Roof | None:
+    roof = (row.environment or {}).get("roof") or {}
     flops, copied = roof.get("product_flop_s"), roof.get("copy_bytes_s")
     return Roof(product_flop_s=float(flops), copy_bytes_s=float(copied)) if flops and copied else None
 
 
-def _selection_mark(row: Row, label: str) -> Mark:
-    speed, per_byte, roof = row["flops"] / row["latency_s"], intensity(row) or 0.0, _roof_of_selection(row)
+def _selection_mark(row: SelectionRow, label: str) -> Mark:
+    speed, per_byte, roof = row.flops / (row.latency_s or inf), intensity(row) or 0.0, _roof_of_selection(row)
     share = significant(100 * speed / roof.product_flop_s if roof else None)
     lines = [label, f"{row['image_size']} px, batch {row['batch_size']}, {milliseconds(row['latency_s'])} ms"]
     lines.append(f"{speed_words(speed)}, {share} % of the rate of products, {significant(per_byte)} FLOPs per byte")
-    ends, status = rate_ends(row, float(row["flops"])), as_text(row["status"])
+    ends, status = rate_ends(row, float(row.flops)), as_text(row.status)
     lines += [f"{status}: {one_line(row['reason'])}"] if status != "ok" else []
-    told: dict[str, Any] = {"status": status, "ends": ends, "half": row["impl"] == "published"}
+    told: dict[str, Any] = {"status": status, "ends": ends, "half": row.impl == "published"}
     told["text"] = "\n".join(lines)
-    return Mark(series=_series(row), x=per_byte, y=speed, image_size=row["image_size"], **told)
+    return Mark(series=_series(row), x=per_byte, y=speed, image_size=row.image_size, **told)

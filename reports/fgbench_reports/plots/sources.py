@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from fgbench.results.records import AccuracyRow
 from fgbench_reports.choose.bounds import accuracy_bounds
 from fgbench_reports.choose.configurations import PUBLISHED, Accuracy, Configuration, accuracies, published_accuracies
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.sweeps import listed, not_drawn, points_not_drawn
 from fgbench_reports.sweep_rows import Mode, as_text, environment_of, one_line
 
 
-def titled(word: str, shown: Sequence[Configuration], rows: Sequence[Row], dataset: str) -> str:
+def titled(word: str, shown: Sequence[Configuration], rows: Sequence[AccuracyRow], dataset: str) -> str:
     """The first words of a title: what is shown against what, and that both are not of one source where they are not.
 
     Args:
@@ -41,13 +42,13 @@ def device_of(mode: Mode) -> str:
     return mode[0] if name == "–" else name
 
 
-def _devices(rows: Sequence[Row], dataset: str) -> list[str]:
+def _devices(rows: Sequence[AccuracyRow], dataset: str) -> list[str]:
     """The devices on which accuracies of a data set were measured, as far as their rows tell."""
     met: dict[str, None] = {}
     for row in rows:
-        environment = row["environment"] or {}
+        environment = row.environment or {}
         name = environment.get("device_name") or environment.get("cpu")
-        if name and not row.get("seeds") and tested_on(row) == dataset:
+        if name and not row.seeds and tested_on(row) == dataset:
             met[as_text(name)] = None
     return list(met)
 

@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration, configurations
-from fgbench_reports.data import KINDS, Data, Row
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.looks import FAMILIES, contender
 from fgbench_reports.report import Missing
 from fgbench_reports.sweep_rows import (
@@ -54,7 +55,10 @@ def mode_names(data: Data) -> dict[Mode, str]:
 
 
 def no_sweep(
-    what: str, data: Data, why: str = "no point of the sweeps has what it shows", rows: Sequence[Row] | None = None
+    what: str,
+    data: Data,
+    why: str = "no point of the sweeps has what it shows",
+    rows: Sequence[ThroughputRow] | None = None,
 ) -> Missing:
     """What is told where sweeps cannot fill a figure, with the command for these rows, or for all of the data's.
 
@@ -63,7 +67,7 @@ def no_sweep(
     rows = data.throughput if rows is None else rows
     if not rows:
         return Missing(what=what, command=KINDS["throughput"], why="there are no rows for it")
-    smallest = min(int(row["batch_size"]) for row in rows)
+    smallest = min(int(row.batch_size) for row in rows)
     ones = [{**row, "batch_size": 1} for row in rows] if smallest > 1 else rows
     return Missing(what=what, command=sweep_command(ones, *([] if smallest > 1 else ["--retry"])), why=why)
 
@@ -71,7 +75,7 @@ def no_sweep(
 def words_of(one: Configuration, label: str) -> list[str]:
     """The lines that say what a point of a sweep is, and how it did."""
     row = one.row
-    width = half_width_percent(row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"])
+    width = half_width_percent(row.latency_ci95_low_s, row.latency_s, row.latency_ci95_high_s)
     told = [
         f"{img_per_s(one.img_s)} images/s ({'no interval' if width == '–' else f'±{width} %'})",
         f"{milliseconds(one.latency_s)} ms per batch",
@@ -80,13 +84,13 @@ def words_of(one: Configuration, label: str) -> list[str]:
         told.append(f"{gigabytes(one.memory_bytes)} GB")
     if one.energy_j is not None:
         told.append(f"{significant(one.energy_j)} J per image")
-    if row["mfu"] is not None:
+    if row.mfu is not None:
         told.append(f"{significant(row['mfu'] * 100)} % MFU")
     lines = [label, f"{row['image_size']} px, batch {row['batch_size']}", ", ".join(told)]
-    return [*lines, *([f"{as_text(row['status'])}: {one_line(row['reason'])}"] if row["status"] != "ok" else [])]
+    return [*lines, *([f"{as_text(row['status'])}: {one_line(row['reason'])}"] if row.status != "ok" else [])]
 
 
-def sweep_notes(rows: Sequence[Row]) -> list[str]:
+def sweep_notes(rows: Sequence[ThroughputRow]) -> list[str]:
     """What was not measured as it should be and why, and on what it was measured."""
     return [*reason_notes(rows), *environment_notes(rows)]
 
@@ -96,24 +100,24 @@ def not_drawn(count: int, thing: str, names: str, why: str, *, things: str = "")
     return [f"Not drawn: {how_many(count, thing, things)} ({names}): {why}."] if count else []
 
 
-def points_not_drawn(rows: Sequence[Row], among: Sequence[Row], why: str) -> list[str]:
+def points_not_drawn(rows: Sequence[ThroughputRow], among: Sequence[ThroughputRow], why: str) -> list[str]:
     """Points of a sweep that a figure leaves out; ``among`` are rows that their names are to tell them from."""
     every = list({id(row): row for row in [*among, *rows]}.values())
     return not_drawn(len(rows), "point", places_of(rows, sites_of(every)), why) if rows else []
 
 
-def untimed(data: Data) -> dict[Mode, list[Row]]:
+def untimed(data: Data) -> dict[Mode, list[ThroughputRow]]:
     """By mode the rows of models and sizes of which no batch has a time."""
-    lost: dict[Mode, list[Row]] = {}
+    lost: dict[Mode, list[ThroughputRow]] = {}
     for mode, rows in by_mode(data.throughput).items():
-        timed = {(*contender(row), row["image_size"]) for row in rows if row["throughput_img_s"] and row["latency_s"]}
-        lost[mode] = [row for row in rows if (*contender(row), row["image_size"]) not in timed]
+        timed = {(*contender(row), row.image_size) for row in rows if row.throughput_img_s and row.latency_s}
+        lost[mode] = [row for row in rows if (*contender(row), row.image_size) not in timed]
     return lost
 
 
-def untimed_notes(rows: Sequence[Row], among: Sequence[Row]) -> list[str]:
+def untimed_notes(rows: Sequence[ThroughputRow], among: Sequence[ThroughputRow]) -> list[str]:
     """Points of models and sizes that a figure leaves out because no batch of them has a time."""
-    met = listed(sorted({as_text(row["status"]) for row in rows}))
+    met = listed(sorted({as_text(row.status) for row in rows}))
     return points_not_drawn(rows, among, f"no batch has a time, status {met}")
 
 
@@ -127,7 +131,7 @@ def chosen_series(series: Iterable[Key], name: Callable[[Key], str]) -> tuple[li
     return ordered[:MAX_SERIES], [note] if left > 0 else []
 
 
-def known_contenders(rows: Iterable[Row]) -> tuple[list[tuple[Any, ...]], list[str]]:
+def known_contenders(rows: Iterable[ThroughputRow]) -> tuple[list[tuple[Any, ...]], list[str]]:
     """The contenders that a figure has room for, and a note if there are more."""
     return chosen_series(map(contender, rows), lambda each: str(each[0]))
 
@@ -179,7 +183,7 @@ def listed(words: Sequence[str], most: int = 6) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nothing"
 
 
-def sizes_of(rows: Iterable[Row]) -> list[int]:
+def sizes_of(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """The image sizes at hand, ascending."""
     return sorted({int(row["image_size"]) for row in rows})
 

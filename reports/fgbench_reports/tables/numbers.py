@@ -66,9 +66,14 @@ def img_per_s(value: float | None) -> str:
     return significant(value)
 
 
+def four_digits(value: float | None) -> str:
+    """Four digits, four decimals at most: 0.8123, 12.34, 284.4, 35124."""
+    return significant(value, 4, decimals=4)
+
+
 def milliseconds(seconds: float | None) -> str:
     """Seconds as milliseconds, in four digits: 0.8123, 12.34, 284.4, 35124."""
-    return significant(None if seconds is None else seconds * 1e3, 4, decimals=4)
+    return four_digits(None if seconds is None else seconds * 1e3)
 
 
 def gigabytes(count: int | None) -> str:

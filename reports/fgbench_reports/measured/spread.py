@@ -1,17 +1,16 @@
-"""How far repeats of a point lie apart: a table, its notes, and the figures."""
+"""How far repeats of a point lie apart: the table, its notes, and the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fgbench_reports.cost_table import Row, grouped
+from fgbench_reports.data import Row, group_by
 from fgbench_reports.sweep_rows import (
     by_contender,
-    by_mode,
+    by_environment,
     common_title,
-    empty_table,
     environment_notes,
     label_lines,
     mode_name,
@@ -23,36 +22,57 @@ from fgbench_reports.sweep_rows import (
     status_word,
     varying_fields,
 )
+from fgbench_reports.tables.column import MISSING, Cell, figure, word
 from fgbench_reports.tables.numbers import milliseconds, short_percent
+from fgbench_reports.tables.render import RowTables
+from fgbench_reports.tables.table import Layout, Table
 
-if TYPE_CHECKING:
-    from rich.table import Table
+LATENCY = "latency ms"
+COLOURED = (LATENCY, "spread %", "intervals")  # where repeats lie more than 1 % apart
+
+
+def spread_tables(rows: Sequence[Row]) -> RowTables:
+    """How far repeats lie apart, for a terminal. Programs and documents have it in the rows themselves.
+
+    Args:
+        rows: Rows of throughput.
+
+    """
+    return RowTables(rows=[], narrow=[spread_table(rows)], wide=[], notes=spread_notes(rows))
 
 
 def spread_table(rows: Sequence[Row]) -> Table:
     """Per point the latencies of its repeats, how far they lie apart, and whether their intervals overlap."""
-    from rich.text import Text
-
     repeated = [row for row in rows if row.get("repeat") is not None]
-    modes, varying = by_mode(repeated), varying_fields(repeated)
-    title = common_title(repeated, "repeats", *(mode_name(mode, modes) for mode in modes if len(modes) == 1))
+    environments, varying = by_environment(repeated), varying_fields(repeated)
+    one = [mode_name(key, environments) for key in environments if len(environments) == 1]
     failed = any(row["status"] != "ok" for row in repeated)
-    right = ("size", "batch", "latency ms", "spread %")
-    table = empty_table(title, ("model", *right, "intervals", *(["status"] if failed else [])), right)
+    headings = ["model", "size", "batch", *COLOURED, *(["status"] if failed else [])]
     width = max((len(milliseconds(row["latency_s"])) for row in repeated), default=0)
-    for mode, ordered in by_contender(repeated):
+    lines: list[dict[str, Cell]] = []
+    styles: dict[tuple[int, str], str] = {}
+    block_ends = []
+    for key, ordered in by_contender(repeated):
         points = _by_point(ordered)
-        labels = [*label_lines(ordered[0][0], varying), *([f" {mode_name(mode, modes)}"] if len(modes) > 1 else [])]
+        labels = label_lines(ordered[0][0], varying)
+        labels += [f" {mode_name(key, environments)}"] if len(environments) > 1 else []
         for label, size, point in zip(on_lines(labels, len(points)), shown_sizes(points), points, strict=True):
-            spread = _spread(point)
-            latencies = " ".join(milliseconds(row["latency_s"]).rjust(width) for row in point)
-            cells = [label, size, str(point[0]["batch_size"]), latencies, short_percent(spread), _overlap(point)]
-            if failed:
-                cells.append(", ".join(dict.fromkeys(status_word(row) for row in point if row["status"] != "ok")))
-            colour = "yellow" if spread is not None and spread > 1 else ""
-            table.add_row(*(Text(cell, colour if 3 <= index <= 5 else "") for index, cell in enumerate(cells)))
-        table.add_section()
-    return table
+            spread, first = _spread(point), point[0]
+            if spread is not None and spread > 1:
+                styles |= {(len(lines), heading): "yellow" for heading in COLOURED}
+            latencies = [row["latency_s"] for row in point]
+            line = {"model": Cell(first["model"], label), "size": Cell(first["image_size"], size)}
+            line |= {"batch": word(first["batch_size"]), "spread %": figure(spread, short_percent)}
+            line |= {LATENCY: Cell(latencies, " ".join(milliseconds(each).rjust(width) for each in latencies))}
+            line |= {"intervals": word(_overlap(point))}
+            statuses = [status_word(row) for row in point if row["status"] != "ok"]
+            line |= {"status": word(", ".join(dict.fromkeys(statuses)))}
+            lines.append(line)
+        block_ends.append(len(lines) - 1)
+    layout = Layout(styles=styles, block_ends=block_ends, wrapped=(LATENCY,))
+    title = common_title(repeated, "repeats", *one)
+    names = ("model", "intervals", "status")
+    return Table.from_cells("spread", title, lines, names=names, headings=headings, layout=layout)
 
 
 def spread_notes(rows: Sequence[Row]) -> list[str]:
@@ -60,10 +80,10 @@ def spread_notes(rows: Sequence[Row]) -> list[str]:
     repeated = [row for row in rows if row.get("repeat") is not None]
     if not repeated:
         return ["No row was measured repeatedly: there is no spread to tell."]
-    found, notes = spread_summary(rows), []
-    if found["points"]:
-        middle, largest = short_percent(found["median_percent"]), short_percent(found["largest_percent"])
-        within = f"{found['within_1_percent']} of {found['points']}"
+    summary, notes = spread_summary(rows), []
+    if summary["points"]:
+        middle, largest = short_percent(summary["median_percent"]), short_percent(summary["largest_percent"])
+        within = f"{summary['within_1_percent']} of {summary['points']}"
         notes.append(f"Spread: median {middle} %, largest {largest} %; points within 1 %: {within}.")
     notes.append(
         "latency: of one batch, a figure per repeat; spread: the slowest over the fastest, less 1; intervals: whether "
@@ -94,7 +114,7 @@ def _points(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _by_point(ordered: Iterable[tuple[Row, bool]]) -> list[list[Row]]:
-    return list(grouped([row for row, _ in ordered], "image_size", "batch_size").values())
+    return list(group_by([row for row, _ in ordered], "image_size", "batch_size").values())
 
 
 def _spread(point: Sequence[Row]) -> float | None:
@@ -106,5 +126,5 @@ def _spread(point: Sequence[Row]) -> float | None:
 def _overlap(point: Sequence[Row]) -> str:
     bounds = [(row["latency_ci95_low_s"], row["latency_ci95_high_s"]) for row in point if row["latency_ci95_low_s"]]
     if len(bounds) < 2:
-        return "–"
+        return MISSING
     return "overlap" if max(low for low, _ in bounds) <= min(high for _, high in bounds) else "apart"

@@ -1,0 +1,93 @@
+"""The tables of ``fgbench flops --models``: a whole model beside its plain backbone, and its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fgbench_reports.data import Row, group_by
+from fgbench_reports.measured.flops import size_once
+from fgbench_reports.measured.flops_columns import (
+    BACKBONE,
+    BY_CONVENTION,
+    TOKENS,
+    by_impl,
+    cost_columns,
+    cost_layout,
+    impls_of,
+    size_of,
+)
+from fgbench_reports.tables.column import Cell, figure, word
+from fgbench_reports.tables.render import RowTables
+from fgbench_reports.tables.table import Table
+
+STAGE = "part"  # its heading
+NOTES = (
+    "MACs are the multiply–adds of matrix products and convolutions; {flops}. % is FLOPs over those of one pass of "
+    "the plain backbone, without overlapping patches.",
+    "pass 1: the whole image, with the maps that a published selector wants; selector: scores; crop: box, cut, resize; "
+    "pass 2: all further passes; fusion: selected tokens, last blocks, heads (CAL's belong to its passes).",
+)
+
+
+def model_tables(rows: Sequence[Row], *, saved: Sequence[Row] | None = None) -> RowTables:
+    """The rows of models as each format shows them; a terminal shows a table per model, backbone and selector.
+
+    Args:
+        rows: Counted rows of models, of their stages and of plain backbones.
+        saved: The rows for programs, where these are others.
+
+    """
+    narrow = []
+    for (convention, model, backbone, selector), group in _by_model(rows).items():
+        impls = impls_of(group)
+        blocks = [
+            list(_lines(_plain(rows, convention, backbone, size), of_size, impls))
+            for size, of_size in group_by(group, "image_size").items()
+        ]
+        title = " · ".join(filter(None, [model, backbone, selector, f"convention {convention}"]))
+        lines = [line for block in blocks for line in size_once(block)]
+        layout = cost_layout(blocks, impls)
+        narrow.append(Table.from_cells("models", title, lines, names=(STAGE,), layout=layout))
+    notes = model_notes(rows)
+    return RowTables(rows=rows if saved is None else saved, narrow=narrow, wide=[_wide(rows, notes)], notes=notes)
+
+
+def model_notes(rows: Sequence[Row]) -> list[str]:
+    """The columns and the stages."""
+    conventions = dict.fromkeys(row["convention"] for row in rows)
+    return [note.format(flops=BY_CONVENTION[convention]) for convention in conventions for note in NOTES]
+
+
+def _wide(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    impls, lines = impls_of(rows), []
+    for (convention, model, backbone, selector), group in _by_model(rows).items():
+        names = {"convention": word(convention), "model": word(model), "backbone": word(backbone)}
+        names["selector"] = word(selector)
+        for size, of_size in group_by(group, "image_size").items():
+            lines += [names | line for line in _lines(_plain(rows, convention, backbone, size), of_size, impls)]
+    return Table.from_cells(
+        "models", "", lines, names=("convention", "model", "backbone", "selector", STAGE), notes=notes
+    )
+
+
+def _by_model(rows: Sequence[Row]) -> dict[tuple[str, str, str, str | None], list[Row]]:
+    return group_by([row for row in rows if row["model"]], "convention", "model", "backbone", "selector")
+
+
+def _plain(rows: Sequence[Row], convention: str, backbone: str, size: int) -> list[Row]:
+    wanted = (None, convention, backbone, size)
+    return [row for row in rows if (row["model"], row["convention"], row["backbone"], row["image_size"]) == wanted]
+
+
+def _lines(plain: Sequence[Row], rows: Sequence[Row], impls: Sequence[str]) -> Iterator[dict[str, Cell]]:
+    """One size of one model: its backbone, the model, its stages."""
+    if plain:
+        yield _line(plain, BACKBONE, impls)
+    for stage, group in group_by(rows, "part").items():
+        yield _line(group, f"  {stage}" if stage else group[0]["model"], impls)
+
+
+def _line(rows: Sequence[Row], label: str, impls: Sequence[str]) -> dict[str, Cell]:
+    subject = by_impl(rows)
+    line = {"size": figure(size_of(subject), str), TOKENS.heading: TOKENS.cell(subject), STAGE: word(label)}
+    return line | {column.heading: column.cell(subject) for column in cost_columns(impls)}

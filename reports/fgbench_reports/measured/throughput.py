@@ -1,0 +1,265 @@
+"""Throughput, latency, memory, energy: the tables of ``fgbench throughput`` and the report ``throughput``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fgbench.results.records import Status
+from fgbench_reports.data import KINDS, Row, group_by
+from fgbench_reports.report import Data, Item, Missing, Report
+from fgbench_reports.sweep_rows import (
+    CONTENDER,
+    EnvironmentKey,
+    by_contender,
+    by_environment,
+    common_title,
+    differing_fields,
+    environment_notes,
+    environment_of,
+    field_name,
+    first_notes,
+    in_order,
+    label_lines,
+    mode_name,
+    on_lines,
+    one_line,
+    reason_notes,
+    shown_sizes,
+    varying_fields,
+)
+from fgbench_reports.tables.column import Cell, Column, as_text, word
+from fgbench_reports.tables.numbers import four_digits, gigabytes, img_per_s, short_percent, significant
+from fgbench_reports.tables.render import RowTables
+from fgbench_reports.tables.table import BEST, Layout, Table, distinct, file_name, without_empty
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATUS_STYLES = {Status.OK: "", Status.UNCONVERGED: "yellow", Status.CONTENDED: "yellow", Status.OOM_INFERRED: "dim"}
+OTHER_STATUS_STYLE = "red"
+MARK = "*"  # of the best batch, on a terminal
+
+
+def _times(field: str, factor: float) -> Callable[[Row], float | None]:
+    def value(row: Row) -> float | None:
+        return None if row[field] is None else row[field] * factor
+
+    return value
+
+
+def _half_width_percent(row: Row) -> float | None:
+    low, middle, high = row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"]
+    return (high - low) / middle * 50 if low is not None and high is not None and middle else None
+
+
+def _memory(field: str, *, on_gpu: bool) -> Callable[[Row], int | None]:
+    def value(row: Row) -> int | None:
+        return row[field] if (row["device"] == "cuda") is on_gpu else None
+
+    return value
+
+
+COLUMNS = (
+    *(Column(name, name, is_name=True) for name in CONTENDER),
+    Column("size", "image_size", unit="pixel"),
+    Column("batch", "batch_size"),
+    Column("run", "repeat", note="run: which repeat"),
+    Column("img/s", "throughput_img_s", img_per_s, better="high", note="img/s: images per second"),
+    Column(
+        "latency ms",
+        _times("latency_s", 1e3),
+        four_digits,
+        unit="ms",
+        better="low",
+        note="latency: of one batch, the median of the blocks",
+    ),
+    Column("±%", _half_width_percent, short_percent, unit="%", note="±%: half of its 95 % interval"),
+    Column(
+        "allocated GB",
+        _memory("peak_memory_allocated_bytes", on_gpu=True),
+        gigabytes,
+        unit="byte",
+        better="low",
+        note="alloc.: the most that tensors held after the warm-up, in 10⁹ bytes",
+    ),
+    Column("reserved GB", _memory("peak_memory_reserved_bytes", on_gpu=True), gigabytes, unit="byte", better="low"),
+    Column("on device GB", _memory("device_memory_bytes", on_gpu=True), gigabytes, unit="byte", better="low"),
+    Column(
+        "resident GB",
+        _memory("device_memory_bytes", on_gpu=False),
+        gigabytes,
+        unit="byte",
+        better="low",
+        note="resident: the process's largest resident set, in 10⁹ bytes",
+    ),
+    Column(
+        "J/img", "energy_j_per_image", significant, unit="J", better="low", note="J/img: the device's energy per image"
+    ),
+    Column(
+        "MFU %",
+        _times("mfu", 100),
+        significant,
+        unit="%",
+        better="high",
+        note="MFU: share of the device's measured rate of matrix products",
+    ),
+    Column("status", "status", is_name=True),
+)
+BY_HEADING = {column.heading: column for column in COLUMNS}
+ALWAYS = ("img/s", "latency ms")  # columns of the report, even where no row fills them
+# Columns of the command: which rows need them. The others of the report are left out.
+NEEDED_BY: dict[str, Callable[[Row], bool]] = {
+    "size": lambda row: True,
+    "batch": lambda row: True,
+    "run": lambda row: row.get("repeat") is not None,
+    "img/s": lambda row: True,
+    "latency ms": lambda row: True,
+    "±%": lambda row: True,
+    "allocated GB": lambda row: row["device"] == "cuda",
+    "resident GB": lambda row: row["device"] != "cuda",
+    "J/img": lambda row: row["energy_j_per_image"] is not None,
+    "MFU %": lambda row: row["mfu"] is not None,
+}
+
+
+def throughput_tables(rows: Sequence[Row]) -> RowTables:
+    """The rows of ``fgbench throughput`` as each format shows them.
+
+    A terminal shows a table per device, dtype and environment, in which the best batch of a model and size is bold.
+    Documents have one table, in which what differs between environments has columns of its own.
+
+    Args:
+        rows: Rows of throughput.
+
+    """
+    groups = by_environment(rows)
+    narrow = [_narrow(common_title(group, mode_name(key, groups)), group) for key, group in groups.items()]
+    return RowTables(rows=rows, narrow=narrow, wide=[_wide(rows)], notes=throughput_notes(rows))
+
+
+class Throughput(Report):
+    """Throughput, latency, memory, energy and MFU of every point: a table per device, dtype and environment."""
+
+    title = "Throughput, latency, memory, energy"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A table per environment; the best batch of every model and size is marked."""
+        groups = by_environment(data.throughput)
+        names = distinct(file_name("throughput", *key[:3], key[3]) for key in groups)
+        for name, (key, rows) in zip(names, groups.items(), strict=True):
+            ordered = [pair for rows_of_one in group_by(rows, *CONTENDER).values() for pair in in_order(rows_of_one)]
+            lines = [{column.heading: column.cell(row) for column in COLUMNS} for row, _ in ordered]
+            yield Table.from_cells(
+                name,
+                f"Throughput · {mode_name(key, groups)}",
+                without_empty(lines, ALWAYS),
+                names=[column.heading for column in COLUMNS if column.is_name],
+                marks={(index, "img/s"): BEST for index, (_, best) in enumerate(ordered) if best},
+                notes=throughput_notes(rows, mark="Bold"),
+            )
+        if not groups:
+            yield Missing(what="throughput, latency and memory of models", command=KINDS["throughput"])
+
+
+def throughput(data: Data) -> pd.DataFrame:
+    """Every measured point as it is, a line each; of the environment the fields that tell machines apart."""
+    import pandas as pd
+
+    fields = ("device_name", "torch", "cuda", "driver", "threads", "code")
+    return pd.DataFrame(
+        [
+            {key: row[key] for key in row if key not in ("environment", "blocks")}
+            | {name: row["environment"].get(name) for name in fields}
+            for row in data.throughput
+        ]
+    )
+
+
+def throughput_notes(rows: Sequence[Row], *, mark: str = MARK) -> list[str]:
+    """The columns, statuses and their reasons, reasons for missing figures, and the environments.
+
+    Args:
+        rows: Rows of throughput.
+        mark: What marks the best batch of a model and size.
+
+    """
+    if not rows:
+        return []
+    columns = "; ".join(note for heading in _headings(rows) if (note := BY_HEADING[heading].note))
+    columns += f". {mark} marks the batch with the highest throughput of its model and size."
+    return [columns, *reason_notes(rows), *_missing_notes(rows), *environment_notes(rows)]
+
+
+def _headings(rows: Sequence[Row]) -> list[str]:
+    """The columns of figures of the command that these rows need."""
+    return [heading for heading, is_needed in NEEDED_BY.items() if any(map(is_needed, rows))]
+
+
+def _narrow(title: str, rows: Sequence[Row]) -> Table:
+    headings, varying = _headings(rows), varying_fields(rows)
+    failed = any(row["status"] != Status.OK for row in rows)
+    behind = headings.index("img/s") + 1  # the mark stands beside the throughput
+    columns = ["model", *headings[:behind], "", *headings[behind:], *(["status"] if failed else [])]
+    lines: list[dict[str, Cell]] = []
+    styles: dict[tuple[int, str], str] = {}
+    block_ends = []
+    for rows_of_one in group_by(rows, *CONTENDER).values():
+        ordered = list(in_order(rows_of_one))
+        labels = on_lines(label_lines(rows_of_one[0], varying), len(ordered))
+        sizes = shown_sizes([[row] for row, _ in ordered])
+        for label, size, (row, best) in zip(labels, sizes, ordered, strict=True):
+            styles |= {
+                (len(lines), heading): "bold" for heading in columns[2:] if best
+            }  # behind the model and the size
+            line = {heading: BY_HEADING[heading].cell(row) for heading in headings}
+            line |= {"model": Cell(row["model"], label), "size": Cell(row["image_size"], size)}
+            line |= {"": Cell(best, MARK if best else "")}
+            if failed:
+                status = row["status"]
+                line["status"] = Cell(status, "" if status == Status.OK else as_text(status))
+                styles[len(lines), "status"] = STATUS_STYLES.get(status, OTHER_STATUS_STYLE)
+            lines.append(line)
+        block_ends.append(len(lines) - 1)
+    layout = Layout(styles=styles, block_ends=block_ends)
+    names = ("model", "", "status")
+    return Table.from_cells("throughput", title, lines, names=names, headings=columns, layout=layout)
+
+
+def _wide(rows: Sequence[Row]) -> Table:
+    headings, differing = _headings(rows), differing_fields(by_environment(rows))
+    lines = []
+    for key, ordered in by_contender(rows):
+        names = _names(key, differing)
+        for row, best in ordered:
+            line = names | {name: BY_HEADING[name].cell(row) for name in (*CONTENDER, *headings, "status")}
+            lines.append(line | {"best": Cell(best, "yes" if best else "")})
+    first = [*map(field_name, differing), *CONTENDER, "device", "dtype", "mode"]
+    return Table.from_cells(
+        "throughput",
+        "",
+        lines,
+        names=("device name", *CONTENDER, "device", "dtype", "mode", "status", "best"),
+        headings=[*first, *headings, "status", "best"] if rows else [],
+        notes=throughput_notes(rows, mark="best"),
+    )
+
+
+def _names(key: EnvironmentKey, differing: Sequence[str]) -> dict[str, Cell]:
+    """The cells of an environment in the table of documents."""
+    environment = environment_of(key)
+    names = {field_name(field): word(environment[field]) for field in differing}
+    return names | {"device": word(key[0]), "dtype": word(key[1]), "mode": word(key[2])}
+
+
+def _missing_notes(rows: Sequence[Row]) -> list[str]:
+    """Why columns lack figures: each reason once, with its columns."""
+    columns: dict[str, dict[str, None]] = {}
+    for row in rows:
+        on_gpu = row["device"] == "cuda"
+        memory = "peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"
+        names: dict[Any, str] = {"energy_j_per_image": "J/img", "mfu": "MFU", memory: "memory"}
+        for field, reason in ((row["environment"] or {}).get("missing") or {}).items():
+            if field in names:
+                columns.setdefault(one_line(reason), {})[names[field]] = None
+    return first_notes([f"No {', '.join(names)}: {reason}" for reason, names in columns.items()], "reason")
