@@ -11,8 +11,10 @@ from helpers.throughput_rows import ROWS
 from typer.testing import CliRunner
 
 from fgbench.cli import app
+from fgbench.cli.commands.export import KINDS
 from fgbench.cli.saved import read_data
 from fgbench.results.files import rows_of, rows_of_store
+from fgbench.results.records import RECORDS
 from fgbench.results.store import Store
 
 GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
@@ -62,6 +64,10 @@ def test_the_environment_that_rows_share_is_written_once(tmp_path):
     assert written["environment"]["torch"]
     assert sum(row["environment"] is None for row in written["flops"]) > len(written["flops"]) / 2
     assert len(file.read_text().splitlines()) == len(written["flops"]) + 6, "a row takes a line"
+
+
+def test_every_kind_of_rows_is_exported():
+    assert set(KINDS) == set(RECORDS)
 
 
 def test_kinds_and_models_are_chosen(tmp_path):

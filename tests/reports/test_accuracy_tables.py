@@ -10,8 +10,9 @@ from rich.console import Console
 from scipy import stats
 
 from fgbench.results.records import AccuracyRow, QualityRow
+from fgbench_reports.data import Data
 from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, training_groups, verdict
 from fgbench_reports.measured.selector_quality import over_seeds, quality_tables
 from fgbench_reports.tables.render import render, to_terminal
 
@@ -200,3 +201,25 @@ def test_selectors_on_one_model_over_seeds():
 
 def test_a_spread_needs_two():
     assert (over_seeds([1.25]), over_seeds([1.0, 3.0]), over_seeds([None])) == ("1.2", "2.0 ± 1.4", "–")
+
+
+def test_a_backbone_with_overlapping_patches_is_the_work_of_the_plain_model_with_them():
+    counted = {
+        **{
+            "convention": "full",
+            "backbone": "test_vit",
+            "model": None,
+            "selector": None,
+            "impl": None,
+            "image_size": 96,
+        },
+        **{"macs": 16_600_000, "flops": 33_000_000, "percent_of_backbone": 100.0, "params": 1},
+    }
+    apart = {**counted, "num_tokens": 37, "macs": 11_900_000, "environment": {}}
+    overlapped = {**counted, "num_tokens": 50, "environment": {"patch_stride": 12}}
+    runs = [run(), run(recipe={**RECIPE, "overlap": 4})]
+    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[apart, overlapped]))
+    assert [(row["model"], row["macs"]) for row in kept["flops"]] == [("vit, patches overlap", 16_600_000)]
+    other = {**overlapped, "num_tokens": 70}
+    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[other]))
+    assert not kept["flops"]

@@ -12,10 +12,11 @@ from fgbench.cli.options import SavedRowsOptions
 from fgbench.errors import FgbenchError
 from fgbench.options import FORMAT, MODELS, OUTPUT, argument, one_of, some_of, switch
 from fgbench.results.output import check_output, emit_as
-from fgbench.results.records import RECORDS, Record
+from fgbench.results.records import Record
 from fgbench.values import choice, output_format
 
 FORMATS = ("json", "csv")
+KINDS = ("flops", "throughput", "accuracy", "selection_quality", "selection", "backend")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,11 @@ class ExportRequest:
         Sequence[str],
         argument(
             "[KIND…]",
-            f"{', '.join(RECORDS)}  [default: all]",
+            f"{', '.join(KINDS)}  [default: all]",
             several=True,
-            read=some_of("kind of rows", tuple(RECORDS)),
+            read=some_of("kind of rows", KINDS),
         ),
-    ] = tuple(RECORDS)
+    ] = KINDS
     models: Annotated[Sequence[str] | None, MODELS.but(help="only rows of these models")] = None
     by_section: Annotated[
         bool, switch("--by-section", "JSON with a list per kind and the shared environment written once")
@@ -93,6 +94,6 @@ def _one_kind(rows: Sequence[Record]) -> Sequence[Record]:
 def _nothing(request: ExportRequest, sources: Sequence[str]) -> FgbenchError:
     if not sources:
         return FgbenchError("there is no store to export", do="name one with --store, or files with --rows")
-    kinds = " or ".join(request.kinds) if len(request.kinds) < len(RECORDS) else "any kind"
+    kinds = " or ".join(request.kinds) if len(request.kinds) < len(KINDS) else "any kind"
     models = f" of model {' or '.join(request.models)}" if request.models else ""
     return FgbenchError(f"there are no rows of {kinds}{models} in", ", ".join(sources))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "vit"
+MAX_PREFIX_TOKENS = 5  # of a backbone: a class token and four registers
 # Fields that tell runs of one model and selector apart which are no seeds of each other, and their headings.
 APART = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from", "weights": "weights", "file": "file"}
 NAMES = ("model", "selects by", *(heading for field, heading in APART.items() if field != "lr"), "selector")
@@ -257,12 +258,9 @@ def training_groups(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
     runs = [{**row, "shared": _shared(row)} for row in data.accuracy if not row.get("seeds")]
     for (dataset, size, _), rows in group_by(runs, "dataset", "image_size", "shared").items():
         trained = {(run_name(row), row["backbone"]) for row in rows}
-        flops = [
-            row
-            for row in data.flops
-            if (row["model"], row["backbone"]) in trained
-            and (row["image_size"], row["convention"], row.get("part")) == (size, "full", None)
-        ]
+        counted = [row for row in data.flops if (row["image_size"], row["convention"]) == (size, "full")]
+        named = [(_run_of(row, rows), row) for row in counted if row.get("part") is None]
+        flops = [{**row, "model": name} for name, row in named if (name, row["backbone"]) in trained]
         timed = [
             row
             for row in data.throughput
@@ -275,6 +273,19 @@ def training_groups(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
             yield {**kept, "throughput": points}, mode_name(key, environments)
         if not environments:
             yield {**kept, "throughput": []}, ""
+
+
+def _run_of(row: Row, runs: Sequence[Row]) -> str | None:
+    """The name of the runs that a counted row belongs to; a backbone with overlapping patches is the plain model."""
+    stride = (row["environment"] or {}).get("patch_stride")
+    if row["model"] is not None or row["selector"] is not None or stride is None:
+        return row["model"]  # type: ignore[no-any-return]
+    for run in runs:
+        overlap = int((run["recipe"] or {}).get("overlap") or 0)
+        patches = ((run["image_size"] - stride - overlap) // stride + 1) ** 2
+        if run["model"] == BASELINE and overlap and 0 <= (row["num_tokens"] or 0) - patches <= MAX_PREFIX_TOKENS:
+            return run_name(run)
+    return None
 
 
 def _shared(row: Row) -> str:
