@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import fgbench.plugins.earlier_names  # noqa: F401  # plug-ins find modules by the names that they had before
+
 if TYPE_CHECKING:
     from fgbench import measure as measure
     from fgbench.flops.counter import Count as Count

@@ -26,6 +26,7 @@ from fgbench.quantities import duration
 DEVICES = ("cuda", "cpu")
 IMPLS = ("published", "fast")
 INTERPOLATIONS = ("bilinear", "bicubic")
+STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
 MAX_CLASSES, MAX_THREADS, MAX_SEED = 10_000_000, 4096, 2**31 - 1
 
 # What people type in the singular and in the plural.
@@ -228,7 +229,7 @@ POSITION_INTERPOLATION = one(
 )
 AGAIN = switch("--again", "measure what is in the store once more")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")
-STORE = one("--store", "where results are kept", "FILE", read=Path, variable="FGBENCH_STORE")
+STORE = one("--store", "where results are kept", "FILE", read=Path, variable=STORE_VARIABLE)
 FORMAT = one(
     "--format -f",
     "table, json, csv, markdown or latex; by default what --output ends in",

@@ -78,7 +78,7 @@ BELOW: dict[str, set[str]] = {
     "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers", "reports"},
 }
 # A registry knows the contract of what it registers, and imports that where a plug-in is looked at.
-CONTRACTS = {("plugins", "datasets"), ("plugins", "models"), ("plugins", "reports")}
+CONTRACTS = {("plugins", room) for room in ("datasets", "models", "measure", "reports")}
 
 
 def room_of(name: str) -> str | None:
@@ -119,6 +119,7 @@ DELIBERATE = {
     ("fgbench.plugins.kinds", "fgbench.models.build"): "checks the contract of models when one is loaded",
     ("fgbench.plugins.kinds", "fgbench.models.model"): "finds the models of a plug-in file when it is loaded",
     ("fgbench.plugins.kinds", "fgbench.datasets.build"): "checks the contract of data sets when one is loaded",
+    ("fgbench.plugins.kinds", "fgbench.measure.engine"): "checks the contract of engines when one is loaded",
     ("fgbench.plugins.timm_names", "fgbench.models.timm_list"): "asks timm for its names where no list is shipped",
 }
 
@@ -206,6 +207,7 @@ REFUSED = {
     "flops --backbones vit_bse_patch16_224": "did you mean",
     "flops --selector glss": "did you mean gls",
     "flops --models cal --backbone resnet1001": "did you mean resnet101",
+    "throughput --engine torhc": "did you mean torch",
     "throughput --models glsim tarnsfg": "did you mean transfg",
     "throughput --backbone vit_base_patch16_224.augreg": "did you mean",
     "accuracy --model glism": "did you mean glsim",

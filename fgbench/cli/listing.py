@@ -5,7 +5,6 @@ Fgbench's own classes are described by their source, those of others by their tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fgbench.errors import BrokenPluginError, OnProblem
@@ -81,24 +80,24 @@ def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     return rows
 
 
-def engine_rows(on_problem: OnProblem, plugins: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """A row per engine: whether it can be used here, and why not. A worker says so, which loads torch."""
+def engine_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per engine: whether it can be used here, and why not. Workers say so, which load torch."""
     from fgbench.plugins.kinds import engines
-    from fgbench.sweep.context import why_unusable_engines
+    from fgbench.sweep.context import why_unusable
     from fgbench.workers.pool import WorkerPool
 
+    rows = []
     engines.try_out()
     with WorkerPool() as host:
-        unusable = why_unusable_engines(host, plugins)
-    rows = []
-    for name, entry in engines.entries().items():
-        row = {"name": name, "devices": "", "dtypes": "", "usable here": "", "from": entry.origin, "description": ""}
-        try:
-            row |= {**_described(engines, name), "usable here": unusable.get(name) or "yes"}
-        except BrokenPluginError as error:
-            on_problem(error)
-            row["description"] = f"broken: {error.why}"
-        rows.append(row)
+        for name, entry in engines.entries().items():
+            row = {"name": name, "devices": "", "dtypes": "", "usable here": "", "from": entry.origin}
+            try:
+                row |= _described(engines, name)
+                row["usable here"] = why_unusable(host, name, entry.file) or "yes"
+            except BrokenPluginError as error:
+                on_problem(error)
+                row["description"] = f"broken: {error.why}"
+            rows.append(row)
     return rows
 
 
@@ -136,18 +135,15 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
         return kind_of(registry.group).facts(loaded)
 
 
-def rows_of(kind: str, on_problem: OnProblem, plugins: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """A row for everything of a kind: selectors, models, datasets, engines, reports or backbones.
-
-    Args:
-        kind: The kind.
-        on_problem: Receives what is broken.
-        plugins: Plug-in files that were added, which a worker needs as well.
-
-    """
+def rows_of(kind: str, on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row for everything of a kind: selectors, models, datasets, engines, reports or backbones."""
     if kind == "backbones":
         return backbone_rows()
-    if kind == "engines":
-        return engine_rows(on_problem, plugins)
-    rows = {"selectors": selector_rows, "models": model_rows, "datasets": dataset_rows, "reports": report_rows}
+    rows = {
+        "selectors": selector_rows,
+        "models": model_rows,
+        "datasets": dataset_rows,
+        "engines": engine_rows,
+        "reports": report_rows,
+    }
     return rows[kind](on_problem)

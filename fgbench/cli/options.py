@@ -11,7 +11,19 @@ from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
-from fgbench.options import FORMAT, OUTPUT, PLUGINS, STORE, Option, from_words, many, one, options_of
+from fgbench.options import (
+    DEFAULT_STORE,
+    FORMAT,
+    OUTPUT,
+    PLUGINS,
+    STORE,
+    STORE_VARIABLE,
+    Option,
+    from_words,
+    many,
+    one,
+    options_of,
+)
 from fgbench.results.output import check_output
 from fgbench.values import output_format
 
@@ -29,7 +41,7 @@ class PluginOptions:
 class StoreOptions:
     """The store that results are kept in."""
 
-    store: Annotated[Path, STORE, OUTPUT_SECTION] = Path("fgbench.db")
+    store: Annotated[Path, STORE, OUTPUT_SECTION] = Path(DEFAULT_STORE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,7 @@ class SavedRowsOptions:
     ] = ()
     store: Annotated[
         Path | None,
-        one("--store", "a store", "FILE", read=Path, default="FGBENCH_STORE or fgbench.db, without --rows"),
+        one("--store", "a store", "FILE", read=Path, default=f"{STORE_VARIABLE} or {DEFAULT_STORE}, without --rows"),
     ] = None
 
     @property

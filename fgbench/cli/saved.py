@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fgbench.errors import LeftOutNotice, OnProblem
-from fgbench.results.best import mark_best
-from fgbench.results.decoding import AnyRecord, distinct
+from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
+from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import Found, rows_of, rows_of_store
 from fgbench.results.records import (
     RECORDS,
@@ -20,17 +20,16 @@ from fgbench.results.records import (
     SelectionRow,
     ThroughputRow,
 )
+from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_mode
 from fgbench_reports.training_groups import each_judged_once
 
-VARIABLE, DEFAULT = "FGBENCH_STORE", "fgbench.db"
-
 
 def default_store() -> Path:
-    """Where results are kept where nobody says otherwise: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
-    return Path(os.environ.get(VARIABLE) or DEFAULT)
+    """The default store: ``FGBENCH_STORE``, or ``fgbench.db`` in this folder."""
+    return Path(os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
 
 
 def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> Data:
@@ -71,7 +70,7 @@ def read_rows(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
     """The rows of a store and of files as they are, and the names of both; the arguments are those of read_data."""
     rows: Found = []
     sources: list[str] = []
-    named = store is not None and str(store) != os.environ.get(VARIABLE)
+    named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
     path = default_store() if store is None else store
     if named or (not files and os.path.lexists(path)):
         rows += rows_of_store(path)
@@ -90,7 +89,7 @@ def of_kind(kind: str, rows: Sequence[Record]) -> list[Record]:
 
 def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
     """The rows of one kind, each once."""
-    return distinct(record.kind, (row for row in rows if isinstance(row, record)))
+    return distinct(record, (row for row in rows if isinstance(row, record)))
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:

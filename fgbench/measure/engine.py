@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
-from fgbench.measure.devices import Device, describe_device, open_device, why_no_device
+from fgbench.measure.devices import Device
 from fgbench.measure.points import DEVICES, DTYPES, RunMode
-from fgbench.plugins.kinds import engines
 from fgbench.results.environment import cores
 
 if TYPE_CHECKING:
@@ -84,13 +83,18 @@ class Engine(ABC):
             FgbenchError: For a mode that this engine does not have.
 
         """
-        if mode.dtype not in cls.dtypes:
-            known = ", ".join(cls.dtypes)
-            raise FgbenchError(f"engine {public_name(cls)!r} does not compute in", mode.dtype, f"it has: {known}")
+        cls.check_dtype(mode.dtype)
         for option in ("compiled", "channels_last", "cuda_graph"):
             if getattr(mode, option):
                 raise FgbenchError(f"engine {public_name(cls)!r} has no mode", option)
         return replace(mode, threads=(mode.threads or cores()) if mode.device == "cpu" else None)
+
+    @classmethod
+    def check_dtype(cls, dtype: str) -> None:
+        """Raise :class:`FgbenchError` for a precision that this engine does not have."""
+        if dtype not in cls.dtypes:
+            known = ", ".join(cls.dtypes)
+            raise FgbenchError(f"engine {public_name(cls)!r} does not compute in", dtype, f"it has: {known}")
 
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
@@ -195,7 +199,7 @@ def engine_breach(candidate: object) -> str | None:
     """Why an object is no engine class, in words; None when it is one."""
     if not (isinstance(candidate, type) and issubclass(candidate, Engine)):
         return "it must be a class derived from fgbench.measure.engine.Engine"
-    if inspect.isabstract(candidate):
+    if inspect.isabstract(candidate) or not callable(candidate.load):
         return "it has no method 'load(subject)'"
     for attribute, known in (("devices", DEVICES), ("dtypes", DTYPES)):
         names = getattr(candidate, attribute)
@@ -211,112 +215,3 @@ def public_name(engine: type[Engine] | str) -> str:
     name = engine if isinstance(engine, str) else (engine.name or engine.__name__.lower())
     base, _, device = name.rpartition("_")
     return base if base and device in DEVICES else name
-
-
-def engine_names() -> list[str]:
-    """The names that people may type: registered ones, and those that several of these share."""
-    return sorted({*engines.names(), *map(public_name, engines.names())})
-
-
-def registered_engines(name: str) -> list[str]:
-    """The registered names that a typed name stands for. Raises :class:`UnknownNameError`."""
-    registered = engines.names()
-    if name in registered:
-        return [name]
-    found = [f"{name}_{device}" for device in DEVICES if f"{name}_{device}" in registered]
-    if not found:
-        raise UnknownNameError("engine", name, engine_names())
-    return found
-
-
-def find_engine(name: str, device: str | None = None) -> tuple[type[Engine], str]:
-    """Find the engine that a name stands for, and the device that it runs on here.
-
-    Args:
-        name: A registered name, or one that the engines of several devices share, such as ``torch``.
-        device: ``cuda`` or ``cpu``; the best that is there by default.
-
-    Returns:
-        The class, and the name of the device.
-
-    Raises:
-        UnknownNameError: For a name that no engine has.
-        FgbenchError: With the reason, where the engine cannot be used here.
-
-    """
-    loaded: list[type[Engine]] = [engines.load(one) for one in registered_engines(name)]
-    refusal: FgbenchError | None = None
-    for wanted in DEVICES if device is None else (device,):
-        for engine in loaded:
-            if wanted not in engine.devices:
-                continue
-            if why := why_no_device(wanted):
-                elsewhere = "cpu" if any("cpu" in one.devices for one in loaded) else ""
-                do = f"--device {elsewhere} measures here" if elsewhere else ""
-                refusal = FgbenchError(f"cannot measure on {wanted}: {why}", do=do)
-            elif why := engine.why_unusable(wanted):
-                refusal = FgbenchError(f"engine {name!r} cannot be used on {wanted}: {why}")
-            else:
-                return engine, wanted
-    if refusal is None:
-        known = ", ".join(sorted({one for engine in loaded for one in engine.devices}))
-        refusal = FgbenchError(f"engine {name!r} does not run on", device, f"it runs on: {known}")
-    raise refusal
-
-
-def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> dict[str, Any]:
-    """Describe an engine on its device, and fill in the defaults of modes.
-
-    Args:
-        name: As :func:`find_engine` takes it.
-        device: ``cuda`` or ``cpu``; the best that is there by default.
-        modes: As they are asked for; their engine and device are filled in.
-
-    Returns:
-        Facts of :func:`fgbench.measure.devices.describe_device`, versions of ``torch`` and ``cuda``, torch's
-        ``threads`` on a CPU, and under ``modes`` for each a ``mode`` and what :meth:`Engine.describe` says of it.
-
-    Raises:
-        FgbenchError: Where the engine cannot be used here, or does not have a mode.
-
-    """
-    import torch
-
-    kind, found = find_engine(name, device)
-    on_cpu = found == "cpu"
-    settled = [kind.settle(replace(mode, device=found, engine=public_name(name))) for mode in modes]
-    return {
-        **describe_device(found),
-        "torch": torch.__version__,
-        "cuda": None if on_cpu else torch.version.cuda,
-        "threads": torch.get_num_threads() if on_cpu else None,
-        "modes": [{"mode": asdict(mode), "engine": kind.describe(mode)} for mode in settled],
-    }
-
-
-def why_unusable(name: str) -> str | None:
-    """Why a registered engine cannot be used here, in words; None where it can be, on one device or more."""
-    try:
-        find_engine(name)
-    except FgbenchError as error:
-        return str(error).partition(";")[0]
-    return None
-
-
-def open_engine(mode: RunMode, uuid: str | None = None) -> Engine:
-    """Open the engine and the device of a mode in this process.
-
-    Args:
-        mode: The mode, as :meth:`Engine.settle` returned it.
-        uuid: Of the GPU; the first one by default.
-
-    Returns:
-        The engine, ready to load a subject.
-
-    Raises:
-        FgbenchError: Where the engine cannot be used, or does not have the mode.
-
-    """
-    kind, _ = find_engine(mode.engine, mode.device)
-    device = open_device(mode.device, uuid)  # before the engine uses it
-    return kind(mode, device)

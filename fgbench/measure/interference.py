@@ -1,17 +1,25 @@
-"""Load from others, noticed by what it takes away: time that our threads were ready to run and did not."""
+"""Load from others, by the time that our threads were ready to run and did not."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 TOLERATED = 0.05  # of the time; a quiet machine stays under one percent
 
 
 class Interference:
-    """Watches this process's threads between :meth:`start` and :meth:`share`, through Linux's scheduler statistics."""
+    """Watches this process's threads between :meth:`start` and :meth:`share`, through Linux's scheduler statistics.
+
+    Args:
+        threads: That compute.
+        proc: Where the system tells of its processes.
+        now: The time in seconds.
+
+    """
 
     def __init__(self, threads: int, proc: Path = Path("/proc"), now: Callable[[], float] = time.monotonic) -> None:
         self.threads, self.proc, self.now = threads, proc, now
@@ -33,7 +41,7 @@ class Interference:
             return None
         lost = max(0.0, waited - self._waited) / self.threads
         if stolen is not None and self._stolen is not None:
-            lost += max(0.0, stolen - self._stolen) / (os.cpu_count() or 1)
+            lost += max(0.0, stolen - self._stolen) / (psutil.cpu_count() or 1)
         return min(1.0, lost / elapsed)
 
     def _waited_s(self) -> float | None:
@@ -53,7 +61,6 @@ class Interference:
     def _stolen_s(self) -> float | None:
         """Seconds that a hypervisor took from all cores together."""
         try:
-            first = (self.proc / "stat").read_text(encoding="ascii").splitlines()[0].split()
-            return int(first[8]) / os.sysconf("SC_CLK_TCK")
-        except (OSError, ValueError, IndexError):
+            return float(psutil.cpu_times().steal)
+        except (OSError, ValueError, IndexError, AttributeError):  # AttributeError: another system than Linux
             return None

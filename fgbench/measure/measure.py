@@ -74,7 +74,7 @@ def measure(
         Exception: Whatever the subject raises while it runs, out of memory included.
 
     """
-    from fgbench.measure.engine import describe_engine, open_engine
+    from fgbench.measure.engine_registry import describe_engine, open_engine
     from fgbench.measure.point import LoadedSubject
     from fgbench.measure.rows import environment_facts, make_row
 

@@ -1,4 +1,4 @@
-"""Memory of a process on the host: its peak, what is left for it, and a limit that turns too much into an error."""
+"""Memory of this process: its peak, what is left for it, and a limit that turns too much into an error."""
 
 from __future__ import annotations
 
@@ -25,11 +25,8 @@ def peak_resident_bytes(proc: Path = Path("/proc")) -> int | None:
 
     ``ru_maxrss`` is no substitute: it begins with what the parent held.
     """
-    with contextlib.suppress(OSError, ValueError):
-        for line in (proc / "self" / "status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None
+    peak_kb = _entry(proc / "self" / "status", "VmHWM:")
+    return None if peak_kb is None else peak_kb * 1024
 
 
 def forget_peak(proc: Path = Path("/proc")) -> bool:
@@ -43,27 +40,18 @@ def forget_peak(proc: Path = Path("/proc")) -> bool:
 
 def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Memory that could still be taken without swapping, a control group's limit included; None where unknown."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # psutil raises it where /proc is hidden
-        found.append(psutil.virtual_memory().available)
+    available: list[int] = []
+    with contextlib.suppress(OSError, psutil.Error):
+        available.append(int(psutil.virtual_memory().available))
     for limit, used, statistics, cache in CONTROL_GROUPS:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number, and no limit
             most, now = (int((cgroup / name).read_text(encoding="ascii")) for name in (limit, used))
-            found.append(max(0, most - now + _entry(cgroup / statistics, cache)))
-    return min(found, default=None)
-
-
-def _entry(path: Path, name: str) -> int:
-    """A figure from a file of names and figures; 0 where it is not there."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text(encoding="ascii").splitlines():
-            if line.split()[0] == name:
-                return int(line.split()[1])
-    return 0
+            available.append(max(0, most - now + (_entry(cgroup / statistics, cache) or 0)))
+    return min(available, default=None)
 
 
 def settle_allocator() -> None:
-    """Bring glibc's allocator to where a long-running process has it.
+    """Bring glibc's allocator to the state that it has in a long-running process.
 
     It learns from what is freed how much memory to keep for the next time. Until it has freed a large block it gives
     activations back to the system after every pass and takes the page faults again: a ViT-B/16 is 10 % slower then,
@@ -77,12 +65,25 @@ def limit_memory(extra_bytes: int) -> None:
     """Refuse this process allocations beyond what it has now and so much more.
 
     An allocation that fails is an exception here; memory that runs out altogether is a process killed at random.
+
+    Args:
+        extra_bytes: Bytes that it may still take.
+
     """
+    data_kb = _entry(Path("/proc/self/status"), "VmData:")  # what RLIMIT_DATA limits, without the stack
+    if data_kb is None:
+        return
+    most = data_kb * 1024 + extra_bytes
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmData:"):
-                most = int(line.split()[1]) * 1024 + extra_bytes
-                _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-                if hard != resource.RLIM_INFINITY:
-                    most = min(most, hard)
-                resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _entry(path: Path, name: str) -> int | None:
+    """A figure from a file of names and figures; None where it is not there."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if words[:1] == [name]:
+                return int(words[1])
+    return None

@@ -17,7 +17,7 @@ from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.engine import Engine, PrepareBatch, first_line
 from fgbench.measure.points import NOT_ASKED_FOR
-from fgbench.measure.subject import Subject, Work, count_work
+from fgbench.measure.subject import HALVES, Subject, Work, count_work
 from fgbench.measure.timer import Timing, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
 from fgbench.results.records import Status
@@ -25,7 +25,6 @@ from fgbench_selectors.backends.recording import record_backends
 
 OnProgress = Callable[[float, int], None]  # the median latency so far in seconds, the number of blocks
 ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
-WEIGHTS = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # their dtype; float32 in the other precisions
 
 
 class LoadedSubject:
@@ -75,8 +74,8 @@ class LoadedSubject:
         """
         missing = dict(self.missing)
         watch = self.engine.watch(missing)
-        with record_backends() as chosen:  # a graph and a compiler name theirs while the batch is made
-            batch = self.prepare_batch(batch_size)
+        batch = self.prepare_batch(batch_size)
+        with record_backends() as chosen:
             clock = self.engine.clock(batch.run, watch.glance)
             first = self._first_pass(clock, watch) if first_pass else {}
             if first.get("latency_s") is not None:
@@ -86,7 +85,7 @@ class LoadedSubject:
         low, high = timing.interval_s
         memory = watch.memory()
         spent = self._energy(batch.run, batch_size, missing, wanted=energy)
-        seen = {**batch.facts, **watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing)}
+        seen = {**watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing), **batch.facts}
         if spent is not None and spent.reason is None:
             seen["energy"] = asdict(spent)
         return {
@@ -107,7 +106,7 @@ class LoadedSubject:
 
     def _work(self, subject: Subject) -> Work | None:
         try:
-            return count_work(subject, WEIGHTS.get(self.engine.mode.dtype, torch.float32))
+            return count_work(subject, HALVES.get(self.engine.mode.dtype, torch.float32))
         except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
             self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
             return None

@@ -9,7 +9,7 @@ import torch
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Step
-from fgbench.measure.engine import open_engine
+from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.points import TORCH, RunMode
 

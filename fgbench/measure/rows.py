@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fgbench.measure.points import PointGroup, Rates
-from fgbench.results.best import FLAGS
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import Status, ThroughputRow, saved_fields
+from fgbench.results.rows import FLAGS
 
 _FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # as a worker answers it

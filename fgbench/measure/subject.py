@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fgbench.measure.points import ModelSpec
 
 
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # dtypes of weights; float32 in other precisions
+
+
 class Subject(Protocol):
     """What is measured: a published model, a selector by itself, a v·A kernel, or any network."""
 

@@ -15,7 +15,7 @@ def compare_all(
     request: RegressRequest,
     sides: SidesRequest,
     pairs: PairsRequest,
-    throughput: Sequence[Row] = (),
+    saved_rows: Callable[[], Sequence[Row]] = tuple,
     *,
     on_problem: OnProblem = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
@@ -27,7 +27,7 @@ def compare_all(
         request: The files and the baseline.
         sides: The sides that are measured.
         pairs: What is measured on them.
-        throughput: Rows whose allocated memory is compared with the baseline's.
+        saved_rows: Reads rows of throughput, whose allocated memory is compared with the baseline's.
         on_problem: Gets what does not end the comparison.
         say: Gets what is done now, in words.
         progress: Gets the number of finished runs, of all runs, and what is measured now.
@@ -48,7 +48,7 @@ def compare_all(
         from fgbench.regress.counted import compare_with_baseline
 
         outcomes.append(
-            compare_with_baseline(request, throughput, plugins=sides.plugins, on_problem=on_problem, progress=say)
+            compare_with_baseline(request, saved_rows, plugins=sides.plugins, on_problem=on_problem, progress=say)
         )
     if sides.any:
         from fgbench.regress.paired import compare_sides

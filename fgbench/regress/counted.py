@@ -40,7 +40,7 @@ SPECIAL_MODES = ("channels_last", "cuda_graph", "memory_limit_bytes")  # that a 
 
 def compare_with_baseline(
     request: RegressRequest,
-    throughput: Sequence[Row] = (),
+    saved_rows: Callable[[], Sequence[Row]] = tuple,
     *,
     plugins: Sequence[str] = (),
     on_problem: OnProblem = lambda _: None,
@@ -50,7 +50,7 @@ def compare_with_baseline(
 
     Args:
         request: The baseline, and the part of it that is counted.
-        throughput: Rows whose allocated memory is compared as well.
+        saved_rows: Reads rows of throughput, whose allocated memory is compared as well.
         plugins: Plug-in files.
         on_problem: Gets what does not end the comparison, and is not told by a finding.
         progress: Gets what is counted now, in words.
@@ -68,7 +68,7 @@ def compare_with_baseline(
         _refuse_other_units(known, request)
     grid = request.grid(None if known is None else known.grid)
     memory = known.memory if known else ()
-    measured = saved_memory(request.rows, throughput, grid.num_classes, on_problem) if request.rows else []
+    measured = saved_memory(request.rows, saved_rows(), grid.num_classes, on_problem) if request.rows else []
     comparable = known is not None and known.convention == grid.conventions[0]
     before = _asked_for(known.points, request) if known is not None and comparable else []
     if known is not None and not before and not request.update:

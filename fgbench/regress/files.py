@@ -22,7 +22,19 @@ from fgbench_reports.tables.numbers import how_many
 
 
 def compare_files(names: Sequence[str]) -> Outcome:
-    """Judge files that come as old, new, old, new, …; what lies next to each other in time is a pair."""
+    """Judge files of pytest-benchmark.
+
+    Args:
+        names: Their paths: old, new, old, new, …; an old file and the next new one are a pair.
+
+    Returns:
+        The findings, and notes about what so many pairs can show.
+
+    Raises:
+        FgbenchError: For a file that cannot be read, and an odd number of them.
+        CannotMeasureError: Where the old files have no benchmark.
+
+    """
     if len(names) % 2:
         raise FgbenchError("--pytest-benchmark takes an old and a new file, or several such pairs; got", len(names))
     files = [_read(Path(name)) for name in names]

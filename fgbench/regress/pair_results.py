@@ -1,4 +1,4 @@
-"""What pairs of runs add up to: points with their times, and the decision to repeat a pair. No processes, no clocks."""
+"""The points of pairs of runs, with their times, and the decision to repeat a pair. No processes, no clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished pairs in a store: what a killed job has measured, the next one with the same sides takes from there."""
+"""Finished pairs in a store: a job takes the pairs from there that a killed job with the same sides has measured."""
 
 from __future__ import annotations
 

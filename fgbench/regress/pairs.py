@@ -1,4 +1,4 @@
-"""Base and head measured in one job, in pairs A B, B A, A B …: what lies between the two of a pair is short."""
+"""Base and head measured in one job, in pairs A B, B A, A B …: little time passes between the two runs of a pair."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fgbench.regress.request import PairsRequest, RunGroup
 from fgbench.regress.side_runs import SideRun, TimedPoint, run_side
 from fgbench.regress.sides.sides import Side
 
-Progress = Callable[[int, int, str], None]  # runs that are done, runs in all as far as is known, what is done now
+Progress = Callable[[int, int, str], None]  # finished runs, all runs as far as is known, the label of the current run
 BASE, HEAD = "base", "head"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsResult:
-    """All points that a side has, and what the reader should know beside them."""
+    """All points of either side, and notes about them."""
 
     points: list[TimedPoint]
     problems: list[str]  # sentences: pairs that were left out
@@ -47,14 +47,25 @@ def measure_pairs(
     undecided: Callable[[Sequence[TimedPoint]], Collection[str]],
     progress: Progress = lambda *_: None,
 ) -> PairsResult:
-    """Measure every point on both sides in ``first_pairs`` pairs, and those that ``undecided`` names in ``more_pairs``.
+    """Measure every point on both sides in a few pairs of runs, and undecided points in more.
 
     Every run is a fresh process of the side's own ``fgbench throughput``. The groups take turns in an order that is
-    drawn anew for each pair, so that a disturbance is not one point's alone. A pair that was disturbed, or failed on
-    one side, is repeated once. Points that cannot be measured are in the result, with the reasons. After Ctrl-C the
-    result is what was finished.
+    drawn anew for each pair, so that a disturbance does not meet one point alone. A pair that was disturbed, or failed
+    on one side, is repeated once.
 
-    Raises :class:`FgbenchError` where the store cannot be opened; nothing has been measured then.
+    Args:
+        request: The points, and the numbers of pairs.
+        base: One side.
+        head: The other side.
+        undecided: Returns the names of the points, of those given, that need more pairs.
+        progress: Gets the finished runs, all runs and the label of the current run.
+
+    Returns:
+        The points; those that cannot be measured with their reasons. After Ctrl-C the points of finished pairs.
+
+    Raises:
+        FgbenchError: Where the store cannot be opened; nothing has been measured then.
+
     """
     with PairStore(request.store, base, head) as store:
         work = _Work(request=request, sides={BASE: base, HEAD: head}, store=store, progress=progress)
@@ -80,7 +91,7 @@ def measure_pairs(
 
 
 def self_pairs(request: PairsRequest, side: Side, progress: Progress = lambda *_: None) -> PairsResult:
-    """A side against itself, every point in all pairs: how far the two differ is this machine's noise."""
+    """Measure a side against itself, every point in all pairs: their differences are the noise of this machine."""
     return measure_pairs(request, side, side, lambda points: [point.name for point in points], progress)
 
 

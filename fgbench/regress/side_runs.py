@@ -25,7 +25,7 @@ REFUSED = 2  # exit code: usage or bad input
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedPoint:
-    """One point by base and head; ``base[i]`` and ``head[i]`` were measured one after the other."""
+    """One point on base and head; ``base[i]`` and ``head[i]`` were measured one after the other."""
 
     name: str  # unique: "glsim gls fast vit_base_patch16_224 224 batch 4"
     model: str
@@ -53,7 +53,7 @@ class TimedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideRun:
-    """What one run of one side came to."""
+    """The rows of one run of one side, or the reason why there are none."""
 
     rows: Mapping[str, Row]  # by the names of their points
     failure: str | None = None  # why rows are missing, in words
@@ -69,7 +69,7 @@ class SideRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one run says of one point: seconds, or why there are none."""
+    """The seconds of one point in one run, or the reason why there are none."""
 
     seconds: float | None = None
     failure: str | None = None
@@ -78,7 +78,7 @@ class Reading:
 
 
 def reading(run: SideRun, name: str) -> Reading:
-    """What a run says of the point of this name."""
+    """The reading of the point of this name in a run."""
     row = run.rows.get(name)
     if row is None:
         return Reading(failure=run.failure or "it has no such point", final=run.refused or run.failure is None)
@@ -135,7 +135,17 @@ def status(row: Row) -> str:
 
 
 def run_side(side: Side, words: Sequence[str], limit_s: float) -> SideRun:
-    """Run a command line of fgbench on a side, in a fresh process, an empty folder and an empty store."""
+    """Run a command line of fgbench on a side, in a fresh process, an empty folder and an empty store.
+
+    Args:
+        side: Its Python, plug-ins and environment.
+        words: The command line, as :meth:`PairsRequest.words` has it.
+        limit_s: Seconds after which the process is killed.
+
+    Returns:
+        The rows, or why there are none.
+
+    """
     with tempfile.TemporaryDirectory(prefix="fgbench-run-") as folder:
         empty = Path(folder, "empty")  # a checkout in the working directory would be imported
         empty.mkdir()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from reprlib import Repr
@@ -233,46 +232,6 @@ def is_finite(value: Any) -> bool:
     if isinstance(value, (dict, list)):
         return all(map(is_finite, value.values() if isinstance(value, dict) else value))
     return True
-
-
-def distinct(kind: str, rows: Iterable[AnyRecord]) -> list[AnyRecord]:
-    """Leave out rows that are there already.
-
-    Two rows are the same where all saved fields agree, and their environments too where both have one: nobody measures
-    the same to all digits twice, and a count is the same everywhere.
-
-    Args:
-        kind: The kind of the rows.
-        rows: The rows, of one kind.
-
-    Returns:
-        The rows that are left, in their order. A row with an environment takes the place of one without.
-
-    """
-    names = [name for name in _fields_of(kind) if name not in DERIVED]
-    unique: list[AnyRecord] = []
-    places: dict[str, dict[str, int]] = {}
-    for row in rows:
-        around = _telling(kind, row[ENVIRONMENT])
-        known = places.setdefault(json.dumps([row[name] for name in names], sort_keys=True), {})
-        if around in known or (known and not around):
-            continue
-        if "" in known:  # the rows until now have no environment
-            known[around] = known.pop("")
-            unique[known[around]] = row
-        else:
-            known[around] = len(unique)
-            unique.append(row)
-    return unique
-
-
-def _telling(kind: str, environment: Mapping[str, Any]) -> str:
-    """What of an environment tells rows apart, as text."""
-    if kind == "flops":  # nothing else changes a count
-        values = {name: environment[name] for name in ("num_classes", "patch_stride") if name in environment}
-    else:
-        values = {name: value for name, value in environment.items() if name != "time"}
-    return json.dumps(values, sort_keys=True) if values else ""
 
 
 def _environment(own: Any, shared: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a figure was measured on and with. No torch: what only torch knows is asked of a worker."""
+"""The hardware, the software and the code that a figure depends on. No torch: workers tell what only torch knows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# What a measured figure runs through. Tables and command lines may change without making it old.
+import psutil
+
+# The code that computes a measured figure; tables and command lines may change without making the figure old.
 MEASURED_BY = ("backbone_shape.py", "flops", "measure", "models")  # folders: no file in them can be forgotten
 
 # Environment variables that change how libraries compute. Thread counts are recorded as they came out, and which GPU
@@ -38,29 +41,56 @@ def software() -> dict[str, Any]:
 
 
 def processor() -> dict[str, Any]:
-    """The host's processor, how many of its cores there are for this process, and what libraries are told about it."""
-    told = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
-    return {"cpu": _cpu_name(), "cpus": cores(), "settings": {n: v for n, v in told.items() if n not in NO_SETTINGS}}
+    """The host's processor, the number of its cores for this process, and settings of libraries for it."""
+    settings = {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(SETTINGS) and name not in NO_SETTINGS
+    }
+    return {
+        "cpu": _cpu_name(),
+        "cpus": cores(),
+        "settings": settings,
+    }
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
 def code_digest() -> str:
-    """A digest of the code of fgbench that a figure runs through: models, selectors, timing."""
-    digest = hashlib.sha256()
+    """A digest of the code of fgbench that a figure depends on: the folders of ``MEASURED_BY``, and all selectors.
+
+    Returns:
+        16 hexadecimal digits. They change with every file in these folders, and with no other.
+
+    """
     own = Path(__file__).parents[1]
-    files = [
-        path for name in MEASURED_BY for path in (own / name, *sorted((own / name).rglob("*.py"))) if path.is_file()
-    ]
+    places = [own / name for name in MEASURED_BY]
     selectors = importlib.util.find_spec("fgbench_selectors")
-    if selectors is not None and selectors.submodule_search_locations:
-        files += sorted(Path(selectors.submodule_search_locations[0]).rglob("*.py"))
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    if selectors is not None:
+        places += map(Path, selectors.submodule_search_locations or ())
+    return digest_of_code(places)[:16]
+
+
+def digest_of_code(places: Iterable[Path]) -> str:
+    """A digest of Python files.
+
+    Args:
+        places: Files, and folders that stand for all Python files in them.
+
+    Returns:
+        64 hexadecimal digits, of the names of the files below their folders and of their contents.
+
+    """
+    digest = hashlib.sha256()
+    for place in places:
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            name = file.relative_to(place.parent).as_posix()
+            digest.update(name.encode(errors="surrogateescape") + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def git_revision(folder: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -126,23 +125,28 @@ def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -
     )
 
 
-def why_unusable_engines(host: WorkerPool, plugins: Sequence[str] = ()) -> dict[str, str | None]:
-    """Ask a worker which engines can be used here.
+def why_unusable(host: WorkerPool, engine: str, file: Path | None) -> str | None:
+    """Ask a worker of its own why an engine cannot be used here.
 
     Args:
         host: Starts the worker.
-        plugins: Plug-in files, whose engines are asked as well.
+        engine: A registered name.
+        file: The plug-in file that it comes from; None for an entry point.
 
     Returns:
-        By name of every registered engine why it cannot be used; None where it can.
+        The reason in words, that the worker crashed among them; None where the engine can be used.
 
     Raises:
-        CannotMeasureError: Where no worker answers.
+        CannotMeasureError: Where no worker starts.
 
     """
     with _first_worker(host) as worker:
-        _ask(worker, "plugins", files=[os.path.realpath(file) for file in plugins])
-        return dict(_ask(worker, "list_engines")["why"])
+        try:
+            worker.ask("plugins", SETUP_S, files=[str(file)] if file else [])
+            why: str | None = worker.ask("why_unusable", SETUP_S, engine=engine)["why"]
+        except WorkerFailed as failure:
+            return failure.reason
+    return why
 
 
 def _first_worker(host: WorkerPool) -> Worker:

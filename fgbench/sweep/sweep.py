@@ -12,8 +12,8 @@ from typing import Any
 
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
 from fgbench.measure.rows import make_row
-from fgbench.results.best import mark_best
 from fgbench.results.records import Status, ThroughputRow
+from fgbench.results.rows import mark_best
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext

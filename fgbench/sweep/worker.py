@@ -13,17 +13,19 @@ import scipy.special  # noqa: F401  # loaded once, before workers are forked: in
 import torch
 
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.measure.engine import Engine, describe_engine, first_line, is_out_of_memory, open_engine, why_unusable
-from fgbench.measure.point import WEIGHTS, LoadedSubject
+from fgbench.measure.engine import Engine, first_line, is_out_of_memory
+from fgbench.measure.engine_registry import describe_engine, open_engine, why_unusable
+from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import TORCH, ModelSpec, RunMode
 from fgbench.measure.rates import copy_rate, matrix_rate, open_torch
+from fgbench.measure.subject import HALVES
 from fgbench.measure.subjects.kernel import kernel_names, measure_kernels
 from fgbench.measure.subjects.model import ModelSubject, resolve
 from fgbench.measure.subjects.selector import measure_selection, num_tokens, selection_subject
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
-from fgbench.plugins.kinds import engines, selectors
-from fgbench.plugins.trying import attempt
+from fgbench.plugins.kinds import selectors
+from fgbench.plugins.trial_worker import attempt
 from fgbench.workers.messages import Message, Messages
 
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
@@ -40,7 +42,7 @@ class Worker:
             "try": attempt,
             "plugins": self.plugins,
             "resolve": self.resolve,
-            "list_engines": self.list_engines,
+            "why_unusable": self.why_unusable,
             "describe": self.describe,
             "rate": self.rate,
             "copies": self.copies,
@@ -94,9 +96,9 @@ class Worker:
                 answers.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
         return {"cases": answers}
 
-    def list_engines(self) -> Message:
-        """By name of every registered engine, why it cannot be used here, or null."""
-        return {"why": {name: why_unusable(name) for name in engines.names()}}
+    def why_unusable(self, engine: str) -> Message:
+        """Why an engine cannot be used here, or null."""
+        return {"why": why_unusable(engine)}
 
     def describe(self, device: str | None, engine: str = TORCH, modes: Sequence[Message] = ()) -> Message:
         """Describe an engine on the device that was asked for, or on the best one, and fill in its modes."""
@@ -138,7 +140,7 @@ class Worker:
     ) -> Message:
         """Count the work of a selector by itself, or of its backbone, without running it."""
         subject = selection_subject(selector, impl, image_size)
-        count = subject.count(batch_size, WEIGHTS.get(dtype, torch.float32))
+        count = subject.count(batch_size, HALVES.get(dtype, torch.float32))
         return {"num_tokens": num_tokens(image_size), "macs": count.macs, "flops": count.flops(), "bytes": count.bytes}
 
     def measure_selection(

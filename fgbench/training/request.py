@@ -42,9 +42,8 @@ TRACKERS = ("wandb", "tensorboard", "mlflow")
 MAX_EPOCHS, MAX_BATCH, MAX_WORKERS = 100_000, 1_000_000, 1024
 # Options of models that the command has options of its own for.
 GIVEN_BY_COMMAND = frozenset({"img_size", "num_classes", "impl", "pretrained", "selector"})
-DATA, MODEL, START, SEARCH, TRAINING, MACHINE, TEST, OUTPUT = (
-    *("Data", "Model", "Weights", "Learning rates and seeds", "Training", "Machine", "Testing", "Output"),
-)
+DATA, MODEL, START, TRAINING = "Data", "Model", "Weights", "Training"
+MACHINE, TEST, OUTPUT = "Machine", "Testing", "Output"
 
 
 def _numbers(read: Callable[[str], Any], kind: str, words: Sequence[str]) -> list[Any]:
@@ -168,9 +167,9 @@ class AccuracyRequest:
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights to begin from, or to test"), START] = None
     weights: Annotated[str | None, WEIGHTS, START] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, START] = None
-    lrs: Annotated[Sequence[float] | None, LRS, SEARCH] = None
-    search_epochs: Annotated[int | None, SEARCH_EPOCHS, SEARCH] = None
-    seeds: Annotated[Sequence[int] | None, SEEDS, SEARCH] = None
+    lrs: Annotated[Sequence[float] | None, LRS, TRAINING] = None
+    search_epochs: Annotated[int | None, SEARCH_EPOCHS, TRAINING] = None
+    seeds: Annotated[Sequence[int] | None, SEEDS, TRAINING] = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     device: Annotated[str | None, DEVICE, MACHINE] = None
     threads: Annotated[int | None, THREADS, MACHINE] = None

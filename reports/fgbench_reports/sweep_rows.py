@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
 EnvironmentKey = tuple[str, ...]
+TORCH = "torch"  # the engine that is not named
 USUAL_CLASSES = 200  # of heads: others are told
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
@@ -54,6 +55,7 @@ def _mode(row: Row) -> EnvironmentKey:
     return _spelt(
         str(row["device"]),
         str(row["dtype"]),
+        str(row.get("engine") or TORCH),
         bool(row.get("compiled")),
         tuple(flags),
         environment.get("memory_limit_bytes"),
@@ -66,13 +68,14 @@ def _mode(row: Row) -> EnvironmentKey:
 def _spelt(
     device: str,
     dtype: str,
+    engine: str,
     compiled: bool,
     flags: tuple[bool, ...],
     limit: int | None,
     classes: int | None,
     told: tuple[str | None, ...],
 ) -> EnvironmentKey:
-    words = ["compiled" if compiled else "eager"]
+    words = ["compiled" if compiled else "eager"] if engine == TORCH else [engine]
     words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
     words += [] if classes in (None, USUAL_CLASSES) else [how_many(classes, "class", "classes")]

@@ -14,6 +14,7 @@ from fgbench.errors import UnknownNameError
 from fgbench_selectors import selectors
 
 TINY = ["--backbones", "vit_tiny_patch16_224"]
+ABOUT = ("kind", "schema_version")
 FLOPS_FIELDS = (
     "convention backbone model selector impl image_size num_tokens macs flops percent_of_backbone params".split()
 )
@@ -36,7 +37,7 @@ def flops_json(*words: str) -> list[dict]:
 
 def test_rows_have_the_fields_of_the_contract_in_order():
     rows = flops_json("--sizes", "224", "448")
-    assert [list(row) for row in rows] == [FLOPS_FIELDS] * len(rows)
+    assert [list(row) for row in rows] == [[*FLOPS_FIELDS, *ABOUT]] * len(rows)
     assert [row["image_size"] for row in rows if row["selector"] is None] == [224, 448]
     assert {row["model"] for row in rows} == {None}
     pairs = {(row["selector"], row["impl"]) for row in rows if row["selector"] and row["image_size"] == 224}
@@ -301,14 +302,14 @@ def test_a_broken_plug_in_is_named_and_the_others_still_work(case, tmp_path):
 
 def test_models_have_the_fields_of_the_contract_and_their_parts_when_asked_for():
     whole = flops_json("--models", "glsim", "--sizes", "224")
-    assert [list(row) for row in whole] == [FLOPS_FIELDS] * 3
+    assert [list(row) for row in whole] == [[*FLOPS_FIELDS, *ABOUT]] * 3
     assert [(row["model"], row["selector"], row["impl"]) for row in whole] == [
         (None, None, None),
         ("glsim", "gls", "published"),
         ("glsim", "gls", "fast"),
     ]
     parts = flops_json("--models", "glsim", "--sizes", "224", "--parts")
-    assert [list(row) for row in parts] == [[*FLOPS_FIELDS, "part"]] * len(parts)
+    assert [list(row) for row in parts] == [[*FLOPS_FIELDS, "part", "stage", *ABOUT]] * len(parts)
     assert [row["part"] for row in parts if row["impl"] == "fast"] == [
         None,
         "pass 1",

@@ -44,7 +44,7 @@ def test_without_options_every_selector_is_drawn_into_one_picture_that_shouts_ab
 
 def test_rows_have_their_fields_and_every_selector_its_own_map(here):
     rows = rows_of("a.png", "b.jpg", *SMALL)
-    assert [list(row) for row in rows] == [FIELDS] * len(rows)
+    assert [list(row) for row in rows] == [[*FIELDS, "kind", "schema_version"]] * len(rows)
     assert [(row["image"], row["selector"]) for row in rows] == [
         (name, selector) for name in ("a.png", "b.jpg") for selector in selectors.names()
     ]

@@ -36,7 +36,15 @@ class {name}(Report{bases}):
         frame = pd.DataFrame({{"kind": ["flops"], "rows": [len(data.flops)]}})
         yield Table(name="rows", title="Rows", frame=frame, printed=frame.astype(str), names=("kind",))
 '''
-KINDS = {"selectors": SELECTOR, "models": MODEL, "datasets": DATASET, "reports": REPORT}
+ENGINE = '''
+from fgbench.measure.engine import Batch, Engine
+class {name}(Engine{bases}):
+    """An engine of mine that runs nothing."""
+    {more}
+    def load(self, subject):
+        return lambda batch_size: Batch(lambda: None)
+'''
+KINDS = {"selectors": SELECTOR, "models": MODEL, "datasets": DATASET, "engines": ENGINE, "reports": REPORT}
 
 
 def plugin(kind: str, name: str, more: str = "", bases: str = "") -> str:
@@ -109,7 +117,7 @@ AT_IMPORT = {
     "prints_without_end": ("while True: print('x' * 10**6)", "File too large"),
     "writes_to_all": (
         "import contextlib, os\nfor n in range(3, 200):\n"
-        '    with contextlib.suppress(OSError): os.write(n, b\'{"done": {"found": 1}}\\n\')',
+        '    with contextlib.suppress(OSError): os.write(n, b\'{"done": {"objects": 1}}\\n\')',
         "it wrote over what its trial found",
     ),
     "holds_nothing": ("x = 1", "no report (a class derived from fgbench_reports.report.Report)"),
@@ -171,6 +179,14 @@ DECLARED = {
         "odd.holds = ['a']": "'holds' must be words",
         "odd.__doc__ = 5": "its docstring must be words",
         "odd.name = 5": "no plain word",
+    },
+    "engines": {
+        "devices = 7": "'devices' must be a tuple of names",
+        "devices = ('tpu',)": "'devices' must be a tuple out of",
+        "dtypes = ('float32', 3)": "'dtypes' must be a tuple of names",
+        "dtypes = property(lambda self: 1 / 0)": "'dtypes' must be a tuple of names",
+        "__doc__ = 5": "its docstring must be words",
+        "name = 5": "no plain word",
     },
     "reports": {
         "title = 5": "'title' must be words",

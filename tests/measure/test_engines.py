@@ -14,17 +14,8 @@ from torch import nn
 
 import fgbench
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.measure.engine import (
-    Batch,
-    Engine,
-    describe_engine,
-    engine_breach,
-    engine_names,
-    find_engine,
-    open_engine,
-    public_name,
-    why_unusable,
-)
+from fgbench.measure.engine import Batch, Engine, engine_breach, public_name
+from fgbench.measure.engine_registry import describe_engine, engine_names, find_engine, open_engine, why_unusable
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.points import RunMode, point_key
 from fgbench.measure.subjects.module import ModuleSubject

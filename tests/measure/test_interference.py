@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from fgbench.measure.interference import TOLERATED, Interference
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Proc:
@@ -28,14 +31,14 @@ class Proc:
         (task / "schedstat").write_text(f"1000 {int(waited_s * 1e9)} 7\n")
 
     def steal(self, seconds: float) -> None:
-        (self.folder / "stat").write_text(f"cpu  1 2 3 4 5 6 7 {int(seconds * 100)} 0 0\ncpu0 1\n")
+        (self.folder / "stat").write_text(f"cpu  1 2 3 4 5 6 7 {int(seconds * TICKS)} 0 0\ncpu0 1\n")
 
 
 @pytest.fixture
 def proc(tmp_path, monkeypatch) -> Proc:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    monkeypatch.setattr("os.sysconf", lambda _: 100)
+    monkeypatch.setattr("psutil.cpu_count", lambda: 4)
     made = Proc(tmp_path / "proc")
+    monkeypatch.setattr("psutil.PROCFS_PATH", str(made.folder))
     made.thread(1, 5.0)
     return made
 
@@ -75,8 +78,6 @@ def test_a_system_without_the_figures_says_nothing(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel keeps no scheduler statistics")
 def test_a_real_rival_is_noticed():
     """Two busy processes on this process's core; alone, it would wait for next to nothing."""
-    import os
-
     cores = os.sched_getaffinity(0)
     one = min(cores)
     burn = f"import os\nos.sched_setaffinity(0, {{{one}}})\nprint('busy', flush=True)\nwhile True: pass"

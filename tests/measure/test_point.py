@@ -11,7 +11,8 @@ import torch
 from fgbench.errors import FgbenchError
 from fgbench.measure import point, watch
 from fgbench.measure.clocks import HostClock, WaitingQueue
-from fgbench.measure.engine import is_out_of_memory, open_engine
+from fgbench.measure.engine import is_out_of_memory
+from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.engines import torch_engine
 from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import ModelSpec, RunMode

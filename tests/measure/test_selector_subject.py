@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.engine import open_engine
+from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import RunMode
 from fgbench.measure.subjects.kernel import KernelSubject, measure_kernels

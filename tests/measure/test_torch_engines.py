@@ -16,6 +16,7 @@ from fgbench.measure.engines.torch_engine import forget_compiled
 from fgbench.measure.points import ModelSpec, RunMode
 from fgbench.measure.subject import random_images
 from fgbench.measure.subjects.model import ModelSubject
+from fgbench_selectors.backends.recording import note
 
 CASE = ModelSpec(model="glsim", backbone="test_vit", selector=None, impl=None, image_size=96, num_classes=10)
 ONE = RunMode(threads=1)
@@ -145,11 +146,30 @@ def test_a_pass_that_cannot_be_captured_says_why(monkeypatch):
         capture(run, random_images(1, 32))
 
 
+def test_back_ends_are_those_of_a_capture_since_a_replay_chooses_none(monkeypatch):
+    graph_on_cpu(monkeypatch, replay=lambda: output.copy_(images.flatten(1)))
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    images = random_images(1, 8)
+    output = torch.empty(1, 3 * 64)
+
+    def run(x):
+        note("attention", "flash")
+        return output.copy_(x.flatten(1))
+
+    engine = TorchCuda(RunMode(device="cuda", cuda_graph=True), Cpu())
+    batch = engine.batch(run, (images,), lambda: (random_images(1, 8, seed=1),))
+    assert batch.facts == {"cuda_graph_relative_difference": 0.0, "back_ends": {"attention": ["flash"]}}
+
+
 def test_what_only_cuda_has_is_refused_on_a_cpu():
     with pytest.raises(FgbenchError, match="CUDA graphs run on CUDA devices"):
         TorchCpu.settle(replace(ONE, cuda_graph=True))
     with pytest.raises(FgbenchError, match="only CUDA devices have 'tf32'"):
         TorchCpu.settle(replace(ONE, dtype="tf32"))
+    for engine in (TorchCpu, TorchCuda):
+        with pytest.raises(FgbenchError, match="engine 'torch' does not compute in 'int8'; it has: float32, tf32, "):
+            engine.settle(replace(ONE, dtype="int8"))
 
 
 def test_threads_are_filled_in_on_a_cpu_alone():

@@ -20,6 +20,7 @@ NOT_MEASURED_BY = {
     "sweep",
     "errors.py",
     "hub.py",
+    "options.py",
     "quantities.py",
 }
 

@@ -9,8 +9,8 @@ from helpers.fakes import groups
 
 from fgbench.measure.points import Rates
 from fgbench.measure.rows import make_row
-from fgbench.results.best import mark_best
 from fgbench.results.records import ThroughputRow, saved_fields
+from fgbench.results.rows import mark_best
 
 (GROUP,) = groups("vit")
 RESULT = {

@@ -14,21 +14,21 @@ from helpers.sweeping import outcomes, request, sweep
 from helpers.worker_host import FAULTY
 
 from fgbench.errors import FgbenchError
-from fgbench.results.records import STATUSES, ThroughputRow
+from fgbench.results.records import STATUSES, ThroughputRow, saved_fields
 from fgbench.results.store import Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.device_lock import device_lock
 from fgbench.sweep.sweep import KIND, Sweep
 
 pytestmark = pytest.mark.slow
-FIELDS = [name for name in ThroughputRow.__dataclass_fields__ if name != "repeat"]
+FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "kind", "schema_version"]
 
 
 def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(host, tmp_path):
     done = sweep(host, tmp_path / "s.db", cap_s=0.5)
     assert outcomes(done.rows) == [(1, "ok"), (2, "ok"), (4, "ok")]
     for row in done.rows:
-        assert list(row) == FIELDS
+        assert list(row.as_dict()) == FIELDS
         assert row["status"] in STATUSES
         assert (row["model"], row["selector"], row["impl"]) == ("glsim", "gls", "fast")
         assert (row["backbone"], row["image_size"], row["device"], row["dtype"]) == ("test_vit", 96, "cpu", "float32")
@@ -149,9 +149,7 @@ def test_what_does_not_fit_is_named_and_the_others_are_measured(host, tmp_path):
     problems = []
     done = sweep(host, tmp_path / "s.db", problems, models=["vit", "glsim"], selectors=["gls"], batch_sizes=[1])
     assert [row["model"] for row in done.rows] == ["glsim"]
-    assert [str(problem) for problem in problems] == [
-        "this model selects nothing by a selector: 'vit'; leave --selectors out"
-    ]
+    assert [str(problem) for problem in problems] == ["this model has no selector: 'vit'; leave --selectors out"]
 
 
 @pytest.mark.parametrize(

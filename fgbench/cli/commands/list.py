@@ -29,5 +29,5 @@ def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) ->
     with problems_told() as problems:
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
-            rows = rows_of(options.kind, problems.append, plugin.plugins)
+            rows = rows_of(options.kind, problems.append)
         emit_as(output.style, render(plain_rows(rows), output.style, to_file=output.to_file), output.output)

@@ -38,13 +38,12 @@ def regress(
     from fgbench.regress.compare import compare_all
 
     problems: list[FgbenchError] = []
-    rows = read_data(None, [Path(name) for name in request.rows], complain).throughput if request.rows else ()
     with PairsProgress() as progress:
         outcome = compare_all(
             request,
             sides,
             request.pairs(store.store, again=again),
-            rows,
+            lambda: read_data(None, [Path(name) for name in request.rows], complain).throughput,
             on_problem=problems.append,
             say=progress.say,
             progress=progress,

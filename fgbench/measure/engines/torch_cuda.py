@@ -17,6 +17,7 @@ from fgbench.measure.engine import Batch, first_line
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.nvml import Gpu
 from fgbench.measure.watch import GpuWatch
+from fgbench_selectors.backends.recording import record_backends
 
 GRAPH_WARM_RUNS = 3  # kernels and workspaces must exist before a capture; torch's own notes ask for three
 # Replay and eager run the same kernels; libraries may still split a sum differently inside a capture.
@@ -63,8 +64,9 @@ class TorchCuda(TorchEngine):
         step = self.step(network, inputs)
         if not self.mode.cuda_graph:
             return Batch(step)
-        step, difference = graph_step(step, inputs, others, GRAPH_TOLERANCE[self.matrix_dtype])
-        return Batch(step, {"cuda_graph_relative_difference": difference})
+        with record_backends() as chosen:  # a replay chooses none
+            step, difference = graph_step(step, inputs, others, GRAPH_TOLERANCE[self.matrix_dtype])
+        return Batch(step, {"cuda_graph_relative_difference": difference, "back_ends": chosen})
 
     def clock(self, step: Step, glance: Callable[[], None] = do_nothing) -> EventClock:
         """Events on torch's stream."""

@@ -15,16 +15,14 @@ from fgbench.measure.clocks import Step
 from fgbench.measure.devices import Device
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, is_out_of_memory
 from fgbench.measure.memory import settle_allocator
-from fgbench.measure.points import DTYPES, RunMode
-from fgbench.measure.subject import Subject
-
-HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+from fgbench.measure.points import RunMode
+from fgbench.measure.subject import HALVES, Subject
 
 
 class TorchEngine(Engine):
     """Runs a network in torch, eager or compiled."""
 
-    dtypes = DTYPES
+    dtypes = ("float32", "tf32", "float16", "bfloat16", "amp")
     half_of_amp: ClassVar[torch.dtype] = torch.bfloat16  # that autocast computes matrix products in
     matrix_sides: ClassVar[tuple[int, ...]]  # of the products that give the device's rate, ascending
     copied_elements: ClassVar[int]  # float32, far beyond what caches hold
@@ -40,7 +38,8 @@ class TorchEngine(Engine):
 
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
-        """Fill in torch's number of threads on a CPU."""
+        """Fill in torch's number of threads on a CPU. Raises :class:`FgbenchError` for another precision."""
+        cls.check_dtype(mode.dtype)
         threads = (mode.threads or torch.get_num_threads()) if mode.device == "cpu" else None
         return replace(mode, threads=threads)
 

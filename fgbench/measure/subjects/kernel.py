@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from fgbench.flops.count import Count
 from fgbench.flops.counter import count_flops
 from fgbench.measure.engine import Engine, first_line
-from fgbench.measure.point import WEIGHTS, LoadedSubject, no_figures
+from fgbench.measure.point import LoadedSubject, no_figures
 from fgbench.measure.points import ModelSpec
-from fgbench.measure.subject import Subject
+from fgbench.measure.subject import HALVES, Subject
 from fgbench.measure.subjects.selector import HEAD_DIM, HEADS, TIMED_FIELDS, projected
 from fgbench.results.records import Status
 from fgbench_selectors.backends.left import BACKENDS, choose, left
@@ -101,7 +101,7 @@ def measure_kernels(engine: Engine, maps: int, num_tokens: int, names: list[str]
         By name, the fields of a :class:`BackendRow` that are measured.
 
     """
-    heads, dtype = maps if maps % HEADS else HEADS, WEIGHTS.get(engine.mode.dtype)
+    heads, dtype = maps if maps % HEADS else HEADS, HALVES.get(engine.mode.dtype)
     rows: dict[str, Any] = {}
     for name in names:
         subject = KernelSubject(name, num_tokens, heads)

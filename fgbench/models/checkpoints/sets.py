@@ -1,4 +1,4 @@
-"""Which dictionary of tensors in a checkpoint is read, where there are several."""
+"""Choose the set of weights that is read, where a checkpoint has several dictionaries of tensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import numbers_of
-from fgbench.models.checkpoints.sniff import shown
+from fgbench.models.checkpoints.file_kinds import shown
 
-RAW, AVERAGED, TOP = "raw", "ema", "."  # what --weights takes beside the keys of a file; TOP is the file's own level
-# Keys under which codes keep the weights themselves.
+RAW, AVERAGED, TOP = "raw", "ema", "."  # values of --weights besides keys of the file; TOP is its highest level
+# Usual keys of the weights of a model.
 PLAIN = frozenset(
     "model state_dict model_state_dict model_state model_weights net net_state_dict network module weights "
     "params".split()
 )
-USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # of them, those that need no word
+USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # those that a report does not mention
 # Words in the keys of an average over training steps. The teacher of DINO, iBOT and Mean Teacher is one.
 AVERAGES = frozenset("ema averaged average avg swa shadow polyak teacher".split())
 # Words in the keys of tensors that are no weights of a model.
@@ -30,27 +30,35 @@ OTHERS = frozenset(
     "optim optimizer optimizers opt scheduler schedulers scaler amp rng loss losses criterion args config cfg hparams "
     "callbacks loops hub meta history metrics logs log stats averaging".split()
 )
-BESIDE = ("feature_center",)  # a weight of CAL that its code keeps next to the state dict
-MAX_DEPTH = 32  # of dictionaries in one another
+BESIDE = ("feature_center",)  # a weight of CAL that its code saves beside the state dict
+MAX_DEPTH = 32  # of nested dictionaries
 SHOWN = 8  # keys in a message
 SAVE_ALONE = "save the state dict alone"
-SHARED = 0.5  # of the names of the larger of two sets, those that both have where they are weights of one network
-WRAPPED = r"^((module|_orig_mod|_forward_module)\.)+"  # what names begin with before the words that tell sets apart
+SHARED = 0.5  # share of common names, of the larger set, from which two sets are weights of one network
+WRAPPED = r"^((module|_orig_mod|_forward_module)\.)+"  # first parts of names, before the word that tells sets apart
 
 Line = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The weights that are read, and the keys of the file where they and other weights are."""
+    """The chosen set of weights.
+
+    Args:
+        weights: Tensors by name.
+        key: Their key in the file; None where there is no other set and the key is a usual one.
+        others: Keys of the other sets.
+        swapped: Whether the code that wrote the file saves the average under ``state_dict``.
+
+    """
 
     weights: dict[str, Tensor]
-    key: str | None  # None: the file holds no others, and these at its top or under a usual key
+    key: str | None
     others: tuple[str, ...] = ()
-    swapped: bool = False  # the code that wrote the file keeps the average under state_dict
+    swapped: bool = False
 
     def note(self) -> str | None:
-        """What a reader of the file has to know about the choice."""
+        """A remark about the choice in words, or None."""
         if self.key is None:
             return None
         others = f", not those under {_listed(self.others)}; --weights chooses" if self.others else ""
@@ -81,17 +89,17 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
     """Choose one set of weights of a checkpoint.
 
     Args:
-        held: what the file holds.
-        wanted: ``RAW``, ``AVERAGED``, a key of the file such as ``teacher`` or ``model.student``, or None: the weights
-            under a usual key such as ``model``, else the only ones that there are.
-        path: the file, for messages.
+        held: The content of the file.
+        wanted: ``RAW``, ``AVERAGED``, a key of the file such as ``teacher`` or ``model.student``, or None: the set
+            under a usual key such as ``model``, else the only set.
+        path: The file, for messages.
 
     Returns:
-        The weights, without the common prefix where sets are told apart by prefixes.
+        The weights, without the common prefix where prefixes tell the sets apart.
 
     Raises:
-        FgbenchError: for a file without weights, for one whose dictionaries hold themselves, for a ``wanted`` that is
-            not in it, and where several sets have an equal right. The message names the keys that hold tensors.
+        FgbenchError: If the file has no weights, a dictionary contains itself, ``wanted`` is not in it, or several sets
+            have an equal right. The message names the keys of tensors.
 
     """
     walk = _Walk(path)
@@ -119,12 +127,12 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
 
 
 class _Walk:
-    """All dictionaries of a file, each looked at once: where tensors are."""
+    """Searches all dictionaries of a file, each once, for sets of tensors."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sets: list[_Set] = []
-        self.beside: dict[Line, dict[str, Tensor]] = {}  # where a dictionary of weights may lie within
+        self.beside: dict[Line, dict[str, Tensor]] = {}  # tensors of BESIDE by the keys of their dictionary
         self.elsewhere: list[str] = []  # keys of tensors that are no weights of a model, or have no names
         self.swapped = False
         self._by_id: dict[int, list[_Set]] = {}
@@ -133,7 +141,15 @@ class _Walk:
     def visit(
         self, held: Any, line: Line = (), other: bool = False, averages: Mapping[str, bool] | None = None
     ) -> None:
-        """Look at ``held``, which lies under the keys of ``line``; ``other``: it holds no weights of a model."""
+        """Search a value.
+
+        Args:
+            held: The value.
+            line: Its keys from the top of the file.
+            other: Whether its tensors are no weights of a model.
+            averages: Keys that hold averages, or do not, whatever they are called.
+
+        """
         if not isinstance(held, Mapping):
             if _holds_tensors(held):
                 self.elsewhere.append(f"{'.'.join(line) or TOP} (without names)")
