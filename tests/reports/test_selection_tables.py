@@ -28,7 +28,8 @@ def backend(
     name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: str = "ok"
 ) -> dict[str, object]:
     where = {"backend": name, "maps": 12, "num_tokens": tokens}
-    return {**where, "latency_s": latency_s, "chosen": chosen, "status": status}
+    spread = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    return {**where, "latency_s": latency_s, **spread, "chosen": chosen, "status": status}
 
 
 SELECTIONS = [

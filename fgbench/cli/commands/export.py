@@ -27,8 +27,9 @@ class ExportRequest:
         Sequence[str],
         argument(
             "[KIND…]",
-            f"{', '.join(KINDS)}  [default: all]",
+            ", ".join(KINDS),
             several=True,
+            default="all",
             read=some_of("kind of rows", KINDS),
         ),
     ] = KINDS
