@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import nox
+
+GALLERY = Path("reports") / "gallery"  # saved rows, and the report of them
+DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests", "regress"]
@@ -40,8 +45,8 @@ def regress(session: nox.Session) -> None:
     """What selectors and models cost, exactly, against reports/baseline.json."""
     session.install(".")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    told = ("--markdown", summary, "--annotations") if summary else ()
-    session.run("fgbench", "regress", "--baseline", "reports/baseline.json", *told)
+    outputs = ("--markdown", summary, "--annotations") if summary else ()
+    session.run("fgbench", "regress", "--baseline", "reports/baseline.json", *outputs)
 
 
 @nox.session
@@ -63,23 +68,76 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """Trains small models on the drawn data set, and writes what selection buys into README.md and docs/accuracy.md."""
+    """Trains small models on the drawn data set, and fills README.md and docs/accuracy.md."""
     session.install(".")
-    session.run("python", "docs/accuracy.py", *session.posargs)
+    models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
+    store = ("--store", _store(session))
+    small = ("--backbones", "test_vit", "--sizes", "96", "--num-classes", "20")
+    train = ("fgbench", "accuracy", "--seeds", "1", "10", "100", "--device", DEVICE, *store, *session.posargs)
+    session.run(*train, "--model", *models, "--quality")
+    session.run(*train, "--model", "vit", "--model-options", "overlap=4")
+    session.run("fgbench", "flops", "--models", *models, *small, *store)
+    session.run("fgbench", "throughput", "--model", *models, *small, "--batch-sizes", "1", "8", "32", *store)
+    _export(session, "accuracy", "accuracy", "selection_quality", "flops", "throughput")
+    _fill(session, "accuracy", "README.md", "docs/accuracy.md")
 
 
 @nox.session
 def cost(session: nox.Session) -> None:
-    """Measures every selection by itself, and writes the tables and figures of docs/cost.md."""
+    """Measures every selector by itself, and fills docs/cost.md; ``-- --sizes 224`` is shorter."""
     session.install(".")
-    session.run("python", "docs/cost.py", *session.posargs)
+    session.run("fgbench", "selection", "--kernels", "--device", DEVICE, "--store", _store(session), *session.posargs)
+    _export(session, "selection", "selection", "backend")
+    _fill(session, "selection", "docs/cost.md")
 
 
 @nox.session
 def reports(session: nox.Session) -> None:
-    """Renders reports/gallery/report from the rows that are kept; with ``-- --measure`` it counts and sweeps first."""
+    """Makes reports/gallery/report of the saved rows; ``-- --measure`` counts and sweeps first."""
     session.install(".")
-    session.run("python", "docs/gallery.py", *session.posargs)
+    if "--measure" in session.posargs:
+        models = ("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "dcal", "glsim")
+        counted = _store(session, "counted.db")
+        Path(counted).unlink(missing_ok=True)  # rows that other versions counted are not of this report
+        count = ("fgbench", "flops", "--sizes", "224", "448", "768", "1024", "--store", counted, "-o", os.devnull)
+        session.run(*count, "--convention", "full", "paper")
+        session.run(*count, "--models", *models, "aftrans", "ev")
+        _export(session, "flops", "flops", name="counted", store=counted)
+        sweep = ("--sizes", "224", "448", "--batch-sizes", "1", "2", "4", "8", "--impl", "fast", "published")
+        place = ("--device", DEVICE, "--store", _store(session))
+        session.run("fgbench", "throughput", "--model", *models, *sweep, "--budget", "30m", *place)
+        _export(session, "throughput", "throughput")
+    folder = GALLERY / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    rows = [row for room in ("accuracy", "flops", "selection", "throughput") for row in _rows(room)]
+    session.run("fgbench", "report", "--rows", *rows, "--output", str(folder))
+
+
+@nox.session
+def pages(session: nox.Session) -> None:
+    """Fills the measured blocks of README.md and docs/ from the saved rows; the simulation takes minutes."""
+    session.install(".")
+    _fill(session, "accuracy", "README.md", "docs/accuracy.md")
+    _fill(session, "selection", "docs/cost.md")
+    _fill(session, "regress", "docs/regress.md")
+
+
+def _store(session: nox.Session, name: str = "rows.db") -> str:
+    """A store that stays: an interrupted session goes on where it was."""
+    return str(Path(session.create_tmp()) / name)
+
+
+def _rows(room: str) -> list[str]:
+    return sorted(map(str, (GALLERY / room).glob("*.json")))
+
+
+def _export(session: nox.Session, room: str, *kinds: str, name: str = DEVICE, store: str | None = None) -> None:
+    file = str(GALLERY / room / f"{name}.json")
+    session.run("fgbench", "export", *kinds, "--by-section", "--store", store or _store(session), "--output", file)
+
+
+def _fill(session: nox.Session, room: str, *pages: str) -> None:
+    session.run("fgbench", "report", "--fill", *pages, "--rows", *_rows(room))
 
 
 @nox.session

@@ -16,7 +16,7 @@ from fgbench.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "regress.md").read_text(encoding="utf-8")
-WORKFLOW = re.search(r"<!-- begin workflow -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
+WORKFLOW = re.search(r"## A whole workflow\n\n```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def check(schema: str, file: Path) -> None:

@@ -9,10 +9,12 @@ import typer
 
 from fgbench.cli.commands.accuracy import accuracy
 from fgbench.cli.commands.choose import choose
+from fgbench.cli.commands.export import export
 from fgbench.cli.commands.flops import flops
 from fgbench.cli.commands.list import list_
 from fgbench.cli.commands.regress import regress
 from fgbench.cli.commands.report import report
+from fgbench.cli.commands.selection import selection
 from fgbench.cli.commands.throughput import throughput
 from fgbench.cli.commands.visualize import visualize
 from fgbench.cli.errors import DONE, FgbenchGroup, ListCommand, show_what_libraries_say
@@ -23,7 +25,7 @@ app = typer.Typer(
     cls=FgbenchGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich help takes twice as long to import as everything else together
-    help="What selecting the discriminative parts of an image costs, and what it buys.",
+    help="Measure the cost and the accuracy of selecting the discriminative parts of an image.",
 )
 
 
@@ -42,18 +44,20 @@ def options(
         bool, typer.Option("--version", help="show the version and leave", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Benchmark fine-grained recognition with vision transformers: what selection costs, what it buys."""
+    """Measure the cost and the accuracy of selecting the discriminative parts of an image."""
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
-    "flops": (flops, "What selection costs beside its backbone, in FLOPs."),
+    "flops": (flops, "The work of selectors beside their backbone, in FLOPs."),
     "throughput": (throughput, "Time, memory and energy of whole models on this device."),
-    "accuracy": (accuracy, "What selection buys: fine-tune and test models."),
-    "report": (report, "Tables, figures and a page out of what was saved."),
-    "visualize": (visualize, "What selectors see in pictures: heat, boxes, crops."),
-    "choose": (choose, "Which measured configurations keep limits, cheapest first."),
-    "regress": (regress, "Whether a change made selection or models costlier."),
-    "list": (list_, "What can be named: selectors, models, reports, …"),
+    "selection": (selection, "The cost of every selector by itself: work, time, memory."),
+    "accuracy": (accuracy, "Fine-tune and test models: their accuracy."),
+    "export": (export, "Saved rows as JSON or CSV."),
+    "report": (report, "Tables, figures and a page of saved rows."),
+    "visualize": (visualize, "Heat maps, boxes and crops of selectors on pictures."),
+    "choose": (choose, "Measured configurations within limits, cheapest first."),
+    "regress": (regress, "Compare costs with a baseline or another revision."),
+    "list": (list_, "Names of selectors, models, data sets, engines, reports."),
 }
 for name, (command, summary) in COMMANDS.items():
     app.command(name, cls=ListCommand, short_help=summary)(with_options(command))

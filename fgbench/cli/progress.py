@@ -13,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from fgbench.results.escaping import log_line
+from fgbench.results.records import BackendRow
 
 if TYPE_CHECKING:
-    from fgbench.results.records import ThroughputRow
+    from fgbench.results.records import SelectionRow, ThroughputRow
+    from fgbench.sweep.selector_sweep import SelectorEvent
     from fgbench.sweep.sweep import Event
     from fgbench.training import runs
 AnyBar = TypeVar("AnyBar", bound="Bar")
@@ -148,6 +150,32 @@ def describe(row: ThroughputRow, label: str) -> str:
     if row.throughput_img_s is None or row.latency_s is None:
         return f"{label}: {row.status}, {row.reason}"
     figure = f"{label}: {row.throughput_img_s:.4g} img/s, {1000 * row.latency_s:.4g} ms"
+    return figure if row.status.is_ok else f"{figure} ({row.status}: {row.reason})"
+
+
+class SelectionProgress(Bar):
+    """The progress of selectors by themselves: points done, time left; a line per finished row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = TimeLeft()
+
+    def __call__(self, event: SelectorEvent) -> None:
+        """Show an event."""
+        left = self._left(event.done, event.total)
+        with self.guarded():
+            if self.heard:
+                self.move(event.what, event.done, event.total, left)
+                for row in event.rows:
+                    self.line(describe_selection(row, event.what))
+
+
+def describe_selection(row: SelectionRow | BackendRow, label: str) -> str:
+    """A finished row of a selector or of a kernel in a line."""
+    name = f"{label}, {row.backend}" if isinstance(row, BackendRow) else label
+    if row.latency_s is None:
+        return f"{name}: {row.status}, {row.reason}"
+    figure = f"{name}: {1000 * row.latency_s:.4g} ms"
     return figure if row.status.is_ok else f"{figure} ({row.status}: {row.reason})"
 
 

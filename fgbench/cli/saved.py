@@ -11,6 +11,7 @@ from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
 from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import rows_of, rows_of_store
 from fgbench.results.records import (
+    RECORDS,
     AccuracyRow,
     BackendRow,
     FlopsRow,
@@ -47,16 +48,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         FgbenchError: One line with the file, the row, the field and its value.
 
     """
-    found: list[Record] = []
-    sources: list[str] = []
-    named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
-    path = default_store() if store is None else store
-    if named or (not files and os.path.lexists(path)):
-        found += rows_of_store(path)
-        sources.append(str(path))
-    for file in files:
-        found += rows_of(file, on_problem)
-        sources.append(str(file))
+    found, sources = read_rows(store, files, on_problem)
     accuracy, judged = _of(AccuracyRow, found), _of(QualityRow, found)
     runs = [row for row in accuracy if not row.seeds]
     if accuracy and not runs:
@@ -80,6 +72,27 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         backend=_of(BackendRow, found),
         sources=tuple(dict.fromkeys(sources)),
     )
+
+
+def read_rows(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> tuple[list[Record], list[str]]:
+    """The rows of a store and of files as they are, and the names of both; the arguments are those of read_data."""
+    rows: list[Record] = []
+    sources: list[str] = []
+    named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
+    path = default_store() if store is None else store
+    if named or (not files and os.path.lexists(path)):
+        rows += rows_of_store(path)
+        sources.append(str(path))
+    for file in files:
+        rows += rows_of(file, on_problem)
+        sources.append(str(file))
+    return rows, sources
+
+
+def of_kind(kind: str, rows: Sequence[Record]) -> list[Record]:
+    """The rows of one kind, each once; throughput with its best batches marked."""
+    chosen = _of(RECORDS[kind], rows)
+    return list(_marked(chosen)) if kind == ThroughputRow.kind else chosen  # type: ignore[arg-type]
 
 
 def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:

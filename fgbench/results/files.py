@@ -24,7 +24,8 @@ SECTIONS = {
     "backends": "backend",
 }
 ROOFED = ("selection", "backend")  # kinds that are read beside the rates of products and copies
-STORED = ("flops", "throughput", "accuracy", "selection_quality")
+STORED = ("flops", "throughput", "accuracy", "selection_quality", "selection", "backend")
+GROUPED = ("selection_quality", "backend")  # kinds of which a stored point holds several rows
 SQLITE = b"SQLite format 3\0"
 LARGEST_BYTES = 10**9
 LONGEST_CELL = 2**31 - 1  # the raw times of a point are one cell
@@ -78,17 +79,17 @@ def rows_of_store(path: Path) -> list[Record]:
     with Store(path, wait_s=WAIT_S, read_only=True) as store:
         for kind in STORED:
             points: Iterable[Mapping[str, Any]] = store.rows(kind)
-            if kind == "selection_quality":
-                points = [row for point in points for row in _rows_of_point(path, point)]
+            if kind in GROUPED:
+                points = [row for point in points for row in _rows_of_point(path, kind, point)]
             rows += _decoded(path, kind, points, f"row {{}} of kind {kind}")
     return rows
 
 
-def _rows_of_point(path: Path, point: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a point of selection quality, which has one for every selector."""
+def _rows_of_point(path: Path, kind: str, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a point of one of the kinds in ``GROUPED``."""
     rows = point.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise refused(path, f"a point of kind selection_quality holds no rows; {WHAT}")
+        raise refused(path, f"a point of kind {kind} holds no rows; {WHAT}")
     return [{**row, "environment": point["environment"]} for row in rows]
 
 

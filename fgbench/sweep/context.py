@@ -167,7 +167,7 @@ def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProbl
     problems = [outcome for outcome in files.values() if isinstance(outcome, BrokenPluginError)]
     usable: dict[str, list[str]] = {}
     for kind, names in (("models", request.models), ("selectors", request.selectors), ("engines", request.engines)):
-        usable[kind], broken = _usable(host, kind_of(f"fgbench.{kind}"), names or ())
+        usable[kind], broken = usable_names(host, kind_of(f"fgbench.{kind}"), names or ())
         if broken and not usable[kind]:
             raise broken[0]
         problems += broken
@@ -182,7 +182,7 @@ def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProbl
     )
 
 
-def _usable(host: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
+def usable_names(host: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
     """The names that can be loaded, unknown ones included, and why others cannot."""
     registered = kind.registry.entries()
     entries = [registered[name] for name in names if name in registered]

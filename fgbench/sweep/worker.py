@@ -22,7 +22,9 @@ from fgbench.measure.subject import HALVES
 from fgbench.measure.subjects.kernel import kernel_names, measure_kernels
 from fgbench.measure.subjects.model import ModelSubject, resolve
 from fgbench.measure.subjects.selector import measure_selection, num_tokens, selection_subject
+from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import selectors
 from fgbench.plugins.trial_worker import attempt
 from fgbench.workers.messages import Message, Messages
 
@@ -46,6 +48,7 @@ class Worker:
             "copies": self.copies,
             "load": self.load,
             "measure": self.measure,
+            "selector_codes": self.selector_codes,
             "count_selection": self.count_selection,
             "measure_selection": self.measure_selection,
             "measure_backends": self.measure_backends,
@@ -127,6 +130,10 @@ class Worker:
                 self.messages.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
         return self.loaded.measure(batch_size, energy=energy, progress=progress)
+
+    def selector_codes(self, names: list[str]) -> Message:
+        """A digest of the code of each selector that is not fgbench's own."""
+        return {"codes": {name: foreign_code(selectors.load(name)) for name in names}}
 
     def count_selection(
         self, selector: str | None, impl: str | None, image_size: int, batch_size: int, dtype: str

@@ -15,12 +15,10 @@ from fgbench_reports.tables.numbers import (
     significant,
     with_prefix,
 )
-from fgbench_reports.tables.render import NAMES, to_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEVICES = ("cpu", "cuda")  # in this order
 BACKBONE = "(backbone)"
 COLUMNS: dict[str, Callable[[Row], str]] = {  # what a row's work and time is printed as
     "FLOPs": lambda row: with_prefix(row["flops"]),
@@ -68,7 +66,7 @@ def selection_frame(rows: Sequence[Row]) -> pd.DataFrame:
                 | {"selector": row["selector"] or BACKBONE, "impl": row["impl"] or ""}
                 | {heading: cell(row) for heading, cell in COLUMNS.items()}
                 | {"% FLOPs": _share(row, backbone, "flops"), "% time": _share(row, backbone, "latency_s")}
-                | {"v·A by": ", ".join(row["backends"].get("left", ())), "status": _status(row)}
+                | {"v·A by": ", ".join(row["backends"].get("left", ())), "status": status_word(row)}
             )
     return pd.DataFrame(lines)
 
@@ -134,76 +132,26 @@ def crossover(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
-    """Every generated part of docs/cost.md by its name, as Markdown; ``kept`` holds the rows of devices."""
-    devices = [device for device in DEVICES if device in kept]
-    return {
-        "machines": "".join(f"- {_machine(device, kept[device])}\n" for device in devices) + _missing(devices),
-        "selections": _per_device(kept, lambda rows: _table(selection_frame(rows)) + _reasons(rows), "selections"),
-        "ratios": _per_device(kept, lambda rows: _table(ratio_frame(rows)), "selections"),
-        "time": "".join(_figure(device, "time", "time against image size") for device in devices),
-        "roofline": "".join(_figure(device, "roofline", "the roofline") for device in devices),
-        "crossover": "".join(_figure(device, "crossover", "the back ends of v·A") + "\n" for device in devices)
-        + _per_device(kept, lambda rows: _bullets(crossover(rows)) + "\n" + _table(backend_frame(rows)), "backends"),
-    }
-
-
-def _per_device(kept: Mapping[str, Kept], write: Any, field: str) -> str:
-    parts = [
-        f"**{title(device, kept[device])}**\n\n{write(kept[device][field])}" for device in DEVICES if device in kept
-    ]
-    return "\n".join(parts)
-
-
-def title(device: str, kept: Kept) -> str:
-    """What rows were measured on, in a few words."""
+def title(kept: Kept) -> str:
+    """The device of some rows, its threads, their dtype and batch size, in a few words."""
     first = kept["selections"][0]
     threads = kept["environment"].get("threads")
     words = [
-        kept["environment"]["device_name"],
-        how_many(threads, "thread") if threads and device == "cpu" else None,
+        kept["environment"].get("device_name") or first["device"],
+        how_many(threads, "thread") if threads and first["device"] == "cpu" else None,
         first["dtype"],
     ]
     return " · ".join(str(word) for word in [*words, f"batch {first['batch_size']}"] if word)
 
 
-def _machine(device: str, kept: Kept) -> str:
-    roof, environment = kept["roof"], kept["environment"]
-    rates = f"{with_prefix(int(roof['product_flop_s'] or 0))}flop/s in products of large matrices, "
-    rates += f"{with_prefix(int(roof['copy_bytes_s'] or 0))}B/s in copies"
-    return f"{title(device, kept)}: {rates}; torch {environment['torch']}, fgbench {environment['git_revision']}"
-
-
-def _missing(devices: Sequence[str]) -> str:
-    return "" if "cuda" in devices else "- GPU: no run is kept yet.\n"
-
-
-def _table(frame: pd.DataFrame) -> str:
-    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "contended", "fewer, less, faster"))
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "".join(f"- {line}\n" for line in lines)
-
-
-def _figure(device: str, name: str, what: str) -> str:
-    return f"![{what}, {device}](figures/{device}_{name}.svg)\n"
-
-
-def _reasons(rows: Sequence[Row]) -> str:
-    """Why figures are missing, or stand on one run; how wide the intervals of the others are is in their own column."""
-    told = [row for row in rows if row["reason"] and len(row["blocks"]) <= 1]
-    by_reason = group_by([{**row, "what": f"{_status(row)}: {row['reason']}"} for row in told], "what")
-    lines = [f"{what} ({', '.join(map(_name, some))})" for what, some in by_reason.items()]
-    return "\n" + _bullets(lines) if lines else ""
-
-
-def _name(row: Row) -> str:
+def row_name(row: Row) -> str:
+    """A selection or the backbone, with its size, in a few words."""
     words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
     return " ".join(word for word in words if word)
 
 
-def _status(row: Row) -> str:
+def status_word(row: Row) -> str:
+    """The status of a row; nothing where it is ok."""
     return "" if row["status"] == "ok" else str(row["status"])
 
 

@@ -26,7 +26,7 @@ from fgbench_reports.plots.roof import Roof, above_notes
 from fgbench_reports.plots.scatter import Mark
 from fgbench_reports.plots.style import INK, PAPER, in_style, palette, wrapped
 from fgbench_reports.plots.sweeps import listed, not_drawn
-from fgbench_reports.selector_cost import BACKBONE, Kept, intensity, title
+from fgbench_reports.selector_cost import BACKBONE, Kept, intensity, row_name, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,24 +46,30 @@ MARGIN = 1.4  # of a log axis, beyond what it shows
 CHOSEN: dict[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 1.6}
 
 
-def figures(device: str, kept: Kept) -> dict[str, str]:
-    """Every figure of a device by the name of its file."""
-    rows, backends, name = kept["selections"], kept["backends"], title(device, kept)
-    times = ["Bars are 95 % intervals of the time.", *_untimed(rows, _name)]
-    speeds = ["Bars are 95 % intervals of the speed.", *_above(rows, kept["roof"]), *_untimed(rows, _name)]
-    choices = ["Bars are 95 % intervals of the time.", *_untimed(backends, _backend_name)]
-    return {
-        f"{device}_time.svg": _drawn(lambda axes: _time(axes, rows), f"Time of one selection\n{name}", times),
-        f"{device}_roofline.svg": _drawn(lambda axes: _roofline(axes, rows, kept["roof"]), f"Roofline\n{name}", speeds),
-        f"{device}_crossover.svg": _drawn(
-            lambda axes: _crossover(axes, backends), f"Back ends of v·A\n{name}", choices
-        ),
-    }
+def draw_time(kept: Kept) -> str:
+    """Time against image size, as SVG.
+
+    Args:
+        kept: The rows of one place, as :func:`fgbench_reports.blocks.places` groups them.
+
+    """
+    rows = kept["selections"]
+    notes = ["Bars are 95 % intervals of the time.", *_untimed(rows, row_name)]
+    return _drawn(lambda axes: _time(axes, rows), f"Time of one selection\n{title(kept)}", notes)
 
 
-def _name(row: Row) -> str:
-    words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
-    return " ".join(word for word in words if word)
+def draw_roofline(kept: Kept) -> str:
+    """Operations per second against operations per byte, under the roof of the device, as SVG."""
+    rows, roof = kept["selections"], kept["roof"]
+    notes = ["Bars are 95 % intervals of the speed.", *_above(rows, roof), *_untimed(rows, row_name)]
+    return _drawn(lambda axes: _roofline(axes, rows, roof), f"Roofline\n{title(kept)}", notes)
+
+
+def draw_crossover(kept: Kept) -> str:
+    """Time of the back ends of v·A against the number of tokens, as SVG."""
+    backends = kept["backends"]
+    notes = ["Bars are 95 % intervals of the time.", *_untimed(backends, _backend_name)]
+    return _drawn(lambda axes: _crossover(axes, backends), f"Back ends of v·A\n{title(kept)}", notes)
 
 
 def _backend_name(row: Row) -> str:

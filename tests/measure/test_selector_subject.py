@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -18,11 +11,8 @@ from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import RunMode
 from fgbench.measure.subjects.kernel import KernelSubject, measure_kernels
 from fgbench.measure.subjects.selector import SelectorSubject, measure_selection, selection_subject
-from fgbench.sweep.selector_sweep import SelectionRequest, backend_rows, selection_rows
-from fgbench.workers.pool import WorkerFailed
 from fgbench_selectors import QK, Maps
 
-ROOT = Path(__file__).parents[2]
 ONE = RunMode(threads=1)
 SHORT_S = 0.05
 
@@ -108,86 +98,3 @@ def test_a_kernel_computes_v_a():
 def test_autocast_is_refused_for_what_has_no_weights():
     with pytest.raises(FgbenchError, match="cannot load selector psm fast in amp: it has no weights"):
         LoadedSubject(SelectorSubject("psm", "fast", 64), open_engine(RunMode(threads=1, dtype="amp")))
-
-
-class FullHost:
-    """A host whose workers count, and have no memory to measure with."""
-
-    def fork(self):
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def ask(self, do, limit_s, **arguments):
-        if do == "count_selection":
-            return {"num_tokens": 17, "macs": 1, "flops": 2, "bytes": 3}
-        raise WorkerFailed("oom", "MemoryError: too much")
-
-
-def test_what_does_not_fit_is_a_row():
-    request = SelectionRequest(mode=ONE, selectors=["psm"], image_sizes=[64])
-    rows = list(selection_rows(FullHost(), request, lambda _: None))
-    assert [(row.selector, row.impl) for row in rows] == [(None, None), ("psm", "published"), ("psm", "fast")]
-    assert {(row.status, row.reason, row.latency_s, row.flops) for row in rows} == {
-        ("oom", "MemoryError: too much", None, 2)
-    }
-    assert list(backend_rows(FullHost(), request, lambda _: None)) == []
-
-
-def test_rows_of_real_workers(host):
-    request = SelectionRequest(mode=ONE, selectors=["attention"], image_sizes=[32], tokens=[5], maps=[2], cap_s=SHORT_S)
-    rows = list(selection_rows(host, request, lambda _: None))
-    assert [row.num_tokens for row in rows] == [5, 5, 5]
-    assert all(row.latency_s > 0 for row in rows)
-    assert {row.backend for row in backend_rows(host, request, lambda _: None)} == {"kernel", "dense", "blocks"}
-
-
-@pytest.mark.slow
-def test_one_command_measures_and_fills_the_page(tmp_path):
-    page = tmp_path / "cost.md"
-    page.write_text((ROOT / "docs" / "cost.md").read_text(encoding="utf-8"), encoding="utf-8")
-    words = ["--device", "cpu", "--sizes", "32", "--selectors", "psm", "--tokens", "5", "--threads", "1"]
-    words += ["--max-time", "0.05", "--rows", str(tmp_path / "rows"), "--page", str(page)]
-    command = [sys.executable, str(ROOT / "docs" / "cost.py"), *words]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
-    kept = json.loads((tmp_path / "rows" / "cpu.json").read_text())
-    assert [(row["selector"], row["impl"]) for row in kept["selections"]] == [
-        (None, None),
-        ("psm", "published"),
-        ("psm", "fast"),
-    ]
-    assert all(math.isfinite(rate) for rate in kept["roof"].values())
-    assert "| psm        | fast      |" in page.read_text(encoding="utf-8")
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {"cpu_time.svg", "cpu_roofline.svg", "cpu_crossover.svg"}
-
-
-def test_a_misspelt_selector_is_refused_before_anything_is_measured(tmp_path):
-    command = [sys.executable, str(ROOT / "docs" / "cost.py"), "--selectors", "pms", "--rows", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert (run.returncode, run.stderr.splitlines()[-1].partition(" (")[0]) == (
-        2,
-        "cost.py: error: argument --selectors: invalid choice: 'pms'",
-    )
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_keeps_what_it_has_measured(tmp_path):
-    words = ["--device", "cpu", "--sizes", "32", "--tokens", "20", "--max-time", "0.1", "--rows", str(tmp_path)]
-    command = [sys.executable, str(ROOT / "docs" / "cost.py"), *words, "--page", str(tmp_path / "page.md")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if "psm fast" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        said = process.stderr.read()
-    assert process.returncode == 1
-    assert "interrupted; what is finished is kept" in said
-    assert "Traceback" not in said
-    kept = json.loads((tmp_path / "cpu.json.part").read_text(encoding="utf-8"))
-    assert [row["impl"] for row in kept["selections"]][:2] == [None, "published"]
-    assert not (tmp_path / "cpu.json").exists()

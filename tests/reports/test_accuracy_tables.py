@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +10,12 @@ from rich.console import Console
 from scipy import stats
 
 from fgbench.results.records import AccuracyRow, QualityRow
+from fgbench_reports.data import Data
 from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, sections, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, training_groups, verdict
 from fgbench_reports.measured.selector_quality import over_seeds, quality_tables
-from fgbench_reports.pages import filled
 from fgbench_reports.tables.render import render, to_terminal
 
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "device": "cpu",
     "cpu": "A processor",
@@ -200,19 +197,29 @@ def test_selectors_on_one_model_over_seeds():
     gls, psm, random = quality_table(KEPT, "glsim").printed.to_dict("records")
     assert (gls["selector"], gls["pointing %"], gls["% of backbone"]) == ("gls", "35.1 ± 7.2", "0.0391")
     assert (psm["insertion"], random["% of backbone"]) == ("0.389", "–")
-    written = sections({"cpu": KEPT})
-    assert set(written) == {"bought", "judged"}
-    assert "A processor, 2 threads, torch 2.15.0" in written["bought"]
-
-
-@pytest.mark.parametrize(("page", "names"), [("README.md", ["bought"]), ("docs/accuracy.md", ["bought", "judged"])])
-def test_pages_show_the_rows_that_are_kept(page, names):
-    files = sorted((ROOT / "reports" / "gallery" / "accuracy").glob("*.json"))
-    written = sections({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files})
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert filled(text, {name: written[name] for name in names}) == text
-    assert files
 
 
 def test_a_spread_needs_two():
     assert (over_seeds([1.25]), over_seeds([1.0, 3.0]), over_seeds([None])) == ("1.2", "2.0 ± 1.4", "–")
+
+
+def test_a_backbone_with_overlapping_patches_is_the_work_of_the_plain_model_with_them():
+    counted = {
+        **{
+            "convention": "full",
+            "backbone": "test_vit",
+            "model": None,
+            "selector": None,
+            "impl": None,
+            "image_size": 96,
+        },
+        **{"macs": 16_600_000, "flops": 33_000_000, "percent_of_backbone": 100.0, "params": 1},
+    }
+    apart = {**counted, "num_tokens": 37, "macs": 11_900_000, "environment": {}}
+    overlapped = {**counted, "num_tokens": 50, "environment": {"patch_stride": 12}}
+    runs = [run(), run(recipe={**RECIPE, "overlap": 4})]
+    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[apart, overlapped]))
+    assert [(row["model"], row["macs"]) for row in kept["flops"]] == [("vit, patches overlap", 16_600_000)]
+    other = {**overlapped, "num_tokens": 70}
+    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[other]))
+    assert not kept["flops"]

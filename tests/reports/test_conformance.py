@@ -69,10 +69,9 @@ def check_command(command: str) -> None:
     typed = [shlex.split(part) for part in parts if not part.startswith("for ") and part != "done"]
     assert typed
     for words in typed:
-        assert words[0] in ("fgbench", "nox")
-        if words[0] == "fgbench":
-            known = {flag for param in commands()[words[1]].params for flag in param.opts}
-            assert {word for word in words[2:] if word.startswith("-")} <= known, command
+        assert words[0] == "fgbench"
+        known = {flag for param in commands()[words[1]].params for flag in param.opts}
+        assert {word for word in words[2:] if word.startswith("-")} <= known, command
 
 
 def commands() -> dict:

@@ -1,22 +1,14 @@
-"""Tables and figures of selections by themselves, from rows that are made up; and docs/cost.md from the kept ones."""
+"""Tables and figures of selections by themselves, from rows that are made up."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from pathlib import Path
-from types import ModuleType
-
-import matplotlib as mpl
 import pytest
 
 from fgbench_reports import selector_cost_figures
-from fgbench_reports.pages import filled
-from fgbench_reports.selector_cost import backend_frame, crossover, ratio_frame, ratios, sections, selection_frame
-from fgbench_reports.selector_cost_figures import figures
+from fgbench_reports.selector_cost import backend_frame, crossover, ratio_frame, ratios, selection_frame
+from fgbench_reports.selector_cost_figures import draw_crossover, draw_roofline, draw_time
 
-ROOT = Path(__file__).parents[2]
-PAGE, ROWS = ROOT / "docs" / "cost.md", ROOT / "reports" / "gallery" / "selection"
+FIGURES = {"time": draw_time, "roofline": draw_roofline, "crossover": draw_crossover}
 
 
 def row(selector: str | None, impl: str | None, latency_s: float | None, *, flops: int, moved: int, **fields) -> dict:
@@ -36,7 +28,8 @@ def backend(
     name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: str = "ok"
 ) -> dict[str, object]:
     where = {"backend": name, "maps": 12, "num_tokens": tokens}
-    return {**where, "latency_s": latency_s, "chosen": chosen, "status": status}
+    spread = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    return {**where, "latency_s": latency_s, **spread, "chosen": chosen, "status": status}
 
 
 SELECTIONS = [
@@ -101,33 +94,14 @@ def test_the_crossover_is_read_from_the_rows():
     assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
 
 
-def test_parts_of_a_page_are_replaced_and_nothing_else():
-    page = "before\n<!-- begin a -->\nold\n<!-- end a -->\nafter <!-- begin b --> stays"
-    once = filled(page, {"a": "new\n"})
-    assert once == "before\n<!-- begin a -->\n\nnew\n\n<!-- end a -->\nafter <!-- begin b --> stays"
-    assert filled(once, {"a": "new\n"}) == once
-    with pytest.raises(ValueError, match="'c'"):
-        filled(page, {"c": ""})
-
-
-def test_what_did_not_fit_and_what_ran_once_is_said():
-    text = sections({"cpu": KEPT})["selections"]
-    assert "oom: MemoryError: too much (sacm fast at 224)" in text
-    assert "unconverged: a single run (sacm published at 224)" in text
-
-
-def test_a_device_without_rows_is_named():
-    assert "GPU: no run is kept yet." in sections({"cpu": KEPT})["machines"]
-    assert "GPU: no run" not in sections({"cpu": KEPT, "cuda": KEPT})["machines"]
-
-
 @pytest.fixture
 def drawn(monkeypatch) -> dict:
     """The figures before they are written."""
     found: list = []
     monkeypatch.setattr(selector_cost_figures, "_svg", lambda figure: found.append(figure) or "")
-    names = list(figures("cpu", KEPT))
-    return dict(zip(names, found, strict=True))
+    for draw in FIGURES.values():
+        draw(KEPT)
+    return dict(zip(FIGURES, found, strict=True))
 
 
 def labels(figure) -> list[str]:
@@ -137,10 +111,10 @@ def labels(figure) -> list[str]:
 def test_a_figure_says_what_it_leaves_out_and_what_lies_above_the_roof(drawn):
     told = {name: figure.get_supxlabel().replace("\n", " ") for name, figure in drawn.items()}
     lost = "Not drawn: 1 point (sacm fast at 224): no time, status oom."
-    assert lost in told["cpu_time.svg"]
-    assert lost in told["cpu_roofline.svg"]
-    assert "Not drawn: 1 point (kernel at N = 1000, B·H = 12): no time, status ok." in told["cpu_crossover.svg"]
-    assert "Above the roof" not in told["cpu_roofline.svg"]
+    assert lost in told["time"]
+    assert lost in told["roofline"]
+    assert "Not drawn: 1 point (kernel at N = 1000, B·H = 12): no time, status ok." in told["crossover"]
+    assert "Above the roof" not in told["roofline"]
     fast = {**KEPT, "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e8}}
     over = [row["selector"] for row in SELECTIONS if row["latency_s"] and row["bytes"] / row["latency_s"] > 1e8]
     assert over == [None, "psm", "sacm", "gls"]
@@ -150,60 +124,23 @@ def test_a_figure_says_what_it_leaves_out_and_what_lies_above_the_roof(drawn):
 
 
 def test_in_figures_of_selections_marks_mean_what_they_mean_elsewhere(drawn):
-    by_label = {line.get_label(): line for line in drawn["cpu_time.svg"].axes[0].lines}
+    by_label = {line.get_label(): line for line in drawn["time"].axes[0].lines}
     assert by_label["psm, published"].get_fillstyle() == "left"
     assert by_label["psm, fast"].get_fillstyle() == "full"
     assert (by_label["psm, fast"].get_marker(), by_label["gls, fast"].get_marker()) == ("o", "D")
-    assert "unconverged" in labels(drawn["cpu_time.svg"])
-    assert {"chosen: a black edge", "contended", "no interval is known"} <= set(labels(drawn["cpu_crossover.svg"]))
-    backends = [line for line in drawn["cpu_crossover.svg"].axes[0].lines if line.get_marker() in ("o", "s", "D")]
+    assert "unconverged" in labels(drawn["time"])
+    assert {"chosen: a black edge", "contended", "no interval is known"} <= set(labels(drawn["crossover"]))
+    backends = [line for line in drawn["crossover"].axes[0].lines if line.get_marker() in ("o", "s", "D")]
     assert "white" not in {line.get_markerfacecolor() for line in backends}
 
 
 def test_times_of_selections_have_bars(drawn):
-    bars = [piece for some in drawn["cpu_time.svg"].axes[0].collections for piece in some.get_segments()]
+    bars = [piece for some in drawn["time"].axes[0].collections for piece in some.get_segments()]
     assert sorted(float(high[1]) / float(low[1]) for low, high in bars) == pytest.approx([1.1 / 0.9] * 6)
 
 
 def test_figures_are_the_same_every_time():
-    once = figures("cpu", KEPT)
-    assert set(once) == {"cpu_time.svg", "cpu_roofline.svg", "cpu_crossover.svg"}
-    assert figures("cpu", KEPT) == once
-    assert "<dc:date>" not in "".join(once.values())
-
-
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cost", ROOT / "docs" / "cost.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_is_what_the_kept_rows_say(tmp_path):
-    page = tmp_path / "cost.md"
-    text = PAGE.read_text(encoding="utf-8")
-    page.write_text(text, encoding="utf-8")
-    script().render(ROWS, page)
-    assert page.read_text(encoding="utf-8") == text, "run: python docs/cost.py --render"
-    for drawn in (tmp_path / "figures").iterdir():
-        shown = (PAGE.parent / "figures" / drawn.name).read_text(encoding="utf-8")
-        if f"Matplotlib v{mpl.__version__}," in shown:  # another version draws other paths
-            assert drawn.read_text(encoding="utf-8") == shown, "run: python docs/cost.py --render"
-
-
-def test_the_page_shows_every_figure_and_names_none_that_is_not_there():
-    shown = set(re.findall(r"\]\((figures/[^)]+)\)", PAGE.read_text(encoding="utf-8")))
-    there = {f"figures/{path.name}" for path in (PAGE.parent / "figures").glob("*.svg")}
-    assert shown == there
-
-
-def test_rendering_needs_no_torch():
-    import subprocess
-    import sys
-
-    code = "import sys; sys.argv = ['cost.py', '--help']\ntry: import runpy; runpy.run_path(%r, run_name='__main__')\n"
-    code += "except SystemExit: sys.exit('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code % str(ROOT / "docs" / "cost.py")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    for draw in FIGURES.values():
+        once = draw(KEPT)
+        assert draw(KEPT) == once
+        assert "<dc:date>" not in once

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.commands.report_folder import check_folder, left_over, write_folder
+from fgbench.cli.commands.report_pages import fill_pages, split_self_tests
 from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import PluginOptions, SavedRowsOptions
 from fgbench.errors import FgbenchError, OnProblem
-from fgbench.options import FORMAT, OUTPUT, argument, names_of, one
+from fgbench.options import FORMAT, OUTPUT, argument, many, names_of, one
 from fgbench.results.output import emit_as, prints_on_stderr
 from fgbench.values import real_number
 
@@ -36,6 +37,10 @@ class ReportRequest:
         Path | None,
         OUTPUT.but(metavar="DIR", help="a folder for index.html, tables, figures and rows", read=Path),
     ] = None
+    fill: Annotated[
+        Sequence[str],
+        many("--fill", "Markdown pages of your own, whose blocks '<!-- begin NAME -->' are filled in place", "PAGE…"),
+    ] = ()
     price: Annotated[
         float | None,
         one(
@@ -48,7 +53,10 @@ class ReportRequest:
     format: Annotated[str | None, FORMAT.but(help="table, json, csv, markdown, latex; without --output")] = None
 
     def check(self) -> None:
-        """Refuse a format beside a folder, and a folder that cannot be written."""
+        """Refuse options that contradict each other, and a folder that cannot be written."""
+        if self.fill and (self.output is not None or self.format is not None or self.names):
+            do = "leave out --output, --format and the names of reports"
+            raise FgbenchError("--fill writes pages, and each page names its blocks:", " ".join(self.fill), do)
         if self.format is not None and self.output is not None:
             raise FgbenchError(
                 "--format is for standard output, and --output DIR writes every format:", self.format, "leave one out"
@@ -60,8 +68,9 @@ class ReportRequest:
 def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOptions) -> None:
     """Fill tables and figures from saved rows: a page with --output DIR, tables on standard output without.
 
-    Nothing is measured. What the rows cannot fill is named with the command that would. The earlier names bought, found
-    and work stand for accuracy_vs_cost, selector_quality and flops.
+    --fill fills the blocks of pages that you write: a block has the name of a report. Nothing is measured. What the
+    rows cannot fill is named with the command that would. The earlier names bought, found and work stand for
+    accuracy_vs_cost, selector_quality and flops.
     """
     from fgbench.cli.saved import read_data
     from fgbench.plugins.files import add_plugin_files
@@ -73,6 +82,9 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
     with problems_told() as problems:
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
+            if request.fill:
+                _fill(request, saved, problems.append)
+                return
             for name in request.names or ():
                 reports.entry(name)  # a wrong name is met before anything is read
             data = replace(read_data(saved.store, saved.files, problems.append), gpu_hour_price=request.price)
@@ -86,6 +98,17 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
         else:
             complain(f"{written} files are in {request.output}; open {request.output / 'index.html'}")
         _remark(made, few=drawn)
+
+
+def _fill(request: ReportRequest, saved: SavedRowsOptions, on_problem: OnProblem) -> None:
+    """Fill pages, and say so."""
+    from fgbench.cli.saved import read_data
+    from fgbench_reports.blocks import Rows
+
+    files, self_tests = split_self_tests(saved.files)
+    data = replace(read_data(saved.store, files, on_problem), gpu_hour_price=request.price)
+    for line in fill_pages([Path(page) for page in request.fill], Rows(data=data, self_tests=self_tests), on_problem):
+        complain(line)
 
 
 def _write(made: Sequence[Made], data: Data, output: Path, on_problem: OnProblem) -> int:

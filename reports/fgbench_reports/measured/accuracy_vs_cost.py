@@ -16,7 +16,6 @@ from fgbench_reports.measured.selector_quality import CROP_PART, PARTS_IN_CROP, 
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import by_environment, mode_name, reason_notes
 from fgbench_reports.tables.column import Cell, Column, figure, word
-from fgbench_reports.tables.formats import to_markdown
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant, with_prefix
 from fgbench_reports.tables.table import Table, cell_marks, distinct, file_name, without_empty
 from fgbench_reports.training_groups import is_of_training
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "vit"
+MAX_PREFIX_TOKENS = 5  # of a backbone: a class token and four registers
 # Fields that tell runs of one model and selector apart which are no seeds of each other, and their headings.
 APART = {"backbone": "backbone", "lr": "lr", "begun_from": "begun from", "weights": "weights", "file": "file"}
 NAMES = ("model", "selects by", *(heading for field, heading in APART.items() if field != "lr"), "selector")
@@ -166,17 +166,6 @@ def _interval(gains: Sequence[float]) -> str:
     return f", 95 % interval {fmean(gains) - half:+.1f} to {fmean(gains) + half:+.1f}"
 
 
-def sections(kept: Mapping[str, Kept]) -> dict[str, str]:
-    """Every generated part of README.md and docs/accuracy.md by its name, as Markdown; ``kept`` by device."""
-    parts: dict[str, list[str]] = {"bought": [], "judged": []}
-    for found in kept.values():
-        parts["bought"].append(f"{_machine(found)}\n\n{to_markdown(model_table(found))}\n{verdict(found)}\n")
-        for model in dict.fromkeys(row["model"] for row in found["quality"]):
-            text = to_markdown(quality_table(found, model))
-            parts["judged"].append(f"**Trained {model}**, {_machine(found)}\n\n{text}")
-    return {name: "\n".join(texts) for name, texts in parts.items()}
-
-
 def _runs(kept: Kept) -> list[Row]:
     """Rows of single runs under their names; the means over seeds are made again from them."""
     runs = [{**row, "name": run_name(row)} for row in kept["accuracy"] if row["seeds"] is None]
@@ -233,18 +222,6 @@ def _img_s(kept: Kept, name: str, selector: str | None, backbone: str | None) ->
     return max((value for value in found if value is not None), default=None)
 
 
-def _machine(kept: Kept) -> str:
-    first, environment = kept["accuracy"][0], kept["environment"]
-    device = environment.get("device_name") or environment.get("cpu") or environment["device"]
-    threads = f", {how_many(environment['threads'], 'thread')}" if environment["device"] == "cpu" else ""
-    recipe = first["recipe"]
-    words = f"{first['dataset']}, {how_many(first['num_classes'], 'class', 'classes')}, "
-    words += f"{first['train_images']} training and "
-    words += f"{first['images']} test images of {first['image_size']} pixels, {first['backbone']} from scratch, "
-    words += f"{how_many(first['epochs'], 'epoch')} of batch {recipe['batch_size']}, {recipe['optimizer']}"
-    return f"{words}; {device}{threads}, torch {environment['torch']}"
-
-
 class AccuracyVsCost(Report):
     """Accuracy over seeds, quality of each model's own selection, MACs and throughput, side by side."""
 
@@ -281,12 +258,9 @@ def training_groups(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
     runs = [{**row, "shared": _shared(row)} for row in data.accuracy if not row.get("seeds")]
     for (dataset, size, _), rows in group_by(runs, "dataset", "image_size", "shared").items():
         trained = {(run_name(row), row["backbone"]) for row in rows}
-        flops = [
-            row
-            for row in data.flops
-            if (row["model"], row["backbone"]) in trained
-            and (row["image_size"], row["convention"], row.get("part")) == (size, "full", None)
-        ]
+        counted = [row for row in data.flops if (row["image_size"], row["convention"]) == (size, "full")]
+        named = [(_run_of(row, rows), row) for row in counted if row.get("part") is None]
+        flops = [{**row, "model": name} for name, row in named if (name, row["backbone"]) in trained]
         timed = [
             row
             for row in data.throughput
@@ -299,6 +273,19 @@ def training_groups(data: Data) -> Iterator[tuple[dict[str, Any], str]]:
             yield {**kept, "throughput": points}, mode_name(key, environments)
         if not environments:
             yield {**kept, "throughput": []}, ""
+
+
+def _run_of(row: Row, runs: Sequence[Row]) -> str | None:
+    """The name of the runs that a counted row belongs to; a backbone with overlapping patches is the plain model."""
+    stride = (row["environment"] or {}).get("patch_stride")
+    if row["model"] is not None or row["selector"] is not None or stride is None:
+        return row["model"]  # type: ignore[no-any-return]
+    for run in runs:
+        overlap = int((run["recipe"] or {}).get("overlap") or 0)
+        patches = ((run["image_size"] - stride - overlap) // stride + 1) ** 2
+        if run["model"] == BASELINE and overlap and 0 <= (row["num_tokens"] or 0) - patches <= MAX_PREFIX_TOKENS:
+            return run_name(run)
+    return None
 
 
 def _shared(row: Row) -> str:

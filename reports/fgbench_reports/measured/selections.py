@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import KINDS, SELECTION_WHY, Row, group_by
+from fgbench_reports.data import KINDS, Row, group_by
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
@@ -50,7 +50,7 @@ class Selections(Report):
                 yield Table.from_cells(f"{name}-ratios", title, pairs, names=NAMES)
         if not groups:
             what = "the time and memory of every selection by itself"
-            yield Missing(what=what, command=KINDS["selection"], why=SELECTION_WHY)
+            yield Missing(what=what, command=KINDS["selection"])
 
 
 def selections(data: Data) -> pd.DataFrame:

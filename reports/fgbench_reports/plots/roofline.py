@@ -10,7 +10,7 @@ from typing import Any
 from fgbench.results.records import SelectionRow, ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration
-from fgbench_reports.data import KINDS, SELECTION_WHY, Data
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.bars import rate_ends
 from fgbench_reports.plots.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
 from fgbench_reports.plots.roof import Roof, RooflineFigure, highest, speed_words, under_roof
@@ -38,6 +38,7 @@ from fgbench_reports.tables.numbers import milliseconds, significant
 
 RATES_DIFFER = 1.05  # between runs of one mode, and it is said
 BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # what its own row is called, and what it looks like
+LACKING = "no row has a time, its bytes and the device's rates"
 NEEDED = ("matrix_rate_flop_s", "copy_rate_bytes_s", "macs_per_image", "bytes_per_image")
 COUNTED = (
     "Bytes are what operators move, each reading its arguments and writing its results once: what stays in a cache can "
@@ -127,8 +128,10 @@ def _selections(data: Data) -> Iterator[Item]:
     groups = [(where, [row for row in some if _has_roof(row)]) for where, some in every.items()]
     groups = [(where, some) for where, some in groups if some]
     if not groups:
-        lacks = "no row has a time, its bytes and the device's rates; " if data.selection else ""
-        yield Missing(what="a roofline of selections", command=KINDS["selection"], why=lacks + SELECTION_WHY)
+        missing = Missing(what="a roofline of selections", command=KINDS["selection"])
+        # Rows that are in the store are measured again only where that is asked for.
+        again = replace(missing, command=f"{missing.command} --again", why=LACKING)
+        yield again if data.selection else missing
     found, left = first_figures(groups, lambda group: group[0])
     files = file_names(f"roofline selection {where}" for where, _ in found)
     for index, ((where, some), name) in enumerate(zip(found, files, strict=True), 1):

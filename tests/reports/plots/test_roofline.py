@@ -6,7 +6,7 @@ import pytest
 from helpers.figure_rows import figures_of, kept, sweep
 from helpers.throughput_rows import GPU, row, tried
 
-from fgbench_reports.data import KINDS, SELECTION_WHY, Data
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.roofline import Roofline
 
 RATES = {"matrix_rate_flop_s": 1e12, "copy_rate_bytes_s": 1e11, "macs_per_image": 1e9, "bytes_per_image": 4e8}
@@ -52,7 +52,7 @@ def test_what_a_roofline_lacks_is_told(lost):
     assert (models.what, models.command) == ("a roofline of models", f"{command} --again")
     assert "bytes per image" in models.why
     assert (selections.what, selections.command) == ("a roofline of selections", KINDS["selection"])
-    assert selections.why == SELECTION_WHY
+    assert selections.why == "there are no rows for it"
 
 
 @pytest.mark.parametrize("rows", [[], [tried("oom", "too much")]])
@@ -62,10 +62,11 @@ def test_where_no_point_has_figures_there_is_nothing_to_measure_again(rows):
     assert "--again" not in models.command
 
 
-def test_selections_without_rates_say_so_and_that_a_checkout_measures_them():
+def test_selections_without_rates_say_so_and_are_measured_again():
     bare = [{**each, "environment": {}} for each in kept().selection]
     *_, selections = Roofline().items(Data(selection=bare))
-    assert selections.why == f"no row has a time, its bytes and the device's rates; {SELECTION_WHY}"
+    assert selections.why == "no row has a time, its bytes and the device's rates"
+    assert selections.command == f"{KINDS['selection']} --again"
 
 
 def test_selections_have_a_figure_of_their_own_with_published_half_filled():

@@ -1,0 +1,171 @@
+"""A sweep of selectors by themselves: its points, what is kept, what a failure leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fgbench.cli.saved import read_data
+from fgbench.errors import FgbenchError
+from fgbench.results.store import Store
+from fgbench.sweep.selector_request import SelectionRequest
+from fgbench.sweep.selector_sweep import SelectorEvent, SelectorSweep
+from fgbench.workers.pool import WorkerFailed
+
+REQUEST = SelectionRequest(selectors=["psm"], image_sizes=[64], device="cpu", threads=1)
+DESCRIBED = {"device": "cpu", "device_name": None, "uuid": None, "torch": "2.x", "cuda": None, "threads": 2}
+TIMED = {
+    **{"status": "ok", "reason": None, "latency_s": 0.5, "latency_ci95_low_s": 0.4, "latency_ci95_high_s": 0.6},
+    **{"blocks": [0.5, 0.5]},
+}
+
+
+class Workers:
+    """A pool whose workers answer from a table, and remember what they were asked."""
+
+    def __init__(self, **answers):
+        self.asked: list[str] = []
+        self.answers = {
+            "plugins": {"problems": []},
+            "selector_codes": {"codes": {}},
+            "rate": {"flop_s": 1e11},
+            "copies": {"bytes_s": 1e10},
+            "count_selection": {"num_tokens": 17, "macs": 1, "flops": 2, "bytes": 3},
+            "measure_selection": {**TIMED, "added_memory_bytes": 10, "backends": {"left": ["dense"]}},
+            "measure_backends": {
+                "backends": {name: {**TIMED, "chosen": name == "dense"} for name in ("dense", "blocks")}
+            },
+            **answers,
+        }
+
+    def fork(self):
+        return self
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, do, limit_s, **arguments):
+        self.asked.append(do)
+        if do == "describe":
+            return {**DESCRIBED, "modes": [{"mode": {**arguments["modes"][0], "device": "cpu"}}]}
+        answer = self.answers[do]
+        if isinstance(answer, BaseException):
+            raise answer
+        return dict(answer)
+
+
+def sweep(path: Path, request=REQUEST, workers=None, **more) -> tuple[SelectorSweep, list[FgbenchError]]:
+    problems: list[FgbenchError] = []
+    with Store(path) as store:
+        made = SelectorSweep(
+            request=request, store=store, pool=workers or Workers(), on_problem=problems.append, **more
+        )
+        made.run()
+    return made, problems
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "s.db"
+
+
+def test_the_backbone_stands_beside_every_selector_in_both_implementations(path):
+    rows = sweep(path)[0].rows
+    assert [(row["selector"], row["impl"]) for row in rows] == [(None, None), ("psm", "published"), ("psm", "fast")]
+    assert {(row["image_size"], row["batch_size"], row["device"], row["dtype"]) for row in rows} == {
+        (64, 1, "cpu", "float32")
+    }
+    assert rows[0]["environment"]["roof"] == {"product_flop_s": 1e11, "copy_bytes_s": 1e10}
+    assert (rows[0]["environment"]["threads"], rows[0]["environment"]["torch"]) == (1, "2.x")
+
+
+def test_kept_points_are_not_measured_again_and_share_one_roof(path):
+    sweep(path)
+    workers = Workers(rate={"flop_s": 9e11})
+    again, _ = sweep(path, replace(REQUEST, image_sizes=[64, 96]), workers)
+    assert (again.stored, workers.asked.count("measure_selection"), workers.asked.count("rate")) == (3, 3, 0)
+    assert {row["environment"]["roof"]["product_flop_s"] for row in again.rows} == {1e11}
+
+
+def test_again_measures_what_is_kept(path):
+    sweep(path)
+    slower = Workers(measure_selection={**TIMED, "latency_s": 0.7, "added_memory_bytes": 10, "backends": {}})
+    again, _ = sweep(path, replace(REQUEST, again=True), slower)
+    assert {row["latency_s"] for row in again.rows} == {0.7}
+    assert {row["latency_s"] for row in read_data(path, [], pytest.fail).selection} == {0.7}
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"dtype": "bfloat16"}, {"threads": 2}, {"cap_s": 1.0}])
+def test_another_mode_is_another_point(path, change):
+    sweep(path)
+    assert sweep(path, replace(REQUEST, **change))[0].stored == 0
+
+
+def test_other_code_of_a_selector_is_another_point(path):
+    sweep(path)
+    other, _ = sweep(path, workers=Workers(selector_codes={"codes": {"psm": "abc"}}))
+    assert other.stored == 1, "the backbone"
+
+
+def test_what_does_not_fit_is_a_row(path):
+    rows = sweep(path, workers=Workers(measure_selection=WorkerFailed("oom", "MemoryError: too much")))[0].rows
+    assert {(row["status"], row["reason"], row["latency_s"], row["flops"]) for row in rows} == {
+        ("oom", "MemoryError: too much", None, 2)
+    }
+    assert len(rows) == 3
+
+
+def test_a_selector_that_cannot_be_counted_is_left_out_and_named(path):
+    made, problems = sweep(path, workers=Workers(count_selection=WorkerFailed("error", "no such operator")))
+    assert (made.rows, made.finished) == ([], 0)
+    assert "psm fast at 64 is left out: 'no such operator'" in str(problems[-1])
+
+
+def test_kernels_are_kept_by_number_of_tokens(path):
+    request = replace(REQUEST, kernels=True, maps=[12], tokens=[5, 9])
+    rows = sweep(path, request)[0].rows[3:]
+    assert [(row["num_tokens"], row["backend"], row["chosen"]) for row in rows] == [
+        (5, "dense", True),
+        (5, "blocks", False),
+        (9, "dense", True),
+        (9, "blocks", False),
+    ]
+    workers = Workers()
+    assert sweep(path, request, workers)[0].rows[3:] == rows
+    assert "measure_backends" not in workers.asked
+
+
+def test_reports_read_the_rows_from_the_store(path):
+    made, _ = sweep(path, replace(REQUEST, kernels=True, maps=[12], tokens=[5]))
+    data = read_data(path, [], pytest.fail)
+    assert (len(data.selection), len(data.backend)) == (3, 2)
+    assert [row["selector"] for row in data.selection] == [row["selector"] for row in made.rows[:3]]
+    assert data.selection[0]["environment"]["roof"]["copy_bytes_s"] == 1e10
+
+
+def test_an_interrupt_keeps_what_is_finished(path):
+    def stop(event: SelectorEvent) -> None:
+        if event.rows:
+            raise KeyboardInterrupt
+
+    with Store(path) as store:
+        made = SelectorSweep(request=REQUEST, store=store, pool=Workers(), on_problem=pytest.fail, on_event=stop)
+        with pytest.raises(KeyboardInterrupt):
+            made.run()
+        assert len(made.rows) == 1
+        assert store.claim("selection", made._key(made.points[0]))
+    assert sweep(path)[0].stored == 1
+
+
+def test_an_unknown_selector_of_a_plugin_file_is_refused(path):
+    refused = WorkerFailed("error", "unknown selector 'x'", refused=True)
+    with pytest.raises(FgbenchError, match="unknown selector 'x'"):
+        sweep(path, workers=Workers(selector_codes=refused))
