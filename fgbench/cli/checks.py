@@ -31,11 +31,13 @@ def check_names(
         FgbenchError: For a model that cannot be reproduced yet.
 
     """
-    from fgbench.plugins.names import check_backbones, check_engines, check_models, check_selectors
+    from fgbench.measure.engine_registry import registered_engines
+    from fgbench.plugins.names import check_backbones, check_models, check_selectors
 
     check_models(models, plugins)
     check_selectors(selectors, plugins)
-    check_engines(engines, plugins)
+    for name in () if plugins else engines or ():
+        registered_engines(name)
     check_backbones(backbones, plugins, beside=models or ())
 
 

@@ -39,14 +39,6 @@ def check_selectors(names: Iterable[str] | None, plugin_files: Sequence[str] | N
     check_registered(selectors, names, plugin_files)
 
 
-def check_engines(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
-    """Raise :class:`UnknownNameError` for a name that no engine has."""
-    from fgbench.measure.engine_registry import registered_engines
-
-    for name in () if plugin_files else names or ():
-        registered_engines(name)
-
-
 def check_registered(registry: Registry, names: Iterable[str] | None, plugin_files: Sequence[str] | None) -> None:
     """Check names of a registry; nothing is checked where there are plug-in files.
 
