@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.errors import FgbenchError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES
 from fgbench.plugins.kinds import engines
-from fgbench.plugins.names import engine_names, public_name, registered_engines
+from fgbench.plugins.names import public_name, registered_engines
 
 
 def find_engine(name: str, device: str | None = None) -> tuple[type[Engine], str]:

@@ -17,12 +17,12 @@ import fgbench
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.engine import Batch, Engine, engine_breach
 from fgbench.measure.engine_registry import describe_engine, find_engine, open_engine, why_unusable
-from fgbench.plugins.names import engine_names, public_name
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.points import RunMode, point_key
 from fgbench.measure.subjects.module import ModuleSubject
 from fgbench.measure.subjects.selector import SelectorSubject
 from fgbench.plugins.kinds import engines
+from fgbench.plugins.names import engine_names, public_name
 from fgbench.results.records import ThroughputRow
 from fgbench_selectors.plugins import import_file
 
