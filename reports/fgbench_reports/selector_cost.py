@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
+from fgbench_reports.tables.formats import to_markdown
 from fgbench_reports.tables.numbers import (
     half_width_percent,
     how_many,
@@ -15,13 +16,14 @@ from fgbench_reports.tables.numbers import (
     significant,
     with_prefix,
 )
-from fgbench_reports.tables.render import NAMES, to_markdown
+from fgbench_reports.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEVICES = ("cpu", "cuda")  # in this order
 BACKBONE = "(backbone)"
+NAMES = ("selector", "impl", "status", "v·A by", "fastest", "chosen", "contended", "fewer, less, faster")
 COLUMNS: dict[str, Callable[[Row], str]] = {  # what a row's work and time is printed as
     "FLOPs": lambda row: with_prefix(row["flops"]),
     "bytes": lambda row: with_prefix(row["bytes"]),
@@ -179,7 +181,7 @@ def _missing(devices: Sequence[str]) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return to_markdown(frame, names=(*NAMES, "v·A by", "fastest", "chosen", "contended", "fewer, less, faster"))
+    return to_markdown(Table.from_text("cost", "", frame, names=NAMES))
 
 
 def _bullets(lines: Sequence[str]) -> str:
