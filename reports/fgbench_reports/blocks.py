@@ -16,6 +16,7 @@ from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table
 from fgbench_reports.page import FigureBlock, TableBlock
 from fgbench_reports.regression.rule_tables import simulated_markdown
 from fgbench_reports.selector_cost import (
+    NAMES,
     Kept,
     backend_frame,
     crossover,
@@ -28,13 +29,12 @@ from fgbench_reports.selector_cost import (
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables import formats
 from fgbench_reports.tables.numbers import how_many, with_prefix
-from fgbench_reports.tables.render import NAMES, to_markdown
+from fgbench_reports.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEVICES = ("cpu", "cuda")  # in this order
-COST_NAMES = (*NAMES, "v·A by", "fastest", "chosen", "contended", "fewer, less, faster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +216,7 @@ def _figures(rows: Rows, draw: Callable[[Kept], str], figure: str, says: str, af
 
 
 def _table(frame: pd.DataFrame) -> str:
-    return to_markdown(frame, names=COST_NAMES)
+    return formats.to_markdown(Table.from_text("cost", "", frame, names=NAMES))
 
 
 def _bullets(lines: Sequence[str]) -> str:

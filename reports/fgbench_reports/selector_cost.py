@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BACKBONE = "(backbone)"
+NAMES = ("selector", "impl", "status", "v·A by", "fastest", "chosen", "contended", "fewer, less, faster")
 COLUMNS: dict[str, Callable[[Row], str]] = {  # what a row's work and time is printed as
     "FLOPs": lambda row: with_prefix(row["flops"]),
     "bytes": lambda row: with_prefix(row["bytes"]),

@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from fgbench.results.escaping import sentence
 from fgbench.results.records import Record
 from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
 EnvironmentKey = tuple[str, ...]
@@ -171,30 +168,6 @@ def common_title(rows: Sequence[Row], *words: str) -> str:
 def status_word(row: Row) -> str:
     """A status as it stands in a table: the row's own word."""
     return as_text(row["status"])
-
-
-def empty_table(title: str, headings: Sequence[str], right: Sequence[str]) -> Table:
-    """A table without lines; the columns named in ``right`` hold figures and stand to the right."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    # Without edges the lines fit 80 columns; what stood above and below is a blank line.
-    table = Table(
-        title=Text(f"{title}\n", "bold", no_wrap=True, overflow="ignore"),
-        caption=" ",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-    )
-    table.show_edge = False
-    for heading in headings:
-        figures = heading in right and heading != "latency ms"  # never cut; names fold where a terminal is narrow
-        lines = heading.replace("allocated", "alloc.").replace(" ", "\n") if " " in heading else f"\n{heading}"
-        table.add_column(
-            lines.rstrip(), justify="right" if heading in right else "left", overflow="fold", no_wrap=figures
-        )
-    return table
 
 
 def on_lines(labels: Sequence[str], lines: int) -> list[str]:

@@ -7,14 +7,12 @@ import json
 import pytest
 from helpers.choices import GRID, chosen, limits, measured
 from helpers.growth import assert_work_grows_with
-from helpers.throughput_rows import CPU, HOSTILE, ROWS, VIT, in_terminal, row
+from helpers.throughput_rows import CPU, HOSTILE, ROWS, VIT, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgbench_reports.choose.choice_table import (
-    NAMES,
     choice_frame,
-    choice_frames,
     choice_notes,
     choice_rows,
     choice_tables,
@@ -22,7 +20,7 @@ from fgbench_reports.choose.choice_table import (
     misses_frame,
 )
 from fgbench_reports.choose.limits import Limits
-from fgbench_reports.tables import render
+from fgbench_reports.tables.render import render
 
 
 @given(rows=st.lists(measured(), max_size=8), limits=limits, price=st.none() | st.just(2.5))
@@ -31,13 +29,13 @@ def test_any_choice_can_be_shown_in_any_format(rows, limits, price):
     if price is None:
         limits = Limits(max_latency_s=limits.max_latency_s, gpu=limits.gpu)
     choice = chosen(rows, limits, price=price)
-    json.loads(render.to_json(choice_rows(choice)))
-    render.to_csv(choice_rows(choice))
-    for frame in choice_frames(choice):
-        assert all(cell.isprintable() for cell in frame.to_numpy().ravel())
-        render.to_markdown(frame, NAMES)
-        render.to_latex(frame, NAMES)
-    assert in_terminal(choice_tables(choice), choice_notes(choice)).strip()
+    tables = choice_tables(choice)
+    json.loads(render(tables, "json"))
+    for table in tables.wide:
+        assert all(cell.isprintable() for cell in table.printed.to_numpy().ravel())
+    for style in ("csv", "markdown", "latex"):
+        render(tables, style)
+    assert render(tables, "table", to_file=True).strip()
 
 
 def test_rows_for_programs_say_the_verdict():
@@ -91,7 +89,7 @@ def test_hostile_names_come_out_as_text():
     told = misses_frame(choice).to_numpy().ravel().tolist()
     assert any(HOSTILE in cell for cell in told)
     assert any("two lines" in cell for cell in told)
-    assert HOSTILE in in_terminal(choice_tables(choice)).replace("\n", "")
+    assert HOSTILE in render(choice_tables(choice), "table", to_file=True).replace("\n", "")
     assert "'two lines'" in next(note for note in choice_notes(choice) if "no known accuracy" in note)
 
 
@@ -100,7 +98,7 @@ def test_the_work_for_ten_thousand_configurations_is_ten_times_that_for_a_thousa
 
     def choose(rows) -> None:
         choice = chosen(rows, Limits(max_latency_s=0.1), price=1.0)
-        in_terminal(choice_tables(choice), choice_notes(choice))
+        render(choice_tables(choice), "table", to_file=True)
         assert len(choice.verdicts) == len(rows)
 
     assert_work_grows_with(rows, choose)
@@ -114,10 +112,10 @@ def test_the_table(same_as_snapshot):
     ]
     limits = Limits(min_accuracy_percent=90.5, max_latency_s=0.1, max_memory_bytes=2 * 10**9)
     choice = chosen([*rows, *cpu], limits, price=2.5)
-    same_as_snapshot("choice_table.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
+    same_as_snapshot("choice_table.txt", render(choice_tables(choice), "table", to_file=True))
 
 
 def test_the_table_where_nothing_fits(same_as_snapshot):
     choice = chosen(ROWS, Limits(min_accuracy_percent=95, max_energy_j=0.3))
-    same_as_snapshot("choice_misses.txt", in_terminal(choice_tables(choice), choice_notes(choice)))
+    same_as_snapshot("choice_misses.txt", render(choice_tables(choice), "table", to_file=True))
     assert list(limits_frame(choice)["rules out"]) == [str(len(choice.verdicts))] * 2

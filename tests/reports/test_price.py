@@ -20,7 +20,7 @@ from fgbench_reports.price import (
     price_table,
 )
 from fgbench_reports.report import BEST, SECOND, Missing, Table, report_breach
-from fgbench_reports.tables import render
+from fgbench_reports.tables.render import render
 
 positive = st.floats(1e-3, 1e6)
 
@@ -145,14 +145,14 @@ def test_any_rows_make_a_table_whose_cells_are_text(rows, price):
         assert all(cell.isprintable() for cell in item.printed.to_numpy().ravel())
         assert set(item.names) <= set(item.frame)
         assert set(item.marks) <= {(line, name) for line in range(len(item.frame)) for name in item.frame}
-        render.to_markdown(item.printed, item.names)
-        render.to_latex(item.printed, item.names)
+        render(item, "markdown")
+        render(item, "latex")
 
 
 def test_names_come_out_as_text():
     printed = table_of(Data(throughput=[row(HOSTILE)])).printed
     assert list(printed["model"]) == [HOSTILE]
-    assert HOSTILE not in render.to_markdown(printed)  # it is escaped there
+    assert HOSTILE not in render(Table.from_text("price", "", printed, names=()), "markdown")  # it is escaped there
 
 
 def test_it_is_a_report():
@@ -162,7 +162,10 @@ def test_it_is_a_report():
 def test_the_table(same_as_snapshot):
     table = table_of(Data(throughput=ROWS, gpu_hour_price=2.5))
     notes = "".join(f"\n{note}" for note in table.notes)
-    same_as_snapshot("price_table.md", render.to_markdown(table.printed, table.names) + notes + "\n")
+    same_as_snapshot(
+        "price_table.md",
+        render(Table.from_text("price", "", table.printed, names=table.names), "markdown") + notes + "\n",
+    )
 
 
 def test_the_public_function_and_the_report_have_the_same_lines():

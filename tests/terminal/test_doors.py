@@ -33,7 +33,7 @@ from fgbench_reports.regression.benchmark_json import to_benchmark_json
 from fgbench_reports.regression.findings import CHANGED, COUNTED, SLOWER, TIME, Finding, Outcome
 from fgbench_reports.regression.junit import to_junit
 from fgbench_reports.regression.summary import to_markdown
-from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
+from fgbench_reports.regression.terminal import regression_tables
 from fgbench_reports.report import Table
 from fgbench_reports.tables import formats, render
 
@@ -204,16 +204,15 @@ FORMATS = {
     "json": lambda text: render.to_json([{"x": text}]),
     "csv": lambda text: render.to_csv([{"a": text, "b": [text]}, {"c": text}]),
     "csv of a report": lambda text: formats.to_csv(tables(text)),
-    "markdown": lambda text: render.to_markdown(pd.DataFrame({"a": [text]}, dtype=object), notes=[text]),
+    "markdown": lambda text: render.render(render.plain_rows([{"a": text}]), "markdown"),
     "markdown of a report": lambda text: formats.to_markdown(tables(text)),
-    "latex": lambda text: render.to_latex(pd.DataFrame({"a": [text]}, dtype=object), notes=[text]),
+    "latex": lambda text: render.render(render.plain_rows([{"a": text}]), "latex"),
     "latex of a report": lambda text: formats.to_latex(tables(text)),
-    "table": lambda text: render.records([{"a": text, "b": text}], "table"),
-    "list in markdown": lambda text: render.records([{"a": text}], "markdown"),
+    "table": lambda text: render.render(render.plain_rows([{"a": text, "b": text}]), "table"),
     "table of a report": lambda text: render.render(tables(text), "table"),
     "html of a report": lambda text: formats.to_html(tables(text)),
-    "regress": lambda text: render.to_terminal(regression_tables(outcome(text)), regression_notes(outcome(text))),
-    "regress in markdown": lambda text: render.to_markdown(regression_frame(outcome(text)), NAMES, [text]),
+    "regress": lambda text: render.render(regression_tables(outcome(text)), "table"),
+    "regress in markdown": lambda text: render.render(regression_tables(outcome(text)), "markdown"),
     "regress in csv": lambda text: render.to_csv([finding.as_dict() for finding in outcome(text).findings]),
     "summary": lambda text: to_markdown(outcome(text)),
     "junit": lambda text: to_junit(outcome(text)),

@@ -120,18 +120,10 @@ class OutcomeOptions:
 
 
 def _show(outcome: Outcome, output: OutputOptions) -> None:
-    from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
-    from fgbench_reports.tables import render
+    from fgbench_reports.regression.terminal import regression_tables
+    from fgbench_reports.tables.render import render
 
-    if output.style in ("json", "csv"):
-        rows = [finding.as_dict() for finding in outcome.findings]
-        text = render.to_json(rows) if output.style == "json" else render.to_csv(rows)
-    elif output.style in ("markdown", "latex"):
-        write = render.to_markdown if output.style == "markdown" else render.to_latex
-        text = write(regression_frame(outcome), NAMES, regression_notes(outcome))
-    else:
-        tables, notes = regression_tables(outcome), regression_notes(outcome)
-        text = render.to_terminal(tables, notes, to_file=output.to_file)
+    text = render(regression_tables(outcome), output.style, to_file=output.to_file)
     emit_as(output.style, text, output.output)
 
 

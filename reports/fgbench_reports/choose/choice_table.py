@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, throughput_bounds
@@ -27,16 +28,17 @@ from fgbench_reports.sweep_rows import (
     CONTENDER,
     as_text,
     common_title,
-    empty_table,
     label_lines,
     status_word,
     varying_fields,
 )
+from fgbench_reports.tables.column import Cell
 from fgbench_reports.tables.numbers import gigabytes, how_many, img_per_s, milliseconds, significant
+from fgbench_reports.tables.render import RowTables, render
+from fgbench_reports.tables.table import Layout, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
 Line = dict[str, str]
 
@@ -132,23 +134,34 @@ def uncertain_frame(choice: Choice) -> pd.DataFrame:
     return pd.DataFrame(list(_uncertain_lines(choice)))
 
 
-def choice_frames(choice: Choice) -> list[pd.DataFrame]:
-    """The four tables, without those that have no line."""
+def choice_tables(choice: Choice) -> RowTables:
+    """The configurations of ``fgbench choose`` as each format shows them.
+
+    The front, those too uncertain to tell, what rules others out, and the nearest misses: a table each, without those
+    that have no line.
+
+    Args:
+        choice: The verdicts on all configurations.
+
+    """
     makers = (choice_frame, uncertain_frame, limits_frame, misses_frame)
-    return [frame for make in makers if len(frame := make(choice))]
+    frames = [frame for make in makers if len(frame := make(choice))]
+    notes = choice_notes(choice)
+    wide = [Table.from_text("choice", "", frame, names=NAMES) for frame in frames]
+    wide[-1:] = [replace(table, notes=notes) for table in wide[-1:]]
+    return RowTables(rows=choice_rows(choice), narrow=list(_narrow(choice)), wide=wide, notes=notes)
 
 
-def choice_tables(choice: Choice) -> Iterator[Table]:
-    """The same tables for a terminal."""
+def _narrow(choice: Choice) -> Iterator[Table]:
     if choice.chosen:
         yield _front_table(choice)
     limits, misses = list(_limit_lines(choice)), list(_miss_lines(choice))
     if uncertain := list(_uncertain_lines(choice)):
-        yield _table("Too uncertain to tell whether they keep the limits, the cheapest first", uncertain, ())
+        yield _table("Too uncertain to tell whether they keep the limits, the cheapest first", uncertain)
     if limits:
-        yield _table("What rules the others out", limits, ("rules out", "alone", "uncertain"))
+        yield _table("What rules the others out", limits)
     if misses:
-        yield _table("The nearest miss of every model", misses, ())
+        yield _table("The nearest miss of every model", misses)
 
 
 def choice_notes(choice: Choice) -> list[str]:
@@ -254,37 +267,20 @@ def _miss_lines(choice: Choice) -> Iterator[Line]:
 
 
 def _front_table(choice: Choice) -> Table:
-    from rich.text import Text
-
     lines = list(_chosen_lines(choice))
     rows = [verdict.configuration.row for verdict, _ in lines]
-    varying, figures = varying_fields(rows), [name for name in lines[0][1] if name not in NAMES]
-    table = empty_table(common_title(rows, "The front, the cheapest first"), ["model", *lines[0][1]], figures)
-    for (_, cells), row in zip(lines, rows, strict=True):
-        label = "\n".join(label_lines(row, varying))
-        table.add_row(Text(label), *map(Text, cells.values()))
-    return table
+    varying = varying_fields(rows)
+    labelled = [
+        {"model": "\n".join(label_lines(row, varying)), **cells} for (_, cells), row in zip(lines, rows, strict=True)
+    ]
+    return _table(common_title(rows, "The front, the cheapest first"), labelled)
 
 
-def _table(title: str, lines: Sequence[Line], figures: Sequence[str]) -> Table:
-    from rich.text import Text
-
-    table = empty_table(title, list(lines[0]), figures)
-    for line in lines:
-        table.add_row(*map(Text, line.values()))
-    return table
+def _table(title: str, lines: Sequence[Line]) -> Table:
+    cells = [{heading: Cell(text, text) for heading, text in line.items()} for line in lines]
+    return Table.from_cells("choice", title, cells, names=NAMES, layout=Layout(wrapped=("latency ms",)))
 
 
 def choice_text(choice: Choice, style: str, *, to_file: bool) -> str:
     """A choice in a format: table, json, csv, markdown or latex."""
-    from fgbench_reports.tables import render
-
-    if style in ("json", "csv"):
-        rows = choice_rows(choice)
-        return render.to_json(rows) if style == "json" else render.to_csv(rows)
-    if style in ("markdown", "latex"):
-        write = render.to_markdown if style == "markdown" else render.to_latex
-        frames = choice_frames(choice)
-        notes = [choice_notes(choice) if frame is frames[-1] else [] for frame in frames]
-        return "\n".join(write(frame, NAMES, said) for frame, said in zip(frames, notes, strict=True))
-    return render.to_terminal(choice_tables(choice), choice_notes(choice), to_file=to_file)
+    return render(choice_tables(choice), style, to_file=to_file)

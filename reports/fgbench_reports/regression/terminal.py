@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from fgbench_reports.regression.findings import FAILING, FASTER, LISTED, NEW, OPEN, SAME, SMALLER, Finding, Outcome
 from fgbench_reports.regression.wording import (
@@ -20,12 +19,11 @@ from fgbench_reports.regression.wording import (
     verdict_line,
     verdict_word,
 )
-from fgbench_reports.sweep_rows import empty_table, first_notes
+from fgbench_reports.sweep_rows import first_notes
+from fgbench_reports.tables.column import Cell, word
 from fgbench_reports.tables.numbers import how_many
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table
+from fgbench_reports.tables.render import RowTables
+from fgbench_reports.tables.table import Layout, Table
 
 HEADINGS = ("point", "figure", "before", "after", "change", "verdict")
 FIGURES = ("before", "after", "change")
@@ -35,12 +33,25 @@ STYLES = {**dict.fromkeys(FAILING, "red"), **dict.fromkeys(OPEN, "yellow"), FAST
 MAX_LINES = {FAILING: 60, OPEN: 20, LISTED: 20}  # of a table that is read
 
 
-def regression_tables(outcome: Outcome) -> list[Table]:
-    """A terminal table each of what fails, what is open and what is new or better, the longest change first."""
+def regression_tables(outcome: Outcome) -> RowTables:
+    """The findings of ``fgbench regress`` as each format shows them.
+
+    A terminal shows a table each of what fails, what is open and what is new or better, the longest change first.
+    Documents have one table, a line per finding.
+
+    Args:
+        outcome: The findings of a comparison.
+
+    """
     titles = TITLES | ({FAILING: "What is another"} if outcome.updated else {})
-    return [
-        _table(title, verdicts, found) for verdicts, title in titles.items() if (found := outcome.having(*verdicts))
+    narrow = [
+        _narrow(title, verdicts, findings)
+        for verdicts, title in titles.items()
+        if (findings := outcome.having(*verdicts))
     ]
+    notes = regression_notes(outcome)
+    rows = [finding.as_dict() for finding in outcome.findings]
+    return RowTables(rows=rows, narrow=narrow, wide=[_wide(outcome, notes)], notes=notes)
 
 
 def regression_notes(outcome: Outcome) -> list[str]:
@@ -51,40 +62,36 @@ def regression_notes(outcome: Outcome) -> list[str]:
     return [note for note in notes if note]
 
 
-def regression_frame(outcome: Outcome) -> pd.DataFrame:
-    """A DataFrame of printed cells, a line per finding: what fails, what is open, what is listed, what is the same."""
-    import pandas as pd
-
+def _wide(outcome: Outcome, notes: Sequence[str]) -> Table:
     ordered = [finding for verdicts in (*TITLES, (SAME,)) for finding in outcome.having(*verdicts)]
     lines = [
-        {"check": line_of(finding.check), **_cells(finding), "reason": line_of(finding.reason)} for finding in ordered
+        {"check": word(line_of(finding.check)), **_cells(finding), "reason": word(line_of(finding.reason))}
+        for finding in ordered
     ]
-    return pd.DataFrame(lines, columns=["check", *HEADINGS, "reason"])
+    return Table.from_cells("regression", "", lines, names=NAMES, headings=["check", *HEADINGS, "reason"], notes=notes)
 
 
-def _table(title: str, verdicts: tuple[str, ...], findings: Sequence[Finding]) -> Table:
-    from rich.text import Text
-
-    table = empty_table(f"{title}: {how_many(len(findings), 'figure')}", HEADINGS, FIGURES)
-    for column, heading in zip(table.columns, HEADINGS, strict=True):
-        column.header = heading  # none of these takes a second line
-    for finding in findings[: MAX_LINES[verdicts]]:
+def _narrow(title: str, verdicts: tuple[str, ...], findings: Sequence[Finding]) -> Table:
+    lines: list[dict[str, Cell]] = []
+    styles: dict[tuple[int, str], str] = {}
+    for index, finding in enumerate(findings[: MAX_LINES[verdicts]]):
         cells = _cells(finding)
-        cells |= {heading: cells[heading].replace(" (", "\n(") for heading in FIGURES}
-        styles = dict.fromkeys(("change", "verdict"), STYLES.get(finding.verdict, ""))
-        table.add_row(*(Text(cells[heading], styles.get(heading, "")) for heading in HEADINGS))
-    return table
+        broken = {heading: cells[heading].text.replace(" (", "\n(") for heading in FIGURES}
+        lines.append(cells | {heading: Cell(cells[heading].value, text) for heading, text in broken.items()})
+        styles |= {(index, heading): STYLES.get(finding.verdict, "") for heading in ("change", "verdict")}
+    title = f"{title}: {how_many(len(findings), 'figure')}"
+    return Table.from_cells("regression", title, lines, names=NAMES, headings=HEADINGS, layout=Layout(styles=styles))
 
 
-def _cells(finding: Finding) -> dict[str, str]:
+def _cells(finding: Finding) -> dict[str, Cell]:
     before, after = before_and_after(finding)
     return {
-        "point": line_of(finding.point) or MISSING,
-        "figure": figure_word(finding.figure),
-        "before": before,
-        "after": after,
-        "change": change_text(finding),
-        "verdict": verdict_word(finding.verdict),
+        "point": word(line_of(finding.point) or MISSING),
+        "figure": word(figure_word(finding.figure)),
+        "before": Cell(finding.before, before),
+        "after": Cell(finding.after, after),
+        "change": word(change_text(finding)),
+        "verdict": word(verdict_word(finding.verdict)),
     }
 
 

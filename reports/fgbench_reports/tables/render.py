@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,9 @@ from fgbench_reports.tables.table import Layout, Table
 from fgbench_reports.tables.terminal import to_terminal as to_terminal
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Row = Mapping[str, Any]
-# Of a table of figures, the columns that hold none.
-NAMES = (
-    *("dataset", "convention", "model", "backbone", "selector", "part"),
-    *("device name", "impl", "device", "dtype", "mode", "status", "best"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,25 +85,6 @@ def plain_rows(rows: Sequence[Row]) -> RowTables:
     )
     table = Table(name="rows", title="", frame=words, printed=words, names=headings, layout=Layout(form="plain"))
     return RowTables(rows=rows, narrow=[table], wide=[table])
-
-
-def to_markdown(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
-    """A frame of printed cells as a pipe table, and its notes."""
-    return formats.to_markdown(_document(frame, names, notes))
-
-
-def to_latex(frame: pd.DataFrame, names: Collection[str] = NAMES, notes: Sequence[str] = ()) -> str:
-    """A frame of printed cells as a booktabs table, and its notes."""
-    return formats.to_latex(_document(frame, names, notes))
-
-
-def _document(frame: pd.DataFrame, names: Collection[str], notes: Sequence[str]) -> Table:
-    return Table(name="rows", title="", frame=frame, printed=frame, names=names, notes=notes)
-
-
-def records(rows: Sequence[Row], style: str, *, to_file: bool = False) -> str:
-    """Simple rows of words, a column per field, in any format."""
-    return render(plain_rows(rows), style, to_file=to_file)
 
 
 def to_json(rows: Sequence[Row]) -> str:

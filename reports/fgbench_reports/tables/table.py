@@ -171,6 +171,22 @@ class Table:
             notes=notes,
         )
 
+    @classmethod
+    def from_text(
+        cls, name: str, title: str, frame: pd.DataFrame, *, names: Collection[str], notes: Sequence[str] = ()
+    ) -> Table:
+        """A table of a frame of printed cells.
+
+        Args:
+            name: The name of its files.
+            title: What the table shows.
+            frame: The text of every cell.
+            names: Headings of the columns that hold names; they need not all be there.
+            notes: Sentences below the table.
+
+        """
+        return cls(name=name, title=title, frame=frame, printed=frame, names=names, notes=notes)
+
 
 def headings_of(columns: Sequence[Column]) -> list[str]:
     """The headings of columns."""

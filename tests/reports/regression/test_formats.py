@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -17,13 +18,14 @@ from fgbench_reports.regression.benchmark_json import to_benchmark_json
 from fgbench_reports.regression.findings import FAILING, NEW, OPEN, SAME, TIME, VANISHED, Outcome
 from fgbench_reports.regression.junit import to_junit
 from fgbench_reports.regression.summary import to_markdown
-from fgbench_reports.regression.terminal import NAMES, regression_frame, regression_notes, regression_tables
+from fgbench_reports.regression.terminal import regression_tables
 from fgbench_reports.regression.wording import verdict_word
-from fgbench_reports.tables import render
+from fgbench_reports.tables.render import render
+from fgbench_reports.tables.terminal import to_rich
 
 
 def to_terminal(outcome: Outcome) -> str:
-    return render.to_terminal(regression_tables(outcome), regression_notes(outcome), to_file=True)
+    return render(regression_tables(outcome), "table", to_file=True)
 
 
 FORMATS = {
@@ -34,7 +36,7 @@ FORMATS = {
     "bigger": to_bigger_is_better,
     "annotations": to_annotations,
     "terminal": to_terminal,
-    "frame": lambda outcome: regression_frame(outcome).to_csv(),
+    "markdown table": lambda outcome: render(regression_tables(outcome), "markdown"),
 }
 ARRAYS = ("pytest-benchmark", "smaller", "bigger")
 
@@ -114,8 +116,8 @@ def test_nothing_at_all_is_a_document_as_well(name):
 
 
 def test_a_frame_of_nothing_can_be_written():
-    assert regression_frame(EMPTY).empty
-    assert render.to_markdown(regression_frame(EMPTY), NAMES).startswith("| check   | point   | figure   |")
+    assert regression_tables(EMPTY).wide[0].printed.empty
+    assert render(regression_tables(EMPTY), "markdown").startswith("| check   | point   | figure   |")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -131,8 +133,9 @@ def test_the_terminal_tables(same_as_snapshot):
 
 
 def test_the_frame_has_a_line_per_finding(same_as_snapshot):
-    same_as_snapshot("frame.md", render.to_markdown(regression_frame(EXAMPLE), NAMES))
-    assert len(regression_frame(many(500))) == 500
+    tables = [replace(table, notes=()) for table in regression_tables(EXAMPLE).wide]
+    same_as_snapshot("frame.md", render(tables, "markdown"))
+    assert len(regression_tables(many(500)).wide[0].frame) == 500
 
 
 def test_the_last_line_of_the_terminal_is_the_verdict():
@@ -148,7 +151,7 @@ def test_tables_of_thousands_end_and_say_so():
 
 def test_no_digit_is_cut_in_a_terminal_of_80_columns():
     console = Console(width=80, record=True, file=io.StringIO())
-    for table in regression_tables(EXAMPLE):
+    for table in map(to_rich, regression_tables(EXAMPLE).narrow):
         console.print(table)
     printed = console.export_text()
     for text in ("(17,563,213,824)", "(17,563,213,825)", "+1 MAC", "34.20 ms", "+5.1 %", "1.85 GB"):
