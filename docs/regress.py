@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from fgbench.results.output import emit
 from fgbench_reports.regression.findings import SLOWER
-from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.rule import pooled_spread
+from fgbench_reports.regression.rule import FIRST_PAIRS, PairedPoint, pooled_spread
 from fgbench_reports.regression.simulation import SUITE_POINTS, Draw, as_seen, normal, simulate
 from fgbench_reports.regression.wording import roughly
 
