@@ -119,7 +119,6 @@ DELIBERATE = {
     ("fgbench.plugins.kinds", "fgbench.models.build"): "checks the contract of models when one is loaded",
     ("fgbench.plugins.kinds", "fgbench.models.model"): "finds the models of a plug-in file when it is loaded",
     ("fgbench.plugins.kinds", "fgbench.datasets.build"): "checks the contract of data sets when one is loaded",
-    ("fgbench.plugins.kinds", "fgbench.measure.engine"): "checks the contract of engines when one is loaded",
     ("fgbench.plugins.timm_names", "fgbench.models.timm_list"): "asks timm for its names where no list is shipped",
 }
 

@@ -1,4 +1,4 @@
-"""What a worker does: one request after the other, each answered by a result, a refusal, or the worker's end."""
+"""A worker: it answers one request after the other by a result, a refusal, or its end."""
 
 from __future__ import annotations
 

@@ -186,17 +186,17 @@ def load_checkpoint(
     if source.arrays is not None:
         _check_heads(source.arrays, model)
         held = google_weights(source.arrays)
-        found = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
+        recognised = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
-        found = recognise(held, model)
-    if found is None:
+        recognised = recognise(held, model)
+    if recognised is None:
         examples = ", ".join(map(shown, list(held)[:3]))
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
             "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL, timm's ViT, ResNets, Google's npz",
         )
-    format_, bare = found
+    format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
     metadata = read_metadata(path) if own_file else {}
     renamed, origins = format_.rename(bare, model)

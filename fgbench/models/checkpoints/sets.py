@@ -104,21 +104,23 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
     """
     walk = _Walk(path)
     walk.visit(held)
-    whole = [one for one in walk.sets if not _is_outer(one, walk.sets)]
+    whole = [candidate for candidate in walk.sets if not _is_outer(candidate, walk.sets)]
     if not whole:
         where = f"tensors are under {_listed(walk.elsewhere)}" if walk.elsewhere else ""
         raise FgbenchError("no weights in the checkpoint", str(path), where or "a dictionary of tensors was expected")
-    if chosen := next((one for one in whole if wanted in one.names), None):
+    if chosen := next((candidate for candidate in whole if wanted in candidate.names), None):
         sets = whole
     else:
-        sets = [part for one in whole for part in (_split(one) or [one])]
+        sets = [part for candidate in whole for part in (_split(candidate) or [candidate])]
         chosen = _pick(sets, wanted, path) if wanted in (None, RAW, AVERAGED) else _by_key(sets, wanted, path)
-    others = tuple(one.key for one in sets if one is not chosen and not _equal(one.weights, chosen.weights))
+    others = tuple(
+        candidate.key for candidate in sets if candidate is not chosen and not _equal(candidate.weights, chosen.weights)
+    )
     beside = {
         name: tensor
-        for line, found in walk.beside.items()
+        for line, tensors in walk.beside.items()
         if chosen.line[: len(line)] == line
-        for name, tensor in found.items()
+        for name, tensor in tensors.items()
     }
     usual = USUAL.issuperset(chosen.line) and not others
     return Chosen(
@@ -159,8 +161,8 @@ class _Walk:
         if len(line) > MAX_DEPTH:
             raise FgbenchError(f"dictionaries lie more than {MAX_DEPTH} deep in", str(self.path), SAVE_ALONE)
         if id(held) in self._by_id:
-            for one in self._by_id[id(held)]:
-                one.aliases = (*one.aliases, line)
+            for candidate in self._by_id[id(held)]:
+                candidate.aliases = (*candidate.aliases, line)
             return
         begun = len(self.sets)
         self._holders.add(id(held))
@@ -189,17 +191,19 @@ class _Walk:
 
 def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
     """The set that is meant by ``RAW``, ``AVERAGED`` or nothing."""
-    fit = sets if wanted is None else [one for one in sets if one.average == (wanted == AVERAGED)]
+    fit = sets if wanted is None else [candidate for candidate in sets if candidate.average == (wanted == AVERAGED)]
     if not fit:
         what = "no average of weights" if wanted == AVERAGED else "nothing but averages of weights"
         raise FgbenchError(f"{what} is in the checkpoint", str(path), f"tensors are under {_keys(sets)}")
-    if ordinary := [one for one in fit if one.plain]:
+    if ordinary := [candidate for candidate in fit if candidate.plain]:
         return _only(ordinary, path)
-    if wanted is None and any("teacher" in one.line for one in fit):
+    if wanted is None and any("teacher" in candidate.line for candidate in fit):
         return _only(fit, path)  # neither the teacher nor the student is what everybody means
-    single = [one for one in fit if not one.average] or fit
-    top = next((one for one in single if not one.line), None)
-    if top is not None and all(len(one.weights) < len(top.weights) for one in single if one is not top):
+    single = [candidate for candidate in fit if not candidate.average] or fit
+    top = next((candidate for candidate in single if not candidate.line), None)
+    if top is not None and all(
+        len(candidate.weights) < len(top.weights) for candidate in single if candidate is not top
+    ):
         return top
     return _only(single, path)
 
@@ -207,7 +211,7 @@ def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
 def _only(sets: list[_Set], path: Path) -> _Set:
     """The one set, or one of several that are equal."""
     first, *more = sets
-    if all(_equal(first.weights, one.weights) for one in more):
+    if all(_equal(first.weights, candidate.weights) for candidate in more):
         return first
     raise FgbenchError(
         f"{len(sets)} sets of weights, under {_keys(sets)}, are in the checkpoint",
@@ -217,8 +221,10 @@ def _only(sets: list[_Set], path: Path) -> _Set:
 
 
 def _by_key(sets: list[_Set], wanted: str, path: Path) -> _Set:
-    fit = [one for one in sets if wanted == one.key] or [
-        one for one in sets if one.key.startswith(f"{wanted}.") or one.key.endswith(f".{wanted}")
+    fit = [candidate for candidate in sets if wanted == candidate.key] or [
+        candidate
+        for candidate in sets
+        if candidate.key.startswith(f"{wanted}.") or candidate.key.endswith(f".{wanted}")
     ]
     if fit:
         return _only(fit, path)
@@ -227,14 +233,14 @@ def _by_key(sets: list[_Set], wanted: str, path: Path) -> _Set:
     )
 
 
-def _split(one: _Set) -> list[_Set]:
+def _split(candidate: _Set) -> list[_Set]:
     """The sets that one dictionary tells apart by the first word of its names, such as ``teacher.`` and ``student.``.
 
     They are sets where an average has most of its names in common with something else; what else the dictionary has
     belongs to each of them.
     """
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in one.weights.items():
+    for name, tensor in candidate.weights.items():
         bare = re.sub(WRAPPED, "", name)
         first, dot, after = bare.partition(".")
         group, within = groups.setdefault(first if dot else "", {}), re.sub(WRAPPED, "", after) if dot else bare
@@ -251,7 +257,12 @@ def _split(one: _Set) -> list[_Set]:
                 break
     rest = {} if "" in parts else _together({word: names for word, names in groups.items() if word not in parts})
     return [
-        _Set((*one.line, word) if word else one.line, {**rest, **names}, _is_average(word), not word or word in PLAIN)
+        _Set(
+            (*candidate.line, word) if word else candidate.line,
+            {**rest, **names},
+            _is_average(word),
+            not word or word in PLAIN,
+        )
         for word, names in parts.items()
     ]
 
@@ -262,11 +273,11 @@ def _together(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _is_outer(one: _Set, sets: Iterable[_Set]) -> bool:
+def _is_outer(candidate: _Set, sets: Iterable[_Set]) -> bool:
     """Whether known keys lead from this set to the weights proper: tensors beside those are no weights."""
-    depth = len(one.line)
+    depth = len(candidate.line)
     return any(
-        other.line[:depth] == one.line and len(other.line) > depth and PLAIN.issuperset(other.line[depth:])
+        other.line[:depth] == candidate.line and len(other.line) > depth and PLAIN.issuperset(other.line[depth:])
         for other in sets
     )
 
@@ -332,7 +343,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _keys(sets: Iterable[_Set]) -> str:
-    return _listed([one.key for one in sets])
+    return _listed([candidate.key for candidate in sets])
 
 
 def _listed(keys: Iterable[str]) -> str:
