@@ -29,9 +29,15 @@ EARLIER_NAMES: dict[str, str | None] = {
     "fgbench.registry": "fgbench.plugins.registry",
     "fgbench.saved": "fgbench.cli.saved",
     "fgbench.store": "fgbench.results.store",
+    "fgbench_reports.choose.front": "fgbench_reports.choose.bounds",
     "fgbench_reports.configurations": "fgbench_reports.choose.configurations",
     "fgbench_reports.figures": "fgbench_reports.plots",
     "fgbench_reports.numbers": "fgbench_reports.tables.numbers",
+    "fgbench_reports.paper.table1": "fgbench_reports.paper.selector_costs",
+    "fgbench_reports.paper.table2": "fgbench_reports.paper.literature",
+    "fgbench_reports.paper.table3": "fgbench_reports.paper.literature",
+    "fgbench_reports.paper.table7": "fgbench_reports.paper.selector_costs",
+    "fgbench_reports.paper.table8": "fgbench_reports.paper.selector_costs",
 }
 
 

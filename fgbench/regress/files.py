@@ -15,8 +15,7 @@ from fgbench_reports.regression.benchmark_files import (
     read_benchmarks,
 )
 from fgbench_reports.regression.findings import Outcome
-from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS
-from fgbench_reports.regression.rule import LARGEST, Spread
+from fgbench_reports.regression.rule import ALL_PAIRS, FIRST_PAIRS, LARGEST, Spread
 from fgbench_reports.regression.wording import roughly
 from fgbench_reports.tables.numbers import how_many
 

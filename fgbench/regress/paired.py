@@ -26,8 +26,7 @@ from fgbench_reports.regression.findings import (
     Finding,
     Outcome,
 )
-from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.rule import judge, pooled_spread, undecided
+from fgbench_reports.regression.rule import FIRST_PAIRS, PairedPoint, judge, pooled_spread, undecided
 from fgbench_reports.regression.simulation import SUITE_POINTS, as_seen, simulate
 from fgbench_reports.regression.wording import roughly
 from fgbench_reports.tables.numbers import how_many

@@ -118,8 +118,7 @@ def shortened(table: Table, lines: int) -> Table:
 
 
 def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
-    from fgbench_reports.plots.files import to_png, to_svg
-    from fgbench_reports.plots.inline import svg_for_page
+    from fgbench_reports.plots.formats import svg_for_page, to_png, to_svg
 
     drawing = figure.draw()
     files = [

@@ -31,6 +31,8 @@ MODULES = {
     "fgbench.store": "fgbench.results.store",
     "fgbench_reports.numbers": "fgbench_reports.tables.numbers",
     "fgbench_reports.figures.style": "fgbench_reports.plots.style",
+    "fgbench_reports.paper.table1": "fgbench_reports.paper.selector_costs",
+    "fgbench_reports.paper.table3": "fgbench_reports.paper.literature",
 }
 
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbench_reports.choose.bounds import Bounds
+from fgbench_reports.choose.bounds import Bounds, pareto_front
 from fgbench_reports.choose.configurations import pareto_front as known_from_before
-from fgbench_reports.choose.front import pareto_front
 
 
 def ends(low: float, high: float, of=None) -> Bounds:

@@ -38,12 +38,16 @@ from fgbench_reports.tables import render
 from fgbench_reports.tables.formats import to_csv, to_html, to_latex, to_markdown, to_rows
 
 NAMES = ("table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10", "ratios")
+MODULES = {
+    **dict.fromkeys(("table1", "table7", "table8"), "selector_costs"),
+    **dict.fromkeys(("table2", "table3"), "literature"),
+}
 COUNTED = [each for name in BACKBONES for size in SIZES for each in (*counted(name, size), *in_full(name, size))]
 FULL = Data(flops=[*COUNTED, *MODELS], accuracy=RUNS, throughput=TIMED)
 
 
 def module(name: str):
-    return importlib.import_module(f"fgbench_reports.paper.{name}")
+    return importlib.import_module(f"fgbench_reports.paper.{MODULES.get(name, name)}")
 
 
 def report(name: str):

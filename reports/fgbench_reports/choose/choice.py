@@ -7,9 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, memory_bounds, time_bounds
+from fgbench_reports.choose.bounds import (
+    Bounds,
+    accuracy_bounds,
+    latency_bounds,
+    memory_bounds,
+    pareto_front,
+    time_bounds,
+)
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, Configuration, configurations, published_accuracies
-from fgbench_reports.choose.front import pareto_front
 from fgbench_reports.choose.limits import Breach, Limit, Limits, refuse_unmeasured, rules_of, top1_of
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
@@ -124,7 +130,7 @@ def choose(
     The front is made over top-1, time per image, latency and memory: a memory that some do not tell is left out, and
     what has no known accuracy counts as the least accurate where others have one. Cost goes with the time per image.
     Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.choose.limits` and
-    :func:`fgbench_reports.choose.front.pareto_front`.
+    :func:`fgbench_reports.choose.bounds.pareto_front`.
     """
     grouped = grouped_by_row(candidates).values()
     points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)

@@ -10,7 +10,7 @@ from typing import Any
 
 from fgbench.results.recipe import published_model_options
 from fgbench.results.records import AccuracyRow, ThroughputRow
-from fgbench_reports.choose.front import pareto_front as pareto_front
+from fgbench_reports.choose.bounds import pareto_front as pareto_front
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.published import figure4, misprints_table9, table4, table9

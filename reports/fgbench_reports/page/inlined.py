@@ -12,6 +12,28 @@ STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 VIEW_BOX = re.compile(r'<svg[^>]*\sviewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+(\d+\.?\d*)[ ,]')
 # Attributes that hold url(#…); any other is text, and may look like it.
 PAINT = frozenset("clip-path fill filter marker-end marker-mid marker-start mask stroke style".split())
+# What the page itself calls its parts.
+TAKEN = ("content", "contents", "environment", "conventions", "rows", "said", "tip")
+
+
+class Anchors:
+    """Gives every name an anchor of its own: its letters, digits, - and _, numbered where two names come to the same.
+
+    No anchor holds two hyphens in a row: what a figure calls its parts is put behind them.
+    """
+
+    def __init__(self) -> None:
+        self._taken = set(TAKEN)
+
+    def take(self, *names: str) -> str:
+        """The anchor of a name, or of one inside another."""
+        plain = re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(names)).strip("-") or "part"
+        anchor, number = plain, 1
+        while anchor in self._taken:
+            number += 1
+            anchor = f"{plain}-{number}"
+        self._taken.add(anchor)
+        return anchor
 
 
 def inline_svg(svg: str, anchor: str) -> str:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fgbench.results.escaping import visible
-from fgbench_reports.page.anchors import Anchors
 from fgbench_reports.page.content import FigureBlock, Link, Page, Section
-from fgbench_reports.page.inlined import inline_svg, policy, styles_in, width_px
+from fgbench_reports.page.inlined import Anchors, inline_svg, policy, styles_in, width_px
 from fgbench_reports.report import Missing
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""What Tables 2 and 3 share: methods of the literature on one data set."""
+"""Tables 2 and 3: accuracy of published methods on NABirds and iNat17, beside accuracies measured here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from fgbench_reports.choose.configurations import Accuracy
 from fgbench_reports.data import Data
@@ -11,9 +12,12 @@ from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
 from fgbench_reports.paper.names import DATASETS, METHODS, MODELS
 from fgbench_reports.published import PAPER, literature
-from fgbench_reports.report import Item, Missing
+from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.tables.column import NOTHING, Cell, figure, word
-from fgbench_reports.tables.table import Marks, Table, column_marks
+from fgbench_reports.tables.table import Marks, Table, column_marks, frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METHOD, BACKBONE, PUBLISHED = "Method", "Backbone", "Top-1 %"
 MEASURED, SPREAD, PIXELS, DIFFERENCE = "measured here %", "± over seeds", "pixels", "difference"
@@ -31,15 +35,53 @@ class LiteratureTable:
 
     @property
     def number(self) -> str:
-        """Of the table in the paper."""
+        """The number of the table in the paper."""
         return self.name.removeprefix("table")
 
 
-def literature_items(table: LiteratureTable, data: Data) -> Iterator[Item]:
-    """The table, and the models that have not been trained on its data set."""
-    found = _largest(table, data)
-    yield _table(table, found, left_out_notes(data.accuracy, (table.dataset,)))
-    models = [model for model in METHODS.values() if model not in found and model in _methods(table)]
+TABLE_2 = LiteratureTable(name="table2", dataset="nabirds")
+TABLE_3 = LiteratureTable(name="table3", dataset="inat17")
+
+
+def table2(data: Data) -> pd.DataFrame:
+    """Table 2 as numbers: top-1 in percent, published and measured, and their difference in points."""
+    return frame_of(_lines(TABLE_2, _largest(TABLE_2, data)))
+
+
+def table3(data: Data) -> pd.DataFrame:
+    """Table 3 as numbers, like :func:`table2`."""
+    return frame_of(_lines(TABLE_3, _largest(TABLE_3, data)))
+
+
+class _LiteratureReport(Report):
+    """The report of one of these tables."""
+
+    table: ClassVar[LiteratureTable]
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """The table, and the command for models that are not trained on its data set."""
+        measured = _largest(self.table, data)
+        yield _table(self.table, measured, left_out_notes(data.accuracy, (self.table.dataset,)))
+        yield from _missing(self.table, measured)
+
+
+class Table2(_LiteratureReport):
+    """Table 2: accuracy on NABirds, published and measured."""
+
+    name: ClassVar[str] = "table2"
+    table = TABLE_2
+
+
+class Table3(_LiteratureReport):
+    """Table 3: accuracy on iNat17, published and measured."""
+
+    name: ClassVar[str] = "table3"
+    table = TABLE_3
+
+
+def _missing(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> Iterator[Missing]:
+    methods = _methods(table)
+    models = [model for model in METHODS.values() if model not in measured and model in methods]
     if models:
         yield Missing(
             what=f"Table {table.number}: measured accuracy on {DATASETS[table.dataset]} of "
@@ -49,58 +91,54 @@ def literature_items(table: LiteratureTable, data: Data) -> Iterator[Item]:
         )
 
 
-def literature_lines(table: LiteratureTable, data: Data) -> list[Line]:
-    """The lines of the table, for a frame of its values."""
-    return _lines(table, _largest(table, data))
-
-
 def _methods(table: LiteratureTable) -> list[str]:
     return [METHODS[row["method"]] for row in literature(table.name) if row["method"] in METHODS]
 
 
 def _largest(table: LiteratureTable, data: Data) -> dict[str, Accuracy]:
     """The measured accuracy of every model at its largest size."""
-    found: dict[str, Accuracy] = {}
+    largest: dict[str, Accuracy] = {}
     methods = _methods(table)
-    for one in as_published(data.accuracy).values():
-        if one.dataset == table.dataset and one.model in methods:
-            found[one.model] = max(found.get(one.model, one), one, key=lambda each: each.image_size)
-    return found
+    for accuracy in as_published(data.accuracy).values():
+        if accuracy.dataset == table.dataset and accuracy.model in methods:
+            other = largest.get(accuracy.model, accuracy)
+            largest[accuracy.model] = max(other, accuracy, key=lambda candidate: candidate.image_size)
+    return largest
 
 
-def _lines(table: LiteratureTable, found: Mapping[str, Accuracy]) -> list[Line]:
-    spread = any(one.top1_std_percent is not None for one in found.values())
-    columns = (MEASURED, *((SPREAD,) if spread else ()), PIXELS, DIFFERENCE) if found else ()
-    return [_line(row, found.get(METHODS.get(row["method"], "")), columns) for row in literature(table.name)]
+def _lines(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> list[Line]:
+    spread = any(accuracy.top1_std_percent is not None for accuracy in measured.values())
+    columns = (MEASURED, *((SPREAD,) if spread else ()), PIXELS, DIFFERENCE) if measured else ()
+    return [_line(row, measured.get(METHODS.get(row["method"], "")), columns) for row in literature(table.name)]
 
 
-def _line(row: Mapping[str, object], one: Accuracy | None, columns: Sequence[str]) -> Line:
+def _line(row: Mapping[str, object], accuracy: Accuracy | None, columns: Sequence[str]) -> Line:
     published = float(str(row["top1_percent"]))
     line = {
         METHOD: word(row["method"]),
         BACKBONE: word(row["backbone"]),
         PUBLISHED: Cell(published, f"{published:.1f}"),
     }
-    if one is None:
+    if accuracy is None:
         return line | dict.fromkeys(columns, NOTHING)
     known = {
-        MEASURED: figure(one.top1_percent, "{:.1f}".format),
-        SPREAD: figure(one.top1_std_percent, "{:.1f}".format),
-        PIXELS: figure(one.image_size, str),
-        DIFFERENCE: to_decimals(one.top1_percent, published, 1),
+        MEASURED: figure(accuracy.top1_percent, "{:.1f}".format),
+        SPREAD: figure(accuracy.top1_std_percent, "{:.1f}".format),
+        PIXELS: figure(accuracy.image_size, str),
+        DIFFERENCE: to_decimals(accuracy.top1_percent, published, 1),
     }
     return line | {heading: known[heading] for heading in columns}
 
 
-def _table(table: LiteratureTable, found: Mapping[str, Accuracy], left_out: Sequence[str]) -> Table:
-    lines = _lines(table, found)
+def _table(table: LiteratureTable, measured: Mapping[str, Accuracy], left_out: Sequence[str]) -> Table:
+    lines = _lines(table, measured)
     return Table.from_cells(
         table.name,
         f"Table {table.number}: accuracy on {DATASETS[table.dataset]}",
         lines,
         names=(METHOD, BACKBONE),
         marks=_marks(lines),
-        notes=[*_notes(table, found), *left_out],
+        notes=[*_notes(table, measured), *left_out],
     )
 
 
@@ -111,14 +149,14 @@ def _marks(lines: list[Line]) -> Marks:
     return column_marks(values, dict.fromkeys(headings, "high"), texts)
 
 
-def _notes(table: LiteratureTable, found: Mapping[str, Accuracy]) -> list[str]:
+def _notes(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> list[str]:
     notes = [
         f"Published: {PAPER}, Table {table.number}, gathered from the papers of the methods. Best is bold, second is "
         "underlined."
     ]
-    if found:
+    if measured:
         notes.append(
             "The paper does not print the image size of this table; every model is compared at the largest one that "
             "was measured here, on a ViT-B/16 with its own selector. The other methods are not among fgbench's models."
         )
-    return [*notes, *deviation_notes(list(found.values()))]
+    return [*notes, *deviation_notes(list(measured.values()))]

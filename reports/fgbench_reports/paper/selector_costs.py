@@ -1,19 +1,23 @@
-"""What Tables 1, 7 and 8 share: selectors in columns, per image size FLOPs and their share of the backbone's."""
+"""Tables 1, 7 and 8: FLOPs of selectors beside three backbones, with a column per selector."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from fgbench.results.records import FlopsRow
 from fgbench_reports.data import Data
 from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
-from fgbench_reports.report import Item, Missing
+from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.tables.column import NOTHING, Cell, word
 from fgbench_reports.tables.numbers import as_printed, how_many, percent
-from fgbench_reports.tables.table import Marks, Table, line_marks
+from fgbench_reports.tables.table import Marks, Table, frame_of, line_marks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIZES = (224, 448, 768, 1024)
 HEADINGS = {
@@ -60,16 +64,76 @@ class _Lines:
         self.lines.append({QUANTITY: word(quantity), FROM: word(source), **line})
 
 
-def cost_items(table: CostTable, data: Data) -> Iterator[Item]:
-    """The table, and what has not been counted yet."""
-    costs = counted_costs(data.flops, table.backbone, table.patch_size)
-    yield _table(table, costs)
-    yield from _missing(table, costs)
+TABLE_1 = CostTable(
+    name="table1",
+    title="Table 1: what selection mechanisms cost beside ViT-B/16",
+    backbone="vit_base_patch16_224",
+    patch_size=16,
+)
+TABLE_7 = CostTable(
+    name="table7",
+    title="Table 7: what selection mechanisms cost beside ViT-B/14",
+    backbone="vit_base_patch14_dinov2",
+    patch_size=14,
+)
+TABLE_8 = CostTable(
+    name="table8",
+    title="Table 8: what selection mechanisms cost beside ViT-T/16",
+    backbone="vit_tiny_patch16_224",
+    patch_size=16,
+)
 
 
-def cost_lines(table: CostTable, data: Data) -> list[Line]:
-    """The lines of the table, for a frame of its values."""
-    return _lines(table, counted_costs(data.flops, table.backbone, table.patch_size)).lines
+def table1(data: Data) -> pd.DataFrame:
+    """Table 1 as numbers: 10⁶ FLOPs and percent of the backbone's, published, counted, and their difference."""
+    return _frame(TABLE_1, data)
+
+
+def table7(data: Data) -> pd.DataFrame:
+    """Table 7 as numbers, like :func:`table1`."""
+    return _frame(TABLE_7, data)
+
+
+def table8(data: Data) -> pd.DataFrame:
+    """Table 8 as numbers, like :func:`table1`."""
+    return _frame(TABLE_8, data)
+
+
+class _CostReport(Report):
+    """The report of one of these tables."""
+
+    table: ClassVar[CostTable]
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """The table, and the commands for selectors that are not counted."""
+        costs = counted_costs(data.flops, self.table.backbone, self.table.patch_size)
+        yield _table(self.table, costs)
+        yield from _missing(self.table, costs)
+
+
+class Table1(_CostReport):
+    """Table 1: what selection mechanisms cost beside ViT-B/16, published and counted."""
+
+    name: ClassVar[str] = "table1"
+    table = TABLE_1
+
+
+class Table7(_CostReport):
+    """Table 7: what selection mechanisms cost beside ViT-B/14, published and counted."""
+
+    name: ClassVar[str] = "table7"
+    table = TABLE_7
+
+
+class Table8(_CostReport):
+    """Table 8: what selection mechanisms cost beside ViT-T/16, published and counted."""
+
+    name: ClassVar[str] = "table8"
+    table = TABLE_8
+
+
+def _frame(table: CostTable, data: Data) -> pd.DataFrame:
+    return frame_of(_lines(table, counted_costs(data.flops, table.backbone, table.patch_size)).lines)
 
 
 def _table(table: CostTable, costs: CountedCosts) -> Table:

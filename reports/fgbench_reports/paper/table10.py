@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fgbench.results.recipe import LEARNING_RATES
 from fgbench_reports.data import Data, Row
+from fgbench_reports.paper.measured import Setting, settings
 from fgbench_reports.paper.names import MODELS
-from fgbench_reports.paper.settings import Setting, settings
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table10 as published_rows
 from fgbench_reports.report import Item, Missing, Report

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fgbench.results.records import AccuracyRow
 from fgbench_reports.advice import accuracy_command
-from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, throughput_bounds
+from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, pareto_front, throughput_bounds
 from fgbench_reports.choose.configurations import MEASURED, PUBLISHED, Configuration, configurations
-from fgbench_reports.choose.front import pareto_front
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.bars import arrow_style, bars_go_on, with_room

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, throughput_bounds
-from fgbench_reports.choose.configurations import published_accuracies
+from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, memory_bounds, throughput_bounds
+from fgbench_reports.choose.configurations import Configuration, published_accuracies
 from fgbench_reports.data import Data, Row
 from fgbench_reports.plots.frontier import (
     FRONT,
@@ -54,6 +54,29 @@ class Tradeoff(Report):
         """A figure per mode and data set, then the published one."""
         yield from frontiers(data, lambda device: THROUGHPUT)
         yield published_figure()
+
+
+class Memory(Report):
+    """Accuracy against peak memory with the Pareto front, as Figure 7 of the paper."""
+
+    title = "Accuracy and memory"
+
+    name = "memory"
+
+    def items(self, data: Data) -> Iterable[Item]:
+        """A figure per mode and data set."""
+        yield from frontiers(data, against_memory)
+
+
+def against_memory(device: str) -> Against:
+    """Memory of a device: what tensors held at the peak, or the process's peak resident set."""
+    kind = "peak VRAM of tensors" if device == "cuda" else "peak resident set of the process"
+    axis = f"{kind} (GB)"
+    return Against(word="memory", axis=axis, unit="GB", of=_gigabytes, bounds=memory_bounds, more_is_better=False)
+
+
+def _gigabytes(one: Configuration) -> float | None:
+    return one.memory_bytes / 1e9 if one.memory_bytes else None
 
 
 def published_figure() -> Figure:

@@ -14,8 +14,7 @@ from typing import Any
 
 from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import COUNTED, TIME, Finding, Outcome
-from fgbench_reports.regression.names import distinct
-from fgbench_reports.regression.wording import detail, facts_line, figure_word, line_of
+from fgbench_reports.regression.wording import detail, distinct, facts_line, figure_word, line_of
 
 # A figure's unit and how many of its own make one; those that are not here are told by how they end.
 UNITS = {"macs": ("MMACs", 1e6), "flops": ("MFLOPs", 1e6), "params": ("M parameters", 1e6)}

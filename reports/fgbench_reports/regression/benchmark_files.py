@@ -21,8 +21,7 @@ from fgbench_reports.regression.benchmark_settings import (
     remarks,
 )
 from fgbench_reports.regression.findings import INCONCLUSIVE, NEW, TIME, VANISHED, Finding
-from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.rule import Spread, judge, pooled_spread
+from fgbench_reports.regression.rule import FIRST_PAIRS, PairedPoint, Spread, judge, pooled_spread
 from fgbench_reports.regression.wording import line_of, more_points
 from fgbench_reports.tables.numbers import how_many
 

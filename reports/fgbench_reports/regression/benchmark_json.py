@@ -11,8 +11,7 @@ from typing import Any
 
 from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import TIME, Finding, Outcome
-from fgbench_reports.regression.names import distinct
-from fgbench_reports.regression.wording import line_of
+from fgbench_reports.regression.wording import distinct, line_of
 
 WRITTEN_AS = "5.3.1"  # the version of pytest-benchmark whose format and statistics these are
 

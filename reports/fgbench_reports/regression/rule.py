@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
-from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
 from fgbench_reports.regression.wording import percent_text, roughly
 
+FIRST_PAIRS = 3  # of every point
+ALL_PAIRS = 7  # of those that three pairs do not clear
 BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
 LARGEST = BOUNDS[-1][1]  # bound that clears a point
 BEYOND_NOISE = 4.0  # spreads: on a noisier machine nothing is cleared, and only what exceeds them fails
@@ -28,6 +29,27 @@ MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of a median over that of
 AGREE = 6 / 7  # of the pairs
 MOST_APART = math.log(1e24)  # of two times, 1e-15 and 1e9 seconds
 MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # of 2, 6 and 1000 estimates of a spread one is higher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedPoint:
+    """Seconds of one point by base and head; ``base[i]`` and ``head[i]`` were measured one after the other."""
+
+    name: str  # unique: "glsim gls fast vit_base_patch16_224 224 batch 4"
+    base: Sequence[float]  # seconds: the median of one process each
+    head: Sequence[float]
+    batch_size: int | None = None  # images, where it is known
+
+    def __post_init__(self) -> None:
+        if len(self.base) != len(self.head):
+            raise ValueError(f"{self.name}: {len(self.base)} times of the base, {len(self.head)} of the head")
+        if not all(math.isfinite(value) and value > 0 for value in (*self.base, *self.head)):
+            raise ValueError(f"{self.name}: times must be finite and positive")
+
+    @property
+    def log_ratios(self) -> list[float]:
+        """log(head / base) of each pair: 0.05 is about 5 % slower."""
+        return [math.log(after / before) for before, after in zip(self.base, self.head, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench_reports.regression.findings import INCONCLUSIVE, SLOWER
-from fgbench_reports.regression.pairs import FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.rule import pooled_spread
+from fgbench_reports.regression.rule import FIRST_PAIRS, PairedPoint, pooled_spread
 from fgbench_reports.regression.simulation import SUITE_POINTS, Draw, as_seen, normal, simulate
 from fgbench_reports.regression.wording import roughly
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fgbench_reports.regression.findings import INCONCLUSIVE, SLOWER
-from fgbench_reports.regression.pairs import ALL_PAIRS, FIRST_PAIRS, PairedPoint
-from fgbench_reports.regression.rule import judge, undecided
+from fgbench_reports.regression.rule import ALL_PAIRS, FIRST_PAIRS, PairedPoint, judge, undecided
 
 if TYPE_CHECKING:
     import numpy as np

@@ -237,3 +237,17 @@ def facts_line(facts: Mapping[str, object]) -> str:
     """The facts that a figure depends on most, on one line: Intel Xeon, torch 2.9.0, python 3.12.1."""
     told = [(name, line_of(facts[name])) for name in FACTS if facts.get(name) not in (None, "")]
     return ", ".join(dict.fromkeys(f"{FACTS[name]}{text}" for name, text in told))  # a CPU can be the device
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names in their order; one that was there before has a number behind it: "x", "y", "x (2)"."""
+    met: dict[str, int] = {}
+    made = []
+    for name in names:
+        written = name
+        while written in met:
+            met[name] += 1
+            written = f"{name} ({met[name]})"
+        met[written] = 1
+        made.append(written)
+    return made

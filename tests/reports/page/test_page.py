@@ -9,8 +9,7 @@ from helpers import page_samples
 from helpers.page_samples import HOSTILE
 
 from fgbench_reports.page import FigureBlock, Link, Page, Section, TableBlock, to_html
-from fgbench_reports.page.anchors import Anchors
-from fgbench_reports.page.inlined import digest, inline_svg, width_px
+from fgbench_reports.page.inlined import Anchors, digest, inline_svg, width_px
 from fgbench_reports.page.page import PORTION
 from fgbench_reports.report import Missing
 

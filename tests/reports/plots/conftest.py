@@ -9,7 +9,7 @@ import pytest
 from matplotlib.testing.compare import compare_images
 from PIL import Image
 
-from fgbench_reports.plots.files import to_png
+from fgbench_reports.plots.formats import to_png
 from fgbench_reports.report import Drawing
 
 BASELINES = Path(__file__).parent / "baseline"

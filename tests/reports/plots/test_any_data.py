@@ -20,11 +20,9 @@ from fgbench_reports.plots.batch import Batch
 from fgbench_reports.plots.cost import Cost
 from fgbench_reports.plots.curves import Curves
 from fgbench_reports.plots.energy import Energy
-from fgbench_reports.plots.files import to_png, to_svg
-from fgbench_reports.plots.inline import svg_for_page
-from fgbench_reports.plots.memory import Memory
+from fgbench_reports.plots.formats import svg_for_page, to_png, to_svg
 from fgbench_reports.plots.roofline import Roofline
-from fgbench_reports.plots.tradeoff import Tradeoff
+from fgbench_reports.plots.tradeoff import Memory, Tradeoff
 from fgbench_reports.report import Figure, Missing, report_breach
 
 REPORTS = (Cost, Tradeoff, Memory, Batch, Roofline, Energy, Curves)

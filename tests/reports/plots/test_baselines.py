@@ -14,9 +14,8 @@ from fgbench_reports.plots.batch import Batch
 from fgbench_reports.plots.cost import Cost
 from fgbench_reports.plots.curves import Curves
 from fgbench_reports.plots.energy import Energy
-from fgbench_reports.plots.memory import Memory
 from fgbench_reports.plots.roofline import Roofline
-from fgbench_reports.plots.tradeoff import Tradeoff
+from fgbench_reports.plots.tradeoff import Memory, Tradeoff
 from fgbench_reports.report import Figure
 
 

@@ -8,8 +8,7 @@ from helpers.throughput_rows import CPU, GPU, VIT, row
 from scipy import stats
 
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.plots.memory import Memory
-from fgbench_reports.plots.tradeoff import Tradeoff
+from fgbench_reports.plots.tradeoff import Memory, Tradeoff
 from fgbench_reports.published import figure4
 from fgbench_reports.report import Missing
 

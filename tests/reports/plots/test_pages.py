@@ -13,8 +13,7 @@ from reports.plots.test_baselines import FIGURES
 from fgbench_reports.data import Data
 from fgbench_reports.page.inlined import inline_svg
 from fgbench_reports.plots.cost import Cost
-from fgbench_reports.plots.files import to_png, to_svg
-from fgbench_reports.plots.inline import svg_for_page
+from fgbench_reports.plots.formats import svg_for_page, to_png, to_svg
 from fgbench_reports.plots.style import GRID, INK, PAPER, frame, in_style
 from fgbench_reports.report import Drawing, Point
 

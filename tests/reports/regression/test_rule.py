@@ -13,7 +13,7 @@ from scipy.stats import chi2, t
 
 from fgbench_reports.regression import rule
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER
-from fgbench_reports.regression.pairs import PairedPoint
+from fgbench_reports.regression.rule import PairedPoint
 
 QUIET = rule.Spread(value=0.006, degrees=800)
 BUSY = rule.Spread(value=0.03, degrees=800)

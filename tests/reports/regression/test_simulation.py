@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fgbench_reports.regression.pairs import PairedPoint
+from fgbench_reports.regression.rule import PairedPoint
 from fgbench_reports.regression.simulation import as_seen, normal, simulate, upper_rate
 
 

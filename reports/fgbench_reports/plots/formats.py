@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree
 
-from fgbench_reports.plots.files import saved
-from fgbench_reports.plots.style import GRID, INK, PAPER
+from fgbench_reports.plots.style import GRID, INK, PAPER, in_style
 from fgbench_reports.report import Drawing, Point
 from fgbench_reports.sweep_rows import as_text
 
@@ -19,6 +20,30 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 PAGE_COLOURS = {INK: "currentColor", GRID: "var(--fg-grid)", PAPER: "var(--fg-paper)"}
 FONTS = "'DejaVu Sans', Verdana, 'Segoe UI', Helvetica, Arial, sans-serif"  # none is much wider than the first
 RADIUS = "7"
+
+
+def to_svg(drawing: Drawing) -> str:
+    """A file of its own, on white; letters are paths, so that it looks the same without the font."""
+    return _without_trailing_blanks(saved(drawing, "svg", facecolor="white").decode())
+
+
+def to_png(drawing: Drawing, dpi: float = 200) -> bytes:
+    """A picture on white."""
+    return saved(drawing, "png", facecolor="white", dpi=dpi)
+
+
+def saved(drawing: Drawing, kind: str, *, letters: str = "path", **options: Any) -> bytes:
+    """What matplotlib writes, without a date; letters of an SVG are ``path``, or ``none`` for text."""
+    import matplotlib as mpl
+
+    file = io.BytesIO()
+    with in_style(), mpl.rc_context({"svg.fonttype": letters}):
+        drawing.canvas.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None, **options)
+    return file.getvalue()
+
+
+def _without_trailing_blanks(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def svg_for_page(drawing: Drawing, *, label: str) -> str:
