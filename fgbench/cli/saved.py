@@ -9,7 +9,7 @@ from pathlib import Path
 from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
 from fgbench.results.decoding import AnyRecord
-from fgbench.results.files import Found, rows_of, rows_of_store
+from fgbench.results.files import rows_of, rows_of_store
 from fgbench.results.records import (
     AccuracyRow,
     BackendRow,
@@ -32,14 +32,22 @@ def default_store() -> Path:
 
 
 def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) -> Data:
-    """The rows of a store and of files, each once; ``best`` marks one batch per mode, model and size among all of them.
+    """Read the rows of a store and of files, each once.
 
-    ``store=None`` is the default one, and it need not be there; nor need the one that ``FGBENCH_STORE`` names. Where
-    files are given, the default one is left out: what somebody else measured is not mixed with it unasked. Files are
-    JSON or CSV as ``--format`` writes them, kept files of the gallery, or stores. Raises :class:`FgbenchError`
-    in one line with the file, the row and the field.
+    Args:
+        store: The store; None for the default one, which is left out where files are given and where it does not
+            exist. The one that ``FGBENCH_STORE`` names need not exist either.
+        files: JSON or CSV files as ``--format`` writes them, files of rows by section, or stores.
+        on_problem: Receives a notice for what is left out.
+
+    Returns:
+        The rows by kind. ``best`` marks one batch per mode, model and size among all of them.
+
+    Raises:
+        FgbenchError: One line with the file, the row, the field and its value.
+
     """
-    found: Found = []
+    found: list[Record] = []
     sources: list[str] = []
     named = store is not None and str(store) != os.environ.get(STORE_VARIABLE)
     path = default_store() if store is None else store
@@ -61,8 +69,8 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         ("selection_quality", len(judged) - len(each_judged)),
     ):
         if again:
-            told = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
-            on_problem(LeftOutNotice(f"left out: {told} of the same training; the last row of each seed counts"))
+            repeats = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
+            on_problem(LeftOutNotice(f"left out: {repeats} of the same training; the last row of each seed counts"))
     return Data(
         flops=_of(FlopsRow, found),
         throughput=_marked(_of(ThroughputRow, found)),

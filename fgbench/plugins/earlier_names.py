@@ -27,6 +27,7 @@ EARLIER_NAMES: dict[str, str | None] = {
     "fgbench.environment": "fgbench.results.environment",
     "fgbench.records": "fgbench.results.records",
     "fgbench.registry": "fgbench.plugins.registry",
+    "fgbench.saved": "fgbench.cli.saved",
     "fgbench.store": "fgbench.results.store",
     "fgbench_reports.configurations": "fgbench_reports.choose.configurations",
     "fgbench_reports.figures": "fgbench_reports.plots",

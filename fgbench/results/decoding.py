@@ -249,8 +249,13 @@ def _undeclared(name: str, value: Any, *, strict: bool) -> Any:
     field = _fields_of_all().get(name)
     if field is None or value is None or value == "":
         return value
-    hints = TypedDict("hints", {name: field.hint}, total=False)  # type: ignore[misc]
-    return _convert({name: field.prepared(value, strict=strict)}, hints, strict=strict)[name]
+    return _convert({name: field.prepared(value, strict=strict)}, _object_with(name), strict=strict)[name]
+
+
+@cache
+def _object_with(name: str) -> Any:
+    """The type of an object with one field of any kind, whose errors name the field."""
+    return TypedDict("Row", {name: _fields_of_all()[name].hint})  # type: ignore[misc, operator]
 
 
 def _check_objects(objects: dict[str, Any]) -> None:
@@ -276,10 +281,13 @@ def _explained(message: str, row: Mapping[str, Any]) -> RowError:
     message, _, path = message.rstrip("`").partition(" - at `$")
     value: Any = row
     names: list[str] = []
-    for name, place in re.findall(r"\.([^.\[]+)|\[(\d+)\]", path):
+    known, _, inside = path.partition("[...]")  # a key of an object, which msgspec does not name
+    for name, place in re.findall(r"\.([^.\[]+)|\[(\d+)\]", known):
         value = value[name] if name else value[int(place)]
         names += [name] if name else []
     where = " in ".join([*(repr(name) for name in names[:0:-1]), f"its field {names[0]!r}"])
+    if inside or path != known:
+        return RowError(f"{where} must be an object of other values, got {SHOWN.repr(value)} (${path})")
     return RowError(f"{where} {_complaint(message, value)} (${path})")
 
 

@@ -1,4 +1,4 @@
-"""The files that rows are kept in: exports as JSON or CSV, kept files of the gallery, stores. No torch."""
+"""Read rows from files: exports as JSON or CSV, files of rows by section, stores. No torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
 from fgbench.results.records import RECORDS, SCHEMA_VERSION, Record
 from fgbench.results.store import Store
 
-Found = list[Record]  # in the order of the file
-
 SECTIONS = {
     "accuracy": "accuracy",
     "quality": "selection_quality",
@@ -30,40 +28,64 @@ STORED = ("flops", "throughput", "accuracy", "selection_quality")
 SQLITE = b"SQLite format 3\0"
 LARGEST_BYTES = 10**9
 LONGEST_CELL = 2**31 - 1  # the raw times of a point are one cell
-WAIT_S = 5.0  # for a store that somebody keeps locked
+WAIT_S = 5.0  # for a store that another process keeps locked
 AGAIN = "export it once more"
 WHAT = "rows are JSON or CSV of fgbench flops, throughput and accuracy, kept files of the gallery, and stores"
 
 
-def rows_of(path: Path, on_problem: OnProblem) -> Found:
-    """The rows of a file, whatever it is. Raises :class:`FgbenchError`, and leaves the file alone."""
+def rows_of(path: Path, on_problem: OnProblem) -> list[Record]:
+    """Read the rows of a file.
+
+    Args:
+        path: A JSON or CSV file as ``--format`` writes it, a file of rows by section, or a store. It stays as it is.
+        on_problem: Receives a notice where the file has no rows.
+
+    Returns:
+        The rows in the order of the file.
+
+    Raises:
+        FgbenchError: One line with the file, the row, the field and its value.
+
+    """
     head = _head(path)
     if head.startswith(SQLITE):
         return rows_of_store(path)
     text = _text(path, head)
     begin = text.lstrip()[:1]
     if begin in ("[", "{"):
-        found = _exported(path, _parsed(path, text)) if begin == "[" else _kept(path, _parsed(path, text))
+        rows = _array(path, _parsed(path, text)) if begin == "[" else _sections(path, _parsed(path, text))
     else:
-        found = _lines(path, text)
-    if not found:
+        rows = _lines(path, text)
+    if not rows:
         on_problem(LeftOutNotice("there are no rows in", str(path)))
-    return found
+    return rows
 
 
-def rows_of_store(path: Path) -> Found:
-    """The newest row of every point in a store; judged selectors are stored several rows a point."""
-    found: Found = []
+def rows_of_store(path: Path) -> list[Record]:
+    """Read the newest row of every point in a store.
+
+    Args:
+        path: The store. It stays as it is.
+
+    Returns:
+        The rows by kind, in the order in which their points were first measured.
+
+    Raises:
+        FgbenchError: For a store that cannot be used, and for a row that does not fit its record.
+
+    """
+    rows: list[Record] = []
     with Store(path, wait_s=WAIT_S, read_only=True) as store:
         for kind in STORED:
             points: Iterable[Mapping[str, Any]] = store.rows(kind)
             if kind == "selection_quality":
-                points = [row for point in points for row in _judged(path, point)]
-            found += _checked(path, kind, points, f"row {{}} of kind {kind}")
-    return found
+                points = [row for point in points for row in _rows_of_point(path, point)]
+            rows += _decoded(path, kind, points, f"row {{}} of kind {kind}")
+    return rows
 
 
-def _judged(path: Path, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows_of_point(path: Path, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a point of selection quality, which has one for every selector."""
     rows = point.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise refused(path, f"a point of kind selection_quality holds no rows; {WHAT}")
@@ -71,7 +93,7 @@ def _judged(path: Path, point: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def refused(path: Path, why: str) -> FgbenchError:
-    """The error that says why no rows can be had from a file; to be raised."""
+    """The error for a file whose rows cannot be read."""
     return FgbenchError("cannot read rows from", str(path), why)
 
 
@@ -110,16 +132,16 @@ def _parsed(path: Path, text: str) -> Any:
         raise refused(path, f"it is no whole JSON: {error}; {AGAIN}") from error
 
 
-def _exported(path: Path, rows: list[Any]) -> Found:
+def _array(path: Path, values: list[Any]) -> list[Record]:
     """A JSON array of rows of any kinds."""
-    found: Found = []
-    for number, row in enumerate(rows, 1):
-        kind = _kind(path, row, number)
-        found += _checked(path, kind, [row], f"row {number}")
-    return found
+    rows: list[Record] = []
+    for number, value in enumerate(values, 1):
+        kind = _kind(path, value, number)
+        rows += _decoded(path, kind, [value], f"row {number}")
+    return rows
 
 
-def _lines(path: Path, text: str) -> Found:
+def _lines(path: Path, text: str) -> list[Record]:
     """A CSV file of rows of any kinds."""
     lines = _csv(path, text)
     header = next(lines, [])
@@ -127,15 +149,15 @@ def _lines(path: Path, text: str) -> Found:
         raise refused(path, f"its first line names no column of theirs; {WHAT}")
     if not text.endswith(("\n", "\r")):
         raise refused(path, f"its last line has no end, it may be cut off; {AGAIN}")
-    found: Found = []
+    rows: list[Record] = []
     for number, cells in enumerate(filter(None, lines), 1):
         if len(cells) != len(header):
             cut = f"row {number} has {len(cells)} cells and the header {len(header)}, it may be cut off"
             raise refused(path, f"{cut}; {AGAIN}")
         row = dict(zip(header, cells, strict=True))
         kind = _kind(path, {name: cell for name, cell in row.items() if cell}, number)
-        found += _checked(path, kind, [row], f"row {number}", strict=False)
-    return found
+        rows += _decoded(path, kind, [row], f"row {number}", strict=False)
+    return rows
 
 
 def _csv(path: Path, text: str) -> Iterator[list[str]]:
@@ -148,30 +170,30 @@ def _csv(path: Path, text: str) -> Iterator[list[str]]:
         csv.field_size_limit(before)
 
 
-def _kept(path: Path, kept: dict[str, Any]) -> Found:
-    """A file of rows by section, with the environment of those that have none."""
-    version = kept.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or not set(SECTIONS) & set(kept):
+def _sections(path: Path, file: dict[str, Any]) -> list[Record]:
+    """A file of rows by section; rows without an environment have that of the file."""
+    version = file.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or not set(SECTIONS) & set(file):
         raise refused(path, f"it is a JSON object without 'schema_version' and rows; {WHAT}")
     if version > SCHEMA_VERSION:
         raise refused(path, f"its schema_version is {version}, this fgbench knows {SCHEMA_VERSION}; update fgbench")
-    environment, roof = kept.get("environment") or {}, kept.get("roof")
+    environment, roof = file.get("environment") or {}, file.get("roof")
     if not isinstance(environment, dict) or not isinstance(roof, (dict, type(None))):
         raise refused(path, f"its fields 'environment' and 'roof' must be objects; {AGAIN}")
     if not is_finite([environment, roof]):
         raise refused(path, f"its fields 'environment' and 'roof' must hold finite numbers; {AGAIN}")
-    found: Found = []
+    rows: list[Record] = []
     for section, kind in SECTIONS.items():
-        rows = kept.get(section) or []
-        if not isinstance(rows, list):
+        values = file.get(section) or []
+        if not isinstance(values, list):
             raise refused(path, f"its section {section!r} must be a list of rows; {AGAIN}")
         around = {**environment, "roof": roof} if roof and kind in ROOFED else environment
-        found += _checked(path, kind, rows, f"row {{}} of {section!r}", around)
-    return found
+        rows += _decoded(path, kind, values, f"row {{}} of {section!r}", around)
+    return rows
 
 
 def _kind(path: Path, row: Any, number: int) -> str:
-    """The kind of a row of a file of any kinds."""
+    """The kind of a row in a file of rows of any kinds."""
     try:
         kind = kind_of(row) if isinstance(row, dict) else None
     except RowError as error:
@@ -182,18 +204,19 @@ def _kind(path: Path, row: Any, number: int) -> str:
     return kind
 
 
-def _checked(
+def _decoded(
     path: Path,
     kind: str,
-    rows: Iterable[Any],
+    values: Iterable[Any],
     place: str,
     environment: Mapping[str, Any] | None = None,
     *,
     strict: bool = True,
 ) -> Iterator[Record]:
-    for number, row in enumerate(rows, 1):
+    """Decode rows of one kind; ``place`` names them in errors, such as "row {} of 'flops'"."""
+    for number, value in enumerate(values, 1):
         try:
-            yield read_row(kind, row, environment or {}, strict=strict)
+            yield read_row(kind, value, environment or {}, strict=strict)
         except RowError as error:
             where = place.format(number)
             named = "" if kind in where else f" ({kind})"

@@ -1,4 +1,4 @@
-"""Where every finished point survives: one SQLite file, one transaction a point, shared by any number of sweeps."""
+"""The store of finished points: one SQLite file, one transaction per point, shared by any number of sweeps."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ _ATTEMPTS = (
 
 
 class Store:
-    """Measured points by kind and key. A point is one row, a JSON object, or several attempts: the newest counts.
+    """Measured points by kind and key, in one SQLite file that several processes may use.
 
-    The file is created where it is missing; ``read_only`` opens one that is there, on a read-only medium too. It is
-    whole by itself: SQLite's rollback journal beside it lives as long as a transaction, and there is no write-ahead
-    log, whose loss would take with it what had been kept before. A point is measured in seconds and written in
-    milliseconds, so that sweeps that share a store do not wait for each other in any way that counts. Another program
-    may read for minutes in one transaction, and keeps writers waiting: ``patience_s`` (``wait_s`` by default) is for
-    it, once the store is open, and ``tell`` is given a line that says so.
+    A point has one row, a JSON object, or several attempts, of which the newest counts. The file is complete without
+    others: SQLite's rollback journal exists during a transaction, and there is no write-ahead log, whose loss would
+    lose rows. Writing a row takes milliseconds, so that sweeps with one store hardly wait for each other.
 
-    Raises
-    ------
-    FgbenchError
-        Where the file cannot be a store, and it stays as it is; where a row is not JSON.
-    CannotMeasureError
-        Where it is locked for longer than that, the disk is full or fails, or the file is taken away.
+    Args:
+        path: The file. It is created where it does not exist.
+        wait_s: Seconds that opening waits for another process.
+        patience_s: Seconds that an open store waits for another program, which may read for minutes in one
+            transaction; ``wait_s`` by default.
+        tell: Receives a line where the store waits for long.
+        read_only: Whether the file must exist and stays as it is; it may be on a read-only medium.
+
+    Raises:
+        FgbenchError: The file is no store, and stays as it is; or a row is not JSON.
+        CannotMeasureError: The file is locked for too long or was removed, or the disk is full or fails.
 
     """
 
@@ -91,10 +93,18 @@ class Store:
     def add(
         self, kind: str, key: str, row: Mapping[str, Any], environment: Mapping[str, Any], *, again: bool = False
     ) -> bool:
-        """Keep a row and what it was measured on; False where the point is there already, and is left alone.
+        """Keep a row and its environment.
 
-        With ``again`` the row becomes the newest attempt. Rows share equal environments, but for its ``time``: that
-        is the row's own, and now where the environment has none.
+        Args:
+            kind: The kind of the row.
+            key: The key of its point.
+            row: The row, without its environment.
+            environment: The environment. Rows share equal ones, except for ``time``, by default the time now.
+            again: Whether the row becomes the newest attempt of a point that exists.
+
+        Returns:
+            False where the point exists already and was left alone.
+
         """
         content, around = _content(row), _around(environment)
         with self._writing() as db:
@@ -124,9 +134,12 @@ class Store:
         return len(changed)
 
     def claim(self, kind: str, key: str) -> bool:
-        """Whether this process may measure the point now; until it releases the point or ends, no other may.
+        """Claim a point for this process, until it releases the point or ends.
 
-        Look for the point again after that: the one who had claimed it may have just finished.
+        Returns:
+            Whether this process may measure the point. Look for its row again after that: the process that had claimed
+            the point may have finished it just now.
+
         """
         me, now = _this_process(), time.time()
         owner = "SELECT host, pid, started, claimed_at FROM claims WHERE kind = ? AND key = ?"
@@ -138,7 +151,7 @@ class Store:
         return True
 
     def renew(self, kind: str, key: str) -> None:
-        """Claim a point once more, while it is measured; where the store is locked, the next time will do."""
+        """Renew the claim of a point while it is measured; a locked store is passed over."""
         (timeout,) = self._db.execute("PRAGMA busy_timeout").fetchone()
         patience, self._patience_s = self._patience_s, 0.0
         self._db.execute("PRAGMA busy_timeout = 0")

@@ -87,6 +87,7 @@ def test_a_newer_row_says_what_to_do(name):
         ({"blocks": [1.0, float("nan")]}, "must be a finite number, got nan ($.blocks[1])"),
         ({"environment": {"macs_per_image": "many"}}, "got 'many' ($.environment.macs_per_image)"),
         ({"status": "fine"}, "got 'fine' ($.status)"),
+        ({"environment": {"roof": {"copy_bytes_s": "fast"}}}, "got {'copy_bytes_s': 'fast'} ($.environment.roof[...])"),
     ],
 )
 def test_an_error_names_the_path_of_the_field(changed, path):
