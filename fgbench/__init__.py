@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import fgbench.plugins.earlier_names  # noqa: F401  # plug-ins find modules by the names that they had before
 
 if TYPE_CHECKING:
-    from fgbench import measure as measure
     from fgbench.flops.counter import Count as Count
     from fgbench.flops.counter import count_flops as count_flops
+    from fgbench.measure.measure import measure as measure
     from fgbench.models.build import create_model as create_model
     from fgbench.models.checkpoints.load import LoadReport as LoadReport
     from fgbench.models.checkpoints.load import load_checkpoint as load_checkpoint

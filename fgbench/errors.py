@@ -1,4 +1,4 @@
-"""The errors of the harness; the family begins in the selectors, which must not import it."""
+"""Errors of the harness. Their base is in ``fgbench_selectors``, which does not import the harness."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = [
     "no_checkpoint",
 ]
 
-# Where an error goes that does not end the work.
+# Called with an error that does not end the work.
 OnProblem = Callable[[FgbenchError], None]
 
 
 class CannotMeasureError(FgbenchError):
-    """The request was fine, and a figure for it could not be had."""
+    """A figure could not be measured although the request is correct."""
 
     exit_code = 3
 
 
 class LeftOutNotice(FgbenchError):  # noqa: N818  # it is reported, not raised
-    """Part of a broad request does not apply and was left out; the rest is done."""
+    """Some of a broad request does not apply and was left out; the rest is done."""
 
     exit_code = 0
 
@@ -48,11 +48,11 @@ class InterruptError(FgbenchError):
 
 
 class CheckFailedError(FgbenchError):
-    """What was to be checked does not hold."""
+    """A check failed."""
 
     exit_code = 1
 
 
 def no_checkpoint(path: Path) -> FgbenchError:
-    """The error about a file of weights that is not there; to be raised."""
+    """The error for a file of weights that does not exist."""
     return FgbenchError("no checkpoint file", str(path), "give the path of a .safetensors, .pth or .npz file")

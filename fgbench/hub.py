@@ -1,4 +1,4 @@
-"""The hub that weights and data sets come from: asked once whether it answers, before its client tries for a minute."""
+"""The hub of weights and data sets: one short request before its client, which would try for a minute."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ANSWER_S = 5.0  # in which the hub answers where there is a network
+ANSWER_S = 5.0  # timeout of the request
 
 
 @contextmanager
 def hub_or_cache() -> Iterator[bool]:
-    """Whether the hub can be reached. Where it cannot, what is in its cache is found inside, and nothing is tried.
+    """A context in which the hub's client uses only its cache if the hub does not answer.
 
-    Its client has a setting for that, ``HF_HUB_OFFLINE``, and none for how often it tries: five times per file, with
-    growing pauses and a warning each.
+    The client has the setting ``HF_HUB_OFFLINE`` for this. Without it, it tries five times per file, with growing
+    pauses and a warning each.
+
+    Returns:
+        A context with True if the hub answers.
+
     """
     from huggingface_hub import constants
 
@@ -27,7 +31,12 @@ def hub_or_cache() -> Iterator[bool]:
 
 
 def why_not_had(error: Exception) -> str:
-    """Why something cannot be had from the hub, in a line; its client's own words name its settings and its files."""
+    """Why the hub has not given a file, in one line.
+
+    Args:
+        error: The exception of the hub's client.
+
+    """
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
@@ -37,11 +46,11 @@ def why_not_had(error: Exception) -> str:
 
 @functools.cache
 def _answers(address: str) -> bool:
-    """Whether something answers there, by whatever proxy the client takes; with an error, too."""
+    """Whether an address answers, through the client's proxy; an answer with an error counts too."""
     from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # documented, and not in its __all__
 
     try:
         get_session().head(address, timeout=ANSWER_S)
-    except Exception:  # its client raises those of the library that it is built on, which depends on its version
+    except Exception:  # the exceptions depend on the version of the client
         return False
     return True

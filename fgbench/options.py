@@ -23,7 +23,7 @@ from fgbench import values
 from fgbench.errors import FgbenchError
 from fgbench.quantities import duration
 
-DEVICES = ("cuda", "cpu")
+DEVICES = ("cuda", "cpu")  # the best first
 IMPLS = ("published", "fast")
 INTERPOLATIONS = ("bilinear", "bicubic")
 STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"

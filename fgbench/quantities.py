@@ -1,4 +1,4 @@
-"""Amounts with their units, as people write them: times, memory, energy, rates, money. No torch."""
+"""Parsing of quantities with units: times, memory, energy, rates, money. No torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ LONGEST_S = 1e8  # three years
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """What an amount may be written in."""
+    """A kind of quantity and its units.
+
+    Args:
+        name: Its name in messages.
+        units: Factor of each unit; "" stands for a number without unit. Units in lower case may be in capitals.
+        example: An example in messages.
+        largest: The largest allowed value.
+
+    """
 
     name: str
-    units: Mapping[str, float]  # "" stands for a bare number; one in lower case may be typed in capitals
+    units: Mapping[str, float]
     example: str
     largest: float = 1e12
 
@@ -29,7 +37,7 @@ LATENCY = Quantity(
     example="20ms or 0.02s",
     largest=LONGEST_S,
 )
-ENERGY = Quantity(  # mJ and MJ are too far apart to guess
+ENERGY = Quantity(  # case matters: mJ is not MJ
     name="an energy", units={"": 1.0, "j": 1.0, "mJ": 1e-3, "kJ": 1e3}, example="0.5J or 500mJ"
 )
 RATE = Quantity(name="images per second", units={"": 1.0, "img/s": 1.0, "images/s": 1.0}, example="100")
@@ -38,28 +46,47 @@ MONEY = Quantity(name="an amount of money", units={"": 1.0}, example="2.50")
 
 
 def duration(text: str, what: str) -> float:
-    """``10m``, ``90s``, ``1h30m`` or ``1.5h`` in seconds."""
+    """A duration such as ``10m``, ``90s``, ``1h30m`` or ``1.5h`` in seconds.
+
+    Args:
+        text: The text.
+        what: Name of the option in messages.
+
+    Raises:
+        FgbenchError: If the text is no duration.
+
+    """
     compact = text.strip().lower().replace(" ", "")
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)", compact)
-    seconds = sum(float(number) * UNITS_S[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != compact or not 0 < seconds < LONGEST_S:
+    terms = re.findall(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)", compact)
+    seconds = sum(float(number) * UNITS_S[unit] for number, unit in terms)
+    if "".join(number + unit for number, unit in terms) != compact or not 0 < seconds < LONGEST_S:
         raise FgbenchError(f"{what} must be a time, got", text, "for example 90s, 10m or 1h30m")
     return seconds
 
 
 def quantity(text: str, what: str, kind: Quantity) -> float:
-    """``20ms``, ``0.02 s`` or ``2e-2s`` in the unit that counts one."""
+    """A quantity such as ``20ms``, ``0.02 s`` or ``2e-2s`` in the unit whose factor is 1.
+
+    Args:
+        text: The text.
+        what: Name of the option in messages.
+        kind: Its units and range.
+
+    Raises:
+        FgbenchError: If the text is no such quantity or out of range.
+
+    """
     match = re.fullmatch(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*(\S*)", text.strip())
     unit = None if match is None else kind.units.get(match[2], kind.units.get(match[2].lower()))
     if match is None or unit is None:
         raise FgbenchError(f"{what} must be {kind.name}, got", text, f"for example {kind.example}")
-    if not 0 < (found := float(match[1]) * unit) <= kind.largest:
+    if not 0 < (value := float(match[1]) * unit) <= kind.largest:
         raise FgbenchError(f"{what} must be above 0 and at most {kind.largest:g}, got", text, f"try {kind.example}")
-    return found
+    return value
 
 
 def memory_size(text: str, what: str) -> int:
-    """``8GB`` or ``512MiB`` in bytes."""
+    """An amount of memory such as ``8GB`` or ``512MiB`` in bytes; arguments and errors as of :func:`duration`."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))
     size = 0 if match is None else int(float(match[1]) * (1024 if match[3] else 1000) ** ("kmgt".index(match[2]) + 1))
     if size < 1:

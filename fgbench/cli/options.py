@@ -27,7 +27,7 @@ from fgbench.options import (
 from fgbench.results.output import check_output
 from fgbench.values import output_format
 
-OUTPUT_SECTION = "Output"
+ROWS_SECTION, OUTPUT_SECTION = "Saved rows", "Output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,14 @@ class SavedRowsOptions:
     """Rows that were saved before."""
 
     rows: Annotated[
-        Sequence[str], many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
+        Sequence[str],
+        many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…"),
+        ROWS_SECTION,
     ] = ()
     store: Annotated[
         Path | None,
         one("--store", "a store", "FILE", read=Path, default=f"{STORE_VARIABLE} or {DEFAULT_STORE}, without --rows"),
+        ROWS_SECTION,
     ] = None
 
     @property

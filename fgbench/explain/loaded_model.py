@@ -15,9 +15,9 @@ from fgbench.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem, UnknownNameError
 from fgbench.explain.request import VisualizeRequest
 from fgbench.models.build import create_model
+from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
-from fgbench.models.checkpoints.sniff import SAFETENSORS, kind_of
 from fgbench.models.model import Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.kinds import models

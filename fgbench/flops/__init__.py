@@ -1,1 +1,1 @@
-"""Counting: the paper's closed forms, what really runs, and each against the other."""
+"""Counting of work: operators that run, the paper's closed forms, and a cross-check of both."""

@@ -1,4 +1,4 @@
-"""What fused attention costs: as if it ran unfused, whatever a device makes of it."""
+"""Cost of fused attention: that of its steps without fusion, on every device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DROPOUT = 2
 def attention_cost(
     query: Any, key: Any, value: Any, *, mask: Any = None, causal: bool = False, dropout: float = 0.0
 ) -> Cost:
-    """Both products, the scaling of the queries, the softmax, and what is done to the pairs between.
+    """The cost of both products, the scaling of the queries, the softmax, the mask and dropout.
 
     Leading sizes are broadcast: scores have those of queries and keys, the result those of scores and values. Where
     keys and values have fewer heads (grouped queries), every head of the queries is counted.
@@ -27,8 +27,8 @@ def attention_cost(
         query: (…, L, E).
         key: (…, S, E).
         value: (…, S, V).
-        mask: What is added to the scores, (…, L, S) when it is broadcast, or True where its shape is not known.
-        causal: Whether a pair that looks ahead is left out; it is computed and masked.
+        mask: Summand of the scores, (…, L, S) after broadcasting; True where its shape is not known.
+        causal: Whether pairs with later keys are masked; they are computed all the same.
         dropout: The share of pairs that is dropped.
 
     """
@@ -44,7 +44,7 @@ def attention_cost(
 
 
 def _together(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
-    """Leading sizes of two tensors broadcast; the last one of them is heads, of which keys may have fewer."""
+    """Leading sizes of two tensors, broadcast; the last one is the number of heads, which keys may have fewer of."""
     heads = max(one[-1], other[-1]) if one and other and 0 not in (one[-1], other[-1]) else None
     if heads is None:
         return tuple(torch.broadcast_shapes(tuple(one), tuple(other)))
@@ -52,7 +52,7 @@ def _together(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
 
 
 def dense_attention(mask: int | None, dropout: int, causal: int) -> Any:
-    """The handler of an operator of attention by the places of its arguments."""
+    """The handler of an attention operator, by the positions of its arguments."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return attention_cost(
@@ -66,7 +66,7 @@ def dense_attention(mask: int | None, dropout: int, causal: int) -> Any:
 
 
 def left(inputs: Inputs, outputs: Inputs) -> Cost:
-    """``v A`` of selectors: scaled products, their probabilities – an exponential where ℓ is known – and their sum."""
+    """``v A`` of selectors: scaled products, probabilities (an exponential where ℓ is given), weighted sums."""
     query, key, lse = inputs[:3]
     pairs = _pairs(query, key)
     return Cost(macs=pairs * (shape_of(query)[-1] + 1), others=query.numel() + (SOFTMAX if lse is None else 1) * pairs)

@@ -1,4 +1,4 @@
-"""The result of a count: values, tables of them, and how they are shown."""
+"""The result of a count, as values and as tables."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ from fgbench.flops.cost import Cost, Flops
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_DEPTH = 2  # levels of modules below the outermost that a notebook shows
+SHOWN_DEPTH = 2  # levels of modules below the outermost one in a notebook
 SHOWN_ROWS = 60
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Count:
-    """The work of one run: in all, per operator (``aten::bmm``), per module (``VisionTransformer.blocks.0``).
+    """The work of one run.
 
-    A module includes the modules that it calls. ``by_label`` shares out the total: by stage for fgbench's own models,
-    by what ran under :meth:`FlopCounter.under`, and else by the class of the innermost module (``Linear``). Both are
-    empty where modules were not followed (``modules=False``) and nothing was labelled.
+    Args:
+        total: All work.
+        by_operator: Work by operator, such as ``aten::bmm``.
+        by_module: Work by path of the module, such as ``VisionTransformer.blocks.0``, with the work of the modules
+            that it calls; empty for ``modules=False``.
+        by_label: The total divided by stage for models of fgbench, by the labels of :meth:`FlopCounter.under`, or else
+            by the class of the innermost module, such as ``Linear``.
+        bytes: Bytes that operators move, where each reads its arguments and writes its results once.
+        activation_bytes: Bytes of all new tensors that operators return; views and results in place are not new.
+
     """
 
     total: Cost
     by_operator: Mapping[str, Cost]
     by_module: Mapping[str, Cost] = field(default_factory=dict)
     by_label: Mapping[str, Cost] = field(default_factory=dict)
-    bytes: int = 0  # that the operators move, each reading its arguments and writing its results once
-    activation_bytes: int = 0  # of all tensors that the operators make; views and results in place are none
+    bytes: int = 0
+    activation_bytes: int = 0
 
     @property
     def macs(self) -> int:
@@ -39,18 +46,18 @@ class Count:
 
     @property
     def flops(self) -> Flops:
-        """Work in convention ``full``; ``count.flops("fvcore")`` has it in the other one."""
+        """Work in convention ``full``; ``count.flops("fvcore")`` is the figure in the other convention."""
         return self.total.flops
 
     def table(self, by: str = "module", *, depth: int | None = None) -> pd.DataFrame:
         """Macs, flops and percent of all flops in a table whose first row is the total.
 
         Args:
-            by: ``module``, ``operator`` or ``label``. Modules include what they call, so their rows do not add up.
-            depth: Levels of modules below the outermost; all by default.
+            by: ``module``, ``operator`` or ``label``. A module includes the modules that it calls: rows do not add up.
+            depth: Levels of modules below the outermost one; all by default.
 
         Raises:
-            FgbenchError: For another word than these.
+            FgbenchError: For another word.
 
         """
         import pandas as pd
@@ -58,12 +65,12 @@ class Count:
         tables = {"module": self.by_module, "operator": self.by_operator, "label": self.by_label}
         if by not in tables:
             raise FgbenchError("a count has no table by", by, f"it has: {', '.join(tables)}")
-        parts = {
+        rows = {
             name: cost
             for name, cost in tables[by].items()
             if by != "module" or depth is None or name.count(".") <= depth
         }
-        costs = [self.total, *parts.values()]
+        costs = [self.total, *rows.values()]
         whole = int(self.flops)
         percent = [100 * cost.flops / whole if whole else None for cost in costs]
         return pd.DataFrame(
@@ -72,7 +79,7 @@ class Count:
                 "flops": [int(cost.flops) for cost in costs],
                 "percent": pd.array(percent, dtype="Float64"),
             },
-            index=pd.Index(["total", *parts], name=by),  # a part may be called so, too
+            index=pd.Index(["total", *rows], name=by),  # "total" may be there twice
         )
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The work of a backbone at one image size, and of selectors beside it."""
+"""Count a backbone at one image size, and selectors on its features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from fgbench_selectors.selector import score_breach
 
 
 class BackboneCounter:
-    """One backbone at one image size, built without weights. Raises what ``build_on_meta`` does."""
+    """Counts one backbone at one image size, and selectors on its features.
+
+    Args:
+        name: timm's name.
+        size: Side of the image in pixels.
+        request: The grid.
+
+    Raises:
+        FgbenchError: As :func:`fgbench.models.backbone.build_on_meta`.
+
+    """
 
     def __init__(self, name: str, size: int, request: CountGrid) -> None:
         self._name, self._size, self._request = name, size, request
@@ -27,15 +37,25 @@ class BackboneCounter:
 
     @property
     def shape(self) -> BackboneShape:
-        """The backbone in numbers."""
+        """The shape of the backbone."""
         return self._backbone.shape
 
     def rows(self, names: Sequence[str], conventions: Sequence[str], on_problem: OnProblem) -> list[FlopsRow]:
-        """Count the backbone, and the selectors of these names; one that breaks is reported and left out."""
+        """Count the backbone and selectors.
+
+        Args:
+            names: Names of the selectors.
+            conventions: ``full``, ``fvcore`` or both.
+            on_problem: Gets the error of a plug-in that breaks; its rows are left out.
+
+        Raises:
+            FgbenchError: If the backbone does not run on images of this size.
+
+        """
         return list(_rows(self._backbone, names, self._request, conventions, on_problem))
 
     def check(self) -> None:
-        """Hold the count against two others. Raises :class:`CheckFailedError`."""
+        """Compare the count with two others. Raises :class:`CheckFailedError`."""
         what = f"{self._name} at {self._size}"
         cross_check(what, self._backbone, _count_backbone(self._backbone))
 
@@ -84,7 +104,7 @@ def _count_backbone(backbone: MetaBackbone) -> Count:
 
 
 def _count_selector(name: str, impl: str, backbone: MetaBackbone) -> tuple[Count, int]:
-    """A published selector from the ready maps that its backbone leaves, a fast one from queries, keys and ℓ."""
+    """The count and parameters of a selector: published from ready maps, fast from queries, keys and ℓ."""
     with selectors.blame(name, doing=f"impl {impl!r} cannot be counted: "):
         selector = make_selector(name, impl, backbone.depth).eval().to("meta")
         features = backbone.features(selector.needs, ready_maps=impl == "published")

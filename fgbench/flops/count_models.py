@@ -1,4 +1,4 @@
-"""The work of a whole published model, and of the parts of its forward pass."""
+"""Count whole published models and the stages of their forward passes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,30 @@ from fgbench.results.records import FlopsRow
 
 @dataclass(slots=True)
 class ModelCounter:
-    """Counts the models of a request; a plain backbone that several are built on is counted once."""
+    """Counts the models of a grid; the plain backbone of several models is counted once.
+
+    Args:
+        request: The grid.
+        conventions: ``full``, ``fvcore`` or both.
+        bases: Counts and rows of plain backbones by name and image size.
+
+    """
 
     request: CountGrid
     conventions: list[str]
     bases: dict[tuple[str, int], tuple[Count, list[FlopsRow]]] = field(default_factory=dict)
 
     def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
-        """The rows of a model's plain backbone, its own, and the pixels of a side that its patches leave out.
+        """Count one model.
+
+        Args:
+            case: The model with its options.
+
+        Returns:
+            The rows of its plain backbone, its own rows, and the pixels of a side that its patches do not cover.
 
         Raises:
-            FgbenchError: For a combination that does not fit, or a plug-in that breaks.
+            FgbenchError: If the options do not fit each other, or a plug-in breaks.
 
         """
         with fused_attention(self.request.fused_attention):
@@ -49,17 +62,28 @@ class ModelCounter:
             plain = _plain(model, case, self.request)
             base = count_model(plain, case.size)
             self.bases[key] = base, list(_rows(case, plain, self.conventions, base, base, impl=None, whole_model=False))
-        base, beside = self.bases[key]
+        base, base_rows = self.bases[key]
         own = [
             row
             for impl, count in counts
             for row in _rows(case, model, self.conventions, count, base, impl=impl, whole_model=True)
         ]
-        return beside, own, cut_off_by(model)
+        return base_rows, own, cut_off_by(model)
 
 
 def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
-    """The work of one image, or more, through a model on the meta device; ``by_label`` holds that of its parts."""
+    """Count one forward pass of a model on the meta device.
+
+    Args:
+        model: The model.
+        size: Side of the images in pixels.
+        images: Number of images.
+        dtype: Of the images; torch's default by default.
+
+    Returns:
+        The count; ``by_label`` has the work by stage.
+
+    """
     with torch.no_grad(), FlopCounter() as counter:
         model.on_step = counter.under
         try:
@@ -72,14 +96,14 @@ def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype 
 def _build(case: ModelCase, request: CountGrid) -> Model:
     options = {} if case.selector is None else {"selector": case.selector}
     if options and "selector" not in model_options(model_class(case.name)):
-        raise FgbenchError("this model selects nothing by a selector:", case.name, "leave --selectors out")
+        raise FgbenchError("this model has no selector:", case.name, "leave --selectors out")
     with torch.device("meta"):
         model = create_model(case.name, case.backbone, img_size=case.size, num_classes=request.num_classes, **options)
     return model.eval()
 
 
 def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
-    """The model's backbone alone, with a linear head."""
+    """The backbone of a model with a linear head."""
     name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
     with torch.device("meta"):
         return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()

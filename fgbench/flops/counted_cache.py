@@ -1,4 +1,4 @@
-"""Counted rows that are true for as long as versions and code stay the same. No torch."""
+"""Cache of counted rows, which are valid while versions and code stay the same. No torch."""
 
 from __future__ import annotations
 
@@ -19,32 +19,35 @@ from typing import Any
 
 from fgbench.plugins.code import loaded_files, unchanged
 from fgbench.plugins.kinds import KINDS
-from fgbench.plugins.memory import state_of_file, state_of_point
 from fgbench.plugins.timm_names import is_of_timm
+from fgbench.plugins.trial_cache import state_of_file, state_of_point
 from fgbench.results import cache
 from fgbench.results.environment import digest_of_code
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name
 
 OWN_PACKAGES = ("fgbench", "fgbench_selectors")
-LIBRARIES = ("timm", "fvcore")  # python files by size and time: versions say nothing of a checkout that is worked on
+LIBRARIES = ("timm", "fvcore")  # by size and time of their files: a checkout can change without a new version
 SETTINGS = ("TIMM_", "TORCH_", "PYTORCH_")  # environment variables that change what libraries build
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """The place of one value; without a key nothing is read and nothing kept.
+    """The entry of one value. Where plug-ins were used, it is valid while all files that they import are unchanged.
 
-    With the code of others a value is true for as long as all that they import is as it was.
+    Args:
+        key: Everything that determines the value; None where nothing is read or written.
+        reads: Whether a kept value is used.
+
     """
 
     key: Mapping[str, Any] | None
     reads: bool
 
     def read(self) -> Any:
-        """What was kept, or None."""
-        kept = cache.read("counted", self.key) if self.reads and self.key is not None else None
-        return kept["value"] if isinstance(kept, dict) and unchanged(kept.get("files")) else None
+        """The kept value, or None."""
+        entry = cache.read("counted", self.key) if self.reads and self.key is not None else None
+        return entry["value"] if isinstance(entry, dict) and unchanged(entry.get("files")) else None
 
     def write(self, value: Any) -> None:
         """Keep a value."""
@@ -55,13 +58,26 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True)
 class CountedCache:
-    """The cache as a command uses it: ``keeps`` counted rows, and ``reads`` them unless all is to be counted anew."""
+    """The cache as a command uses it.
+
+    Args:
+        keeps: Whether counted rows are kept.
+        reads: Whether kept rows are used; False counts everything anew.
+
+    """
 
     keeps: bool = False
     reads: bool = True
 
     def entry(self, kind: str, key: Mapping[str, Any], names: Iterable[str | None]) -> CacheEntry:
-        """The place of what was counted with models and selectors of these names, on the ``backbone`` of the key."""
+        """The entry of a value.
+
+        Args:
+            kind: ``backbone`` or ``model``.
+            key: Everything of the request that determines the value, with the ``backbone``.
+            names: Names of the models and selectors that are counted.
+
+        """
         if not self.keeps:
             return CacheEntry(None, reads=False)
         code = _code_of({name for name in names if name is not None}, key["backbone"])
@@ -69,35 +85,35 @@ class CountedCache:
 
 
 @dataclass(slots=True)
-class Hearing:
-    """Warnings of what is counted, each shown once. What warned is not kept: nobody would hear of it the next time."""
+class WarningRecorder:
+    """Shows every warning once, and tells whether there were any: a count with warnings is not kept in the cache."""
 
     texts: set[str] = field(default_factory=set)
 
     @contextmanager
-    def heard(self) -> Iterator[list[warnings.WarningMessage]]:
-        """Inside, warnings are noted, in the list; they are shown at the end."""
+    def recorded(self) -> Iterator[list[warnings.WarningMessage]]:
+        """A context with a list of the warnings inside; new ones are shown at its end."""
         caught: list[warnings.WarningMessage] = []
         try:
             with warnings.catch_warnings(record=True) as caught:
                 yield caught
         finally:
-            for each in caught:
-                if str(each.message) not in self.texts:
-                    self.texts.add(str(each.message))
-                    warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+            for warning in caught:
+                if str(warning.message) not in self.texts:
+                    self.texts.add(str(warning.message))
+                    warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def library_version(package: str) -> str | None:
-    """The version of a package as it tells itself (torch 2.6.0+cu124), without importing it."""
+    """The version in a package's own version.py (torch 2.6.0+cu124), or that of its distribution; no import."""
     spec = importlib.util.find_spec(package)
     if spec is not None and spec.origin is not None:
         try:
             text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
         except OSError:
             text = ""
-        if found := re.search(r"""^__version__ = ["']([^"']+)["']""", text, re.MULTILINE):
-            return found[1]
+        if match := re.search(r"""^__version__ = ["']([^"']+)["']""", text, re.MULTILINE):
+            return match[1]
     try:
         return version(package)
     except PackageNotFoundError:
@@ -105,15 +121,15 @@ def library_version(package: str) -> str | None:
 
 
 def _code_of(names: set[str], backbone: str) -> dict[str, Any] | None:
-    """The versions and the code that counts of these names rest on; None where that cannot be said."""
+    """Versions and digests of the code that counts of these names depend on; None where they are not known."""
     entries = [entry for kind in KINDS for entry in kind.registry.entries().values() if not entry.is_own]
-    foreign = [entry for entry in entries if entry.value or entry.file]  # others can only be named as broken
+    foreign = [entry for entry in entries if entry.value or entry.file]  # without either it is broken
     settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
     own = _own_code()
     if own is None:
         return None
     code: dict[str, Any] = {**own, "settings": settings}
-    # What one of them uses of the others, or does to timm when it is loaded, is not known: all count.
+    # A plug-in may use another one, or change timm when it is imported: all of them count.
     if not is_of_timm(backbone) or any(entry.name in names or _is_loaded(entry) for entry in foreign):
         digests = [_foreign_code(entry) for entry in foreign]
         if None in digests:
@@ -126,7 +142,7 @@ def _code_of(names: set[str], backbone: str) -> dict[str, Any] | None:
 def _own_code() -> dict[str, Any] | None:
     libraries = {package: library_version(package) for package in ("torch", *LIBRARIES)}
     own = [_sources(package) for package in OWN_PACKAGES]
-    if not all(own):  # an archive, or no sources at all
+    if not all(own):  # fgbench is in an archive, or has no sources
         return None
     return {
         **libraries,
@@ -137,12 +153,12 @@ def _own_code() -> dict[str, Any] | None:
 
 
 def _is_loaded(entry: Entry) -> bool:
-    """Whether the code of a foreign name runs in this process."""
+    """Whether the module of a plug-in is imported in this process."""
     return (entry.value.partition(":")[0].strip() if entry.file is None else module_name(entry.file)) in sys.modules
 
 
 def _foreign_code(entry: Entry) -> str | None:
-    """What tells the code of a foreign name, as it is now, from every other; None where it cannot be looked through."""
+    """A digest of the code of a plug-in; None where its files cannot be listed."""
     if entry.file is None:
         about = {"name": entry.name, "origin": entry.origin, "value": entry.value}
         return state_of_point(about)
@@ -153,7 +169,7 @@ def _foreign_code(entry: Entry) -> str | None:
 
 
 def _sources(package: str) -> list[Path]:
-    """The Python files of a package, or of a module that is one file. Nothing is imported."""
+    """The Python files of a package, or of a module that is one file; no import."""
     try:
         spec = importlib.util.find_spec(package) if package else None
     except (ImportError, ValueError):

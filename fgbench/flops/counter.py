@@ -1,4 +1,4 @@
-"""Count what really runs, operator by operator, on tensors that hold no data."""
+"""Count the operators that a module or a function runs, on tensors without data."""
 
 from __future__ import annotations
 
@@ -27,29 +27,33 @@ from fgbench.flops.module_paths import ModulePaths
 from fgbench.flops.operators import ZERO_COST
 from fgbench.flops.traffic import Traffic, held_bytes
 
-# How torch says that a meta tensor has no values, and that one which has some stands beside it.
+# Words in torch's errors about a meta tensor without values, and about a tensor with values beside it.
 NO_DATA = re.compile(r"[Mm]eta tensor|register_meta|on meta device|meta device type|always be on CPU")
 NOT_ON_META = re.compile(r"on device (meta is not on the expected device|\w+ is not on the expected device meta)")
-# How torch says that a count stands in the way, and what to say and do then.
-IN_THE_WAY = {
+# Words in torch's errors about operators that cannot run while they are counted → our message and advice.
+NOT_COUNTABLE = {
     "does not require grad": ("a backward pass cannot be counted", "count the forward pass alone"),
     "Creating a new Tensor subclass": (
         "tensors of a class of their own, such as a CausalBias, cannot be made while operators are counted",
         "make them before: count_flops(lambda: attend(query, key, value, bias))",
     ),
 }
-OUTSIDE = "outside of modules"  # the label of what no module runs
+OUTSIDE = "outside of modules"  # label of operators that no module runs
 
 
 class FlopCounter(TorchDispatchMode):
     """Adds up the cost of every operator that runs inside ``with FlopCounter() as counter:``.
 
-    It stands below autograd, where operators arrive as they were called: fused attention or pooling as one operator,
-    whatever a device would make of it, and the same in inference mode as outside of it. One that has no cost of its
-    own is taken apart; what ``torch.compile`` made runs eager. Raises :class:`UncountedOperatorError` at the first one
-    that cannot be.
+    It is called below autograd, where operators arrive as they were called: fused attention or pooling is one operator
+    on every device, in inference mode too. An operator without a cost of its own is decomposed; compiled modules run
+    eagerly.
 
-    With ``modules=True`` the count is shared out among modules, too.
+    Args:
+        modules: Whether work is also counted per module.
+
+    Raises:
+        UncountedOperatorError: In the block, at the first operator without a cost that cannot be decomposed.
+
     """
 
     supports_higher_order_operators = True
@@ -62,7 +66,7 @@ class FlopCounter(TorchDispatchMode):
         self._classes: dict[str, Cost] = defaultdict(Cost)
         self._label: str | None = None
         self._bytes = self._activation_bytes = 0
-        self._known: dict[object, _Operator | None] = {}  # None: it is taken apart
+        self._known: dict[object, _Operator | None] = {}  # None: it is decomposed
         self._replay = MetaReplay()
         self._paths = ModulePaths() if modules else None
         self._around = ExitStack()
@@ -89,13 +93,13 @@ class FlopCounter(TorchDispatchMode):
         self._stay_eager()
         if isinstance(func, torch._ops.HigherOrderOperator):
             return self._run_higher_order(func, args, kwargs)
-        if any(map(_answers_itself, types)):
-            return NotImplemented  # it runs others in its place, and these are counted
+        if any(map(_dispatches_itself, types)):
+            return NotImplemented  # it runs other operators instead, and these are counted
         if func not in self._known:
             self._known[func] = _Operator.of(func)
         operator = self._known[func]
         if operator is None:
-            return self._take_apart(func.decompose, args, kwargs)
+            return self._decompose(func.decompose, args, kwargs)
         inputs = operator.inputs(args, kwargs)
         operator.refuse_layouts(inputs)
         outputs = self._replay.run(func, args, kwargs)
@@ -116,16 +120,16 @@ class FlopCounter(TorchDispatchMode):
             self._labels[self._label] += cost
 
     def _stay_eager(self) -> None:
-        """Have what is compiled run as it was written: a compiled graph hides its operators.
+        """Run compiled code eagerly, because a compiled graph hides its operators.
 
-        The compiler is not imported for this, which takes seconds: it may be loaded while a count runs.
+        The compiler is not imported here, which takes seconds; it may be imported while a count runs.
         """
         if not self._is_eager and "torch._dynamo" in sys.modules:
             self._is_eager = True
             self._around.enter_context(torch.compiler.set_stance("force_eager"))
 
     def _run_higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator that takes functions, and count what these do."""
+        """Run an operator that takes functions, and count the operators of these functions."""
         name = func.name()
         if name == "flex_attention":
             arguments = (*args, *kwargs.values())
@@ -142,21 +146,30 @@ class FlopCounter(TorchDispatchMode):
         if name == "cond" and not has_values(args[0]):
             self._compare_branches(*args[1:4])
             args = (True, *args[1:])
-        return self._take_apart(form, args, kwargs)
+        return self._decompose(form, args, kwargs)
 
     def _compare_branches(self, if_true: Any, if_false: Any, operands: Sequence[Any]) -> None:
-        """Raise an error unless both branches cost the same: on the meta device nothing tells which one runs."""
+        """Raise an error unless both branches cost the same: on the meta device the condition has no value."""
         if self._cost_of(if_true, operands) != self._cost_of(if_false, operands):
             raise refuse_values("cond")
 
     def _cost_of(self, run: Callable[..., Any], arguments: Sequence[Any]) -> Cost:
-        """The cost of a function by itself; nothing of it is added to this count."""
+        """The cost of a function by itself; it is not added to this count."""
         with FlopCounter() as counter:
             run(*arguments)
         return counter.result().total
 
     def under(self, label: str, run: Callable[[], Any]) -> Any:
-        """Run something and count it under a label too; several runs under one label add up."""
+        """Run a function and count it under a label too; several runs under one label add up.
+
+        Args:
+            label: Key of :attr:`Count.by_label`.
+            run: A function without arguments.
+
+        Returns:
+            The result of the function.
+
+        """
         outer, self._label = self._label, label
         self._labels[label] += Cost()
         try:
@@ -164,16 +177,16 @@ class FlopCounter(TorchDispatchMode):
         finally:
             self._label = outer
 
-    def _take_apart(self, parts: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run what an operator consists of, each part under this counter."""
-        super().__enter__()  # torch puts a mode aside while it handles an operator
+    def _decompose(self, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the operators that an operator consists of under this counter."""
+        super().__enter__()  # torch switches a mode off while it handles an operator
         try:
-            return parts(*args, **kwargs)
+            return run(*args, **kwargs)
         finally:
             super().__exit__(None, None, None)
 
     def result(self) -> Count:
-        """What has been counted so far."""
+        """The count so far."""
         total = sum(self._operators.values(), Cost())
         return Count(
             total=total,
@@ -187,7 +200,7 @@ class FlopCounter(TorchDispatchMode):
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """An operator that was met: its handler, and its arguments as the schema orders them."""
+    """An operator: its handler, and its arguments in the order of the schema."""
 
     name: str
     handler: Handler
@@ -197,7 +210,7 @@ class _Operator:
 
     @classmethod
     def of(cls, func: Any) -> _Operator | None:
-        """The operator with its handler; None where it has no cost of its own, and its parts may have one."""
+        """The operator with its handler; None where it has no cost of its own and can be decomposed."""
         schema = func._schema
         try:
             handler = handler_for(schema.name)
@@ -215,7 +228,7 @@ class _Operator:
         )
 
     def refuse_layouts(self, inputs: Sequence[Any]) -> None:
-        """Raise an error for tensors whose sizes do not tell the work, unless there is none."""
+        """Raise an error for nested and sparse tensors, whose sizes do not give the work, unless it is zero."""
         for value in inputs:
             for tensor in value if isinstance(value, (tuple, list)) else (value,):
                 if not isinstance(tensor, Tensor):
@@ -227,32 +240,41 @@ class _Operator:
                     raise UncountedOperatorError(f"{self.name} on {kind} tensors")
 
     def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments of one call in the order of the schema, those that were left out included."""
+        """The arguments of one call in the order of the schema, with the defaults of those that were left out."""
         if not kwargs:
             return args + self.defaults[len(args) :]
         rest = zip(self.arguments[len(args) :], self.defaults[len(args) :], strict=True)
         return (*args, *(kwargs.get(name, default) for name, default in rest))
 
 
-def _answers_itself(kind: type) -> bool:
-    """Whether a class of tensors has operators of its own; fake tensors stand for themselves, as meta tensors do."""
-    own = getattr(kind, "__torch_dispatch__", None)
-    return own not in (Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl) and not issubclass(
-        kind, FakeTensor
+def _dispatches_itself(cls: type) -> bool:
+    """Whether a class of tensors replaces operators; fake tensors do not, they are like meta tensors."""
+    dispatch = getattr(cls, "__torch_dispatch__", None)
+    return dispatch not in (Tensor.__torch_dispatch__, torch._C._disabled_torch_dispatch_impl) and not issubclass(
+        cls, FakeTensor
     )
 
 
 def count_flops(run: nn.Module | Callable[..., Any], /, *inputs: Any, modules: bool = True, **named: Any) -> Count:
-    """Count one call of a module or a function.
+    """Count one call of a module or a function: ``count_flops(model, torch.empty(1, 3, 1024, 1024)).macs``.
 
-    A module is counted as a throw-away copy in eval mode on the meta device: no weights are copied, no memory is
-    taken and the module itself is left alone; hooks that it carries run with the copy. The inputs must be what it
-    takes: build it for the image size. A function runs as it is.
+    A module is counted as a throw-away copy in eval mode on the meta device: weights are not copied, and the module is
+    not changed. Hooks of the module run with the copy. A function runs as it is.
 
-        count_flops(model, torch.empty(1, 3, 1024, 1024)).macs
+    Args:
+        run: The module or function.
+        inputs: Its arguments. A module must be built for the size of its images.
+        modules: Whether work is also counted per module.
+        named: Its keyword arguments.
 
-    ``modules=False`` leaves ``by_module`` empty; further keywords are handed on. Raises :class:`UncountedOperatorError`
-    for unknown operators, and :class:`CannotMeasureError` where a module reads the values of its tensors.
+    Returns:
+        The count.
+
+    Raises:
+        FgbenchError: If ``run`` cannot be called.
+        UncountedOperatorError: If an operator has no cost.
+        CannotMeasureError: If a module reads the values of its tensors.
+
     """
     if isinstance(run, nn.Module) and type(run).__name__ == "OptimizedModule":  # of torch.compile
         run = cast("nn.Module", run._orig_mod)
@@ -292,7 +314,7 @@ def _count(
                 run.on_step = counter.under  # type: ignore[attr-defined]
             run(*inputs, **named)
         except RuntimeError as error:
-            for message, (what, do) in IN_THE_WAY.items():
+            for message, (what, do) in NOT_COUNTABLE.items():
                 if message in str(error):
                     raise CannotMeasureError(what, do=do) from error
             raise
@@ -300,14 +322,14 @@ def _count(
 
 
 def _has_stages(run: Callable[..., Any]) -> bool:
-    """Whether it is one of fgbench's models. Their module imports timm, and is not imported for this."""
+    """Whether ``run`` is a model of fgbench. Their module imports timm; it is not imported for this question."""
     models = sys.modules.get("fgbench.models.model")
     return models is not None and isinstance(run, models.Model)
 
 
 @contextmanager
 def _as_written() -> Iterator[None]:
-    """Keep ``nn.MultiheadAttention`` from hiding its products in one operator, and torch from a warning about hooks."""
+    """A context without the fast path of ``nn.MultiheadAttention``, which hides its products, and without a warning."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

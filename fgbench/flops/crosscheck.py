@@ -1,4 +1,4 @@
-"""The count against two independent ones: torch's own flop counter, and the closed form."""
+"""Check of a count against two independent ones: torch's own flop counter, and the closed form."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ def torch_macs(run: Any, *inputs: Any) -> int:
 
 
 def closed_form_macs(backbone: MetaBackbone) -> int | None:
-    """The same from the shapes of a plain block (qkv, two products, projection, two-layer MLP), or None.
+    """Multiply–adds from the shapes of a plain block: qkv, two products, projection, two-layer MLP.
 
-    Blocks with other parts – gated MLPs, projections of their own – have another form.
+    Returns:
+        The figure, or None for other blocks, such as gated MLPs or separate projections.
+
     """
     module: Any = backbone.module
     weights = backbone.block_weights
@@ -41,11 +43,21 @@ def closed_form_macs(backbone: MetaBackbone) -> int | None:
 
 
 def cross_check(what: str, backbone: MetaBackbone, count: Count) -> None:
-    """Raise :class:`CheckFailedError` unless the macs of a count equal both independent figures."""
-    others = {
+    """Check that the macs of a count equal both independent figures.
+
+    Args:
+        what: The backbone and its image size, for the message.
+        backbone: The backbone.
+        count: Its count.
+
+    Raises:
+        CheckFailedError: If a figure differs.
+
+    """
+    references = {
         "torch.utils.flop_counter": torch_macs(backbone.module.forward, backbone.image()),
         "the closed form": closed_form_macs(backbone),
     }
-    for name, macs in others.items():
+    for name, macs in references.items():
         if macs is not None and macs != count.macs:
             raise CheckFailedError(f"{what}: {count.macs:,} macs were counted, {name} says", macs)

@@ -1,8 +1,8 @@
-"""What one aten operator costs: a table that is read, not guessed.
+"""Costs of aten operators: a table of handlers by name.
 
-Products and norms go through fvcore's own handlers, so that convention "fvcore" is fvcore's figure. What fvcore
-counts as nothing – softmax, products of elements, reductions, comparisons – is counted here. An operator that is in
-no table has no cost: :func:`cost_of` refuses it by name. ``docs/counting.md`` lists the rules for readers.
+Products and norms use fvcore's own handlers, so that convention "fvcore" is fvcore's figure. Operators that fvcore does
+not count – softmax, products of elements, reductions, comparisons – are counted here. Every other operator is an error
+with its name. ``docs/counting.md`` lists the rules for readers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ with warnings.catch_warnings():  # fvcore scripts functions with a deprecated to
 
 
 class UncountedOperatorError(CannotMeasureError):
-    """An operator that is neither counted nor known to cost nothing."""
+    """An operator that has no handler."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class UncountedOperatorError(CannotMeasureError):
 
 
 class _Value:
-    """Answers fvcore's handlers as a torch.jit value would."""
+    """A value with the methods of torch.jit values that fvcore's handlers call."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -101,7 +101,7 @@ def _norm(affine_index: int) -> Handler:
 
 
 def _batch_norm(training: Callable[[Inputs], bool]) -> Handler:
-    """A norm like the others in training; with kept statistics one factor and one addend, 2 per element, or 1."""
+    """As other norms in training; with stored statistics one factor and one addend: 2 per element, or 1."""
     in_training = _norm(1)
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
@@ -113,18 +113,18 @@ def _batch_norm(training: Callable[[Inputs], bool]) -> Handler:
 
 
 def _is_training(inputs: Inputs) -> bool:
-    """The flag is the sixth argument, or the fourth where there are no statistics to keep."""
+    """Whether batch norm runs in training: the sixth argument, or the fourth where there are no statistics."""
     return bool(inputs[3] if isinstance(inputs[3], bool) else inputs[5])
 
 
 def _extremum(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Of two tensors one operation per result, of one a reduction; that one's second argument may be its ``out=``."""
+    """One operation per result of two tensors, or a reduction of one tensor, whose second argument can be ``out=``."""
     pairwise = len(inputs) > 1 and isinstance(inputs[1], Tensor) and inputs[1] is not outputs[0]
     return Cost(others=outputs[0].numel() if pairwise else inputs[0].numel())
 
 
 def _where(inputs: Inputs, outputs: Inputs) -> Cost:
-    """A choice per result; ``where(condition)`` alone looks for what is true."""
+    """A choice per result; ``where(condition)`` alone looks for true values."""
     return Cost(others=inputs[0].numel() if len(inputs) == 1 else outputs[0].numel())
 
 
@@ -133,7 +133,7 @@ def _trace(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _halving(boundaries: int) -> Handler:
-    """Every value is compared once per halving of the boundaries."""
+    """One comparison of every value per halving of the boundaries."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return Cost(others=outputs[0].numel() * math.ceil(math.log2(shape_of(inputs[boundaries])[-1] + 1)))
@@ -148,17 +148,17 @@ def _sort(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _topk(inputs: Inputs, outputs: Inputs) -> Cost:
-    """A heap of k: every element is compared once per level."""
+    """A heap of k: one comparison of every element per level."""
     return Cost(others=inputs[0].numel() * math.ceil(math.log2(inputs[1] + 1)))
 
 
 def _cdist(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Subtract, raise to a power, add: per pair and axis, however a device arranges it."""
+    """Subtract, raise to a power, add: per pair and axis, on every device."""
     return Cost(others=3 * outputs[0].numel() * shape_of(inputs[0])[-1])
 
 
 def _trilinear(inputs: Inputs, outputs: Inputs) -> Cost:
-    """``x W y``: every vector of the first operand times the matrices, and what comes out times its partner."""
+    """``x W y``: every vector of the first operand times the matrices, and the result times its partner."""
     sizes = list(torch.broadcast_shapes(*map(_expanded, inputs[:3], inputs[3:6])))
     first = math.prod(sizes)
     for axis in inputs[6][:1]:
@@ -180,7 +180,7 @@ def _embedding_bag(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _loss(per_element: int) -> Handler:
-    """Of values and targets, broadcast; one operation more per element where they are reduced."""
+    """Operations per element of values and targets, broadcast; one more where they are reduced."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         elements = math.prod(torch.broadcast_shapes(shape_of(inputs[0]), shape_of(inputs[1])))
@@ -190,7 +190,7 @@ def _loss(per_element: int) -> Handler:
 
 
 def _nll_loss(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Of every target: its sign, its weight where there are some, the sum where there is one."""
+    """Per target: its sign, its weight where there are weights, the sum where there is one."""
     return Cost(others=(1 + (inputs[2] is not None) + (inputs[3] != 0)) * inputs[1].numel())
 
 
@@ -208,30 +208,30 @@ def _addmm_activation(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _scatter(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Writing is free; ``reduce=`` adds or multiplies what an index is given for."""
+    """Writing is free; ``reduce=`` adds or multiplies one value per index."""
     reduces = len(inputs) > 4 and isinstance(inputs[4], str)
     return Cost(others=inputs[2].numel() if reduces else 0)
 
 
 def _index_put(inputs: Inputs, outputs: Inputs) -> Cost:
-    """Adding takes one operation per place that the indices name: values are broadcast to them."""
+    """One addition per element that the indices name, where it accumulates; writing is free."""
     if not inputs[3]:
         return Cost()
     tensor, indices = inputs[:2]
-    places: list[tuple[int, ...]] = []
-    kept, axis = 1, 0
+    index_shapes: list[tuple[int, ...]] = []
+    whole_axes, axis = 1, 0
     for index in indices:
         if index is None:
-            kept *= shape_of(tensor)[axis]
+            whole_axes *= shape_of(tensor)[axis]
             axis += 1
         elif index.dtype in (torch.bool, torch.uint8):
-            places.append((_true_values(index),))
+            index_shapes.append((_true_values(index),))
             axis += index.ndim
         else:
-            places.append(shape_of(index))
+            index_shapes.append(shape_of(index))
             axis += 1
-    kept *= math.prod(shape_of(tensor)[axis:])
-    return Cost(others=kept * math.prod(torch.broadcast_shapes(*places)))
+    whole_axes *= math.prod(shape_of(tensor)[axis:])
+    return Cost(others=whole_axes * math.prod(torch.broadcast_shapes(*index_shapes)))
 
 
 def _true_values(mask: Tensor) -> int:
@@ -244,7 +244,7 @@ def _true_values(mask: Tensor) -> int:
 
 
 def _accumulate(index: int) -> Handler:
-    """Scattered additions: one per element that is added."""
+    """One addition per element of an argument that is scattered."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return Cost(others=inputs[index].numel())
@@ -253,7 +253,7 @@ def _accumulate(index: int) -> Handler:
 
 
 def _lstm_layer(inputs: Inputs, outputs: Inputs) -> Cost:
-    """A layer of an LSTM in one direction, as where it is written out: two products a step, 13 operations per state."""
+    """A layer of an LSTM in one direction: two products per step, 13 operations per state."""
     if inputs[9] != LSTM:
         raise UncountedOperatorError("aten::mkldnn_rnn_layer")
     states = outputs[0].numel()
@@ -266,7 +266,7 @@ def _free(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 MARKS = ("profiler::_record_function_enter_new", "profiler::_record_function_exit")
-LSTM = 2  # how aten names kinds of recurrent layers
+LSTM = 2  # aten's number of this kind of recurrent layers
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((f"aten::{name}" for name in ZERO_COST), _free),
     **dict.fromkeys(MARKS, _free),
@@ -307,7 +307,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::_native_batch_norm_legit_no_training": _batch_norm(lambda inputs: False),
     "aten::_batch_norm_with_update": _batch_norm(lambda inputs: True),
     "aten::_batch_norm_no_update": _batch_norm(lambda inputs: False),
-    "aten::softmax": per_output(SOFTMAX),  # so it arrives when it is given a place for its result
+    "aten::softmax": per_output(SOFTMAX),  # the name of softmax with out=
     "aten::_softmax": per_output(SOFTMAX),
     "aten::_safe_softmax": per_output(SOFTMAX),
     "aten::_log_softmax": per_output(SOFTMAX),
@@ -351,21 +351,26 @@ HANDLERS: dict[str, Handler] = {
 
 
 def register(name: str, handler: Handler) -> None:
-    """Give an operator a cost: ``register("mylib::scan", lambda inputs, outputs: Cost(others=…))``.
+    """Set the cost of an operator: ``register("mylib::scan", lambda inputs, outputs: Cost(others=…))``.
 
-    ``inputs`` are the operator's arguments in the order of its schema, ``outputs`` what it returned.
+    Args:
+        name: The operator's name.
+        handler: A function from its arguments, in the order of its schema, and its results to its cost.
+
     """
     HANDLERS[name] = handler
 
 
 def handler_for(name: str) -> Handler:
-    """The handler of an operator such as ``aten::mul``; in-place operators share their twin's.
+    """The handler of an operator such as ``aten::mul``; ``aten::mul_`` has the same one.
 
-    Raises :class:`UncountedOperatorError` where there is none.
+    Raises:
+        UncountedOperatorError: If there is none.
+
     """
-    found = HANDLERS.get(name)
-    if found is None and name.endswith("_") and not name.endswith("__"):
-        found = HANDLERS.get(name[:-1])
-    if found is None:
+    handler = HANDLERS.get(name)
+    if handler is None and name.endswith("_") and not name.endswith("__"):
+        handler = HANDLERS.get(name[:-1])
+    if handler is None:
         raise UncountedOperatorError(name)
-    return found
+    return handler

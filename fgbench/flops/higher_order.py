@@ -1,4 +1,4 @@
-"""Operators that take functions: each is counted by the functions that it runs, fused attention by its sizes."""
+"""Costs of operators that take functions: those of the functions that they run; flex attention by its sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fgbench.flops.cost import Cost
 
 Run = Callable[..., Any]
 
-# Their eager form calls the functions that they are given one after the other, and hides no arithmetic of its own.
+# Operators whose eager form only calls their functions one after the other.
 TRANSPARENT = frozenset(
     """
     associative_scan foreach_map hints_wrapper invoke_subgraph map_impl strict_mode switch tag_activation_checkpoint
@@ -25,7 +25,13 @@ TRANSPARENT = frozenset(
 
 
 def form_of(name: str, operator: Any) -> Run | None:
-    """What an operator of that name runs when it is called with its arguments; None where that is not known."""
+    """The eager form of an operator, a function of its arguments; None where it is not known.
+
+    Args:
+        name: The operator's name.
+        operator: The operator.
+
+    """
     if name in FORMS:
         return FORMS[name]
     kernel = operator.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd) if name in TRANSPARENT else None
@@ -33,12 +39,12 @@ def form_of(name: str, operator: Any) -> Run | None:
 
 
 def needs_values(name: str, args: Sequence[Any]) -> bool:
-    """Whether the work depends on values that tensors on the meta device do not have."""
+    """Whether the work of an operator depends on values, and one of its arguments is a meta tensor without values."""
     return name in ("while_loop", "while_loop_stack_output", "switch") and tree_any(_is_meta, args)
 
 
 def refuse_values(name: str) -> CannotMeasureError:
-    """The error for an operator whose work follows from values that are not there."""
+    """The error for an operator whose work depends on values of meta tensors."""
     return CannotMeasureError(
         f"the work of {name} depends on the values of tensors, and on the meta device they have none",
         do="count_flops(lambda: model(images)) counts a run on real tensors",
@@ -46,27 +52,29 @@ def refuse_values(name: str) -> CannotMeasureError:
 
 
 def has_values(condition: Any) -> bool:
-    """Whether a condition can be read."""
+    """Whether a condition has a value."""
     return not _is_meta(condition)
 
 
 def flex_attention_cost(count_score: Callable[[Run, tuple[Any, ...]], Cost], args: Sequence[Any]) -> Cost:
-    """As fused attention, and per pair what ``score_mod`` computes; a block mask counts as a dense one.
+    """The cost of flex attention: that of fused attention, and of ``score_mod`` for every pair of tokens.
+
+    A block mask counts as a dense one.
 
     Args:
-        count_score: Counts a function that is called with arguments.
-        args: The operator's: query, key, value, score_mod, block_mask, scale, kernel_options, further buffers.
+        count_score: Counts a call of a function with arguments.
+        args: Arguments of the operator: query, key, value, score_mod, block_mask, scale, kernel_options, buffers.
 
     """
     query, key, value, score_mod, block_mask = args[:5]
     buffers = args[7] if len(args) > 7 else ()
-    # A mask that nobody asked for is one block; torch makes it with a size that holds everything.
+    # Without a mask of the caller, torch passes a mask of one block that covers everything.
     masked = block_mask is not None and not _is_empty_mask(block_mask)
     cost = attention_cost(query, key, value, mask=True if masked else None)
-    place = {"device": query.device}
-    one = (torch.zeros((), dtype=query.dtype, **place), *(torch.zeros((), dtype=torch.int, **place) for _ in range(4)))
-    pairs = _pairs(query, key)
-    return cost + count_score(score_mod, (*one, *buffers)) * pairs
+    device = query.device
+    indices = (torch.zeros((), dtype=torch.int, device=device) for _ in range(4))
+    pair = (torch.zeros((), dtype=query.dtype, device=device), *indices)
+    return cost + count_score(score_mod, (*pair, *buffers)) * _pairs(query, key)
 
 
 def _pairs(query: Tensor, key: Tensor) -> int:
@@ -82,13 +90,13 @@ def _is_empty_mask(block_mask: Sequence[Any]) -> bool:
 def _scan(
     combine: Run, init: Sequence[Any], xs: Sequence[Tensor], additional: Sequence[Any], *_: Any, **__: Any
 ) -> Any:
-    """The function on one slice after the other; its results beside the carried ones are stacked."""
+    """Call the function on every slice in turn; stack its results except for those that it carries on."""
     carried, results = list(init), []
     for index in range(xs[0].shape[0]):
-        found = combine(*carried, *(x.select(0, index) for x in xs), *additional)
-        carried = list(found[: len(init)])
-        results.append(found[len(init) :])
-    stacked = (None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True))
+        outputs = combine(*carried, *(x.select(0, index) for x in xs), *additional)
+        carried = list(outputs[: len(init)])
+        results.append(outputs[len(init) :])
+    stacked = (None if slices[0] is None else torch.stack(slices) for slices in zip(*results, strict=True))
     return (*carried, *stacked)
 
 

@@ -1,4 +1,4 @@
-"""From a request to rows: whole published models, counted or taken from the cache. No torch where all is in there."""
+"""Rows of published models: counted, or from the cache. Torch is imported only where a model is counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.backbone_shape import cut_off_line
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
-from fgbench.flops.counted_cache import CountedCache, Hearing
+from fgbench.flops.counted_cache import CountedCache, WarningRecorder
 from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
@@ -25,44 +25,58 @@ def model_rows(
     notice: OnProblem = lambda _: None,
     cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
-    """Count whole models beside their plain backbone, in all and by part.
+    """Count whole models and their stages, beside their plain backbone.
 
-    A model's own rows have ``part`` null; ``percent_of_backbone`` divides by one pass of its backbone without
-    overlap or selection. Convention ``paper`` knows no models. ``notice`` is told of pixels that no patch covers.
+    The row of a whole model has ``stage`` None. ``percent_of_backbone`` divides by one pass of the backbone without
+    overlap or selection. Convention ``paper`` has no models.
+
+    Args:
+        request: The grid.
+        on_problem: Gets the errors of combinations that cannot be counted.
+        progress: Gets the model and size that is counted now.
+        notice: Gets the pixels that no patch covers.
+        cache: The cache of counted rows; none by default.
+
+    Returns:
+        An iterator of rows.
+
+    Raises:
+        FgbenchError: If nothing can be counted.
+
     """
     conventions = _measured(request, on_problem)
     counting = _Counting(request, conventions, cache or CountedCache())
-    met: list[FgbenchError] = []  # what cannot be counted leaves the rest standing
-    told: set[tuple[str, int]] = set()
+    problems: list[FgbenchError] = []
+    yielded: set[tuple[str, int]] = set()  # backbones and sizes whose rows are done
     cut: dict[str, dict[int, int]] = {}
-    for case in list(_cases(request, met.append)):
+    for case in list(_cases(request, problems.append)):
         progress(f"{case.name} at {case.size}")
         try:
             base, own, pixels = counting.rows(case)
-        except FgbenchError as error:  # one combination that does not fit leaves the others standing
-            if str(error) not in map(str, met):
-                met.append(error)
+        except FgbenchError as error:  # the other combinations are counted
+            if str(error) not in map(str, problems):
+                problems.append(error)
             continue
         cut.setdefault(f"{case.name} on {case.backbone}", {})[case.size] = pixels
-        if (case.backbone, case.size) not in told:
-            told.add((case.backbone, case.size))
+        if (case.backbone, case.size) not in yielded:
+            yielded.add((case.backbone, case.size))
             yield from base
         yield from own
-    if met and not cut:
-        raise met[0]
-    for name, found in cut.items():
-        if line := cut_off_line(name, found):
+    if problems and not cut:
+        raise problems[0]
+    for name, pixels_by_size in cut.items():
+        if line := cut_off_line(name, pixels_by_size):
             notice(LeftOutNotice(line))
-    for problem in met:
+    for problem in problems:
         on_problem(problem)
 
 
 class _Counting:
-    """Rows of cases, from the cache where they are there; torch is loaded for the first one that is not."""
+    """Rows of models from the cache, or counted; torch is imported for the first one that is counted."""
 
     def __init__(self, request: CountGrid, conventions: list[str], cache: CountedCache) -> None:
         self._request, self._conventions, self._cache = request, conventions, cache
-        self._hearing = Hearing()
+        self._warnings = WarningRecorder()
         self._counter: ModelCounter | None = None
 
     def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
@@ -70,16 +84,17 @@ class _Counting:
         key = {**asdict(case), "impls": list(request.impls), "conventions": self._conventions}
         key |= {"num_classes": request.num_classes, "fused_attention": request.fused_attention}
         entry = self._cache.entry("model", key, [case.name, case.selector])
-        kept: Any = entry.read()
-        if kept is not None:
-            return [FlopsRow(**row) for row in kept["base"]], [FlopsRow(**row) for row in kept["own"]], kept["cut"]
+        cached: Any = entry.read()
+        if cached is not None:
+            base, own = ([FlopsRow(**row) for row in cached[name]] for name in ("base", "own"))
+            return base, own, cached["cut"]
         if self._counter is None:
             from fgbench.flops.count_models import ModelCounter
 
             self._counter = ModelCounter(request, self._conventions)
-        with self._hearing.heard() as warned:
+        with self._warnings.recorded() as caught:
             base, own, pixels = self._counter.rows(case)
-        if not warned:
+        if not caught:
             entry.write({"base": list(map(asdict, base)), "own": list(map(asdict, own)), "cut": pixels})
         return base, own, pixels
 
@@ -95,7 +110,7 @@ def _measured(request: CountGrid, on_problem: OnProblem) -> list[str]:
 
 
 def _cases(request: CountGrid, on_problem: OnProblem) -> Iterator[ModelCase]:
-    """Every combination that was asked for; a name that is unknown is met before anything is counted."""
+    """All combinations of a grid; an unknown name is an error before anything is counted."""
     names = models.names() if request.models is None else request.models
     models.try_out(names)
     backbones: dict[str, str] = {}

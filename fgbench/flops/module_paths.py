@@ -1,4 +1,4 @@
-"""Which modules are running: the path of each below the module that called it."""
+"""Paths of the modules that run now, below the modules that called them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from torch.utils.hooks import RemovableHandle
 class ModulePaths:
     """Follows calls of modules inside of ``with ModulePaths() as paths:``.
 
-    A path follows the calls, not the tree: a module that two parents share stands under each of them with the work that
-    it does for it. A module that its caller does not hold is called by the name that an outer caller has for it, or by
-    its class. What is reached through another module, such as a list, counts for that one too, whether it is called or
-    not: no part exceeds its whole.
+    A path follows the calls: a module that two parents share has a path under each of them. A module that its caller
+    does not contain has the name that an outer caller has for it, or the name of its class. A module in a list counts
+    for the list too, though the list is never called, so that no module has more work than the one that contains it.
+
+    Attributes:
+        running: Paths of all modules that run now, with those of the modules that contain them.
+        innermost: Class of the innermost module that runs; None outside of modules.
+
     """
 
     def __init__(self) -> None:
         self._stack: list[tuple[nn.Module, str]] = []
         self._names: WeakKeyDictionary[nn.Module, dict[int, str]] = WeakKeyDictionary()
-        self._outermost: dict[int, tuple[nn.Module, str]] = {}  # holds the modules: an id is not given twice
+        self._outermost: dict[int, tuple[nn.Module, str]] = {}  # keeps the modules, so that their ids stay theirs
         self._handles: list[RemovableHandle] = []
         self.running: frozenset[str] = frozenset()
-        self.innermost: str | None = None  # the class of the module that runs
+        self.innermost: str | None = None
 
     def __enter__(self) -> ModulePaths:
         self._handles = [
@@ -43,20 +47,20 @@ class ModulePaths:
         for handle in self._handles:
             handle.remove()
         self._stack.clear()
-        self._tell()
+        self._update()
 
     def _enter_module(self, module: nn.Module, inputs: Any) -> None:
         self._stack.append((module, self._path(module)))
-        self._tell()
+        self._update()
 
     def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        while self._stack:  # a call that was given up halfway may have left others behind
-            left, _ = self._stack.pop()
-            if left is module:
+        while self._stack:  # modules of a call that ended with an exception may still be there
+            ended, _ = self._stack.pop()
+            if ended is module:
                 break
-        self._tell()
+        self._update()
 
-    def _tell(self) -> None:
+    def _update(self) -> None:
         self.running = frozenset(outer for _, path in self._stack for outer in _with_outer(path))
         self.innermost = type(self._stack[-1][0]).__name__ if self._stack else None
 
@@ -74,7 +78,7 @@ class ModulePaths:
         return f"{caller_path}.{kind}"
 
     def _outermost_path(self, module: nn.Module, kind: str) -> str:
-        """The class; further modules of that class are numbered."""
+        """The name of the class; further modules of the class get numbers."""
         if id(module) not in self._outermost:
             taken = {path for _, path in self._outermost.values()}
             number = 1
@@ -84,7 +88,7 @@ class ModulePaths:
         return self._outermost[id(module)][1]
 
     def _names_in(self, holder: nn.Module) -> dict[int, str]:
-        """Names of modules below a holder by their identity: of several the one that the holder itself calls."""
+        """Names of modules inside a holder by their id; of several names the one that the holder itself calls."""
         names = self._names.get(holder)
         if names is None:
             names = self._names[holder] = {}
@@ -94,7 +98,7 @@ class ModulePaths:
 
 
 def _own_modules(holder: nn.Module, before: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """What a holder calls by name: its modules, and those in lists, which are never called themselves."""
+    """The modules that a holder can call by name: its children, and the children of lists, which are never called."""
     for name, module in holder.named_children():
         yield before + name, module
         if type(module).forward is nn.Module.forward:

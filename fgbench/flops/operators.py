@@ -1,11 +1,11 @@
-"""The aten operators that need no handler of their own: free, element by element, or a reduction."""
+"""Names of aten operators without a handler of their own: free, one operation per element, or a reduction."""
 
 from __future__ import annotations
 
-# New memory that nothing is written to yet.
+# They allocate memory and write nothing.
 EMPTY = frozenset("empty empty_like empty_permuted empty_strided new_empty new_empty_strided".split())
 
-# The same data under another shape, or nothing but a shape: no memory is touched.
+# They return a view or a size: no memory is read or written.
 UNTOUCHED = EMPTY | frozenset(
     """
     _conj _neg_view _reshape_alias _unsafe_view alias as_strided detach diagonal expand lift_fresh movedim
@@ -17,7 +17,7 @@ UNTOUCHED = EMPTY | frozenset(
     """.split()
 )
 
-# Their result does not depend on what their first argument holds: it is written, or gives a shape.
+# They do not read the values of their first argument: it is overwritten, or gives a shape.
 OVERWRITING = frozenset(
     """
     bernoulli copy exponential fill normal random uniform zero
@@ -25,11 +25,11 @@ OVERWRITING = frozenset(
     """.split()
 )
 
-# Of their first argument they read no more than they return.
-BAGS = frozenset(["_embedding_bag", "_embedding_bag_forward_only"])  # and these no more than they look up
+BAGS = frozenset(["_embedding_bag", "_embedding_bag_forward_only"])  # they read the rows that they look up
+# They read as many bytes of their first argument as they return.
 PICKING = frozenset("embedding gather index index_select take take_along_dim".split())
 
-# No arithmetic on data: views, copies, indexing, creation, random draws.
+# Without arithmetic: views, copies, indexing, creation, random numbers.
 ZERO_COST = (
     UNTOUCHED
     | OVERWRITING
@@ -48,7 +48,7 @@ ZERO_COST = (
     )
 )
 
-# One operation per element of the result, whatever the function.
+# One operation per element of the result, for every function.
 ELEMENTWISE = frozenset(
     """
     abs acos acosh add angle asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
@@ -66,7 +66,7 @@ ELEMENTWISE = frozenset(
     """.split()
 )
 
-# Operations per element of what is reduced.
+# Operations per element of the argument that is reduced.
 REDUCTIONS = {
     **dict.fromkeys(
         "all amax amin any argmax argmin bincount count_nonzero cummax cummin cumprod cumsum equal "

@@ -1,8 +1,8 @@
-"""Convention "paper": the closed forms behind GLSim's Tables 1, 7 and 8.
+"""Convention "paper": the closed forms of GLSim's Tables 1, 7 and 8. No torch.
 
-They reproduce every printed digit, and mix units as the paper does: the backbone counts multiply–adds (the
-patch embedding twice), PSM and rollout two operations per multiply–add. PSM and SACM are counted on
-overlapped patches, the backbone they are divided by is not. Pure arithmetic: no torch.
+They give every printed digit and mix units as the paper does: the backbone counts multiply–adds (the patch embedding
+twice), PSM and rollout two operations per multiply–add. PSM and SACM are counted on overlapping patches, and divided by
+a backbone with patches side by side.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fgbench.errors import FgbenchError
 
-# TransFG and AF-Trans overlap their patches: stride P − 4 (TransFG, section 3.1).
+# Patches of TransFG and AF-Trans overlap: stride P − 4 (TransFG, section 3.1).
 OVERLAP = 4
 OVERLAPPED = ("psm", "sacm")
 
@@ -30,13 +30,18 @@ class Geometry:
     stride: int | None = None  # pixels between patches; the patch size when left out
 
     def num_patches(self, stride: int | None = None) -> int:
-        """Patches of the whole image, floored as the convolution does."""
+        """Number of patches, rounded down as a convolution does; ``stride`` replaces that of the geometry."""
         step = stride or self.stride or self.patch_size
         side = (self.image_size - self.patch_size) // step + 1
         return side * side
 
     def num_tokens(self, selector: str | None = None) -> int:
-        """N that a selector is counted on: overlapped for PSM and SACM unless a stride was given."""
+        """N for a selector (None: the backbone); patches overlap for PSM and SACM unless a stride is given.
+
+        Raises:
+            FgbenchError: If the patches are too small to overlap.
+
+        """
         overlapped = selector in OVERLAPPED and self.stride is None
         step = self.patch_size - OVERLAP if overlapped else None
         if step is not None and step < 1:
@@ -50,7 +55,14 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperCost:
-    """One closed form: its figure in the paper's own mixed unit, and the matrix products alone."""
+    """Value of a closed form.
+
+    Args:
+        num_tokens: N.
+        flops: The figure in the paper's own mixed unit.
+        macs: Multiply–adds of matrix products.
+
+    """
 
     num_tokens: int
     flops: int
@@ -58,7 +70,7 @@ class PaperCost:
 
 
 def backbone_cost(g: Geometry) -> PaperCost:
-    """2(N−1)·3P²·D + L(12ND² + 2N²D) + D·classes; the ``macs`` count the patch embedding once."""
+    """Backbone: 2(N−1)·3P²·D + L(12ND² + 2N²D) + D·classes; the ``macs`` count the patch embedding once."""
     n, embedding = g.num_tokens(), 3 * g.patch_size**2 * g.embed_dim * g.num_patches()
     blocks = g.depth * (12 * n * g.embed_dim**2 + 2 * n**2 * g.embed_dim)
     macs = embedding + blocks + g.embed_dim * g.num_classes
@@ -66,7 +78,7 @@ def backbone_cost(g: Geometry) -> PaperCost:
 
 
 def psm_cost(g: Geometry) -> PaperCost:
-    """(L−1)·H·N²(2N−1) over L = depth − 1 blocks."""
+    """PSM: (L−1)·H·N²(2N−1) over L = depth − 1 blocks."""
     if g.depth < 2:
         raise FgbenchError("the paper's form for psm needs two blocks or more, got", g.depth)
     n, products = g.num_tokens("psm"), (g.depth - 2) * g.num_heads
@@ -74,20 +86,20 @@ def psm_cost(g: Geometry) -> PaperCost:
 
 
 def rollout_cost(g: Geometry) -> PaperCost:
-    """L(HN² + N² + N + 1) + (L−1)N²(2N−1)."""
+    """Rollout: L(HN² + N² + N + 1) + (L−1)N²(2N−1)."""
     n, heads, depth = g.num_tokens("rollout"), g.num_heads, g.depth
     flops = depth * (heads * n**2 + n**2 + n + 1) + (depth - 1) * n**2 * (2 * n - 1)
     return PaperCost(num_tokens=n, flops=flops, macs=(depth - 1) * n**3)
 
 
 def maws_cost(g: Geometry) -> PaperCost:
-    """L(5NH + 2H + N) over L = depth − 1 blocks; no matrix product."""
+    """MAWS: L(5NH + 2H + N) over L = depth − 1 blocks; no matrix product."""
     n, heads = g.num_tokens("maws"), g.num_heads
     return PaperCost(num_tokens=n, flops=(g.depth - 1) * (5 * n * heads + 2 * heads + n), macs=0)
 
 
 def sacm_cost(g: Geometry) -> PaperCost:
-    """L(H−1)N² + N² + 1 + 6L + L(N−1); the excitation's two layers and the weighted sum are products."""
+    """SACM: L(H−1)N² + N² + 1 + 6L + L(N−1); the excitation's two layers and the weighted sum are products."""
     n, depth = g.num_tokens("sacm"), g.depth
     patches = n - g.num_prefix_tokens
     flops = depth * (g.num_heads - 1) * n**2 + n**2 + 1 + 6 * depth + depth * patches
@@ -95,7 +107,7 @@ def sacm_cost(g: Geometry) -> PaperCost:
 
 
 def gls_cost(g: Geometry) -> PaperCost:
-    """(3D + 3)(N−1); the cosine is taken element by element, without a matrix product."""
+    """GLS: (3D + 3)(N−1); the cosine has no matrix product."""
     n = g.num_tokens("gls")
     return PaperCost(num_tokens=n, flops=(3 * g.embed_dim + 3) * (n - g.num_prefix_tokens), macs=0)
 
@@ -110,5 +122,5 @@ SELECTOR_COSTS = {
 
 
 def selector_params(selector: str, depth: int) -> int:
-    """Parameters of a selector beside ``depth`` blocks: SACM's excitation has two layers of L inputs and outputs."""
+    """Number of parameters of a selector for ``depth`` blocks: SACM's excitation has two layers of L × L weights."""
     return 2 * depth**2 + 2 * depth if selector == "sacm" else 0

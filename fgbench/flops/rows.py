@@ -1,6 +1,6 @@
-"""From a request to rows: backbones and selectors beside each other, counted, from the cache, or by closed forms.
+"""Rows of backbones and of selectors beside them: counted, from the cache, or by the paper's closed forms.
 
-No torch where everything is in the cache, or where the closed forms of the paper are all that is asked for.
+Torch is imported only where something is counted that is not in the cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fgbench.backbone_shape import BackboneShape, cut_off_line, pixels_cut_off
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
-from fgbench.flops.counted_cache import CacheEntry, CountedCache, Hearing
+from fgbench.flops.counted_cache import CacheEntry, CountedCache, WarningRecorder
 from fgbench.flops.grid import CountGrid
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.registry import is_own, selectors, usable_selectors
@@ -30,19 +30,31 @@ def flops_rows(
     notice: OnProblem = lambda _: None,
     cache: CountedCache | None = None,
 ) -> Iterator[FlopsRow]:
-    """Count what a request asks for, a backbone and a size at a time.
+    """Count backbones and selectors, one backbone at one image size at a time.
 
-    A plug-in that breaks is handed to ``on_problem`` and left out from then on; everything else raises. ``notice`` gets
-    the pixels that no patch covers.
+    Args:
+        request: The grid.
+        on_problem: Gets the error of a plug-in that breaks, which is left out from then on, and of other omissions.
+        progress: Gets the backbone and size that is counted now.
+        notice: Gets the pixels that no patch covers.
+        cache: The cache of counted rows; none by default.
+
+    Returns:
+        An iterator of rows.
+
+    Raises:
+        FgbenchError: If a name is unknown, a selector does not fit a backbone, or a backbone cannot be built.
+        CheckFailedError: If a cross-check fails.
+
     """
-    on_problem = _each_once(on_problem)
+    on_problem = _once_each(on_problem)
     measured = [convention for convention in request.conventions if convention != "paper"]
     names = _usable(request.selectors, on_problem, loads=bool(measured) or request.cross_check)
     _refuse_without_closed_form(request)
     pairs = [(name, size) for name in request.selector_backbones for size in request.sizes]
-    # Whatever cannot be built is met before anything is counted.
-    cache, hearing = cache or CountedCache(), Hearing()
-    points = [_Point(*pair, request, names, measured, cache, hearing) for pair in pairs]
+    # All backbones are built first, so that one that cannot be built is refused before anything is counted.
+    cache, recorder = cache or CountedCache(), WarningRecorder()
+    points = [_Point(*pair, request, names, measured, cache, recorder) for pair in pairs]
     broken: set[str] = set()
 
     def report_broken(error: FgbenchError) -> None:
@@ -52,20 +64,20 @@ def flops_rows(
 
     for point in points:
         progress(f"{point.shape.name} at {point.shape.image_size}")
-        there = [name for name in names if name not in broken]
-        fitting = _fitting(there, point.shape, request, on_problem)
+        working = [name for name in names if name not in broken]
+        fitting = _fitting(working, point.shape, request, on_problem)
         if request.cross_check:
             point.check()
         if measured:
             yield from point.counted(fitting, report_broken, keeps=not broken)
         if "paper" in request.conventions:
-            there = [name for name in fitting if name not in broken]
-            yield from _paper_rows(point.shape, there, request, on_problem)
+            working = [name for name in fitting if name not in broken]
+            yield from _paper_rows(point.shape, working, request, on_problem)
     _report_cut_off([point.shape for point in points], request, notice)
 
 
 class _Point:
-    """A backbone at one image size: its shape, and its rows and those of selectors."""
+    """A backbone at one image size: its shape, its rows, and those of selectors beside it."""
 
     def __init__(
         self,
@@ -75,27 +87,31 @@ class _Point:
         selectors: Sequence[str],
         conventions: Sequence[str],
         cache: CountedCache,
-        hearing: Hearing,
+        recorder: WarningRecorder,
     ) -> None:
         self._name, self._size, self._request, self._conventions = name, size, request, list(conventions)
-        self._hearing, self._is_silent = hearing, True
+        self._warnings, self._is_silent = recorder, True
         self._counter: BackboneCounter | None = None
-        self._entry = self._place(cache, selectors)
-        self._kept = self._entry.read() if conventions and not request.cross_check else None
+        self._entry = self._cache_entry(cache, selectors)
+        self._cached = self._entry.read() if conventions and not request.cross_check else None
         self.shape = self._shape()
 
     def counted(self, names: Sequence[str], on_problem: OnProblem, *, keeps: bool) -> list[FlopsRow]:
-        """Count the backbone and the selectors of these names, or take from the cache what was counted.
+        """The rows of the backbone and of selectors, counted or from the cache.
 
-        ``keeps`` is False where a selector is missing because it broke at another size.
+        Args:
+            names: Names of the selectors.
+            on_problem: Gets the error of a plug-in that breaks.
+            keeps: Whether the rows may be kept; False where a selector is missing because it broke at another size.
+
         """
-        if self._kept is not None and {row["selector"] for row in self._kept["rows"]} == {None, *names}:
-            return [FlopsRow(**row) for row in self._kept["rows"]]
+        if self._cached is not None and {row["selector"] for row in self._cached["rows"]} == {None, *names}:
+            return [FlopsRow(**row) for row in self._cached["rows"]]
         problems: list[FgbenchError] = []
         counter = self._built()
-        with self._hearing.heard() as warned:
+        with self._warnings.recorded() as caught:
             rows = counter.rows(names, self._conventions, problems.append)
-        self._is_silent &= not warned
+        self._is_silent &= not caught
         for problem in problems:
             on_problem(problem)
         if keeps and not problems and self._is_silent:
@@ -103,27 +119,27 @@ class _Point:
         return rows
 
     def check(self) -> None:
-        """Hold the count against two others."""
+        """Compare the count with two others. Raises :class:`CheckFailedError`."""
         self._built().check()
 
     def _shape(self) -> BackboneShape:
-        if self._kept is not None:
-            return BackboneShape(**{**self._kept["shape"], "grid": tuple(self._kept["shape"]["grid"])})
+        if self._cached is not None:
+            return BackboneShape(**{**self._cached["shape"], "grid": tuple(self._cached["shape"]["grid"])})
         request = self._request
         closed = not self._conventions and not request.cross_check
-        found = shape_of(self._name, self._size, request.num_classes, request.patch_stride) if closed else None
-        return found or self._built().shape
+        listed = shape_of(self._name, self._size, request.num_classes, request.patch_stride) if closed else None
+        return listed or self._built().shape
 
     def _built(self) -> BackboneCounter:
         if self._counter is None:
             from fgbench.flops.count_backbones import BackboneCounter
 
-            with self._hearing.heard() as warned:
+            with self._warnings.recorded() as caught:
                 self._counter = BackboneCounter(self._name, self._size, self._request)
-            self._is_silent = not warned
+            self._is_silent = not caught
         return self._counter
 
-    def _place(self, cache: CountedCache, names: Sequence[str]) -> CacheEntry:
+    def _cache_entry(self, cache: CountedCache, names: Sequence[str]) -> CacheEntry:
         request = self._request
         key = {"backbone": self._name, "size": self._size, "selectors": list(names), "impls": list(request.impls)}
         key |= {"conventions": self._conventions, "num_classes": request.num_classes}
@@ -132,42 +148,42 @@ class _Point:
 
 
 def _usable(names: Iterable[str] | None, on_problem: OnProblem, *, loads: bool) -> list[str]:
-    """The selectors of these names, or all. Those of others are loaded, so that one that breaks is met at once."""
-    asked = selectors.names() if names is None else list(names)
-    check_selectors(asked)
-    others = [name for name in asked if not is_own(name)]
-    usable = usable_selectors(others, on_problem) if others and loads else []
-    return [name for name in asked if is_own(name) or name in usable]
+    """The selectors of these names, or all. Plug-ins are loaded at once, so that a broken one is reported first."""
+    requested = selectors.names() if names is None else list(names)
+    check_selectors(requested)
+    foreign = [name for name in requested if not is_own(name)]
+    usable = usable_selectors(foreign, on_problem) if foreign and loads else []
+    return [name for name in requested if is_own(name) or name in usable]
 
 
 def _report_cut_off(shapes: Sequence[BackboneShape], request: CountGrid, on_problem: OnProblem) -> None:
-    """Say which sizes lose pixels at the edges, a line per backbone."""
+    """Report the sizes that lose pixels at the edges, in one line per backbone."""
     for name in request.selector_backbones:
         pixels = {
-            one.image_size: pixels_cut_off(
-                one.image_size, one.patch_size, request.patch_stride or one.patch_size, one.grid[0]
+            shape.image_size: pixels_cut_off(
+                shape.image_size, shape.patch_size, request.patch_stride or shape.patch_size, shape.grid[0]
             )
-            for one in shapes
-            if one.name == name
+            for shape in shapes
+            if shape.name == name
         }
         if line := cut_off_line(name, pixels):
             on_problem(LeftOutNotice(line))
 
 
-def _each_once(on_problem: OnProblem) -> OnProblem:
-    """What a backbone lacks it lacks at every size; saying so once is enough."""
-    told: set[str] = set()
+def _once_each(on_problem: OnProblem) -> OnProblem:
+    """Report every message once: a problem of a backbone is the same at every size."""
+    messages: set[str] = set()
 
     def report_new(error: FgbenchError) -> None:
-        if str(error) not in told:
-            told.add(str(error))
+        if str(error) not in messages:
+            messages.add(str(error))
             on_problem(error)
 
     return report_new
 
 
 def _fitting(names: list[str], shape: BackboneShape, request: CountGrid, on_problem: OnProblem) -> list[str]:
-    """The selectors that this backbone has what it takes for; one that was asked for by name must fit."""
+    """The selectors whose input this backbone has; a selector that does not fit is an error if its name was given."""
     fitting = [name for name in names if shape.has_class_token or not reads_class_token(name)]
     left_out = [name for name in names if name not in fitting]
     if left_out:
@@ -210,7 +226,7 @@ def _paper_rows(
 
 
 def geometry_of(shape: BackboneShape, request: CountGrid) -> paper.Geometry:
-    """The closed forms' variables of a backbone."""
+    """The variables of the closed forms for a backbone."""
     return paper.Geometry(
         image_size=shape.image_size,
         patch_size=shape.patch_size,

@@ -1,4 +1,4 @@
-"""What resampling and pooling cost: so many operations per element of the result, or of what is pooled."""
+"""Costs of resampling and pooling: a number of operations per element of the result or of the input."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 from fgbench.flops.cost import Cost, Handler, Inputs, per_input, per_output, shape_of
 
-NEAREST, BICUBIC = 1, 2  # how aten names ways to sample a grid
+NEAREST, BICUBIC = 1, 2  # aten's numbers of ways to sample a grid
 PER_BICUBIC = 32  # weights and sums of 16 pixels
 
 
 def _pool(dims: int) -> Handler:
-    """The window per element of the result, over ``dims`` axes; one size stands for all of them."""
+    """The size of the window per element of the result; one size is that of all ``dims`` axes."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         sizes = [inputs[1]] if isinstance(inputs[1], int) else list(inputs[1])
@@ -22,7 +22,7 @@ def _pool(dims: int) -> Handler:
 
 
 def _grid_sampler(inputs: Inputs, outputs: Inputs) -> Cost:
-    """As resampling of that kind: bilinear 4 (in three dimensions 8), nearest 1, bicubic 32."""
+    """As resampling of the same kind: bilinear 4 (in three dimensions 8), nearest 1, bicubic 32."""
     linear = 2 ** (inputs[0].ndim - 2)
     if inputs[2] == BICUBIC:
         return Cost(others=PER_BICUBIC * outputs[0].numel())
@@ -30,7 +30,7 @@ def _grid_sampler(inputs: Inputs, outputs: Inputs) -> Cost:
 
 
 def _antialiased(factor: int) -> Handler:
-    """As without antialiasing; the window grows by what a side shrinks: so much per element of the larger side."""
+    """As without antialiasing, per element of the larger side: the window grows as a side shrinks."""
 
     def handler(inputs: Inputs, outputs: Inputs) -> Cost:
         return Cost(others=factor * math.prod(map(max, shape_of(inputs[0]), shape_of(outputs[0]))))
@@ -57,7 +57,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::affine_grid_generator": _affine_grid,
     "aten::adaptive_avg_pool2d": per_input(1, norms=True),
     "aten::_adaptive_avg_pool2d": per_input(1, norms=True),
-    # Of adaptive pooling fvcore knows the average in two dimensions alone.
+    # fvcore counts adaptive pooling only as an average in two dimensions.
     "aten::adaptive_avg_pool1d": per_input(1),
     "aten::_adaptive_avg_pool3d": per_input(1),
     "aten::adaptive_max_pool2d": per_input(1),

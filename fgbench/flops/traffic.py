@@ -1,6 +1,7 @@
-"""The memory that an operator moves and makes.
+"""Bytes that an operator moves, and bytes of the tensors that it makes.
 
-It reads every tensor once and writes every result once; what is neither a view nor written in place is made.
+An operator reads every argument once and writes every result once. A result that is neither a view nor written in place
+is a new tensor.
 """
 
 from __future__ import annotations
@@ -20,19 +21,30 @@ SAVING = ("_norm", "_norm_legit", "_norm_legit_no_training", "_norm_no_update", 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What an operator's schema says about the memory that it moves."""
+    """How an operator uses memory, by its schema.
 
-    touches: bool  # anything at all
-    makes: bool  # tensors that were not there before
-    picks: bool  # of its first argument it reads no more than it returns
-    looks_up: bool  # rows of its first argument, as many as its second one names
-    saves: bool  # behind its result it returns statistics for its gradient, which a device may leave out
-    may_be_view: bool  # where its result shares memory with an argument, nothing was moved
-    read: tuple[bool, ...]  # by argument
+    Args:
+        touches: Whether it reads or writes memory.
+        makes: Whether it returns new tensors.
+        picks: Whether it reads as many bytes of its first argument as it returns.
+        looks_up: Whether it reads the rows of its first argument that the second argument names.
+        saves: Whether it also returns statistics for its gradient, which are not counted.
+        may_be_view: Whether its result can share memory with an argument; then nothing is moved.
+        read: Whether it reads each argument.
+
+    """
+
+    touches: bool
+    makes: bool
+    picks: bool
+    looks_up: bool
+    saves: bool
+    may_be_view: bool
+    read: tuple[bool, ...]
 
     @classmethod
     def of(cls, schema: Any) -> Traffic:
-        """The traffic of an operator by its schema; in-place operators are told from their twins by what they read."""
+        """The traffic of an operator by its schema."""
         name = schema.name.removeprefix("aten::")
         plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
         written = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
@@ -51,49 +63,59 @@ class Traffic:
         )
 
     def bytes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-        """Bytes of one call: its arguments in the order of the schema, and what it returned."""
+        """Bytes that one call moves.
+
+        Args:
+            inputs: Its arguments in the order of the schema.
+            outputs: Its results.
+
+        """
         if not self.touches or (self.may_be_view and _shares_memory(inputs[0], outputs[0])):
             return 0
         written = sum(map(held_bytes, _tensors(outputs[:1] if self.saves else outputs)))
-        given = [value for value, is_read in zip(inputs, self.read, strict=True) if is_read]
-        read = {id(tensor): held_bytes(tensor) for tensor in _tensors(given)}  # what is given twice is read once
+        arguments = [value for value, is_read in zip(inputs, self.read, strict=True) if is_read]
+        read = {id(tensor): held_bytes(tensor) for tensor in _tensors(arguments)}  # a tensor given twice is read once
         if self.picks:
             table = inputs[0]
             read[id(table)] = min(read[id(table)], written)
         if self.looks_up:
-            table, places = inputs[:2]
-            rows = places.numel() * table.shape[1] * table.element_size()
-            read[id(table)] = min(read[id(table)], rows)
+            table, index = inputs[:2]
+            row_bytes = index.numel() * table.shape[1] * table.element_size()
+            read[id(table)] = min(read[id(table)], row_bytes)
         return written + sum(read.values())
 
     def made_bytes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-        """Bytes of the results of one call that are neither views of its arguments nor were written into them."""
+        """Bytes of the new tensors that one call returns; arguments as of :meth:`bytes`."""
         if not self.makes:
             return 0
-        there = _tensors(inputs)
-        made = _tensors(outputs[:1] if self.saves else outputs)
-        return sum(held_bytes(tensor) for tensor in made if not any(_shares_memory(old, tensor) for old in there))
+        arguments = _tensors(inputs)
+        results = _tensors(outputs[:1] if self.saves else outputs)
+        return sum(
+            held_bytes(tensor)
+            for tensor in results
+            if not any(_shares_memory(argument, tensor) for argument in arguments)
+        )
 
 
 def held_bytes(tensor: Tensor) -> int:
-    """Bytes of the elements that exist: along an axis that is expanded there is one."""
+    """Bytes of the elements in memory; along an expanded axis there is one element."""
     if tensor.layout is not torch.strided or tensor.is_contiguous():
         return tensor.numel() * tensor.element_size()
-    held = tensor.element_size()
+    size_bytes = tensor.element_size()
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         if stride or not size:
-            held *= size
-    return held
+            size_bytes *= size
+    return size_bytes
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, (list, tuple)):
-            found += _tensors(value)
-    return found
+            tensors += _tensors(value)
+    return tensors
 
 
 def _shares_memory(one: Any, other: Any) -> bool:

@@ -21,10 +21,9 @@ class Device(Protocol):
 
     busy: str | None  # who else uses it at the start, in words
     no_energy: str | None  # why there is no counter of energy
-    memory_before: int | None  # bytes that were taken on it, by everybody
 
     def watch(self, missing: dict[str, str], threads: int) -> Watch:
-        """What notes memory and disturbances during a timing; why a figure is missing goes into ``missing``."""
+        """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
         ...
 
     def energy_j(self) -> float:
@@ -40,7 +39,6 @@ class Cpu:
     """The host's processor."""
 
     busy: str | None = None
-    memory_before: int | None = None
     no_energy: str | None = "no energy counter is read on a CPU"
 
     def watch(self, missing: dict[str, str], threads: int) -> HostWatch:

@@ -38,7 +38,7 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """What images cost. The figures are null together, and then ``reason`` says why."""
+    """The energy of images. Its figures are null together, and then ``reason`` says why."""
 
     joules: float | None = None  # the counter's difference between two of its ticks
     images: float | None = None  # finished between these ticks; the broken iterations at both ends by proportion

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
 from fgbench.measure.devices import Device
-from fgbench.measure.points import DEVICES, DTYPES, RunMode
+from fgbench.measure.points import DTYPES, RunMode
+from fgbench.options import DEVICES
 from fgbench.results.environment import cores
 
 if TYPE_CHECKING:
@@ -140,17 +141,8 @@ class Engine(ABC):
     def synchronize(self) -> None:  # noqa: B027  # most engines have nothing to wait for
         """Wait until the device has finished; for an engine whose runs return before they have ended."""
 
-    def watch(self, missing: dict[str, str], *, keep_peak: bool = False) -> Watch:
-        """What notes memory and disturbances during a timing.
-
-        Args:
-            missing: Receives by field why a figure is missing.
-            keep_peak: Whether memory that was taken before the timing belongs to its peak.
-
-        Returns:
-            The watch of the device.
-
-        """
+    def watch(self, missing: dict[str, str]) -> Watch:
+        """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
         return self.device.watch(missing, self.threads)
 
     @property

@@ -9,7 +9,8 @@ from typing import Any
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine, public_name
-from fgbench.measure.points import DEVICES, RunMode
+from fgbench.measure.points import RunMode
+from fgbench.options import DEVICES
 from fgbench.plugins.kinds import engines
 
 
@@ -84,7 +85,8 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
 
     kind, found = find_engine(name, device)
     on_cpu = found == "cpu"
-    settled = [kind.settle(replace(mode, device=found, engine=public_name(name))) for mode in modes]
+    shared = name if public_name(name) in engines.names() else public_name(name)
+    settled = [kind.settle(replace(mode, device=found, engine=shared)) for mode in modes]
     return {
         **describe_device(found),
         "torch": torch.__version__,
@@ -117,6 +119,6 @@ def open_engine(mode: RunMode, uuid: str | None = None) -> Engine:
         FgbenchError: Where the engine cannot be used, or does not have the mode.
 
     """
+    device = open_device(mode.device, uuid)  # what others take of it is known only before this process uses it
     kind, _ = find_engine(mode.engine, mode.device)
-    device = open_device(mode.device, uuid)  # before the engine uses it
     return kind(mode, device)

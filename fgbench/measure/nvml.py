@@ -38,7 +38,7 @@ THROTTLE_REASONS = {
     0x0400: "reliability limit",
 }
 IDLE = 0x0001  # no reason
-# What a card does to protect itself. A power cap or application clocks are how somebody set it.
+# Reasons by which a card protects itself. A power cap and application clocks are settings.
 DISTURBING = ("hardware slowdown", "hardware thermal slowdown", "hardware power brake", "software thermal slowdown")
 
 
@@ -64,7 +64,7 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts:
-    """What does not change about a GPU while it is measured. Null and ``missing`` as in :class:`DeviceState`."""
+    """Facts of a GPU that stay the same while it is measured. Null and ``missing`` as in :class:`DeviceState`."""
 
     name: str | None
     driver_version: str | None
@@ -140,7 +140,7 @@ class Gpu:
         return DeviceState(**state, missing=self._why(state))
 
     def facts(self) -> DeviceFacts:
-        """What does not change while the GPU is measured."""
+        """Facts that stay the same while the GPU is measured."""
         facts: dict[str, Any] = {
             "name": self._read("name", lambda: str(self._ask("nvmlDeviceGetName"))),
             "driver_version": self._read("driver_version", lambda: str(self._nvml("nvmlSystemGetDriverVersion"))),
@@ -186,17 +186,17 @@ class Gpu:
         return {name: self.missing[name] for name in figures if name in self.missing}
 
     def _nvml(self, name: str, *arguments: Any) -> Any:
-        """What a function of NVML returns, unless there is no NVML."""
+        """The result of a function of NVML. Raises :class:`NvmlUnavailable` where there is no NVML."""
         if self._reason is not None:
             raise NvmlUnavailable(self._reason)
         return _call(self._library, name, *arguments)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
-        """What a function of NVML says of this device."""
+        """The result of a function of NVML for this device."""
         return self._nvml(name, self._handle, *arguments)
 
     def _ask_either(self, names: tuple[str, str], *arguments: Any) -> Any:
-        """What the first of two functions says that this NVML has: they are renamed between versions."""
+        """The result of the first of two functions that this NVML has: they are renamed between versions."""
         first, second = names
         try:
             return self._ask(first, *arguments)
@@ -238,7 +238,7 @@ class Gpu:
 
 
 def disturbing(state: DeviceState) -> str | None:
-    """What in this state makes a measurement worthless, in words: the card protected itself. None: nothing known.
+    """Why a measurement in this state is worthless, in words: the card protects itself. None: no reason is known.
 
     A power cap and application clocks are how the card is set, and measured with.
     """
@@ -254,7 +254,7 @@ class _NoSuchFunction(NvmlUnavailable):
 
 
 def _call(library: Any, name: str, *arguments: Any) -> Any:
-    """What a function of NVML returns. Raises :class:`NvmlUnavailable` with the reason where it fails."""
+    """The result of a function of NVML. Raises :class:`NvmlUnavailable` with the reason where it fails."""
     function = getattr(library, name, None)
     if function is None:
         raise _NoSuchFunction(f"this version of nvidia-ml-py has no {name}")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-DEVICES = ("cuda", "cpu")
 TORCH = "torch"  # the engine where none is named
 NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
 DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp", "int8")  # that engines may have

@@ -17,7 +17,7 @@ HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}  # dtypes of wei
 
 
 class Subject(Protocol):
-    """What is measured: a published model, a selector by itself, a v·A kernel, or any network."""
+    """One thing to measure: a published model, a selector by itself, a v·A kernel, or any network."""
 
     kind: str  # model, selector, kernel or module: by which an engine says what it cannot load
     has_weights: bool  # that a precision could be kept for beside that of the inputs

@@ -1,4 +1,4 @@
-"""What is noted around a timing: memory, and what disturbs it on the host or on a GPU. No torch."""
+"""Note memory during a timing, and disturbances on the host or on a GPU. No torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watch(Protocol):
         ...
 
     def disturbed(self) -> str | None:
-        """What disturbed the timing, in words; None where nothing did."""
+        """The disturbance of the timing, in words; None where there was none."""
         ...
 
     def memory(self) -> dict[str, int | None]:
@@ -38,7 +38,7 @@ class Watch(Protocol):
         ...
 
     def seen(self) -> dict[str, Any]:
-        """What is kept beside the row."""
+        """Facts that are kept beside the row, ready for JSON."""
         ...
 
     def begin_peak(self) -> int | None:
@@ -77,7 +77,7 @@ class HostWatch:
         """Nothing is read while the host works: reading takes time from it."""
 
     def disturbed(self) -> str | None:
-        """What took the device away from the timing, in words."""
+        """The share of time that others took, in words, where it is too large."""
         self.lost = self.load.share()
         if self.lost is None or self.lost <= TOLERATED or self.crowded:
             return None
@@ -142,11 +142,11 @@ class GpuWatch:
             self._glanced = time.monotonic()
 
     def disturbed(self) -> str | None:
-        """What the card did to protect itself, in words."""
+        """The reason by which the card protected itself, in words."""
         return next(filter(None, map(disturbing, self.states)), None)
 
     def memory(self) -> dict[str, int | None]:
-        """What the process holds on the card, and what its engine's allocator tells."""
+        """Memory of the process on the card, and the figures of its engine's allocator."""
         held, now = None, self.gpu.used_memory_bytes()
         if now is None or self.before is None:
             self.missing["device_memory_bytes"] = self.gpu.missing.get("used_memory_bytes", "NVML did not tell")

@@ -1,8 +1,7 @@
 """Published systems as models: ``create_model("glsim")``, or ``timm.create_model("fgbench_glsim")``."""
 
-from fgbench.models.build import create_model
+from fgbench.models.build import create_model, register_with_timm
 from fgbench.models.model import Explanation, Model
-from fgbench.models.timm_names import register_with_timm
 from fgbench.plugins.kinds import models
 
 __all__ = ["Explanation", "Model", "create_model", "models"]

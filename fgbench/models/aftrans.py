@@ -1,4 +1,4 @@
-"""AF-Trans: a crop by filtered attention of all blocks (Zhang et al., ICASSP 2022). A reconstruction."""
+"""AF-Trans (Zhang et al., ICASSP 2022): a crop by attention of all blocks. A reconstruction."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from fgbench_selectors.components import RULES
 
 
 class AFTrans(VisionTransformerModel):
-    """Two passes over overlapping patches: the image, and the crop that SACM's scores give; one head reads both.
+    """Two passes over overlapping patches: the image, and the crop by SACM's scores; one head reads both.
 
-    No code was published. The rule that turns scores into a box (``threshold`` times the mean, the largest
-    component, ``rule``) and the ``fusion`` of the two predictions are not established and therefore parameters. The
-    crop is cut without gradient, so that the selector's excitation gets none either: its weights stay what they
-    were. Source: AF-Trans, abstract; GLSim, section 2 and Table 6.
+    No code was published: how scores become a box and how the two predictions are fused is not known, and both are
+    options. The crop has no gradient, and so the excitation of the selector has none either.
+    Source: AF-Trans, abstract; GLSim, section 2 and Table 6.
+
+    Args:
+        backbone: timm's name.
+        selector: SACM by default.
+        threshold: Factor of the mean score; the crop holds the largest component above it.
+        rule: Box rule of :func:`fgbench_selectors.components.component_boxes`.
+        fusion: Rule of :func:`fgbench.models.model.fuse`.
+        options: Options of :class:`VisionTransformerModel`.
+
     """
 
     overlap = 4
@@ -48,8 +56,8 @@ class AFTrans(VisionTransformerModel):
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
         tokens, features = self.step("pass 1", self.read, images, self.selector)
         scores = self.step("selector", self.selector, features)
-        how = {"threshold": self.threshold, "rule": self.rule}
-        boxes, crops = self.step("crop", self.crop_component, images, scores, **how)
+        rules = {"threshold": self.threshold, "rule": self.rule}
+        boxes, crops = self.step("crop", self.crop_component, images, scores, **rules)
         token = self.step("pass 2", self.class_token, crops)
         heads = {
             "image": self.step("fusion", self.head, tokens[:, 0]),

@@ -1,8 +1,8 @@
-"""The attention of a timm block, taken apart: what is projected, how it is combined, what a selector may read.
+"""The attention of a timm block in steps: projection, attention, merging of heads.
 
-The steps are those of timm's ``Attention`` and ``EvaAttention``; the results are equal to theirs bit by bit where
-the same kernels run. They are written out because a block must also answer for the class token alone, for two
-images at once, and with the N×N map kept, which no timm module does.
+The steps are those of timm's ``Attention`` and ``EvaAttention``; where the same kernels run, the results are equal bit
+by bit. They are written out because models also need attention of the class token alone, over the tokens of two images,
+and with the N×N map, which no timm module has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fgbench_selectors.backends import fused
 
 
 class Projected(NamedTuple):
-    """Queries (B, H, N_q, d), keys and values (B, H, N, d) of one block, normalised and rotated as it does."""
+    """Queries (B, H, N_q, d), keys and values (B, H, N, d) of one block, after its norms and rotations."""
 
     q: Tensor
     k: Tensor
@@ -26,9 +26,14 @@ class Projected(NamedTuple):
 
 
 def project(attn: Any, x: Tensor, rope: Tensor | None = None, *, asking: Tensor | None = None) -> Projected:
-    """Project normalised tokens x (B, N, D); ``asking`` (B, N_q, D) are the tokens that have a query, all by default.
+    """Project tokens to queries, keys and values.
 
-    ``rope`` (…, G², d) turns the patches of x by their position; tokens before them, and ``asking``, are not turned.
+    Args:
+        attn: Attention of a timm block.
+        x: Normalised tokens (B, N, D).
+        rope: Rotary positions (…, G², d) of the patches; prefix tokens and ``asking`` are not rotated.
+        asking: The tokens (B, N_q, D) that have a query; all by default.
+
     """
     if attn.qkv is None:  # three projections of their own
         q, k, v = attn.q_proj(x if asking is None else asking), attn.k_proj(x), attn.v_proj(x)
@@ -38,7 +43,7 @@ def project(attn: Any, x: Tensor, rope: Tensor | None = None, *, asking: Tensor 
         width, bias = attn.qkv.out_features // 3, _bias(attn)
         q = functional.linear(asking, attn.qkv.weight[:width], None if bias is None else bias[:width])
         k, v = functional.linear(x, attn.qkv.weight[width:], None if bias is None else bias[width:]).chunk(2, dim=-1)
-    q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
+    q, k, v = (x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in (q, k, v))
     q, k = attn.q_norm(q), attn.k_norm(k)
     if rope is not None:
         q, k = q if asking is not None else _rotate(attn, q, rope), _rotate(attn, k, rope)
@@ -46,7 +51,7 @@ def project(attn: Any, x: Tensor, rope: Tensor | None = None, *, asking: Tensor 
 
 
 def attend(attn: Any, projected: Projected) -> Tensor:
-    """Fused attention → (B, H, N_q, d). Written out where the module says so, so that a count sees what runs."""
+    """Attention (B, H, N_q, d) by a fused kernel, or written out where ``attn.fused_attn`` is False."""
     q, k, v = projected
     if not attn.fused_attn:
         return attend_densely(attn, projected)[0]
@@ -54,14 +59,14 @@ def attend(attn: Any, projected: Projected) -> Tensor:
 
 
 def attend_recorded(attn: Any, projected: Projected) -> tuple[Tensor, Tensor | None]:
-    """The same output, and the log-sum-exp (B, H, N) of every query's logits where the kernel returns it."""
+    """The output of :func:`attend`, and the log-sum-exp (B, H, N) of the logits where the kernel returns it."""
     if not attn.fused_attn or _dropout(attn):
         return attend(attn, projected), None
     return fused.attend(*projected, attn.scale)
 
 
 def attend_densely(attn: Any, projected: Projected) -> tuple[Tensor, Tensor, Tensor]:
-    """The same through the N×N map, as the published models do → output, softmaxed map, logits."""
+    """The output, the softmaxed map (B, H, N_q, N) and the logits, as the published models compute them."""
     q, k, v = projected
     logits = (q * attn.scale) @ k.transpose(-2, -1)
     probs = logits.softmax(dim=-1)
@@ -69,7 +74,17 @@ def attend_densely(attn: Any, projected: Projected) -> tuple[Tensor, Tensor, Ten
 
 
 def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
-    """Heads (B, H, N_q, d) back to tokens (B, N_q, D); ``asking`` are the normalised tokens that had a query."""
+    """Merge the outputs of heads into tokens.
+
+    Args:
+        attn: Attention of a timm block.
+        asking: The normalised tokens (B, N_q, D) that have a query.
+        out: Outputs of the heads (B, H, N_q, d).
+
+    Returns:
+        Tokens (B, N_q, D).
+
+    """
     merged = out.transpose(1, 2).flatten(2)
     if getattr(attn, "norm", None) is not None:
         merged = attn.norm(merged)
@@ -91,9 +106,9 @@ def _bias(attn: Any) -> Tensor | None:
     return bias
 
 
-def _rotate(attn: Any, part: Tensor, rope: Tensor) -> Tensor:
-    """Turn the patches by their position; whatever stands before them stays."""
-    prefix = part.shape[2] - rope.shape[-2]
+def _rotate(attn: Any, x: Tensor, rope: Tensor) -> Tensor:
+    """Rotate queries or keys of patches by their position; those of prefix tokens stay."""
+    prefix = x.shape[2] - rope.shape[-2]
     half = getattr(attn, "rotate_half", False)
-    options = {"half": half} if half else {}  # older versions of timm know no other layout
-    return torch.cat([part[:, :, :prefix], apply_rot_embed_cat(part[:, :, prefix:], rope, **options)], dim=2)
+    options = {"half": half} if half else {}  # older versions of timm do not have this option
+    return torch.cat([x[:, :, :prefix], apply_rot_embed_cat(x[:, :, prefix:], rope, **options)], dim=2)

@@ -1,4 +1,4 @@
-"""timm vision transformers as backbones: built for an image size, described by their geometry."""
+"""timm vision transformers as backbones: building for an image size, and their geometry."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ with warnings.catch_warnings():  # torchvision scripts functions with a deprecat
     from timm.models.vision_transformer import VisionTransformer
 
 FAMILIES = ("vit_*", "deit*", "eva_*", "eva02_*", "flexivit_*", "test_vit*")
-# Windows, convolutions before the patches (hybrids), parallel or other blocks, attention with a position bias that
-# queries and keys do not hold, the difference of two attentions.
+# Names of models with windows, convolutions before the patches (hybrids), parallel or other blocks, attention with a
+# position bias, or the difference of two attentions.
 OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos|_dwee_|_dlittle_")
-# Attention that is one softmax of products of queries and keys.
+# Classes of attention that is one softmax of products of queries and keys.
 ATTENTION_KINDS = ("Attention", "AttentionRope", "EvaAttention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetaBackbone:
-    """A backbone on the meta device at one image size: shapes without weights, memory or data."""
+    """A backbone on the meta device at one image size: it has shapes, and no weights."""
 
     name: str
     module: nn.Module
@@ -56,7 +56,7 @@ class MetaBackbone:
 
     @property
     def params(self) -> int:
-        """Parameters, the head's included."""
+        """Number of parameters, with those of the head."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
@@ -68,13 +68,13 @@ class MetaBackbone:
 
     @property
     def block_weights(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the matrices of a block by their names."""
+        """Shapes of the matrices of a block by name."""
         blocks: Any = self.module.blocks
         return {name: tuple(p.shape) for name, p in blocks[0].named_parameters() if p.ndim == 2}
 
     @property
     def has_paper_blocks(self) -> bool:
-        """Whether blocks are the ones that the paper's forms describe: plain, with an MLP of 4·D."""
+        """Whether the paper's closed forms describe the blocks: plain, with an MLP of 4·D."""
         dim = self.embed_dim
         products = {
             "attn.qkv": (3 * dim, dim),
@@ -85,11 +85,17 @@ class MetaBackbone:
         return self.block_weights == {f"{name}.weight": shape for name, shape in products.items()}
 
     def image(self) -> Tensor:
-        """One image of the right size, (1, 3, S, S)."""
+        """One image (1, 3, S, S) on the meta device."""
         return torch.empty(1, 3, self.image_size, self.image_size, device="meta")
 
     def features(self, needs: Needs, *, ready_maps: bool) -> Features:
-        """What a selector declares, for one image: queries, keys and their log-sum-exp, or the maps they would make."""
+        """The input that a selector declares, for one image, on the meta device.
+
+        Args:
+            needs: The selector's needs.
+            ready_maps: Maps instead of queries, keys and their log-sum-exp.
+
+        """
         recorded = range(self.depth)[needs.blocks] if needs.blocks is not None else range(0)
         return Features(
             tokens=self._empty(self.num_tokens, self.embed_dim) if needs.tokens else None,
@@ -112,32 +118,39 @@ class MetaBackbone:
 
 
 def is_backbone(name: str) -> bool:
-    """Whether timm has a model of this name, or a plug-in brings it; selectors need not fit it."""
+    """Whether timm has a model of this name; models that plug-ins register with timm count too."""
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
-        with torch.device("cpu"):  # whatever this is called for
+        with torch.device("cpu"):  # not the default device of the caller
             load_plugin_files()
     return bool(timm.is_model(architecture)) and not name.startswith("fgbench_")
 
 
 def brought_by(name: str) -> list[Any]:
-    """The function of a plug-in that makes a backbone of this name; none for timm's own."""
+    """The function of a plug-in that builds a backbone of this name, in a list; an empty list for timm's own."""
     architecture = name.partition(".")[0]
-    makes = timm.model_entrypoint(architecture) if is_backbone(name) else None
-    return [] if makes is None or makes.__module__.partition(".")[0] == "timm" else [makes]
+    entry_point = timm.model_entrypoint(architecture) if is_backbone(name) else None
+    return [] if entry_point is None or entry_point.__module__.partition(".")[0] == "timm" else [entry_point]
 
 
 def backbone_names() -> list[str]:
-    """Every timm architecture of the vision-transformer family that can be a backbone."""
+    """All timm architectures of the vision-transformer family that can be backbones, sorted."""
     families = {name for family in FAMILIES for name in timm.list_models(family)}
     return sorted(name for name in families if not OTHER_STRUCTURE.search(name))
 
 
 def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
-    """Build a timm backbone for an image size, without weights, to be counted.
+    """Build a timm backbone on the meta device, with attention that is not fused, so that a count sees its operators.
 
-    Attention is unfused: the operators that the count then sees are the ones that cost. For ``stride`` and errors
-    see :func:`build_vit`.
+    Args:
+        name: timm's name.
+        image_size: Side of the image in pixels.
+        num_classes: Classes of the head.
+        stride: Step between patches in pixels; the patch size by default.
+
+    Raises:
+        FgbenchError: As :func:`build_vit`.
+
     """
     with torch.device("meta"):
         module = build_vit(name, image_size, num_classes, stride)
@@ -154,13 +167,27 @@ def build_vit(
     overlap: int = 0,
     pretrained: bool = False,
 ) -> nn.Module:
-    """A timm vision transformer for square images of ``image_size`` pixels, its position embeddings resized to them.
+    """Build a timm vision transformer for an image size, with position embeddings resized to it.
 
-    ``stride`` is the step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch size
-    minus ``overlap`` by default. On torch's meta device no weights are drawn.
+    On torch's meta device no weights are drawn.
 
-    Raises :class:`UnknownNameError`, :class:`FgbenchError` where the model is no plain vision transformer or the
-    size does not fit it, or :class:`CannotMeasureError` where timm cannot build it or its weights cannot be had.
+    Args:
+        name: timm's name.
+        image_size: Side of the image in pixels.
+        num_classes: Classes of the head.
+        stride: Step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch size minus
+            ``overlap`` by default.
+        overlap: Pixels that neighbouring patches share.
+        pretrained: Whether timm's weights are loaded.
+
+    Returns:
+        timm's module.
+
+    Raises:
+        UnknownNameError: If timm has no such model.
+        FgbenchError: If the model is no plain vision transformer, or the size does not fit it.
+        CannotMeasureError: If timm cannot build it, or its weights are not available.
+
     """
     if not isinstance(name, str) or not is_backbone(name):
         raise UnknownNameError("backbone", str(name), backbone_names())
@@ -171,7 +198,7 @@ def build_vit(
         if stride is None and not 0 <= overlap < patch:
             raise FgbenchError(f"patches of {patch} pixels cannot overlap by", overlap, f"give 0 to {patch - 1}")
         stride = stride or patch - overlap
-        # As many patches side by side as there are overlapping ones; the step is set afterwards.
+        # An image with as many patches side by side as there will be overlapping ones; the step is set below.
         side = grid_side(name, image_size, patch, stride) * patch
     module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=side)
     patch = _patch_size(name, module)
@@ -184,10 +211,10 @@ def build_vit(
 
 
 def unfuse_attention(module: nn.Module) -> None:
-    """Have every block of timm's write its attention out, as counting needs it."""
-    for part in module.modules():
-        if hasattr(part, "fused_attn"):
-            part.fused_attn = False  # type: ignore[assignment]
+    """Switch fused attention off in every block of a timm model, so that a count sees its operators."""
+    for submodule in module.modules():
+        if hasattr(submodule, "fused_attn"):
+            submodule.fused_attn = False  # type: ignore[assignment]
 
 
 @contextmanager
@@ -208,8 +235,20 @@ def fused_attention(wanted: bool | None) -> Iterator[None]:
 
 
 def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, **options: Any) -> nn.Module:
-    """``timm.create_model`` whose failures are one line, and which draws no weights on the meta device."""
-    if torch.get_default_device().type == "meta":  # drawing weights that hold no data takes five times the rest
+    """``timm.create_model`` with errors of one line; on the meta device no weights are drawn.
+
+    Args:
+        name: timm's name.
+        num_classes: Classes of the head.
+        pretrained: Whether timm's weights are loaded.
+        options: Further options of timm.
+
+    Raises:
+        FgbenchError: If the model is no plain vision transformer.
+        CannotMeasureError: If timm cannot build it, or its weights are not available.
+
+    """
+    if torch.get_default_device().type == "meta":  # drawing weights there takes five times as long as the rest
         options["weight_init"] = "skip"
     try:
         with hub_or_cache() if pretrained else nullcontext():
@@ -238,7 +277,7 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
 def _patch_size(name: str, module: nn.Module) -> int:
     projection: Any = getattr(getattr(module, "patch_embed", None), "proj", None)
     attention = getattr(next(iter(getattr(module, "blocks", [])), None), "attn", None)
-    if not isinstance(module, (VisionTransformer, Eva)):  # one sequence of all tokens through all blocks
+    if not isinstance(module, (VisionTransformer, Eva)):  # families in which all blocks see one sequence of all tokens
         raise _not_plain(name)
     from_pixels = isinstance(projection, nn.Conv2d) and projection.in_channels == 3
     if not from_pixels or not hasattr(attention, "num_heads") or not hasattr(module, "num_prefix_tokens"):

@@ -1,10 +1,13 @@
-"""Names to models, through entry points: the built-ins are found the way everybody else's are."""
+"""Models by name: ``create_model("glsim")``, and the same as ``timm.create_model("fgbench_glsim")``."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from timm.models import register_model
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
@@ -13,7 +16,10 @@ from fgbench_selectors.selector import AXES
 
 __all__ = ["NOT_REPRODUCIBLE", "create_model", "model_class", "model_options", "models"]
 
-# Options that change training or speed alone: a file that was trained with others computes the same.
+PREFIX = "fgbench_"  # of the names in timm
+# Arguments that timm passes to every model and that have no meaning here.
+ARGUMENTS_OF_TIMM = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "scriptable", "exportable", "no_jit")
+# Options that change only training or speed: a model with other values computes the same logits.
 OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
@@ -21,7 +27,7 @@ OF_TRAINING = (
 
 
 def model_breach(candidate: object) -> str | None:
-    """Why an object is no model class, in words; None when it is one."""
+    """Why an object is no model class, in words; None where it is one."""
     if not (isinstance(candidate, type) and issubclass(candidate, Model)):
         return "it must be a class derived from fgbench.models.model.Model"
     if candidate.flow is Model.flow:
@@ -33,68 +39,106 @@ def model_breach(candidate: object) -> str | None:
         return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
     if not isinstance(candidate.two_impls, bool):
         return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
-    model_options(candidate)  # raises where nobody can tell
+    model_options(candidate)  # raises where the options cannot be read
     return None
 
 
 def create_model(name: str, backbone: str | None = None, **options: Any) -> Model:
     """Build a published model: ``create_model("glsim", img_size=448, num_classes=200)``.
 
-    Options of all: ``img_size``, ``num_classes``, ``impl`` (``fast`` or ``published``), ``pretrained`` (timm's
-    weights for the backbone), ``label_smoothing``; of those on a vision transformer, ``head_init`` and ``dropout``;
-    where the model selects, ``selector`` (a name or an instance). Others are the model's own.
+    Args:
+        name: A registered name.
+        backbone: timm's name of the backbone; that of the paper by default.
+        options: Options of the model. All models have ``img_size``, ``num_classes``, ``impl`` (``fast`` or
+            ``published``), ``pretrained`` (timm's weights for the backbone) and ``label_smoothing``; models on a vision
+            transformer have ``head_init`` and ``dropout``; models with a selector have ``selector`` (a name or an
+            instance).
 
-    Raises :class:`UnknownNameError` or :class:`FgbenchError` for what does not fit.
+    Returns:
+        The model.
+
+    Raises:
+        UnknownNameError: If the name or the backbone is unknown.
+        FgbenchError: If an option is unknown, or options do not fit each other.
+
     """
-    kind: Any = model_class(name)
-    known = model_options(kind)
+    cls: Any = model_class(name)
+    known = model_options(cls)
     for option in options:
         if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
     with models.blame(name, FgbenchError):
-        made = kind(backbone, **options)
-        if not isinstance(made, Model):
+        model = cls(backbone, **options)
+        if not isinstance(model, Model):
             raise TypeError("its class must make a fgbench.models.model.Model")
-    made.options = _options_of(kind, made, backbone, options)
-    return made
+    model.options = _options_of(cls, model, backbone, options)
+    return model
 
 
-def _options_of(kind: type[Model], made: Model, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options that change what a model computes, those included that were not given."""
-    found = {name: value for name, value in _defaults(kind).items() if name not in OF_TRAINING}
-    found |= {name: value for name, value in options.items() if name not in OF_TRAINING}
-    for name, value in found.items():
-        own = getattr(made, name, None)
-        if value is None and isinstance(own, (bool, int, float, str)):  # what stands for it here
-            found[name] = own
-    if "selector" in found:
-        found["selector"] = made.selector_name
-    return {"backbone": kind.default_backbone if backbone is None else backbone, **found}
+def _options_of(cls: type[Model], model: Model, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options that change what a model computes, with their defaults."""
+    values = {name: value for name, value in _defaults(cls).items() if name not in OF_TRAINING}
+    values |= {name: value for name, value in options.items() if name not in OF_TRAINING}
+    for name, value in values.items():
+        own = getattr(model, name, None)
+        if value is None and isinstance(own, (bool, int, float, str)):  # the value that the model chose for None
+            values[name] = own
+    if "selector" in values:
+        values["selector"] = model.selector_name
+    return {"backbone": cls.default_backbone if backbone is None else backbone, **values}
 
 
 def model_class(name: str) -> type[Model]:
-    """The class of a registered model, or an error that says why there is none."""
+    """The class of a registered model.
+
+    Raises:
+        UnknownNameError: If the name is not registered.
+        FgbenchError: If the model cannot be reproduced, or a plug-in breaks.
+
+    """
     if name in NOT_REPRODUCIBLE:
         raise FgbenchError("the model cannot be reproduced yet:", name, NOT_REPRODUCIBLE[name])
-    kind: type[Model] = models.load(name)
-    return kind
+    cls: type[Model] = models.load(name)
+    return cls
 
 
-def model_options(kind: type[Model]) -> set[str]:
-    """The names of a model's options, those of its bases included."""
-    return set(_defaults(kind))
+def model_options(cls: type[Model]) -> set[str]:
+    """The names of the options of a model class, with those of its bases."""
+    return set(_defaults(cls))
 
 
-def _defaults(kind: type[Model]) -> dict[str, Any]:
-    """A model's options and their defaults; a class's own come before those of its bases."""
-    found: dict[str, Any] = {}
-    for base in kind.__mro__:
+def _defaults(cls: type[Model]) -> dict[str, Any]:
+    """The options of a model class and their defaults; those of a class override those of its bases."""
+    defaults: dict[str, Any] = {}
+    for base in cls.__mro__:
         if issubclass(base, Model) and "__init__" in vars(base):
             parameters = inspect.signature(base.__init__).parameters.values()
             own = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
-            found = {
+            defaults = {
                 name: None if default is inspect.Parameter.empty else default for name, default in own.items()
-            } | found
+            } | defaults
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-    return {name: default for name, default in found.items() if name not in ("self", "backbone")}
+    return {name: default for name, default in defaults.items() if name not in ("self", "backbone")}
+
+
+def register_with_timm() -> None:
+    """Register all models with timm as ``fgbench_<name>``; nothing is built or imported."""
+    module = sys.modules[__name__]
+    for name in models.names():
+        entry = _entry_point(name)
+        setattr(module, entry.__name__, register_model(entry))
+
+
+def _entry_point(name: str) -> Callable[..., Model]:
+    def build(pretrained: bool = False, **options: Any) -> Model:
+        for argument in ARGUMENTS_OF_TIMM:
+            options.pop(argument, None)
+        if options.pop("in_chans", 3) != 3:
+            raise FgbenchError(f"model {name!r} takes images of", "3 channels")
+        return create_model(name, pretrained=pretrained, **options)
+
+    build.__name__ = build.__qualname__ = PREFIX + name.replace("@", "_").replace("-", "_").replace(".", "_")
+    build.__doc__ = f"Model {name!r} of fgbench."
+    build.__module__ = __name__
+    return build

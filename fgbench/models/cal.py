@@ -1,4 +1,4 @@
-"""CAL: counterfactual attention learning on a ResNet (Rao et al., ICCV 2021)."""
+"""CAL (Rao et al., ICCV 2021): counterfactual attention learning on a ResNet."""
 
 from __future__ import annotations
 
@@ -19,17 +19,32 @@ from fgbench.models.resnet101 import build_resnet
 from fgbench.models.token_ops import cut
 
 EPSILON = 1e-6
-CROPS = ((0.3, 0.1), (0.2, 0.1), (0.1, 0.05))  # θ and padding of the official test; the last one is used in training
+CROPS = ((0.3, 0.1), (0.2, 0.1), (0.1, 0.05))  # θ and padding in the official test; training uses the last pair
 
 
 class CAL(Model):
-    """Bilinear attention pooling over ``num_attentions`` maps; logits averaged over the image and its crops.
+    """Bilinear attention pooling over attention maps; logits averaged over the image and its crops.
 
-    ``passes`` is 2 (the image and one crop, as validated in training) or 8 (image and mirror image, three crops
-    each, the official test). The ResNet's last stage has stride 1 and no dilation: maps of S/16. ``beta`` moves the
-    classes' centers. Loss: cross-entropy of the image, of its crop and drop, of the counterfactual effect of all
-    three, and the centre loss. ``fast`` and ``published`` have equal boxes; where maps are peaked, rounding alone moves
-    logits by up to 3 · 10⁻⁴ (docs/differences.md). Source: CAL, sections 3.1–3.3; released code.
+    The ResNet's last stage has stride 1 and no dilation: maps of S/16. The loss is the cross-entropy of the image, of
+    its crop and drop, and of the counterfactual effect of all three, and the center loss. ``fast`` and ``published``
+    give equal boxes; where maps are peaked, rounding changes logits by up to 3 · 10⁻⁴ (docs/differences.md).
+    Source: CAL, sections 3.1–3.3; released code.
+
+    Args:
+        backbone: A ResNet of timm; resnet101 by default.
+        img_size: Side of the square images in pixels, from 32.
+        num_classes: Classes of the head.
+        impl: ``published`` or ``fast``.
+        pretrained: Whether timm's weights are loaded.
+        num_attentions: Number M of attention maps.
+        passes: 2, the image and one crop, as validated in training; or 8, image and mirror image with three crops each,
+            the official test.
+        beta: Step of the centers of classes.
+        label_smoothing: Of the cross-entropy.
+
+    Raises:
+        FgbenchError: If an option is wrong.
+
     """
 
     default_backbone = "resnet101"
@@ -67,7 +82,7 @@ class CAL(Model):
         )
         self.fc = nn.Linear(num_attentions * width, num_classes, bias=False)
         self.feature_center: Tensor | None
-        self.register_buffer("feature_center", None)  # (classes, maps · width), there once training has begun
+        self.register_buffer("feature_center", None)  # (classes, maps · width); made by the first training step
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, the mean attention map as scores (B, S/16 · S/16), boxes and crops."""
@@ -80,9 +95,9 @@ class CAL(Model):
             heads["mirror"], mirrored_heat = self.step("pass 1", self.predict, mirrored)
             sources, heats = [images, mirrored], [heat, mirrored_heat]
         boxes, crops = [], []
-        for source, seen in zip(sources, heats, strict=True):
+        for source, source_heat in zip(sources, heats, strict=True):
             for theta, padding in CROPS if self.passes == 8 else CROPS[-1:]:
-                box, crop = self.step("crop", self.crop, source, seen, theta, padding)
+                box, crop = self.step("crop", self.crop, source, source_heat, theta, padding)
                 boxes.append(box)
                 crops.append(crop)
                 heads[f"crop{len(crops)}"] = self.step("pass 2", self.predict, crop)[0]
@@ -92,13 +107,13 @@ class CAL(Model):
         )
 
     def explain(self, images: Tensor) -> Explanation:
-        """The same, with the boxes of the mirror image where they lie in the image."""
-        found = self.flow(images)
-        if self.passes == 2 or found.boxes is None:
-            return found
-        y0, x0, y1, x1 = found.boxes[:, len(CROPS) :].unbind(-1)
-        turned = torch.stack((y0, self.image_size - x1, y1, self.image_size - x0), dim=-1)
-        return replace(found, boxes=torch.cat([found.boxes[:, : len(CROPS)], turned], dim=1))
+        """The forward pass, with the boxes of the mirror image moved to their place in the image."""
+        result = self.flow(images)
+        if self.passes == 2 or result.boxes is None:
+            return result
+        y0, x0, y1, x1 = result.boxes[:, len(CROPS) :].unbind(-1)
+        mirrored = torch.stack((y0, self.image_size - x1, y1, self.image_size - x0), dim=-1)
+        return replace(result, boxes=torch.cat([result.boxes[:, : len(CROPS)], mirrored], dim=1))
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One pass: logits (B, classes) and the mean attention map (B, 1, h, w)."""
@@ -106,14 +121,14 @@ class CAL(Model):
         return self.classify(self.pool(features, maps)), maps.mean(dim=1, keepdim=True)
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images → features (B, C, h, w) and attention maps (B, M, h, w)."""
+        """The features (B, C, h, w) and attention maps (B, M, h, w) of images."""
         features = self.features.forward_features(images)
         return features, self.attentions["bn"](self.attentions["conv"](features)).relu()
 
     def pool(self, features: Tensor, maps: Tensor) -> Tensor:
         """Bilinear attention pooling: the signed root of features under every map, normalised → (B, M·C)."""
         height, width = features.shape[2:]
-        # Divided first: in half precision the sum over all places would be too large.
+        # Divided before the product: in half precision the sum over all pixels would overflow.
         pooled = (maps.flatten(2) / (height * width) @ features.flatten(2).transpose(1, 2)).flatten(1)
         return functional.normalize(pooled.sign() * (pooled.abs() + EPSILON).sqrt(), dim=-1)
 
@@ -128,9 +143,10 @@ class CAL(Model):
         return boxes, cut(images.detach(), boxes, images.shape[-1], published=self.published)
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """⅓ image + ⅔ crop and drop + counterfactual effect + centre loss; logits of image and crop averaged.
+        """The training loss, and the mean of the logits of image and crop.
 
-        In eval mode the cross-entropy of the prediction: nothing is drawn, and no center moves.
+        The loss is ⅓ image + ⅔ crop and drop + counterfactual effect + center loss. In eval mode it is the
+        cross-entropy of the prediction, without random numbers, and the centers stay.
         """
         check_images(images, self.image_size)
         if not self.training:
@@ -172,21 +188,29 @@ class CAL(Model):
 
     @torch.no_grad()
     def move_centers(self, pooled: Tensor, targets: Tensor) -> Tensor:
-        """The normalised centers of the targets (B, M·C), after which the centers move towards the features.
+        """Return the normalised centers of the targets' classes, then move the centers towards the features.
 
-        Several images of a class move its center by their mean; in the released code the last one wins.
+        Several images of a class move its center by their mean; the released code uses only the last one.
+
+        Args:
+            pooled: Pooled features (B, M·C).
+            targets: Classes (B,).
+
+        Returns:
+            Centers before the step (B, M·C).
+
         """
         self.make_room(["feature_center"])
         assert self.feature_center is not None
         own = len(targets)
         pooled, targets = _of_all_processes(pooled), _of_all_processes(targets)
-        kept = self.feature_center.dtype  # of the weights, where the whole model was converted
-        before = self.feature_center[targets].to(torch.promote_types(kept, torch.float32))
+        dtype = self.feature_center.dtype  # that of the weights, where the whole model was converted
+        before = self.feature_center[targets].to(torch.promote_types(dtype, torch.float32))
         centers = functional.normalize(before, dim=-1)
         step = self.beta * (pooled.to(before.dtype) - centers)
-        alike = (targets.unsqueeze(0) == targets.unsqueeze(1)).to(before.dtype)
-        step = (alike @ step) / alike.sum(dim=1, keepdim=True)
-        self.feature_center = self.feature_center.index_put((targets,), (before + step).to(kept))
+        same_class = (targets.unsqueeze(0) == targets.unsqueeze(1)).to(before.dtype)
+        step = (same_class @ step) / same_class.sum(dim=1, keepdim=True)
+        self.feature_center = self.feature_center.index_put((targets,), (before + step).to(dtype))
         first = own * distributed.get_rank() if _is_shared() else 0
         return centers[first : first + own]
 
@@ -196,26 +220,37 @@ def _is_shared() -> bool:
 
 
 def _of_all_processes(tensor: Tensor) -> Tensor:
-    """Every process's tensor, in their order: centers are those of the whole batch, however many share it."""
+    """The tensors of all processes, in their order: centers belong to the whole batch."""
     if not _is_shared():
         return tensor
-    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts)
+    tensors = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(tensors, tensor.contiguous())
+    return torch.cat(tensors)
 
 
 def attention_boxes(heat: Tensor, size: int, theta: Any, padding: float) -> Tensor:
-    """(B, 1, h, w) maps → (B, 4) pixel boxes around what reaches θ of the maximum, padded by padding · size.
+    """Boxes around the pixels whose attention is at least θ · maximum.
 
-    An all-zero map gives the whole image. ``theta`` is a number or a tensor (B, 1, 1, 1). Source: CAL, released code.
+    An all-zero map gives the whole image.
+    Source: CAL, released code.
+
+    Args:
+        heat: Maps (B, 1, h, w).
+        size: Side of the image in pixels.
+        theta: A number, or a tensor (B, 1, 1, 1).
+        padding: Padding of the box as a share of the side.
+
+    Returns:
+        Pixel boxes (B, 4): y0, x0, y1, x1, ends exclusive.
+
     """
     large = functional.interpolate(heat, (size, size), mode="bilinear", align_corners=True)
     mask = (large >= theta * heat.amax(dim=(1, 2, 3), keepdim=True)).squeeze(1)
     below, above = math.ceil(padding * size), math.floor(padding * size)
-    places, sides = torch.arange(size, device=heat.device), []
+    index, sides = torch.arange(size, device=heat.device), []
     for line in (mask.any(dim=2), mask.any(dim=1)):
-        first = torch.where(line, places, size).amin(dim=1)
-        last = torch.where(line, places, -1).amax(dim=1)
+        first = torch.where(line, index, size).amin(dim=1)
+        last = torch.where(line, index, -1).amax(dim=1)
         begin = (first - below).clamp_min(0)
         sides.append((begin, torch.maximum((last + above).clamp_max(size), begin + 1)))
     (y0, y1), (x0, x1) = sides
@@ -223,27 +258,39 @@ def attention_boxes(heat: Tensor, size: int, theta: Any, padding: float) -> Tens
 
 
 def drop(images: Tensor, heat: Tensor, theta: Any) -> Tensor:
-    """Images with what reaches θ of the map's maximum blacked out. Source: CAL, released code; WS-DAN."""
+    """Set pixels to zero whose attention is at least θ · maximum.
+
+    Source: CAL, released code; WS-DAN.
+
+    Args:
+        images: (B, 3, S, S).
+        heat: Maps (B, 1, h, w).
+        theta: A number, or a tensor (B, 1, 1, 1).
+
+    Returns:
+        (B, 3, S, S).
+
+    """
     size = images.shape[-2:]
     large = functional.interpolate(heat, size, mode="bilinear", align_corners=True)
-    kept: Tensor = large < theta * heat.amax(dim=(1, 2, 3), keepdim=True)
-    return images * kept
+    mask: Tensor = large < theta * heat.amax(dim=(1, 2, 3), keepdim=True)
+    return images * mask
 
 
 def counterfactual(maps: Tensor) -> Tensor:
-    """Attention that has nothing to do with the image: uniform in [0, 2)."""
+    """Random attention of the same shape: uniform in [0, 2)."""
     return torch.empty_like(maps).uniform_(0, 2)
 
 
 def choose_maps(maps: Tensor, count: int = 2) -> Tensor:
-    """Draw ``count`` of an image's maps (B, M, h, w), with probability ∝ the root of their sum."""
+    """Draw ``count`` of the maps (B, M, h, w) of each image, with probability proportional to the root of their sum."""
     weights = (maps.sum(dim=(2, 3)).float() + EPSILON).sqrt()
     index = weights.multinomial(count, replacement=True)
     return maps.gather(1, index[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
 
 
 def _keep_resolution(stage: Any) -> None:
-    """Take the stride out of a ResNet stage without dilating it, as CAL's own ResNet does."""
+    """Set the stride of a ResNet stage to 1 without dilation, as in CAL's own ResNet."""
     for module in stage[0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)

@@ -1,4 +1,4 @@
-"""DCAL: dual cross-attention learning (Zhu et al., CVPR 2022)."""
+"""DCAL (Zhu et al., CVPR 2022): dual cross-attention learning."""
 
 from __future__ import annotations
 
@@ -20,14 +20,22 @@ READOUTS = ("mean", "class_token")
 
 
 class DCAL(VisionTransformerModel):
-    """L self-attention blocks, then one block in which the best patches ask all tokens (GLCA); two heads.
+    """L self-attention blocks, then one block in which the best patches attend to all tokens (GLCA); two heads.
 
-    The ``ratio`` of patches that the rollout ranks highest become the queries of a cross-attention block with
-    weights, norm and head of its own. ``readout`` says what that head reads, which the paper leaves open: the
-    ``mean`` of those queries by default, or a ``class_token`` that asks beside them – which, in a single block, the
-    selection cannot influence. The classes' probabilities of both heads are added (``fusion``). In training, a
-    second run in which every image attends to another one too (PWCA) shares all weights; the three losses are
-    weighted by learned uncertainties. Source: DCAL, sections 3.2–3.3 and 4.1.
+    The patches with the highest rollout are the queries of a cross-attention block with weights, norm and head of its
+    own. Probabilities of both heads are added. In training, a second run in which every image also attends to another
+    image (PWCA) shares all weights, and the three losses are weighted by learned uncertainties.
+    Source: DCAL, sections 3.2–3.3 and 4.1.
+
+    Args:
+        backbone: timm's name.
+        selector: Rollout by default.
+        ratio: Share of patches that are queries.
+        readout: Input of the second head, which the paper leaves open: ``mean`` of the queries, or a ``class_token``
+            that is a query too; in a single block the selection cannot influence it.
+        fusion: Rule of :func:`fgbench.models.model.fuse`.
+        options: Options of :class:`VisionTransformerModel`.
+
     """
 
     accepts = (("batch", "patches"),)
@@ -54,7 +62,7 @@ class DCAL(VisionTransformerModel):
         self.log_variances = nn.Parameter(torch.zeros(3))  # of the losses: self-attention, GLCA, PWCA
 
     def flow(self, images: Tensor) -> Explanation:
-        """Images → logits, scores, the patches that ask (B, R); heads ``global`` and ``local``."""
+        """Images → logits, scores, the selected patches (B, R); heads ``global`` and ``local``."""
         state = self.step("pass 1", self.run_all, images)
         scores = self.step("selector", lambda: self.selector(self.encoder.features(state, self.selector.needs)))
         index = self.step("fusion", best, scores, self.top_k)
@@ -65,45 +73,54 @@ class DCAL(VisionTransformerModel):
         return Explanation(self.step("fusion", fuse, heads, self.fusion), scores, index, heads=heads)
 
     def explain(self, images: Tensor) -> Explanation:
-        """The same with the boxes of the patches that ask."""
+        """The forward pass with the boxes of the selected patches."""
         return self.with_patch_boxes(self.flow(images))
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Start the cross-attention block where the last block is; its weights are its own from then on."""
+        """Copy the weights of the last block and norm to the cross-attention block; draw the heads."""
         vit = self.encoder.vit
         norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
         self.cross_block.load_state_dict(vit.blocks[-1].state_dict())
         self.cross_norm.load_state_dict(norm.state_dict())
         super().start_from_backbone()
-        if not self.takes_head:  # both heads begin alike, as they are built
+        if not self.takes_head:  # both heads start with the same weights, as when they are built
             self.cross_head.load_state_dict(self.head.state_dict())
         return "cross_block.", "cross_norm."
 
     def run_all(self, images: Tensor) -> Any:
-        """All blocks, recorded."""
+        """The state after all blocks, with the input of the selector."""
         state = self.encoder.start(images)
         blocks = range(self.encoder.depth)
         self.encoder.run(state, blocks, self.selector.needs, maps=self.keeps_maps(self.selector))
         return state
 
     def ask_globally(self, tokens: Tensor, index: Tensor) -> Tensor:
-        """Global–local cross-attention: selected patches (B, R) ask all tokens (B, N, D) → logits (B, classes)."""
-        asking = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
+        """Global–local cross-attention of selected patches to all tokens.
+
+        Args:
+            tokens: (B, N, D).
+            index: Selected patches (B, R).
+
+        Returns:
+            Logits (B, classes).
+
+        """
+        queries = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
         if self.readout == "class_token":
-            asking = torch.cat([tokens[:, :1], asking], dim=1)
-        local = self.cross_norm(cross_block(self.cross_block, asking, tokens))
-        read = local[:, 0] if self.readout == "class_token" else local.mean(dim=1)
-        logits: Tensor = self.cross_head(read)
+            queries = torch.cat([tokens[:, :1], queries], dim=1)
+        local = self.cross_norm(cross_block(self.cross_block, queries, tokens))
+        token = local[:, 0] if self.readout == "class_token" else local.mean(dim=1)
+        logits: Tensor = self.cross_head(token)
         return logits
 
     def loss(self, images: Tensor, targets: Tensor, partner: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The three losses, weighted; ``partner`` (B,) says who distracts whom, drawn at random by default."""
+        """The weighted sum of the three losses, and the logits; ``partner`` (B,) is drawn at random by default."""
         explanation = self.flow(images)
         if partner is None:
             partner = torch.randperm(len(images), device=images.device)
         state = self.encoder.start(images)
         self.encoder.run_in_pairs(state, partner)
-        distracted = self.head(self.encoder.norm(state.tokens[:, :1])[:, 0])
-        heads = (*explanation.heads.values(), distracted)
+        paired = self.head(self.encoder.norm(state.tokens[:, :1])[:, 0])
+        heads = (*explanation.heads.values(), paired)
         losses = torch.stack([self.cross_entropy(head, targets) for head in heads])
         return weigh_by_uncertainty(losses, self.log_variances), explanation.logits

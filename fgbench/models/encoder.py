@@ -1,4 +1,4 @@
-"""A timm vision transformer that is run block by block, and remembers what a selector reads and nothing else."""
+"""A timm vision transformer that runs block by block and records the input of a selector."""
 
 from __future__ import annotations
 
@@ -13,29 +13,45 @@ from fgbench.models.attention import Projected, attend, attend_densely, attend_r
 from fgbench.models.options import check_images
 from fgbench_selectors import QK, Features, Maps, Needs
 
-BLOCK_PARTS = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
-ATTENTION_PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "scale", "num_heads", "fused_attn")
+BLOCK_ATTRIBUTES = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
+ATTENTION_ATTRIBUTES = ("qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "scale", "num_heads", "fused_attn")
 
 
 @dataclass(slots=True)
 class State:
-    """A forward pass under way: tokens (B, N, D), and what has been recorded of each block so far."""
+    """The state of a forward pass between two blocks.
+
+    Args:
+        tokens: (B, N, D).
+        rope: Rotary positions, where the backbone has them.
+        attention: Recorded attention of every block that has run; None where it was not recorded.
+        hidden: Output (B, N, D) of every block that ran with ``hidden=True``.
+
+    """
 
     tokens: Tensor
     rope: Tensor | None = None
     attention: list[QK | Maps | None] = field(default_factory=list)
-    hidden: list[Tensor] = field(default_factory=list)  # every block's output, where it was asked for
+    hidden: list[Tensor] = field(default_factory=list)
 
 
 class Encoder(nn.Module):
     """Patch embedding, blocks and last norm of a timm ViT; its head is not used.
 
-    Attention stays fused. ``record`` names the blocks whose queries and keys are kept, with the log-sum-exp of their
-    logits where the kernel returns it; with ``maps=True`` those blocks build their N×N maps instead, as the published
-    models do. Nothing is hooked, and the tokens are the same with and without recording.
+    Attention stays fused. Of recorded blocks the queries and keys are kept, with the log-sum-exp of the logits where
+    the kernel returns it, or the N×N maps, as in the published models. There are no hooks, and the tokens are the same
+    with and without recording.
 
-    Raises :class:`FgbenchError` where the backbone has other blocks than a plain transformer's, or no class token
-    although ``class_token`` asks for one.
+    Args:
+        vit: timm's module.
+        name: Its name, for errors.
+        image_size: Side of the images in pixels.
+        class_token: Whether a class token is required.
+
+    Raises:
+        FgbenchError: If the backbone does not have the blocks of a plain transformer, or has no class token although
+            it is required.
+
     """
 
     vit: Any
@@ -48,7 +64,7 @@ class Encoder(nn.Module):
         if class_token and not self.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", name)
         for block in self.vit.blocks:
-            _check_parts(name, block)
+            _check_block(name, block)
         projection: Any = self.vit.patch_embed.proj
         self.depth: int = len(self.vit.blocks)
         self.embed_dim: int = self.vit.embed_dim
@@ -60,7 +76,7 @@ class Encoder(nn.Module):
 
     @property
     def num_patches(self) -> int:
-        """Patches of the grid, G²."""
+        """Number of patches, G²."""
         return self.grid[0] * self.grid[1]
 
     @property
@@ -69,13 +85,25 @@ class Encoder(nn.Module):
         return self.num_prefix_tokens + self.num_patches
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) → normalised tokens (B, N, D), as timm's ``forward_features``."""
+        """The normalised tokens (B, N, D) of images (B, 3, S, S), as timm's ``forward_features``."""
         state = self.start(images)
         self.run(state, range(self.depth))
         return self.norm(state.tokens)
 
     def start(self, images: Tensor, class_token: Tensor | None = None) -> State:
-        """Embed images: patches, prefix tokens and positions. ``class_token`` (1, 1, D) replaces the class token."""
+        """Embed images: patches, prefix tokens and positions.
+
+        Args:
+            images: (B, 3, S, S).
+            class_token: A token (1, 1, D) in place of the class token.
+
+        Returns:
+            The state before block 1.
+
+        Raises:
+            FgbenchError: If the images have another size.
+
+        """
         check_images(images, self.image_size)
         embedded = self.vit._pos_embed(self.vit.patch_embed(images))
         tokens, rope = embedded if isinstance(embedded, tuple) else (self.vit.patch_drop(embedded), None)
@@ -85,7 +113,7 @@ class Encoder(nn.Module):
         return State(self.vit.norm_pre(tokens), rope)
 
     def class_position(self) -> Tensor | float:
-        """The class token's position embedding (1, 1, D); 0 where the backbone gives it none."""
+        """The position embedding (1, 1, D) of the class token; 0 where the backbone has none."""
         if self.vit.no_embed_class or self.vit.pos_embed is None:
             return 0.0
         position: Tensor = self.vit.pos_embed[:, :1]
@@ -101,56 +129,88 @@ class Encoder(nn.Module):
         hidden: bool = False,
         depth: int | None = None,
     ) -> None:
-        """Run some blocks, in order; ``record`` counts the blocks of the whole encoder, or of ``depth`` blocks."""
-        wanted = self.recorded_blocks(record, depth)
+        """Run some blocks, in order, and record the input of a selector.
+
+        Args:
+            state: The state, which is changed.
+            blocks: Indices of the blocks, from 0.
+            record: Needs of the selector.
+            maps: Record N×N maps in place of queries and keys.
+            hidden: Record the output of every block.
+            depth: The number of blocks that ``record`` refers to; all by default.
+
+        """
+        recorded = self.recorded_blocks(record, depth)
         for index in blocks:
             block = self.vit.blocks[index]
             x = block.norm1(state.tokens)
             projected = project(block.attn, x, self._rope(state, index))
-            kept: QK | Maps | None = None
-            if index in wanted and maps:
+            attention: QK | Maps | None = None
+            if index in recorded and maps:
                 out, probs, logits = attend_densely(block.attn, projected)
-                kept = Maps(probs.detach(), logits.detach() if record is not None and record.logits else None)
-            elif index in wanted:  # no gradient reaches the backbone through a selector
+                attention = Maps(probs.detach(), logits.detach() if record is not None and record.logits else None)
+            elif index in recorded:  # no gradient reaches the backbone through a selector
                 out, lse = attend_recorded(block.attn, projected)
-                kept = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
+                attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
             else:
                 out = attend(block.attn, projected)
-            state.tokens = _rest(block, state.tokens, merge_heads(block.attn, x, out))
-            state.attention.append(kept)
+            state.tokens = _finish_block(block, state.tokens, merge_heads(block.attn, x, out))
+            state.attention.append(attention)
             if hidden:
                 state.hidden.append(state.tokens)
 
     def last_block_token(self, state: State, index: int = 0) -> Tensor:
-        """The normalised prefix token ``index`` after the last block (B, 1, D), and nothing for all the others."""
+        """The normalised prefix token ``index`` (B, 1, D) after the last block, which is computed for it only."""
         return self.norm(self.block_on(self.depth - 1, state, slice(index, index + 1)))
 
     def block_on(self, index: int, state: State, asking: slice = slice(None)) -> Tensor:
-        """One block, computed for the prefix tokens of a slice; they attend to all."""
+        """Run one block for some of the prefix tokens; they attend to all tokens.
+
+        Args:
+            index: Index of the block, from 0.
+            state: The state before the block, which is not changed.
+            asking: The tokens that are computed; all by default.
+
+        Returns:
+            These tokens (B, N_q, D) after the block.
+
+        """
         block = self.vit.blocks[index]
         x = block.norm1(state.tokens)
         queries = None if asking == slice(None) else x[:, asking]
         projected = project(block.attn, x, self._rope(state, index), asking=queries)
         merged = merge_heads(block.attn, x if queries is None else queries, attend(block.attn, projected))
-        return _rest(block, state.tokens[:, asking], merged)
+        return _finish_block(block, state.tokens[:, asking], merged)
 
     def run_in_pairs(self, state: State, partner: Tensor) -> None:
-        """All blocks, with every image attending to its partner's tokens too; ``partner`` (B,) are indices.
+        """Run all blocks; every image attends to its own tokens and to those of a partner.
 
         Source: DCAL (Zhu et al., CVPR 2022), section 3.3, pair-wise cross-attention.
+
+        Args:
+            state: The state, which is changed.
+            partner: Index of each image's partner (B,).
+
         """
         for index, block in enumerate(self.vit.blocks):
             x = block.norm1(state.tokens)
             q, k, v = project(block.attn, x, self._rope(state, index))
-            both = Projected(q, torch.cat([k, k[partner]], dim=2), torch.cat([v, v[partner]], dim=2))
-            state.tokens = _rest(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, both)))
+            pair = Projected(q, torch.cat([k, k[partner]], dim=2), torch.cat([v, v[partner]], dim=2))
+            state.tokens = _finish_block(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, pair)))
 
     def recorded_blocks(self, record: Needs | None, depth: int | None = None) -> range:
-        """The indices of the blocks that are recorded, from 0; ``depth`` as if the encoder had fewer blocks."""
+        """Indices, from 0, of the blocks that these needs read of ``depth`` blocks (all by default)."""
         return range(0) if record is None or record.blocks is None else range(depth or self.depth)[record.blocks]
 
     def features(self, state: State, record: Needs, *, depth: int | None = None) -> Features:
-        """What was recorded, as selectors take it; blocks that have not run count as not recorded."""
+        """The recorded input of a selector; blocks that have not run are not recorded.
+
+        Args:
+            state: The state after the blocks that were run.
+            record: Needs of the selector.
+            depth: The number of blocks that ``record`` refers to; all by default.
+
+        """
         not_run = (depth or self.depth) - len(state.attention)
         return Features(
             tokens=self.norm(state.tokens).detach() if record.tokens else None,
@@ -161,26 +221,36 @@ class Encoder(nn.Module):
         )
 
     def norm(self, tokens: Tensor) -> Tensor:
-        """The last norm, on every token, wherever timm keeps it."""
+        """Tokens (B, N, D) after timm's last norm, which is ``norm`` or ``fc_norm``."""
         normed: Tensor = self.vit.fc_norm(self.vit.norm(tokens))
         return normed
 
     def _rope(self, state: State, index: int) -> Tensor | None:
-        """Rotary positions of a block; some backbones have other ones in every block."""
+        """Rotary positions of a block; in some backbones every block has its own."""
         if state.rope is None:
             return None
         return state.rope[index] if getattr(self.vit, "rope_mixed", False) else state.rope
 
 
 def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:
-    """A block of its own in which ``asking`` (B, N_q, D) attend to ``tokens`` (B, N, D) → (B, N_q, D)."""
+    """Run a block in which some tokens attend to others.
+
+    Args:
+        block: A timm block.
+        asking: Tokens with queries (B, N_q, D).
+        tokens: Tokens with keys and values (B, N, D).
+
+    Returns:
+        (B, N_q, D).
+
+    """
     queries = block.norm1(asking)
     projected = project(block.attn, block.norm1(tokens), asking=queries)
-    return _rest(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected)))
+    return _finish_block(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected)))
 
 
-def _rest(block: Any, tokens: Tensor, attended: Tensor) -> Tensor:
-    """Both residual branches after the attention, with the block's layer scale and stochastic depth."""
+def _finish_block(block: Any, tokens: Tensor, attended: Tensor) -> Tensor:
+    """Add both residual branches, with the block's layer scale and stochastic depth."""
     tokens = tokens + block.drop_path1(_scaled(block, 1, attended))
     out: Tensor = tokens + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(tokens))))
     return out
@@ -195,10 +265,11 @@ def _scaled(block: Any, branch: int, x: Tensor) -> Tensor:
     return x if gamma is None else gamma * x
 
 
-def _check_parts(name: str, block: Any) -> None:
+def _check_block(name: str, block: Any) -> None:
+    """Raise an error for a block that is not a plain transformer's."""
     attn = getattr(block, "attn", None)
-    missing = [part for part in BLOCK_PARTS if not hasattr(block, part)]
-    missing += [f"attn.{part}" for part in ATTENTION_PARTS if not hasattr(attn, part)]
+    missing = [name for name in BLOCK_ATTRIBUTES if not hasattr(block, name)]
+    missing += [f"attn.{name}" for name in ATTENTION_ATTRIBUTES if not hasattr(attn, name)]
     shared_keys = getattr(attn, "num_kv_heads", None) not in (None, getattr(attn, "num_heads", None))
     if missing or shared_keys or type(block).__name__ not in ("Block", "EvaBlock"):
         why = f"its blocks are {type(block).__name__}" + (f" without {', '.join(missing)}" if missing else "")

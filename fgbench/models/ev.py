@@ -1,4 +1,4 @@
-"""EV: a multi-stage ViT, from the object to its parts (Conde & Turgutlu, CVPR workshop FGVC8 2021)."""
+"""EV (Conde & Turgutlu, CVPR workshop FGVC8 2021): a multi-stage ViT, from the object to its parts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,30 @@ SEARCHES = ("patches", "pixels")
 
 
 class EV(VisionTransformerModel):
-    """The image, the object that the rollout shows in it, two parts of the object: one encoder and head for all.
+    """Four regions with one encoder and head: the image, the object by the rollout, and two parts of the object.
 
-    The object is the component of highest peak where the rollout exceeds ``threshold`` times its mean, closed
-    morphologically; the parts are the two windows of ``part_size`` pixels of the object's crop with the highest
-    mean that overlap by at most ``max_iou``. The published code runs the whole image twice, once for its attention
-    and once for its prediction: five passes, of which ``impl="fast"`` does four. The heads' predictions are reported
-    one by one (``explain(…).heads``); ``fusion`` makes one of them.
+    The object is the component with the highest peak where the rollout is above ``threshold`` times its mean, closed
+    morphologically. The parts are the two windows of the object's crop with the highest mean that hardly overlap. The
+    published code runs the image twice, for its attention and for its prediction: five passes; ``impl="fast"`` runs
+    four. The prediction of every head is in ``explain(…).heads``.
+    Source: EV, sections 3.1–3.2.
 
-    ``search`` is where object and parts are looked for. ``patches``, a reconstruction: on the grid of patches, all
-    components. ``pixels``, as in the public experiments of one of the authors: the object on the map enlarged to the
-    image, among components of at least ``min_area`` pixels ((S/7)² by default, 64² at 448), see
-    :func:`fgbench_selectors.components.peak_boxes`; the parts on a map of S//3 × S//3. Source: EV, sections 3.1–3.2.
+    Args:
+        backbone: timm's name.
+        selector: Rollout by default.
+        threshold: Factor of the mean.
+        part_size: Side of a window in pixels.
+        max_iou: Largest intersection over union of the windows.
+        fusion: Rule of :func:`fgbench.models.model.fuse`.
+        search: ``patches``, a reconstruction: on the grid of patches, among all components. ``pixels``, as in the
+            public experiments of one of the authors: the object on the map enlarged to the image
+            (:func:`fgbench_selectors.components.peak_boxes`), the parts on a map of S//3 × S//3.
+        min_area: Smallest number of pixels of a component for ``pixels``; (S/7)² by default, 64² at 448.
+        options: Options of :class:`VisionTransformerModel`.
+
+    Raises:
+        FgbenchError: If an option is wrong.
+
     """
 
     accepts = (("batch", "patches"),)
@@ -62,19 +74,19 @@ class EV(VisionTransformerModel):
         self.min_area = whole_number(area, "min_area", 1, self.image_size**2)
 
     def explain(self, images: Tensor) -> Explanation:
-        """The same, with the boxes of the parts where they lie in the image."""
-        found = self.flow(images)
-        assert found.boxes is not None
-        whole, parts = found.boxes[:, :1], found.boxes[:, 1:]
+        """The forward pass, with the boxes of the parts moved to their place in the image."""
+        result = self.flow(images)
+        assert result.boxes is not None
+        whole, parts = result.boxes[:, :1], result.boxes[:, 1:]
         origin, extent = whole[..., :2].repeat(1, 1, 2), (whole[..., 2:] - whole[..., :2]).repeat(1, 1, 2)
-        placed = origin + (parts * extent + self.image_size // 2) // self.image_size
-        placed[..., 2:] = torch.maximum(placed[..., 2:], placed[..., :2] + 1)
-        return replace(found, boxes=torch.cat([whole, placed], dim=1))
+        in_image = origin + (parts * extent + self.image_size // 2) // self.image_size
+        in_image[..., 2:] = torch.maximum(in_image[..., 2:], in_image[..., :2] + 1)
+        return replace(result, boxes=torch.cat([whole, in_image], dim=1))
 
     def flow(self, images: Tensor) -> Explanation:
-        """Images → logits, scores; boxes and crops of object, part and part; heads ``image object part1 part2``.
+        """Images → logits, scores; boxes and crops of object and parts; heads ``image object part1 part2``.
 
-        The boxes of the parts lie in the object's crop, which is as large as the image.
+        The boxes of the parts are pixels of the object's crop, which is as large as the image.
         """
         tokens, features = self.step("pass 1", self.read, images, self.selector)
         scores = self.step("selector", self.selector, features)
@@ -84,8 +96,8 @@ class EV(VisionTransformerModel):
         boxes, parts = self.step("crop", self.crop_parts, crop, box, scores)
         batch = len(images)
         regions = torch.cat([crop, *parts])
-        read = self.step("pass 2", self.class_token, regions)[:, 0]
-        logits = self.step("fusion", self.head, torch.cat([tokens[:, 0], read])).split(batch)
+        region_tokens = self.step("pass 2", self.class_token, regions)[:, 0]
+        logits = self.step("fusion", self.head, torch.cat([tokens[:, 0], region_tokens])).split(batch)
         heads = dict(zip(("image", "object", "part1", "part2"), logits, strict=True))
         fused = self.step("fusion", fuse, heads, self.fusion)
         all_boxes = torch.cat([box.unsqueeze(1), boxes], dim=1)
@@ -94,8 +106,8 @@ class EV(VisionTransformerModel):
     def crop_object(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The object's boxes (B, 4), and their crops (B, 3, S, S)."""
         if self.search == "patches":
-            how = {"threshold": self.threshold, "choose": "peak", "close": True, "rule": "enclosing"}
-            return self.crop_component(images, scores, **how)
+            rules = {"threshold": self.threshold, "choose": "peak", "close": True, "rule": "enclosing"}
+            return self.crop_component(images, scores, **rules)
         boxes = peak_boxes(self.enlarge(scores)[:, 0], threshold=self.threshold, min_area=self.min_area)
         return boxes, self.cut(images, boxes)
 
@@ -104,7 +116,7 @@ class EV(VisionTransformerModel):
         grid, size = self.encoder.grid, self.image_size
         heat = self.enlarge(scores)
         if self.search == "patches":
-            heat, overlap = crop_resize(heat, box, grid), "pixels"  # the object's own map, again as large as the grid
+            heat, overlap = crop_resize(heat, box, grid), "pixels"  # the map of the object, as large as the grid
         else:
             grid, overlap = (max(1, size // 3),) * 2, "cells"
             heat = _nearest(heat[:, 0], box, size, grid[0])
@@ -119,9 +131,9 @@ class EV(VisionTransformerModel):
 
 
 def _nearest(heat: Tensor, boxes: Tensor, size: int, side: int) -> Tensor:
-    """Boxes (B, 4) of maps (B, S, S), enlarged to ``size`` and reduced to ``side``, by the nearest pixel each time."""
+    """Boxes (B, 4) of maps (B, S, S), resized to ``size`` and then to ``side`` by the nearest pixel."""
     steps = torch.arange(side, device=heat.device) * size // side  # of the enlarged box
     y0, x0, y1, x1 = boxes.unsqueeze(-1).unbind(dim=1)  # (B, 1) each
     rows, columns = (begin + steps * (end - begin) // size for begin, end in ((y0, y1), (x0, x1)))
-    taken = heat.gather(1, rows.unsqueeze(2).expand(-1, -1, heat.shape[2]))
-    return taken.gather(2, columns.unsqueeze(1).expand(-1, side, -1))
+    in_rows = heat.gather(1, rows.unsqueeze(2).expand(-1, -1, heat.shape[2]))
+    return in_rows.gather(2, columns.unsqueeze(1).expand(-1, side, -1))

@@ -1,4 +1,4 @@
-"""FFVT: tokens selected after every block, fused in the last one (Wang, Yu & Gao, BMVC 2021)."""
+"""FFVT (Wang, Yu & Gao, BMVC 2021): tokens selected after every block are fused in the last one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from fgbench_selectors import Selector
 
 
 class FFVT(LastBlockModel):
-    """One pass: L − 1 blocks, ``num_tokens`` tokens of each block's own output, block L on the class token and those.
+    """One pass: L − 1 blocks, the best tokens of each block's output, block L on the class token and these tokens.
 
-    ``num_tokens`` is 12, or 24 for Dogs. The class token takes part in the selection, as in the released code.
+    The class token can be selected, as in the released code.
     Source: FFVT, sections 3.1–3.2; released code.
+
+    Args:
+        backbone: timm's name.
+        selector: MAWS by default.
+        num_tokens: Selected tokens per block; the paper has 12, and 24 for Dogs.
+        options: Options of :class:`LastBlockModel`.
+
     """
 
     accepts = (("batch", "blocks", "tokens"),)
@@ -46,11 +53,11 @@ class FFVT(LastBlockModel):
         return Explanation(self.step("fusion", self.head, token), scores, index)
 
     def explain(self, images: Tensor) -> Explanation:
-        """The same with a box (B, (L − 1)·K, 4) per selected token; a prefix token's is the whole image."""
+        """The forward pass with a box per selected token (B, (L − 1)·K, 4); that of a prefix token is the image."""
         return self.with_patch_boxes(self.flow(images), prefix=self.encoder.num_prefix_tokens)
 
     def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The class token (B, D) after the last block, and the tokens that were selected, (B, L − 1, K)."""
+        """The class token (B, D) after the last block, and the selected tokens (B, L − 1, K)."""
         index = best(scores, self.num_tokens)
         blocks = self.encoder.recorded_blocks(self.selector.needs)[: scores.shape[1]]
         chosen = [take(state.hidden[block], index[:, row]) for row, block in enumerate(blocks)]

@@ -1,4 +1,4 @@
-"""GLSim: global–local similarity, a crop, and an aggregator (Rios, Hu & Lai, arXiv 2407.12891)."""
+"""GLSim (Rios, Hu & Lai, arXiv 2407.12891): global–local similarity, a crop, and an aggregator."""
 
 from __future__ import annotations
 
@@ -20,20 +20,30 @@ from fgbench_selectors import Selector
 from fgbench_selectors.regions import RULES, top_k_boxes
 
 AGGREGATORS = ("vit", "backbone")
-PORT_EPS = 1e-5  # of the norm behind the port's aggregator: torch's default
+PORT_EPS = 1e-5  # ε of the norm after the aggregator in the authors' port to timm: torch's default
 
 
 class GLSim(VisionTransformerModel):
     """Two passes: the image; the crop around the patches most similar to the class token; one block on both tokens.
 
-    ``top_k`` patches are cropped around: 8 at 224 pixels and in proportion, 16 at 448, by default (16 at 224 for
-    Dogs). ``rule`` is the box rule of :func:`fgbench_selectors.regions.top_k_boxes`. ``crop_class_token`` gives the
-    crop a class token of its own, as the paper's text has it; the released code creates one and never uses it.
-    ``encoder_norm=False`` leaves the encoder's last norm out, and ``aggregator="backbone"`` makes the aggregator a
-    block like those of the backbone (``vit``: a plain one), with ε 1e-5 in the norm behind it. The authors' port to
-    timm does both; a checkpoint of it sets them and the crop's class token by itself. On a backbone's weights the
-    aggregator begins as ``block_init`` says (:data:`fgbench.models.initialization.BLOCK_INITS`): by Xavier's rule in
-    the released code. Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
+    A checkpoint of the authors' port to timm sets ``crop_class_token``, ``encoder_norm`` and ``aggregator`` by itself.
+    Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
+
+    Args:
+        backbone: timm's name.
+        selector: GLS by default.
+        top_k: Number of patches that the crop holds; by default 8 at 224 pixels and in proportion, 16 at 448 (the paper
+            has 16 at 224 for Dogs).
+        rule: Box rule of :func:`fgbench_selectors.regions.top_k_boxes`.
+        crop_class_token: Whether the crop has a class token of its own, as in the paper's text; the released code
+            creates one and does not use it.
+        encoder_norm: Whether the encoder has its last norm; the port has none.
+        aggregator: ``vit``, a plain block; or ``backbone``, a block like those of the backbone with ε 1e-5 in the norm
+            after it, as in the port.
+        block_init: Initial weights of the aggregator (:data:`fgbench.models.initialization.BLOCK_INITS`); Xavier's rule
+            in the released code.
+        options: Options of :class:`VisionTransformerModel`.
+
     """
 
     accepts = (("batch", "patches"),)
@@ -90,7 +100,7 @@ class GLSim(VisionTransformerModel):
 
     @torch.no_grad()
     def start_crop_token(self) -> tuple[str, ...]:
-        """Start the crop's class token where the image's is."""
+        """Set the class token of the crop to that of the image."""
         if self.crop_class_token is None:
             return ()
         self.crop_class_token.copy_(self.encoder.vit.cls_token)
@@ -99,21 +109,21 @@ class GLSim(VisionTransformerModel):
     def adapt(
         self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
     ) -> tuple[list[str], Callable[[], None]]:
-        """Become the authors' port to timm where a file holds one: its token of the crop, its norms, its aggregator."""
+        """Change to the authors' port to timm where the file holds one: class token of the crop, norms, aggregator."""
         wanted = variant_of(source, weights, metadata)
         if "aggregator.norm1.weight" in weights:
             self.refuse_variant("crop_class_token", wanted.get("crop_class_token", False))
             self.refuse_variant("encoder_norm", wanted.get("encoder_norm", True))
-            if source != FGBENCH or "aggregator" in wanted:  # the names alone do not tell it
+            if source != FGBENCH or "aggregator" in wanted:  # the names of weights are the same for both aggregators
                 self.refuse_variant("aggregator", wanted.get("aggregator", "vit"))
         vit: Any = self.encoder.vit
-        parts = ("crop_class_token", "aggregator", "aggregator_norm")
-        kept, norm, options = {name: getattr(self, name) for name in parts}, vit.norm, dict(self.options)
+        names = ("crop_class_token", "aggregator", "aggregator_norm")
+        modules, norm, options = {name: getattr(self, name) for name in names}, vit.norm, dict(self.options)
         adapted = self.adapted
 
         def undo() -> None:
-            for name, part in kept.items():
-                setattr(self, name, part)
+            for name, module in modules.items():
+                setattr(self, name, module)
             vit.norm, self.options, self.adapted = norm, options, adapted
 
         changed: dict[str, Any] = {}
@@ -132,19 +142,19 @@ class GLSim(VisionTransformerModel):
         return [f"as the file was trained: {name}={value!r}" for name, value in changed.items()], undo
 
     def block_of_backbone(self) -> nn.Module:
-        """A block like the backbone's, with weights of its own."""
+        """A copy of the backbone's last block."""
         block: nn.Module = copy.deepcopy(self.encoder.vit.blocks[-1])
         if not isinstance(block, Block):
             raise FgbenchError("the backbone's blocks cannot aggregate by themselves:", self.encoder.name)
         return block
 
     def start_aggregator(self) -> None:
-        """Draw the aggregator anew; its norms become 1 and 0."""
+        """Draw the aggregator; its norms become 1 and 0."""
         start_block(self.aggregator, self.block_init, released=("xavier", "xavier"))
         self.aggregator_norm.reset_parameters()
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Start the crop's class token; draw the aggregator and the head, which no backbone has."""
+        """Initialise the class token of the crop; draw the aggregator and the head."""
         self.start_aggregator()
         return self.start_crop_token() + super().start_from_backbone()
 
@@ -155,26 +165,33 @@ class GLSim(VisionTransformerModel):
         return boxes, self.cut(images, boxes)
 
     def aggregate(self, first: Tensor, second: Tensor) -> Tensor:
-        """Class tokens of image and crop, (B, 1, D) each → logits (B, classes)."""
-        both = self.aggregator(torch.cat([first, second], dim=1))
-        logits: Tensor = self.head(self.aggregator_norm(both)[:, 0])
+        """The logits (B, classes) of the class tokens of image and crop, (B, 1, D) each."""
+        tokens = self.aggregator(torch.cat([first, second], dim=1))
+        logits: Tensor = self.head(self.aggregator_norm(tokens)[:, 0])
         return logits
 
 
 def variant_of(source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The options of the GLSim that a file holds, as far as its names or what stands beside them tell."""
+    """The options of the GLSim that a file holds, by the names of its weights and its metadata.
+
+    Args:
+        source: Name of the format.
+        weights: The weights by the names of this model.
+        metadata: Metadata of a file of fgbench.
+
+    """
     if "aggregator.norm1.weight" not in weights:
         return {}
-    found: dict[str, Any] = {"aggregator": "backbone"} if source == PORT else {}
+    options: dict[str, Any] = {"aggregator": "backbone"} if source == PORT else {}
     if "crop_class_token" in weights and source in (PORT, FGBENCH):
-        found["crop_class_token"] = True
+        options["crop_class_token"] = True
     if "encoder.vit.norm.weight" not in weights:
-        found["encoder_norm"] = False
+        options["encoder_norm"] = False
     written = written_options(metadata)
-    return found | {name: written[name] for name in ("aggregator",) if name in written}
+    return options | {name: written[name] for name in ("aggregator",) if name in written}
 
 
 def type_of_norm(model: VisionTransformerModel) -> Any:
-    """LayerNorm with the ε of the model's encoder."""
+    """A function that makes a LayerNorm with the ε of the model's encoder."""
     eps = getattr(model.encoder.vit.blocks[0].norm1, "eps", 1e-6)
     return lambda width, **options: nn.LayerNorm(width, eps=eps, **options)

@@ -1,4 +1,4 @@
-"""What the models share that select tokens and put them through the backbone's last block."""
+"""Base of the models that select tokens and run the backbone's last block on them (TransFG, FFVT)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from fgbench_selectors import Features, Selector
 
 
 class LastBlockModel(VisionTransformerModel):
-    """L − 1 blocks, a selection among their tokens, block L on the class token and what was selected.
+    """Blocks 1 … L − 1, a selection among their tokens, block L on the class token and the selected tokens.
 
-    On a backbone's weights ``fresh_last_block`` draws the last block anew, as the released codes do, and
-    ``fresh_last_norm`` sets the last norm to 1 and 0, as FFVT's code does. ``block_init`` is how the block is drawn
-    (:data:`fgbench.models.initialization.BLOCK_INITS`): its attention as torch's Linear, its MLP by Xavier's rule in
-    the released codes. Source: TransFG, section 3.2; FFVT, section 3.1; released codes.
+    Source: TransFG, section 3.2; FFVT, section 3.1; released codes.
+
+    Args:
+        backbone: timm's name.
+        fresh_last_block: Draw the last block anew after the backbone's weights are loaded, as the released codes do.
+        fresh_last_norm: Set the last norm to 1 and 0 after that, as FFVT's code does.
+        block_init: How the block is drawn (:data:`fgbench.models.initialization.BLOCK_INITS`). The released codes draw
+            its attention as torch's Linear, and its MLP by Xavier's rule.
+        options: Options of :class:`VisionTransformerModel`.
+
     """
 
     released_last_norm: ClassVar[bool] = False  # whether the released code leaves the last norm at 1 and 0
@@ -45,14 +51,14 @@ class LastBlockModel(VisionTransformerModel):
             self.start_last_block()
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the last block and the head anew; set the last norm to 1 and 0 where that is asked for."""
+        """Draw the last block and the head anew; with ``fresh_last_norm`` set the last norm to 1 and 0."""
         names = self.start_last_block()
         if self.fresh_last_norm:
             names += start_norms(self.encoder)
         return names + super().start_from_backbone()
 
     def start_last_block(self) -> tuple[str, ...]:
-        """Draw the last block anew, unless it stays the backbone's."""
+        """Draw the last block anew, unless ``fresh_last_block`` is False."""
         if not self.fresh_last_block:
             return ()
         last = self.encoder.depth - 1
@@ -61,11 +67,21 @@ class LastBlockModel(VisionTransformerModel):
 
     @property
     def selection_depth(self) -> int:
-        """L − 1 blocks have run when the model selects."""
+        """L − 1: blocks that have run when the model selects."""
         return self.encoder.depth - 1
 
     def all_but_last(self, images: Tensor, selector: Selector, *, hidden: bool = False) -> tuple[State, Features]:
-        """Blocks 1…L − 1, and what the selector reads of them; one that reads all blocks reads these."""
+        """Run blocks 1 … L − 1.
+
+        Args:
+            images: (B, 3, S, S).
+            selector: The selector; one that reads all blocks reads these.
+            hidden: Whether the output of every block is recorded.
+
+        Returns:
+            The state after block L − 1, and the input of the selector.
+
+        """
         encoder, needs = self.encoder, selector.needs
         depth, state = self.depth_for(needs), self.start(images)
         encoder.run(
@@ -75,7 +91,7 @@ class LastBlockModel(VisionTransformerModel):
 
     def last_block_on(self, state: State, chosen: Tensor) -> Tensor:
         """The normalised class token (B, D) after the last block on [class token; chosen tokens (B, K, D)]."""
-        together = State(torch.cat([state.tokens[:, :1], chosen], dim=1))
+        selected = State(torch.cat([state.tokens[:, :1], chosen], dim=1))
         asking = slice(None) if self.published else slice(0, 1)
-        out = self.encoder.block_on(self.encoder.depth - 1, together, asking)
+        out = self.encoder.block_on(self.encoder.depth - 1, selected, asking)
         return self.encoder.norm(out)[:, 0]

@@ -1,4 +1,4 @@
-"""The contract of every model: images in, logits out, and on request what was selected and what it costs."""
+"""The contract of models: images to logits, and on request the selection and the stages of the forward pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fgbench_selectors import IMPLS, Selector
 
 Result = TypeVar("Result")
 
-# The stages that a forward pass is counted and timed by, in the order in which they run.
+# Stages of a forward pass, in their order; each is counted and timed by itself.
 STAGES = ("pass 1", "selector", "crop", "pass 2", "fusion")
 
 FUSIONS = ("mean", "probabilities", "first", "last")
@@ -28,40 +28,59 @@ FUSIONS = ("mean", "probabilities", "first", "last")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A forward pass with what it selected. What a model does not have is None."""
+    """The results of a forward pass. A model that does not have one leaves it None.
 
-    logits: Tensor  # (B, classes)
-    scores: Tensor | None = None  # as the selector returns them
-    selected: Tensor | None = None  # (B, …, K) the tokens that were selected, where tokens are: patches, or all
-    boxes: Tensor | None = None  # (B, K, 4) pixels y0, x0, y1, x1, ends exclusive: crops, or selected patches
-    crops: Tensor | None = None  # (B, K, 3, S, S)
-    heads: Mapping[str, Tensor] = field(default_factory=dict)  # (B, classes) of every head, before they are fused
-    token: Tensor | None = None  # (B, D), what the head reads, where a loss reads it too
+    Args:
+        logits: (B, classes).
+        scores: Scores as the selector returns them.
+        selected: Indices of selected tokens (B, …, K), among patches or among all tokens.
+        boxes: Pixel boxes (B, K, 4) of crops or selected patches: y0, x0, y1, x1, ends exclusive.
+        crops: (B, K, 3, S, S).
+        heads: Logits (B, classes) of every head before they are fused, by name.
+        token: The token (B, D) that the head reads, where a loss reads it too.
+
+    """
+
+    logits: Tensor
+    scores: Tensor | None = None
+    selected: Tensor | None = None
+    boxes: Tensor | None = None
+    crops: Tensor | None = None
+    heads: Mapping[str, Tensor] = field(default_factory=dict)
+    token: Tensor | None = None
 
 
 class Model(nn.Module):
-    """A published system. ``model(images)`` → logits (B, classes); ``model(images, targets)`` → (loss, logits).
+    """Base of the published systems. ``model(images)`` → logits; ``model(images, targets)`` → (loss, logits).
 
-    A model is one class in one file. It says what its selector's scores must look like (``accepts``, see
-    :data:`fgbench_selectors.selector.AXES`) and writes its forward pass as :meth:`flow`, every part of it run
-    through :meth:`step`, so that each can be counted and timed alone.
+    A model is one class in one file. It declares the shapes of scores that it selects by (``accepts``, axes of
+    :data:`fgbench_selectors.selector.AXES`). Its forward pass is :meth:`flow`, in which every stage runs through
+    :meth:`step`, so that it can be counted and timed by itself.
+
+    Args:
+        impl: ``published`` or ``fast``.
+        label_smoothing: Of the cross-entropy, from 0 to 0.999.
+
+    Raises:
+        FgbenchError: If an option has the wrong type or range.
+
     """
 
     default_backbone: ClassVar[str] = "vit_base_patch16_224"
-    accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # score shapes; a model without a selector has none
-    # Parameters that no loss can reach, by the beginning of their names, and why.
+    accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # shapes of scores; empty for a model without a selector
+    # Parameters that get no gradient from any loss: first part of their names → the reason.
     without_gradient: ClassVar[Mapping[str, str]] = {}
-    buffers_of_training: ClassVar[tuple[str, ...]] = ()  # that are there only once training has begun
-    two_impls: ClassVar[bool] = True  # whether published and fast differ; a model that selects nothing has one
+    buffers_of_training: ClassVar[tuple[str, ...]] = ()  # buffers that exist after the first training step only
+    two_impls: ClassVar[bool] = True  # whether published and fast differ; False for a model that selects nothing
 
-    # Set by whoever counts or times the stages: called with the stage's name and what is to be run.
+    # Called by step with the name of the stage and a function that runs it; set to count or time stages.
     on_step: Callable[[str, Callable[[], Any]], Any] | None = None
 
     def __init__(self, impl: str = "fast", label_smoothing: float = 0.1) -> None:
         super().__init__()
         self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
-        self.options: dict[str, Any] = {}  # that change what is computed, as create_model was given them
-        self.norm_eps: float | None = None  # the ε that every LayerNorm was set to; None: its own
+        self.options: dict[str, Any] = {}  # options that change what is computed; set by create_model
+        self.norm_eps: float | None = None  # ε of every LayerNorm; None for timm's own
         self._built_norm_eps: float | None = None
         self.adapted: dict[str, Any] = {}  # options that a file of weights has changed
         self.selector: Selector | None = None
@@ -70,7 +89,7 @@ class Model(nn.Module):
 
     @property
     def impl(self) -> str:
-        """``published`` or ``fast``; it can be changed at any time, and the selector's changes with it."""
+        """``published`` or ``fast``. It can be changed at any time; that of the selector changes with it."""
         return self._impl
 
     @impl.setter
@@ -81,41 +100,50 @@ class Model(nn.Module):
 
     @property
     def published(self) -> bool:
-        """Whether the published computation is done, or the fast one, which gives the same up to rounding.
+        """Whether the published operations run. The fast ones give the same results up to rounding.
 
-        CAL follows every rounding where its maps are peaked: up to 3 · 10⁻⁴ of its logits, see docs/differences.md.
+        Logits of CAL differ by up to 3 · 10⁻⁴ where its maps are peaked, see docs/differences.md.
         """
         return self.impl == "published"
 
     def flow(self, images: Tensor) -> Explanation:
-        """The forward pass: images (B, 3, S, S) → logits, and whatever else is there anyway."""
+        """The forward pass: images (B, 3, S, S) → logits, and the other results that it computes anyway."""
         raise NotImplementedError
 
     def explain(self, images: Tensor) -> Explanation:
-        """Images (B, 3, S, S) → logits, scores, boxes and crops."""
+        """Logits, scores, boxes in the image, and crops of images (B, 3, S, S)."""
         return self.flow(images)
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Any:
-        """Images (B, 3, S, S) → logits (B, classes); with targets (B,) → (loss, logits)."""
+        """Classify images, or compute the training loss.
+
+        Args:
+            images: (B, 3, S, S).
+            targets: Classes (B,), or None.
+
+        Returns:
+            Logits (B, classes), or (loss, logits) where there are targets.
+
+        """
         if targets is None:
             return self.flow(images).logits
         return self.loss(images, targets)
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The training loss and the logits: cross-entropy of every head, added, with label smoothing."""
+        """The training loss, a sum of the cross-entropies of all heads with label smoothing, and the logits."""
         explanation = self.flow(images)
         heads = list(explanation.heads.values()) or [explanation.logits]
         return self.cross_entropy(heads[0], targets, *heads[1:]), explanation.logits
 
     def cross_entropy(self, logits: Tensor, targets: Tensor, *others: Tensor) -> Tensor:
-        """Cross-entropy with label smoothing, added over heads."""
+        """Cross-entropy with label smoothing of logits (B, classes), summed over heads."""
         loss = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         for other in others:
             loss = loss + functional.cross_entropy(other, targets, label_smoothing=self.label_smoothing)
         return loss
 
     def set_norm_eps(self, eps: float) -> None:
-        """Set the ε of every LayerNorm; released checkpoints were trained with their own."""
+        """Set the ε of every LayerNorm; released checkpoints were trained with values of their own."""
         self.norm_eps = self._built_norm_eps = eps
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
@@ -123,9 +151,11 @@ class Model(nn.Module):
                 vars(module).pop("built_eps", None)
 
     def read_norm_eps(self, eps: float | None) -> None:
-        """Set the ε that a file of weights was trained with; None: that which the model was built with.
+        """Set the ε that a file of weights was trained with.
 
-        A file that is loaded next does not keep the ε of the one before.
+        Args:
+            eps: The ε; None for that of the model when it was built, whatever an earlier file set.
+
         """
         self.norm_eps = self._built_norm_eps if eps is None else eps
         for module in self.modules():
@@ -134,9 +164,17 @@ class Model(nn.Module):
                 module.eps = built if eps is None else eps
 
     def set_stochastic_depth(self, rate: float) -> None:
-        """Drop every residual branch of every transformer block with this probability in training.
+        """Set stochastic depth: the probability that a residual branch is dropped in training, the same in every block.
 
-        The same over depth (GLSim, Table 10); a network without transformer blocks has none to drop.
+        It has no effect on a network without transformer blocks.
+        Source: GLSim, Table 10.
+
+        Args:
+            rate: From 0 to 0.999.
+
+        Raises:
+            FgbenchError: If the rate is out of range.
+
         """
         number(rate, "stochastic depth", 0, 0.999)
         for block in self.modules():
@@ -151,44 +189,62 @@ class Model(nn.Module):
         return any(isinstance(module, DropPath) and module.drop_prob > 0 for module in self.modules())
 
     def apply_dropout(self) -> None:
-        """Set the dropout that the model was built with, where it has any; called when stochastic depth changes."""
+        """Set the dropout that the model was built with; called when stochastic depth changes."""
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Start the model's own parameters where its backbone is, after the backbone alone was loaded.
+        """Initialise the model's own parameters after the weights of its backbone were loaded.
 
-        Returns the beginnings of the names of those that a backbone has, or that begin as one of its own does.
+        Returns:
+            First parts of the names of parameters that were initialised although a backbone has them, or from
+            parameters of the backbone.
+
         """
         return ()
 
     @property
     def takes_head(self) -> bool:
-        """Whether the head begins as the backbone's own, where that has as many classes."""
+        """Whether the head starts with the weights of the backbone's head, where that has as many classes."""
         return True
 
     def make_room(self, names: Collection[str]) -> None:
-        """Create those buffers of these names that are there only once training has begun."""
+        """Create those buffers of these names that exist only after the first training step."""
 
     @property
     def reads_as_backbone(self) -> bool:
-        """Whether the head reads what timm's head of the backbone reads, so that its weights mean the same here."""
+        """Whether the head has the same input as timm's head of the backbone, so that its weights can be used."""
         return True
 
     def leaves_out(self, name: str) -> bool:
-        """Whether a weight of a file, under the name that a model of ours has for it, is one that was asked away."""
+        """Whether the options of the model leave out a weight of a file; ``name`` is its name in this model."""
         return False
 
     def adapt(
         self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
     ) -> tuple[list[str], Callable[[], None]]:
-        """Become the variant of this model that a file was trained as, before its weights are loaded.
+        """Change the model to the variant that a file was trained as, before its weights are loaded.
 
-        ``source`` is the format's name, ``weights`` bear our names, ``metadata`` stands beside them in a file of our
-        own. Returns what was changed, in words, and a function that changes it back.
+        Args:
+            source: Name of the format.
+            weights: The weights of the file by the names of this model.
+            metadata: Metadata of a file of fgbench.
+
+        Returns:
+            The changes in words, and a function that undoes them.
+
         """
         return [], lambda: None
 
     def refuse_variant(self, option: str, value: object) -> None:
-        """Raise an error for a file of another variant than the one that a file before made of this model."""
+        """Check that a file does not need another variant than an earlier file of this model.
+
+        Args:
+            option: An option that :meth:`adapt` can change.
+            value: The value that the file needs.
+
+        Raises:
+            FgbenchError: If an earlier file has set another value.
+
+        """
         if option in self.adapted and self.adapted[option] != value:
             raise FgbenchError(
                 f"an earlier file made a model with {option}={self.adapted[option]!r} of this {type(self).__name__}, "
@@ -197,27 +253,47 @@ class Model(nn.Module):
             )
 
     def step(self, stage: str, run: Callable[..., Result], *args: Any, **options: Any) -> Result:
-        """Run one part of the forward pass under the name of its stage, one of :data:`STAGES`."""
+        """Run a function as a stage of the forward pass.
+
+        Args:
+            stage: One of :data:`STAGES`.
+            run: The function.
+            args: Its arguments.
+            options: Its keyword arguments.
+
+        Returns:
+            Its result.
+
+        """
         if self.on_step is None:
             return run(*args, **options)
         result: Result = self.on_step(stage, lambda: run(*args, **options))
         return result
 
     def use_selector(self, selector: str | Selector | None, published: str, *, depth: int, **options: Any) -> Selector:
-        """Make the selector that was asked for, which sees ``depth`` blocks.
+        """Make the selector of this model.
 
-        ``options`` are what the model sets for the one that it was ``published`` with.
+        Args:
+            selector: A name, an instance (which is copied), or None for the published one.
+            published: Name of the selector that the model was published with.
+            depth: Number of blocks that the selector reads from.
+            options: Options of the published selector.
 
-        Raises :class:`FgbenchError` where the scores have another shape than the model can use.
+        Returns:
+            The selector.
+
+        Raises:
+            FgbenchError: If the model cannot select by the shape of its scores.
+
         """
-        asked = published if selector is None else selector
-        if isinstance(asked, Selector):  # a copy: models set the implementation of what is theirs
-            made, self.selector_name = copy.deepcopy(asked), type(asked).__name__.lower()
-        elif not isinstance(asked, str):
-            raise FgbenchError("a selector is a name or an instance, got", asked, "such as get('gls', metric='l1')")
+        choice = published if selector is None else selector
+        if isinstance(choice, Selector):  # copied, because the model sets the implementation of its selector
+            made, self.selector_name = copy.deepcopy(choice), type(choice).__name__.lower()
+        elif not isinstance(choice, str):
+            raise FgbenchError("a selector is a name or an instance, got", choice, "such as get('gls', metric='l1')")
         else:
-            made = make_selector(asked, self.impl, depth, **(options if asked == published else {}))
-            self.selector_name = asked
+            made = make_selector(choice, self.impl, depth, **(options if choice == published else {}))
+            self.selector_name = choice
         made.impl = self.impl
         if made.score_shape not in self.accepts:
             shapes = " or ".join(f"({', '.join(shape)})" for shape in self.accepts)
@@ -230,14 +306,23 @@ class Model(nn.Module):
 
 
 def fuse(heads: Mapping[str, Tensor], rule: str) -> Tensor:
-    """Logits of several heads (B, classes) → one.
+    """Fuse the logits of several heads.
 
-    ``mean``: the mean of the logits. ``probabilities``: the logarithm of the mean probability, which ranks classes
-    as the sum of probabilities does. ``first``, ``last``: one head alone.
+    Args:
+        heads: Logits (B, classes) by name.
+        rule: ``mean``, the mean of the logits; ``probabilities``, the logarithm of the mean probability, which ranks
+            classes as the sum of probabilities does; ``first`` or ``last``, the logits of one head.
+
+    Returns:
+        Logits (B, classes).
+
+    Raises:
+        FgbenchError: If the rule is unknown.
+
     """
-    several = list(heads.values())
+    logits = list(heads.values())
     if rule == "mean":
-        return sum(several[1:], several[0]) / len(several)
+        return sum(logits[1:], logits[0]) / len(logits)
     if rule == "probabilities":
-        return torch.stack([head.log_softmax(dim=-1) for head in several]).logsumexp(dim=0) - math.log(len(several))
-    return several[0 if one_of(rule, "fusion", FUSIONS) == "first" else -1]
+        return torch.stack([head.log_softmax(dim=-1) for head in logits]).logsumexp(dim=0) - math.log(len(logits))
+    return logits[0 if one_of(rule, "fusion", FUSIONS) == "first" else -1]

@@ -1,4 +1,4 @@
-"""RAMS-Trans: attention rollout proposes a region, which is looked at again (Hu et al., ACM MM 2021)."""
+"""RAMS-Trans (Hu et al., ACM MM 2021): a second pass on a region that attention rollout proposes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,22 @@ LOSS_HEADS = ("both", "first")
 
 
 class RAMSTrans(VisionTransformerModel):
-    """Two passes with two class tokens: the image is read by the first, the proposed region by the second.
+    """Two passes with two class tokens: the first token reads the image, the second one the proposed region.
 
-    Both tokens are there in both passes; weights and head are shared. The region is the largest component of
-    scores above ``threshold`` times their mean. The ``fusion`` of the two predictions is not established: the mean
-    of the logits by default. ``loss_heads`` are the predictions that are trained: ``both``, or the ``first`` alone, as
-    in the released code, where the second one gets no gradient. On a backbone's weights ``fresh_last_norm`` sets the
-    last norm to 1 and 0, as the released code does. Source: RAMS-Trans, sections 3.2–3.4; released code (see
-    :func:`fgbench_selectors.components.component_boxes` for ``rule``).
+    Both passes have both tokens, and share weights and head.
+    Source: RAMS-Trans, sections 3.2–3.4; released code.
+
+    Args:
+        backbone: timm's name.
+        selector: Rollout by default.
+        threshold: Factor of the mean score; the region holds the largest component above it.
+        rule: Box rule of :func:`fgbench_selectors.components.component_boxes`.
+        fusion: Rule of :func:`fgbench.models.model.fuse`; the one of the paper is not known.
+        loss_heads: Predictions that are trained: ``both``, or the ``first`` one, as in the released code, where the
+            second one gets no gradient.
+        fresh_last_norm: Set the last norm to 1 and 0 after the backbone is loaded, as the released code does.
+        options: Options of :class:`VisionTransformerModel`.
+
     """
 
     accepts = (("batch", "patches"),)
@@ -58,29 +66,29 @@ class RAMSTrans(VisionTransformerModel):
 
     @torch.no_grad()
     def start_second_token(self) -> tuple[str, ...]:
-        """Start the second class token where the first one is."""
+        """Set the second class token to the first one."""
         self.second_class_token.copy_(self.encoder.vit.cls_token + self.encoder.class_position())
         return ("second_class_token",)
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Start the second class token and the head; set the last norm to 1 and 0 where that is asked for."""
+        """Initialise the second class token and the head; with ``fresh_last_norm`` set the last norm to 1 and 0."""
         names = self.start_second_token()
         if self.fresh_last_norm:
             names += start_norms(self.encoder)
         return names + super().start_from_backbone()
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of both predictions, added, or of the first alone; the fused logits."""
-        found = self.flow(images)
-        others = [found.heads["crop"]] if self.loss_heads == "both" else []
-        return self.cross_entropy(found.heads["image"], targets, *others), found.logits
+        """The sum of the cross-entropies of both predictions, or that of the first one; and the fused logits."""
+        result = self.flow(images)
+        others = [result.heads["crop"]] if self.loss_heads == "both" else []
+        return self.cross_entropy(result.heads["image"], targets, *others), result.logits
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, scores, the box and the crop; heads ``image`` and ``crop``."""
         token, features = self.step("pass 1", self.first_pass, images)
         scores = self.step("selector", self.selector, features)
-        how = {"threshold": self.threshold, "rule": self.rule}
-        boxes, crops = self.step("crop", self.crop_component, images, scores, **how)
+        rules = {"threshold": self.threshold, "rule": self.rule}
+        boxes, crops = self.step("crop", self.crop_component, images, scores, **rules)
         second = self.step("pass 2", self.second_pass, crops)
         heads = {
             "image": self.step("fusion", self.head, token),
@@ -90,7 +98,7 @@ class RAMSTrans(VisionTransformerModel):
         return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1), heads=heads)
 
     def start(self, images: Tensor) -> State:
-        """Embedded images with the second class token behind the first."""
+        """The state before block 1, with the second class token after the first one."""
         state = self.encoder.start(images)
         vit: Any = self.encoder.vit
         second = vit.norm_pre(self.second_class_token).expand(len(images), -1, -1)
@@ -99,7 +107,7 @@ class RAMSTrans(VisionTransformerModel):
         return state
 
     def first_pass(self, images: Tensor) -> tuple[Tensor, Features]:
-        """The first class token (B, D) of the image, and what the selector reads."""
+        """The first class token (B, D) of the image, and the input of the selector."""
         tokens, features = self.finish(self.start(images), self.selector)
         return tokens[:, 0], features
 

@@ -1,4 +1,4 @@
-"""ResNet-101: the convolutional baseline (He et al., CVPR 2016)."""
+"""ResNet-101 (He et al., CVPR 2016): the convolutional baseline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,20 @@ from fgbench.models.options import check_images, whole_number
 
 
 class ResNet101(Model):
-    """timm's ResNet with its linear head: one pass, no selection. ``backbone`` may be any ResNet of timm's."""
+    """timm's ResNet with its linear head: one pass without selection.
+
+    Args:
+        backbone: A ResNet of timm; resnet101 by default.
+        img_size: Side of the square images in pixels, from 32.
+        num_classes: Classes of the head.
+        impl: ``published`` or ``fast``, which are the same.
+        pretrained: Whether timm's weights are loaded.
+        label_smoothing: Of the cross-entropy.
+
+    Raises:
+        FgbenchError: If an option is wrong.
+
+    """
 
     default_backbone = "resnet101"
     two_impls = False
@@ -44,7 +57,18 @@ class ResNet101(Model):
 
 
 def build_resnet(name: str, num_classes: int, *, pretrained: bool = False) -> Any:
-    """A ResNet of timm's, or an error where the name is no ResNet's."""
+    """Build a ResNet of timm.
+
+    Args:
+        name: timm's name.
+        num_classes: Classes of the head; 0 for none.
+        pretrained: Whether timm's weights are loaded.
+
+    Raises:
+        UnknownNameError: If timm has no such model.
+        FgbenchError: If it is no ResNet.
+
+    """
     if not isinstance(name, str) or not is_backbone(name):
         raise UnknownNameError("backbone", str(name), timm.list_models("resnet*"))
     module: nn.Module = create_with_timm(name, num_classes, pretrained=pretrained)

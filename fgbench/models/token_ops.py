@@ -1,4 +1,4 @@
-"""From scores to tokens, boxes and crops inside a model."""
+"""Tensor operations of models: select tokens by scores, boxes of patches, crops."""
 
 from __future__ import annotations
 
@@ -11,29 +11,60 @@ from fgbench_selectors.regions import crop_resize
 
 
 def best(scores: Tensor, k: int) -> Tensor:
-    """Indices (…, k) of the k highest scores (…, N), the best first; among equals the first one, on every device."""
+    """Indices of the k highest scores, the highest first; among equal scores the first one, on every device.
+
+    Args:
+        scores: (…, N).
+        k: From 1 to N.
+
+    Returns:
+        Indices (…, k).
+
+    Raises:
+        FgbenchError: If ``k`` is out of range.
+
+    """
     if not 1 <= k <= scores.shape[-1]:
         raise FgbenchError(f"tokens to select must number between 1 and {scores.shape[-1]}, got", k)
     return scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Tokens (B, N, D) at indices (B, K) → (B, K, D)."""
+    """The tokens (B, K, D) of tokens (B, N, D) at indices (B, K)."""
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
 def patch_boxes(index: Tensor, grid: tuple[int, int], patch_size: int, stride: int) -> Tensor:
-    """Indices of patches (B, K) → their pixel boxes (B, K, 4)."""
+    """Pixel boxes of patches.
+
+    Args:
+        index: Indices of patches (B, K) in reading order.
+        grid: Patches per column and row.
+        patch_size: Side of a patch in pixels.
+        stride: Step between patches in pixels.
+
+    Returns:
+        Boxes (B, K, 4): y0, x0, y1, x1, ends exclusive.
+
+    """
     y0 = index.div(grid[1], rounding_mode="floor") * stride
     x0 = index % grid[1] * stride
     return torch.stack((y0, x0, y0 + patch_size, x0 + patch_size), dim=-1)
 
 
 def cut(images: Tensor, boxes: Tensor, size: int, *, published: bool = False) -> Tensor:
-    """Cut boxes (B, 4) out of images (B, 3, S, S) and resize them: (B, 3, size, size), bilinear, corners aligned.
+    """Cut boxes out of images and resize them: bilinear, corners aligned.
 
-    ``published`` does it image by image and reads every box on the host, as the released codes do. On the meta
-    device, where there is nothing to read, both are the same.
+    Args:
+        images: (B, 3, S, S).
+        boxes: Pixel boxes (B, 4).
+        size: Side of the crops in pixels.
+        published: Cut image by image and read every box on the host, as the released codes do. On the meta device,
+            which has no values to read, both ways are the same.
+
+    Returns:
+        Crops (B, 3, size, size).
+
     """
     if not published or images.is_meta:
         return crop_resize(images, boxes, size)

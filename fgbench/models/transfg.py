@@ -1,4 +1,4 @@
-"""TransFG: a part selection module before the last block (He et al., AAAI 2022)."""
+"""TransFG (He et al., AAAI 2022): a part selection module before the last block."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ from fgbench_selectors import Selector
 
 
 class TransFG(LastBlockModel):
-    """One pass over overlapping patches: L − 1 blocks, the best token of every head, block L on those alone.
+    """One pass over overlapping patches: L − 1 blocks, the best token of every head, block L on the selected tokens.
 
-    The class token and the H selected tokens of block L − 1 go through the last block; the class token classifies.
-    A selector with one score per patch selects the H best patches. A selector that reads all blocks reads L − 1
-    here, since the last one runs after the selection. Loss: cross-entropy and, weighted by ``contrastive``, the
-    contrastive term with its ``margin``. Source: TransFG, sections 3.2–3.3; released code.
+    Block L runs on the class token and the H selected tokens of block L − 1; the class token classifies. A selector
+    with one score per patch selects the H best patches. A selector that reads all blocks reads L − 1 blocks, because
+    the last one runs after the selection. The loss is cross-entropy and a contrastive term.
+    Source: TransFG, sections 3.2–3.3; released code.
+
+    Args:
+        backbone: timm's name.
+        selector: PSM by default.
+        contrastive: Weight of the contrastive term.
+        margin: Margin of the contrastive term.
+        options: Options of :class:`LastBlockModel`.
+
     """
 
     overlap = 4
@@ -49,15 +57,15 @@ class TransFG(LastBlockModel):
         return Explanation(self.step("fusion", self.head, token), scores, index, token=token)
 
     def explain(self, images: Tensor) -> Explanation:
-        """The same with the boxes of the selected patches."""
+        """The forward pass with the boxes of the selected patches."""
         return self.with_patch_boxes(self.flow(images))
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and the contrastive term on the class token."""
-        found = self.flow(images)
-        assert found.token is not None
-        loss = self.cross_entropy(found.logits, targets)
-        return loss + self.contrastive * contrastive_loss(found.token, targets, self.margin), found.logits
+        result = self.flow(images)
+        assert result.token is not None
+        loss = self.cross_entropy(result.logits, targets)
+        return loss + self.contrastive * contrastive_loss(result.token, targets, self.margin), result.logits
 
     def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The class token (B, D) after the last block on [class token; selected tokens], and their patches (B, H)."""

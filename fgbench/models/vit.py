@@ -1,4 +1,4 @@
-"""ViT: the plain vision transformer (Dosovitskiy et al., ICLR 2021), and what every model built on one shares."""
+"""ViT (Dosovitskiy et al., ICLR 2021), and the base of all models on a vision transformer."""
 
 from __future__ import annotations
 
@@ -24,19 +24,31 @@ READOUTS = ("timm", "class_token")
 
 
 class VisionTransformerModel(Model):
-    """Base of the models on a timm ViT: its encoder, a linear head on the class token, maybe a selector.
+    """Base of the models on a timm ViT: an encoder, a linear head on the class token, perhaps a selector.
 
-    ``backbone`` is timm's name, ``img_size`` the side of square images in pixels, ``overlap`` the pixels that
-    neighbouring patches share, ``norm_eps`` the ε of every LayerNorm (timm's own by default). ``head_init`` is how
-    the head begins (:data:`fgbench.models.initialization.HEAD_INITS`): on a backbone's weights as the model's released
-    code has it, by default. ``dropout`` is the probability that a unit is dropped in training, ``dropout_at`` the
-    place (:data:`fgbench.models.initialization.DROPOUT_PLACES`).
+    Args:
+        backbone: timm's name.
+        img_size: Side of the square images in pixels.
+        num_classes: Classes of the head.
+        impl: ``published`` or ``fast``.
+        pretrained: Whether timm's weights are loaded.
+        overlap: Pixels that neighbouring patches share; as in the paper by default.
+        norm_eps: ε of every LayerNorm; timm's own by default.
+        label_smoothing: Of the cross-entropy.
+        head_init: Initial weights of the head (:data:`fgbench.models.initialization.HEAD_INITS`); by default, after the
+            backbone's weights are loaded, those of the released code.
+        dropout: Probability that a unit is dropped in training.
+        dropout_at: Its place (:data:`fgbench.models.initialization.DROPOUT_PLACES`).
+
+    Raises:
+        FgbenchError: If an option is wrong, or options do not fit each other.
+
     """
 
-    overlap: ClassVar[int] = 0  # pixels, where the paper has overlapping patches
+    overlap: ClassVar[int] = 0  # pixels that patches share in the paper
     needs_class_token: ClassVar[bool] = True
-    released_head: ClassVar[str] = "backbone"  # how the released code starts the head on a backbone's weights
-    released_dropout_at: ClassVar[str] = "mlp"  # where the released code has its dropout
+    released_head: ClassVar[str] = "backbone"  # initial weights of the head in the released code
+    released_dropout_at: ClassVar[str] = "mlp"  # place of dropout in the released code
 
     def __init__(
         self,
@@ -61,8 +73,8 @@ class VisionTransformerModel(Model):
         name = self.default_backbone if backbone is None else backbone
         whole_number(img_size, "img_size", 1)
         whole_number(num_classes, "num_classes", 1)
-        shared = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
-        vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared)
+        shared_pixels = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
+        vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared_pixels)
         self.head: nn.Module = vit.head
         vit.head = nn.Identity()
         self.drop_other_readouts(vit)
@@ -76,25 +88,25 @@ class VisionTransformerModel(Model):
 
     @property
     def takes_head(self) -> bool:
-        """As ``head_init`` says."""
+        """Whether ``head_init`` is ``backbone``."""
         return self.head_init == "backbone"
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the head, unless it is the backbone's own; the names of what else was started are returned."""
+        """Draw the head, unless it is that of the backbone."""
         self.start_head()
         return ()
 
     def start_head(self) -> None:
-        """Draw the head as ``head_init`` says."""
+        """Draw the head by the rule ``head_init``, unless it is that of the backbone."""
         if not self.takes_head:
             for head in (self.head, getattr(self, "head_dist", None)):
                 if head is not None:
                     start_head(head, self.head_init)
 
     def apply_dropout(self) -> None:
-        """Set the dropout of every block; on residual branches it gives way to stochastic depth, as in GLSim's code."""
-        idle = self.dropout_at == "branches" and self.has_stochastic_depth
-        set_dropout(self, 0.0 if idle else self.dropout, self.dropout_at)
+        """Set dropout; on residual branches stochastic depth replaces it, as in GLSim's code."""
+        is_replaced = self.dropout_at == "branches" and self.has_stochastic_depth
+        set_dropout(self, 0.0 if is_replaced else self.dropout, self.dropout_at)
 
     @property
     def image_size(self) -> int:
@@ -103,83 +115,114 @@ class VisionTransformerModel(Model):
 
     @property
     def reads_as_backbone(self) -> bool:
-        """Whether the head reads what timm's head of this backbone reads, so that its weights mean the same here."""
+        """Whether timm's head of this backbone reads the class token, so that its weights can be used."""
         return bool(self.encoder.vit.global_pool == "token")
 
     @property
     def selection_depth(self) -> int:
-        """Blocks that have run when the model selects."""
+        """Number of blocks that have run when the model selects."""
         return self.encoder.depth
 
     def drop_other_readouts(self, vit: Any) -> None:
-        """Remove what reads other tokens than the class token: a distilled model's second head, attention pooling."""
+        """Remove modules that read other tokens than the class token: a second head, attention pooling."""
         if hasattr(vit, "head_dist"):
             vit.head_dist = nn.Identity()
         if getattr(vit, "attn_pool", None) is not None:
             vit.attn_pool = None
 
     def start(self, images: Tensor) -> State:
-        """Embedded images, as the model's first pass begins."""
+        """The state before block 1 of the model's first pass."""
         return self.encoder.start(images)
 
     def depth_for(self, needs: Needs) -> int:
-        """Blocks that a selector is told of: L, or those that have run, if it would read one that has not."""
+        """Number of blocks that a selector reads from: L, or those that have run where it would read a later one."""
         ran, depth = self.selection_depth, self.encoder.depth
         return depth if all(block < ran for block in self.encoder.recorded_blocks(needs)) else ran
 
     def record(self, images: Tensor, needs: Sequence[Needs]) -> list[Features]:
-        """One pass up to where the model selects, and of it what each of several selectors declares.
+        """Run one pass up to the selection, and return the input of several selectors.
 
-        Queries and keys of every block are held as long as the features are. Raises :class:`FeaturesError` where a
-        selector declares nothing that the model has.
+        Queries and keys of every block stay in memory as long as the features.
+
+        Args:
+            images: (B, 3, S, S).
+            needs: Needs of the selectors.
+
+        Returns:
+            The input of each selector.
+
+        Raises:
+            FeaturesError: If a selector needs nothing that the model has.
+
         """
         state = self.start(images)
-        everything = None if all(each.blocks is None for each in needs) else Needs(blocks=slice(None))
-        self.encoder.run(state, range(self.selection_depth), everything)
-        return [self.encoder.features(state, each, depth=self.depth_for(each)).declared(each) for each in needs]
+        all_blocks = None if all(need.blocks is None for need in needs) else Needs(blocks=slice(None))
+        self.encoder.run(state, range(self.selection_depth), all_blocks)
+        return [self.encoder.features(state, need, depth=self.depth_for(need)).declared(need) for need in needs]
 
     def read(self, images: Tensor, selector: Selector) -> tuple[Tensor, Features]:
-        """A full pass: normalised tokens (B, N, D), and what the selector reads of it."""
+        """Run a full pass on images (B, 3, S, S).
+
+        Returns:
+            The normalised tokens (B, N, D), and the input of the selector.
+
+        """
         return self.finish(self.start(images), selector)
 
     def finish(self, state: State, selector: Selector) -> tuple[Tensor, Features]:
-        """The same from embedded images."""
+        """Run all blocks from the state before block 1; results as of :meth:`read`."""
         self.encoder.run(state, range(self.encoder.depth), selector.needs, maps=self.keeps_maps(selector))
         return self.encoder.norm(state.tokens), self.encoder.features(state, selector.needs)
 
     def keeps_maps(self, selector: Selector) -> bool:
-        """Whether the encoder builds N×N maps: only a published selector that reads attention wants them."""
+        """Whether the encoder builds N×N maps: for a published selector that reads attention."""
         return self.published and selector.needs.blocks is not None
 
     def class_token(self, images: Tensor, class_token: Tensor | None = None) -> Tensor:
-        """A pass of which only the normalised class token is read, (B, 1, D)."""
+        """The normalised class token (B, 1, D) after a pass on images; ``class_token`` (1, 1, D) replaces it."""
         return self.last_token(self.encoder.start(images, class_token))
 
     def last_token(self, state: State, index: int = 0) -> Tensor:
-        """The normalised prefix token ``index``; the published codes compute all the others' last block with it."""
+        """The normalised prefix token ``index`` (B, 1, D). The published codes run the last block on all tokens."""
         if self.published:
             self.encoder.run(state, range(self.encoder.depth))
             return self.encoder.norm(state.tokens)[:, index : index + 1]
         self.encoder.run(state, range(self.encoder.depth - 1))
         return self.encoder.last_block_token(state, index)
 
-    def with_patch_boxes(self, found: Explanation, prefix: int = 0) -> Explanation:
-        """Add a box per selected token; the first ``prefix`` tokens have no place in the image and get all of it."""
-        assert found.selected is not None
+    def with_patch_boxes(self, explanation: Explanation, prefix: int = 0) -> Explanation:
+        """Add a box per selected token.
+
+        Args:
+            explanation: Results with selected tokens.
+            prefix: The number of prefix tokens among the selectable tokens; their box is the whole image.
+
+        Returns:
+            The results with boxes.
+
+        """
+        assert explanation.selected is not None
         encoder, side = self.encoder, self.image_size
-        patches = found.selected.flatten(1) - prefix
+        patches = explanation.selected.flatten(1) - prefix
         boxes = patch_boxes(patches.clamp_min(0), encoder.grid, encoder.patch_size, encoder.stride)
-        nowhere = (patches < 0).unsqueeze(-1)
-        boxes = torch.cat([boxes[..., :2].masked_fill(nowhere, 0), boxes[..., 2:].masked_fill(nowhere, side)], dim=-1)
-        return replace(found, boxes=boxes)
+        is_prefix = (patches < 0).unsqueeze(-1)
+        starts, ends = boxes[..., :2].masked_fill(is_prefix, 0), boxes[..., 2:].masked_fill(is_prefix, side)
+        return replace(explanation, boxes=torch.cat([starts, ends], dim=-1))
 
-    def crop_component(self, images: Tensor, scores: Tensor, **how: Any) -> tuple[Tensor, Tensor]:
-        """Boxes (B, 4) around a component of high scores (B, G²), and their crops (B, 3, S, S).
+    def crop_component(self, images: Tensor, scores: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        """Cut out a component of high scores.
 
-        ``how`` is what :func:`fgbench_selectors.components.component_boxes` takes.
+        Args:
+            images: (B, 3, S, S).
+            scores: Patch scores (B, G²).
+            options: Options of :func:`fgbench_selectors.components.component_boxes`.
+
+        Returns:
+            Boxes (B, 4) and crops (B, 3, S, S).
+
         """
         grid, patch, stride = self.encoder.grid, self.encoder.patch_size, self.encoder.stride
-        boxes = component_boxes(scores, grid, patch, self.image_size, stride=stride, **how)
+        boxes = component_boxes(scores, grid, patch, self.image_size, stride=stride, **options)
         return boxes, self.cut(images, boxes)
 
     def cut(self, images: Tensor, boxes: Tensor) -> Tensor:
@@ -188,13 +231,20 @@ class VisionTransformerModel(Model):
 
 
 class ViT(VisionTransformerModel):
-    """timm's vision transformer: one pass, no selection, and what timm's classifier reads of it.
+    """timm's vision transformer: one pass without selection.
 
-    ``readout`` is ``timm`` by default: the pooling, last norm and heads that timm has for the backbone. That is the
-    class token for most, the mean of the patches for EVA-02 and the ``gap`` models, attention pooling for SigLIP, and
-    the mean of two heads for distilled DeiT. ``class_token`` reads the class token with one head instead, for files
-    that were trained so. A backbone without a class token has timm's readout alone.
     Source: Dosovitskiy et al., ICLR 2021, section 3.1; GLSim's baseline, section 4; timm.
+
+    Args:
+        backbone: timm's name.
+        readout: ``timm``, the pooling, last norm and heads that timm has for the backbone: the class token for most,
+            the mean of the patches for EVA-02 and the ``gap`` models, attention pooling for SigLIP, the mean of two
+            heads for distilled DeiT. ``class_token``, the class token with one head, for files that were trained so.
+        options: Options of :class:`VisionTransformerModel`.
+
+    Raises:
+        FgbenchError: If the backbone has no class token and ``readout`` is ``class_token``.
+
     """
 
     two_impls = False
@@ -208,11 +258,11 @@ class ViT(VisionTransformerModel):
 
     @property
     def reads_as_backbone(self) -> bool:
-        """The readout is timm's, or one that was asked for."""
+        """True: the readout is that of timm, or was chosen."""
         return True
 
     def drop_other_readouts(self, vit: Any) -> None:
-        """Take the second head over from timm, or remove what the class-token readout has no use for."""
+        """Use timm's second head, or remove modules that the class-token readout does not use."""
         self.head_dist: nn.Module | None = getattr(vit, "head_dist", None) if self.readout == "timm" else None
         if self.readout == "class_token":
             super().drop_other_readouts(vit)
@@ -220,31 +270,31 @@ class ViT(VisionTransformerModel):
             vit.head_dist = nn.Identity()
 
     def leaves_out(self, name: str) -> bool:
-        """A second head or attention pooling is not missed where the class-token readout was asked for."""
-        others = ("head_dist.", "encoder.vit.attn_pool.")
-        return self.readout == "class_token" and name.startswith(others)
+        """The class-token readout leaves out a second head and attention pooling."""
+        unused = ("head_dist.", "encoder.vit.attn_pool.")
+        return self.readout == "class_token" and name.startswith(unused)
 
     def adapt(
         self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
     ) -> tuple[list[str], Callable[[], None]]:
-        """Read the class token where a file of our own was written before there was another readout."""
+        """Read the class token where a file of fgbench was written before there was another readout."""
         vit: Any = self.encoder.vit
-        of_before = source == "fgbench" and "options" not in metadata and "head_dist.weight" not in weights
-        if not of_before:
+        is_earlier_file = source == "fgbench" and "options" not in metadata and "head_dist.weight" not in weights
+        if not is_earlier_file:
             self.refuse_variant("readout", written_options(metadata).get("readout", "timm"))
-        alike = self.readout == "class_token" or (vit.global_pool == "token" and self.head_dist is None)
-        if source != "fgbench" or "options" in metadata or alike or not self.encoder.has_class_token:
+        reads_class_token = self.readout == "class_token" or (vit.global_pool == "token" and self.head_dist is None)
+        if source != "fgbench" or "options" in metadata or reads_class_token or not self.encoder.has_class_token:
             return [], lambda: None
         if metadata.get("format") != "fgbench" and (self.head_dist is None or "head_dist.weight" in weights):
             return ["the file does not say what its classifier reads; timm's readout is assumed"], lambda: None
-        kept = self.readout, self.head_dist, getattr(vit, "attn_pool", None)
+        readout, head_dist, attn_pool = self.readout, self.head_dist, getattr(vit, "attn_pool", None)
         options = self.options
 
         def undo() -> None:
-            self.readout, self.head_dist = kept[0], kept[1]
+            self.readout, self.head_dist = readout, head_dist
             self.options, self.adapted = options, {}
-            if kept[2] is not None:
-                vit.attn_pool = kept[2]
+            if attn_pool is not None:
+                vit.attn_pool = attn_pool
 
         self.readout, self.head_dist = "class_token", None
         VisionTransformerModel.drop_other_readouts(self, vit)
@@ -258,7 +308,7 @@ class ViT(VisionTransformerModel):
         return Explanation(self.step("fusion", self.classify, tokens))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) → tokens (B, N, D) as the classifier takes them."""
+        """The tokens (B, N, D) of images (B, 3, S, S) that the classifier reads."""
         if self.readout == "class_token":
             return self.encoder(images)  # type: ignore[no-any-return]
         state = self.start(images)
@@ -267,7 +317,7 @@ class ViT(VisionTransformerModel):
         return tokens
 
     def classify(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, D) → logits (B, classes)."""
+        """The logits (B, classes) of tokens (B, N, D)."""
         if self.readout == "class_token":
             logits: Tensor = self.head(tokens[:, 0])
         elif self.head_dist is not None:

@@ -1,7 +1,7 @@
-"""Other people's selectors, models, data sets and reports: found, tried in a process of their own, and registered.
+"""Registries of selectors, models, data sets, engines and reports, from entry points and ``--plugin`` files. No torch.
 
-A command runs foreign code in its own process only after that passed its trial, see :mod:`fgbench.plugins.trial`.
-Workers, which may die, and programs that import fgbench load it directly. No torch.
+A command tries the code of a plug-in in another process before it imports it, see :mod:`fgbench.plugins.trial`.
+Workers, and programs that import fgbench, import it directly.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a trial found: why an object cannot be used, or what ``fgbench list`` shows of it."""
+    """Result of the trial of one plug-in.
+
+    Args:
+        why: Why it cannot be used; None where it can.
+        facts: Facts that ``fgbench list`` shows.
+
+    """
 
     why: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Trials:
-    """The outcomes of a command's trials by entry-point group and name; None where nothing is tried first."""
+    """Outcomes of trials by entry-point group and name; None where plug-ins are imported without a trial."""
 
     outcomes: dict[tuple[str, str], Outcome] | None = None
 
 
 def outcomes() -> dict[tuple[str, str], Outcome] | None:
-    """The outcomes so far, to be added to; None where foreign code is loaded without a trial."""
+    """The outcomes so far by entry-point group and name, to be added to; None outside of :func:`tried_first`."""
     return _Trials.outcomes
 
 
 @contextmanager
 def tried_first() -> Iterator[None]:
-    """Inside, foreign code is tried in a process of its own before it is loaded into this one."""
+    """A context in which plug-ins are tried in a process of their own before they are imported here."""
     before, _Trials.outcomes = _Trials.outcomes, {}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The code of foreign objects: other code is another point, and nothing that was found with it before stays true."""
+"""Digests and files of the code of plug-ins: results that were made with other code are not valid any more."""
 
 from __future__ import annotations
 
@@ -20,29 +20,33 @@ KNOWN_BY_VERSION = frozenset({*OURS, *sys.stdlib_module_names, "torch", "timm", 
 
 
 def foreign_code(*objects: Any) -> str | None:
-    """A digest of the code that classes and functions of others are made of; None where all are fgbench's own.
+    """A digest of the code of classes and functions; None where all of them belong to fgbench.
 
-    That is the files that define them, and those of the modules that these use by name. Libraries that are installed
-    beside torch tell their code by their version.
+    It covers the files that define them and the files of modules that these use by name. Libraries in the folder that
+    torch is installed in count by their versions.
+
+    Args:
+        objects: Classes and functions.
+
     """
-    foreign = [each for each in map(_unwrapped, objects) if each.__module__.partition(".")[0] not in OURS]
+    foreign = [value for value in map(_unwrapped, objects) if value.__module__.partition(".")[0] not in OURS]
     own = [file for file in map(inspect.getsourcefile, foreign) if file]
-    used, libraries = _used_by({each.__module__ for each in foreign})
+    used, libraries = _used_by({value.__module__ for value in foreign})
     files = [*own, *sorted(used - set(own))]
     content = b"".join(Path(file).read_bytes() for file in files) + " ".join(sorted(libraries)).encode()
     return hashlib.sha256(content).hexdigest()[:16] if files else None
 
 
 def _used_by(names: set[str]) -> tuple[set[str], set[str]]:
-    """The files of modules that modules of these names use, and libraries with their versions."""
-    beside_torch = _library_folder()
+    """Files of the modules that these modules use, and libraries with their versions."""
+    library_folder = _library_folder()
     packages = {name.partition(".")[0] for name in names}
-    files, libraries, seen, left = set(), set(), set(names), list(names)
-    while left:
-        module = sys.modules.get(left.pop())
+    files, libraries, seen, queue = set(), set(), set(names), list(names)
+    while queue:
+        module = sys.modules.get(queue.pop())
         for value in list(vars(module).values()) if isinstance(module, ModuleType) else ():
             name = None
-            with suppress(Exception):  # whatever foreign objects do
+            with suppress(Exception):  # attributes of plug-ins can raise anything
                 name = value.__name__ if isinstance(value, ModuleType) else value.__module__
             if not isinstance(name, str) or name in seen or name.partition(".")[0] in KNOWN_BY_VERSION:
                 continue
@@ -50,11 +54,11 @@ def _used_by(names: set[str]) -> tuple[set[str], set[str]]:
             file, package = getattr(sys.modules.get(name), "__file__", None), name.partition(".")[0]
             if not isinstance(file, str) or not Path(file).is_file():
                 continue
-            if package not in packages and beside_torch in Path(file).parents:
-                libraries |= {f"{each} {version(each)}" for each in _distributions().get(package, ())}
+            if package not in packages and library_folder in Path(file).parents:
+                libraries |= {f"{library} {version(library)}" for library in _distributions().get(package, ())}
             else:
                 files.add(file)
-                left.append(name)
+                queue.append(name)
     return files, libraries
 
 
@@ -71,14 +75,17 @@ def _unwrapped(value: Any) -> Any:
 
 
 def loaded_files() -> list[list[Any]]:
-    """[path, size, time] of the files that modules were loaded from, but of plug-in files and what a version tells.
+    """The files that modules of this process were loaded from, without plug-in files and :data:`KNOWN_BY_VERSION`.
 
-    What foreign code imports, by whatever way, is among them: what is found with it is true for as long as they are as
-    they are, see :func:`unchanged`.
+    They include everything that plug-ins import. A result of their code is valid while :func:`unchanged` holds.
+
+    Returns:
+        [path, size in bytes, time in ns] of each file, sorted.
+
     """
     files = set()
     for name, module in list(sys.modules.items()):
-        with suppress(Exception):  # foreign code may put anything there
+        with suppress(Exception):  # plug-ins can put anything there
             known = name.partition(".")[0] in KNOWN_BY_VERSION or name.startswith(PREFIX)
             if not known and (file := _existing(Path(module.__file__ or ""))):
                 files.add(file)
@@ -86,7 +93,7 @@ def loaded_files() -> list[list[Any]]:
 
 
 def unchanged(files: Any) -> bool:
-    """Whether files of :func:`loaded_files` are as they were."""
+    """Whether all files of a result of :func:`loaded_files` have the same size and time."""
     if not isinstance(files, list):
         return False
     with suppress(OSError, TypeError, ValueError, LookupError):
@@ -95,10 +102,10 @@ def unchanged(files: Any) -> bool:
 
 
 def _existing(path: Path) -> Path | None:
-    """The file that a path leads into: itself, or the archive that it is in."""
+    """The file at a path, or the archive that contains the path."""
     path = path.absolute()
-    found = next((each for each in (path, *path.parents) if each.exists()), None)
-    return found if found is not None and found.is_file() else None
+    existing = next((candidate for candidate in (path, *path.parents) if candidate.exists()), None)
+    return existing if existing is not None and existing.is_file() else None
 
 
 def _stamp(file: Path) -> list[Any]:

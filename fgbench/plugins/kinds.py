@@ -1,4 +1,4 @@
-"""The kinds of things that can be plugged in, their registries, and what each must be. Nothing heavy is imported."""
+"""The kinds of plug-ins, their registries and their contracts. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def _report_base() -> type:
 
 
 def _dataset_functions(module: ModuleType) -> list[Any]:
-    """Public functions of a module that are annotated as returning a DataSet, and those that ``@reads`` decorates."""
+    """Public functions of a module that are annotated as returning a DataSet, with or without ``@reads``."""
     reader = getattr(sys.modules.get("fgbench.datasets.reader"), "Reader", FunctionType)
-    found = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
+    functions = [value for value in vars(module).values() if isinstance(value, (FunctionType, reader))]
     return [
         value
-        for value in dict.fromkeys(found)
+        for value in dict.fromkeys(functions)
         if value.__module__ == module.__name__ and not value.__name__.startswith("_") and _returns_dataset(value)
     ]
 
@@ -77,7 +77,7 @@ def _returns_dataset(function: Any) -> bool:
     return str(name).rpartition(".")[2] == "DataSet"
 
 
-# Models that cannot be built yet, and why: listed, so that nobody searches for them in vain.
+# Models that cannot be built, and why. Commands refuse their names with the reason.
 NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
 }
@@ -96,12 +96,21 @@ reports = Registry(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of plug-in."""
+    """One kind of plug-in.
+
+    Args:
+        registry: The objects by name.
+        must_be: The required definition in a plug-in file, in words.
+        home: The module that a plug-in file has to import to define one.
+        facts: Returns the facts that ``fgbench list`` shows.
+        needs_torch: Whether it imports torch.
+
+    """
 
     registry: Registry
-    must_be: str  # in a file, in words
-    home: str  # the module without which there is none
-    facts: Callable[[Any], dict[str, Any]]  # what a list shows of one
+    must_be: str
+    home: str
+    facts: Callable[[Any], dict[str, Any]]
     needs_torch: bool
 
     @property

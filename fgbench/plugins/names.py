@@ -1,6 +1,6 @@
-"""Names that people type, looked up before anything is imported: a "no" must not take as long as loading torch.
+"""Checks of names from the command line, before torch is imported: an unknown name is refused at once.
 
-Plug-in files can add names. Where some are given, what is unknown here is left to whoever loads them.
+Plug-in files can add names. Where there are some, unknown names are checked later, when the files are loaded.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from typing import Any
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
+from fgbench.plugins.facts import ClassFacts, class_facts
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models, selectors
-from fgbench.plugins.source_facts import ClassFacts, class_facts
 from fgbench_selectors.entries import Registry
 
 
 def check_models(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
-    """Raise :class:`UnknownNameError` for a name that no model has, :class:`FgbenchError` for one not reproduced."""
+    """Check names of models.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+        FgbenchError: If the model cannot be reproduced.
+
+    """
     for name in names or ():
         if name in NOT_REPRODUCIBLE:
             raise FgbenchError("the model cannot be reproduced yet:", name, NOT_REPRODUCIBLE[name])
@@ -24,7 +30,12 @@ def check_models(names: Iterable[str] | None, plugin_files: Sequence[str] | None
 
 
 def check_selectors(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
-    """Raise :class:`UnknownNameError` for a name that no selector has."""
+    """Check names of selectors.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+
+    """
     check_registered(selectors, names, plugin_files)
 
 
@@ -37,7 +48,12 @@ def check_engines(names: Iterable[str] | None, plugin_files: Sequence[str] | Non
 
 
 def check_registered(registry: Registry, names: Iterable[str] | None, plugin_files: Sequence[str] | None) -> None:
-    """Raise :class:`UnknownNameError` for a name that is not in a registry."""
+    """Check names of a registry; nothing is checked where there are plug-in files.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+
+    """
     if plugin_files:
         return
     for name in names or ():
@@ -48,12 +64,15 @@ def check_registered(registry: Registry, names: Iterable[str] | None, plugin_fil
 def check_backbones(
     names: Iterable[str] | None, plugin_files: Sequence[str] | None = None, *, beside: Sequence[str] = ()
 ) -> None:
-    """Raise :class:`UnknownNameError` for a name that timm does not have.
+    """Check names of backbones.
 
     Args:
-        names: Names as timm has them, with a tag or without.
-        plugin_files: Plug-in files, which may bring models of their own to timm.
-        beside: Models that are built on the backbones, for what is suggested.
+        names: timm's names, with a tag or without.
+        plugin_files: Plug-in files, which may register models with timm.
+        beside: Models that are built on the backbones; they decide which names are suggested.
+
+    Raises:
+        UnknownNameError: If timm has no such model.
 
     """
     entries = [*models.entries().values(), *selectors.entries().values()]
@@ -65,7 +84,17 @@ def check_backbones(
 
 
 def check_model_options(options: Iterable[str], names: Sequence[str], not_these: Iterable[str] = ()) -> None:
-    """Raise :class:`FgbenchError` for an option that one of fgbench's own models does not have."""
+    """Check options of fgbench's own models.
+
+    Args:
+        options: Names of options.
+        names: Names of models.
+        not_these: Options of the models that are not allowed here.
+
+    Raises:
+        FgbenchError: If a model does not have an option.
+
+    """
     for name in names:
         facts = own_facts(models, name)
         known = set(facts.options) - {"backbone"} if facts else None
@@ -75,23 +104,23 @@ def check_model_options(options: Iterable[str], names: Sequence[str], not_these:
 
 
 def default_backbone(model: str) -> str:
-    """The backbone that a model was published with. Raises what :func:`check_models` does."""
+    """Timm's name of the backbone that a model was published with; errors as of :func:`check_models`."""
     check_models([model])
     if facts := own_facts(models, model):
         return str(facts.attributes["default_backbone"])
-    kind: Any = models.load(model)
-    return str(kind.default_backbone)
+    model_class: Any = models.load(model)
+    return str(model_class.default_backbone)
 
 
 def reads_class_token(selector: str) -> bool:
-    """Whether a selector reads the class token's row, which not every backbone has."""
+    """Whether a selector reads the row of the class token, which not every backbone has."""
     if facts := own_facts(selectors, selector):
         return bool(getattr(facts.attributes["needs"], "class_token", False))
     return bool(selectors.load(selector).needs.class_token)
 
 
 def own_facts(registry: Registry, name: str) -> ClassFacts | None:
-    """What the source of one of fgbench's own classes says; None for those of others, and where there is no source."""
+    """Facts from the source of a class of fgbench; None for plug-ins and where there is no source."""
     entry = registry.entries().get(name)
     if entry is None or not entry.is_own:
         return None

@@ -1,7 +1,7 @@
-"""The names that timm has, and the shapes of its plain vision transformers, from a list per version: without timm.
+"""Names of timm's models and shapes of its plain vision transformers, from a shipped list per version of timm.
 
-``import timm`` takes seconds, and whoever mistypes a name waits for it in vain. The lists are made by
-:mod:`fgbench.models.timm_list`; for a version without one its names are asked of timm once, and kept.
+``import timm`` takes seconds; a mistyped name is refused without it. :mod:`fgbench.models.timm_list` writes the lists.
+For a version without a list, timm is imported once and its names are kept in the cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fgbench.plugins.kinds import KINDS
 from fgbench.results import cache
 from fgbench.results.environment import installed_version
 
-# A shape in a list: parameters are ``params + params_per_patch · G² + params_per_class · classes``.
+# Figures of a shape in a list. The number of parameters is params + params_per_patch · G² + params_per_class · classes.
 SHAPE = (
     *("patch_size", "embed_dim", "depth", "num_heads", "num_prefix_tokens"),
     *("has_class_token", "params", "params_per_patch", "params_per_class"),
@@ -27,7 +27,7 @@ SHAPE = (
 
 
 def file_of(timm_version: str) -> Path:
-    """The file that is shipped for a version of timm."""
+    """Path of the list for a version of timm."""
     return Path(__file__).parent / "timm" / f"{timm_version}.json"
 
 
@@ -36,39 +36,39 @@ def _names() -> dict[str, Any]:
     installed = installed_version("timm")
     if installed is not None:
         try:
-            found: dict[str, Any] = json.loads(file_of(installed).read_text(encoding="utf-8"))
+            shipped: dict[str, Any] = json.loads(file_of(installed).read_text(encoding="utf-8"))
         except FileNotFoundError:
             pass
         else:
-            return found
+            return shipped
     key = {"timm": installed}
-    if installed is not None and isinstance(kept := cache.read("timm", key), dict):
-        return kept
+    if installed is not None and isinstance(cached := cache.read("timm", key), dict):
+        return cached
     from fgbench.models.timm_list import names_of_timm
 
-    found = names_of_timm()
+    names = names_of_timm()
     if installed is not None:
-        cache.write("timm", key, found)
-    return found
+        cache.write("timm", key, names)
+    return names
 
 
 def backbone_names() -> list[str]:
-    """Every timm architecture of the vision-transformer family that can be a backbone."""
+    """All timm architectures of the vision-transformer family that can be backbones."""
     return list(_names()["backbones"])
 
 
 def resnet_names() -> list[str]:
-    """Every ResNet of timm's."""
+    """All ResNets of timm."""
     return [name for name in _names()["models"] if name.startswith("resnet")]
 
 
 def optimizer_names() -> list[str]:
-    """Every optimizer of timm's."""
+    """All optimizers of timm."""
     return list(_names()["optimizers"])
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm has a model of this name, a plug-in's too, and weights of its tag where it has one."""
+    """Whether timm has a model of this name, with weights of its tag; models that plug-ins register count too."""
     architecture, _, tag = name.partition(".")
     if not is_of_timm(name):
         if not _is_registered(architecture):
@@ -85,7 +85,7 @@ def is_of_timm(name: str) -> bool:
 
 
 def load_plugin_files() -> None:
-    """Import the files that ``--plugin`` named, for they may bring models to timm. Broken ones were reported."""
+    """Import all registered plug-in files, which may register models with timm. Broken files were reported before."""
     for kind in KINDS:
         for name, entry in kind.registry.entries().items():
             if entry.file is not None:
@@ -94,41 +94,56 @@ def load_plugin_files() -> None:
 
 
 def _is_registered(architecture: str) -> bool:
-    """Whether somebody has registered a model with the timm that is loaded; where none is, nobody has."""
+    """Whether a model is registered with timm, where timm is imported."""
     timm = sys.modules.get("timm")
     return timm is not None and bool(timm.is_model(architecture)) and not architecture.startswith("fgbench_")
 
 
 def shape_of(name: str, image_size: int, num_classes: int, stride: int | None) -> BackboneShape | None:
-    """The shape of a backbone whose blocks are the paper's; None where the list does not have it.
+    """The shape of a backbone whose blocks the paper's closed forms describe.
+
+    Args:
+        name: timm's name.
+        image_size: Side of the image in pixels.
+        num_classes: Classes of the head.
+        stride: Step between patches in pixels; None for the patch size.
+
+    Returns:
+        The shape, or None where the list does not have it.
 
     Raises:
-        FgbenchError: Where patches and image do not fit each other.
+        FgbenchError: If patches and image do not fit each other.
 
     """
     figures = _names()["backbones"].get(name)
     if figures is None:
         return None
-    found = dict(zip(SHAPE, figures, strict=True))
-    side = grid_side(name, image_size, found["patch_size"], stride or found["patch_size"])
-    params = found["params"] + found["params_per_patch"] * side**2 + found["params_per_class"] * num_classes
+    listed = dict(zip(SHAPE, figures, strict=True))
+    side = grid_side(name, image_size, listed["patch_size"], stride or listed["patch_size"])
+    params = listed["params"] + listed["params_per_patch"] * side**2 + listed["params_per_class"] * num_classes
     return BackboneShape(
         name=name,
         image_size=image_size,
-        patch_size=found["patch_size"],
+        patch_size=listed["patch_size"],
         grid=(side, side),
-        num_prefix_tokens=found["num_prefix_tokens"],
-        has_class_token=bool(found["has_class_token"]),
-        embed_dim=found["embed_dim"],
-        depth=found["depth"],
-        num_heads=found["num_heads"],
+        num_prefix_tokens=listed["num_prefix_tokens"],
+        has_class_token=bool(listed["has_class_token"]),
+        embed_dim=listed["embed_dim"],
+        depth=listed["depth"],
+        num_heads=listed["num_heads"],
         params=params,
         has_paper_blocks=True,
     )
 
 
 def unknown_backbone(name: str, *, of_resnets: bool = False) -> UnknownNameError:
-    """The error about a name that timm does not have; to be raised."""
+    """The error for a name that timm does not have.
+
+    Args:
+        name: The name.
+        of_resnets: Whether ResNets are suggested instead of vision transformers.
+
+    """
     architecture, _, tag = name.partition(".")
     tags = _names()["models"].get(architecture, "").split()
     if tag and tags:

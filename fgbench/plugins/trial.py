@@ -1,8 +1,8 @@
-"""Foreign code is tried in workers that may die of it, before it is loaded into a process that must not.
+"""Trials of plug-ins: a worker imports the code of a plug-in before a command does, and ends if the code breaks it.
 
-Each object or file has a worker of its own, forked from one process that has torch loaded where that is needed. A trial
-takes 60 s at most; the environment variable FGBENCH_PLUGIN_TIMEOUT sets another limit. What passed is remembered, see
-:mod:`fgbench.plugins.memory`, until its code or a version changes.
+Each entry point or file has a worker of its own, forked from a process that has imported torch where that is needed. A
+trial takes 60 s at most; the environment variable FGBENCH_PLUGIN_TIMEOUT sets another limit. A trial that passed stays
+in the cache (:mod:`fgbench.plugins.trial_cache`) until the code or a version changes.
 """
 
 from __future__ import annotations
@@ -10,109 +10,146 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
-from fgbench.plugins.kinds import Kind
-from fgbench.plugins.memory import recall, remember, state_of_file, state_of_point
-from fgbench.quantities import (
-    duration,
-)
+from fgbench.plugins.trial_cache import recall, remember, state_of_file, state_of_point
+from fgbench.quantities import duration
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 from fgbench_selectors.entries import Entry
 
+if TYPE_CHECKING:
+    from fgbench.plugins.kinds import Kind
+
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
-TORCH = ("fgbench_selectors.selector", "fgbench.models.model")  # what selectors and models import anyway
-LOADED_FOR_REPORTS = ("fgbench.plugins.reports", "pandas", "matplotlib.figure", "fgbench_reports.page.page")
+PRELOADED = ("fgbench_selectors.selector", "fgbench.models.model")  # modules that selectors and models import anyway
 WORDS_OF_TORCH = (b"torch", b"fgbench_selectors", b"fgbench.models", b"timm")
+WORKER = "fgbench.plugins.trial_worker"
 
 
 def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
-    """Why entries of others must not be loaded, by name; those that may be are not in it.
+    """Try plug-ins that were not tried yet. Outside of :func:`fgbench.plugins.tried_first` none is tried.
 
-    Nobody is tried outside of :func:`fgbench.plugins.tried_first`.
+    Args:
+        kind: Their kind.
+        entries: Their entries.
+
+    Returns:
+        By name, why a plug-in cannot be used.
+
     """
     known = outcomes()
     if known is None:
         return {}
     known |= try_points(kind, [entry for entry in entries if (kind.group, entry.name) not in known])
-    found = {entry.name: known.get((kind.group, entry.name), Outcome()).why for entry in entries}
-    return {name: why for name, why in found.items() if why is not None}
+    reasons = {entry.name: known.get((kind.group, entry.name), Outcome()).why for entry in entries}
+    return {name: why for name, why in reasons.items() if why is not None}
 
 
 def try_points(kind: Kind, entries: Sequence[Entry], pool: WorkerPool | None = None) -> dict[tuple[str, str], Outcome]:
-    """What is to be said of entry points of others, by group and name."""
-    tried = [entry for entry in entries if entry.value and not entry.is_own]
-    found: dict[tuple[str, str], Outcome] = {}
-    for entry, answer in zip(tried, _answers([_asked(kind, entry) for entry in tried], pool), strict=True):
-        found |= _read(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
-    return found
+    """Try entry points.
+
+    Args:
+        kind: Their kind.
+        entries: Entries; those of fgbench, and those without an entry point that can be loaded, are left out.
+        pool: Forks the workers; by default a pool of its own.
+
+    Returns:
+        Outcomes by entry-point group and name.
+
+    """
+    foreign = [entry for entry in entries if entry.value and not entry.is_own]
+    outcomes_by_name: dict[tuple[str, str], Outcome] = {}
+    for entry, answer in zip(foreign, _answers([_point_request(kind, entry) for entry in foreign], pool), strict=True):
+        outcomes_by_name |= _outcomes_of(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
+    return outcomes_by_name
 
 
 def try_files(
     paths: Iterable[str], pool: WorkerPool | None = None
 ) -> dict[str, dict[tuple[str, str], Outcome] | BrokenPluginError]:
-    """What files define, or why nothing of them can be used."""
+    """Try plug-in files.
+
+    Args:
+        paths: Paths of the files.
+        pool: Forks the workers; by default a pool of its own.
+
+    Returns:
+        By path, outcomes by entry-point group and name, or the error of a file that cannot be used.
+
+    """
     paths = list(paths)
-    answers = _answers([_asked_of_file(path) for path in paths], pool)
+    answers = _answers([_file_request(path) for path in paths], pool)
     return {
-        path: _read(answer) or BrokenPluginError(answer.get("name") or Path(path).name, path, answer["why"])
+        path: _outcomes_of(answer) or BrokenPluginError(answer.get("name") or Path(path).name, path, answer["why"])
         for path, answer in zip(paths, answers, strict=True)
     }
 
 
-def _read(answer: Message) -> dict[tuple[str, str], Outcome]:
+def _outcomes_of(answer: Message) -> dict[tuple[str, str], Outcome]:
     return {
-        (found["group"], found["name"]): Outcome(why=found["why"], facts=found["facts"])
-        for found in answer.get("found", ())
+        (item["group"], item["name"]): Outcome(why=item["why"], facts=item["facts"])
+        for item in answer.get("objects", ())
     }
 
 
-def _asked(kind: Kind, entry: Entry) -> Message:
-    """What is asked of a worker about an entry point."""
+def _point_request(kind: Kind, entry: Entry) -> Message:
+    """The request for the trial of an entry point."""
     about = {"group": kind.group, "name": entry.name, "origin": entry.origin, "value": entry.value}
     return {"about": about, "state": state_of_point(about), "torch": kind.needs_torch}
 
 
-def _asked_of_file(path: str) -> Message:
-    """What is asked of a worker about a file."""
+def _file_request(path: str) -> Message:
+    """The request for the trial of a file."""
     try:
         content = Path(path).read_bytes()
-    except OSError:  # the worker says so
+    except OSError:  # the worker reports it
         return {"about": {"file": path}, "state": None, "torch": False}
     needs_torch = any(word in content for word in WORDS_OF_TORCH)
     return {"about": {"file": path}, "state": state_of_file(path, content), "torch": needs_torch}
 
 
-def _answers(asked: Sequence[Message], pool: WorkerPool | None = None) -> list[Message]:
-    """The answers to questions, in their order: remembered ones, and those of workers."""
+def _answers(requests: Sequence[Message], pool: WorkerPool | None = None) -> list[Message]:
+    """The answers to requests, in their order, from the cache or from workers."""
     limit = limit_s()
     answers = []
     with shared_pools() as pool_for:
-        for question in asked:
-            answer = recall(question["state"])
+        for request in requests:
+            answer = recall(request["state"])
             if answer is None or not _is_answer(answer):
-                forks = pool or pool_for("fgbench.plugins.trying", TORCH if question["torch"] else ())
-                answer = _try(forks, question["about"], limit)
-                if all(found["why"] is None for found in answer.get("found", [answer])):
-                    remember(question["state"], answer)
+                workers = pool or pool_for(WORKER, PRELOADED if request["torch"] else ())
+                answer = _try(workers, request["about"], limit)
+                if all(item["why"] is None for item in answer.get("objects", [answer])):
+                    remember(request["state"], answer)
             answers.append(answer)
     return answers
 
 
 def limit_s() -> float:
-    """How long foreign code may take. Raises :class:`FgbenchError` for a variable that says no time."""
+    """The time limit of a trial in seconds.
+
+    Raises:
+        FgbenchError: If FGBENCH_PLUGIN_TIMEOUT is no time.
+
+    """
     return duration(os.environ.get(TIMEOUT) or DEFAULT, TIMEOUT)
 
 
 def failure_in_words(failure: WorkerFailed, late: str) -> str:
-    """Why a worker has no answer; ``late`` where it took too long."""
+    """Why a worker has no answer.
+
+    Args:
+        failure: How the worker ended.
+        late: The words for a timeout.
+
+    """
     return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
 
 
 def _try(pool: WorkerPool, about: Message, limit: float) -> Message:
-    """What a worker finds, or how it ended."""
+    """The answer of a worker, or the reason why it has none."""
     try:
         with pool.fork() as worker:
             answer = worker.ask("try", limit, **about)
@@ -122,19 +159,19 @@ def _try(pool: WorkerPool, about: Message, limit: float) -> Message:
 
 
 def _is_answer(answer: Message) -> bool:
-    """Whether a worker's words are those of :func:`fgbench.plugins.trying.attempt`."""
+    """Whether a message has the form of the results of :func:`fgbench.plugins.trial_worker.attempt`."""
     if isinstance(answer.get("why"), str):
         return isinstance(answer.get("name"), str)
-    found = answer.get("found")
+    objects = answer.get("objects")
     return (
-        isinstance(found, list)
-        and found != []
+        isinstance(objects, list)
+        and objects != []
         and all(
-            isinstance(each, dict)
-            and isinstance(each.get("group"), str)
-            and isinstance(each.get("name"), str)
-            and isinstance(each.get("facts"), dict)
-            and isinstance(each.get("why"), (str, type(None)))
-            for each in found
+            isinstance(item, dict)
+            and isinstance(item.get("group"), str)
+            and isinstance(item.get("name"), str)
+            and isinstance(item.get("facts"), dict)
+            and isinstance(item.get("why"), (str, type(None)))
+            for item in objects
         )
     )

@@ -255,7 +255,7 @@ def _undeclared(name: str, value: Any, *, strict: bool) -> Any:
 @cache
 def _object_with(name: str) -> Any:
     """The type of an object with one field of any kind, whose errors name the field."""
-    return TypedDict("Row", {name: _fields_of_all()[name].hint})  # type: ignore[misc, operator]
+    return TypedDict("Row", {name: _fields_of_all()[name].hint})  # type: ignore[operator]
 
 
 def _check_objects(objects: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from fgbench.results.records import Status
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one worker measures in one go: batches of one group, ascending."""
+    """The batches of one group that one worker measures, ascending."""
 
     group: PointGroup
     batch_sizes: tuple[int, ...]
@@ -19,7 +19,7 @@ class Visit:
 
 @dataclass(slots=True)
 class _Open:
-    """What is known of a group so far."""
+    """The finished and the open batches of a group."""
 
     batch_sizes: list[int]  # ascending
     rates: dict[int, float | None] = field(default_factory=dict)  # img/s of finished batches; None where there is none

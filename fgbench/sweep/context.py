@@ -37,7 +37,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepContext:
-    """What stays the same from the first point to the last."""
+    """The part of a sweep that stays the same from its first point to its last."""
 
     request: SweepRequest
     groups: list[PointGroup]

@@ -26,7 +26,7 @@ LOOK_S = 1.0  # between looks at a point that another sweep is measuring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What a sweep tells while it runs."""
+    """An event of a running sweep, for who shows its progress."""
 
     done: int
     total: int

@@ -1,4 +1,4 @@
-"""What a worker does: one request after the other, each answered by a result, a refusal, or the worker's end."""
+"""A worker: it answers one request after the other by a result, a refusal, or its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fgbench.measure.subjects.kernel import kernel_names, measure_kernels
 from fgbench.measure.subjects.model import ModelSubject, resolve
 from fgbench.measure.subjects.selector import measure_selection, num_tokens, selection_subject
 from fgbench.plugins.files import add_plugin_files
-from fgbench.plugins.trying import attempt
+from fgbench.plugins.trial_worker import attempt
 from fgbench.workers.messages import Message, Messages
 
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment

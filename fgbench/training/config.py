@@ -96,7 +96,7 @@ def training_configs(request: AccuracyRequest, dataset: DataSet, on_problem: OnP
                     on_problem(error)
                     continue
                 if selector is not None and not kind.accepts:
-                    on_problem(LeftOutNotice(f"{name} selects nothing by a selector, and was left out with", selector))
+                    on_problem(LeftOutNotice(f"{name} has no selector, and was left out with", selector))
                 elif not fits:
                     on_problem(LeftOutNotice(f"{name} cannot select by the scores of", selector))
                 else:

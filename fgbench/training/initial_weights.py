@@ -10,8 +10,8 @@ import timm
 
 from fgbench.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
+from fgbench.models.checkpoints.file_kinds import kind_of
 from fgbench.models.checkpoints.load import CLASS_WEIGHTS, ClassCountError, LoadReport, load_checkpoint
-from fgbench.models.checkpoints.sniff import kind_of
 from fgbench.models.model import Model
 
 READING = 2  # version of reading files: it grows where predictions from the same file change

@@ -119,7 +119,7 @@ def shortened(table: Table, lines: int) -> Table:
 
 def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
     from fgbench_reports.plots.files import to_png, to_svg
-    from fgbench_reports.plots.inline import inline_svg
+    from fgbench_reports.plots.inline import svg_for_page
 
     drawing = figure.draw()
     files = [
@@ -127,7 +127,7 @@ def _figure(stem: str, figure: Figure) -> tuple[FigureBlock, list[File]]:
         File(path=f"figures/{stem}.png", content=to_png(drawing)),
     ]
     links = [Link(label=label, href=file.path) for label, file in zip(("SVG", "PNG"), files, strict=True)]
-    svg = inline_svg(drawing, prefix=f"{stem}-", label=figure.title)
+    svg = svg_for_page(drawing, label=figure.title)
     block = FigureBlock(name=stem, title=figure.title, svg=svg, alt=figure.alt, notes=figure.notes, files=links)
     return block, files
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fgbench.results.escaping import sentence
+from fgbench.results.records import Record
 from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
@@ -33,24 +34,41 @@ MAX_REVISIONS = 3  # of fgbench, in an environment's note
 
 def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]:
     """The rows of each table: those of one device, dtype, mode and environment, in the order in which they come."""
-    modes: dict[EnvironmentKey, list[AnyRow]] = {}
-    found = [_mode(row) for row in rows]
-    measured = dict.fromkeys(mode for row, mode in zip(rows, found, strict=True) if row["latency_s"] is not None)
-    for row, mode in zip(rows, found, strict=True):
-        if row["latency_s"] is None:  # what died early may not have told all of its environment
-            fits = (full for full in measured if all(a in (b, "–") for a, b in zip(mode, full, strict=True)))
-            mode = next(fits, mode)
-        modes.setdefault(mode, []).append(row)
-    return modes
+    groups: dict[EnvironmentKey, list[AnyRow]] = {}
+    keys = [_key_of(row) for row in rows]
+    with_figures = dict.fromkeys(key for row, key in zip(rows, keys, strict=True) if row["latency_s"] is not None)
+    for row, key in zip(rows, keys, strict=True):
+        if row["latency_s"] is None:  # a point that failed early may lack a part of its environment
+            fits = (full for full in with_figures if all(a in (b, "–") for a, b in zip(key, full, strict=True)))
+            key = next(fits, key)
+        groups.setdefault(key, []).append(row)
+    return groups
 
 
-def _mode(row: Row) -> EnvironmentKey:
+# Keys of records, which do not change, by identity. The record is kept: as long as it is, no other has its identity.
+_KEYS: dict[int, tuple[Record, EnvironmentKey]] = {}
+MAX_KEYS = 100_000
+
+
+def _key_of(row: Row) -> EnvironmentKey:
+    if not isinstance(row, Record):
+        return _environment_key(row)
+    if (known := _KEYS.get(id(row))) is not None:
+        return known[1]
+    if len(_KEYS) >= MAX_KEYS:
+        _KEYS.clear()
+    key = _environment_key(row)
+    _KEYS[id(row)] = (row, key)
+    return key
+
+
+def _environment_key(row: Row) -> EnvironmentKey:
     environment: Mapping[str, Any] = row["environment"] or {}
-    told = [environment.get(name) for name in ENVIRONMENT]
-    if not told[0] and row["device"] == "cpu":  # rows that were kept beside trained models name it so
-        told[0] = environment.get("cpu")
+    values = [environment.get(name) for name in ENVIRONMENT]
+    if not values[0] and row["device"] == "cpu":  # rows that were kept beside trained models name it so
+        values[0] = environment.get("cpu")
     if not environment.get("code") and (revision := environment.get("git_revision")):  # a row from before there was one
-        told[list(ENVIRONMENT).index("code")] = f"of revision {revision}"
+        values[list(ENVIRONMENT).index("code")] = f"of revision {revision}"
     flags = [bool(environment.get(name)) for name in FLAGS]
     return _spelt(
         str(row["device"]),
@@ -60,7 +78,7 @@ def _mode(row: Row) -> EnvironmentKey:
         tuple(flags),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
-        tuple(None if value is None else str(value) for value in told),
+        tuple([None if value is None else str(value) for value in values]),
     )
 
 

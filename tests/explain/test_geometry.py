@@ -16,7 +16,7 @@ from fgbench.explain.boxes import input_geometry
 from fgbench.explain.picture import Picture
 from fgbench.explain.request import VisualizeRequest
 from fgbench.explain.run import ExplainRun
-from fgbench.plugins.registry import add_plugin_files
+from fgbench.plugins.files import add_plugin_files
 from fgbench_reports.pictures import draw
 
 # Height and width of a picture, and a bright box inside of what a network sees of it.

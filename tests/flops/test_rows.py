@@ -245,11 +245,5 @@ def test_a_stage_is_read_and_printed_by_its_earlier_name_too(tmp_path):
         file = tmp_path / f"{number}.json"
         file.write_text(json.dumps([saved]), encoding="utf-8")
         (read,) = saved_rows(file, print)
-        assert (read.stage, read.part, read["stage"], read["part"], read.other) == (
-            "selector",
-            "selector",
-            "selector",
-            "selector",
-            {},
-        )
+        assert (read.stage, read["stage"], read["part"], read.other) == ("selector", "selector", "selector", {})
         assert read.as_dict(parts=True) == printed

@@ -117,7 +117,7 @@ AT_IMPORT = {
     "prints_without_end": ("while True: print('x' * 10**6)", "File too large"),
     "writes_to_all": (
         "import contextlib, os\nfor n in range(3, 200):\n"
-        '    with contextlib.suppress(OSError): os.write(n, b\'{"done": {"found": 1}}\\n\')',
+        '    with contextlib.suppress(OSError): os.write(n, b\'{"done": {"objects": 1}}\\n\')',
         "it wrote over what its trial found",
     ),
     "holds_nothing": ("x = 1", "no report (a class derived from fgbench_reports.report.Report)"),

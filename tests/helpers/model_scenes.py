@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fgbench.models.build import create_model, models
 from fgbench.models.model import Model
 
 
@@ -53,3 +54,14 @@ def backbones_of(kind: type[Model]) -> tuple[str, str]:
     if kind.default_backbone.startswith("resnet"):
         return "fgtest_resnet", "fgtest_resnet_basic"
     return "fgtest_vit", "fgtest_vit_reg4"
+
+
+def built(name="glsim", size=64, seed=0, **options):
+    """A model on a small backbone with random weights everywhere, in eval mode."""
+    backbone = options.pop("backbone", backbones_of(models.load(name))[0])
+    return enliven(create_model(name, backbone, img_size=size, num_classes=3, **options), seed).eval()
+
+
+def logits(model, size=64):
+    with torch.no_grad():
+        return model(images(2, size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -47,6 +48,15 @@ def test_a_plugin_file_is_measured_as_an_engine_in_this_process():
     assert row.latency_s > 0 < row.mfu
     assert row.environment["engine"]["version"] == "1.5"
     assert row.environment["seen"]["prepared"] == 4
+
+
+def test_the_engine_of_contributing_md_is_measured(tmp_path):
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    path = tmp_path / "exported.py"
+    path.write_text(re.search(r"```python\n# exported\.py\n(.*?)```", text, re.DOTALL).group(1))
+    row = fgbench.measure(network(), 32, engine="exported", plugins=[path], threads=1, max_time_s=0.05)
+    assert (row.engine, row.environment["engine"]["version"]) == ("exported", torch.__version__)
+    assert row.latency_s > 0
 
 
 @pytest.mark.slow

@@ -18,10 +18,9 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.model_scenes import backbones_of
-from helpers.weight_files import array_file, torch_file
+from helpers.weight_files import array_file, google_arrays, torch_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.test_checkpoints import google_arrays
 from PIL import Image
 
 import fgbench

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.model_scenes import enliven, images
-from models.test_checkpoints import google_arrays
+from helpers.weight_files import google_arrays
 from torch import Tensor, nn
 from torch.nn import functional
 

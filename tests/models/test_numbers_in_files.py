@@ -12,8 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.model_scenes import backbones_of
-from helpers.weight_files import array_file, torch_file
-from models.test_checkpoints import google_arrays
+from helpers.weight_files import array_file, google_arrays, torch_file
 from numpy.lib import format as npy
 
 import fgbench

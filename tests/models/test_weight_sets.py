@@ -11,9 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.model_scenes import backbones_of
+from helpers.weight_files import google_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.test_checkpoints import google_arrays
 
 import fgbench
 from fgbench.errors import FgbenchError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fgbench.models.build import model_options
+from fgbench.plugins.facts import class_facts
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone, own_facts, reads_class_token
-from fgbench.plugins.source_facts import class_facts
 from fgbench_selectors import Needs
 from fgbench_selectors.registry import Entry, selectors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ from helpers.hostile import AT_IMPORT, DECLARED, ENDLESS, HARMLESS, KINDS, META,
 from typer.testing import CliRunner, Result
 
 from fgbench.cli import app
+from fgbench.plugins import reports as plugin_reports
+from fgbench.plugins import trial
 from fgbench.plugins.kinds import KINDS as ALL_KINDS
 from fgbench_selectors.plugins import import_file
 
@@ -252,3 +255,9 @@ def test_a_file_is_read_as_it_is_however_soon_it_changes(tmp_path):
         (tmp_path / "mine.py").write_text(f"number = {number}\n")
         os.utime(tmp_path / "mine.py", (0, 0))
         assert import_file(tmp_path / "mine.py").number == number
+
+
+@pytest.mark.parametrize("modules", [trial.PRELOADED, plugin_reports.PRELOADED, (trial.WORKER,)])
+def test_modules_that_workers_import_exist(modules):
+    """They are named in strings: a module that moves would end every trial."""
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []

@@ -178,7 +178,7 @@ def test_a_misfit_is_named_the_rest_is_measured_and_the_exit_code_tells(run):
     result = run("--model", "vit", "glsim", *TINY, "--batch-sizes", "1", "--selectors", "gls", "--format", "json")
     assert result.exit_code == 2
     assert [row["model"] for row in json.loads(result.stdout)] == ["glsim"]
-    assert "fgbench: this model selects nothing by a selector: 'vit'; leave --selectors out" in result.stderr
+    assert "fgbench: this model has no selector: 'vit'; leave --selectors out" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -149,9 +149,7 @@ def test_what_does_not_fit_is_named_and_the_others_are_measured(host, tmp_path):
     problems = []
     done = sweep(host, tmp_path / "s.db", problems, models=["vit", "glsim"], selectors=["gls"], batch_sizes=[1])
     assert [row["model"] for row in done.rows] == ["glsim"]
-    assert [str(problem) for problem in problems] == [
-        "this model selects nothing by a selector: 'vit'; leave --selectors out"
-    ]
+    assert [str(problem) for problem in problems] == ["this model has no selector: 'vit'; leave --selectors out"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_what_is_asked_for_comes_before_the_data_set_and_that_before_the_paper()
 def test_models_that_do_not_select_are_left_out_with_selectors_and_say_so():
     found, said = made(models=["vit", "glsim", "ffvt"], selectors=["rollout", "maws"])
     assert [(each.model, each.selector) for each in found] == [("glsim", "rollout"), ("ffvt", "maws")]
-    assert said[0] == "vit selects nothing by a selector, and was left out with 'rollout'"
+    assert said[0] == "vit has no selector, and was left out with 'rollout'"
     assert "glsim cannot select by the scores of 'maws'" in said
     with pytest.raises(FgbenchError, match="nothing is left to train"):
         made(models=["vit"], selectors=["gls"])

@@ -1,1 +1,1 @@
-"""What runs a subject: one engine per file, registered in the entry-point group ``fgbench.engines``."""
+"""Engines, which run subjects: one per file, registered in the entry-point group ``fgbench.engines``."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Step, do_nothing
+from fgbench.measure.devices import NvidiaGpu
 from fgbench.measure.engine import Batch, first_line
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.nvml import Gpu
@@ -80,10 +81,11 @@ class TorchCuda(TorchEngine):
         """Wait for torch's stream."""
         torch.cuda.synchronize()
 
-    def watch(self, missing: dict[str, str], *, keep_peak: bool = False) -> TorchCudaWatch:
-        """What NVML and torch's allocator tell."""
-        device: Any = self.device
-        return TorchCudaWatch(missing, device.gpu, device.memory_before, keep_peak=keep_peak or self.mode.cuda_graph)
+    def watch(self, missing: dict[str, str]) -> TorchCudaWatch:
+        """Start to note the figures of NVML and of torch's allocator."""
+        device = self.device
+        assert isinstance(device, NvidiaGpu)
+        return TorchCudaWatch(missing, device.gpu, device.memory_before, keep_peak=self.mode.cuda_graph)
 
     def limit_memory(self) -> None:
         """Have torch's allocator refuse what is beyond the mode's limit."""

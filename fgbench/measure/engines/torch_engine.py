@@ -1,4 +1,4 @@
-"""What torch does in the same way on every device: precision, memory format, compilation, one forward pass."""
+"""The common part of torch's engines: precision, memory format, compilation, one forward pass."""
 
 from __future__ import annotations
 

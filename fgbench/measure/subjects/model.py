@@ -69,7 +69,7 @@ def build(spec: ModelSpec) -> Model:
     options: dict[str, Any] = {} if spec.impl is None else {"impl": spec.impl}
     if spec.selector is not None:
         if "selector" not in model_options(model_class(spec.model)):
-            raise FgbenchError("this model selects nothing by a selector:", spec.model, "leave --selectors out")
+            raise FgbenchError("this model has no selector:", spec.model, "leave --selectors out")
         options["selector"] = spec.selector
     backbone = spec.backbone or None
     return create_model(spec.model, backbone, img_size=spec.image_size, num_classes=spec.num_classes, **options)

@@ -1,1 +1,1 @@
-"""Files of weights: our own, and those that the authors of the models released."""
+"""Files of weights: those of fgbench, of timm, and those that the authors of the models released."""

@@ -1,4 +1,4 @@
-"""The arrays of NumPy's .npz files, each checked before room is made for it."""
+"""Read the arrays of NumPy's .npz files; sizes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.sniff import damaged, shown
+from fgbench.models.checkpoints.file_kinds import damaged, shown
 
 Array = np.ndarray[Any, Any]
 
@@ -27,14 +27,22 @@ NO_WEIGHTS = {  # by NumPy's letter for a kind of dtype
     "O": "Python objects, which were not restored",
 }
 PRECISE = {2: np.float16, 4: np.float32, 8: np.float64}  # floats that torch has, by their bytes
-ROOM, RATIO = 2**30, 50  # bytes that any archive may unpack to; beyond them, how often its own size
+ROOM, RATIO = 2**30, 50  # bytes that every archive may unpack to; above them, the largest multiple of its own size
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """The numbers of an .npz file by their names, in the machine's byte order and in dtypes that torch has.
+    """Read the arrays of an .npz file. Pickled objects are not restored.
 
-    Raises :class:`FgbenchError` where the file is damaged, where a header claims more than the file holds, and where an
-    array holds no real numbers. Objects are not restored.
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by name, in the machine's byte order and in dtypes that torch has.
+
+    Raises:
+        FgbenchError: If the file is damaged, a header claims more than the file holds, or an array holds no real
+            numbers.
+
     """
     arrays: dict[str, Array] = {}
     try:
@@ -47,7 +55,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
                     arrays[name] = _read(path, name, file, member.file_size)
     except FgbenchError:
         raise
-    except Exception as error:  # a damaged archive raises whatever its reader trips over
+    except Exception as error:  # a damaged archive raises any exception of its reader
         raise damaged(path, error) from error
     if len(arrays) < len(members):
         raise FgbenchError("several arrays have one name in the checkpoint", str(path))
@@ -55,9 +63,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def plain(array: Array) -> Array:
-    """An array of numbers in the machine's byte order and in a dtype that torch has.
+    """The array in the machine's byte order and in a dtype that torch has.
 
-    Raises :class:`ValueError` where it holds anything else; the message says what.
+    Raises:
+        ValueError: If it holds no real numbers; the message names what it holds.
+
     """
     if what := NO_WEIGHTS.get(array.dtype.kind):
         raise ValueError(f"{what} ({shown(array.dtype)})")
@@ -69,7 +79,16 @@ def plain(array: Array) -> Array:
 
 
 def check_room(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive that unpacks to far more than it holds: no weights are so regular."""
+    """Check that an archive does not unpack to far more than its size, as no weights do.
+
+    Args:
+        path: The archive.
+        members: Its members.
+
+    Raises:
+        FgbenchError: If it does.
+
+    """
     unpacked = sum(member.file_size for member in members)
     packed = path.stat().st_size
     if unpacked > ROOM and unpacked > RATIO * packed:
@@ -102,7 +121,7 @@ def _read(path: Path, name: str, file: IO[bytes], size: int) -> Array:
 
 
 def numbers_of(held: Mapping[Any, Any]) -> dict[str, Array]:
-    """The NumPy arrays of a dictionary that are numbers, by those of their names that are text."""
+    """The arrays of numbers in a dictionary, by name; keys that are no text are left out."""
     return {
         name: plain(value)
         for name, value in held.items()

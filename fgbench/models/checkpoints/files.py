@@ -1,4 +1,4 @@
-"""Reading and writing weights. Nothing that a file says is executed."""
+"""Read and write files of weights. No code in a file is executed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array, check_room, read_arrays
-from fgbench.models.checkpoints.beside import restored
+from fgbench.models.checkpoints.file_kinds import NPZ, SAFETENSORS, TORCH, damaged, kind_of, shown
 from fgbench.models.checkpoints.sets import RAW, TOP, choose, is_dense
-from fgbench.models.checkpoints.sniff import NPZ, SAFETENSORS, TORCH, damaged, kind_of, shown
+from fgbench.models.checkpoints.unpickling import restored
 
 KINDS = {SAFETENSORS: "a safetensors file", TORCH: "a file that torch.save wrote", NPZ: "an .npz file"}
 SUFFIXES = {
@@ -34,26 +34,38 @@ SUFFIXES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a file holds for a model: tensors, or the arrays of an .npz file."""
+    """The weights of a file.
+
+    Args:
+        tensors: Tensors by name; None for an .npz file.
+        arrays: Arrays of an .npz file by name.
+        key: The key of the weights in the file, where there are several sets.
+        notes: Remarks about the file, in words.
+        arch: The name of the backbone that timm's training script wrote beside the weights.
+
+    """
 
     tensors: dict[str, Tensor] | None = None
     arrays: dict[str, Array] | None = None
-    key: str | None = None  # where in the file they are, if it has more than one place for them
+    key: str | None = None
     notes: tuple[str, ...] = ()
-    arch: str | None = None  # the backbone that timm's training script wrote beside the weights
+    arch: str | None = None
 
 
 def read_source(path: Path, wanted: str | None = None) -> Source:
-    """The weights of a file, whatever its suffix: .safetensors, one that torch.save wrote, or .npz.
+    """Read the weights of a .safetensors file, a file of torch.save, or an .npz file, whatever its suffix.
 
     Args:
-        path: the file.
-        wanted: the set of weights that is read where there are several: ``"raw"``, ``"ema"`` or a key of the file; see
+        path: The file.
+        wanted: The set of weights where there are several: ``"raw"``, ``"ema"`` or a key of the file; see
             :func:`fgbench.models.checkpoints.sets.choose`.
 
+    Returns:
+        The weights.
+
     Raises:
-        FgbenchError: where the file is missing, damaged or something else, holds no weights or several sets of them
-            with equal right, or holds objects that only running code could restore.
+        FgbenchError: If the file is missing, damaged or of another kind, holds no weights or several sets of equal
+            right, or holds objects that only code could restore.
 
     """
     kind = kind_of(path)
@@ -82,7 +94,7 @@ def read_source(path: Path, wanted: str | None = None) -> Source:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors file; errors as of :func:`read_source`."""
+    """Read all tensors of a .safetensors file; errors as of :func:`read_source`."""
     if kind_of(path) != SAFETENSORS:
         raise FgbenchError("no safetensors file:", str(path))
     weights = _load_safetensors(path)
@@ -91,7 +103,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[str, object]) -> None:
-    """Write tensors as .safetensors, whole or not at all."""
+    """Write tensors as .safetensors; an existing file is replaced at the end, or stays as it is.
+
+    Args:
+        weights: Tensors by name.
+        path: The file; its name ends in .safetensors.
+        metadata: Texts beside the tensors.
+
+    Raises:
+        FgbenchError: If the file cannot be written.
+
+    """
     if path.suffix != ".safetensors":
         raise FgbenchError("a checkpoint is written as .safetensors, not as", path.name)
     plain: dict[str, Tensor] = {}
@@ -99,7 +121,7 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[s
     for name, tensor in weights.items():
         plain[name] = tensor.detach().cpu().contiguous()
         home = plain[name].untyped_storage().data_ptr()
-        if home in homes:  # tied weights are written once each: the format knows no ties
+        if home in homes:  # tied weights are written several times: the format has no ties
             plain[name] = plain[name].clone()
         homes.add(home)
     try:
@@ -120,7 +142,7 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What stands beside the tensors of a .safetensors file; errors as of :func:`read_weights`."""
+    """Read the metadata of a .safetensors file; errors as of :func:`read_weights`."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -131,7 +153,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except Exception as error:  # a damaged file raises whatever its reader trips over
+    except Exception as error:  # a damaged file raises any exception of its reader
         raise damaged(path, error) from error
 
 
@@ -158,7 +180,7 @@ def _unpickle(path: Path) -> Any:
                 str(path),
                 "nothing in it was run; save its state dict alone",
             ) from error
-        except Exception as error:  # a damaged archive raises whatever its reader trips over
+        except Exception as error:  # a damaged archive raises any exception of its reader
             raise damaged(path, error) from error
 
 

@@ -1,4 +1,4 @@
-"""The names of weights in released files, and ours for the same. No file is touched here."""
+"""Formats of released files: names of weights in them, and the names of the same weights in our models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.sniff import shown
+from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.model import Model
 from fgbench.results.reading import parse_json
 
@@ -20,7 +20,7 @@ Weights = dict[str, Tensor]
 POSITIONS = "encoder.vit.pos_embed"
 SECOND_TOKEN = "second_class_token"
 
-# What names begin with when a model was saved inside another.
+# First parts of names where a model was saved inside of another module.
 WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "backbone.")
 
 TRANSFORMER_BLOCK = (
@@ -42,22 +42,44 @@ EMBEDDINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to name weights: how it is recognised, and what its names are called here."""
+    """A format of files: the name that it is recognised by, and the names of our models for its names.
+
+    Args:
+        name: Its name.
+        signature: A name of a weight that no other format has.
+        renames: Pairs of a pattern and its replacement, applied in order.
+        norm_eps: ε of LayerNorm in the code that trained the file.
+        ignored: Names of weights that the code creates and does not use.
+        backbone_only: Whether the file holds a backbone only.
+        model: Class of the model that the weights belong to.
+        interpolation: How the code that wrote the file resizes position embeddings.
+        split_positions: Whether the second position belongs to a second class token.
+
+    """
 
     name: str
-    signature: str  # a name that no other format has
+    signature: str
     renames: tuple[tuple[str, str], ...] = ()
-    norm_eps: float | None = None  # ε of LayerNorm in the code that trained the file
-    ignored: tuple[str, ...] = ()  # names that the code creates and never uses
+    norm_eps: float | None = None
+    ignored: tuple[str, ...] = ()
     backbone_only: bool = False
-    model: str | None = None  # the class of the model whose weights these are
-    interpolation: str = "bicubic"  # how the code that wrote the file resizes position embeddings
-    split_positions: bool = False  # the second position is that of a second class token
+    model: str | None = None
+    interpolation: str = "bicubic"
+    split_positions: bool = False
 
     def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
-        """The same weights under the names of our models, and for each of those a name that the file has for it.
+        """Rename weights to the names of our models; queries, keys and values of a block become one matrix.
 
-        Queries, keys and values of a block become one matrix where all three are there.
+        Args:
+            weights: Weights by the names of the file.
+            model: The model that they are for.
+
+        Returns:
+            Weights by the names of the model, and for each of these names one of the file.
+
+        Raises:
+            FgbenchError: If two weights get the same name, or shapes do not fit.
+
         """
         depth = getattr(getattr(model, "encoder", None), "depth", 0)
         renamed: Weights = {}
@@ -95,7 +117,7 @@ FGBENCH = "fgbench"
 TIMM_FORMAT = "timm ViT"
 PORT = "glsim's port to timm"
 
-# The first one whose signature is there is the file's: what models add comes before what all of them have.
+# The first format whose signature is in a file is that of the file: weights of single models come before common ones.
 FORMATS = (
     Format(
         "glsim",
@@ -213,7 +235,7 @@ GOOGLE = Format(
 
 
 def google_weights(arrays: Mapping[str, Any]) -> Weights:
-    """Google's arrays as torch has them: outputs first, heads side by side."""
+    """Google's arrays as torch's tensors: outputs first, heads side by side."""
     weights: Weights = {}
     for name, array in arrays.items():
         tensor = torch.from_numpy(array)
@@ -230,7 +252,7 @@ def google_weights(arrays: Mapping[str, Any]) -> Weights:
 
 
 def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The options of a model that stand beside the weights in a file of our own; none where they cannot be read."""
+    """The options of a model in the metadata of a file of fgbench; empty where they cannot be read."""
     try:
         options = parse_json(metadata.get("options", "{}"))
     except ValueError:
@@ -239,13 +261,22 @@ def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def timm_resnet(model: Model) -> Format:
-    """A ResNet of timm's or torchvision's, under the name that the model has for it."""
+    """The format of a ResNet of timm or torchvision for a model."""
     home = "features" if hasattr(model, "features") else "backbone"
     return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True, model="ResNet101")
 
 
 def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weights] | None:
-    """The format of some weights, and the weights without the wrapper of their names. None if it is unknown."""
+    """Recognise the format of weights.
+
+    Args:
+        weights: Weights by the names of the file.
+        model: The model that they are for.
+
+    Returns:
+        The format, and the weights without the common first part of their names; None where the format is unknown.
+
+    """
     own = set(model.state_dict())
     for bare in _unwrapped(weights):
         if len(own & set(bare)) > len(own) // 2:
@@ -253,7 +284,7 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
         for format_ in (*FORMATS, timm_resnet(model)):
             if format_.signature in bare:
                 return format_, bare
-    for format_ in FORMATS:  # in a wrapper that nobody knows by name
+    for format_ in FORMATS:  # inside of a module with any name
         for prefix in [name.removesuffix(format_.signature) for name in weights if name.endswith(format_.signature)]:
             if prefix.endswith(".") and _is_common(prefix, weights):
                 return format_, _without(prefix, dict(weights))
@@ -290,7 +321,7 @@ def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
     """Give a second class token its position, and leave the others (1, 1 + G², D) to the first and the patches."""
     positions, second = renamed.get(POSITIONS), renamed.get(SECOND_TOKEN)
     if positions is None or second is None or positions.ndim != 3 or positions.shape[1] < 3:
-        return  # it cannot fit, and is named as such
+        return  # the shape does not fit, which is reported later
     if second.shape != (1, 1, positions.shape[2]):
         raise FgbenchError(f"{origins[SECOND_TOKEN]} must have shape (1, 1, {positions.shape[2]}), got", second.shape)
     renamed[SECOND_TOKEN] = second + positions[:, 1:2]
@@ -305,12 +336,13 @@ def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
         if match is None:
             continue
         stem, kind = match.groups()
-        three = [f"{stem}.{letter}.{kind}" for letter in "qkv"]
-        if all(part in weights for part in three):
-            shapes = [tuple(weights[part].shape) for part in three]
+        projections = [f"{stem}.{letter}.{kind}" for letter in "qkv"]
+        if all(projection in weights for projection in projections):
+            shapes = [tuple(weights[projection].shape) for projection in projections]
             if len(set(shapes)) > 1 or not shapes[0]:
-                found = ", ".join(f"{origins[part]} {shape}" for part, shape in zip(three, shapes, strict=True))
-                raise FgbenchError(f"queries, keys and values of a block must have one shape, got {found}")
-            joined[f"{stem}.qkv.{kind}"] = torch.cat([joined.pop(part) for part in three])
+                pairs = zip(projections, shapes, strict=True)
+                listing = ", ".join(f"{origins[projection]} {shape}" for projection, shape in pairs)
+                raise FgbenchError(f"queries, keys and values of a block must have one shape, got {listing}")
+            joined[f"{stem}.qkv.{kind}"] = torch.cat([joined.pop(projection) for projection in projections])
             origins[f"{stem}.qkv.{kind}"] = origins[name]
     return joined

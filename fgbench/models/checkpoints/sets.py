@@ -1,4 +1,4 @@
-"""Which dictionary of tensors in a checkpoint is read, where there are several."""
+"""Choose the set of weights that is read, where a checkpoint has several dictionaries of tensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import numbers_of
-from fgbench.models.checkpoints.sniff import shown
+from fgbench.models.checkpoints.file_kinds import shown
 
-RAW, AVERAGED, TOP = "raw", "ema", "."  # what --weights takes beside the keys of a file; TOP is the file's own level
-# Keys under which codes keep the weights themselves.
+RAW, AVERAGED, TOP = "raw", "ema", "."  # values of --weights besides keys of the file; TOP is its highest level
+# Usual keys of the weights of a model.
 PLAIN = frozenset(
     "model state_dict model_state_dict model_state model_weights net net_state_dict network module weights "
     "params".split()
 )
-USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # of them, those that need no word
+USUAL = frozenset(("model", "state_dict", "model_state_dict"))  # those that a report does not mention
 # Words in the keys of an average over training steps. The teacher of DINO, iBOT and Mean Teacher is one.
 AVERAGES = frozenset("ema averaged average avg swa shadow polyak teacher".split())
 # Words in the keys of tensors that are no weights of a model.
@@ -30,27 +30,35 @@ OTHERS = frozenset(
     "optim optimizer optimizers opt scheduler schedulers scaler amp rng loss losses criterion args config cfg hparams "
     "callbacks loops hub meta history metrics logs log stats averaging".split()
 )
-BESIDE = ("feature_center",)  # a weight of CAL that its code keeps next to the state dict
-MAX_DEPTH = 32  # of dictionaries in one another
+BESIDE = ("feature_center",)  # a weight of CAL that its code saves beside the state dict
+MAX_DEPTH = 32  # of nested dictionaries
 SHOWN = 8  # keys in a message
 SAVE_ALONE = "save the state dict alone"
-SHARED = 0.5  # of the names of the larger of two sets, those that both have where they are weights of one network
-WRAPPED = r"^((module|_orig_mod|_forward_module)\.)+"  # what names begin with before the words that tell sets apart
+SHARED = 0.5  # share of common names, of the larger set, from which two sets are weights of one network
+WRAPPED = r"^((module|_orig_mod|_forward_module)\.)+"  # first parts of names, before the word that tells sets apart
 
 Line = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The weights that are read, and the keys of the file where they and other weights are."""
+    """The chosen set of weights.
+
+    Args:
+        weights: Tensors by name.
+        key: Their key in the file; None where there is no other set and the key is a usual one.
+        others: Keys of the other sets.
+        swapped: Whether the code that wrote the file saves the average under ``state_dict``.
+
+    """
 
     weights: dict[str, Tensor]
-    key: str | None  # None: the file holds no others, and these at its top or under a usual key
+    key: str | None
     others: tuple[str, ...] = ()
-    swapped: bool = False  # the code that wrote the file keeps the average under state_dict
+    swapped: bool = False
 
     def note(self) -> str | None:
-        """What a reader of the file has to know about the choice."""
+        """A remark about the choice in words, or None."""
         if self.key is None:
             return None
         others = f", not those under {_listed(self.others)}; --weights chooses" if self.others else ""
@@ -81,36 +89,38 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
     """Choose one set of weights of a checkpoint.
 
     Args:
-        held: what the file holds.
-        wanted: ``RAW``, ``AVERAGED``, a key of the file such as ``teacher`` or ``model.student``, or None: the weights
-            under a usual key such as ``model``, else the only ones that there are.
-        path: the file, for messages.
+        held: The content of the file.
+        wanted: ``RAW``, ``AVERAGED``, a key of the file such as ``teacher`` or ``model.student``, or None: the set
+            under a usual key such as ``model``, else the only set.
+        path: The file, for messages.
 
     Returns:
-        The weights, without the common prefix where sets are told apart by prefixes.
+        The weights, without the common prefix where prefixes tell the sets apart.
 
     Raises:
-        FgbenchError: for a file without weights, for one whose dictionaries hold themselves, for a ``wanted`` that is
-            not in it, and where several sets have an equal right. The message names the keys that hold tensors.
+        FgbenchError: If the file has no weights, a dictionary contains itself, ``wanted`` is not in it, or several sets
+            have an equal right. The message names the keys of tensors.
 
     """
     walk = _Walk(path)
     walk.visit(held)
-    whole = [one for one in walk.sets if not _is_outer(one, walk.sets)]
+    whole = [candidate for candidate in walk.sets if not _is_outer(candidate, walk.sets)]
     if not whole:
         where = f"tensors are under {_listed(walk.elsewhere)}" if walk.elsewhere else ""
         raise FgbenchError("no weights in the checkpoint", str(path), where or "a dictionary of tensors was expected")
-    if chosen := next((one for one in whole if wanted in one.names), None):
+    if chosen := next((candidate for candidate in whole if wanted in candidate.names), None):
         sets = whole
     else:
-        sets = [part for one in whole for part in (_split(one) or [one])]
+        sets = [part for candidate in whole for part in (_split(candidate) or [candidate])]
         chosen = _pick(sets, wanted, path) if wanted in (None, RAW, AVERAGED) else _by_key(sets, wanted, path)
-    others = tuple(one.key for one in sets if one is not chosen and not _equal(one.weights, chosen.weights))
+    others = tuple(
+        candidate.key for candidate in sets if candidate is not chosen and not _equal(candidate.weights, chosen.weights)
+    )
     beside = {
         name: tensor
-        for line, found in walk.beside.items()
+        for line, tensors in walk.beside.items()
         if chosen.line[: len(line)] == line
-        for name, tensor in found.items()
+        for name, tensor in tensors.items()
     }
     usual = USUAL.issuperset(chosen.line) and not others
     return Chosen(
@@ -119,12 +129,12 @@ def choose(held: Any, wanted: str | None, path: Path) -> Chosen:
 
 
 class _Walk:
-    """All dictionaries of a file, each looked at once: where tensors are."""
+    """Searches all dictionaries of a file, each once, for sets of tensors."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sets: list[_Set] = []
-        self.beside: dict[Line, dict[str, Tensor]] = {}  # where a dictionary of weights may lie within
+        self.beside: dict[Line, dict[str, Tensor]] = {}  # tensors of BESIDE by the keys of their dictionary
         self.elsewhere: list[str] = []  # keys of tensors that are no weights of a model, or have no names
         self.swapped = False
         self._by_id: dict[int, list[_Set]] = {}
@@ -133,7 +143,15 @@ class _Walk:
     def visit(
         self, held: Any, line: Line = (), other: bool = False, averages: Mapping[str, bool] | None = None
     ) -> None:
-        """Look at ``held``, which lies under the keys of ``line``; ``other``: it holds no weights of a model."""
+        """Search a value.
+
+        Args:
+            held: The value.
+            line: Its keys from the top of the file.
+            other: Whether its tensors are no weights of a model.
+            averages: Keys that hold averages, or do not, whatever they are called.
+
+        """
         if not isinstance(held, Mapping):
             if _holds_tensors(held):
                 self.elsewhere.append(f"{'.'.join(line) or TOP} (without names)")
@@ -143,8 +161,8 @@ class _Walk:
         if len(line) > MAX_DEPTH:
             raise FgbenchError(f"dictionaries lie more than {MAX_DEPTH} deep in", str(self.path), SAVE_ALONE)
         if id(held) in self._by_id:
-            for one in self._by_id[id(held)]:
-                one.aliases = (*one.aliases, line)
+            for candidate in self._by_id[id(held)]:
+                candidate.aliases = (*candidate.aliases, line)
             return
         begun = len(self.sets)
         self._holders.add(id(held))
@@ -173,17 +191,19 @@ class _Walk:
 
 def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
     """The set that is meant by ``RAW``, ``AVERAGED`` or nothing."""
-    fit = sets if wanted is None else [one for one in sets if one.average == (wanted == AVERAGED)]
+    fit = sets if wanted is None else [candidate for candidate in sets if candidate.average == (wanted == AVERAGED)]
     if not fit:
         what = "no average of weights" if wanted == AVERAGED else "nothing but averages of weights"
         raise FgbenchError(f"{what} is in the checkpoint", str(path), f"tensors are under {_keys(sets)}")
-    if ordinary := [one for one in fit if one.plain]:
+    if ordinary := [candidate for candidate in fit if candidate.plain]:
         return _only(ordinary, path)
-    if wanted is None and any("teacher" in one.line for one in fit):
+    if wanted is None and any("teacher" in candidate.line for candidate in fit):
         return _only(fit, path)  # neither the teacher nor the student is what everybody means
-    single = [one for one in fit if not one.average] or fit
-    top = next((one for one in single if not one.line), None)
-    if top is not None and all(len(one.weights) < len(top.weights) for one in single if one is not top):
+    single = [candidate for candidate in fit if not candidate.average] or fit
+    top = next((candidate for candidate in single if not candidate.line), None)
+    if top is not None and all(
+        len(candidate.weights) < len(top.weights) for candidate in single if candidate is not top
+    ):
         return top
     return _only(single, path)
 
@@ -191,7 +211,7 @@ def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
 def _only(sets: list[_Set], path: Path) -> _Set:
     """The one set, or one of several that are equal."""
     first, *more = sets
-    if all(_equal(first.weights, one.weights) for one in more):
+    if all(_equal(first.weights, candidate.weights) for candidate in more):
         return first
     raise FgbenchError(
         f"{len(sets)} sets of weights, under {_keys(sets)}, are in the checkpoint",
@@ -201,8 +221,10 @@ def _only(sets: list[_Set], path: Path) -> _Set:
 
 
 def _by_key(sets: list[_Set], wanted: str, path: Path) -> _Set:
-    fit = [one for one in sets if wanted == one.key] or [
-        one for one in sets if one.key.startswith(f"{wanted}.") or one.key.endswith(f".{wanted}")
+    fit = [candidate for candidate in sets if wanted == candidate.key] or [
+        candidate
+        for candidate in sets
+        if candidate.key.startswith(f"{wanted}.") or candidate.key.endswith(f".{wanted}")
     ]
     if fit:
         return _only(fit, path)
@@ -211,14 +233,14 @@ def _by_key(sets: list[_Set], wanted: str, path: Path) -> _Set:
     )
 
 
-def _split(one: _Set) -> list[_Set]:
+def _split(candidate: _Set) -> list[_Set]:
     """The sets that one dictionary tells apart by the first word of its names, such as ``teacher.`` and ``student.``.
 
     They are sets where an average has most of its names in common with something else; what else the dictionary has
     belongs to each of them.
     """
     groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in one.weights.items():
+    for name, tensor in candidate.weights.items():
         bare = re.sub(WRAPPED, "", name)
         first, dot, after = bare.partition(".")
         group, within = groups.setdefault(first if dot else "", {}), re.sub(WRAPPED, "", after) if dot else bare
@@ -235,7 +257,12 @@ def _split(one: _Set) -> list[_Set]:
                 break
     rest = {} if "" in parts else _together({word: names for word, names in groups.items() if word not in parts})
     return [
-        _Set((*one.line, word) if word else one.line, {**rest, **names}, _is_average(word), not word or word in PLAIN)
+        _Set(
+            (*candidate.line, word) if word else candidate.line,
+            {**rest, **names},
+            _is_average(word),
+            not word or word in PLAIN,
+        )
         for word, names in parts.items()
     ]
 
@@ -246,11 +273,11 @@ def _together(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _is_outer(one: _Set, sets: Iterable[_Set]) -> bool:
+def _is_outer(candidate: _Set, sets: Iterable[_Set]) -> bool:
     """Whether known keys lead from this set to the weights proper: tensors beside those are no weights."""
-    depth = len(one.line)
+    depth = len(candidate.line)
     return any(
-        other.line[:depth] == one.line and len(other.line) > depth and PLAIN.issuperset(other.line[depth:])
+        other.line[:depth] == candidate.line and len(other.line) > depth and PLAIN.issuperset(other.line[depth:])
         for other in sets
     )
 
@@ -316,7 +343,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _keys(sets: Iterable[_Set]) -> str:
-    return _listed([one.key for one in sets])
+    return _listed([candidate.key for candidate in sets])
 
 
 def _listed(keys: Iterable[str]) -> str:

@@ -21,14 +21,18 @@ FONTS = "'DejaVu Sans', Verdana, 'Segoe UI', Helvetica, Arial, sans-serif"  # no
 RADIUS = "7"
 
 
-def inline_svg(drawing: Drawing, *, prefix: str, label: str) -> str:
-    """An ``<svg>`` element for a page.
+def svg_for_page(drawing: Drawing, *, label: str) -> str:
+    """An ``<svg>`` element for a page, which gives its ids a prefix of their own.
 
-    Its ids begin with ``prefix``, so that several stand on one page; ``label`` is what it is called for those who do
-    not see it. Letters are text, in a font that the page's reader has. Points outside of their axes are left out.
+    Letters are text, in a font that the page's reader has. Points outside of their axes are left out.
+
+    Args:
+        drawing: A figure on its canvas, and its points.
+        label: What it is called for those who do not see it.
+
     """
     root = ElementTree.fromstring(saved(drawing, "svg", facecolor="none", letters="none"))
-    _clean(root, prefix)
+    _clean(root)
     size = root.attrib["viewBox"]
     root.attrib.clear()
     root.attrib.update({"class": "fg-figure", "role": "group", "aria-label": _lines(label), "viewBox": size})
@@ -39,8 +43,8 @@ def inline_svg(drawing: Drawing, *, prefix: str, label: str) -> str:
     return re.sub(r">\s*\n\s*<", ">\n<", text).strip()
 
 
-def _clean(root: ElementTree.Element, prefix: str) -> None:
-    """Ids that are referred to get the prefix, others go; so do metadata, and styles that would hold for the page."""
+def _clean(root: ElementTree.Element) -> None:
+    """Ids that are referred to stay, others go; so do metadata, and styles that would hold for the page."""
     for parent in list(root.iter()):
         for child in list(parent):
             if _name(child) in ("metadata", "style"):
@@ -49,14 +53,14 @@ def _clean(root: ElementTree.Element, prefix: str) -> None:
     for element in root.iter():
         element.tag = f"{{{SVG}}}{_name(element)}"
         own = element.attrib.pop("id", None)
-        if own in referred:
-            element.set("id", f"{prefix}{own}")
+        if own is not None and own in referred:
+            element.set("id", own)
         link = element.attrib.pop(f"{{{XLINK}}}href", None)
         if link is not None:
-            element.set("href", f"#{prefix}{link.removeprefix('#')}")
+            element.set("href", link)
         for name, value in element.attrib.items():
             if name not in ("id", "href"):
-                element.set(name, _in_page_colours(value.replace("url(#", f"url(#{prefix}")))
+                element.set(name, _in_page_colours(value))
         if _name(element) == "path" and "d" in element.attrib:
             element.set("d", " ".join(element.attrib["d"].split()))
 

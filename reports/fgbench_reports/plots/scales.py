@@ -43,20 +43,20 @@ def as_powers(axes: Axes, side: Side, values: Iterable[int]) -> None:
     low, high = met[0], met[-1]
     spread = (high / low) ** 0.06 if high > low else 1.4
     _limit(axes, side, low / spread, high * spread)
-    ticks = [value for value in met if value in _apart(met)]
+    ticks = _apart(met)
     _fix(_axis(axes, side), ticks, [str(value) for value in ticks])
 
 
-def _apart(values: Sequence[int]) -> set[int]:
+def _apart(values: Sequence[int]) -> list[int]:
     """The values that are no closer than a part of the whole range; the first and the last are among them."""
     if len(values) < 3:
-        return set(values)
+        return list(values)
     nearest = (values[-1] / values[0]) ** (1 / MAX_TICKS)
     kept = [values[0]]
     for value in values[1:-1]:
         if value >= kept[-1] * nearest and value * nearest <= values[-1]:
             kept.append(value)
-    return {*kept, values[-1]}
+    return [*kept, values[-1]]
 
 
 def as_log(

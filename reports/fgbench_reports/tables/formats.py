@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -22,6 +24,17 @@ MARKDOWN = {BEST: ("**", "**"), SECOND: ("<u>", "</u>")}
 LATEX = {BEST: (r"\textbf{", "}"), SECOND: (r"\underline{", "}")}
 HTML = {BEST: ('<strong class="best">', "</strong>"), SECOND: ('<u class="second">', "</u>")}
 UNMARKED = ("", "")
+# Cells without a letter that some format escapes, and how many of the others are remembered: names come again.
+PLAIN = re.compile(r"[0-9A-Za-z.]+")
+REMEMBERED = 10_000
+
+
+def _remembering(escape_cell: Callable[[str], str]) -> Callable[[str], str]:
+    remembered = functools.lru_cache(maxsize=REMEMBERED)(escape_cell)
+    return lambda text: text if PLAIN.fullmatch(text) else remembered(text)
+
+
+_markdown_cell, _latex_cell = _remembering(markdown_text), _remembering(latex_text)
 
 
 def to_markdown(table: Table) -> str:
@@ -29,7 +42,7 @@ def to_markdown(table: Table) -> str:
     from tabulate import tabulate
 
     lines = [
-        [_around(markdown_text(cell), MARKDOWN.get(mark, UNMARKED)) for cell, mark in line] for line in cells_of(table)
+        [_around(_markdown_cell(cell), MARKDOWN.get(mark, UNMARKED)) for cell, mark in line] for line in cells_of(table)
     ]
     sides = ["left" if heading in table.names else "right" for heading in table.printed.columns]
     headings = [markdown_text(heading) for heading in headings_of(table)]
@@ -53,7 +66,7 @@ def to_latex(table: Table) -> str:
         _latex_line(latex_text(heading) for heading in headings_of(table)),
         r"\midrule",
         *(
-            _latex_line(_around(latex_text(cell), LATEX.get(mark, UNMARKED)) for cell, mark in line)
+            _latex_line(_around(_latex_cell(cell), LATEX.get(mark, UNMARKED)) for cell, mark in line)
             for line in cells_of(table)
         ),
         r"\bottomrule",

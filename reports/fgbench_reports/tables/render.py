@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fgbench.results.escaping import csv_line, json_text, visible
+from fgbench.results.records import Record
 from fgbench_reports.tables import formats
 from fgbench_reports.tables.table import Layout, Table
 from fgbench_reports.tables.terminal import to_terminal as to_terminal
@@ -67,7 +68,8 @@ def render(table: Table | Sequence[Table] | RowTables, style: str, *, to_file: b
         if style == "table":
             return to_terminal(table.narrow, table.notes, to_file=to_file)
         if style in ("json", "csv"):
-            return to_json(table.rows) if style == "json" else to_csv(table.rows)
+            saved = [row.as_dict() if isinstance(row, Record) else row for row in table.rows]
+            return to_json(saved) if style == "json" else to_csv(saved)
         return "\n".join(map(WRITERS[style], table.wide))
     tables = [table] if isinstance(table, Table) else table
     if style == "table":

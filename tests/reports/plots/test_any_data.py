@@ -21,7 +21,7 @@ from fgbench_reports.plots.cost import Cost
 from fgbench_reports.plots.curves import Curves
 from fgbench_reports.plots.energy import Energy
 from fgbench_reports.plots.files import to_png, to_svg
-from fgbench_reports.plots.inline import inline_svg
+from fgbench_reports.plots.inline import svg_for_page
 from fgbench_reports.plots.memory import Memory
 from fgbench_reports.plots.roofline import Roofline
 from fgbench_reports.plots.tradeoff import Tradeoff
@@ -97,7 +97,7 @@ def test_names_are_text_everywhere():
     assert len(figures) >= 4
     for figure in figures:
         drawing = figure.draw()
-        text = inline_svg(drawing, prefix="p", label=figure.alt)
+        text = svg_for_page(drawing, label=figure.alt)
         assert "<svg onload" not in text
         root = ElementTree.fromstring(text)
         letters = "".join("".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text"))
@@ -114,7 +114,7 @@ def test_any_rows_of_a_sweep_can_be_drawn(rows):
     for figure in everything(Data(throughput=rows)):
         if figure.name != "published-figure-4":
             drawing = figure.draw()
-            ElementTree.fromstring(inline_svg(drawing, prefix="p", label=figure.alt))
+            ElementTree.fromstring(svg_for_page(drawing, label=figure.alt))
             assert figure.alt.endswith(".")
             assert figure.notes
 
@@ -153,7 +153,7 @@ def test_the_work_for_two_thousand_rows_is_ten_times_that_for_two_hundred_and_ta
 
     def draw(rows) -> None:
         data = Data(throughput=rows, flops=counted(), selection=kept().selection)
-        figures = [inline_svg(figure.draw(), prefix="p", label=figure.alt) for figure in everything(data)]
+        figures = [svg_for_page(figure.draw(), label=figure.alt) for figure in everything(data)]
         assert sum(map(len, figures)) < 3_000_000
 
     assert_work_grows_with(rows[:2_000], draw)

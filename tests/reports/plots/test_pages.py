@@ -11,9 +11,10 @@ from helpers.figure_rows import counted, figures_of, kept, sweep
 from reports.plots.test_baselines import FIGURES
 
 from fgbench_reports.data import Data
+from fgbench_reports.page.inlined import inline_svg
 from fgbench_reports.plots.cost import Cost
 from fgbench_reports.plots.files import to_png, to_svg
-from fgbench_reports.plots.inline import inline_svg
+from fgbench_reports.plots.inline import svg_for_page
 from fgbench_reports.plots.style import GRID, INK, PAPER, frame, in_style
 from fgbench_reports.report import Drawing, Point
 
@@ -21,9 +22,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @cache
-def page_of(name: str, prefix: str = "one-") -> str:
+def page_of(name: str) -> str:
     figure = FIGURES[name]()
-    return inline_svg(figure.draw(), prefix=prefix, label=figure.alt)
+    return svg_for_page(figure.draw(), label=figure.alt)
 
 
 def plain_drawing(*points: tuple[float, float, str]) -> Drawing:
@@ -47,19 +48,19 @@ def test_the_element_scales_and_says_what_it_is():
 
 @pytest.mark.parametrize("name", ["cost", "batch"])
 def test_nothing_of_it_reaches_the_rest_of_a_page(name):
-    text = page_of(name)
+    text = inline_svg(page_of(name), "one")
     assert not re.search(r"<style|<metadata|<script|xlink|<\?xml|<!DOCTYPE", text)
     ids = re.findall(r'\bid="([^"]*)"', text)
     assert ids
     assert len(ids) == len(set(ids))
-    assert all(each.startswith("one-") for each in ids)
+    assert all(each.startswith("one--") for each in ids)
     referred = re.findall(r"url\(#([^)]+)\)", text) + re.findall(r'href="#([^"]+)"', text)
     assert referred
     assert set(referred) <= set(ids)
 
 
 def test_two_figures_on_a_page_share_no_id():
-    one, two = page_of("cost", "a-"), page_of("cost", "b-")
+    one, two = (inline_svg(page_of("cost"), anchor) for anchor in "ab")
     assert set(re.findall(r'\bid="([^"]*)"', one)).isdisjoint(re.findall(r'\bid="([^"]*)"', two))
 
 
@@ -113,20 +114,20 @@ def test_a_circle_is_where_its_numbers_are():
     drawing = plain_drawing((0.25, 0.75, "here"))
     left, bottom, width, height = drawing.points[0].axes.get_position().bounds
     wide, high = drawing.canvas.get_size_inches() * 72
-    circle = next(ElementTree.fromstring(inline_svg(drawing, prefix="p", label="")).iter(f"{SVG}circle"))
+    circle = next(ElementTree.fromstring(svg_for_page(drawing, label="")).iter(f"{SVG}circle"))
     assert float(circle.attrib["cx"]) == pytest.approx(wide * (left + 0.25 * width), abs=0.01)
     assert float(circle.attrib["cy"]) == pytest.approx(high * (1 - bottom - 0.75 * height), abs=0.01)
 
 
 def test_points_outside_of_the_axes_are_left_out():
     drawing = plain_drawing((0.5, 0.5, "in"), (1.5, 0.5, "out"), (0.5, float("nan"), "nowhere"), (1, 1, "corner"))
-    text = inline_svg(drawing, prefix="p", label="")
+    text = svg_for_page(drawing, label="")
     assert re.findall(r'data-text="([^"]*)"', text) == ["in", "corner"]
 
 
 def test_the_text_of_a_point_is_text():
     hostile = "<script>alert(1)</script>\n\" onload='x' & \x00\ud800"
-    text = inline_svg(plain_drawing((0.5, 0.5, hostile)), prefix="p", label=hostile)
+    text = svg_for_page(plain_drawing((0.5, 0.5, hostile)), label=hostile)
     assert "<script" not in text
     assert "&#10;" in text
     circle = next(ElementTree.fromstring(text).iter(f"{SVG}circle"))
@@ -139,7 +140,7 @@ def test_files_and_pages_are_the_same_every_time():
 
     def once() -> tuple[str, str, bytes]:
         drawing = figures_of(Cost, data)[0].draw()
-        return to_svg(drawing), inline_svg(drawing, prefix="x", label="y"), to_png(drawing, 50)
+        return to_svg(drawing), svg_for_page(drawing, label="y"), to_png(drawing, 50)
 
     assert once() == once()
 
@@ -163,5 +164,5 @@ def test_what_a_user_set_in_matplotlib_changes_nothing():
 
 def test_the_kept_rows_make_pages_that_are_not_heavy():
     figure = FIGURES["curves"]()
-    assert len(inline_svg(figure.draw(), prefix="x", label=figure.alt)) < 200_000
+    assert len(svg_for_page(figure.draw(), label=figure.alt)) < 200_000
     assert len(kept().selection_quality) > 100

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and not by its suffix."""
+"""The kind of a file by its first bytes, whatever its suffix."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from fgbench.errors import FgbenchError, no_checkpoint
 
-SAFETENSORS, TORCH, NPZ = "safetensors", "torch", "npz"  # the kinds that weights are read from
+SAFETENSORS, TORCH, NPZ = "safetensors", "torch", "npz"  # kinds of files that weights are read from
 
-HEAD = 4096  # bytes that are looked at
-SHOWN = 3  # names of members of an archive
+HEAD = 4096  # bytes that are read
+SHOWN = 3  # members of an archive in a message
 LONGEST_NAME = 80  # characters of a name in a message
 SAFETENSORS_HEADER = 10**8  # bytes; the format allows no more
-TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # what torch.save wrote first before it wrote zip archives
+TORCH_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # in files that torch.save wrote before it wrote zip archives
 SAVE_STATE_DICT = "save the model's state_dict with torch.save, or as .safetensors"
 UNPACK = "unpack it, and give the file in it"
-# First bytes, what begins with them, and what to do.
+# First bytes of files, the kind of the file, and advice.
 MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for", "fetch that with git lfs pull"),
     (b"version https://hawser", "a Git LFS pointer, not the file that it stands for", "fetch that with git lfs pull"),
@@ -50,8 +50,9 @@ MAGIC: tuple[tuple[bytes, str, str], ...] = (
 def kind_of(path: Path) -> str:
     """The kind of a file of weights: ``SAFETENSORS``, ``TORCH`` or ``NPZ``.
 
-    Raises :class:`FgbenchError` where there is no such file, where it cannot be read, and where it is something else:
-    the message says what.
+    Raises:
+        FgbenchError: If there is no such file, it cannot be read, or it is of another kind, which the message names.
+
     """
     try:
         mode = path.stat().st_mode
@@ -86,7 +87,7 @@ def _kind_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
-    except Exception as error:  # a damaged archive raises whatever its reader trips over
+    except Exception as error:  # a damaged archive raises any exception of its reader
         raise damaged(path, error) from error
     ends = {name.rpartition("/")[2] for name in names}
     if "data.pkl" in ends:
@@ -106,7 +107,7 @@ def _kind_of_zip(path: Path) -> str:
 
 
 def _other(path: Path, head: bytes, tail: bytes) -> tuple[str, str]:
-    """What a file is that weights are not read from, and what to do."""
+    """The kind of a file that weights are not read from, and advice."""
     if not head:
         return "an empty file", "was it downloaded whole?"
     for magic, what, do in MAGIC:
@@ -160,7 +161,7 @@ def _text(head: bytes) -> tuple[str, str] | None:
 
 
 def shown(name: object) -> str:
-    """A name that a file gives, as a message can have it: short, and without control characters."""
+    """A name from a file for a message: short, and without control characters."""
     text = str(name)
     text = text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
     return text if text.isprintable() else repr(text)
@@ -171,6 +172,12 @@ def _is(path: Path, what: str, do: str) -> FgbenchError:
 
 
 def damaged(path: Path, error: Exception) -> FgbenchError:
-    """What is said of a file that its reader gave up on."""
+    """The error for a file that cannot be read.
+
+    Args:
+        path: The file.
+        error: The exception of its reader.
+
+    """
     reason = " ".join(str(error).split())[:160] or type(error).__name__
     return FgbenchError(f"the checkpoint cannot be read ({reason}):", str(path), "is it whole?")

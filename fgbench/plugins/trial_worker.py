@@ -1,4 +1,4 @@
-"""A trial, seen from the inside: foreign code is imported in a worker that does nothing else, and looked at."""
+"""The trial of one plug-in, in a worker: import its code, check its contract, and see what it did to the process."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from fgbench_selectors.entries import Entry
 from fgbench_selectors.interrupts import interrupts_noted
 from fgbench_selectors.plugins import blame, describe, load_point
 
-END_S = 1.0  # that a thread is waited for which is about to end
+END_S = 1.0  # time for a thread to end
 STREAMS = {0: "standard input", 1: "standard output", 2: "standard error"}
 LEAST_RECURSION = 500  # calls
-FUNCTIONS = [  # that a program is made of
+FUNCTIONS = [  # functions that must not be replaced
     (module, name)
     for module in (builtins, os, sys)
     for name, value in list(vars(module).items())
@@ -48,54 +48,63 @@ def serve(messages: Messages) -> None:
 
 
 def attempt(*, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = "") -> Message:
-    """Import a file, or what an entry point names: what it holds, or why it cannot be used.
+    """Import a plug-in file, or the object of an entry point. The process serves nothing else afterwards.
 
-    ``{"found": [{"group", "name", "why", "facts"}, …], "files": …}`` with all that was loaded for it, or
-    ``{"why": …}`` with the ``name`` of what is broken. The process is for nothing else afterwards.
+    Args:
+        file: Path of the file; None for an entry point.
+        group: Entry-point group.
+        name: Name of the entry point.
+        origin: Its distribution.
+        value: ``package.module:Class``.
+
+    Returns:
+        ``{"objects": [{"group", "name", "why", "facts"}, …], "files": …}`` with the files that were loaded, or
+        ``{"name": …, "why": …}`` where the plug-in cannot be used.
+
     """
     bound_files()
     os.register_at_fork(after_in_parent=_count_fork)
     atexit._clear()
-    here = os.getpid()
+    parent = os.getpid()
     try:
         with interrupts_noted(), untouched():
-            found = (
-                _in_file(file) if file is not None else [_looked_at(kind_of(group), name, origin, load_point(value))]
+            objects = (
+                _check_file(file) if file is not None else [_check(kind_of(group), name, origin, load_point(value))]
             )
-            json.dumps(found)  # nothing of it stays foreign
+            json.dumps(objects)  # raises where an object of the plug-in is left in it
         _end()
-        return {"found": found, "files": loaded_files()}
+        return {"objects": objects, "files": loaded_files()}
     except BrokenPluginError as error:
         return {"name": error.name, "why": error.why}
-    except Trespass as error:
+    except ProcessChangedError as error:
         return {"name": name or Path(str(file)).name, "why": str(error)}
     except BaseException as error:
-        if os.getpid() != here:
+        if os.getpid() != parent:
             os._exit(1)
         return {"name": name or Path(str(file)).name, "why": describe(error)}
 
 
-def _in_file(file: str) -> list[Message]:
+def _check_file(file: str) -> list[Message]:
     objects = PluginFile(Path(file)).objects
-    return [_looked_at(kind_of(group), name, file, value) for (group, name), value in objects.items()]
+    return [_check(kind_of(group), name, file, value) for (group, name), value in objects.items()]
 
 
-def _looked_at(kind: Kind, name: str, origin: str, value: object) -> Message:
-    """Whether an object keeps the contract of its kind, and what is shown of it."""
+def _check(kind: Kind, name: str, origin: str, value: object) -> Message:
+    """The facts of an object, or why it breaks the contract of its kind."""
     entry = Entry(name, origin, lambda: value)
-    found: Message = {"group": kind.group, "name": name, "why": None, "facts": {}}
+    result: Message = {"group": kind.group, "name": name, "why": None, "facts": {}}
     try:
-        found["why"] = kind.registry.breach(entry, value)
-        if found["why"] is None:
+        result["why"] = kind.registry.breach(entry, value)
+        if result["why"] is None:
             with blame(name, origin):
-                found["facts"] = {field: _plain(field, fact) for field, fact in kind.facts(value).items()}
+                result["facts"] = {field: _plain(field, fact) for field, fact in kind.facts(value).items()}
     except BrokenPluginError as error:
-        found["why"] = error.why
-    return found
+        result["why"] = error.why
+    return result
 
 
 def _plain(field: str, fact: object) -> str | int:
-    """A fact without anything of its class: words or a whole number."""
+    """A fact as a plain str or int, without methods of the plug-in."""
     if isinstance(fact, str):
         return str.__str__(fact)
     if isinstance(fact, int) and not isinstance(fact, bool):
@@ -103,48 +112,54 @@ def _plain(field: str, fact: object) -> str | int:
     raise TypeError(f"its {field!r} must be words or a whole number, and is a {type(fact).__name__}")
 
 
-class Trespass(Exception):  # noqa: N818  # it is what was seen
-    """Foreign code has done to the whole process what nobody asked it for."""
+class ProcessChangedError(Exception):
+    """The code of a plug-in changed the process that imported it."""
 
 
 @contextlib.contextmanager
 def untouched() -> Iterator[None]:
-    """Raise :class:`Trespass` where the code inside changes the process that it is loaded into."""
+    """A context in which code must not change the process.
+
+    Raises:
+        ProcessChangedError: At the end, where the code inside forked, left threads, or changed signals, streams,
+            limits, environment variables or modules.
+
+    """
     threads, environment, before = set(threading.enumerate()), dict(os.environ), _state()
-    forks, here, paths = _forks, os.getpid(), list(sys.path)
-    ours_before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OURS}
+    forks, parent, paths = _forks, os.getpid(), list(sys.path)
+    own_modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OURS}
     yield
-    if os.getpid() != here:
+    if os.getpid() != parent:
         os._exit(1)
     for thread in set(threading.enumerate()) - threads:
         if not thread.daemon:
             thread.join(END_S)
-    gone = sorted(name for name, value in ours_before.items() if sys.modules.get(name) is not value)
-    left = [thread for thread in set(threading.enumerate()) - threads if not thread.daemon]
+    modules = sorted(name for name, value in own_modules.items() if sys.modules.get(name) is not value)
+    running = [thread for thread in set(threading.enumerate()) - threads if not thread.daemon]
     changed = [what for what, value in _state().items() if value != before[what]]
     closed = [what for number, what in STREAMS.items() if not _is_open(number)]
-    lost = sorted(name for name in environment if name not in os.environ)
-    ours = sorted(n for n in os.environ if n.startswith("FGBENCH_") and os.environ[n] != environment.get(n))
-    for seen, what in (
+    removed = sorted(name for name in environment if name not in os.environ)
+    own = sorted(n for n in os.environ if n.startswith("FGBENCH_") and os.environ[n] != environment.get(n))
+    for happened, what in (
         (_forks > forks, "it forks this process"),
-        (left, f"it leaves {len(left)} threads running that keep the program from ending"),
+        (running, f"it leaves {len(running)} threads running that keep the program from ending"),
         (changed, f"it changes {', '.join(changed[:3])}"),
         (closed, f"it closes {' and '.join(closed)}"),
-        (lost, f"it takes away the environment variables {', '.join(lost[:3])}"),
+        (removed, f"it takes away the environment variables {', '.join(removed[:3])}"),
         (set(paths) - set(sys.path), "it takes folders out of sys.path"),
-        (gone, f"it takes away the modules {', '.join(gone[:3])}"),
-        (ours, f"it changes the environment variables {', '.join(ours[:3])}"),
+        (modules, f"it takes away the modules {', '.join(modules[:3])}"),
+        (own, f"it changes the environment variables {', '.join(own[:3])}"),
     ):
-        if seen:
-            raise Trespass(f"{what} while it is imported")
+        if happened:
+            raise ProcessChangedError(f"{what} while it is imported")
 
 
 def _state() -> dict[str, object]:
-    """What the rest of a program relies on, by name."""
+    """Settings of the process that other code relies on, by name."""
     state: dict[str, object] = {
-        f"what happens at {each.name}": id(signal.getsignal(each))
-        for each in signal.Signals
-        if each in signal.valid_signals()
+        f"what happens at {number.name}": id(signal.getsignal(number))
+        for number in signal.Signals
+        if number in signal.valid_signals()
     }
     mask = os.umask(0o077)
     os.umask(mask)
@@ -155,10 +170,10 @@ def _state() -> dict[str, object]:
         "who may read new files": mask,
         "the limits of recursion": sys.getrecursionlimit() < LEAST_RECURSION,
         "the limits of time or memory": [
-            resource.getrlimit(each) for each in (resource.RLIMIT_CPU, resource.RLIMIT_AS)
+            resource.getrlimit(limit) for limit in (resource.RLIMIT_CPU, resource.RLIMIT_AS)
         ],
         "where Python prints": [id(stream) for stream in (sys.stdin, sys.stdout, sys.stderr)],
-        "which warnings are errors": [each for each in warnings.filters if each[0] == "error"],
+        "which warnings are errors": [entry for entry in warnings.filters if entry[0] == "error"],
         "torch's default dtype, device or gradients": _torch_defaults(),
         **{f"{module.__name__}.{name}": id(vars(module).get(name)) for module, name in FUNCTIONS},
     }
@@ -187,9 +202,9 @@ def _is_open(number: int) -> bool:
 
 
 def _end() -> None:
-    """Do what the code wants done when a program ends. Raises :class:`Trespass` where that leaves it by itself."""
+    """Run the functions that the code registered with atexit; raise where one ends the process."""
     raised: list[BaseException | None] = []
-    sys.unraisablehook = lambda seen: raised.append(seen.exc_value)
+    sys.unraisablehook = lambda unraisable: raised.append(unraisable.exc_value)
     atexit._run_exitfuncs()
-    if odd := [error for error in raised if error is not None and not isinstance(error, Exception)]:
-        raise Trespass(f"{describe(odd[0])} when the program ends")
+    if exits := [error for error in raised if error is not None and not isinstance(error, Exception)]:
+        raise ProcessChangedError(f"{describe(exits[0])} when the program ends")

@@ -1,7 +1,7 @@
-"""What released files hold beside weights and what may be restored of it: settings, paths, dates, numbers of a log.
+"""Classes that a pickled checkpoint may hold beside weights: settings, paths, dates, numbers of a log.
 
-torch's reader calls nothing that is not named here. Classes that would run code of their own are replaced by an empty
-dictionary or list, so that none of their packages has to be installed and none of their code runs.
+torch's reader calls only what this module names. Classes with code of their own are replaced by an empty dictionary or
+list: their packages need not be installed, and their code does not run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# By module, classes whose objects stand beside weights; none of them is restored.
+# Classes of objects beside weights, by module; none of them is restored.
 SETTINGS = {
     "builtins": "bool bytes dict float frozenset int list object range slice str tuple",
     "collections": "defaultdict",
@@ -45,26 +45,31 @@ SETTINGS = {
     "StringNode",
     "yacs.config": "CfgNode",
 }
-# By NumPy's letters: numbers, text, dates. Objects and records are left out, as their bytes could be crafted pointers.
+# NumPy's letters for numbers, text and dates. Objects and records are left out: their bytes could be crafted pointers.
 DTYPES = "?bhilqBHILQefdgFDSUMm"
 
 
 class _Settings:
-    """Stands for any class of ``SETTINGS``: its objects become dictionaries."""
+    """Replaces any class of ``SETTINGS``: its objects become empty dictionaries."""
 
     def __new__(cls, *args: object, **options: object) -> Any:
         return OrderedDict()
 
 
 class _Queue:
-    """Stands for ``collections.deque``."""
+    """Replaces ``collections.deque``: its objects become empty lists."""
 
     def __new__(cls, *args: object, **options: object) -> Any:
         return []
 
 
 def restored() -> list[Any]:
-    """What ``torch.serialization.safe_globals`` takes: objects, and pairs of an object and the name it stands for."""
+    """The argument of ``torch.serialization.safe_globals``.
+
+    Returns:
+        Classes, and pairs of a class and the name that it replaces.
+
+    """
     rebuild, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
     homes = ("numpy.core.multiarray", "numpy._core.multiarray")
     named = [(rebuild, f"{home}._reconstruct") for home in homes] + [(scalar, f"{home}.scalar") for home in homes]

@@ -1,0 +1,76 @@
+"""Position embeddings of another grid of patches: how they are resized, as the code that wrote the file does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
+from torch import Tensor
+from torch.nn import functional
+
+from fgbench.models.checkpoints.names import POSITIONS, TIMM_FORMAT, Format, Weights
+from fgbench.models.model import Model
+
+FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO
+ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # RADIO models for which timm aligns corners
+
+
+def resize_positions(
+    model: Model, weights: Weights, own: dict[str, Tensor], interpolation: str
+) -> tuple[int, int] | None:
+    """Resize position embeddings of another grid.
+
+    Args:
+        model: The model.
+        weights: Weights of a file by the names of the model; the embeddings are replaced.
+        own: Weights of the model.
+        interpolation: ``bicubic``, ``bilinear`` (corners aligned), or :data:`FLEXIBLE`.
+
+    Returns:
+        Patches per side in the file and in the model; None where nothing was resized.
+
+    """
+    given, wanted = weights.get(POSITIONS), own.get(POSITIONS)
+    if given is None or wanted is None or given.shape == wanted.shape or given.ndim != 3:
+        return None
+    encoder: Any = model.encoder
+    prefix = wanted.shape[1] - encoder.num_patches
+    side = math.isqrt(max(given.shape[1] - prefix, 0))
+    if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
+        return None  # the shape does not fit, which is reported later
+    resize: Callable[..., Tensor] = resample_abs_pos_embed
+    if interpolation == "bilinear":
+        resize = _bilinear
+    elif interpolation == FLEXIBLE:
+        resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
+    weights[POSITIONS] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
+    return side, encoder.grid[0]
+
+
+def interpolation_of(format_: Format, model: Model) -> str:
+    """How the code that wrote a file resizes position embeddings.
+
+    Args:
+        format_: The format of the file.
+        model: The model that it is loaded into.
+
+    Returns:
+        ``bicubic``, ``bilinear`` (corners aligned), or :data:`FLEXIBLE`.
+
+    """
+    name = getattr(getattr(model, "encoder", None), "name", "").partition(".")[0]
+    if format_.name != TIMM_FORMAT or not ("flexivit" in name or "radio" in name):
+        return format_.interpolation
+    return "bilinear" if name in ALIGNED else FLEXIBLE
+
+
+def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
+    """Resize positions (1, P + G², D) bilinearly with corners aligned, which is ``scipy.ndimage.zoom(order=1)``."""
+    prefix, patches = positions[:, :num_prefix_tokens], positions[:, num_prefix_tokens:]
+    grid = patches.unflatten(1, old_size).permute(0, 3, 1, 2).float()
+    resized = functional.interpolate(grid, new_size, mode="bilinear", align_corners=True)
+    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
