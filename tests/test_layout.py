@@ -77,8 +77,7 @@ BELOW: dict[str, set[str]] = {
     # The rules by which a comparison is judged are the reports'.
     "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers", "reports"},
 }
-# A registry knows the contract of what it registers, and imports that where a plug-in is looked at.
-CONTRACTS = {("plugins", room) for room in ("datasets", "models", "measure", "reports")}
+RENDERING = {("plugins", "reports")}  # reports of plug-ins are made and drawn in workers
 
 
 def room_of(name: str) -> str | None:
@@ -104,7 +103,7 @@ def test_inside_the_harness_arrows_run_from_the_commands_down(room):
     assert folder.is_dir()
     for path in sorted(folder.rglob("*.py")):
         others = {other for name in modules_of(path) if (other := room_of(name)) not in (None, room)}
-        above = {other for other in others - BELOW[room] if (room, other) not in CONTRACTS}
+        above = {other for other in others - BELOW[room] if (room, other) not in RENDERING}
         assert not above, f"{path.relative_to(ROOT)} imports {sorted(above)}"
 
 
@@ -114,13 +113,6 @@ PACKAGES = {
     for path in sources(room)
 }
 MODULES = {name.removesuffix(".__init__"): path for name, path in PACKAGES.items()}
-# Imports inside of functions that close a circle, and why they stay there.
-DELIBERATE = {
-    ("fgbench.plugins.kinds", "fgbench.models.build"): "checks the contract of models when one is loaded",
-    ("fgbench.plugins.kinds", "fgbench.models.model"): "finds the models of a plug-in file when it is loaded",
-    ("fgbench.plugins.kinds", "fgbench.datasets.build"): "checks the contract of data sets when one is loaded",
-    ("fgbench.plugins.timm_names", "fgbench.models.timm_list"): "asks timm for its names where no list is shipped",
-}
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -143,21 +135,10 @@ def imported_modules(path: Path) -> set[str]:
 
 def test_no_imports_form_a_circle():
     graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
-    unused = [pair for pair in DELIBERATE if pair[1] not in graph[pair[0]]]
-    for importer, imported in DELIBERATE.keys() - unused:
-        graph[importer].remove(imported)
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' ← '.join(error.args[1])}")
-    assert unused == []
-
-
-def test_every_deliberate_import_is_inside_of_a_function():
-    for importer, imported in DELIBERATE:
-        tree = ast.parse(MODULES[importer].read_text(encoding="utf-8"))
-        outside = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert imported not in outside
 
 
 def test_every_room_is_known():

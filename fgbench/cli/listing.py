@@ -62,7 +62,7 @@ def backbone_rows() -> list[dict[str, Any]]:
 
 def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per data set: the counts of the paper's Table 9, and what --data-dir must hold."""
-    from fgbench.datasets.hub import HUB
+    from fgbench.datasets.build import hub_readers
     from fgbench.plugins.kinds import datasets
 
     rows = []
@@ -76,7 +76,9 @@ def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
             row["description"] = f"broken: {error.why}"
         rows.append(row)
     empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
-    rows += [{"name": f"{kind}/…", **empty, "description": first_line(read.__doc__)} for kind, read in HUB.items()]
+    rows += [
+        {"name": f"{kind}/…", **empty, "description": first_line(read.__doc__)} for kind, read in hub_readers().items()
+    ]
     return rows
 
 

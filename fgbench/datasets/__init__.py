@@ -1,1 +1,1 @@
-"""Data sets by name: the ten of the paper, folders and lists of one's own, timm's readers, a drawn one."""
+"""Data sets by name: the ten of the paper, folders and lists of one's own, timm's readers, and synthetic images."""

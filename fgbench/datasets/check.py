@@ -1,4 +1,4 @@
-"""What is looked at before a data set is used: whether it is all there, and whether it is what was published."""
+"""Check of a data set before it is used: whether it is complete, and whether it is the published one."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ Progress = Callable[[int, int], None]  # images opened, images in all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What is worth saying about a data set that can be used."""
+    """Findings about a data set that can be used."""
 
-    warnings: tuple[str, ...] = ()  # it is not what was published; figures may not be comparable
+    warnings: tuple[str, ...] = ()  # differences from the published one; figures may not be comparable
     notes: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()  # every image that cannot be opened; empty where none was opened
+    unreadable: tuple[str, ...] = ()  # names of images that cannot be read; empty where no image was opened
 
     def unreadable_in_words(self) -> str | None:
-        """``2 images cannot be read: a.jpg, b.jpg``, with the first eight names; None where all can."""
+        """``2 images cannot be read: a.jpg, b.jpg``, with the first eight names; None where there are none."""
         if not self.unreadable:
             return None
         return f"{_images(len(self.unreadable))} cannot be read: {listed(self.unreadable)}"
 
 
 def check_dataset(dataset: DataSet, *, read: bool = False, progress: Progress | None = None) -> CheckReport:
-    """Look a data set over; ``read`` opens every image, which takes minutes for the large ones.
+    """Check a data set.
 
-    Raises :class:`DatasetError` for what nobody can train or test on: an empty split, missing images, class ids that
-    are not 0…n-1, a class without a training image. Images that cannot be read are listed, not raised: it is for
-    the caller to say whether a run can do without them.
+    Args:
+        dataset: The data set.
+        read: Whether every image is opened, which takes minutes for large data sets.
+        progress: Receives the number of images opened and of all.
+
+    Returns:
+        The findings. Images that cannot be read are listed; the caller decides whether a run can do without them.
+
+    Raises:
+        DatasetError: A split is empty, images are missing, class ids are not 0…n−1, or a class has no training image.
     """
     for role, split in _splits(dataset):
         if not len(split):
@@ -64,7 +71,7 @@ def _class_notes(dataset: DataSet) -> Iterator[str]:
 
 
 def _repeats(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
-    """By name, and by the file that names lead to: the same picture in two files is not found."""
+    """Repeated names, and names that lead to one file; copies of a file are not found."""
     names: dict[str, set[str]] = {}
     files: dict[str, dict[Hashable, str]] = {}
     for role, split in _splits(dataset):
@@ -87,7 +94,7 @@ def _repeats(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[st
 
 
 def _two_classes(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
-    """Files that are given two classes, under two names or in two splits: one of them is wrong."""
+    """Files that have two classes, under two names or in two splits."""
     first: dict[Hashable, tuple[str, int]] = {}
     pairs = []
     for role, split in _splits(dataset):
@@ -101,20 +108,20 @@ def _two_classes(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterato
 
 
 def _compared(dataset: DataSet) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(what differs from Table 9, what Table 9 misprints), in words."""
-    if (said := dataset.published) is None:
+    """Sentences on differences from Table 9, and on misprints of Table 9."""
+    if (published := dataset.published) is None:
         return (), ()
     counts = (
-        ("classes", dataset.num_classes, said.classes),
-        ("training images", len(dataset.train), said.train_images),
-        ("test images", len(dataset.test), said.test_images),
+        ("classes", dataset.num_classes, published.classes),
+        ("training images", len(dataset.train), published.train_images),
+        ("test images", len(dataset.test), published.test_images),
     )
     warnings = tuple(
-        f"{dataset.name} has {met:,} {what} here and {published:,} in the paper"
-        for what, met, published in counts
-        if met != published
+        f"{dataset.name} has {here:,} {what} here and {in_paper:,} in the paper"
+        for what, here, in_paper in counts
+        if here != in_paper
     )
-    return warnings, said.misprints
+    return warnings, published.misprints
 
 
 def _unreadable(dataset: DataSet, progress: Progress | None) -> Iterator[str]:
@@ -123,7 +130,7 @@ def _unreadable(dataset: DataSet, progress: Progress | None) -> Iterator[str]:
         for index in range(len(split)):
             try:
                 split.open(index)
-            except Exception:  # whatever a decoder raises for what it cannot decode
+            except Exception:  # decoders raise errors of any type
                 yield split.name(index)
             opened += 1
             if progress is not None:

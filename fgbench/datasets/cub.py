@@ -1,4 +1,4 @@
-"""CUB-200-2011, and the tables that NABirds shares with it."""
+"""CUB-200-2011, and NABirds, which has the same tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fgbench.datasets.dataset import Box, DataSet, DatasetError, FileSplit
+from fgbench.datasets.dataset import TABLE9, Box, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import below_root, renumber, rows
 from fgbench.datasets.manifest import read_manifest
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 
 TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -27,8 +26,10 @@ SMALLEST_SIDE = 8.0  # pixels; of a part's box
 def cub(root: Path, *, part_size: float = 0.25) -> DataSet:
     """North American birds, Caltech-UCSD 2011.
 
-    ``part_size`` is the side of the square that is drawn around a visible part, as a share of the bird's bounding
-    box; see :func:`part_boxes`.
+    Args:
+        root: The folder.
+        part_size: Side of the square around a visible part, as a share of the bird's bounding box; see
+            :func:`part_boxes`.
     """
     dataset = read_tables(root, "cub", first=1, part_size=part_size)
     # "001.Black_footed_Albatross"
@@ -36,8 +37,25 @@ def cub(root: Path, *, part_size: float = 0.25) -> DataSet:
     return DataSet(name="cub", class_names=names, train=dataset.train, test=dataset.test, notes=dataset.notes)
 
 
+@reads(
+    folder="nabirds",
+    holds="nabirds/ with images/, images.txt, image_class_labels.txt, train_test_split.txt and classes.txt",
+    needs=("images", *TABLES),
+    published=TABLE9["nabirds"],
+    fallback=read_manifest,
+)
+def nabirds(root: Path, *, part_size: float = 0.25) -> DataSet:
+    """North American birds with their plumages, Cornell. Of 1011 classes in a hierarchy, 555 have images.
+
+    Args:
+        root: The folder.
+        part_size: Side of the square around a visible part, as a share of the bird's bounding box.
+    """
+    return read_tables(root, "nabirds", first=0, part_size=part_size)
+
+
 def read_tables(root: Path, name: str, *, first: int, part_size: float) -> DataSet:
-    """What the tables in a folder say: ``<image> <value>`` per line, joined by the image's id."""
+    """Read the tables of a folder: ``<image> <value>`` per line, joined by the image's id."""
     images = _table(root / "images.txt", below_root)
     class_ids = _table(root / "image_class_labels.txt", int)
     in_train = _table(root / "train_test_split.txt", int)
@@ -63,7 +81,7 @@ def read_tables(root: Path, name: str, *, first: int, part_size: float) -> DataS
 
 
 def _table(path: Path, kind: Callable[[str], Any]) -> dict[str, Any]:
-    """Image id → value; an id that stands there twice would leave an image out."""
+    """Value by image id; an id with two values is refused."""
     table: dict[str, Any] = {}
     for image, value in rows(path, str, kind):
         if table.setdefault(image, value) != value:
@@ -72,13 +90,24 @@ def _table(path: Path, kind: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def part_boxes(root: Path, images: Mapping[str, str], share: float) -> dict[str, list[Box]] | None:
-    """Squares around the visible parts by image file, in the order of the parts; None without their table.
+    """Squares around the visible parts of every image.
 
     ``parts/part_locs.txt`` has points: ``<image> <part> <x> <y> <visible>``. The side of a square is ``share`` times
     the geometric mean of the sides of the bird's bounding box (``bounding_boxes.txt``: ``<image> <x> <y> <width>
-    <height>``) or, without that table, of the box around all visible points; 8 pixels at least. All of them are pixels
-    of the file as stored: they were drawn in browsers that did not turn images by EXIF. Squares are cut at 0;
+    <height>``) or, without that table, of the box around all visible points; 8 pixels at least. Squares are cut at 0;
     the lower and right ends may lie beyond the image, whose size is not known before it is opened.
+
+    Args:
+        root: The folder.
+        images: Paths below ``images/`` by image id.
+        share: Side of a square as a share, more than 0 and at most 1.
+
+    Returns:
+        Boxes by path, in the order of the parts, in pixels of the file as stored: points were drawn in browsers that
+        did not turn images by EXIF. None without the table of points.
+
+    Raises:
+        DatasetError: ``share`` is out of its range, or a line has another form.
     """
     if not (root / PARTS).is_file():
         return None
@@ -101,7 +130,7 @@ def part_boxes(root: Path, images: Mapping[str, str], share: float) -> dict[str,
 
 
 def _area(points: list[tuple[float, float]]) -> float:
-    """Of the box around points, in square pixels."""
+    """Area of the box around points, in square pixels."""
     if not points:
         return 0.0
     ys, xs = [y for y, _ in points], [x for _, x in points]

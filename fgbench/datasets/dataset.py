@@ -1,4 +1,4 @@
-"""The contract of every data set: what its splits hold, before a pixel is read."""
+"""Data sets and their splits: the contract that every reader fulfils, and the counts of the paper's Table 9."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of DAFB and Moe in the pap
 
 
 class DatasetError(FgbenchError):
-    """A data set that is missing, laid out in another way, empty, or not what was published."""
+    """A data set is missing, laid out in another way, empty, or not the published one."""
 
 
 def decode(source: Path | IO[bytes]) -> Image.Image:
-    """An encoded image in RGB, upright, as every command reads it: see :func:`fgbench.datasets.images.read_image`."""
+    """Decode an image to RGB, upright, as every command does; see :func:`fgbench.datasets.images.read_image`."""
     return read_image(source).image
 
 
 def readable(name: str) -> str:
-    r"""A file name as it can be printed and kept: bytes that are not UTF-8 stand as ``\xe9``."""
+    r"""A file name that can be printed and stored: bytes that are not UTF-8 become ``\xe9``."""
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character, out of a JSON file
+    except UnicodeEncodeError:  # half a character from a JSON file
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Split(ABC):
-    """Images in a fixed order with their classes. Nothing is opened before it is asked for."""
+    """Images in a fixed order with their classes. An image is opened when it is asked for."""
 
     targets: Sequence[int]  # 0-based, contiguous class ids
 
@@ -46,33 +46,33 @@ class Split(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What a message calls the image: its path below the root, or its key."""
+        """Name of the image in messages: its path below the root, or its key."""
 
     @abstractmethod
     def open(self, index: int) -> Image.Image:
-        """The image in RGB. Whatever is raised means that it cannot be read."""
+        """The image in RGB. Any exception means that it cannot be read."""
 
     def parts(self, index: int) -> list[Box] | None:
-        """Boxes of the discriminative parts, in pixels of the image that :meth:`open` returns; None where unknown."""
+        """Boxes of the discriminative parts in pixels of the image that :meth:`open` returns; None where unknown."""
         return None
 
     def missing(self) -> list[str]:
-        """Names of images that are not there, found without opening any."""
+        """Names of images that are not there; none is opened."""
         return []
 
     def files(self) -> list[Hashable]:
-        """What tells the images apart: two names of one file are one image. Their names by default."""
+        """An identity per image: two names of one file are one image. Their names by default."""
         return [self.name(index) for index in range(len(self))]
 
 
 @dataclass(frozen=True, slots=True)
 class FileSplit(Split):
-    """Image files below a root, with part boxes where they are known."""
+    """Image files below a root, with boxes of their parts where they are known."""
 
     root: Path
     paths: Sequence[str]  # relative to the root
     targets: Sequence[int]
-    boxes: Mapping[str, list[Box]] | None = None  # in pixels of the file as stored, whatever its EXIF orientation
+    boxes: Mapping[str, list[Box]] | None = None  # by path, in pixels of the file as stored
 
     def name(self, index: int) -> str:
         """The path below the root."""
@@ -83,10 +83,7 @@ class FileSplit(Split):
         return decode(self.root / self.paths[index])
 
     def parts(self, index: int) -> list[Box] | None:
-        """The boxes of an image, none where parts are known and hidden, None where they are unknown.
-
-        They were drawn on the pixels as stored, and are turned with the image.
-        """
+        """Boxes of an image, turned as its EXIF orientation says; none where all parts are hidden, None if unknown."""
         if self.boxes is None or not (boxes := self.boxes.get(self.paths[index], ())):
             return None if self.boxes is None else []
         stored, orientation = stored_as(self.root / self.paths[index])
@@ -112,17 +109,42 @@ def _file_id(path: Path) -> Hashable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What the paper's Table 9 says of a data set, corrected where it is known to be misprinted."""
+    """Counts of a data set in the paper's Table 9, corrected where they are misprinted."""
 
     classes: int
     train_images: int
     test_images: int
-    misprints: tuple[str, ...] = ()  # what the table prints instead, in words
+    misprints: tuple[str, ...] = ()  # sentences on what the table prints instead
+
+
+# Table 9 of the paper (GLSim): the ten data sets, with its two misprints corrected.
+TABLE9 = {
+    "cub": Published(classes=200, train_images=5994, test_images=5794),
+    "dafb": Published(classes=3263, train_images=368_997, test_images=94_440),
+    "dogs": Published(classes=120, train_images=12_000, test_images=8580),
+    "flowers": Published(classes=102, train_images=2040, test_images=6149),
+    "food": Published(classes=101, train_images=75_750, test_images=25_250),
+    "inat17": Published(classes=5089, train_images=579_184, test_images=95_986),
+    "moe": Published(classes=173, train_images=11_454, test_images=2943),
+    "nabirds": Published(
+        classes=555,
+        train_images=23_929,
+        test_images=24_633,
+        misprints=("Table 9 prints 600 classes for nabirds; 555 have images",),
+    ),
+    "pets": Published(classes=37, train_images=3680, test_images=3669),
+    "vegfru": Published(
+        classes=292,
+        train_images=43_800,
+        test_images=116_931,
+        misprints=("Table 9 prints 116,391 test images for vegfru; its list has 116,931",),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
-    """A data set as it lies on disk: ``train`` is all that training may see, the paper's train-val."""
+    """A data set: ``train`` is the paper's train-val, all images that training and search use."""
 
     name: str
     class_names: Sequence[str]
@@ -131,12 +153,12 @@ class DataSet:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     published: Published | None = None
-    notes: Sequence[str] = ()  # what a reader should know, such as class ids that were renumbered
-    left_out: Sequence[str] = ()  # what lies there and is not part of it, counted and named
-    # Of a run that was told nothing else: fields of the recipe, such as a small backbone for small images.
+    notes: Sequence[str] = ()  # worth knowing, such as class ids that were renumbered
+    left_out: Sequence[str] = ()  # files that lie there and are not part of it, counted and named
+    # Defaults of a run on this data set: fields of the recipe, such as a small backbone for small images.
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgbench.datasets.dataset import DataSet, DatasetError, FileSplit
+from fgbench.datasets.dataset import TABLE9, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import below_root, renumber
 from fgbench.datasets.manifest import read_manifest
 from fgbench.datasets.matlab import variables
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 
 

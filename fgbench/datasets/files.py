@@ -17,18 +17,18 @@ SHOWN = 8  # how many names of a list a message has
 
 
 def listed(names: Sequence[str], shown: int = SHOWN) -> str:
-    """``a, b, c and 17 more``, in one line whatever the names hold."""
+    """``a, b, c and 17 more``, in one line."""
     words = ", ".join(" ".join(readable(name).split()) for name in names[:shown])
     return f"{words} and {len(names) - shown:,} more" if len(names) > shown else words
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an exception says, short enough to stand in another message."""
+    """The message of an exception in one line of at most 160 characters."""
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def found(folder: Path) -> str:
-    """What lies in a folder, its first entries, for a message: ``found: images/, README``."""
+    """The first entries of a folder, for a message: ``found: images/, README``."""
     try:
         entries = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     except OSError as error:
@@ -37,7 +37,11 @@ def found(folder: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte-order mark. Raises :class:`DatasetError`."""
+    """Read a text file in UTF-8, with or without a byte-order mark.
+
+    Raises:
+        DatasetError: The file cannot be read, or is no such text.
+    """
     try:
         text = reading.read_text(path, LARGEST_BYTES, encoding="utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -50,9 +54,17 @@ def read_text(path: Path) -> str:
 
 
 def rows(path: Path, *kinds: Callable[[str], Any]) -> Iterator[tuple[Any, ...]]:
-    """The lines of a table separated by blanks, a value of each kind; the last one may itself hold blanks.
+    """Read the lines of a table whose values are separated by blanks.
 
-    Raises :class:`DatasetError` with the number of the line that has another form.
+    Args:
+        path: The file.
+        *kinds: A function from text to value for each column; the text of the last column may hold blanks.
+
+    Yields:
+        The values of a line.
+
+    Raises:
+        DatasetError: A line has another form; the message has its number.
     """
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
@@ -66,7 +78,11 @@ def rows(path: Path, *kinds: Callable[[str], Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def below_root(path: str) -> str:
-    """A path as it is kept, relative to the root. Raises ValueError where it leads elsewhere."""
+    """A path relative to the root of the data set.
+
+    Raises:
+        ValueError: The path leads out of the root.
+    """
     pure = PurePosixPath(path)
     if not path.strip() or "\0" in path or pure.is_absolute() or ".." in pure.parts:
         raise ValueError(f"not a path below the root: {path!r}")
@@ -74,7 +90,11 @@ def below_root(path: str) -> str:
 
 
 def one_class_each(pairs: Iterable[tuple[str, ClassId]], where: Path) -> dict[str, ClassId]:
-    """Path → class, in the order of a list. Raises :class:`DatasetError` for an image that it gives two classes."""
+    """Class by path, in the order of a list.
+
+    Raises:
+        DatasetError: An image has two classes.
+    """
     classes: dict[str, ClassId] = {}
     for path, class_id in pairs:
         if classes.setdefault(path, class_id) != class_id:
@@ -84,18 +104,22 @@ def one_class_each(pairs: Iterable[tuple[str, ClassId]], where: Path) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Renumbered:
-    """Class ids from 0 without gaps, and what they are called."""
+    """Class ids from 0 without gaps, and their names."""
 
     train: list[int]
     test: list[int]
     class_names: list[str]
-    notes: tuple[str, ...]  # says so where ids were changed
+    notes: tuple[str, ...]  # a sentence where ids were changed
 
 
 def renumber(train: Sequence[int], test: Sequence[int], names: Mapping[int, str], first: int = 0) -> Renumbered:
     """Give the classes that have images the ids 0…n−1, in their order, the same in both splits.
 
-    ``first`` is the smallest id of the layout: 1 where a layout counts from 1, which is not worth a note.
+    Args:
+        train: Class ids of the training images.
+        test: Class ids of the test images.
+        names: Names by class id.
+        first: Smallest id of the layout; a layout that counts from 1 needs no note.
     """
     used = sorted({*train, *test})
     new = {old: index for index, old in enumerate(used)}

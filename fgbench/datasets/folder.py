@@ -23,9 +23,16 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
     """Your own images: train/ and test/ or val/, with a folder per class in each.
 
     Every file is read that Pillow reads, by its suffix or else by its content, at any depth below the folder of its
-    class; each real file once. What is left out is counted and named; a class folder without an image is
-    an error. Classes are in the order of their folders' names. Where there are ``test`` and ``val``, ``val`` belongs
-    to the training set. ``norm`` chooses mean and standard deviation: ImageNet's, or 0.5 for all.
+    class; each real file once. Files that are left out are counted and named; a class folder without an image is an
+    error. Classes are in the order of their folders' names. Where there are ``test`` and ``val``, ``val`` belongs to
+    the training set.
+
+    Args:
+        root: The folder.
+        norm: Mean and standard deviation: ImageNet's, or 0.5 for all.
+
+    Raises:
+        DatasetError: A split or a class has no image, or a class is in the test split alone.
     """
     vals = [name for name in VALIDATION if (root / name).is_dir()]
     tested = "test" if (root / "test").is_dir() else next(iter(vals), None)

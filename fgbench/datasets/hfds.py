@@ -19,7 +19,7 @@ from fgbench.hub import hub_or_cache
 
 @dataclass(frozen=True, slots=True)
 class TableSplit(Split):
-    """A split through timm's reader; its table lies on disk and is mapped, images are encoded in it."""
+    """A split of timm's reader; its table is mapped from disk and holds encoded images."""
 
     reader: Any
     split: str
@@ -46,9 +46,18 @@ def hfds(
 ) -> DataSet:
     """A data set of the Hugging Face hub, or a folder that its package reads.
 
-    ``name`` is what follows ``hfds/``: ``food101``, or a path. ``data_dir`` is where downloads are kept, the
-    package's own cache otherwise. Code that a data set brings is not run. The test split is ``test``, or else
-    ``validation`` or ``val``. The column ``target_key`` has class ids or names.
+    Code that a data set brings is not run.
+
+    Args:
+        name: The name after ``hfds/``: ``food101``, or a path.
+        data_dir: Folder of downloads; None for the package's own cache.
+        train_split: Name of the split to train on.
+        test_split: Name of the split to test on; None for ``test``, or else ``validation`` or ``val``.
+        input_key: Column of images.
+        target_key: Column of class ids or names.
+
+    Raises:
+        DatasetError: The package is not installed, the data set cannot be opened, or a column is missing.
     """
     need("hfds", "datasets", "datasets")
     full = f"hfds/{name}"
@@ -63,7 +72,7 @@ def hfds(
     labels = []
     for _, reader in readers:
         table = reader.dataset
-        # timm asks for the images by their name, and a column that is not there is made up then, empty.
+        # timm asks for the column of images, and the package makes an empty one where it is missing.
         columns = [key for key in table.column_names if key != input_key or not len(table) or table[0][key] is not None]
         if lacking := [key for key in (input_key, target_key) if key not in columns]:
             do = f"it has {', '.join(columns)}; name them with input_key= and target_key="
@@ -84,7 +93,7 @@ def hfds(
 
 
 def _not_read(folder: Path, columns: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """Says which images of a folder on this disk are in neither split: of another one, or of a format unknown to it."""
+    """A sentence on images of a local folder that are in neither split."""
     if not folder.is_dir() or not (images := images_beside(folder, ())):
         return
     paths = (cell.get("path") for column in columns for cell in column if isinstance(cell, dict))

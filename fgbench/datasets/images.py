@@ -1,10 +1,10 @@
-"""The one reader of images: whatever Pillow decodes becomes an upright, opaque image of eight bits in RGB.
+"""Reader of images: any image that Pillow decodes becomes an upright, opaque image of eight bits in RGB.
 
 Every command reads its images here, from files and from memory, by the same rules:
 
 - Of several frames or pages the first one is read.
 - The image is turned as its EXIF orientation says.
-- What is transparent lies on white.
+- Transparent pixels are laid on white.
 - Grey values of more than 8 bits are scaled from the whole range of their format, 0…65,535 (0…4,095 in a TIFF of 12
   bits), and never from the least to the largest value of the image: two images keep the brightness that they have
   beside each other, and a constant image stays one. What has no such range is refused: floating-point numbers, values
@@ -70,18 +70,23 @@ class ReadImage:
 
 
 class _NoRangeError(ValueError):
-    """Pixels of which it cannot be said what is black and what is white."""
+    """Pixels have no known range from black to white."""
 
 
 class _CopyError(ValueError):
-    """A small copy of the picture, in place of the picture."""
+    """The file begins with a small copy of the picture."""
 
 
 def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
-    """Read an image from a file or from memory; ``name`` is what a message calls it, its path by default.
+    """Read an image from a file or from memory.
 
-    Raises :class:`FgbenchError` in one line where there is no such file, where it is a folder, where Pillow cannot read
-    it or takes it for a decompression bomb, and where its values have no range.
+    Args:
+        source: The file, or a stream of its bytes.
+        name: Name of the image in messages; None for its path.
+
+    Raises:
+        FgbenchError: There is no such file, it is a folder, Pillow cannot read it or takes it for a decompression bomb,
+            or its values have no range.
     """
     what = name if name is not None else str(source) if isinstance(source, Path) else "an image in memory"
     try:
@@ -104,7 +109,7 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
     except _CopyError as error:
         do = "convert it, as raw files of cameras have to be"
         raise FgbenchError(f"the picture cannot be read ({error}):", what, do) from error
-    except Exception as error:  # decoders raise whatever they trip over
+    except Exception as error:  # decoders raise errors of any type
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
         do = "" if isinstance(error, OSError) and error.errno else "is the file whole?"
         raise FgbenchError(f"the picture cannot be read ({why}):", what, do) from error
@@ -144,7 +149,7 @@ def as_stored(box: Box, upright: tuple[int, int], orientation: int) -> Box:
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801  # used as a verb
-    """Damaged metadata is no reason to refuse pixels, too many pixels are one."""
+    """Context that ignores warnings about damaged metadata, and refuses images with too many pixels."""
 
     def __enter__(self) -> Any:
         entered = super().__enter__()
@@ -172,7 +177,7 @@ def _read(file: IO[bytes]) -> ReadImage:
 
 
 def _check_kind(image: Image.Image) -> None:
-    """Refuse what Pillow would decode to other numbers, or to another picture, than those that the file is of."""
+    """Refuse files that Pillow would decode to other values, or to another picture."""
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(SUBFILE_TYPE, 0) & SMALLER_COPY:
         raise _CopyError("its first page is a smaller copy of another one")
@@ -213,7 +218,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(ORIENTATION, 1)
         return int(found) if found in range(1, 9) else 1
-    except Exception:  # metadata that nobody can read turns nothing
+    except Exception:  # unreadable metadata turns nothing
         return 1
 
 

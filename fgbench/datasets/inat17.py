@@ -1,14 +1,13 @@
-"""iNaturalist 2017, by the lists of its competition: torchvision's reader has no split and other ids."""
+"""iNaturalist 2017, by the lists of its competition; torchvision's reader has no split, and other class ids."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from fgbench.datasets.dataset import DataSet, DatasetError, FileSplit
+from fgbench.datasets.dataset import TABLE9, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import below_root, in_one_line, one_class_each, read_text, renumber
 from fgbench.datasets.manifest import read_manifest
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 from fgbench.results.reading import parse_json
 
@@ -34,7 +33,7 @@ def inat17(root: Path) -> DataSet:
 
 
 def _images(path: Path, names: dict[int, str]) -> dict[str, int]:
-    """Path → class id, in the order of the list; class names are added to ``names``."""
+    """Class id by path, in the order of the list; class names are added to ``names``."""
     try:
         content: Any = parse_json(read_text(path))
         names.update({category["id"]: category["name"] for category in content["categories"]})

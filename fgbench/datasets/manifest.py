@@ -1,4 +1,4 @@
-"""CSV lists of images: one's own, the ones of DAFB and Moe, and those that stand in for any official layout."""
+"""CSV lists of images: one's own, those of DAFB and Moe, and lists in place of any official layout."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from fgbench.datasets.dataset import HALF, DataSet, DatasetError, FileSplit
+from fgbench.datasets.dataset import HALF, TABLE9, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import below_root, found, read_text, renumber
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 
 LISTS = ("train_val.csv", "train.csv", "val.csv", "test.csv")
@@ -21,7 +20,7 @@ HOLDS = "train_val.csv (or train.csv and val.csv) and test.csv, each with the he
 
 
 def read_manifest(root: Path, name: str) -> DataSet | None:
-    """The data set that the lists in a folder describe; None where there are none.
+    """Read the data set that the lists in a folder describe; None without lists.
 
     ``train_val.csv``, or else ``train.csv`` and ``val.csv`` together, is the training set, ``test.csv`` the test set.
     Without ``test.csv``, ``val.csv`` is the test set and ``train.csv`` alone the training set. Class ids are 0-based,
@@ -45,7 +44,7 @@ def read_manifest(root: Path, name: str) -> DataSet | None:
 
 
 def _lists(root: Path) -> tuple[list[str], list[str]] | None:
-    """The files of the training and of the test set."""
+    """Names of the lists of the training and of the test set."""
     whole, train, val, test = ((root / file).is_file() for file in LISTS)
     if not (whole or train):
         return None
@@ -59,14 +58,14 @@ def _lists(root: Path) -> tuple[list[str], list[str]] | None:
 
 
 def _unread(root: Path) -> Iterator[str]:
-    """Says which lists are not read, as another one stands for them."""
+    """A sentence on lists that are not read because others are."""
     read = {file for some in _lists(root) or () for file in some}
     if unread := [file for file in LISTS if file not in read and (root / file).is_file()]:
         yield f"left out: {' and '.join(unread)}, as {' and '.join(sorted(read))} are the lists here"
 
 
 def _images(root: Path, files: list[str]) -> tuple[dict[str, int], int]:
-    """Path → class id, and how many lines were there before."""
+    """Class id by path, and the number of lines that repeat an earlier one."""
     images: dict[str, int] = {}
     repeats = 0
     for path in (root / file for file in files):
@@ -85,7 +84,7 @@ def _images(root: Path, files: list[str]) -> tuple[dict[str, int], int]:
 
 
 def _records(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(``line 3 of <path>``, the values of the columns) of a CSV file, whatever other columns it has."""
+    """Place of a line (``line 3 of <path>``) and its values by column, of a CSV file that may have other columns."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         header = [word.strip() for word in next(reader, ())]
@@ -117,7 +116,7 @@ def _class_id(word: str, where: str) -> int:
 
 
 def _class_names(path: Path) -> dict[int, str]:
-    """The names by class id; none without the file. The column may be called class_name, classname or name."""
+    """Names by class id; none without the file. The column is class_name, classname or name."""
     if not path.is_file():
         return {}
     header = [word.strip() for word in read_text(path).partition("\n")[0].split(",")]

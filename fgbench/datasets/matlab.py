@@ -30,9 +30,17 @@ json.dump(lists, sys.stdout, default=lambda value: value.tolist() if hasattr(val
 
 
 def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
-    """The variables of a .mat file as flat lists, their values made by the kinds.
+    """Read variables of a .mat file as flat lists.
 
-    Raises :class:`DatasetError` where it is no such file, lacks one, or holds something else in one.
+    Args:
+        path: The file.
+        **kinds: A function for the values of each variable, by the variable's name.
+
+    Returns:
+        A list per variable.
+
+    Raises:
+        DatasetError: It is no such file, lacks a variable, or a value does not fit.
     """
     content = _lists(path)
     if lacking := [name for name in kinds if name not in content]:
@@ -44,7 +52,7 @@ def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
 
 
 def _lists(path: Path) -> Mapping[str, list[Any]]:
-    """All variables, read in a process of its own: SciPy's reader takes the process with it where a file is damaged."""
+    """All variables, read in a process of its own: SciPy's reader crashes on some damaged files."""
     words = [sys.executable, "-c", READ, str(path)]
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     what = "not a MATLAB file that can be read:"

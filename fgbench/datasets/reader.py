@@ -1,4 +1,4 @@
-"""What readers share: the folder is found, its layout recognised, and what is wrong with it said in one line."""
+"""Readers of layouts: they find the folder, recognise its layout, and say in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ Layout = Literal["auto", "official", "manifest"]
 
 
 class Reader:
-    """A function that reads one layout, with what ``fgbench list datasets`` shows of it.
+    """A function that reads one layout. Called with a folder and options, it opens the data set.
 
-    Called with a folder and options it opens the data set. ``holds`` says in words what must lie in that folder;
-    ``folder`` is the name that the official archive unpacks to, which may be given or its parent; ``needs`` are the
-    files and folders without which it is not this layout, ``a or b`` where it may be either. Where ``fallback`` reads
-    another layout (CSV lists), it is taken if the official one is not there, or on ``layout=manifest``. ``by_list``
-    says that the layout has lists of its images: those that lie beside them and are in no list are counted and named.
+    Args:
+        read: Function (folder, options) → DataSet; its name is that of the data set.
+        holds: Description of the folder's content, for ``fgbench list datasets`` and errors.
+        folder: Name of the folder that the official archive unpacks to; users may give this folder or its parent.
+        needs: Files and folders without which it is not this layout; ``a or b`` where it may be either.
+        published: Counts of the published data set.
+        fallback: Function (folder, name) → DataSet for another layout (CSV lists), which is used if the official one is
+            not there, or on ``layout=manifest``.
+        by_list: Whether the layout has lists of its images; images that are in no list are counted and named.
     """
 
     def __init__(
@@ -51,7 +55,11 @@ class Reader:
         return signature.replace(parameters=[*signature.parameters.values(), choice])
 
     def __call__(self, data_dir: Path | None, **options: Any) -> DataSet:
-        """Open the data set in a folder. Raises :class:`DatasetError`."""
+        """Open the data set in a folder.
+
+        Raises:
+            DatasetError: The folder is missing, or has another layout.
+        """
         if data_dir is None:
             raise DatasetError("no folder was given for the data set", self.name, f"give --data-dir with {self.holds}")
         if not data_dir.is_dir():
@@ -72,7 +80,7 @@ class Reader:
                     return dataset
         if layout == "manifest":
             raise DatasetError("no train_val.csv or train.csv in", str(data_dir), found(data_dir))
-        # The place that comes nearest to it, so that what it lacks is worth reading.
+        # The message is about the folder that lacks least.
         nearest = min(places, key=lambda place: len(self._lacks(place)))
         lacking = f"it lacks {listed(self._lacks(nearest))}"
         raise DatasetError(
@@ -84,7 +92,7 @@ class Reader:
 
 
 def _unlisted(dataset: DataSet) -> Iterator[str]:
-    """Says how many images lie beside those of the lists, with the first names."""
+    """A sentence on images that are in no list: their number and the first names."""
     paths: dict[Path, set[str]] = {}
     for split in (dataset.train, dataset.test):
         if isinstance(split, FileSplit):

@@ -19,7 +19,7 @@ MOST_GB = 100_000
 
 @dataclass(frozen=True, slots=True)
 class MemorySplit(Split):
-    """Encoded images in memory. Processes that load images share it where they are forked, and copy it otherwise."""
+    """Encoded images in memory. Worker processes share it where they are forked, and copy it otherwise."""
 
     split: str
     encoded: Sequence[bytes]
@@ -44,11 +44,22 @@ def tfds(
     target_key: str = "label",
     memory_gb: float = 8.0,
 ) -> DataSet:
-    """A data set that TensorFlow Datasets has prepared below --data-dir.
+    """A data set that TensorFlow Datasets has prepared below --data-dir. Nothing is downloaded.
 
-    Such a data set can only be read from beginning to end, and training wants any order: it is read once, and its
-    images are held in memory as they are encoded on disk, at most ``memory_gb`` (10⁹ bytes) for both splits together.
-    Nothing is downloaded.
+    Such a data set can only be read from beginning to end, and training needs any order: it is read once, and its
+    images are held in memory, encoded as on disk.
+
+    Args:
+        name: The name after ``tfds/``.
+        data_dir: Folder in which the data set was prepared.
+        train_split: Name of the split to train on.
+        test_split: Name of the split to test on; None for ``test``, or else ``validation`` or ``val``.
+        input_key: Key of images.
+        target_key: Key of class ids.
+        memory_gb: Most memory for both splits together, in 10⁹ bytes.
+
+    Raises:
+        DatasetError: A package is not installed, the data set cannot be read, or it does not fit into the memory.
     """
     need("tfds", "tensorflow_datasets", "tensorflow tensorflow-datasets")
     import tensorflow_datasets
@@ -79,7 +90,11 @@ def tfds(
 
 
 def hold(samples: Iterable[tuple[Any, Any]], room: int, what: str) -> tuple[list[bytes], list[int]]:
-    """Encoded images and class ids of a stream; :class:`DatasetError` once they are more than ``room`` bytes."""
+    """Encoded images and class ids of a stream.
+
+    Raises:
+        DatasetError: The images have more than ``room`` bytes.
+    """
     encoded, labels = list[bytes](), list[int]()
     for image, label in samples:
         encoded.append(bytes(image))

@@ -1,4 +1,4 @@
-"""What ``hfds/…``, ``tfds/…`` and ``wds/…`` share: timm's readers by timm's names, and labels that may be words."""
+"""Shared by ``hfds/…``, ``tfds/…`` and ``wds/…``: timm's readers by timm's names, and labels that may be words."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ TEST_SPLITS = ("test", "validation", "val")  # tried in this order where none is
 
 
 def need(kind: str, module: str, packages: str) -> None:
-    """Raise :class:`DatasetError` where a package is not installed, before timm prints about it on stdout."""
+    """Refuse a package that is not installed, before timm prints about it on stdout.
+
+    Raises:
+        DatasetError: The package is not installed.
+    """
     if importlib.util.find_spec(module) is None:
         raise DatasetError(f"{kind}/… needs a package that is not installed:", module, f"pip install {packages}")
 
 
 @contextmanager
 def one_line(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside – a name that nobody knows, no network, no permission – in one line."""
+    """Turn any error inside (an unknown name, no network, no permission) into a :class:`DatasetError` of one line."""
     try:
         yield
     except FgbenchError:
@@ -36,7 +40,18 @@ def one_line(what: str) -> Iterator[None]:
 def timm_readers(
     name: str, data_dir: Path | None, train_split: str, test_split: str | None, **keys: str
 ) -> list[tuple[str, Any]]:
-    """(split, timm's reader) for training and for test; ``name`` has the prefix. Raises :class:`DatasetError`."""
+    """Names of the two splits, with timm's reader of each.
+
+    Args:
+        name: Name with its prefix, as timm has it.
+        data_dir: Folder of the data.
+        train_split: Name of the split to train on.
+        test_split: Name of the split to test on; None for the first of ``TEST_SPLITS`` that is there.
+        **keys: Names of columns.
+
+    Raises:
+        DatasetError: The data set or a split cannot be opened.
+    """
     from timm.data.readers.reader_factory import create_reader
 
     def reader(split: str) -> Any:
@@ -48,13 +63,17 @@ def timm_readers(
         for split in others:
             try:
                 return [(train_split, train), (split, reader(split))]
-            except (ValueError, KeyError):  # there is no such split; the last one's complaint is shown
+            except (ValueError, KeyError):  # there is no such split; the error of the last one is shown
                 continue
         return [(train_split, train), (last, reader(last))]
 
 
 def number_labels(name: str, train: Sequence[Any], test: Sequence[Any], names: Mapping[int, str]) -> Renumbered:
-    """Class ids without gaps of labels that are ids, or words that are numbered in alphabetical order."""
+    """Class ids without gaps; labels are class ids, or words, which are numbered in alphabetical order.
+
+    Raises:
+        DatasetError: A label is neither, or is negative.
+    """
     seen = {*train, *test}
     if other := [label for label in seen if not isinstance(label, str | int)]:
         raise DatasetError(f"a label of {name} is no class:", other[0], "name another column with target_key=")

@@ -1,7 +1,7 @@
-"""The sets that torchvision also reads, from the folders it unpacks them to: Flowers, Food and Pets.
+"""Data sets that torchvision reads as well, from the folders it unpacks them to: Flowers, Food and Pets.
 
-Their lists are read here rather than by torchvision, which holds them to checksums and answers anything else with
-"not found or corrupted"; paths and class ids are the same as its own.
+Their lists are read here, because torchvision compares checksums and reports any difference as "not found or
+corrupted"; paths and class ids are the same as its own.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fgbench.datasets.dataset import DataSet, DatasetError, FileSplit
+from fgbench.datasets.dataset import TABLE9, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import below_root, in_one_line, one_class_each, read_text, renumber, rows
 from fgbench.datasets.manifest import read_manifest
 from fgbench.datasets.matlab import variables
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 from fgbench.results.reading import parse_json
 
@@ -72,7 +71,7 @@ def food(root: Path) -> DataSet:
 
 
 def _dishes(path: Path) -> dict[str, str]:
-    """Image → dish, of a list that has the images of every dish, without their suffix."""
+    """Dish by image, from a list that has the images of every dish without their suffix."""
     try:
         content: Any = parse_json(read_text(path))
         pairs = [(f"images/{below_root(image)}.jpg", str(dish)) for dish, images in content.items() for image in images]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgbench.datasets.dataset import DataSet, FileSplit
+from fgbench.datasets.dataset import TABLE9, DataSet, FileSplit
 from fgbench.datasets.files import below_root, renumber, rows
 from fgbench.datasets.manifest import read_manifest
-from fgbench.datasets.published import TABLE9
 from fgbench.datasets.reader import reads
 
 LISTS = tuple(f"vegfru_{split}.txt" for split in ("train", "val", "test"))

@@ -1,4 +1,4 @@
-"""Images below folders: each real file once, whatever links lead to it, and a count of all that is left out."""
+"""Images below folders: each real file once, and a count of all files and links that are left out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fgbench.datasets.images import quiet
 
 # Formats that Pillow knows by name, and decodes only with another program or not at all.
 DOUBTFUL = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
-# Formats that begin with bytes of their own, so that a file without a known suffix is told by its content.
+# Formats that begin with bytes of their own: a file without a known suffix is recognised by its content.
 BY_CONTENT = (
     "JPEG",
     "PNG",
@@ -50,7 +50,7 @@ RAW_SUFFIXES = frozenset(
 )
 UNREAD_SUFFIXES = RAW_SUFFIXES | {".heic", ".heif", ".hif", ".svg", ".svgz", ".jxl", ".jxr", ".ai"}
 SHOWN = 3  # names of a note
-MOST_BESIDE = 100_000  # files that are looked at beside the splits
+MOST_BESIDE = 100_000  # most files that are examined beside the splits
 
 # Why a file is left out, as the words for one and for several.
 HIDDEN = ("hidden file", "hidden files")
@@ -78,9 +78,16 @@ Parts: TypeAlias = tuple[str, ...]  # of a path below the root
 class Walk:
     """The images of some splits, ``<split>/<class>/…/<file>`` below a root.
 
-    Real folders come before links, so that a link takes nothing away from the class that a file lies in. A link is
-    followed once, and never to a folder that it lies in. Raises :class:`DatasetError` for a class folder of which no
-    image is left, and OSError for a folder that cannot be read.
+    Real folders come before links, so that an image keeps the class of its own folder. A link is followed once, and
+    never to a folder that it lies in.
+
+    Args:
+        root: The folder.
+        splits: Names of the folders of splits.
+
+    Raises:
+        DatasetError: A class folder has no image.
+        OSError: A folder cannot be read.
     """
 
     def __init__(self, root: Path, splits: Sequence[str]) -> None:
@@ -101,19 +108,20 @@ class Walk:
 
     @property
     def images(self) -> list[tuple[str, str]]:
-        """(path below the root, class) of every image: files before folders, each in the order of names."""
+        """Path below the root and class of every image: files before folders, each in the order of names."""
         ordered = sorted(self._images, key=lambda parts: [*((1, part) for part in parts[:-1]), (0, parts[-1])])
         return [("/".join(parts), parts[1]) for parts in ordered]
 
     @property
     def notes(self) -> Iterator[str]:
-        """What was left out, and why, with the first names."""
+        """Sentences on files that were left out, with the reason and the first names."""
         for reason, names in self._left_out.items():
             yield f"left out: {_count(names, reason)}: {listed(names, SHOWN)}"
         if names := self._by_content:
-            said = "1 file without a suffix of images is" if len(names) == 1 else f"{len(names):,} files without … are"
-            said = said.replace("…", "a suffix of images")
-            yield f"{said} read by the content: {listed(names, SHOWN)}"
+            files = "1 file without a suffix of images is"
+            if len(names) > 1:
+                files = f"{len(names):,} files without a suffix of images are"
+            yield f"{files} read by the content: {listed(names, SHOWN)}"
 
     def _path(self, parts: Parts) -> str:
         return os.path.join(self._root, *parts)  # noqa: PTH118  # as fast as a million files need it
@@ -141,7 +149,7 @@ class Walk:
                 self._file((*parts, name))
 
     def _is_entered(self, parts: Parts) -> bool:
-        """Whether a folder is walked through now: no link, and none of a system's."""
+        """Whether a folder is walked through now: it is no link, and no folder of a system."""
         path, name = self._path(parts), parts[-1]
         is_link = os.path.islink(path)  # noqa: PTH114
         if _is_system(name):
@@ -232,7 +240,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether a name ends as those of a format that Pillow decodes, in upper or lower case."""
+    """Whether a name has the suffix of a format that Pillow decodes, in upper or lower case."""
     return _suffix(name) in _known_suffixes()[0]
 
 
@@ -242,7 +250,7 @@ def _types() -> mimetypes.MimeTypes:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a name ends as those of something else do: a text, a film, an archive, a copy that an editor keeps."""
+    """Whether a name has the suffix of another kind of file: a text, a film, an archive, an editor's copy."""
     suffix = _suffix(name)
     if suffix in _known_suffixes()[0] | _known_suffixes()[1]:
         return False
@@ -252,7 +260,7 @@ def is_foreign(name: str) -> bool:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file is taken for an image: by its suffix, and by its content where the suffix does not say."""
+    """Whether a file is an image, by its suffix, or by its content where the suffix is not known."""
     suffix = _suffix(path)
     known, doubtful = _known_suffixes()
     if suffix in known or suffix in RAW_SUFFIXES:
@@ -264,13 +272,13 @@ def is_image(path: str) -> bool:
             kinds = [kind for kind in BY_CONTENT if kind in Image.OPEN]
             with quiet(), Image.open(path, formats=kinds):
                 pass
-    except Exception:  # whatever Pillow raises for what it does not know
+    except Exception:  # Pillow raises errors of any type
         return False
     return True
 
 
 def images_beside(root: Path, used: Sequence[str]) -> list[str]:
-    """Images at a root, by their suffix, that lie in none of the folders ``used``; hidden ones are not looked for."""
+    """Images at a root, by their suffix, that lie in none of the folders ``used``; hidden ones are ignored."""
     found: list[str] = []
     looked_at = 0
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
@@ -288,9 +296,9 @@ def images_beside(root: Path, used: Sequence[str]) -> list[str]:
 
 
 def images_in_no_list(root: Path, listed_paths: Collection[str]) -> list[str]:
-    """Images, by their suffix, that lie where those of a list lie and are not in it; hidden ones are not looked for.
+    """Images, by their suffix, that lie in the folders of a list and are not in it; hidden ones are ignored.
 
-    What lies in another folder of the root than all images of the list is not looked at, and links are not followed.
+    Folders of the root without an image of the list are not searched, and links are not followed.
     """
     known = frozenset(listed_paths)
     tops = sorted({path.partition("/")[0] if "/" in path else "" for path in known})
@@ -313,12 +321,12 @@ def _suffix(name: str) -> str:
 
 
 def _refuse(error: OSError) -> NoReturn:
-    """A folder that cannot be read is no empty one."""
+    """Raise the error: a folder that cannot be read is not an empty one."""
     raise error
 
 
 def _below(place: str) -> Iterator[str]:
-    """Paths of all files below a folder, links not followed; of what cannot be read, none."""
+    """Paths of all files below a folder that can be read; links are not followed."""
     for folder, folders, files in os.walk(place):
         folders.sort()
         for file in sorted(files):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from fgbench.datasets.images import read_image
+from fgbench.datasets.transforms import centre_transform
 from fgbench.explain.boxes import InputGeometry
 from fgbench.explain.records import Tile
 
@@ -45,15 +43,7 @@ class Picture:
         Returns:
             (1, 3, S, S), S the size of the geometry.
         """
-        steps: list[Any] = [
-            v2.Resize((geometry.resized, geometry.resized), interpolation=v2.InterpolationMode.BICUBIC),
-            v2.CenterCrop(geometry.size),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(mean), list(std)),
-        ]
-        normalised: Tensor = v2.Compose(steps)(self.image)
-        return normalised.unsqueeze(0)
+        return centre_transform(geometry.resized, geometry.size, mean, std)(self.image).unsqueeze(0)
 
     def tile(self, box: Sequence[float] | None = None) -> Tile:
         """Pixels (h, w, 3) of a box, or of the whole picture, made smaller where a side is above 512 pixels.

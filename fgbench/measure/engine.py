@@ -18,6 +18,7 @@ from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
 from fgbench.measure.devices import Device
 from fgbench.measure.points import DTYPES, RunMode
 from fgbench.options import DEVICES
+from fgbench.plugins.names import public_name
 from fgbench.results.environment import cores
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Engine(ABC):
         return None
 
     @classmethod
+    def shown_name(cls) -> str:
+        """The name of the engine in rows and messages."""
+        return public_name(cls.name or cls.__name__.lower())
+
+    @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
         """Fill in the defaults of a mode.
 
@@ -87,7 +93,7 @@ class Engine(ABC):
         cls.check_dtype(mode.dtype)
         for option in ("compiled", "channels_last", "cuda_graph"):
             if getattr(mode, option):
-                raise FgbenchError(f"engine {public_name(cls)!r} has no mode", option)
+                raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
         return replace(mode, threads=(mode.threads or cores()) if mode.device == "cpu" else None)
 
     @classmethod
@@ -95,7 +101,7 @@ class Engine(ABC):
         """Raise :class:`FgbenchError` for a precision that this engine does not have."""
         if dtype not in cls.dtypes:
             known = ", ".join(cls.dtypes)
-            raise FgbenchError(f"engine {public_name(cls)!r} does not compute in", dtype, f"it has: {known}")
+            raise FgbenchError(f"engine {cls.shown_name()!r} does not compute in", dtype, f"it has: {known}")
 
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
@@ -200,10 +206,3 @@ def engine_breach(candidate: object) -> str | None:
         if attribute == "devices" and not set(names) <= set(known):
             return f"its attribute 'devices' must be a tuple out of {known}, got {names!r}"
     return None
-
-
-def public_name(engine: type[Engine] | str) -> str:
-    """The name of an engine in rows: without the device, where the engines of several devices share one name."""
-    name = engine if isinstance(engine, str) else (engine.name or engine.__name__.lower())
-    base, _, device = name.rpartition("_")
-    return base if base and device in DEVICES else name

@@ -6,28 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.errors import FgbenchError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
-from fgbench.measure.engine import Engine, public_name
+from fgbench.measure.engine import Engine
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES
 from fgbench.plugins.kinds import engines
-
-
-def engine_names() -> list[str]:
-    """The names that people may type: registered ones, and those that several of these share."""
-    return sorted({*engines.names(), *map(public_name, engines.names())})
-
-
-def registered_engines(name: str) -> list[str]:
-    """The registered names that a typed name stands for. Raises :class:`UnknownNameError`."""
-    registered = engines.names()
-    if name in registered:
-        return [name]
-    found = [f"{name}_{device}" for device in DEVICES if f"{name}_{device}" in registered]
-    if not found:
-        raise UnknownNameError("engine", name, engine_names())
-    return found
+from fgbench.plugins.names import public_name, registered_engines
 
 
 def find_engine(name: str, device: str | None = None) -> tuple[type[Engine], str]:

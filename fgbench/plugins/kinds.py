@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,46 +19,24 @@ from fgbench_selectors.registry import selectors
 __all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "engines", "kind_of", "models", "reports", "selectors"]
 
 
-def _model_breach(candidate: object) -> str | None:
-    from fgbench.models.build import model_breach
-
-    return model_breach(candidate)
-
-
-def _dataset_breach(candidate: object) -> str | None:
-    from fgbench.datasets.build import dataset_breach
-
-    return dataset_breach(candidate)
+def _named(path: str) -> Any:
+    """The object of a path as entry points have it; a contract is imported where the first plug-in is held to it."""
+    return pkgutil.resolve_name(path)
 
 
-def _engine_breach(candidate: object) -> str | None:
-    from fgbench.measure.engine import engine_breach
-
-    return engine_breach(candidate)
-
-
-def _report_breach(candidate: object) -> str | None:
-    from fgbench_reports.report import report_breach
-
-    return report_breach(candidate)
+def _classes_of(path: str) -> Callable[[ModuleType], list[Any]]:
+    """A function from a module to its classes that derive from the class of this path."""
+    return derived_from(lambda: _named(path))
 
 
-def _model_base() -> type:
-    from fgbench.models.model import Model
+def _breach_by(path: str) -> Callable[[object], str | None]:
+    """The check of a contract that has this path."""
 
-    return Model
+    def breach(candidate: object) -> str | None:
+        why: str | None = _named(path)(candidate)
+        return why
 
-
-def _engine_base() -> type:
-    from fgbench.measure.engine import Engine
-
-    return Engine
-
-
-def _report_base() -> type:
-    from fgbench_reports.report import Report
-
-    return Report
+    return breach
 
 
 def _dataset_functions(module: ModuleType) -> list[Any]:
@@ -82,14 +61,26 @@ NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
 }
 
-models = Registry("fgbench.models", "model", _model_breach, derived_from(_model_base))
-datasets = Registry("fgbench.datasets", "dataset", _dataset_breach, _dataset_functions)
-engines = Registry("fgbench.engines", "engine", _engine_breach, derived_from(_engine_base))
+models = Registry(
+    "fgbench.models",
+    "model",
+    _breach_by("fgbench.models.build:model_breach"),
+    _classes_of("fgbench.models.model:Model"),
+)
+datasets = Registry(
+    "fgbench.datasets", "dataset", _breach_by("fgbench.datasets.build:dataset_breach"), _dataset_functions
+)
+engines = Registry(
+    "fgbench.engines",
+    "engine",
+    _breach_by("fgbench.measure.engine:engine_breach"),
+    _classes_of("fgbench.measure.engine:Engine"),
+)
 reports = Registry(
     "fgbench.reports",
     "report",
-    _report_breach,
-    derived_from(_report_base),
+    _breach_by("fgbench_reports.report:report_breach"),
+    _classes_of("fgbench_reports.report:Report"),
     earlier_names={"bought": "accuracy_vs_cost", "found": "selector_quality", "work": "flops"},
 )
 

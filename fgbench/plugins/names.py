@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.options import DEVICES
 from fgbench.plugins import timm_names
 from fgbench.plugins.facts import ClassFacts, class_facts
-from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models, selectors
+from fgbench.plugins.kinds import NOT_REPRODUCIBLE, engines, models, selectors
 from fgbench_selectors.entries import Registry
 
 
@@ -41,10 +42,30 @@ def check_selectors(names: Iterable[str] | None, plugin_files: Sequence[str] | N
 
 def check_engines(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
     """Raise :class:`UnknownNameError` for a name that no engine has."""
-    from fgbench.measure.engine_registry import registered_engines
-
     for name in () if plugin_files else names or ():
         registered_engines(name)
+
+
+def engine_names() -> list[str]:
+    """The names that people may type: registered ones, and those that several of these share."""
+    return sorted({*engines.names(), *map(public_name, engines.names())})
+
+
+def registered_engines(name: str) -> list[str]:
+    """The registered names that a typed name stands for. Raises :class:`UnknownNameError`."""
+    registered = engines.names()
+    if name in registered:
+        return [name]
+    shared = [f"{name}_{device}" for device in DEVICES if f"{name}_{device}" in registered]
+    if not shared:
+        raise UnknownNameError("engine", name, engine_names())
+    return shared
+
+
+def public_name(name: str) -> str:
+    """The name of an engine in rows: without the device, where the engines of several devices share one name."""
+    base, _, device = name.rpartition("_")
+    return base if base and device in DEVICES else name
 
 
 def check_registered(registry: Registry, names: Iterable[str] | None, plugin_files: Sequence[str] | None) -> None:

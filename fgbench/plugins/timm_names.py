@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import pkgutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -44,9 +45,7 @@ def _names() -> dict[str, Any]:
     key = {"timm": installed}
     if installed is not None and isinstance(cached := cache.read("timm", key), dict):
         return cached
-    from fgbench.models.timm_list import names_of_timm
-
-    names = names_of_timm()
+    names: dict[str, Any] = pkgutil.resolve_name("fgbench.models.timm_list:names_of_timm")()  # which needs torch
     if installed is not None:
         cache.write("timm", key, names)
     return names

@@ -255,7 +255,8 @@ def _undeclared(name: str, value: Any, *, strict: bool) -> Any:
 @cache
 def _object_with(name: str) -> Any:
     """The type of an object with one field of any kind, whose errors name the field."""
-    return TypedDict("Row", {name: _fields_of_all()[name].hint})  # type: ignore[operator]
+    make: Any = TypedDict  # a call whose fields are not known before it is made
+    return make("Row", {name: _fields_of_all()[name].hint})
 
 
 def _check_objects(objects: dict[str, Any]) -> None:

@@ -163,3 +163,26 @@ def test_the_data_set_that_contributing_shows_works(tmp_path):
     assert ([*dataset.train.targets], dataset.test.missing()) == ([0], [])
     with pytest.raises(DatasetError, match=r"not the layout of mushrooms: .*it lacks train\.txt, test\.txt"):
         namespace["mushrooms"](tmp_path / "mushrooms/images")
+
+
+def test_a_data_set_is_opened_in_python_with_values_or_with_text():
+    import fgbench
+
+    for options in ({"classes": 4, "train_images": 8}, {"classes": "4", "train_images": "8"}):
+        dataset = fgbench.open_dataset("synthetic", test_images=4, **options)
+        assert (dataset.num_classes, len(dataset.train), len(dataset.test)) == (4, 8, 4)
+    with pytest.raises(FgbenchError, match=r"classes of synthetic must be a whole number, got 2\.5"):
+        fgbench.open_dataset("synthetic", classes=2.5)
+    with pytest.raises(FgbenchError, match="has no option 'clases'"):
+        fgbench.open_dataset("synthetic", clases=4)
+
+
+def test_a_folder_is_a_path_or_its_text(tmp_path):
+    from helpers.dataset_layouts import LAYOUTS
+
+    import fgbench
+
+    LAYOUTS["cub"](tmp_path)
+    by_path, by_text = (fgbench.open_dataset("cub", place, part_size=0.5) for place in (tmp_path, str(tmp_path)))
+    assert by_path.class_names == by_text.class_names
+    assert by_path.train.parts(0) == by_text.train.parts(0)

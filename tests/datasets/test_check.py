@@ -9,9 +9,8 @@ from helpers.dataset_layouts import LAYOUTS, TEST, TRAIN, draw, lists, write
 
 from fgbench.datasets.build import datasets
 from fgbench.datasets.check import check_dataset
-from fgbench.datasets.dataset import DataSet, DatasetError, FileSplit, Published
+from fgbench.datasets.dataset import TABLE9, DataSet, DatasetError, FileSplit, Published
 from fgbench.datasets.manifest import manifest
-from fgbench.datasets.published import TABLE9
 
 
 def made(root, train=TRAIN, test=TEST, names=("ant", "bee", "cat"), **more) -> DataSet:

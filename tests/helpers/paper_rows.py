@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers.throughput_rows import CPU, GPU, HOSTILE, VIT, row
 
-from fgbench.datasets.published import TABLE9
+from fgbench.datasets.dataset import TABLE9
 from fgbench.flops.paper import SELECTOR_COSTS, Geometry, backbone_cost
 from fgbench.results.records import AccuracyRow, FlopsRow
 

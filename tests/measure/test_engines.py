@@ -15,13 +15,14 @@ from torch import nn
 
 import fgbench
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.measure.engine import Batch, Engine, engine_breach, public_name
-from fgbench.measure.engine_registry import describe_engine, engine_names, find_engine, open_engine, why_unusable
+from fgbench.measure.engine import Batch, Engine, engine_breach
+from fgbench.measure.engine_registry import describe_engine, find_engine, open_engine, why_unusable
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.points import RunMode, point_key
 from fgbench.measure.subjects.module import ModuleSubject
 from fgbench.measure.subjects.selector import SelectorSubject
 from fgbench.plugins.kinds import engines
+from fgbench.plugins.names import engine_names, public_name
 from fgbench.results.records import ThroughputRow
 from fgbench_selectors.plugins import import_file
 
@@ -139,7 +140,7 @@ def test_every_engine_keeps_the_contract(name):
 
 def test_a_name_stands_for_the_engines_of_all_devices():
     assert {"torch", "torch_cpu", "torch_cuda"} <= set(engine_names())
-    assert public_name(TorchCpu) == public_name("torch_cuda") == "torch"
+    assert public_name(TorchCpu.name or "") == public_name("torch_cuda") == "torch"
     assert public_name("stub") == "stub"
     assert find_engine("torch", "cpu") == find_engine("torch_cpu") == (TorchCpu, "cpu")
 

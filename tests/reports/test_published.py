@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fgbench_reports.published as published
-from fgbench.datasets.published import TABLE9
+from fgbench.datasets.dataset import TABLE9
 from fgbench.flops import paper as closed_forms
 from fgbench.results.recipe import Recipe, published_recipe
 from fgbench_reports.paper import counted, names, settings

@@ -1,4 +1,4 @@
-"""What tells the classes apart: a marking on the wing and one on the head, shared crosswise between classes."""
+"""Classes of synthetic birds: a marking on the wing and one on the head, shared crosswise between classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATTERNS = ("striped", "eyed", "dotted", "ringed")  # ink in three tenths of the
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """One small part: its outline, its colour, and what is inked into it."""
+    """One small part: its outline, its colour and its pattern of ink."""
 
     shape: str
     colour: str
@@ -31,7 +31,7 @@ class Marking:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A class: nothing but its two markings."""
+    """A class: its two markings."""
 
     wing: Marking
     head: Marking

@@ -1,4 +1,4 @@
-"""The reader of ``--dataset synthetic``: images are drawn when they are asked for, and kept."""
+"""Reader of ``--dataset synthetic``: images are drawn when they are opened, and kept in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_SEED = 2**64
 
 
 class SyntheticSplit(Split):
-    """Images that follow from (seed, split, index) alone, whatever was drawn before and in whichever process.
+    """Images that depend on seed, split and index alone, in every process and order.
 
     The pixels rest on NumPy's PCG64 streams and on Pillow's polygon filling, bicubic enlargement and box reduction (as
     of NumPy 2.4 and Pillow 13): a release that changes one of them may change pixels, as a rule at edges alone.
@@ -66,9 +66,16 @@ def synthetic(
 ) -> DataSet:
     """Birds that differ in a marking on the wing and one on the head, drawn by ``seed``; nothing is read from disk.
 
-    ``side`` is the stored image's, in pixels: the recipe crops 3/4 of it.
+    Args:
+        data_dir: Not used.
+        classes: Number of classes.
+        train_images: Number of training images.
+        test_images: Number of test images.
+        side: Side of an image, pixels; the recipe crops 3/4 of it.
+        seed: Seed of classes and images.
 
-    Raises :class:`DatasetError` for sizes that cannot be drawn.
+    Raises:
+        DatasetError: A number is out of its range.
     """
     _whole("classes", classes, 2, MOST_CLASSES)
     _whole("train_images", train_images, classes, MOST_IMAGES)

@@ -1,4 +1,4 @@
-"""Everything about an image that its class has no say in: pose, colours, clutter, light."""
+"""Everything in an image that does not depend on its class: pose, colours, clutter, light."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """The scene that a generator stands for. Only ``random`` is asked of it: its stream is kept between versions."""
+    """Draw a scene. Only ``random`` of the generator is used: its stream is the same in all versions of NumPy."""
     angle = math.radians(_between(rng, -40, 40))
     scale, shear = _between(rng, 0.9, 1.22), _between(rng, -0.15, 0.15)
     mirror = -1.0 if rng.random() < 0.5 else 1.0

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgbench.datasets.synthetic.classes import COLOURS, PATTERNS, SHAPES, Kind, Marking
-from fgbench.datasets.synthetic.drawing import draw, part_boxes, parts
-from fgbench.datasets.synthetic.outlines import OUTLINES
+from fgbench.datasets.synthetic.drawing import OUTLINES, draw, part_boxes, parts
 from fgbench.datasets.synthetic.scene import SPAN, draw_scene
 
 markings = st.builds(Marking, st.sampled_from(SHAPES), st.sampled_from(list(COLOURS)), st.sampled_from(PATTERNS))
