@@ -1,4 +1,4 @@
-"""The rows that reports are filled from."""
+"""The rows that reports read, by kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fgbench.results.records import AccuracyRow, BackendRow, FlopsRow, QualityRow, SelectionRow, ThroughputRow
+from fgbench.results.records import AccuracyRow, BackendRow, FlopsRow, QualityRow, Record, SelectionRow, ThroughputRow
 
 Row = Mapping[str, Any]
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -26,10 +26,15 @@ SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Saved rows by kind, records of ``fgbench.results.records``.
+    """Saved rows by kind, as records of ``fgbench.results.records``.
 
-    ``environment`` is never missing, but may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``;
-    of ``selection`` ``roof``: {product_flop_s, copy_bytes_s}.
+    Plain mappings, such as rows of a JSON file, are decoded into records. The field ``environment`` of a row may be
+    empty. In rows of ``flops`` it may hold ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``:
+    {product_flop_s, copy_bytes_s}.
+
+    Raises:
+        ValueError: Where a mapping is no row of its kind.
+
     """
 
     flops: Sequence[FlopsRow] = ()
@@ -41,6 +46,12 @@ class Data:
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     sources: Sequence[str] = ()  # where the rows come from, for people
 
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            rows = self.of_kind(kind)
+            if not all(isinstance(row, Record) for row in rows):
+                object.__setattr__(self, kind, [_record(kind, row) for row in rows])
+
     def of_kind(self, kind: str) -> Sequence[Row]:
         """The rows of a kind out of :data:`KINDS`."""
         rows: Sequence[Row] = getattr(self, kind)
@@ -48,11 +59,15 @@ class Data:
 
 
 def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
-    """Rows by the values of some fields, in the order in which they come.
+    """Group rows by the values of fields.
 
     Args:
         rows: Rows of one kind.
-        fields: The fields. The values of several are a tuple, that of one stands alone.
+        fields: The names of the fields.
+
+    Returns:
+        The rows of each group, both in the order in which they come. The key of a group is the value of one field, or
+        a tuple of the values of several.
 
     """
     groups: dict[Any, list[AnyRow]] = {}
@@ -61,3 +76,13 @@ def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
         key = tuple([row[name] for name in fields]) if one is None else row[one]
         groups.setdefault(key, []).append(row)
     return groups
+
+
+def _record(kind: str, row: Row) -> Row:
+    """The record of a row that may be a plain mapping."""
+    from fgbench.results.decoding import RowError, read_row
+
+    try:
+        return row if isinstance(row, Record) else read_row(kind, dict(row), {})
+    except RowError as error:
+        raise ValueError(f"a row of {kind} cannot be read: {error}") from None
