@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
-from fgbench.results.records import AccuracyRow, BackendRow, FlopsRow, QualityRow, Record, SelectionRow, ThroughputRow
+from fgbench.results.records import (
+    RECORDS,
+    AccuracyRow,
+    BackendRow,
+    FlopsRow,
+    QualityRow,
+    Record,
+    SelectionRow,
+    Status,
+    ThroughputRow,
+)
 
+ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 Row = Mapping[str, Any]
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -28,12 +39,12 @@ SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/
 class Data:
     """Saved rows by kind, as records of ``fgbench.results.records``.
 
-    Plain mappings, such as rows of a JSON file, are decoded into records. The field ``environment`` of a row may be
+    Plain mappings, such as rows of a JSON file, become records. The field ``environment`` of a row may be
     empty. In rows of ``flops`` it may hold ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``:
     {product_flop_s, copy_bytes_s}.
 
     Raises:
-        ValueError: Where a mapping is no row of its kind.
+        ValueError: Where a mapping lacks a field of its kind.
 
     """
 
@@ -79,10 +90,18 @@ def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
 
 
 def _record(kind: str, row: Row) -> Row:
-    """The record of a row that may be a plain mapping."""
-    from fgbench.results.decoding import RowError, read_row
-
-    try:
-        return row if isinstance(row, Record) else read_row(kind, dict(row), {})
-    except RowError as error:
-        raise ValueError(f"a row of {kind} cannot be read: {error}") from None
+    """The record of a row that may be a plain mapping. Its values are not checked: readers of files check them."""
+    if isinstance(row, Record):
+        return row
+    record = RECORDS[kind]
+    given = {record.earlier_names.get(name, name): value for name, value in row.items()}
+    declared = {field.name: field for field in fields(record) if field.name != "other"}
+    values = {name: given.pop(name) for name in declared if name in given}
+    for name, field in declared.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            if "None" not in str(field.type):
+                raise ValueError(f"a row of {kind} cannot be read: its field {name!r} is missing")
+            values[name] = None
+    if "status" in values:
+        values["status"] = Status(values["status"])
+    return record(**values, other={name: value for name, value in given.items() if name not in ABOUT})

@@ -1,4 +1,4 @@
-"""Table 9: the ten data sets, as published and as they were met here."""
+"""Table 9: the ten data sets, beside the data sets used here."""
 
 from __future__ import annotations
 
