@@ -39,13 +39,10 @@ SELECTION_WHY = "measured in a checkout of fgbench; then --rows reports/gallery/
 class Data:
     """Saved rows by kind, as records of ``fgbench.results.records``.
 
-    Plain mappings, such as rows of a JSON file, become records. The field ``environment`` of a row may be
+    Plain mappings, such as rows of a JSON file, become records; fields that they
+    lack are None. The field ``environment`` of a row may be
     empty. In rows of ``flops`` it may hold ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``:
     {product_flop_s, copy_bytes_s}.
-
-    Raises:
-        ValueError: Where a mapping lacks a field of its kind.
-
     """
 
     flops: Sequence[FlopsRow] = ()
@@ -99,8 +96,6 @@ def _record(kind: str, row: Row) -> Row:
     values = {name: given.pop(name) for name in declared if name in given}
     for name, field in declared.items():
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
-            if "None" not in str(field.type):
-                raise ValueError(f"a row of {kind} cannot be read: its field {name!r} is missing")
             values[name] = None
     if "status" in values:
         values["status"] = Status(values["status"])
