@@ -1,4 +1,4 @@
-"""Commands that would fill what a report misses, for what was asked about: its models, sizes, backbones and device."""
+"""Commands that measure the rows that a report lacks, for the models, sizes, backbones and devices of given rows."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def word(value: object) -> str:
 
 
 def _names(option: str, values: Sequence[Any]) -> list[str]:
-    """An option with its values; none where there are none, or more than anybody types."""
+    """An option with its values; none where there are no values, or more than :data:`MOST`."""
     return [option, *map(word, values)] if 0 < len(values) <= MOST else []
 
 

@@ -1,4 +1,4 @@
-"""How the rows at hand were counted and measured, and on what, in sentences."""
+"""Sentences on how rows were counted and measured, and on which devices."""
 
 from __future__ import annotations
 
@@ -23,25 +23,31 @@ ACCURACY = (
 
 
 def conventions(data: Data) -> list[str]:
-    """How what is shown was counted and measured."""
-    met = dict.fromkeys(row["convention"] for row in data.flops)
-    said = [f"Convention {convention}: {note}" for convention in met for note in NOTES.get(convention, ())]
-    said += THROUGHPUT if data.throughput else ()
-    said += ACCURACY if data.accuracy else ()
-    return said
+    """The conventions of counting and measuring that the rows follow, a sentence each."""
+    names = dict.fromkeys(row.convention for row in data.flops)
+    sentences = [f"Convention {name}: {note}" for name in names for note in NOTES.get(name, ())]
+    sentences += THROUGHPUT if data.throughput else ()
+    sentences += ACCURACY if data.accuracy else ()
+    return sentences
 
 
 def environments(data: Data) -> list[str]:
-    """What was measured on what, a sentence each."""
-    said = [f"Throughput: {note}" for note in environment_notes(data.throughput)]
+    """The devices and software that rows were measured with, a sentence each."""
+    sentences = [f"Throughput: {note}" for note in environment_notes(data.throughput)]
     named = (("Accuracy", data.accuracy), ("Selections by themselves", data.selection))
-    return [*said, *(sentence for what, rows in named for sentence in measured_rows(what, rows))]
+    return [*sentences, *(sentence for name, rows in named for sentence in measured_rows(name, rows))]
 
 
 def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
-    """How many rows were measured on what, a sentence per place."""
+    """The number of rows that were measured in each environment, a sentence each.
+
+    Args:
+        what: The name of the rows, which begins each sentence.
+        rows: Rows of one kind.
+
+    """
     places = group_by([{"place": _place(row["environment"])} for row in rows], "place")
-    counts = {place: how_many(len(some), "row") for place, some in places.items()}
+    counts = {place: how_many(len(rows_there), "row") for place, rows_there in places.items()}
     return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")
 
 

@@ -1,13 +1,24 @@
-"""The rows that reports are filled from."""
+"""The rows that reports read, by kind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
-from fgbench.results.records import AccuracyRow, BackendRow, FlopsRow, QualityRow, SelectionRow, ThroughputRow
+from fgbench.results.records import (
+    RECORDS,
+    AccuracyRow,
+    BackendRow,
+    FlopsRow,
+    QualityRow,
+    Record,
+    SelectionRow,
+    Status,
+    ThroughputRow,
+)
 
+ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 Row = Mapping[str, Any]
 AnyRow = TypeVar("AnyRow", bound=Row)
 
@@ -24,10 +35,12 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Saved rows by kind, records of ``fgbench.results.records``.
+    """Saved rows by kind, as records of ``fgbench.results.records``.
 
-    ``environment`` is never missing, but may be empty. Of ``flops`` it may hold ``patch_stride`` and ``num_classes``;
-    of ``selection`` ``roof``: {product_flop_s, copy_bytes_s}.
+    Plain mappings, such as rows of a JSON file, become records; fields that they
+    lack are None. The field ``environment`` of a row may be
+    empty. In rows of ``flops`` it may hold ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``:
+    {product_flop_s, copy_bytes_s}.
     """
 
     flops: Sequence[FlopsRow] = ()
@@ -39,6 +52,12 @@ class Data:
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     sources: Sequence[str] = ()  # where the rows come from, for people
 
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            rows = self.of_kind(kind)
+            if not all(isinstance(row, Record) for row in rows):
+                object.__setattr__(self, kind, [_record(kind, row) for row in rows])
+
     def of_kind(self, kind: str) -> Sequence[Row]:
         """The rows of a kind out of :data:`KINDS`."""
         rows: Sequence[Row] = getattr(self, kind)
@@ -46,11 +65,15 @@ class Data:
 
 
 def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
-    """Rows by the values of some fields, in the order in which they come.
+    """Group rows by the values of fields.
 
     Args:
         rows: Rows of one kind.
-        fields: The fields. The values of several are a tuple, that of one stands alone.
+        fields: The names of the fields.
+
+    Returns:
+        The rows of each group, both in the order in which they come. The key of a group is the value of one field, or
+        a tuple of the values of several.
 
     """
     groups: dict[Any, list[AnyRow]] = {}
@@ -59,3 +82,19 @@ def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
         key = tuple([row[name] for name in fields]) if one is None else row[one]
         groups.setdefault(key, []).append(row)
     return groups
+
+
+def _record(kind: str, row: Row) -> Row:
+    """The record of a row that may be a plain mapping. Its values are not checked: readers of files check them."""
+    if isinstance(row, Record):
+        return row
+    record = RECORDS[kind]
+    given = {record.earlier_names.get(name, name): value for name, value in row.items()}
+    declared = {field.name: field for field in fields(record) if field.name != "other"}
+    values = {name: given.pop(name) for name in declared if name in given}
+    for name, field in declared.items():
+        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+            values[name] = None
+    if "status" in values:
+        values["status"] = Status(values["status"])
+    return record(**values, other={name: value for name, value in given.items() if name not in ABOUT})

@@ -1,4 +1,4 @@
-"""Words that have to fit into a picture, whatever they hold: measured, wrapped, cut in the middle."""
+"""Texts in pictures: measured, wrapped, and shortened in the middle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ruler(size_pt: float, *, bold: bool = False) -> Measure:
 
 @contextmanager
 def any_script() -> Iterator[None]:
-    """Names may be of scripts that the font does not have: they become boxes, and that is no news."""
+    """Names may be of scripts that the font does not have: they become boxes, without a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(Glyph|Matplotlib currently does not support)")
         yield

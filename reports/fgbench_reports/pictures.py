@@ -1,4 +1,4 @@
-"""Pictures of what was seen in pictures: a sheet of cells with heat, boxes and crops, and its caption. No torch."""
+"""Sheets of pictures with heat maps, boxes and crops, and a caption. No torch."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The rows of a sweep: which stand in one table and in what order, what they are called, and the notes below them."""
+"""Rows of sweeps: groups by environment, their order, names of series and environments, notes below tables."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fgbench.results.escaping import sentence
 from fgbench.results.records import Record
@@ -13,24 +13,50 @@ from fgbench_reports.data import AnyRow, Row, group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
 
-# The device, the dtype, its flags, then the environment's values: rows that differ in any stand in different tables.
-EnvironmentKey = tuple[str, ...]
 TORCH = "torch"  # the engine that is not named
-USUAL_CLASSES = 200  # of heads: others are told
+USUAL_CLASSES = 200  # of heads; another number is named
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
     **{"device_name": "", "torch": "torch ", "cuda": "CUDA ", "driver": "driver "},
     **{"threads": "threads ", "code": "code "},
 }
-CONTENDER = ("model", "selector", "impl", "backbone")
+SERIES = ("model", "selector", "impl", "backbone")  # fields that tell one series of a sweep from another
+CONTENDER = SERIES  # the earlier name, which plug-ins import
 NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?)"  # with commas between thousands, or none
-FIGURES_VARY = ("oom", "oom_inferred", "unconverged", "contended", "timeout")  # from reason to reason
+FIGURES_VARY = ("oom", "oom_inferred", "unconverged", "contended", "timeout")  # statuses whose reasons hold figures
 MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in a note; at a place; in a reason
-MAX_REVISIONS = 3  # of fgbench, in an environment's note
+MAX_REVISIONS = 3  # of fgbench, in the note of an environment
+
+
+class EnvironmentKey(NamedTuple):
+    """Device, dtype, mode and environment of a point, as texts; – where unknown.
+
+    Rows with different keys stand in different tables. The fields from ``device_name`` on are those of
+    :data:`ENVIRONMENT`, in its order.
+    """
+
+    device: str  # cuda or cpu
+    dtype: str
+    mode: str  # eager, compiled or the engine, then the flags that are set: "compiled · channels last"
+    device_name: str
+    torch: str  # version
+    cuda: str  # version
+    driver: str  # version
+    threads: str
+    code: str  # the hash of the measuring code
 
 
 def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]:
-    """The rows of each table: those of one device, dtype, mode and environment, in the order in which they come."""
+    """Group rows by device, dtype, mode and environment.
+
+    Args:
+        rows: Rows of throughput, or of selectors by themselves.
+
+    Returns:
+        The rows of each environment, both in the order in which they come. A row without figures that lacks a part of
+        its environment is in the first group that it fits.
+
+    """
     groups: dict[EnvironmentKey, list[AnyRow]] = {}
     keys = [_key_of(row) for row in rows]
     with_figures = dict.fromkeys(key for row, key in zip(rows, keys, strict=True) if row["latency_s"] is not None)
@@ -88,13 +114,13 @@ def _spelt(
     flags: tuple[bool, ...],
     limit: int | None,
     classes: int | None,
-    told: tuple[str | None, ...],
+    values: tuple[str | None, ...],
 ) -> EnvironmentKey:
     words = ["compiled" if compiled else "eager"] if engine == TORCH else [engine]
-    words += [said for said, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
+    words += [word for word, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
     words += [] if classes in (None, USUAL_CLASSES) else [how_many(classes, "class", "classes")]
-    return tuple(map(as_text, (device, dtype, " · ".join(words), *told)))
+    return EnvironmentKey(*map(as_text, (device, dtype, " · ".join(words), *values)))
 
 
 # The names that plug-ins of fgbench 0.1 import.
@@ -102,105 +128,117 @@ Mode: TypeAlias = EnvironmentKey
 by_mode = by_environment
 
 
-def environment_of(mode: EnvironmentKey) -> dict[str, str]:
-    """The values of a mode's environment by their fields."""
-    return dict(zip(ENVIRONMENT, mode[3:], strict=True))
+def environment_of(key: EnvironmentKey) -> dict[str, str]:
+    """The values of :data:`ENVIRONMENT` in a key, by their names."""
+    return {name: getattr(key, name) for name in ENVIRONMENT}
 
 
-def differing_fields(modes: Iterable[EnvironmentKey]) -> list[str]:
-    """The fields that tell these environments apart: the device's name, and what differs on one device."""
-    devices = group_by([environment_of(mode) for mode in modes], "device_name").values()
-    differing = [name for name in ENVIRONMENT if any(len({each[name] for each in some}) > 1 for some in devices)]
+def differing_fields(keys: Iterable[EnvironmentKey]) -> list[str]:
+    """The fields that differ between environments: the name of the device, and those that differ on one device."""
+    devices = group_by([environment_of(key) for key in keys], "device_name").values()
+    differing = [
+        name
+        for name in ENVIRONMENT
+        if any(len({environment[name] for environment in environments}) > 1 for environments in devices)
+    ]
     return ["device_name", *differing] if len(devices) > 1 else differing
 
 
 def field_name(field: str) -> str:
-    """What a field of an environment is called."""
+    """The name of a field of an environment, for readers."""
     return "measured code" if field == "code" else field.replace("_", " ")
 
 
 def by_contender(rows: Sequence[Row]) -> Iterator[tuple[EnvironmentKey, list[tuple[Row, bool]]]]:
-    """Per mode and contender its rows in order, with whether a row is the one best of its size."""
-    for mode, group in by_environment(rows).items():
-        for contender in group_by(group, *CONTENDER).values():
-            yield mode, list(in_order(contender))
+    """Per environment and series: the rows in order, each with whether it is the best one of its size."""
+    for key, group in by_environment(rows).items():
+        for series in group_by(group, *SERIES).values():
+            yield key, list(in_order(series))
 
 
 def in_order(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
-    """A contender's rows by size, batch and repeat, and whether a row is the one best of its size."""
+    """The rows of a series by image size, batch and repeat, each with whether it is the best one of its size."""
     by_size = group_by(rows, "image_size")
     for size in sorted(by_size):
-        some = sorted(by_size[size], key=lambda row: (row["batch_size"], row.get("repeat") or 0))
-        # Sweeps that were put together can each have a best one.
-        flagged = [index for index, row in enumerate(some) if row["best"] and row["throughput_img_s"] is not None]
-        best = max(flagged, key=lambda index: some[index]["throughput_img_s"], default=None)
-        yield from ((row, index == best) for index, row in enumerate(some))
+        ordered = sorted(by_size[size], key=lambda row: (row["batch_size"], row.get("repeat") or 0))
+        # Of several sweeps in one store, each has a best row.
+        flagged = [index for index, row in enumerate(ordered) if row["best"] and row["throughput_img_s"] is not None]
+        best = max(flagged, key=lambda index: ordered[index]["throughput_img_s"], default=None)
+        yield from ((row, index == best) for index, row in enumerate(ordered))
 
 
 def varying_fields(rows: Sequence[Row]) -> list[str]:
-    """What a model's name does not tell: the fields of a contender that differ among these rows."""
-    return [name for name in CONTENDER[1:] if len({row[name] for row in rows}) > 1]
+    """The fields of a series, beside the model, that differ among these rows."""
+    return [name for name in SERIES[1:] if len({row[name] for row in rows}) > 1]
 
 
 def label_lines(row: Row, varying: Sequence[str]) -> list[str]:
-    """A contender's name, in lines: the model, its selector and implementation, its backbone."""
-    told = {name: as_text(row[name]) for name in varying if row[name] is not None}
-    chosen = " · ".join(told[name] for name in ("selector", "impl") if name in told)
-    lines = [chosen, told.get("backbone", "") if row["backbone"] != row["model"] else ""]
+    """The name of a series in lines: the model, its selector and implementation, its backbone."""
+    texts = {name: as_text(row[name]) for name in varying if row[name] is not None}
+    selector = " · ".join(texts[name] for name in ("selector", "impl") if name in texts)
+    lines = [selector, texts.get("backbone", "") if row["backbone"] != row["model"] else ""]
     return [as_text(row["model"]), *(f" {line}" for line in lines if line)]
 
 
-def mode_name(mode: EnvironmentKey, modes: Iterable[EnvironmentKey]) -> str:
-    """The device, the dtype, compiled or eager, and what else tells this mode's environment from the others'."""
-    environment, (device, *flags) = environment_of(mode), mode[:3]
-    name = environment["device_name"] if environment["device_name"] != "–" else device
-    others = (field for field in differing_fields(modes) if field != "device_name")
-    differing = (ENVIRONMENT[field] + environment[field].replace("–", "unknown") for field in others)
-    return " · ".join([name, *flags, *differing])
+def mode_name(key: EnvironmentKey, keys: Iterable[EnvironmentKey]) -> str:
+    """The name of an environment: device, dtype, mode, and the fields in which environments differ.
+
+    Args:
+        key: The environment.
+        keys: All environments that the name tells it from.
+
+    """
+    environment = environment_of(key)
+    name = key.device_name if key.device_name != "–" else key.device
+    fields = (field for field in differing_fields(keys) if field != "device_name")
+    differing = (ENVIRONMENT[field] + environment[field].replace("–", "unknown") for field in fields)
+    return " · ".join([name, key.dtype, key.mode, *differing])
 
 
 def common_title(rows: Sequence[Row], *words: str) -> str:
-    """These words, and what the contenders have in common."""
-    common = [{row[name] for row in rows} - {None} for name in CONTENDER[1:] if name not in varying_fields(rows)]
+    """These words, then the selector, implementation and backbone that all rows share."""
+    common = [{row[name] for row in rows} - {None} for name in SERIES[1:] if name not in varying_fields(rows)]
     return " · ".join([*words, *(as_text(value) for values in common for value in values)])
 
 
 def status_word(row: Row) -> str:
-    """A status as it stands in a table: the row's own word."""
+    """The status of a row, as text."""
     return as_text(row["status"])
 
 
 def on_lines(labels: Sequence[str], lines: int) -> list[str]:
-    """A name's lines on the lines of a table, the last of which takes those left over."""
+    """The lines of a name on so many lines of a table; the last one takes the rest."""
     cells = [*labels, *([""] * lines)][: lines - 1]
     return [*cells, "\n".join(labels[lines - 1 :])]
 
 
 def shown_sizes(points: Sequence[Sequence[Row]]) -> list[str]:
-    """The image size where it changes."""
+    """The image sizes of points; empty where the size is that of the point before."""
     sizes = [str(point[0]["image_size"]) for point in points]
     return ["" if index and sizes[index - 1] == size else size for index, size in enumerate(sizes)]
 
 
 def in_common(reasons: Sequence[str]) -> str:
-    """Reasons that differ in their figures alone as one: of a figure that differs, from which to which it was met.
+    """One sentence for reasons that differ only in their numbers: a number that differs becomes a range.
 
-    The reasons are sentences that are the same but for their numbers.
+    Args:
+        reasons: Sentences that are the same but for their numbers.
+
     """
     parts = zip(*(re.split(NUMBER, reason) for reason in reasons), strict=True)
-    return "".join(_from_to(some) for some in parts)
+    return "".join(_from_to(texts) for texts in parts)
 
 
-def _from_to(some: Sequence[str]) -> str:
-    """The part of several sentences: a word that they share, or the least and the largest number."""
-    if len(set(some)) == 1:
-        return some[0]
-    low, high = (pick(some, key=lambda number: float(number.replace(",", ""))) for pick in (min, max))
+def _from_to(texts: Sequence[str]) -> str:
+    """A text that several sentences share, or the smallest and the largest number."""
+    if len(set(texts)) == 1:
+        return texts[0]
+    low, high = (pick(texts, key=lambda number: float(number.replace(",", ""))) for pick in (min, max))
     return f"{low} to {high}"
 
 
 def reason_notes(rows: Sequence[Row]) -> list[str]:
-    """Each reason once, with where it was met."""
+    """Each reason of a status other than ok once, with the points that have it."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["status"] != "ok":
@@ -215,53 +253,65 @@ def reason_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def sites_of(rows: Sequence[Row]) -> dict[int, str]:
-    """Where each row, by its id, was measured, in the words that tell it from others: glsim gls at 448."""
-    alike: dict[tuple[str, int], list[tuple[EnvironmentKey, Row]]] = {}
-    for mode, some in by_environment(rows).items():
-        for row in some:
-            alike.setdefault((row["model"], row["image_size"]), []).append((mode, row))
+    """The series, environment and image size of each row, by its id, in as few words as tell them apart.
+
+    Returns:
+        ``id`` of a row → ``"glsim gls at 448"``.
+
+    """
+    groups: dict[tuple[str, int], list[tuple[EnvironmentKey, Row]]] = {}
+    for key, rows_of_key in by_environment(rows).items():
+        for row in rows_of_key:
+            groups.setdefault((row["model"], row["image_size"]), []).append((key, row))
     sites = {}
-    for (_, size), group in alike.items():
-        modes, varying = dict.fromkeys(mode for mode, _ in group), varying_fields([row for _, row in group])
-        names = {mode: f" ({mode_name(mode, modes)})" if len(modes) > 1 else "" for mode in modes}
-        for mode, row in group:
-            sites[id(row)] = f"{' '.join(map(str.strip, label_lines(row, varying)))}{names[mode]} at {size}"
+    for (_, size), group in groups.items():
+        keys, varying = dict.fromkeys(key for key, _ in group), varying_fields([row for _, row in group])
+        names = {key: f" ({mode_name(key, keys)})" if len(keys) > 1 else "" for key in keys}
+        for key, row in group:
+            sites[id(row)] = f"{' '.join(map(str.strip, label_lines(row, varying)))}{names[key]} at {size}"
     return sites
 
 
 def places_of(rows: Sequence[Row], sites: Mapping[int, str]) -> str:
-    """Where something was met: glsim at 448, batches 64, 128; transfg at 448, batch 64; and 3 more points."""
+    """The points of rows in words: glsim at 448, batches 64, 128; transfg at 448, batch 64; and 3 more points.
+
+    Args:
+        rows: The rows.
+        sites: The names of these and more rows, as of :func:`sites_of`.
+
+    """
     places: dict[str, dict[str, None]] = {}
     for row in rows:
         places.setdefault(sites[id(row)], {})[str(row["batch_size"])] = None
     written, left = [], sum(map(len, places.values()))
-    for place, met in list(places.items())[:MAX_PLACES]:
-        batches = list(met)[:MAX_BATCHES]
+    for place, all_batches in list(places.items())[:MAX_PLACES]:
+        batches = list(all_batches)[:MAX_BATCHES]
         written.append(f"{place}, batch{'es' if len(batches) > 1 else ''} {', '.join(batches)}")
         left -= len(batches)
     return "; ".join([*written, *([f"and {left} more point{'s' if left > 1 else ''}"] if left else [])])
 
 
 def environment_notes(rows: Sequence[Row]) -> list[str]:
-    """What it was measured on and with, a line per environment."""
-    modes, groups = by_environment(rows), dict[str, list[Row]]()
-    for mode, group in modes.items():
-        environment = environment_of(mode)
-        told = [ENVIRONMENT[name] + environment[name] for name in ENVIRONMENT if environment[name] != "–"]
-        device = [mode[0]] if environment["device_name"] == "–" else []
-        groups.setdefault(", ".join([*device, *told]), []).extend(group)
-    lines = [f"Measured on {', '.join([told, *_versions(group)])}." for told, group in groups.items()]
+    """The device and the software of rows, a line per environment."""
+    keys, groups = by_environment(rows), dict[str, list[Row]]()
+    for key, group in keys.items():
+        environment = environment_of(key)
+        values = [ENVIRONMENT[name] + environment[name] for name in ENVIRONMENT if environment[name] != "–"]
+        device = [key.device] if key.device_name == "–" else []
+        groups.setdefault(", ".join([*device, *values]), []).extend(group)
+    lines = [f"Measured on {', '.join([words, *_versions(group)])}." for words, group in groups.items()]
     if len(lines) > 1:
-        names = ", ".join(map(field_name, differing_fields(modes))) or "device"
+        names = ", ".join(map(field_name, differing_fields(keys))) or "device"
         lines.insert(0, f"There are {len(lines)} environments, in tables of their own; they differ in {names}.")
     return first_notes(lines, "environment")
 
 
 def _versions(rows: Sequence[Row]) -> list[str]:
-    """The versions and revisions of fgbench behind these rows, whose measured code is the same."""
-    met = [row["environment"] or {} for row in rows]
-    versions = _distinct(each.get("fgbench") for each in met)
-    revisions = _distinct(each.get("git_revision") for each in met if each.get("code"))  # else it is told as the code
+    """The versions and revisions of fgbench of rows with the same measuring code."""
+    environments = [row["environment"] or {} for row in rows]
+    versions = _distinct(environment.get("fgbench") for environment in environments)
+    # Without a hash of the code, the revision stands for it.
+    revisions = _distinct(environment.get("git_revision") for environment in environments if environment.get("code"))
     several = "revisions" if len(revisions) > 1 else "revision"
     return [f"{word} {_listed(names)}" for word, names in (("fgbench", versions), (several, revisions)) if names]
 
@@ -276,12 +326,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def first_notes(notes: Sequence[str], thing: str) -> list[str]:
-    """No more notes of a kind than are read, and how many are left out."""
+    """The first :data:`MAX_NOTES` notes of a kind, and a note with the number of the others."""
     left = len(notes) - MAX_NOTES
     return [*notes[:MAX_NOTES], *([f"And {left} more {thing}{'s' if left > 1 else ''}."] if left > 0 else [])]
 
 
 def one_line(text: object) -> str:
-    """A reason on one line, cut where it is long."""
+    """A reason on one line of at most :data:`MAX_LETTERS` letters."""
     line = sentence(text or "no reason was given")
     return line if len(line) <= MAX_LETTERS else f"{line[: MAX_LETTERS - 1]}…"

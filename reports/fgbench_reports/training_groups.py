@@ -1,4 +1,4 @@
-"""Rows of what selectors find, by the training that they were judged on, and what tells trainings apart."""
+"""Rows of selection quality by training, and words that tell trainings apart."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from fgbench_reports.data import AnyRow, Row
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
 
-JUDGED = ("selector", "checkpoint", "images", "perturbed_images", "top_k")  # what tells its judgements apart
+JUDGED = (
+    "selector",
+    "checkpoint",
+    "images",
+    "perturbed_images",
+    "top_k",
+)  # fields of one judgement
 
 
 class Training(NamedTuple):
-    """What seeds of one training share; None too where rows do not tell."""
+    """The fields that all seeds of one training share; None where rows lack them."""
 
     model: str
     trained_with: str | None
@@ -26,7 +32,7 @@ class Training(NamedTuple):
 
 
 def by_training(rows: Iterable[AnyRow]) -> dict[Training, list[AnyRow]]:
-    """The rows of each training, over its seeds."""
+    """Group rows by training; all seeds of a training are in one group."""
     groups: dict[Training, list[AnyRow]] = {}
     for row in rows:
         values: list[Any] = [row.get(name) for name in Training._fields]
@@ -35,14 +41,22 @@ def by_training(rows: Iterable[AnyRow]) -> dict[Training, list[AnyRow]]:
 
 
 def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:
-    """Rows of quality without those of a selector that was judged again on the same seed: the last one counts."""
-    met = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row["seed"]), row) for row in rows]
-    last = {key: row for key, row in met if row["seed"] is not None}
-    return [row for key, row in met if last.get(key, row) is row]
+    """Leave out rows of a selector that was judged again on the same seed.
+
+    Args:
+        rows: Rows of quality.
+
+    Returns:
+        The last row of each selector, training and seed, and all rows without a seed.
+
+    """
+    keyed = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row.get("seed")), row) for row in rows]
+    last = {key: row for key, row in keyed if row.get("seed") is not None}
+    return [row for key, row in keyed if last.get(key, row) is row]
 
 
 def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
-    """In what a training differs from others of its model, selector, data set and size."""
+    """The fields in which a training differs from others of its model, selector, data set and size, in words."""
     alike = [other for other in others if other[:4] == one[:4]]
     words = [("backbone", as_text(one.backbone or "unknown backbone")), ("begun_from", _start(one.begun_from))]
     words.append(("epochs", "unknown epochs" if one.epochs is None else how_many(one.epochs, "epoch")))
@@ -51,13 +65,13 @@ def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
 
 
 def is_of_training(row: Row, run: Row) -> bool:
-    """Whether a row of quality can be of a run: what it does not tell does not matter."""
+    """Whether a row of quality fits a run: no field that it has differs from that of the run."""
     return all(row.get(name) in (None, run.get(name)) for name in ("backbone", "begun_from", "epochs", "weights"))
 
 
 def _differ(field: str, trainings: Sequence[Training]) -> bool:
-    met: set[Any] = {getattr(one, field) for one in trainings}
-    return len(met) > 1
+    values: set[Any] = {getattr(one, field) for one in trainings}
+    return len(values) > 1
 
 
 def _start(begun_from: str | None) -> str:

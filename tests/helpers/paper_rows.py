@@ -92,9 +92,9 @@ def whole_model(model: str, selector: str, tokens: int, percent: float, *, twice
     for impl in ("published", "fast"):
         share = percent if impl == "published" else percent * 0.9
         rows.append(flops_row("full", VIT, selector, 224, tokens, 10**9, percent=share, impl=impl, model=model))
-        for part in ("pass 1", "selector", *(("crop", "pass 2") if twice else ()), "fusion"):
-            flops = 0 if part == "crop" else 10**8
-            rows.append(flops_row("full", VIT, selector, 224, tokens, flops, impl=impl, model=model, part=part))
+        for stage in ("pass 1", "selector", *(("crop", "pass 2") if twice else ()), "fusion"):
+            flops = 0 if stage == "crop" else 10**8
+            rows.append(flops_row("full", VIT, selector, 224, tokens, flops, impl=impl, model=model, stage=stage))
     return rows
 
 

@@ -31,12 +31,22 @@ from fgbench_reports.dataset_subset import without_part
 RECIPE_VALUES = {"epochs": 50, "optimizer": "momentum"}
 
 
+def means(rows):
+    """The accuracies over seeds of rows as files have them."""
+    return accuracies(Data(accuracy=rows).accuracy)
+
+
+def timed(**fields):
+    """A record of throughput."""
+    return Data(throughput=[row(**fields)]).throughput[0]
+
+
 def test_a_seed_that_was_trained_again_counts_once():
     runs = [accuracy(seed=1, top1=90.0), accuracy(seed=2, top1=92.0), accuracy(seed=1, top1=90.5, seconds=9.0)]
-    (one,) = accuracies(runs)
+    (one,) = means(runs)
     assert (one.runs, one.top1_percent) == (2, pytest.approx((90.5 + 92.0) / 2))
     files = [accuracy(seed=None, checkpoint="a", top1=top1) for top1 in (90.0, 91.0)]
-    assert [one.runs for one in accuracies(files)] == [2], "nothing tells which of two files of one name is which"
+    assert [one.runs for one in means(files)] == [2], "nothing tells which of two files of one name is which"
 
 
 def test_the_fields_of_a_recipe_are_told_from_options_of_models():
@@ -59,7 +69,7 @@ def test_published_accuracies_are_of_models_as_they_are_built_here(model):
 
 
 def test_an_accuracy_is_the_mean_over_seeds():
-    one, other = accuracies([accuracy(seed=1, top1=90.0), accuracy("vit", top1=80.0), accuracy(seed=10, top1=91.0)])
+    one, other = means([accuracy(seed=1, top1=90.0), accuracy("vit", top1=80.0), accuracy(seed=10, top1=91.0)])
     assert (one.model, one.top1_percent, one.runs) == ("glsim", 90.5, 2)
     assert one.top1_std_percent == pytest.approx(0.5**0.5)
     assert (other.model, other.top1_percent, other.runs, other.top1_std_percent) == ("vit", 80.0, 1, None)
@@ -67,7 +77,7 @@ def test_an_accuracy_is_the_mean_over_seeds():
 
 
 def test_means_that_are_means_already_are_left_out():
-    assert accuracies([accuracy(seed=None, seeds=[1, 10])]) == []
+    assert means([accuracy(seed=None, seeds=[1, 10])]) == []
 
 
 @pytest.mark.parametrize(
@@ -88,13 +98,13 @@ def test_means_that_are_means_already_are_left_out():
     ids=lambda changed: next(iter(changed)),
 )
 def test_runs_that_differ_in_more_than_their_seed_have_no_common_mean(changed):
-    assert [one.runs for one in accuracies([accuracy(seed=1), accuracy(seed=10, **changed)])] == [1, 1]
+    assert [one.runs for one in means([accuracy(seed=1), accuracy(seed=10, **changed)])] == [1, 1]
 
 
 def test_checkpoints_that_were_only_tested_stand_for_themselves():
     tested = [accuracy(seed=None, epochs=None, lr=None, recipe={}, checkpoint=name, top1=top1) for name, top1 in
               (("a", 80.0), ("b", 90.0))]  # fmt: skip
-    assert [one.top1_percent for one in accuracies(tested)] == [80.0, 90.0]
+    assert [one.top1_percent for one in means(tested)] == [80.0, 90.0]
 
 
 def test_a_part_of_a_data_set_is_a_data_set_of_its_own_and_takes_no_published_place():
@@ -106,19 +116,19 @@ def test_a_part_of_a_data_set_is_a_data_set_of_its_own_and_takes_no_published_pl
     (alone,) = configurations(Data(throughput=[row()], accuracy=[part]), dataset="cub")
     assert alone.accuracy.source == PUBLISHED
     fewer = [accuracy(seed=1), accuracy(seed=10, images=5000)]
-    assert [one.dataset for one in accuracies(fewer)] == ["cub", "cub, 5,000 of 5,794 test images"]
+    assert [one.dataset for one in means(fewer)] == ["cub", "cub, 5,000 of 5,794 test images"]
 
 
 def test_the_options_that_the_paper_has_for_a_data_set_are_those_of_its_part():
     part = accuracy(dataset="dogs", recipe={**RECIPE_VALUES, "top_k": 16}, num_classes=20)
-    (one,) = accuracies([part])
-    assert (one.dataset, without_part(one.dataset), fits(one, row())) == ("dogs, 20 of 120 classes", "dogs", True)
+    (one,) = means([part])
+    assert (one.dataset, without_part(one.dataset), fits(one, timed())) == ("dogs, 20 of 120 classes", "dogs", True)
     assert [without_part(name) for name in ("cub", "moths, 2 of 9 classes", "cub, cropped")] == [
         "cub", "moths, 2 of 9 classes", "cub, cropped"]  # fmt: skip
 
 
 def test_options_of_the_model_are_in_its_label():
-    (one,) = accuracies([accuracy(recipe={**RECIPE_VALUES, "top_k": 4, "overlap": 2})])
+    (one,) = means([accuracy(recipe={**RECIPE_VALUES, "top_k": 4, "overlap": 2})])
     assert one.label == "glsim, overlap=2, top_k=4"
 
 
@@ -157,13 +167,13 @@ def test_memory_is_what_tensors_held_on_a_gpu_and_the_resident_set_on_a_cpu():
 
 
 def test_an_accuracy_belongs_to_its_model_backbone_size_and_selector():
-    (one,) = accuracies([accuracy()])
-    assert fits(one, row())
-    assert fits(one, row(impl="published"))
+    (one,) = means([accuracy()])
+    assert fits(one, timed())
+    assert fits(one, timed(impl="published"))
     for changed in ({"model": "ffvt"}, {"selector": "psm"}, {"backbone": "deit"}, {"size": 448}):
-        assert not fits(one, row(**changed))
+        assert not fits(one, timed(**changed))
     for other in (accuracy(recipe={"top_k": 4}), accuracy(flip=True)):  # they cost another time than was taken
-        assert not fits(accuracies([other])[0], row())
+        assert not fits(means([other])[0], timed())
 
 
 def test_published_accuracies_stand_in_on_the_papers_backbone_alone():
@@ -236,3 +246,13 @@ def test_backbones_keep_accuracies_apart():
     runs = [accuracy(top1=91.0), accuracy(top1=75.0, backbone="vit_tiny_patch16_224")]
     found = configurations(Data(throughput=rows, accuracy=runs), dataset="cub")
     assert [each.accuracy.top1_percent for each in found] == [91.0, 75.0]
+
+
+def test_plain_mappings_become_records_and_fields_that_they_lack_are_none():
+    data = Data(throughput=[row()], accuracy=[accuracy()])
+    assert (data.throughput[0].model, data.accuracy[0].seed, data.flops) == ("glsim", 1, ())
+    assert Data(throughput=data.throughput).throughput is data.throughput
+    assert (Data(accuracy=[{"seed": 1}]).accuracy[0].model, Data(accuracy=[{"seed": 1}]).accuracy[0].flip) == (
+        None,
+        False,
+    )

@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: its value and the two ends that a limit and a Pareto front are judged by.
+"""Figures with the two ends of their intervals, and the Pareto front of such figures.
 
 A latency has the 95 % interval of its row. An accuracy on n test images has Wilson's interval; over several seeds it is
 at least Student's of their mean. Memory and energy have no interval, unless the point was measured repeatedly.
@@ -46,14 +46,23 @@ class Bounds:
 
 
 def exact(value: float) -> Bounds:
-    """A figure that is taken as it is."""
+    """A figure without an interval: both ends are the figure itself."""
     return Bounds(value=value, low=value, high=value, basis=ONCE)
 
 
 def wilson(top1_percent: float, images: int) -> tuple[float, float]:
-    """The 95 % interval of an accuracy on so many test images, in percent (Wilson 1927).
+    """The 95 % interval of an accuracy (Wilson 1927).
 
-    Raises :class:`ValueError` where there are no images.
+    Args:
+        top1_percent: The accuracy in percent.
+        images: The number of test images.
+
+    Returns:
+        Both ends of the interval, in percent.
+
+    Raises:
+        ValueError: Where there are no images.
+
     """
     if images < 1:
         raise ValueError(f"images must be at least 1, got {images}")
@@ -105,10 +114,11 @@ def latency_bounds(point: Configuration) -> Bounds:
 
 
 def throughput_bounds(point: Configuration) -> Bounds:
-    """Images per second: as far from the figure, in relation, as the ends of the latency are from the latency."""
-    found = latency_bounds(point)
-    high = point.img_s * (found.value / found.low) if found.low > 0 else math.inf
-    return Bounds(value=point.img_s, low=point.img_s * (found.value / found.high), high=high, basis=found.basis)
+    """Images per second, with the ends that follow from those of the latency."""
+    latency = latency_bounds(point)
+    low = point.img_s * (latency.value / latency.high)
+    high = point.img_s * (latency.value / latency.low) if latency.low > 0 else math.inf
+    return Bounds(value=point.img_s, low=low, high=high, basis=latency.basis)
 
 
 def time_bounds(point: Configuration) -> Bounds:
@@ -129,7 +139,7 @@ def energy_bounds(point: Configuration) -> Bounds | None:
 def _over_repeats(value: float | None, repeats: Iterable[float | None]) -> Bounds | None:
     if value is None:
         return None
-    values = [each for each in repeats if each is not None]
+    values = [figure for figure in repeats if figure is not None]
     if len(values) < 2:
         return exact(value)
     return Bounds(value=value, low=min(value, *values), high=max(value, *values), basis=REPEATED)
@@ -143,7 +153,7 @@ def _ends(row: ThroughputRow) -> Sequence[float]:
 
 
 def pareto_front(points: Sequence[Sequence[float | Bounds]]) -> list[bool]:
-    """For points of which every figure is to be small: whether no other point dominates it.
+    """Which points no other point dominates, where every figure is better small.
 
     A point dominates another one where the intervals say so: in every figure its high end is at most the other's low
     end, or both are the same measurement (``Bounds.of``); and in one figure its high end is below the other's low end.
@@ -188,5 +198,5 @@ def _known(figure: float | Bounds) -> _Known:
 
 def _numbered(points: Iterable[tuple[_Known, ...]]) -> dict[Hashable, int]:
     """A number per measurement that several points may share."""
-    met = dict.fromkeys(of for point in points for _, _, of in point if of is not None)
-    return {of: number for number, of in enumerate(met)}
+    measurements = dict.fromkeys(of for point in points for _, _, of in point if of is not None)
+    return {of: number for number, of in enumerate(measurements)}

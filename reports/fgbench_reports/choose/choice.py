@@ -1,4 +1,4 @@
-"""Which configurations to deploy: those that keep all limits, and of these the ones that no other is better than."""
+"""Choose configurations: those that keep all limits, and of these the Pareto front."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fgbench_reports.choose.limits import Breach, Limit, Limits, refuse_unmeasur
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.price import cost_per_million, grouped_by_row
-from fgbench_reports.sweep_rows import CONTENDER
+from fgbench_reports.sweep_rows import SERIES
 
 KEEPS, UNCERTAIN, MISSES = "keeps", "uncertain", "misses"
 ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"
@@ -28,7 +28,7 @@ ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is said of one configuration."""
+    """The verdict on one configuration."""
 
     configuration: Configuration
     cost_per_million: float | None  # None without a price
@@ -80,9 +80,15 @@ class Choice:
 
 
 def dataset_for(data: Data, wanted: str | None) -> str:
-    """The data set whose accuracies are compared: the wanted one, or the only one that was tested here, or CUB.
+    """The data set whose accuracies are compared.
 
-    Raises :class:`ValueError` where several were tested, or nothing is known about the wanted one.
+    Args:
+        data: Saved rows.
+        wanted: The data set that a user names; None: the only one that was tested here, or CUB where none was.
+
+    Raises:
+        ValueError: Where several data sets were tested, or no accuracy on the wanted one is known.
+
     """
     tested = sorted({tested_on(row) for row in data.accuracy})
     known = sorted({*tested, *(one.dataset for one in published_accuracies())})
@@ -135,8 +141,8 @@ def choose(
     grouped = grouped_by_row(candidates).values()
     points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)
     rules = rules_of(limits, gpu_hour_price)
-    met = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
-    keeping = [index for index, breaches in enumerate(met) if not breaches]
+    breaches = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
+    keeping = [index for index, of_point in enumerate(breaches) if not of_point]
     objectives = _objectives([points[index] for index in keeping])
     front = pareto_front(list(zip(*objectives.values(), strict=True)))
     chosen = {index for index, on_front in zip(keeping, front, strict=True) if on_front}
@@ -144,8 +150,8 @@ def choose(
         Verdict(
             configuration=point,
             cost_per_million=None if gpu_hour_price is None else cost_per_million(point.img_s, gpu_hour_price),
-            breaches=tuple(breach for breach in met[index] if not breach.uncertain),
-            doubts=tuple(breach for breach in met[index] if breach.uncertain),
+            breaches=tuple(breach for breach in breaches[index] if not breach.uncertain),
+            doubts=tuple(breach for breach in breaches[index] if breach.uncertain),
             pareto=index in chosen,
         )
         for index, point in enumerate(points)
@@ -164,14 +170,14 @@ def nearest_misses(choice: Choice) -> list[Verdict]:
     """Per model the configuration that misses the limits least, at a size at which nothing keeps or may keep them.
 
     It misses by its figure over the limit, multiplied over the limits that it does not keep; what has no figure is
-    further away than whatever has one. What was not asked about is left out.
+    further away than any that has one. Configurations that the user did not ask about are left out.
     """
-    kept = {_contender(verdict, "image_size") for verdict in (*choice.satisfying, *choice.uncertain)}
+    kept = {_series(verdict, "image_size") for verdict in (*choice.satisfying, *choice.uncertain)}
     nearest: dict[Any, Verdict] = {}
     for verdict in choice.ruled_out:
-        if _contender(verdict, "image_size") in kept or any(breach.narrows for breach in verdict.breaches):
+        if _series(verdict, "image_size") in kept or any(breach.narrows for breach in verdict.breaches):
             continue
-        key = _contender(verdict)
+        key = _series(verdict)
         if key not in nearest or _distance(verdict) < _distance(nearest[key]):
             nearest[key] = verdict
     return sorted(nearest.values(), key=_distance)
@@ -181,7 +187,7 @@ def counts(choice: Choice) -> list[tuple[Limit, int, int]]:
     """Per limit how many configurations it certainly rules out, and how many of them no other limit does."""
     options = [[breach.option for breach in verdict.breaches] for verdict in choice.ruled_out]
     return [
-        (limit, sum(limit.option in some for some in options), sum(some == [limit.option] for some in options))
+        (limit, sum(limit.option in names for names in options), sum(names == [limit.option] for names in options))
         for limit in choice.limits
     ]
 
@@ -193,33 +199,33 @@ def _surest_accuracy(point: Configuration) -> tuple[float, float]:
 
 def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
     row = point.row
-    names = [str(row[name]) for name in CONTENDER]
+    names = [str(row[name]) for name in SERIES]
     figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
     return (*figures, *names, row.image_size, row.batch_size, point.mode)
 
 
 def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:
-    """What is to be small, per objective: a figure with its ends per point."""
-    found: dict[str, list[Bounds]] = {}
+    """The figures of all points by objective; all are better small."""
+    figures: dict[str, list[Bounds]] = {}
     if any(point.accuracy is not None for point in points):
-        found[ACCURACY] = [_error_bounds(point) for point in points]
-    found[TIME] = [time_bounds(point) for point in points]
-    found[LATENCY] = [latency_bounds(point) for point in points]
+        figures[ACCURACY] = [_error_bounds(point) for point in points]
+    figures[TIME] = [time_bounds(point) for point in points]
+    figures[LATENCY] = [latency_bounds(point) for point in points]
     memories = [bounds for point in points if (bounds := memory_bounds(point)) is not None]
     if len(memories) == len(points):
-        found[MEMORY] = memories
-    return found
+        figures[MEMORY] = memories
+    return figures
 
 
 def _error_bounds(point: Configuration) -> Bounds:
-    """What is to be small where the accuracy is to be large; what is not known is the worst."""
+    """The negative accuracy, which is better small; an unknown one is the worst."""
     if point.accuracy is None:
         return Bounds(value=math.inf, low=math.inf, high=math.inf)
     return accuracy_bounds(point.accuracy).mapped(lambda top1: -top1)
 
 
-def _contender(verdict: Verdict, *more: str) -> tuple[Any, ...]:
-    return tuple(verdict.configuration.row[name] for name in (*CONTENDER, *more))
+def _series(verdict: Verdict, *more: str) -> tuple[Any, ...]:
+    return tuple(verdict.configuration.row[name] for name in (*SERIES, *more))
 
 
 def _distance(verdict: Verdict) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""What to run where a choice cannot be made: the commands that measure an accuracy, or measure a point longer."""
+"""Commands that measure what a choice lacks: an accuracy, or a point for a longer time."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a 
 
 
 def unknown_notes(choice: Choice) -> list[str]:
-    """What has no accuracy of all that was asked about, and the command that would measure it."""
-    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
-    rows = [one.configuration.row for one in asked if top1_of(one.configuration) is None]
+    """The configurations without a known accuracy, and the command that measures it."""
+    verdicts = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    rows = [one.configuration.row for one in verdicts if top1_of(one.configuration) is None]
     if not rows:
         return []
     rows.sort(key=lambda row: (row.image_size, row.batch_size))
@@ -54,11 +54,11 @@ def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
 
 def _selector_option(row: ThroughputRow) -> str:
     usual = SELECTORS.get(row.model)
-    return f" --selectors {word(row['selector'])}" if row.selector not in (None, usual) else ""
+    return f" --selectors {word(row.selector)}" if row.selector not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
-    """What would tell of the uncertain configurations whether they keep the limits, and the commands."""
+    """The commands that narrow the intervals of uncertain configurations."""
     notes = []
     timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
     if timed:
@@ -80,9 +80,9 @@ def doubt_notes(choice: Choice) -> list[str]:
 
 
 def basis_notes(choice: Choice) -> list[str]:
-    """What the intervals are, and what has none."""
-    asked = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
-    points = [one.configuration for one in asked]
+    """Which intervals limits are judged by, and which figures have none."""
+    verdicts = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
+    points = [one.configuration for one in verdicts]
     if not points:
         return []
     notes = ["Limits and the front are judged by the ends of 95 % intervals; GB and energy were measured once."]
@@ -118,33 +118,33 @@ def _is_measured(verdict: Verdict) -> bool:
 
 def _listed(commands: Sequence[str]) -> str:
     left = len(commands) - MAX_COMMANDS
-    some = ", ".join(f"'{command}'" for command in commands[:MAX_COMMANDS])
-    return some + (f" and {left} more" if left > 0 else "")
+    named = ", ".join(f"'{command}'" for command in commands[:MAX_COMMANDS])
+    return named + (f" and {left} more" if left > 0 else "")
 
 
 def _longer_commands(rows: Sequence[ThroughputRow]) -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
-    told = [{**row, "way": _way(row)} for row in rows]
+    rows_with_options = [{**row, "options": _options(row)} for row in rows]
     commands = []
-    for way, some in group_by(told, "way").items():
-        words = ["fgbench throughput --models", *_each(some, "model"), "--sizes", *_each(some, "image_size")]
-        words += ["--batch-sizes", *_each(some, "batch_size")]
-        commands.append(f"{' '.join(words)}{way} --max-time {LONGER} --again")
+    for options, group in group_by(rows_with_options, "options").items():
+        words = ["fgbench throughput --models", *_values(group, "model"), "--sizes", *_values(group, "image_size")]
+        words += ["--batch-sizes", *_values(group, "batch_size")]
+        commands.append(f"{' '.join(words)}{options} --max-time {LONGER} --again")
     return commands
 
 
-def _each(rows: Iterable[Mapping[str, Any]], field: str) -> list[str]:
+def _values(rows: Iterable[Mapping[str, Any]], field: str) -> list[str]:
     return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
 
 
-def _way(row: ThroughputRow) -> str:
+def _options(row: ThroughputRow) -> str:
     """The options that the points of one command share."""
     environment = row.environment or {}
     usual = PAPER_BACKBONES.get(row.model, VIT_B16)[0]
-    words = [f"--backbones {word(row['backbone'])}"] if row.backbone != usual else []
-    words += [f"--impl {row['impl']}"] if row.impl not in (None, "fast") else []
-    words += [f"--device {row['device']}"] if row.device == "cpu" else []
-    words += [f"--dtype {row['dtype']}"] if row.dtype != "float32" else []
+    words = [f"--backbones {word(row.backbone)}"] if row.backbone != usual else []
+    words += [f"--impl {row.impl}"] if row.impl not in (None, "fast") else []
+    words += [f"--device {row.device}"] if row.device == "cpu" else []
+    words += [f"--dtype {row.dtype}"] if row.dtype != "float32" else []
     words += ["--compile"] if row.compiled else []
     words += ["--channels-last"] if environment.get("channels_last") else []
     words += ["--cuda-graph"] if environment.get("cuda_graph") else []

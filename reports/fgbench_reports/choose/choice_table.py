@@ -1,4 +1,4 @@
-"""What ``fgbench choose`` shows: the configurations on the front, what rules the others out, the nearest misses."""
+"""Tables of ``fgbench choose``: the front, the limits that rule configurations out, the nearest misses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fgbench_reports.price import (
     top1_text,
 )
 from fgbench_reports.sweep_rows import (
-    CONTENDER,
+    SERIES,
     as_text,
     common_title,
     label_lines,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, str]
 
-# Of a row of throughput, what is told of a configuration beside its verdict.
+# Fields of a row of throughput that stand beside the verdict.
 FIELDS = (
     *("model", "selector", "impl", "backbone", "image_size", "batch_size", "device", "dtype", "compiled"),
     *("status", "reason", "throughput_img_s", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s"),
@@ -73,14 +73,14 @@ def choice_rows(choice: Choice) -> list[dict[str, Any]]:
             | {"hours_per_million": hours_per_million(point.img_s), "cost_per_million": verdict.cost_per_million}
             | {"kwh_per_million": kwh_per_million(point.energy_j)}
             | {"pareto": verdict.pareto, "satisfies": verdict.satisfies}
-            | {"ruled_out_by": _told([*verdict.breaches, *verdict.doubts])}
-            | {"verdict": verdict.word, "uncertain_about": _told(verdict.doubts)}
+            | {"ruled_out_by": _texts([*verdict.breaches, *verdict.doubts])}
+            | {"verdict": verdict.word, "uncertain_about": _texts(verdict.doubts)}
             | _judged_ends(verdict, choice.gpu_hour_price)
         )
     return rows
 
 
-def _told(breaches: Sequence[Breach]) -> list[str]:
+def _texts(breaches: Sequence[Breach]) -> list[str]:
     return [f"{breach.option}: {breach.told}" for breach in breaches]
 
 
@@ -107,28 +107,28 @@ def choice_frame(choice: Choice) -> pd.DataFrame:
 
     return pd.DataFrame(
         [
-            {name: as_text(verdict.configuration.row[name]) for name in CONTENDER} | cells
+            {name: as_text(verdict.configuration.row[name]) for name in SERIES} | cells
             for verdict, cells in _chosen_lines(choice)
         ]
     )
 
 
 def limits_frame(choice: Choice) -> pd.DataFrame:
-    """Per limit how many configurations it rules out, and how many of them nothing else does."""
+    """Per limit the number of configurations that it rules out, and of those that no other limit rules out."""
     import pandas as pd
 
     return pd.DataFrame(list(_limit_lines(choice)))
 
 
 def misses_frame(choice: Choice) -> pd.DataFrame:
-    """Per model the nearest miss: where it is, and what it misses."""
+    """Per model the nearest miss: its size and batch, and the limits that it misses."""
     import pandas as pd
 
     return pd.DataFrame(list(_miss_lines(choice)))
 
 
 def uncertain_frame(choice: Choice) -> pd.DataFrame:
-    """The configurations of which nothing tells whether they keep the limits, and why."""
+    """The configurations that are too uncertain to judge, and why."""
     import pandas as pd
 
     return pd.DataFrame(list(_uncertain_lines(choice)))
@@ -165,7 +165,7 @@ def _narrow(choice: Choice) -> Iterator[Table]:
 
 
 def choice_notes(choice: Choice) -> list[str]:
-    """What the tables say and what they do not: objectives, data set, prices, environments."""
+    """Notes below the tables: objectives, data set, prices, environments."""
     points = [verdict.configuration for verdict in choice.chosen]
     notes = [_summary(choice)]
     if points:
@@ -208,7 +208,7 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
     """Every figure of the front as it is printed; columns that nothing fills are left out."""
     points = [verdict.configuration for verdict in choice.chosen]
     energy = any(point.energy_j is not None for point in points)
-    noisy = any(point.row.status != "ok" for point in points)
+    noisy = any(not point.row.status.is_ok for point in points)
     for verdict in choice.chosen:
         point, accuracy = verdict.configuration, verdict.configuration.accuracy
         cells = {"size": str(point.row.image_size), "batch": str(point.row.batch_size)}
@@ -225,7 +225,7 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
         if energy:
             cells[ENERGY] = significant(kwh_per_million(point.energy_j), decimals=5)
         if noisy:
-            cells["status"] = "" if point.row.status == "ok" else status_word(point.row)
+            cells["status"] = "" if point.row.status.is_ok else status_word(point.row)
         yield verdict, {**cells, "on": as_text(point.mode_name)}
 
 
@@ -246,7 +246,7 @@ def _uncertain_lines(choice: Choice) -> Iterator[Line]:
     varying = varying_fields([verdict.configuration.row for verdict in choice.verdicts])
     for verdict in choice.uncertain[:MAX_UNCERTAIN]:
         why, row = "; ".join(doubt.told for doubt in verdict.doubts), verdict.configuration.row
-        why += "" if row.status == "ok" else f" ({status_word(row)})"
+        why += "" if row.status.is_ok else f" ({status_word(row)})"
         on = as_text(verdict.configuration.mode_name)
         yield {"configuration": _place(verdict, varying), "why": why, "on": on}
 
@@ -254,7 +254,7 @@ def _uncertain_lines(choice: Choice) -> Iterator[Line]:
 def _place(verdict: Verdict, varying: Sequence[str]) -> str:
     row = verdict.configuration.row
     label = " ".join(map(str.strip, label_lines(row, varying)))
-    return f"{label} at {row['image_size']}, batch {row['batch_size']}"
+    return f"{label} at {row.image_size}, batch {row.batch_size}"
 
 
 def _miss_lines(choice: Choice) -> Iterator[Line]:

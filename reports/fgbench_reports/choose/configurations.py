@@ -1,4 +1,4 @@
-"""What can be deployed: a model at one image size and batch, with what was measured of its cost and its accuracy."""
+"""Configurations to deploy: a model at one image size and batch, with its measured cost and its accuracy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fgbench_reports.choose.bounds import pareto_front as pareto_front
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
-from fgbench_reports.sweep_rows import Mode, by_mode, mode_name
+from fgbench_reports.sweep_rows import EnvironmentKey, by_environment, mode_name
 
 # Of a recipe in an accuracy row; everything else there is an option of the model.
 RECIPE = frozenset(
@@ -70,7 +70,7 @@ class Configuration:
     """One point of a sweep that has figures, with an accuracy where one is known."""
 
     row: ThroughputRow  # of throughput
-    mode: Mode  # the device, dtype and environment that it was measured in
+    mode: EnvironmentKey  # the device, dtype and environment of the measurement
     mode_name: str  # in words, as short as tells it from the others
     best: bool  # the batch of the highest throughput of its model and size in its mode
     accuracy: Accuracy | None = None
@@ -124,13 +124,13 @@ def each_seed_once(rows: Iterable[AccuracyRow], *more: str) -> list[AccuracyRow]
         The rows that are left, in their order. A seed that counts twice would make the spread over seeds too small.
 
     """
-    met = [((_training(row), row.seed, *(getattr(row, name) for name in more)), row) for row in rows]
-    last = {key: row for key, row in met if row.seed is not None}
-    return [row for key, row in met if last.get(key, row) is row]
+    keyed = [((_training(row), row.seed, *(getattr(row, name) for name in more)), row) for row in rows]
+    last = {key: row for key, row in keyed if row.seed is not None}
+    return [row for key, row in keyed if last.get(key, row) is row]
 
 
 def _training(row: AccuracyRow) -> tuple[Any, ...]:
-    """What the runs of one mean share."""
+    """The values that all runs of one mean share."""
     recipe = json.dumps(dict(row.recipe or {}), sort_keys=True, default=str)
     tested = (row.checkpoint, row.weights) if row.seed is None else None
     return (*(getattr(row, name) for name in SAME), tested_on(row), row.flip, recipe, tested)
@@ -192,24 +192,24 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     """Every measured point with its accuracies: one per data set, or those of ``dataset``; None where there is none.
 
     Published accuracies stand in where a model of the paper, on its backbone and with its selector, was not trained
-    here; a run on a part of a data set takes no place. Unless ``dataset`` is named, those of data sets that nobody
+    here; a run on a part of a data set takes no place. Unless ``dataset`` is named, those of data sets that were not
     tested here are left out, but for :data:`DEFAULT_DATASET`. Of repeats the median in latency counts.
     """
     known = accuracies(data.accuracy)
     asked_for = {one.dataset for one in known} | {DEFAULT_DATASET} if dataset is None else {dataset}
-    known = [*known, *(one for one in published_accuracies() if not any(_same(one, mine) for mine in known))]
+    known = [*known, *(one for one in published_accuracies() if not any(_same(one, measured) for measured in known))]
     by_model: dict[tuple[Any, ...], list[Accuracy]] = {}
     for one in known:
         if one.dataset in asked_for:
             by_model.setdefault((one.model, one.selector, one.image_size), []).append(one)
-    found = []
+    joined = []
     for point in _points(data.throughput):
         if best_only and not point.best:
             continue
         alike = by_model.get((point.row.model, point.row.selector, point.row.image_size), ())
         fitting = [one for one in alike if fits(one, point.row)]
-        found += [replace(point, accuracy=one) for one in fitting] or [point]
-    return found
+        joined += [replace(point, accuracy=one) for one in fitting] or [point]
+    return joined
 
 
 def fits(accuracy: Accuracy, row: ThroughputRow) -> bool:
@@ -235,11 +235,11 @@ def _has_published_options(one: Accuracy) -> bool:
 
 
 def _points(rows: Sequence[ThroughputRow]) -> Iterator[Configuration]:
-    modes = by_mode([row for row in rows if row.throughput_img_s and row.latency_s])
-    for mode, some in modes.items():
+    modes = by_environment([row for row in rows if row.throughput_img_s and row.latency_s])
+    for mode, points in modes.items():
         name = mode_name(mode, modes)
         same = ("model", "selector", "impl", "backbone", "image_size")
-        for of_size in group_by(some, *same).values():
+        for of_size in group_by(points, *same).values():
             by_batch = [(_middle(repeats), repeats) for repeats in group_by(of_size, "batch_size").values()]
             fastest = max((row for row, _ in by_batch), key=lambda row: _figure(row.throughput_img_s))
             for row, repeats in by_batch:

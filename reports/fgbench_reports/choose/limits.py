@@ -21,13 +21,13 @@ from fgbench_reports.choose.bounds import (
 )
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.price import cost_per_million
-from fgbench_reports.sweep_rows import as_text, environment_of
+from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a configuration must keep, and what is asked about at all; None and () leave everything."""
+    """Limits on configurations, and names to which a choice is narrowed; None and () allow everything."""
 
     min_accuracy_percent: float | None = None  # top-1
     max_latency_s: float | None = None  # of one batch
@@ -64,11 +64,20 @@ class Limit:
 
 
 def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
-    """The limits that were set. Raises :class:`ValueError` where a cost is limited and nothing has a price."""
+    """The limits that are set, as tests.
+
+    Args:
+        limits: The values of the limits.
+        gpu_hour_price: The price of an hour; None where there is none.
+
+    Raises:
+        ValueError: Where a cost is limited without a price.
+
+    """
     if limits.max_cost is not None and gpu_hour_price is None:
         raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
     price = gpu_hour_price or 0.0
-    found = [
+    rules = [
         _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, _accuracy, "{:g} %".format, least=True),
         _bound("--max-latency", "latency", limits.max_latency_s, latency_bounds, lambda s: f"{milliseconds(s)} ms"),
         _bound("--max-memory", "memory", limits.max_memory_bytes, memory_bounds, lambda b: f"{gigabytes(int(b))} GB"),
@@ -94,7 +103,7 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
         _among("--sizes", "image size", limits.image_sizes, "image_size"),
         _among("--batch-sizes", "batch", limits.batch_sizes, "batch_size"),
     ]
-    return [limit for limit in found if limit is not None]
+    return [rule for rule in rules if rule is not None]
 
 
 def top1_of(point: Configuration) -> float | None:
@@ -103,7 +112,7 @@ def top1_of(point: Configuration) -> float | None:
 
 
 def cost_bounds(point: Configuration, price: float) -> Bounds:
-    """What a million images cost at this price of an hour: as uncertain as the throughput that it follows from."""
+    """The cost of a million images at a price per hour, with the ends that follow from the throughput."""
     return throughput_bounds(point).mapped(lambda rate: cost_per_million(rate, price) if rate else math.inf)
 
 
@@ -173,18 +182,18 @@ def _among(option: str, name: str, values: Sequence[Any], field: str) -> Limit |
         return None
 
     def judge(point: Configuration) -> Breach | None:
-        found = point.row[field]
-        if found in values:
+        value = point.row[field]
+        if value in values:
             return None
-        return Breach(option=option, told=f"{name} {as_text(found)}", excess=math.inf, narrows=True)
+        return Breach(option=option, told=f"{name} {as_text(value)}", excess=math.inf, narrows=True)
 
     listed = " or ".join(map(as_text, values))
     return Limit(option=option, told=f"{name} {listed}", judge=judge)
 
 
 def device_name(point: Configuration) -> str:
-    """What a configuration was measured on: the device's name, or cuda or cpu where it is not known."""
-    name = environment_of(point.mode)["device_name"]
+    """The name of the device that a configuration was measured on; cuda or cpu where it is not known."""
+    name = point.mode.device_name
     return name if name != "–" else point.row.device
 
 
@@ -202,13 +211,13 @@ def refuse_unmeasured(limits: Limits, points: Sequence[Configuration]) -> None:
     devices = sorted({device_name(point) for point in points})
     if limits.gpu is not None and not any(limits.gpu.casefold() in name.casefold() for name in devices):
         raise ValueError(f"nothing was measured on a device called {limits.gpu!r}; there are: {', '.join(devices)}")
-    asked = (
+    fields = (
         ("dtype", "dtype", limits.dtypes),
         ("model", "model", limits.models),
         ("image size", "image_size", limits.image_sizes),
         ("batch size", "batch_size", limits.batch_sizes),
     )
-    for what, field, values in asked:
+    for what, field, values in fields:
         known = sorted({point.row[field] for point in points})
         for value in values:
             if value not in known:

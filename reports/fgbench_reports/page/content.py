@@ -1,4 +1,4 @@
-"""What a page holds."""
+"""The content of a page: sections of tables, figures and missing items."""
 
 from __future__ import annotations
 

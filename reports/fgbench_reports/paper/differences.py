@@ -1,4 +1,4 @@
-"""How far a figure is from a published one, rounded the way that one is printed."""
+"""Differences between figures and published ones, rounded as the paper prints them."""
 
 from __future__ import annotations
 

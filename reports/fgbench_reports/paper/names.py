@@ -1,4 +1,4 @@
-"""What the paper calls things, and what they are called here."""
+"""Names of models, selectors and data sets, in fgbench and in the paper."""
 
 from __future__ import annotations
 

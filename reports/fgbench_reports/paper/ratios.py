@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import Data
 from fgbench_reports.paper.counted import NUM_CLASSES
 from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import ratios as published_rows
 from fgbench_reports.report import Item, Missing, Report
-from fgbench_reports.sweep_rows import Mode, environment_notes, reason_notes
+from fgbench_reports.sweep_rows import EnvironmentKey, environment_notes, reason_notes
 from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.table import Table, frame_of
 
@@ -30,7 +30,7 @@ MAX_MODES = 6  # devices, dtypes and environments that have lines
 Line = dict[str, Cell]
 
 
-class Contender(NamedTuple):
+class SizedModel(NamedTuple):
     """A model at an image size in pixels."""
 
     model: str
@@ -46,16 +46,16 @@ class Comparison(NamedTuple):
     """One ratio of the section."""
 
     metric: str
-    subject: Contender
-    versus: Contender
+    subject: SizedModel
+    versus: SizedModel
     published: float
 
 
-Best = dict[tuple[Contender, str | None], Configuration]  # by contender and implementation: its fastest batch
+Best = dict[tuple[SizedModel, str | None], Configuration]  # by model, size and implementation: the fastest batch
 
 
 class Measured(NamedTuple):
-    """What one mode has: its name, its fastest batches, and the ratios by comparison and implementation."""
+    """One environment: its name, its fastest batches, and its ratios by comparison and implementation."""
 
     name: str
     best: Best
@@ -81,34 +81,33 @@ class Ratios(Report):
 
 def _by_mode(rows: Sequence[ThroughputRow]) -> list[Measured]:
     """What every device, dtype and environment has for the section, those with most ratios first."""
-    modes: dict[Mode, tuple[str, Best]] = {}
+    modes: dict[EnvironmentKey, tuple[str, Best]] = {}
     wanted = [row for row in rows if _is_the_papers(row)]
     for point in configurations(Data(throughput=wanted), dataset=""):  # no data set: accuracies do not matter here
         row = point.row
-        key = (Contender(row["model"], row["image_size"]), row["impl"])
+        key = (SizedModel(row.model, row.image_size), row.impl)
         _, best = modes.setdefault(point.mode, (point.mode_name, {}))
         best[key] = max(best.get(key, point), point, key=lambda each: each.img_s)  # of two names of one backbone
     found = [Measured(name, best, _ratios(best)) for name, best in modes.values()]
     return sorted((each for each in found if each.ratios), key=lambda each: -len(each.ratios))
 
 
-def _is_the_papers(row: Row) -> bool:
-    model = row["model"]
-    known = model in MODELS and row["selector"] == SELECTORS.get(model)
-    known = known and (row["environment"] or {}).get("num_classes") in (None, NUM_CLASSES)
-    return known and row["backbone"] in PAPER_BACKBONES.get(model, VIT_B16)
+def _is_the_papers(row: ThroughputRow) -> bool:
+    known = row.model in MODELS and row.selector == SELECTORS.get(row.model)
+    known = known and (row.environment or {}).get("num_classes") in (None, NUM_CLASSES)
+    return known and row.backbone in PAPER_BACKBONES.get(row.model, VIT_B16)
 
 
 def _comparisons() -> list[Comparison]:
     return [
-        Comparison(row["metric"], _contender(row["subject"]), _contender(row["versus"]), float(row["ratio"]))
+        Comparison(row["metric"], _sized_model(row["subject"]), _sized_model(row["versus"]), float(row["ratio"]))
         for row in published_rows()
     ]
 
 
-def _contender(text: str) -> Contender:
+def _sized_model(text: str) -> SizedModel:
     model, _, size = text.partition("@")
-    return Contender(model, int(size))
+    return SizedModel(model, int(size))
 
 
 def _ratios(best: Best) -> dict[tuple[Comparison, str], float]:
@@ -124,7 +123,7 @@ def _ratio(comparison: Comparison, best: Best, impl: str) -> float | None:
         return None
     if comparison.metric == "throughput":
         return ours.img_s / theirs.img_s
-    if ours.mode[0] != "cuda" or not ours.memory_bytes or not theirs.memory_bytes:
+    if ours.mode.device != "cuda" or not ours.memory_bytes or not theirs.memory_bytes:
         return None  # of a CPU the resident set of a whole process is known, which is another thing
     return theirs.memory_bytes / ours.memory_bytes
 
@@ -183,9 +182,9 @@ def _missing(modes: Sequence[Measured]) -> Iterator[Missing]:
     known = {key for mode in modes for key in mode.ratios}
     lacking = [each for each in _comparisons() if any((each, impl) not in known for impl in MEASURED)]
     if lacking:
-        contenders = [contender for each in lacking for contender in (each.subject, each.versus)]
-        models = list(dict.fromkeys(each.model for each in contenders))
-        sizes = sorted({each.size for each in contenders})
+        sized = [model for each in lacking for model in (each.subject, each.versus)]
+        models = list(dict.fromkeys(each.model for each in sized))
+        sizes = sorted({each.size for each in sized})
         metrics = {each.metric for each in lacking}
         what = " and ".join(said for metric, said in WORDS.items() if metric in metrics)
         device = " --device cuda" if "vram_saving" in metrics else ""

@@ -1,4 +1,4 @@
-"""Table 10: how the paper trained, beside the recipes of what was trained here."""
+"""Table 10: training settings of the paper and of the runs here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fgbench.results.recipe import LEARNING_RATES
-from fgbench_reports.data import Data, Row
+from fgbench.results.records import AccuracyRow
+from fgbench_reports.data import Data
 from fgbench_reports.paper.measured import Setting, settings
 from fgbench_reports.paper.names import MODELS
 from fgbench_reports.published import PAPER
@@ -30,8 +31,8 @@ Line = dict[str, Cell]
 
 
 @dataclass(slots=True)
-class _Group:
-    """Runs whose settings read alike."""
+class _Recipe:
+    """Runs with the same settings."""
 
     settings: dict[str, Setting]
     runs: int = 0
@@ -67,23 +68,23 @@ class Table10(Report):
             )
 
 
-def _groups(rows: Sequence[Row]) -> list[_Group]:
-    """Runs by how their settings read, those with most runs first."""
-    groups: dict[tuple[Any, ...], _Group] = {}
+def _groups(rows: Sequence[AccuracyRow]) -> list[_Recipe]:
+    """Group runs by their settings; the group with the most runs is first."""
+    groups: dict[tuple[Any, ...], _Recipe] = {}
     for row in rows:
-        if row.get("seeds") or row["epochs"] is None or not row.get("recipe"):
+        if row.seeds or row.epochs is None or not row.recipe:
             continue
-        found = settings(row["model"], row["dataset"], {**row["recipe"], "epochs": row["epochs"]})
-        group = groups.setdefault(tuple(found.values()), _Group(found))
+        of_run = settings(row.model, row.dataset, {**row.recipe, "epochs": row.epochs})
+        group = groups.setdefault(tuple(of_run.values()), _Recipe(of_run))
         group.runs += 1
-        group.models[row["model"]] = group.datasets[row["dataset"]] = None
-        group.sizes.add(row["image_size"])
-        if row["lr"] is not None:
-            group.rates.add(row["lr"])
+        group.models[row.model] = group.datasets[row.dataset] = None
+        group.sizes.add(row.image_size)
+        if row.lr is not None:
+            group.rates.add(row.lr)
     return sorted(groups.values(), key=lambda group: -group.runs)
 
 
-def _lines(groups: Sequence[_Group]) -> list[Line]:
+def _lines(groups: Sequence[_Recipe]) -> list[Line]:
     shown = {f"recipe {number}": _column(group) for number, group in enumerate(groups[:MAX_RECIPES], 1)}
     lines = [_line(row["setting"], row["value"], shown) for row in published_rows()]
     return [*lines, _line(DATA_SETS, "the ten of Table 9", shown)] if shown else lines
@@ -100,7 +101,7 @@ def _cell(setting: Setting | None) -> Cell:
     return word(f"{as_text(setting.here)} – differs" if setting.differs else setting.here)
 
 
-def _column(group: _Group) -> dict[str, Setting]:
+def _column(group: _Recipe) -> dict[str, Setting]:
     return {
         **group.settings,
         "Models": Setting(_listed([MODELS.get(name, name) for name in group.models]), differs=False),
@@ -120,7 +121,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(as_text, names[:MAX_NAMES])) + (f" and {left} more" if left > 0 else "")
 
 
-def _notes(groups: Sequence[_Group]) -> list[str]:
+def _notes(groups: Sequence[_Recipe]) -> list[str]:
     notes = [f"Published: {PAPER}, Table 10; weight decay, epochs and what holds for CAL from its appendix C."]
     if groups:
         runs = ", ".join(f"{group.runs} in recipe {index}" for index, group in enumerate(groups[:MAX_RECIPES], 1))

@@ -1,12 +1,13 @@
-"""Table 6: what models consist of, beside what their counted forward passes show."""
+"""Table 6: the parts of models, as published and as counted in their forward passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fgbench.results.records import FlopsRow
 from fgbench_reports.choose.configurations import VIT_B16
-from fgbench_reports.data import Data, Row
+from fgbench_reports.data import Data
 from fgbench_reports.paper.names import MODELS, SELECTORS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table6 as published_rows
@@ -35,7 +36,7 @@ NAMES = tuple(SELECTORS)
 OVERLAPPING = 1.2  # times the plain tokens, at least; a class token more, as RAMS-Trans has, is no overlap
 
 Line = dict[str, Cell]
-Case = tuple[str, int, str]  # model, image size, implementation
+ModelCount = tuple[str, int, str | None]  # model, image size, implementation
 
 
 def table6(data: Data) -> pd.DataFrame:
@@ -63,60 +64,55 @@ class Table6(Report):
 
 
 class _Counted:
-    """The rows of whole models and their parts, of the plain backbones too, in convention full on a ViT-B/16."""
+    """Rows of whole models, their stages and their plain backbones, in convention full on a ViT-B/16."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self.models: dict[Case, Row] = {}
-        self.parts: dict[Case, dict[str, Row]] = {}
-        self.plain_tokens: dict[int, int] = {}  # by image size
+    def __init__(self, rows: Iterable[FlopsRow]) -> None:
+        self.models: dict[ModelCount, FlopsRow] = {}
+        self.stages: dict[ModelCount, dict[str, FlopsRow]] = {}
+        self.plain_tokens: dict[int, int | None] = {}  # by image size
         for row in rows:
-            if row["convention"] == "full" and row["backbone"] in VIT_B16 and _on_papers_classes(row):
+            if row.convention == "full" and row.backbone in VIT_B16 and _on_papers_classes(row):
                 self._take(row)
 
-    def _take(self, row: Row) -> None:
-        model, size = row.get("model"), row["image_size"]
-        if model is None and row["selector"] is None:
-            stride = (row.get("environment") or {}).get("patch_stride")
+    def _take(self, row: FlopsRow) -> None:
+        if row.model is None and row.selector is None:
+            stride = (row.environment or {}).get("patch_stride")
             if stride in (None, 16):
-                self.plain_tokens[size] = row["num_tokens"]
-        elif model in SELECTORS and row["selector"] == SELECTORS[model]:
-            case = (model, size, row["impl"])
-            if row.get("part") is None:
-                self.models[case] = row
+                self.plain_tokens[row.image_size] = row.num_tokens
+        elif row.model in SELECTORS and row.selector == SELECTORS[row.model]:
+            key = (row.model, row.image_size, row.impl)
+            if row.stage is None:
+                self.models[key] = row
             else:
-                self.parts.setdefault(case, {})[row["part"]] = row
-
-    def cases(self, model: str) -> list[Case]:
-        """What was counted of a model."""
-        return [case for case in self.models if case[0] == model]
+                self.stages.setdefault(key, {})[row.stage] = row
 
     def overlaps(self, model: str) -> bool | None:
-        """Whether a model has more tokens than its plain backbone; None where that cannot be told."""
-        for case in self.cases(model):
-            plain, tokens = self.plain_tokens.get(case[1]), self.models[case]["num_tokens"]
-            if plain and tokens:
-                return bool(tokens > OVERLAPPING * plain)
+        """Whether a model has more tokens than its plain backbone; None where one of the two was not counted."""
+        for (name, size, _), row in self.models.items():
+            plain = self.plain_tokens.get(size)
+            if name == model and plain and row.num_tokens:
+                return row.num_tokens > OVERLAPPING * plain
         return None
 
     def passes_twice(self, model: str) -> bool | None:
-        """Whether there is work in a second pass; None where parts were not counted."""
-        parts = [self.parts[case] for case in self.parts if case[0] == model]
-        return any("pass 2" in some and some["pass 2"]["macs"] > 0 for some in parts) if parts else None
+        """Whether a model has work in a second pass; None where its stages were not counted."""
+        counts = [stages for (name, *_), stages in self.stages.items() if name == model]
+        return any("pass 2" in stages and stages["pass 2"].macs > 0 for stages in counts) if counts else None
 
 
-def _on_papers_classes(row: Row) -> bool:
-    return (row.get("environment") or {}).get("num_classes") in (None, NUM_CLASSES)
+def _on_papers_classes(row: FlopsRow) -> bool:
+    return (row.environment or {}).get("num_classes") in (None, NUM_CLASSES)
 
 
 def _lines(counted: _Counted) -> list[Line]:
     flags = {OVERLAP: counted.overlaps, SECOND_PASS: counted.passes_twice}
-    found = {heading: {model: told(model) for model in NAMES} for heading, told in flags.items()}
-    known = {heading: told for heading, told in found.items() if any(flag is not None for flag in told.values())}
+    counts = {heading: {model: flag_of(model) for model in NAMES} for heading, flag_of in flags.items()}
+    known = {heading: by_model for heading, by_model in counts.items() if set(by_model.values()) != {None}}
     lines = []
     for row in published_rows():
         line = {MODEL: word(MODELS[row["model"]])}
         line |= {heading: _sign(row[field]) for heading, field in PUBLISHED.items()}
-        lines.append(line | {heading: _flag(told[row["model"]]) for heading, told in known.items()})
+        lines.append(line | {heading: _flag(by_model[row["model"]]) for heading, by_model in known.items()})
     return lines
 
 
@@ -124,10 +120,10 @@ def _sign(value: Any) -> Cell:
     return Cell(value, SIGNS.get(value, str(value)))
 
 
-def _flag(told: bool | None) -> Cell:
-    if told is None:
+def _flag(flag: bool | None) -> Cell:
+    if flag is None:
         return Cell(None, "not counted")
-    return _sign("yes" if told else "no")
+    return _sign("yes" if flag else "no")
 
 
 def _table(counted: _Counted) -> Table:
@@ -149,9 +145,9 @@ def _table(counted: _Counted) -> Table:
 def _cost_lines(counted: _Counted) -> list[Line]:
     columns = [
         (f"{size} px, {impl} %", size, impl)
-        for size in sorted({case[1] for case in counted.models})
+        for size in sorted({size for _, size, _ in counted.models})
         for impl in ("published", "fast")
-        if any(case[1:] == (size, impl) for case in counted.models)
+        if any(key[1:] == (size, impl) for key in counted.models)
     ]
     lines = []
     for model in NAMES:
@@ -161,8 +157,8 @@ def _cost_lines(counted: _Counted) -> list[Line]:
     return lines
 
 
-def _share(row: Mapping[str, Any] | None) -> Cell:
-    return NOTHING if row is None else figure(float(row["percent_of_backbone"]), percent)
+def _share(row: FlopsRow | None) -> Cell:
+    return NOTHING if row is None else figure(float(row.percent_of_backbone), percent)
 
 
 def _costs(lines: Sequence[Line]) -> Table:
@@ -189,19 +185,19 @@ def _lowest(lines: Sequence[Line]) -> Marks:
 
 def _missing(counted: _Counted) -> Iterator[Missing]:
     lacking: dict[tuple[str, ...], list[int]] = {}
-    sizes = [size for size in SIZES if any(case[1] == size for case in counted.models)] or [SIZES[0]]
+    sizes = [size for size in SIZES if any(key[1] == size for key in counted.models)] or [SIZES[0]]
     for size in sizes:
         if models := tuple(model for model in NAMES if not _whole(counted, model, size)):
             lacking.setdefault(models, []).append(size)
-    for models, some in lacking.items():
+    for models, lacking_sizes in lacking.items():
         yield Missing(
             what=f"Table 6: {', '.join(MODELS[model] for model in models)}, counted whole and by part, at "
-            + ", ".join(map(str, some)),
-            command=f"fgbench flops --models {' '.join(models)} --sizes {' '.join(map(str, some))} --parts "
+            + ", ".join(map(str, lacking_sizes)),
+            command=f"fgbench flops --models {' '.join(models)} --sizes {' '.join(map(str, lacking_sizes))} --parts "
             "--format json",
         )
 
 
 def _whole(counted: _Counted, model: str, size: int) -> bool:
-    cases = [(model, size, impl) for impl in ("published", "fast")]
-    return size in counted.plain_tokens and all(case in counted.models and case in counted.parts for case in cases)
+    keys = [(model, size, impl) for impl in ("published", "fast")]
+    return size in counted.plain_tokens and all(key in counted.models and key in counted.stages for key in keys)

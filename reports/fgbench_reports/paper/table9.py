@@ -1,10 +1,11 @@
-"""Table 9: the ten data sets, beside those that models were tested on here."""
+"""Table 9: the ten data sets, beside the data sets used here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from fgbench.results.records import AccuracyRow
 from fgbench_reports.data import Data, Row
 from fgbench_reports.paper.names import DATASETS
 from fgbench_reports.published import PAPER, misprints_table9
@@ -21,12 +22,12 @@ COUNTED = {"classes": "Classes", "train_images": "# Train", "test_images": "# Te
 PIXELS = {"mean_width_px": "Mean width, px", "mean_height_px": "Mean height, px"}
 
 Line = dict[str, Cell]
-Found = dict[str, dict[str, int]]  # data set → what of it → how many
+Counts = dict[str, dict[str, int]]  # data set → field of Table 9 → number
 
 
 def table9(data: Data) -> pd.DataFrame:
     """Table 9 as numbers: published counts, those of the data sets at hand, and their difference."""
-    return frame_of(_lines(_found(data.accuracy)))
+    return frame_of(_lines(_counts_of(data.accuracy)))
 
 
 class Table9(Report):
@@ -36,57 +37,58 @@ class Table9(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """The table, and the data sets that nothing was tested on."""
-        found = _found(data.accuracy)
+        counts = _counts_of(data.accuracy)
         notes = [f"Published: {PAPER}, Table 9.", *(f"Misprint: {row['misprint']}." for row in misprints_table9())]
-        if found:
+        if counts:
             notes.append(
                 "Here: what accuracy was measured on, images that could not be read included, and Δ, the difference to "
                 "the paper; – where nothing was met."
             )
-        yield Table.from_cells("table9", "Table 9: data sets", _lines(found), names=(DATASET,), notes=notes)
-        yield from _missing(found)
+        yield Table.from_cells("table9", "Table 9: data sets", _lines(counts), names=(DATASET,), notes=notes)
+        yield from _missing(counts)
 
 
-def _found(rows: Sequence[Row]) -> Found:
-    """The largest counts that rows tell of a data set: a run can be on a part of its images."""
-    found: Found = {}
+def _counts_of(rows: Sequence[AccuracyRow]) -> Counts:
+    """The largest counts in the rows of each data set, as a run can use a part of the images."""
+    counts: Counts = {}
     for row in rows:
-        if row["dataset"] in DATASETS:
-            for what, count in _counts(row).items():
-                counts = found.setdefault(row["dataset"], {})
-                counts[what] = max(count, counts.get(what, 0))
-    return found
+        if row.dataset in DATASETS:
+            largest = counts.setdefault(row.dataset, {})
+            for field, count in _counts_of_run(row).items():
+                largest[field] = max(count, largest.get(field, 0))
+    return counts
 
 
-def _counts(row: Row) -> dict[str, int]:
-    counts: dict[str, Any] = {
-        "classes": row.get("num_classes"),
-        "train_images": row.get("train_images"),
-        "test_images": row["images"] + (row.get("unreadable_images") or 0),
+def _counts_of_run(row: AccuracyRow) -> dict[str, int]:
+    counts = {
+        "classes": row.num_classes,
+        "train_images": row.train_images,
+        "test_images": row.images + (row.unreadable_images or 0),
     }
-    return {what: int(count) for what, count in counts.items() if count is not None}
+    return {field: count for field, count in counts.items() if count is not None}
 
 
-def _lines(found: Found) -> list[Line]:
-    return [_line(row, found.get(row["dataset"], {}), found) for row in published_rows()]
+def _lines(counts: Counts) -> list[Line]:
+    return [_line(row, counts) for row in published_rows()]
 
 
-def _line(row: Row, counts: dict[str, int], found: Found) -> Line:
+def _line(row: Row, all_counts: Counts) -> Line:
+    counts = all_counts.get(row["dataset"], {})
     line = {DATASET: word(DATASETS[row["dataset"]])}
-    for what, heading in COUNTED.items():
-        line[heading] = figure(row[what], "{:,}".format)
-        if any(what in some for some in found.values()):
-            line[f"{heading} {HERE}"] = figure(counts.get(what), "{:,}".format)
-            line[f"{heading} {DIFFERENCE}"] = _apart(counts[what] - row[what]) if what in counts else NOTHING
-    return line | {heading: figure(row[what], "{:,}".format) for what, heading in PIXELS.items()}
+    for field, heading in COUNTED.items():
+        line[heading] = figure(row[field], "{:,}".format)
+        if any(field in known for known in all_counts.values()):
+            line[f"{heading} {HERE}"] = figure(counts.get(field), "{:,}".format)
+            line[f"{heading} {DIFFERENCE}"] = _difference(counts[field] - row[field]) if field in counts else NOTHING
+    return line | {heading: figure(row[field], "{:,}".format) for field, heading in PIXELS.items()}
 
 
-def _apart(difference: int) -> Cell:
+def _difference(difference: int) -> Cell:
     return Cell(difference, f"{difference:+,}" if difference else "0")
 
 
-def _missing(found: Found) -> Iterator[Missing]:
-    names = [name for name in DATASETS if name not in found]
+def _missing(counts: Counts) -> Iterator[Missing]:
+    names = [name for name in DATASETS if name not in counts]
     if names:
         yield Missing(
             what=f"Table 9: what is at hand of {', '.join(DATASETS[name] for name in names)}",

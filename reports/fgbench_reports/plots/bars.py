@@ -12,6 +12,7 @@ from itertools import product
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import Status
 from fgbench_reports.plots.legend import Entry, handle
 from fgbench_reports.plots.looks import DASHED, SOLID
 from fgbench_reports.plots.style import INK, PAPER
@@ -115,14 +116,14 @@ RING: dict[str, Any] = {
 }
 
 
-def statuses_entry(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """What a ring means, where any of these rows has another status than ok."""
-    met = sorted({as_text(row["status"]) for row in rows if row["status"] != "ok"}, reverse=True)
-    return [(handle(**RING, markersize=7.0), " or ".join(met))] if met else []
+def statuses_entry(statuses: Iterable[Status]) -> list[Entry]:
+    """The legend's entry of a ring, with the statuses other than ok; nothing where all are ok."""
+    others = sorted({as_text(status) for status in statuses if not status.is_ok}, reverse=True)
+    return [(handle(**RING, markersize=7.0), " or ".join(others))] if others else []
 
 
 def unknown_entry() -> Entry:
-    """What a question mark means."""
+    """The legend's entry of a question mark."""
     return handle(**_unknown()), "no interval is known"
 
 
@@ -144,7 +145,7 @@ def _unknown() -> dict[str, Any]:
 
 
 def arrow_entry(side: str = "y") -> Entry:
-    """What an arrow at an edge means."""
+    """The legend's entry of an arrow at an edge."""
     return handle(**arrow_style(side)), "the bar goes on"
 
 
@@ -155,7 +156,7 @@ def arrow_style(side: str = "y") -> dict[str, Any]:
 
 
 def impl_entries() -> dict[str, Entry]:
-    """What tells implementations apart in a legend, by their names."""
+    """The legend's entries of implementations, by name."""
     marks: dict[str, Any] = {"marker": "o", "markeredgecolor": INK, "markerfacecolor": INK}
     half: dict[str, Any] = {"fillstyle": "left", "markerfacecoloralt": PAPER}
     return {

@@ -1,4 +1,4 @@
-"""Throughput and memory against batch size, and where it ended."""
+"""Throughput and memory against batch size, with the batches that failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
-from fgbench.results.records import ThroughputRow
+from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import Data
 from fgbench_reports.plots.bars import (
@@ -24,14 +24,14 @@ from fgbench_reports.plots.bars import (
     with_room,
 )
 from fgbench_reports.plots.legend import Legend, handle
-from fgbench_reports.plots.looks import Contender, Look, contender, contender_looks, labels_of
+from fgbench_reports.plots.looks import Look, Series, labels_of, series_looks, series_of
 from fgbench_reports.plots.scales import as_log, as_powers, log_limits
 from fgbench_reports.plots.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
 from fgbench_reports.plots.sweeps import (
     by_series,
     file_names,
     first_figures,
-    known_contenders,
+    known_series,
     listed,
     measured,
     mode_names,
@@ -43,7 +43,7 @@ from fgbench_reports.plots.sweeps import (
     words_of,
 )
 from fgbench_reports.report import Drawing, Figure, Item, Point, Report
-from fgbench_reports.sweep_rows import Mode, as_text, by_mode, one_line
+from fgbench_reports.sweep_rows import EnvironmentKey, as_text, by_environment, one_line
 from fgbench_reports.tables.numbers import how_many, img_per_s
 
 if TYPE_CHECKING:
@@ -52,14 +52,13 @@ if TYPE_CHECKING:
 WHAT = "throughput and memory against batch size"
 HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
 HEAD = TEXT + 2.0  # points, of the words above the marks
-MAX_MARKED = 8  # contenders whose batches without figures are marked: more would leave the lines no room
-OOM = ("oom", "oom_inferred")
+MAX_MARKED = 8  # series whose batches without figures are marked: more would leave the lines no room
 MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
     "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
     "oom_inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
-Site = tuple[Mode, int]  # of a figure: the mode, the image size
+Site = tuple[EnvironmentKey, int]  # of a figure: the mode, the image size
 
 
 class Batch(Report):
@@ -75,13 +74,13 @@ class Batch(Report):
         if not sized:
             yield no_sweep(WHAT, data)
             return
-        names, looks = mode_names(data), contender_looks(data)
+        names, looks = mode_names(data), series_looks(data)
         where = {key: f"{names[key[0]]} · {key[1]} px" for key in [*sized, *ended]}
         ranks = {mode: rank for rank, mode in enumerate(names)}
         found, left = first_figures(sorted(sized, key=lambda key: (ranks[key[0]], key[1])), where.__getitem__)
         for key, name in zip(found, file_names(f"batch {where[key]}" for key in found), strict=True):
             notes = left if key == found[-1] else []
-            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0][0], notes, timed[key])
+            yield _figure(name, where[key], sized[key], ended.get(key, []), looks, key[0].device, notes, timed[key])
         for key in first_figures([key for key in ended if key not in sized], where.__getitem__)[0]:
             met = listed(sorted({as_text(row.status) for row in ended[key]}))
             yield no_sweep(f"{WHAT}, {where[key]}", data, f"no batch of it has a time ({met})", ended[key])
@@ -94,7 +93,7 @@ def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, li
         for one in some:
             sized.setdefault((mode, one.row.image_size), []).append(one)
     ended: dict[Site, list[ThroughputRow]] = {}
-    for mode, rows in by_mode(data.throughput).items():
+    for mode, rows in by_environment(data.throughput).items():
         for row in rows:
             if not (row.throughput_img_s and row.latency_s):
                 ended.setdefault((mode, row.image_size), []).append(row)
@@ -104,7 +103,7 @@ def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, li
 def _timed(data: Data) -> dict[Site, int]:
     """How many rows have a time, repeats among them."""
     counts: dict[Site, int] = {}
-    for mode, rows in by_mode(data.throughput).items():
+    for mode, rows in by_environment(data.throughput).items():
         for row in rows:
             if row.throughput_img_s and row.latency_s:
                 counts[mode, row.image_size] = counts.get((mode, row.image_size), 0) + 1
@@ -116,21 +115,21 @@ def _figure(
     where: str,
     points: Sequence[Configuration],
     ended: Sequence[ThroughputRow],
-    looks: Mapping[Contender, Look],
+    looks: Mapping[Series, Look],
     device: str,
     left: Sequence[str],
     every: int,
 ) -> Figure:
     rows = [one.row for one in points]
-    kept, many = known_contenders([*rows, *ended])
+    kept, many = known_series([*rows, *ended])
     series = by_series(points, kept)
     longest = max(map(len, series.values()))
     lines = {
         each: thinned(sorted(some, key=lambda one: int(one.row.batch_size)), lambda one: one.img_s)
         for each, some in series.items()
     }
-    lost = [row for row in ended if contender(row) in lines]
-    failing = [each for each in lines if any(contender(row) == each for row in lost)]
+    lost = [row for row in ended if series_of(row) in lines]
+    failing = [each for each in lines if any(series_of(row) == each for row in lost)]
     marked = failing[:MAX_MARKED]
     repeats = _repeats(rows, every)
     left_out = [*_unmarked(failing, lines, lost), *many, *thinning_note(longest), *repeats]
@@ -141,7 +140,7 @@ def _figure(
         alt=_alt(where, lines, lost),
         notes=(*left_out, *sweep_notes([*rows, *ended]), *left),
         lines=lines,
-        ended=[row for each in marked for row in _few([row for row in lost if contender(row) == each])],
+        ended=[row for each in marked for row in _few([row for row in lost if series_of(row) == each])],
         looks=looks,
         on_gpu=device == "cuda",
         left_out=left_out,
@@ -156,14 +155,14 @@ def _repeats(rows: Sequence[ThroughputRow], every: int) -> list[str]:
 
 
 def _unmarked(
-    failing: Sequence[Contender], lines: Mapping[Contender, Sequence[Configuration]], lost: Sequence[ThroughputRow]
+    failing: Sequence[Series], lines: Mapping[Series, Sequence[Configuration]], lost: Sequence[ThroughputRow]
 ) -> list[str]:
     """Where those did not run that there is no room to mark."""
     labels = labels_of(one.row for line in lines.values() for one in line)
     told = []
     for each in failing[MAX_MARKED:]:
-        first = min((row for row in lost if contender(row) == each), key=lambda row: int(row.batch_size))
-        told.append(f"{labels[each]} from batch {first['batch_size']} ({as_text(first['status'])})")
+        first = min((row for row in lost if series_of(row) == each), key=lambda row: int(row.batch_size))
+        told.append(f"{labels[each]} from batch {first.batch_size} ({as_text(first.status)})")
     shown = f"Of {len(failing)} that did not run at every batch the first {MAX_MARKED} are marked."
     return [f"{shown} The others: {listed(told, len(told))}."] if told else []
 
@@ -172,28 +171,28 @@ def _few(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     return thinned(sorted(rows, key=lambda row: int(row.batch_size)), lambda row: float(row.batch_size))
 
 
-def _alt(where: str, lines: Mapping[Contender, Sequence[Configuration]], ended: Sequence[ThroughputRow]) -> str:
+def _alt(where: str, lines: Mapping[Series, Sequence[Configuration]], ended: Sequence[ThroughputRow]) -> str:
     shown = [one for line in lines.values() for one in line]
     labels = labels_of([*(one.row for one in shown), *ended])
     fastest = max(shown, key=lambda one: one.img_s)
-    best = f"{labels[contender(fastest.row)]} at batch {fastest.row['batch_size']}, {img_per_s(fastest.img_s)} images/s"
+    best = f"{labels[series_of(fastest.row)]} at batch {fastest.row.batch_size}, {img_per_s(fastest.img_s)} images/s"
     text = f"Two line plots with logarithmic axes, throughput and memory against batch size, on {where}, for "
     text += f"{listed(list(labels.values()))}. The fastest is {best}."
     batches: dict[str, int] = {}
     for row in ended:
-        if row.status in OOM:
-            label = labels[contender(row)]
+        if row.status.is_oom:
+            label = labels[series_of(row)]
             batches[label] = min(row.batch_size, batches.get(label, row.batch_size))
     full = [f"{label} from batch {batch}" for label, batch in batches.items()]
-    others = sum(row.status not in OOM for row in ended)
+    others = sum(not row.status.is_oom for row in ended)
     text += f" Out of memory: {listed(full)}." if full else ""
     return text + (f" Failed in other ways: {how_many(others, 'point')}." if others else "")
 
 
 def how_it_ended(row: ThroughputRow) -> str:
     """The name, in :data:`MARKS`, of how a point without figures ended."""
-    if row.status in OOM:
-        return list(MARKS)[OOM.index(row.status)]
+    if row.status.is_oom:
+        return list(MARKS)[row.status is Status.OOM_INFERRED]
     return "failed otherwise"
 
 
@@ -201,14 +200,14 @@ def how_it_ended(row: ThroughputRow) -> str:
 class BatchFigure(Figure):
     """Two panels: throughput and memory against batch size."""
 
-    lines: Mapping[Contender, Sequence[Configuration]]
+    lines: Mapping[Series, Sequence[Configuration]]
     ended: Sequence[ThroughputRow]
-    looks: Mapping[Contender, Look]
+    looks: Mapping[Series, Look]
     on_gpu: bool
     left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """A line per contender; a ring where the status is not ok; a cross, in a row of its own, where it did not fit.
+        """A line per series; a ring where the status is not ok; a cross, in a row of its own, where it did not fit.
 
         Bars are 95 % intervals; an arrow ends one that has no room.
         """
@@ -226,7 +225,7 @@ class BatchFigure(Figure):
             legend.write(canvas)
         return Drawing(canvas=canvas, points=points)
 
-    def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Contender, str]) -> list[Point]:
+    def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Series, str]) -> list[Point]:
         filled = {each: [one for one in line if of(one)] for each, line in self.lines.items()}
         shown = [one for line in filled.values() for one in line]
         values = [of(one) for one in shown]
@@ -245,22 +244,22 @@ class BatchFigure(Figure):
             ]
         return [*points, *self._endings(axes, labels, at_top=at_top)]
 
-    def _endings(self, axes: Axes, labels: Mapping[Contender, str], *, at_top: bool) -> list[Point]:
-        """Marks of what has no figures in a band at the edge, a row per contender."""
-        rows = [each for each in labels if any(contender(row) == each for row in self.ended)]
+    def _endings(self, axes: Axes, labels: Mapping[Series, str], *, at_top: bool) -> list[Point]:
+        """Marks of what has no figures in a band at the edge, a row per series."""
+        rows = [each for each in labels if any(series_of(row) == each for row in self.ended)]
         if not rows:
             return []
         places = _band(axes, len(rows), at_top=at_top)
         points = []
         for row in self.ended:
-            each = contender(row)
+            each = series_of(row)
             y = places[rows.index(each)]
             ended = how_it_ended(row)
             axes.plot([row.batch_size], [y], color=self.looks[each].colour, linestyle="none", **MARKS[ended], zorder=4)
             lines = [
                 labels[each],
-                f"{row['image_size']} px, batch {row['batch_size']}",
-                f"{as_text(row['status'])}: {one_line(row['reason'])}",
+                f"{row.image_size} px, batch {row.batch_size}",
+                f"{as_text(row.status)}: {one_line(row.reason)}",
             ]
             points.append(Point(axes=axes, x=row.batch_size, y=y, text="\n".join(lines)))
         return points
@@ -273,7 +272,7 @@ class BatchFigure(Figure):
         goes_on = bars_go_on(ends, log_limits(with_room([one.img_s for one in shown], ends)))
         some_unknown = None in ends and any(ends)
         return [
-            *statuses_entry(one.row for one in shown),
+            *statuses_entry(one.row.status for one in shown),
             *([arrow_entry()] if goes_on else []),
             *([unknown_entry()] if some_unknown else []),
             *found,
@@ -288,7 +287,7 @@ def _bar_notes(shown: Sequence[Configuration]) -> list[str]:
 
 
 def _memory(row: ThroughputRow) -> bool:
-    return bool(row["peak_memory_allocated_bytes" if row.device == "cuda" else "device_memory_bytes"])
+    return bool(row.peak_memory_allocated_bytes if row.device == "cuda" else row.device_memory_bytes)
 
 
 def _speed(one: Configuration) -> float:
@@ -303,15 +302,11 @@ def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look, *, som
     x, y = [one.row.batch_size for one in line], [of(one) for one in line]
     axes.plot(x, y, **look.strokes())
     axes.plot(x, y, **look.marks(), zorder=3)
-    draw_rings(axes, [place for place, one in zip(zip(x, y, strict=True), line, strict=True) if _disturbed(one)], 4.5)
+    draw_rings(axes, [(one.row.batch_size, of(one)) for one in line if not one.row.status.is_ok], 4.5)
     if of is _speed:
         intervals = [(one.row.batch_size, one.img_s, _interval(one)) for one in line]
         draw_bars(axes, [Bar(x=a, y=b, ends=ends) for a, b, ends in intervals if ends], look.colour)
         draw_unknown(axes, [(a, b) for a, b, ends in intervals if some_known and not ends])
-
-
-def _disturbed(one: Configuration) -> bool:
-    return bool(one.row.status != "ok")
 
 
 def _interval(one: Configuration) -> Ends | None:

@@ -13,7 +13,7 @@ from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.plots.bars import impl_entries
 from fgbench_reports.plots.labels import End
 from fgbench_reports.plots.lines import Line, Place, Sheet, lined
-from fgbench_reports.plots.looks import Look, looks_of, names_in, with_lines
+from fgbench_reports.plots.looks import Look, Series, looks_of, names_in, with_lines
 from fgbench_reports.plots.scales import as_log, as_powers, with_unit
 from fgbench_reports.plots.style import INK
 from fgbench_reports.plots.sweeps import chosen_series, file_names, first_figures, listed, pixels, sizes_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 BACKBONE = "backbone"
 CONVENTIONS = ("full", "paper", "fvcore")
-Series = tuple[Any, ...]  # selector, implementation
 
 
 class Cost(Report):
@@ -86,7 +85,7 @@ def _figure(
         left_out.append(f"{told}: a logarithmic axis has no place for zero.")
     differing = [some for some in met.values() if len({row.percent_of_backbone for row in some}) > 1]
     if differing:
-        names = listed(list(dict.fromkeys(f"{_name(some[0])} at {some[0]['image_size']}" for some in differing)))
+        names = listed(list(dict.fromkeys(f"{_name(some[0])} at {some[0].image_size}" for some in differing)))
         lost = sum(len(some) - 1 for some in differing)
         told = f"Not drawn: {how_many(lost, 'row')} of {names}: counts of one selection differ between the rows"
         left_out.append(f"{told} that were put together; the first is drawn.")
@@ -113,7 +112,7 @@ def _alt(key: tuple[str, ...], rows: Sequence[FlopsRow]) -> str:
     last = [row for row in rows if row.image_size == sizes[-1]]
     most, least = (pick(last, key=lambda row: float(row.percent_of_backbone)) for pick in (max, min))
     ends = [
-        f"{_name(row)} {verb} with {percent(row['percent_of_backbone'])} %"
+        f"{_name(row)} {verb} with {percent(row.percent_of_backbone)} %"
         for row, verb in ((most, "costs most"), (least, "least"))
     ]
     above = sorted({_name(row) for row in rows if row.percent_of_backbone > 100})
@@ -167,6 +166,6 @@ class CostFigure(Figure):
 
 
 def _place(row: FlopsRow) -> Place:
-    share = f"{percent(row['percent_of_backbone'])} % of the backbone, {with_unit(row['flops'], 'FLOPs')}"
-    text = "\n".join([_name(row), f"{row['image_size']} px", share])
+    share = f"{percent(row.percent_of_backbone)} % of the backbone, {with_unit(row.flops, 'FLOPs')}"
+    text = "\n".join([_name(row), f"{row.image_size} px", share])
     return Place(x=row.image_size, y=row.percent_of_backbone, text=text, half=row.impl == "published")

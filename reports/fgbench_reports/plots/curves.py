@@ -1,4 +1,4 @@
-"""Insertion and deletion: how a prediction grows and falls as the pixels that a selector ranks best come and go."""
+"""Curves of insertion and deletion: the prediction while the best-ranked pixels are put in or taken away."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def _bars(curves: Mapping[str, Mean]) -> list[str]:
     alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
     said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
     every = len(alone) == len(curves)
-    who = "Curves have" if every else f"{listed(alone)} {'have' if len(alone) > 1 else 'has'}"
-    return [*said, *([f"{who} no bars: there is one trained model."] if alone else [])]
+    subject = "Curves have" if every else f"{listed(alone)} {'have' if len(alone) > 1 else 'has'}"
+    return [*said, *([f"{subject} no bars: there is one trained model."] if alone else [])]
 
 
 def _mean(rows: Sequence[QualityRow]) -> Mean:

@@ -12,13 +12,13 @@ from fgbench_reports.data import Data
 from fgbench_reports.plots.bars import statuses_entry
 from fgbench_reports.plots.labels import End
 from fgbench_reports.plots.lines import Line, Place, Sheet, lined
-from fgbench_reports.plots.looks import Contender, Look, contender, contender_looks, labels_of
+from fgbench_reports.plots.looks import Look, Series, labels_of, series_looks, series_of
 from fgbench_reports.plots.scales import as_log, as_powers
 from fgbench_reports.plots.sweeps import (
     by_series,
     file_names,
     first_figures,
-    known_contenders,
+    known_series,
     listed,
     measured,
     mode_names,
@@ -31,7 +31,6 @@ from fgbench_reports.plots.sweeps import (
     words_of,
 )
 from fgbench_reports.report import Drawing, Figure, Item, Missing, Report
-from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import significant
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Energy(Report):
         every = measured(data)
         points = {mode: [one for one in some if one.energy_j] for mode, some in every.items()}
         lost = untimed(data)
-        names, looks = mode_names(data), contender_looks(data)
+        names, looks = mode_names(data), series_looks(data)
         found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
         if not found:
             why = (
@@ -77,11 +76,11 @@ def _figure(
     name: str,
     mode: str,
     points: Sequence[Configuration],
-    looks: Mapping[Contender, Look],
+    looks: Mapping[Series, Look],
     left: Sequence[str],
     left_out: Sequence[str],
 ) -> Figure:
-    kept, many = known_contenders([one.row for one in points])
+    kept, many = known_series([one.row for one in points])
     lines = by_series(points, kept)
     rows = [one.row for some in lines.values() for one in some]
     note = "Each point is a model at one image size, at the batch of its highest throughput."
@@ -101,8 +100,8 @@ def _alt(mode: str, shown: Sequence[Configuration]) -> str:
     text = f"Line plot with two logarithmic axes: joules per image against image size on {mode}, at {pixels(sizes)}, "
     last = [one for one in shown if one.row.image_size == sizes[-1]]
     most, least = (pick(last, key=lambda one: one.energy_j or 0.0) for pick in (max, min))
-    ends = f"{labels[contender(most.row)]} takes most with {significant(most.energy_j)} J"
-    ends += f", {labels[contender(least.row)]} least with {significant(least.energy_j)} J"
+    ends = f"{labels[series_of(most.row)]} takes most with {significant(most.energy_j)} J"
+    ends += f", {labels[series_of(least.row)]} least with {significant(least.energy_j)} J"
     return f"{text}for {listed(list(labels.values()))}. At {sizes[-1]} pixels {ends}."
 
 
@@ -110,18 +109,18 @@ def _alt(mode: str, shown: Sequence[Configuration]) -> str:
 class EnergyFigure(Figure):
     """Joules per image against image size."""
 
-    lines: Mapping[Contender, Sequence[Configuration]]
-    looks: Mapping[Contender, Look]
+    lines: Mapping[Series, Sequence[Configuration]]
+    looks: Mapping[Series, Look]
     left_out: Sequence[str] = ()  # what is not drawn, and why
 
     def draw(self) -> Drawing:
-        """A line per contender; a ring around a point whose status is not ok."""
+        """A line per series; a ring around a point whose status is not ok."""
         labels = labels_of(one.row for some in self.lines.values() for one in some)
         drawn = [
             Line(name=labels[each], look=self.looks[each], places=_places(some, labels[each]))
             for each, some in self.lines.items()
         ]
-        rings = statuses_entry(one.row for some in self.lines.values() for one in some)
+        rings = statuses_entry(one.row.status for some in self.lines.values() for one in some)
         heading = self.title.partition(" · ")[2]
         return lined(Sheet(heading=heading, prepare=self._prepare, entries=rings, notes=self.left_out), drawn)
 
@@ -140,7 +139,7 @@ def _places(some: Sequence[Configuration], label: str) -> list[Place]:
             x=one.row.image_size,
             y=one.energy_j or 0.0,
             text="\n".join(words_of(one, label)),
-            status=as_text(one.row.status),
+            status=one.row.status,
         )
         for one in sorted(some, key=lambda one: int(one.row.image_size))
     ]

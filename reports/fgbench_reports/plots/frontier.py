@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: the points, the Pareto front, and what is said about both."""
+"""Figures of accuracy against a cost: points, the Pareto front and notes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fgbench_reports.choose.configurations import MEASURED, PUBLISHED, Configura
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.bars import arrow_style, bars_go_on, with_room
-from fgbench_reports.plots.looks import Look, contender, contender_looks, labels_of
+from fgbench_reports.plots.looks import Look, labels_of, series_looks, series_of
 from fgbench_reports.plots.scales import as_linear, as_log, log_limits
 from fgbench_reports.plots.scatter import Mark, Plane, scattered
 from fgbench_reports.plots.sources import accuracy_ends, bars_told, left_out, titled
@@ -22,7 +22,7 @@ from fgbench_reports.plots.sweeps import (
     MAX_POINTS,
     file_names,
     first_figures,
-    known_contenders,
+    known_series,
     listed,
     mode_names,
     no_sweep,
@@ -106,7 +106,7 @@ def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
     names, seen = mode_names(data), dict[Any, list[Configuration]]()
     for one in configurations(data):
         seen.setdefault(one.mode, []).append(one)
-        if one.accuracy is not None and against(one.mode[0]).of(one) is not None:
+        if one.accuracy is not None and against(one.mode.device).of(one) is not None:
             groups.setdefault((one.mode, one.accuracy.dataset), []).append(one)
     if not groups:
         what = f"accuracy against {word}"
@@ -117,11 +117,11 @@ def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
     ranks = {mode: rank for rank, mode in enumerate(names)}
     order = sorted(groups, key=lambda key: (_published_only(groups[key]), key[1] != "cub", ranks[key[0]], key[1]))
     found, left = first_figures(order, lambda key: f"{as_text(key[1])} on {names[key[0]]}", MAX_FRONTIERS)
-    looks = contender_looks(data)
+    looks = series_looks(data)
     files = file_names(f"{word} {dataset} {names[mode]}" for mode, dataset in found)
     for key, name in zip(found, files, strict=True):
         notes = left if key == found[-1] else []
-        yield _figure(name, groups[key], against(key[0][0]), looks, names[key[0]], data, notes, seen[key[0]])
+        yield _figure(name, groups[key], against(key[0].device), looks, names[key[0]], data, notes, seen[key[0]])
 
 
 def _published_only(some: Sequence[Configuration]) -> bool:
@@ -139,15 +139,14 @@ def _figure(
     every: Sequence[Configuration],
 ) -> Figure:
     dataset = group[0].accuracy.dataset if group[0].accuracy else ""
-    kept, many = known_contenders([one.row for one in group])
-    series = {each: [one for one in group if contender(one.row) == each] for each in kept}
+    kept, many = known_series([one.row for one in group])
+    series = {each: [one for one in group if series_of(one.row) == each] for each in kept}
     longest = max(map(len, series.values()))
     shown = [one for some in series.values() for one in thinned(some, lambda one: against.of(one) or 0.0)]
     rows = list({id(one.row): one.row for one in shown}.values())
     labels = labels_of(one.row for one in shown)
     within = [
-        f"{labels[contender(one.row)]} at {one.row['image_size']}"
-        for one in fronts_over(shown, against).within_of(shown)
+        f"{labels[series_of(one.row)]} at {one.row.image_size}" for one in fronts_over(shown, against).within_of(shown)
     ]
     notes = [*_sources(shown), *within_note(within), *_origins(data.accuracy, dataset), *many]
     notes += thinning_note(longest) if longest > MAX_POINTS else []
@@ -199,8 +198,8 @@ def _alt(shown: Sequence[Configuration], against: Against, dataset: str, mode: s
 
     def told(one: Configuration) -> str:
         accuracy = one.accuracy.top1_percent if one.accuracy else 0.0
-        label = labels[contender(one.row)]
-        return f"{label} at {one.row['image_size']} ({accuracy:.1f} %, {significant(against.of(one))} {against.unit})"
+        label = labels[series_of(one.row)]
+        return f"{label} at {one.row.image_size} ({accuracy:.1f} %, {significant(against.of(one))} {against.unit})"
 
     sizes = pixels(sizes_of(one.row for one in shown))
     best = [
@@ -238,7 +237,7 @@ class Frontier(Figure):
     def draw(self) -> Drawing:
         """Hollow where the accuracy is published and not measured; bars are the intervals that the front goes by."""
         labels = labels_of(one.row for one in self.shown)
-        marks = [self._mark(one, labels[contender(one.row)]) for one in self.shown]
+        marks = [self._mark(one, labels[series_of(one.row)]) for one in self.shown]
         fronts = fronts_over(self.shown, self.against)
         corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, fronts.drawn, strict=True) if is_on)
         entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
@@ -269,7 +268,7 @@ class Frontier(Figure):
         text = "\n".join([*words_of(one, label), told])
         hollow = accuracy is not None and accuracy.source == PUBLISHED
         return Mark(
-            series=contender(one.row),
+            series=series_of(one.row),
             x=self.against.of(one) or 0.0,
             y=_top1(one),
             image_size=int(one.row.image_size),
@@ -277,7 +276,7 @@ class Frontier(Figure):
             hollow=hollow,
             ends=ends,
             across=across,
-            status=as_text(one.row.status),
+            status=one.row.status,
             unsure=ends is None or (timed and across is None),
         )
 

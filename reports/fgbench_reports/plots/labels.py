@@ -1,4 +1,4 @@
-"""Names beside what they name."""
+"""Names beside lines and points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands below a figure: samples of its series and marks, with their names."""
+"""Legends below figures: samples of series and marks, with their names, and notes."""
 
 from __future__ import annotations
 

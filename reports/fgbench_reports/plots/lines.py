@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fgbench.results.records import Status
 from fgbench_reports.plots.bars import Bar, Ends, draw_bars, draw_rings
 from fgbench_reports.plots.labels import End, end_margin, ends_fit, name_ends
 from fgbench_reports.plots.legend import Entry, Legend, handle
@@ -27,7 +28,7 @@ class Place:
     y: float
     text: str
     half: bool = False  # the implementation is the published one
-    status: str = "ok"  # a ring around it says where it is another
+    status: Status = Status.OK  # a ring is around a point with another one
     ends: Ends | None = None  # of its interval, along y
 
 
@@ -79,7 +80,7 @@ def draw_line(axes: Axes, line: Line, *, marked: bool = True) -> None:
         if some:
             places = [place.x for place in some], [place.y for place in some]
             axes.plot(*places, **line.look.marks(half=half), clip_on=False, zorder=3)
-    draw_rings(axes, [(place.x, place.y) for place in few if place.status != "ok"], 4.5)
+    draw_rings(axes, [(place.x, place.y) for place in few if not place.status.is_ok], 4.5)
 
 
 def points_of(axes: Axes, line: Line) -> list[Point]:

@@ -1,4 +1,4 @@
-"""Which colour, marker and line stand for a name: the same in every figure of a report, whatever else is shown."""
+"""Colours, markers and lines of names, the same in all figures of a report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.data import Data
 from fgbench_reports.plots.style import INK, PAPER, palette
-from fgbench_reports.sweep_rows import CONTENDER, as_text
+from fgbench_reports.sweep_rows import as_text
 
 Marker = str | tuple[int, int, float]
 Dash = str | tuple[float, tuple[float, ...]]
-Contender = tuple[Any, ...]  # the values of CONTENDER
+Series = tuple[Any, ...]  # values of SERIES; of selectors, the selector and the implementation
 
 BLUE, ORANGE, GREEN, RED, PINK, BROWN, LIGHT, GREY, YELLOW, SKY = range(10)  # of seaborn's palette
 FAMILIES: dict[
@@ -28,7 +28,7 @@ FAMILIES: dict[
 }
 REST_COLOURS = (SKY, BROWN, BLUE, RED, GREEN)
 REST_MARKERS: tuple[Marker, ...] = ((4, 1, 0.0), "8", (3, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0))
-BLIND = ("random", "centre")  # of selectors, those that look at no image
+BLIND = ("random", "centre")  # selectors that read no image
 SOLID, DASHED, DOTTED = "-", (0.0, (3.2, 1.6)), (0.0, (1.0, 1.3))
 MORE_LINES: tuple[Dash, ...] = (DOTTED, (0.0, (5.0, 1.3, 1.0, 1.3)), (0.0, (8.0, 2.0)))
 
@@ -92,19 +92,19 @@ def names_in(data: Data) -> set[str]:
     return {str(name) for row in rows for name in (row.get("model"), row.get("selector")) if name is not None}
 
 
-def contender(row: ThroughputRow) -> Contender:
-    """What tells a series of a sweep from others: model, selector, implementation, backbone."""
-    return tuple(row[name] for name in CONTENDER)
+def series_of(row: ThroughputRow) -> Series:
+    """The series of a row: model, selector, implementation, backbone."""
+    return row.model, row.selector, row.impl, row.backbone
 
 
-def contender_looks(data: Data) -> dict[Contender, Look]:
-    """A look for every contender of the data's sweeps: its model's colour and marker, and a line of its own."""
+def series_looks(data: Data) -> dict[Series, Look]:
+    """A look for every series of the sweeps: the colour and the marker of its model, and a line of its own."""
     by_name = looks_of(names_in(data))
-    found = sorted({contender(row) for row in data.throughput}, key=lambda each: tuple(map(str, each)))
+    found = sorted({series_of(row) for row in data.throughput}, key=lambda each: tuple(map(str, each)))
     return with_lines({each: (by_name[str(each[0])], each[2] == "published") for each in found})
 
 
-def with_lines(series: Mapping[Contender, tuple[Look, bool]]) -> dict[Contender, Look]:
+def with_lines(series: Mapping[Series, tuple[Look, bool]]) -> dict[Series, Look]:
     """Looks that differ in marker or line: those that are ``published`` dashed if they can be, others solid."""
     taken: set[Hashable] = set()
     looks = {}
@@ -121,12 +121,12 @@ def _in_turn(first: Sequence[Dash]) -> Iterator[Dash]:
     yield from _more_lines()
 
 
-def labels_of(rows: Iterable[ThroughputRow]) -> dict[Contender, str]:
-    """What each contender is called among these: its model, and what tells it from others of that model."""
-    found = {contender(row): None for row in rows}
+def labels_of(rows: Iterable[ThroughputRow]) -> dict[Series, str]:
+    """A name for the series of each row: its model, and the fields that tell it from others of that model."""
+    every = {series_of(row): None for row in rows}
     labels = {}
-    for each in found:
-        alike = [other for other in found if other[0] == each[0]]
-        told = [each[index] for index in (1, 2, 3) if len({other[index] for other in alike}) > 1]
-        labels[each] = " ".join(as_text(part) for part in (each[0], *told) if part is not None)
+    for series in every:
+        alike = [other for other in every if other[0] == series[0]]
+        differing = [series[index] for index in (1, 2, 3) if len({other[index] for other in alike}) > 1]
+        labels[series] = " ".join(as_text(part) for part in (series[0], *differing) if part is not None)
     return labels

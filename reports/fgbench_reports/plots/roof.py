@@ -1,4 +1,4 @@
-"""The roof over marks: what a device can do at each intensity, and how near to it they come."""
+"""Rooflines: the highest speed of a device at each intensity, and marks below it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTH = 1.2  # points, of the roof
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """What a device can do."""
+    """The rates of a device."""
 
     product_flop_s: float  # in products of large matrices
     copy_bytes_s: float  # in large copies
@@ -45,8 +45,8 @@ class Roof:
 
 def highest(roofs: Iterable[Roof]) -> Roof:
     """The highest of each rate: what disturbs the measurement of one makes it lower."""
-    met = list(roofs)
-    rates = max(roof.product_flop_s for roof in met), max(roof.copy_bytes_s for roof in met)
+    measured = list(roofs)
+    rates = max(roof.product_flop_s for roof in measured), max(roof.copy_bytes_s for roof in measured)
     return Roof(product_flop_s=rates[0], copy_bytes_s=rates[1])
 
 

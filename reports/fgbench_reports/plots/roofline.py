@@ -1,4 +1,4 @@
-"""Rooflines: how fast work was done, beside what the device's products and copies allow."""
+"""Rooflines of models and of selectors: their speed beside the rates of the device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.bars import rate_ends
-from fgbench_reports.plots.looks import contender, contender_looks, labels_of, looks_of, names_in, with_lines
+from fgbench_reports.plots.looks import labels_of, looks_of, names_in, series_looks, series_of, with_lines
 from fgbench_reports.plots.roof import Roof, RooflineFigure, highest, speed_words, under_roof
 from fgbench_reports.plots.scatter import Mark
 from fgbench_reports.plots.sweeps import (
     chosen_series,
     file_names,
     first_figures,
-    known_contenders,
+    known_series,
     listed,
     measured,
     mode_names,
@@ -62,7 +62,7 @@ class Roofline(Report):
 def _models(data: Data) -> Iterator[Item]:
     every, lost = measured(data), untimed(data)
     points = {mode: [one for one in some if _roof_of_run(one.row)] for mode, some in every.items()}
-    names, looks = mode_names(data), contender_looks(data)
+    names, looks = mode_names(data), series_looks(data)
     found, left = first_figures([mode for mode in names if points.get(mode)], names.__getitem__)
     if not found:
         why = "no row has its bytes per image and the device's rates of products and copies"
@@ -71,11 +71,11 @@ def _models(data: Data) -> Iterator[Item]:
         # Those are in the store, and are left as they are unless asked for.
         yield replace(missing, command=sweep_command(timed, "--again")) if timed else missing
     for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
-        kept, many = known_contenders([one.row for one in points[mode]])
-        shown = [one for one in points[mode] if contender(one.row) in kept]
+        kept, many = known_series([one.row for one in points[mode]])
+        shown = [one for one in points[mode] if series_of(one.row) in kept]
         rows, labels = [one.row for one in shown], labels_of(one.row for one in shown)
         roofs = [roof for row in rows if (roof := _roof_of_run(row))]
-        marks, title = [_model_mark(one, labels[contender(one.row)]) for one in shown], f"Roofline · {names[mode]}"
+        marks, title = [_model_mark(one, labels[series_of(one.row)]) for one in shown], f"Roofline · {names[mode]}"
         notes = ["Each point is a model at one image size, at the batch of its highest throughput."]
         timed = [one.row for one in every[mode]]
         lacking = [row for row in timed if not _roof_of_run(row)]
@@ -118,8 +118,8 @@ def _model_mark(one: Configuration, label: str) -> Mark:
     work, moved = 2 * float(environment["macs_per_image"]), float(environment["bytes_per_image"])
     told = f"{speed_words(work * speed)}, {significant(work / moved)} FLOPs per byte"
     text, size = "\n".join([*words_of(one, label), told]), int(one.row.image_size)
-    ends, status = rate_ends(one.row, work * float(one.row.batch_size)), as_text(one.row.status)
-    x, y, series = work / moved, work * speed, contender(one.row)
+    ends, status = rate_ends(one.row, work * float(one.row.batch_size)), one.row.status
+    x, y, series = work / moved, work * speed, series_of(one.row)
     return Mark(series=series, x=x, y=y, image_size=size, text=text, ends=ends, status=status)
 
 
@@ -177,10 +177,10 @@ def _lacking(rows: Sequence[SelectionRow]) -> list[str]:
     """The selections that a roofline leaves out, by what they lack."""
     groups: dict[str, list[str]] = {}
     for row in rows:
-        untimed_why = f"no time, status {as_text(row['status'])}"
+        untimed_why = f"no time, status {as_text(row.status)}"
         why = untimed_why if not row.latency_s else "no count of work and bytes, or no rates of the device"
         name = " ".join(as_text(word) for word in _series(row) if word) or BACKBONE
-        groups.setdefault(why, []).append(f"{name} at {row['image_size']}")
+        groups.setdefault(why, []).append(f"{name} at {row.image_size}")
     return [note for why, names in groups.items() for note in not_drawn(len(names), "point", listed(names), why)]
 
 
@@ -197,10 +197,10 @@ def _roof_of_selection(row: SelectionRow) -> Roof | None:
 def _selection_mark(row: SelectionRow, label: str) -> Mark:
     speed, per_byte, roof = row.flops / (row.latency_s or inf), intensity(row) or 0.0, _roof_of_selection(row)
     share = significant(100 * speed / roof.product_flop_s if roof else None)
-    lines = [label, f"{row['image_size']} px, batch {row['batch_size']}, {milliseconds(row['latency_s'])} ms"]
+    lines = [label, f"{row.image_size} px, batch {row.batch_size}, {milliseconds(row.latency_s)} ms"]
     lines.append(f"{speed_words(speed)}, {share} % of the rate of products, {significant(per_byte)} FLOPs per byte")
-    ends, status = rate_ends(row, float(row.flops)), as_text(row.status)
-    lines += [f"{status}: {one_line(row['reason'])}"] if status != "ok" else []
+    ends, status = rate_ends(row, float(row.flops)), row.status
+    lines += [f"{as_text(status)}: {one_line(row.reason)}"] if not status.is_ok else []
     told: dict[str, Any] = {"status": status, "ends": ends, "half": row.impl == "published"}
     told["text"] = "\n".join(lines)
     return Mark(series=_series(row), x=per_byte, y=speed, image_size=row.image_size, **told)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import Status
 from fgbench_reports.plots.bars import (
     Bar,
     Ends,
@@ -47,7 +48,7 @@ class Mark:
     ends: Ends | None = None  # of an interval along y
     across: Ends | None = None  # of an interval along x
     half: bool = False  # the implementation is the published one
-    status: str = "ok"  # a ring around it says where it is another
+    status: Status = Status.OK  # a ring is around a mark with another one
     unsure: bool = False  # no interval of it is known, where those of others are
 
     @property
@@ -125,7 +126,7 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
             if some:
                 style = {**look.marks(hollow=hollow, half=half), "markersize": diameter(size)}
                 axes.plot(*_places(some), **style, zorder=3 + 1 / diameter(size))
-        rings = [(mark.x, mark.y) for mark in marks if mark.image_size == size and mark.status != "ok"]
+        rings = [(mark.x, mark.y) for mark in marks if mark.image_size == size and not mark.status.is_ok]
         draw_rings(axes, rings, diameter(size))
     draw_unknown(axes, [(mark.x, mark.y) for mark in marks if mark.unsure])
 
@@ -163,6 +164,6 @@ def _extra(plane: Plane, marks: Sequence[Mark]) -> list[Entry]:
     entries: list[Entry] = [(handle(**line), name) for name, line in plane.entries]
     entries += [(handle(**PUBLISHED_MARK), "published accuracy")] if any(mark.hollow for mark in marks) else []
     entries += [impl_entries()["published"]] if any(mark.half for mark in marks) else []
-    entries += statuses_entry({"status": mark.status} for mark in marks)
+    entries += statuses_entry(mark.status for mark in marks)
     entries += [unknown_entry()] if any(mark.unsure for mark in marks) else []
     return entries

@@ -1,4 +1,4 @@
-"""Where the values of an accuracy figure come from, and which ones it cannot show."""
+"""Sources of the values of an accuracy figure, and the values that it does not show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fgbench_reports.choose.configurations import PUBLISHED, Accuracy, Configura
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.sweeps import listed, not_drawn, points_not_drawn
-from fgbench_reports.sweep_rows import Mode, as_text, environment_of, one_line
+from fgbench_reports.sweep_rows import EnvironmentKey, as_text, one_line
 
 
 def titled(word: str, shown: Sequence[Configuration], rows: Sequence[AccuracyRow], dataset: str) -> str:
@@ -36,10 +36,10 @@ def titled(word: str, shown: Sequence[Configuration], rows: Sequence[AccuracyRow
     return f"Accuracy measured on {others[0]} against {word}" if others else f"Accuracy against {word}"
 
 
-def device_of(mode: Mode) -> str:
+def device_of(mode: EnvironmentKey) -> str:
     """The device that points of a mode were measured on."""
-    name = environment_of(mode)["device_name"]
-    return mode[0] if name == "–" else name
+    name = mode.device_name
+    return mode.device if name == "–" else name
 
 
 def _devices(rows: Sequence[AccuracyRow], dataset: str) -> list[str]:
@@ -72,10 +72,10 @@ def left_out(
     """
     dataset = shown[0].accuracy.dataset if shown[0].accuracy else ""
     known = [one for one in accuracies(data.accuracy) if one.dataset == dataset]
-    met = [one.accuracy for one in shown]
-    mine = [one for one in known if one not in met]
-    for why, some in _by_reason(mine, mode_points, of, word).items():
-        yield from not_drawn(len(some), "accuracy", _names(some), why, things="accuracies")
+    drawn_accuracies = [one.accuracy for one in shown]
+    missing = [one for one in known if one not in drawn_accuracies]
+    for why, group in _by_reason(missing, mode_points, of, word).items():
+        yield from not_drawn(len(group), "accuracy", _names(group), why, things="accuracies")
     published = [one for one in published_accuracies() if one.dataset == dataset and PUBLISHED in _sources(shown)]
     there = {_key(one) for one in [*known, *(one.accuracy for one in shown if one.accuracy)]}
     untimed = [one for one in published if _key(one) not in there]

@@ -1,4 +1,4 @@
-"""What figures of a sweep share: points by mode, what a point is called, how many figures and series are drawn."""
+"""Shared by figures of sweeps: points by environment, names of points, limits of figures and series."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration, configurations
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.plots.looks import FAMILIES, contender
+from fgbench_reports.plots.looks import FAMILIES, series_of
 from fgbench_reports.report import Missing
 from fgbench_reports.sweep_rows import (
-    Mode,
+    EnvironmentKey,
     as_text,
-    by_mode,
+    by_environment,
     environment_notes,
     mode_name,
     one_line,
@@ -37,20 +37,20 @@ Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")
 
 MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of a series
-NO_ACCURACY = "nothing of it"  # no data set is called so: configurations without accuracies
+NO_ACCURACY = "no data set"  # a name that no data set has, for configurations without accuracies
 
 
-def measured(data: Data, *, best_only: bool = True) -> dict[Mode, list[Configuration]]:
+def measured(data: Data, *, best_only: bool = True) -> dict[EnvironmentKey, list[Configuration]]:
     """Every point that has figures once, by mode; ``best_only``, the batch of the highest throughput of each size."""
-    groups: dict[Mode, list[Configuration]] = {}
+    groups: dict[EnvironmentKey, list[Configuration]] = {}
     for one in configurations(data, dataset=NO_ACCURACY, best_only=best_only):
         groups.setdefault(one.mode, []).append(one)
     return groups
 
 
-def mode_names(data: Data) -> dict[Mode, str]:
+def mode_names(data: Data) -> dict[EnvironmentKey, str]:
     """Every mode of the data's sweeps, in words that tell it from the others; those of the most rows come first."""
-    modes = by_mode(data.throughput)
+    modes = by_environment(data.throughput)
     return {mode: mode_name(mode, modes) for mode in sorted(modes, key=lambda mode: (-len(modes[mode]), mode))}
 
 
@@ -73,7 +73,7 @@ def no_sweep(
 
 
 def words_of(one: Configuration, label: str) -> list[str]:
-    """The lines that say what a point of a sweep is, and how it did."""
+    """The tooltip of a point: its name, size, batch and figures, a line each."""
     row = one.row
     width = half_width_percent(row.latency_ci95_low_s, row.latency_s, row.latency_ci95_high_s)
     told = [
@@ -85,18 +85,18 @@ def words_of(one: Configuration, label: str) -> list[str]:
     if one.energy_j is not None:
         told.append(f"{significant(one.energy_j)} J per image")
     if row.mfu is not None:
-        told.append(f"{significant(row['mfu'] * 100)} % MFU")
-    lines = [label, f"{row['image_size']} px, batch {row['batch_size']}", ", ".join(told)]
-    return [*lines, *([f"{as_text(row['status'])}: {one_line(row['reason'])}"] if row.status != "ok" else [])]
+        told.append(f"{significant(row.mfu * 100)} % MFU")
+    lines = [label, f"{row.image_size} px, batch {row.batch_size}", ", ".join(told)]
+    return [*lines, *([f"{as_text(row.status)}: {one_line(row.reason)}"] if not row.status.is_ok else [])]
 
 
 def sweep_notes(rows: Sequence[ThroughputRow]) -> list[str]:
-    """What was not measured as it should be and why, and on what it was measured."""
+    """Notes on statuses other than ok and on environments."""
     return [*reason_notes(rows), *environment_notes(rows)]
 
 
 def not_drawn(count: int, thing: str, names: str, why: str, *, things: str = "") -> list[str]:
-    """What a figure leaves out, in a sentence that stands in it; nothing where nothing is left out."""
+    """A sentence on what a figure leaves out; none where it leaves nothing out."""
     return [f"Not drawn: {how_many(count, thing, things)} ({names}): {why}."] if count else []
 
 
@@ -106,12 +106,12 @@ def points_not_drawn(rows: Sequence[ThroughputRow], among: Sequence[ThroughputRo
     return not_drawn(len(rows), "point", places_of(rows, sites_of(every)), why) if rows else []
 
 
-def untimed(data: Data) -> dict[Mode, list[ThroughputRow]]:
+def untimed(data: Data) -> dict[EnvironmentKey, list[ThroughputRow]]:
     """By mode the rows of models and sizes of which no batch has a time."""
-    lost: dict[Mode, list[ThroughputRow]] = {}
-    for mode, rows in by_mode(data.throughput).items():
-        timed = {(*contender(row), row.image_size) for row in rows if row.throughput_img_s and row.latency_s}
-        lost[mode] = [row for row in rows if (*contender(row), row.image_size) not in timed]
+    lost: dict[EnvironmentKey, list[ThroughputRow]] = {}
+    for mode, rows in by_environment(data.throughput).items():
+        timed = {(*series_of(row), row.image_size) for row in rows if row.throughput_img_s and row.latency_s}
+        lost[mode] = [row for row in rows if (*series_of(row), row.image_size) not in timed]
     return lost
 
 
@@ -131,9 +131,9 @@ def chosen_series(series: Iterable[Key], name: Callable[[Key], str]) -> tuple[li
     return ordered[:MAX_SERIES], [note] if left > 0 else []
 
 
-def known_contenders(rows: Iterable[ThroughputRow]) -> tuple[list[tuple[Any, ...]], list[str]]:
-    """The contenders that a figure has room for, and a note if there are more."""
-    return chosen_series(map(contender, rows), lambda each: str(each[0]))
+def known_series(rows: Iterable[ThroughputRow]) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """The series that a figure has room for, and a note if there are more."""
+    return chosen_series(map(series_of, rows), lambda each: str(each[0]))
 
 
 def thinned(points: Sequence[Thing], value: Callable[[Thing], float]) -> list[Thing]:
@@ -197,6 +197,6 @@ def by_series(points: Iterable[Configuration], kept: Sequence[Hashable]) -> Mapp
     """Points of each series that is kept, in the series' order."""
     groups: dict[Any, list[Configuration]] = {each: [] for each in kept}
     for one in points:
-        if (each := contender(one.row)) in groups:
+        if (each := series_of(one.row)) in groups:
             groups[each].append(one)
     return groups

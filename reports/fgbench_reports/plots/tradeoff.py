@@ -1,4 +1,4 @@
-"""Accuracy against throughput: what was measured, and Figure 4 as it was published."""
+"""Accuracy against throughput and against memory, and Figure 4 as published."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _read(file: str) -> tuple[tuple[tuple[str, Any], ...], ...]:
 
 
 def _rows(file: str) -> list[dict[str, Any]]:
-    """The rows of a file, numbers as numbers; each time fresh, so that nobody changes another's."""
+    """The rows of a file, numbers as numbers; a new list at each call, so that callers do not share it."""
     return [dict(row) for row in _read(file)]
 
 

@@ -1,1 +1,1 @@
-"""Whether a change made something costlier: what is compared, the rules, and what is said about it. No torch."""
+"""Regressions: comparisons of counts, times and memory, their rules and their formats. No torch."""

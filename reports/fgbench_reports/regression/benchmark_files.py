@@ -1,4 +1,4 @@
-"""Times out of pytest-benchmark's JSON: old and new files in pairs, judged by the rule for times."""
+"""Times in files of pytest-benchmark: old and new files are compared in pairs by the rule for times."""
 
 from __future__ import annotations
 

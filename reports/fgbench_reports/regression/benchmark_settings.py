@@ -1,4 +1,4 @@
-"""What files of pytest-benchmark were measured on and with, and which differences change the times themselves."""
+"""Machines and settings of pytest-benchmark's files, and the differences that forbid a comparison."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def remarks(files: Sequence[Facts], options: Sequence[Facts]) -> list[str]:
     return found
 
 
-def _left_untold(several: Sequence[Facts], names: Iterable[str], who: str) -> list[str]:
+def _left_untold(several: Sequence[Facts], names: Iterable[str], subject: str) -> list[str]:
     """What some tell and others do not, so that nothing shows whether it is the same."""
     told = [name for name in names if 0 < sum(name in facts for facts in several) < len(several)]
     listed = ", ".join(told)
-    return [f"Not all {who} tell their {listed}: they are compared as if it were the same."] if told else []
+    return [f"Not all {subject} tell their {listed}: they are compared as if it were the same."] if told else []
 
 
 def machine_of(facts: Facts) -> str | None:

@@ -1,4 +1,4 @@
-"""What a comparison found: one finding per point and figure, and the verdict over all of them."""
+"""Findings of a comparison, one per point and figure, and the verdict over all of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """All that a run of ``fgbench regress`` found."""
+    """All findings of a run of ``fgbench regress``."""
 
     findings: Sequence[Finding]
     notes: Sequence[str] = ()  # sentences: spread of the machine, bounds, versions that differ
@@ -64,15 +64,15 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """FAIL where anything fails, else UNDECIDED where anything is open, else PASS."""
-        met = {finding.verdict for finding in self.findings}
-        if met.intersection(FAILING):
+        verdicts = {finding.verdict for finding in self.findings}
+        if verdicts.intersection(FAILING):
             return FAIL
-        return UNDECIDED if met.intersection(OPEN) else PASS
+        return UNDECIDED if verdicts.intersection(OPEN) else PASS
 
     def having(self, *verdicts: str) -> list[Finding]:
         """The findings with one of these verdicts, the longest change first; what has no change comes first of all."""
-        found = [finding for finding in self.findings if finding.verdict in verdicts]
-        return sorted(found, key=_size_of_change, reverse=True)
+        findings = [finding for finding in self.findings if finding.verdict in verdicts]
+        return sorted(findings, key=_size_of_change, reverse=True)
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,4 +1,4 @@
-"""The rule for times: what a machine is too noisy to tell is not told; what is told is right.
+"""The rule for times: a point is slower or faster only where the noise of the machine cannot explain it.
 
 Base and head are measured in pairs that lie next to each other in time. Three pairs of a point clear it if the median
 of their log ratios is within a bound δ. Otherwise there are four more, and it is slower only if the median of seven

@@ -1,4 +1,4 @@
-"""How often the rule cries wolf, and what it finds: suites drawn at random and judged by the rule itself."""
+"""Rates of false alarms and of slowdowns found by the rule for times, in suites drawn at random."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Draw = Callable[["np.random.Generator", "tuple[int, ...]"], "NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """What the rule said about suites whose truth is known."""
+    """The verdicts of the rule on suites whose true changes are known."""
 
     suites: int
     points: int  # of a suite

@@ -1,4 +1,4 @@
-"""How a figure, its change and its verdict read, on one line each: the same words in every format."""
+"""Texts of figures, changes and verdicts, one line each, the same in every format."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def by_reason(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding
 
 
 def places(findings: Sequence[Finding], most: int = 3) -> tuple[str, list[str], int]:
-    """Where these were found: their figures in words, the first few points, and how many points there are besides."""
+    """The figures of findings in words, their first few points, and the number of the other points."""
     figures = dict.fromkeys(figure_word(finding.figure) for finding in findings)
     points = list(dict.fromkeys(shortened(line_of(finding.point)) or MISSING for finding in findings))
     return ", ".join(figures), points[:most], len(points[most:])

@@ -12,7 +12,7 @@ from reports.plots.test_baselines import FIGURES
 
 from fgbench_reports.data import Data
 from fgbench_reports.plots.energy import Energy
-from fgbench_reports.plots.looks import FAMILIES, Look, contender_looks, labels_of, looks_of
+from fgbench_reports.plots.looks import FAMILIES, Look, labels_of, looks_of, series_looks
 from fgbench_reports.plots.style import INK
 
 PAIRS = {"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"}
@@ -65,7 +65,7 @@ def test_no_two_series_of_a_figure_share_marker_and_line(name):
     assert len(set(found)) == len(found)
 
 
-def test_a_contender_looks_the_same_in_every_figure_of_a_report():
+def test_a_series_looks_the_same_in_every_figure_of_a_report():
     data = Data(throughput=[*sweep(), *sweep(environment={"device_name": "another"}, models=MODELS[:2])])
     figures = figures_of(Energy, data)
     assert len(figures) == 2
@@ -81,14 +81,14 @@ def test_variants_of_a_model_share_colour_and_marker_and_differ_in_their_lines()
         for impl in ("fast", "published")
         for backbone in (VIT, "another")
     ]
-    looks = list(contender_looks(Data(throughput=rows)).values())
+    looks = list(series_looks(Data(throughput=rows)).values())
     assert len(looks) == 12
     assert len({(look.colour, look.marker) for look in looks}) == 1
     assert all(one.line != other.line for one, other in combinations(looks, 2))
 
 
 def test_the_published_implementation_is_the_dashed_one():
-    looks = contender_looks(Data(throughput=sweep()))
+    looks = series_looks(Data(throughput=sweep()))
     lines = {key[2]: look.line for key, look in looks.items() if key[0] == "transfg"}
     assert lines["fast"] == "-"
     assert lines["published"] != "-"
@@ -96,8 +96,8 @@ def test_the_published_implementation_is_the_dashed_one():
 
 def test_a_label_says_no_more_than_tells_it_from_others():
     rows = [row("transfg", selector="psm", impl=impl) for impl in ("fast", "published")] + [row("vit", selector=None)]
-    assert list(labels_of(rows).values()) == ["transfg fast", "transfg published", "vit"]
-    assert list(labels_of([row("a\nb")]).values()) == ["a b"]
+    assert list(labels_of(Data(throughput=rows).throughput).values()) == ["transfg fast", "transfg published", "vit"]
+    assert list(labels_of(Data(throughput=[row("a\nb")]).throughput).values()) == ["a b"]
 
 
 def test_hollow_marks_have_the_paper_inside():
