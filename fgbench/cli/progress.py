@@ -223,8 +223,8 @@ class TrainingProgress(Bar):
 class PairsProgress(Bar):
     """The progress of pairs of runs on two sides; a line per run where there is no terminal."""
 
-    def __init__(self) -> None:
-        super().__init__(first="comparing")
+    def __init__(self, *, shown: bool = True) -> None:
+        super().__init__(first="comparing", shown=shown)
         self._left = TimeLeft()
 
     def say(self, text: str) -> None:

@@ -64,6 +64,9 @@ class Objects(TypedDict, total=False):
     recipe: Recipe | None
 
 
+_DECLARED_KEYS = {"environment": Environment.__annotations__, "recipe": Recipe.__annotations__}
+
+
 class RowError(Exception):
     """A row that cannot be decoded.
 
@@ -264,8 +267,10 @@ def _check_objects(objects: dict[str, Any]) -> None:
     for name, values in objects.items():
         if not is_finite(values):
             raise RowError(f"its field {name!r} must hold finite numbers ($.{name})")
+    # Only keys that are declared: msgspec cannot read a key with half of a character, which JSON may have.
     whole = {
-        name: values and {key: _integral(value) for key, value in values.items()} for name, values in objects.items()
+        name: values and {key: _integral(values[key]) for key in _DECLARED_KEYS[name] if key in values}
+        for name, values in objects.items()
     }
     _convert(whole, Objects)
 

@@ -62,7 +62,7 @@ def test_the_engine_of_contributing_md_is_measured(tmp_path):
 
 @pytest.mark.slow
 def test_a_plugin_file_is_measured_as_an_engine_by_the_command(tmp_path):
-    words = ["throughput", *TINY, "--engine", "stub", "torch", "--plugin", str(STUB), "--format", "json", "--retry"]
+    words = ["throughput", *TINY, "--engine", "stub", "torch", "--plugin", str(STUB), "--format", "json"]
     command = [sys.executable, "-m", "fgbench", *words, "--device", "cpu", "--threads", "1", "--store", "s.db"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert run.returncode == 0, run.stderr
@@ -77,7 +77,7 @@ def test_a_plugin_file_is_measured_as_an_engine_by_the_command(tmp_path):
     assert [row["environment"]["engine"]["provider"] for row in rows] == ["stub", "stub", "cpu", "cpu"]
     assert sum(row["best"] for row in rows) == 2, "each engine has its own best batch"
     again = subprocess.run([*command, "--format", "csv"], cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert "4 of 4 points were in s.db already" in again.stderr or "contended" in run.stdout + again.stdout
+    assert "4 of 4 points were in s.db already" in again.stderr
 
 
 @pytest.mark.slow

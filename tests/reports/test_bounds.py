@@ -36,7 +36,8 @@ def point(*rows):
 
 
 def of_runs(*top1, **fields) -> Bounds:
-    (one,) = accuracies([accuracy(seed=seed, top1=value, **fields) for seed, value in enumerate(top1)])
+    runs = [accuracy(seed=seed, top1=value, **fields) for seed, value in enumerate(top1)]
+    (one,) = accuracies(Data(accuracy=runs).accuracy)
     return accuracy_bounds(one)
 
 
@@ -105,7 +106,7 @@ def test_published_accuracies_have_the_test_images_of_table_9_and_the_printed_de
 
 
 def test_an_accuracy_on_no_known_number_of_images_has_no_interval():
-    found = accuracy_bounds(replace(accuracies([accuracy()])[0], images=None))
+    found = accuracy_bounds(replace(accuracies(Data(accuracy=[accuracy()]).accuracy)[0], images=None))
     assert (found.basis, found.known, found.low, found.high) == (UNKNOWN, False, 0.0, 100.0)
 
 

@@ -65,7 +65,7 @@ def test_a_limit_that_is_just_met_is_kept():
     assert one.satisfies
     limits = Limits(min_accuracy_percent=91.0, max_memory_bytes=431_000_000)
     assert chosen([row()], limits, runs=[accuracy(top1=91.0, images=10**9)]).uncertain
-    low = accuracy_bounds(accuracies([accuracy(top1=91.0)])[0]).low
+    low = accuracy_bounds(accuracies(Data(accuracy=[accuracy(top1=91.0)]).accuracy)[0]).low
     assert chosen([row()], Limits(min_accuracy_percent=low), runs=[accuracy(top1=91.0)]).chosen
     assert chosen([row()], Limits(max_memory_bytes=431_000_000)).chosen
     assert not chosen([row()], Limits(max_memory_bytes=430_999_999)).uncertain, "memory has no interval"

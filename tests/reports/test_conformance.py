@@ -103,4 +103,4 @@ def test_every_name_of_the_reading_order_is_a_report():
 
 def test_what_is_kept_is_rows_that_are_read_again(data):
     assert len(data["all kinds"].accuracy) >= 20
-    assert json.dumps(data["all kinds"].flops[0])
+    assert json.dumps(data["all kinds"].flops[0].as_dict())

@@ -268,4 +268,4 @@ def test_two_sets_of_weights_of_one_file_are_two_results():
     (table,) = tables("accuracy_vs_cost", Data(accuracy=rows))
     assert list(table.printed["weights"]) == ["model", "model_ema"]
     assert list(table.printed["top-1 %"]) == ["40.0", "60.0"]
-    assert sorted(one.top1_percent for one in accuracies(rows)) == [40.0, 60.0]
+    assert sorted(one.top1_percent for one in accuracies(Data(accuracy=rows).accuracy)) == [40.0, 60.0]

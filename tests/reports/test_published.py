@@ -12,7 +12,8 @@ import fgbench_reports.published as published
 from fgbench.datasets.dataset import TABLE9
 from fgbench.flops import paper as closed_forms
 from fgbench.results.recipe import Recipe, published_recipe
-from fgbench_reports.paper import counted, names, settings
+from fgbench_reports.paper import counted, names
+from fgbench_reports.paper import measured as settings
 
 MODELS = Path(__file__).parents[2] / "fgbench" / "models"
 FOLDER = Path(published.__file__).parent

@@ -38,7 +38,7 @@ def regress(
     from fgbench.regress.compare import compare_all
 
     problems: list[FgbenchError] = []
-    with PairsProgress() as progress:
+    with PairsProgress(shown=sides.any or request.baseline is not None) as progress:
         outcome = compare_all(
             request,
             sides,

@@ -157,12 +157,10 @@ def test_the_work_for_two_thousand_rows_is_ten_times_that_for_two_hundred_and_ta
     assert_work_grows_with(rows[:2_000], draw)
 
 
-@pytest.mark.parametrize(
-    "module", ["cost", "tradeoff", "memory", "batch", "roofline", "energy", "curves", "inline", "files"]
-)
+@pytest.mark.parametrize("module", ["cost", "tradeoff", "batch", "roofline", "energy", "curves", "formats"])
 def test_importing_a_figure_is_cheap(module):
     heavy = "{'matplotlib', 'seaborn', 'pandas', 'numpy', 'torch'}"
-    code = f"import sys, fgbench_reports.figures.{module}; print({heavy} & set(sys.modules))"
+    code = f"import sys, fgbench_reports.plots.{module}; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "set()", done.stderr
 
