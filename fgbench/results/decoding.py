@@ -146,9 +146,9 @@ def kind_of(row: Mapping[str, Any]) -> str | None:
     """
     _check_version(row)
     if (kind := row.get("kind")) not in (None, ""):
-        if kind not in RECORDS:
+        if not isinstance(kind, str) or kind not in RECORDS:
             raise RowError(f"its field 'kind' must be one of {', '.join(RECORDS)}, got {SHOWN.repr(kind)} ($.kind)")
-        return str(kind)
+        return kind
     return next((kind for kind, record in RECORDS.items() if record.mark in row), None)
 
 
@@ -280,6 +280,17 @@ def _convert(values: dict[str, Any], to: Any, *, strict: bool = True) -> Any:
         return msgspec.convert(values, to, strict=strict)
     except msgspec.ValidationError as error:
         raise _explained(str(error), values) from None
+    except UnicodeEncodeError:  # half of a character, where a number is expected
+        return _convert(_whole_characters(values), to, strict=strict)
+
+
+def _whole_characters(value: Any) -> Any:
+    """The value with a question mark for every half of a character in its text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(inner) for key, inner in value.items()}
+    return list(map(_whole_characters, value)) if isinstance(value, list) else value
 
 
 def _explained(message: str, row: Mapping[str, Any]) -> RowError:

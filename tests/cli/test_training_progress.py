@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 
 import pytest
+from helpers.saved_rows import accuracy
 from rich.console import Console
 
 from fgbench.cli import progress
 from fgbench.cli.progress import QuietConsole, TrainingProgress
 from fgbench.training.runs import Event
 from fgbench.training.training import Epoch, Step
+from fgbench_reports.data import Data
 
 EPOCH = Epoch(
     epoch=3, lr=0.01, train_loss=1.5, train_top1_percent=40, top1_percent=61.25, top5_percent=None, seconds=12.34
@@ -30,7 +32,7 @@ def event(**what) -> Event:
 
 
 def test_an_epoch_and_a_run_are_a_line_each():
-    row = {"top1_percent": 61.25, "images": 400}
+    (row,) = Data(accuracy=[accuracy(top1=61.25, images=400)]).accuracy
     assert shown(event(epoch=EPOCH), event(row=row)) == (
         "glsim at 224, seed 1 (2 of 3): epoch 3, loss 1.5000, top-1 61.25 %, 12.3 s\n"
         "glsim at 224, seed 1 (2 of 3): top-1 61.25 % of 400 images\n"

@@ -24,11 +24,14 @@ ENDS = {
     "choose": (["--rows", "rows.json"], []),
     "report": (["table9"], ["table10", "--rows", "rows.json"]),
     "list": ([],),
+    "selection": (["--output", "."], ["--timeout", "never"]),
+    "export": (["--rows", "rows.json"], ["--output", "."]),
 }
 POSITIONAL = {
     "visualize": ("missing.png", "text.txt"),
     "report": ("table9",),
     "list": ("selectors", "models", "reports"),
+    "export": ("throughput", "flops"),
 }
 
 

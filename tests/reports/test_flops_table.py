@@ -81,16 +81,16 @@ def test_a_long_name_is_folded_and_not_cut():
     name = "a_selector_with_a_name_" + 12 * "as_long_as_"
     table = render.render(flops_tables([ROWS[0], {**ROWS[1], "selector": name}]), "table", to_file=True)
     assert "…" not in table
-    listed = render.render(render.plain_rows([{"name": name, "from": name}]), "table", to_file=True)
+    listed = render.render_words([{"name": name, "from": name}], "table", to_file=True)
     assert "…" not in listed
     assert "".join(listed.split()).count("as_long_as_") > 12
 
 
 def test_columns_of_words_stand_to_the_left():
-    rows = render.plain_rows([{"name": "gls", "scores": "(batch, patches)"}])
-    assert "{ll}" in render.render(rows, "latex")
-    assert ":----" not in render.render(rows, "markdown").replace("|:---", "")
-    assert "---:" not in render.render(rows, "markdown")
+    rows = [{"name": "gls", "scores": "(batch, patches)"}]
+    assert "{ll}" in render.render_words(rows, "latex")
+    assert ":----" not in render.render_words(rows, "markdown").replace("|:---", "")
+    assert "---:" not in render.render_words(rows, "markdown")
 
 
 def test_markup_in_a_selectors_name_is_text():

@@ -9,7 +9,7 @@ import pytest
 
 from fgbench_reports import tables as public
 from fgbench_reports.tables.column import Column
-from fgbench_reports.tables.render import RowTables, plain_rows, render
+from fgbench_reports.tables.render import RowTables, render
 from fgbench_reports.tables.table import BEST, SECOND, Layout, Table
 
 COLUMNS = (
@@ -57,7 +57,10 @@ def test_lines_of_several_tables_say_which_they_are_of_in_json():
 
 
 def test_rows_of_a_command_are_whole_for_programs_and_tables_for_people():
-    two = plain_rows(ROWS) + RowTables(rows=[{"n": 1}], narrow=[TABLE], wide=[TABLE], notes=["Below."])
+    rows = Table.from_rows("rows", "", [Column(name, name) for name in ROWS[0]], ROWS)
+    two = RowTables(rows=ROWS, narrow=[rows], wide=[rows]) + RowTables(
+        rows=[{"n": 1}], narrow=[TABLE], wide=[TABLE], notes=["Below."]
+    )
     assert json.loads(render(two, "json")) == [*ROWS, {"n": 1}]
     assert render(two, "csv").splitlines()[0] == "model,throughput_img_s,latency_s,n"
     assert render(two, "markdown").endswith(render(TABLE, "markdown"))

@@ -210,7 +210,7 @@ def test_names_are_text_in_every_format():
 def test_latex_prints_what_its_first_encoding_has_other_letters_for():
     """OT1 has ¡ ¿ — where ASCII has < > |; in headings as in cells."""
     rows = [{"<a>": "x|y", "b": "<0.0001"}, {"<a>": "<", "b": "\\|"}]
-    latex = render.render(render.plain_rows(rows), "latex")
+    latex = render.render_words(rows, "latex")
     assert "\\textless{}a\\textgreater{} & b" in latex
     assert "x\\textbar{}y & \\textless{}0.0001" in latex
     assert "\n\\textless{} & \\textbackslash{}\\textbar{} \\\\" in latex

@@ -24,10 +24,10 @@ def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) ->
     """List what can be named: selectors and what they read, models, data sets, engines, reports, backbones."""
     from fgbench.cli.listing import rows_of
     from fgbench.plugins.files import add_plugin_files
-    from fgbench_reports.tables.render import plain_rows, render
+    from fgbench_reports.tables.render import render_words
 
     with problems_told() as problems:
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
             rows = rows_of(options.kind, problems.append)
-        emit_as(output.style, render(plain_rows(rows), output.style, to_file=output.to_file), output.output)
+        emit_as(output.style, render_words(rows, output.style, to_file=output.to_file), output.output)

@@ -32,13 +32,14 @@ from fgbench_reports.sweep_rows import (
     status_word,
     varying_fields,
 )
-from fgbench_reports.tables.column import Cell
 from fgbench_reports.tables.numbers import gigabytes, how_many, img_per_s, milliseconds, significant
 from fgbench_reports.tables.render import RowTables, render
 from fgbench_reports.tables.table import Layout, Table
+from fgbench_reports.tables.terminal import table_of_lines
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table as RichTable
 
 Line = dict[str, str]
 
@@ -134,7 +135,7 @@ def uncertain_frame(choice: Choice) -> pd.DataFrame:
     return pd.DataFrame(list(_uncertain_lines(choice)))
 
 
-def choice_tables(choice: Choice) -> RowTables:
+def choice_tables(choice: Choice, *, wide: bool = True) -> RowTables:
     """The configurations of ``fgbench choose`` as each format shows them.
 
     The front, those too uncertain to tell, what rules others out, and the nearest misses: a table each, without those
@@ -142,17 +143,22 @@ def choice_tables(choice: Choice) -> RowTables:
 
     Args:
         choice: The verdicts on all configurations.
+        wide: Whether the tables of documents are made, which takes pandas.
 
     """
+    notes = choice_notes(choice)
+    tables = _wide(choice, notes) if wide else []
+    return RowTables(rows=choice_rows(choice), narrow=list(_narrow(choice)), wide=tables, notes=notes)
+
+
+def _wide(choice: Choice, notes: Sequence[str]) -> list[Table]:
     makers = (choice_frame, uncertain_frame, limits_frame, misses_frame)
     frames = [frame for make in makers if len(frame := make(choice))]
-    notes = choice_notes(choice)
-    wide = [Table.from_text("choice", "", frame, names=NAMES) for frame in frames]
-    wide[-1:] = [replace(table, notes=notes) for table in wide[-1:]]
-    return RowTables(rows=choice_rows(choice), narrow=list(_narrow(choice)), wide=wide, notes=notes)
+    tables = [Table.from_text("choice", "", frame, names=NAMES) for frame in frames]
+    return [*tables[:-1], *(replace(table, notes=notes) for table in tables[-1:])]
 
 
-def _narrow(choice: Choice) -> Iterator[Table]:
+def _narrow(choice: Choice) -> Iterator[RichTable]:
     if choice.chosen:
         yield _front_table(choice)
     limits, misses = list(_limit_lines(choice)), list(_miss_lines(choice))
@@ -266,7 +272,7 @@ def _miss_lines(choice: Choice) -> Iterator[Line]:
         yield {"nearest miss": _place(verdict, varying), "misses": told, "on": as_text(verdict.configuration.mode_name)}
 
 
-def _front_table(choice: Choice) -> Table:
+def _front_table(choice: Choice) -> RichTable:
     lines = list(_chosen_lines(choice))
     rows = [verdict.configuration.row for verdict, _ in lines]
     varying = varying_fields(rows)
@@ -276,11 +282,13 @@ def _front_table(choice: Choice) -> Table:
     return _table(common_title(rows, "The front, the cheapest first"), labelled)
 
 
-def _table(title: str, lines: Sequence[Line]) -> Table:
-    cells = [{heading: Cell(text, text) for heading, text in line.items()} for line in lines]
-    return Table.from_cells("choice", title, cells, names=NAMES, layout=Layout(wrapped=("latency ms",)))
+def _table(title: str, lines: Sequence[Line]) -> RichTable:
+    headings = list(lines[0])
+    cells = [list(line.values()) for line in lines]
+    return table_of_lines(title, headings, cells, NAMES, Layout(wrapped=("latency ms",)))
 
 
 def choice_text(choice: Choice, style: str, *, to_file: bool) -> str:
     """A choice in a format: table, json, csv, markdown or latex."""
-    return render(choice_tables(choice), style, to_file=to_file)
+    wide = style not in ("table", "json", "csv")
+    return render(choice_tables(choice, wide=wide), style, to_file=to_file)

@@ -11,10 +11,11 @@ from fgbench.results.escaping import csv_line, json_text, visible
 from fgbench.results.records import Record
 from fgbench_reports.tables import formats
 from fgbench_reports.tables.table import Layout, Table
+from fgbench_reports.tables.terminal import table_of_lines
 from fgbench_reports.tables.terminal import to_terminal as to_terminal
 
 if TYPE_CHECKING:
-    pass
+    from rich.table import Table as RichTable
 
 Row = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class RowTables:
     """
 
     rows: Sequence[Row]
-    narrow: Sequence[Table]
+    narrow: Sequence[Table | RichTable]
     wide: Sequence[Table]
     notes: Sequence[str] = ()
 
@@ -75,16 +76,25 @@ def render(table: Table | Sequence[Table] | RowTables, style: str, *, to_file: b
     return "\n".join(map(formats.to_csv if style == "csv" else WRITERS[style], tables))
 
 
-def plain_rows(rows: Sequence[Row]) -> RowTables:
-    """Simple rows of words, a column per field."""
-    import pandas as pd
+def render_words(rows: Sequence[Row], style: str, *, to_file: bool = False) -> str:
+    """Render simple rows of words, a column per field; for a terminal and for programs pandas is not imported.
 
+    Args:
+        rows: The rows.
+        style: The format, as :func:`render` takes it.
+        to_file: Whether a ``table`` goes into a file.
+
+    """
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
-    words = pd.DataFrame(
-        [{name: visible(str(cell)) for name, cell in row.items()} for row in rows], columns=headings, dtype=object
-    )
-    table = Table(name="rows", title="", frame=words, printed=words, names=headings, layout=Layout(form="plain"))
-    return RowTables(rows=rows, narrow=[table], wide=[table])
+    words = [{name: visible(str(cell)) for name, cell in row.items()} for row in rows]
+    if style in ("markdown", "latex", "html"):
+        import pandas as pd
+
+        frame = pd.DataFrame(words, columns=headings, dtype=object)
+        return render(Table.from_text("rows", "", frame, names=headings), style)
+    lines = [[line.get(heading, "") for heading in headings] for line in words]
+    narrow = table_of_lines("", headings, lines, headings, Layout(form="plain"))
+    return render(RowTables(rows=rows, narrow=[narrow], wide=[]), style, to_file=to_file)
 
 
 def to_json(rows: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,28 @@ def _wide(table: Table) -> RichTable:
 
 
 def _laid_out(table: Table, layout: Layout) -> RichTable:
+    lines = table.printed.itertuples(index=False, name=None)
+    return table_of_lines(table.title, list(table.printed.columns), lines, table.names, layout)
+
+
+def table_of_lines(
+    title: str, headings: Sequence[str], lines: Iterable[Sequence[str]], names: Collection[str], layout: Layout
+) -> RichTable:
+    """A table of rich out of printed cells; pandas is not imported.
+
+    Args:
+        title: What the table shows.
+        headings: The headings of the columns.
+        lines: The cells of every line, in the order of the headings.
+        names: Headings of columns that hold names, which stand to the left.
+        layout: How the table is laid out.
+
+    """
     from rich.text import Text
 
-    headings = list(table.printed.columns)
-    rich_table = _without_columns(table.title, layout)
+    rich_table = _without_columns(title, layout)
     for heading in headings:
-        is_figure = heading not in table.names
+        is_figure = heading not in names
         rich_table.add_column(
             Text(layout.headings.get(heading, heading if layout.form == "plain" else stacked(heading))),
             justify="right" if is_figure else "left",
@@ -78,7 +94,7 @@ def _laid_out(table: Table, layout: Layout) -> RichTable:
             no_wrap=is_figure and heading not in layout.wrapped,  # never cut; names fold where a terminal is narrow
             style=layout.column_styles.get(heading, ""),
         )
-    for index, line in enumerate(table.printed.itertuples(index=False, name=None)):
+    for index, line in enumerate(lines):
         cells = zip(headings, line, strict=True)
         rich_table.add_row(*(Text(cell, layout.styles.get((index, heading), "")) for heading, cell in cells))
         if index in layout.block_ends:
