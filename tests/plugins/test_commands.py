@@ -177,7 +177,8 @@ def test_an_interrupt_of_the_user_while_a_report_of_others_is_made(folder, warm)
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=TIMEOUT_S)
-    assert (process.returncode, out, err) == (130, "", "fgbench: interrupted\n")
+    told = "fgbench: there are no rows in 'rows.json'\nfgbench: interrupted\n"
+    assert (process.returncode, out, err) == (130, "", told)
 
 
 def test_an_interrupt_of_the_user_that_foreign_code_swallows(folder, warm):
