@@ -146,7 +146,7 @@ def test_the_help_has_text_variable_and_default(typed):
 
 
 def test_the_command_of_the_guide_runs(tmp_path, monkeypatch):
-    guide = Path(fgbench.__file__).parents[1] / "CONTRIBUTING.md"
+    guide = Path(__file__).parents[2] / "CONTRIBUTING.md"
     code = guide.read_text(encoding="utf-8").partition("# fgbench/cli/commands/sizes.py\n")[2].partition("```")[0]
     (tmp_path / "sizes_command.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
