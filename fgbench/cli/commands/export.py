@@ -30,7 +30,7 @@ class ExportRequest:
             ", ".join(KINDS),
             several=True,
             default="all",
-            read=some_of("kind of rows", KINDS),
+            read=some_of("row kind", KINDS),
         ),
     ] = KINDS
     models: Annotated[Sequence[str] | None, MODELS.but(help="only rows of these models")] = None
