@@ -34,7 +34,7 @@ def to_terminal(tables: Iterable[Table | RichTable], notes: Sequence[str] = (), 
     console = Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None) if to_file else _like_stdout()
     with console.capture() as captured:
         for table in tables:
-            console.print(_Visible(to_rich(table) if isinstance(table, Table) else table))
+            console.print(_Visible(to_rich(table) if isinstance(table, Table) else table), crop=False)
         for note in map(visible, notes):
             console.print(
                 note, style="dim", highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
@@ -135,7 +135,11 @@ class _Visible:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         from rich.segment import Segment
 
-        for text, style, control in console.render(self.table, options):
+        from fgbench_reports.tables.long_table import MOST_CELLS, LongTable
+
+        is_long = self.table.row_count * len(self.table.columns) > MOST_CELLS
+        shown = LongTable(self.table) if is_long else self.table
+        for text, style, control in console.render(shown, options):
             yield Segment("\n".join(map(visible, text.split("\n"))), style, control)
 
 
