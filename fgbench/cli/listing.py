@@ -5,6 +5,7 @@ Fgbench's own classes are described by their source, those of others by their tr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fgbench.errors import BrokenPluginError, OnProblem
@@ -16,16 +17,21 @@ from fgbench_selectors.entries import Registry
 from fgbench_selectors.plugins import blame
 
 
-def selector_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
-    """A row per registered selector; a broken one is listed as broken, and reported."""
-    from fgbench.plugins.registry import selectors
+def _registered(registry: Registry, empty: Mapping[str, str], on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per registered name; what is broken is listed as broken, and reported.
 
+    Args:
+        registry: The objects by name.
+        empty: The columns behind the name, in their order, as they stand where nothing is known; ``from`` is filled.
+        on_problem: Is called with each problem.
+
+    """
+    registry.try_out()
     rows = []
-    selectors.try_out()
-    for name, entry in selectors.entries().items():
-        row = {"name": name, "reads": "", "scores": "", "from": entry.origin, "description": ""}
+    for name, entry in registry.entries().items():
+        row = {"name": name, **empty, "from": entry.origin}
         try:
-            row |= _described(selectors, name)
+            row |= _described(registry, name)
         except BrokenPluginError as error:
             on_problem(error)
             row["description"] = f"broken: {error.why}"
@@ -33,27 +39,25 @@ def selector_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     return rows
 
 
+def selector_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per registered selector."""
+    from fgbench.plugins.registry import selectors
+
+    return _registered(selectors, {"reads": "", "scores": "", "from": "", "description": ""}, on_problem)
+
+
 def model_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
-    """A row per model; what is broken or cannot be reproduced says why."""
+    """A row per model; what cannot be reproduced says why."""
     from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 
-    rows = []
-    models.try_out()
-    for name, entry in models.entries().items():
-        row = {"name": name, "backbone": "", "selects by": "", "from": entry.origin, "description": ""}
-        try:
-            row |= _described(models, name)
-        except BrokenPluginError as error:
-            on_problem(error)
-            row["description"] = f"broken: {error.why}"
-        rows.append(row)
+    rows = _registered(models, {"backbone": "", "selects by": "", "from": "", "description": ""}, on_problem)
     for name, why in NOT_REPRODUCIBLE.items():
-        empty = {"backbone": "–", "selects by": "–", "from": "fgbench"}
-        rows.append({"name": name, **empty, "description": f"not reproducible yet: {why}"})
+        unknown = {"backbone": "–", "selects by": "–", "from": "fgbench"}
+        rows.append({"name": name, **unknown, "description": f"not reproducible yet: {why}"})
     return sorted(rows, key=lambda row: row["name"])
 
 
-def backbone_rows() -> list[dict[str, Any]]:
+def backbone_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per timm architecture of the vision-transformer family."""
     from fgbench.plugins.timm_names import backbone_names
 
@@ -65,17 +69,8 @@ def dataset_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     from fgbench.datasets.build import hub_readers
     from fgbench.plugins.kinds import datasets
 
-    rows = []
-    datasets.try_out()
-    for name, entry in datasets.entries().items():
-        row = {"name": name, "classes": "", "train": "", "test": "", "layout": "", "from": entry.origin}
-        try:
-            row |= _described(datasets, name)
-        except BrokenPluginError as error:
-            on_problem(error)
-            row["description"] = f"broken: {error.why}"
-        rows.append(row)
     empty = {"classes": "", "train": "", "test": "", "layout": "", "from": "timm"}
+    rows = _registered(datasets, empty, on_problem)
     rows += [
         {"name": f"{kind}/…", **empty, "description": first_line(read.__doc__)} for kind, read in hub_readers().items()
     ]
@@ -88,18 +83,11 @@ def engine_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     from fgbench.sweep.context import why_unusable
     from fgbench.workers.pool import WorkerPool
 
-    rows = []
-    engines.try_out()
-    with WorkerPool() as host:
-        for name, entry in engines.entries().items():
-            row = {"name": name, "devices": "", "dtypes": "", "usable here": "", "from": entry.origin}
-            try:
-                row |= _described(engines, name)
-                row["usable here"] = why_unusable(host, name, entry.file) or "yes"
-            except BrokenPluginError as error:
-                on_problem(error)
-                row["description"] = f"broken: {error.why}"
-            rows.append(row)
+    rows = _registered(engines, {"devices": "", "dtypes": "", "usable here": "", "from": ""}, on_problem)
+    with WorkerPool() as pool:
+        for row in rows:
+            if not row.get("description", "").startswith("broken: "):
+                row["usable here"] = why_unusable(pool, row["name"], engines.entry(row["name"]).file) or "yes"
     return rows
 
 
@@ -108,18 +96,8 @@ def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     from fgbench.plugins.kinds import reports
     from fgbench.plugins.reports import in_reading_order
 
-    rows = []
-    reports.try_out()
-    entries = reports.entries()
-    for name in in_reading_order(entries):
-        row = {"name": name, "from": entries[name].origin}
-        try:
-            row |= _described(reports, name)
-        except BrokenPluginError as error:
-            on_problem(error)
-            row["description"] = f"broken: {error.why}"
-        rows.append(row)
-    return rows
+    rows = {row["name"]: row for row in _registered(reports, {"from": ""}, on_problem)}
+    return [rows[name] for name in in_reading_order(reports.entries())]
 
 
 def _described(registry: Registry, name: str) -> dict[str, Any]:
@@ -137,15 +115,16 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
         return kind_of(registry.group).facts(loaded)
 
 
+ROWS: Mapping[str, Callable[[OnProblem], list[dict[str, Any]]]] = {
+    "selectors": selector_rows,
+    "models": model_rows,
+    "datasets": dataset_rows,
+    "engines": engine_rows,
+    "reports": report_rows,
+    "backbones": backbone_rows,
+}
+
+
 def rows_of(kind: str, on_problem: OnProblem) -> list[dict[str, Any]]:
-    """A row for everything of a kind: selectors, models, datasets, engines, reports or backbones."""
-    if kind == "backbones":
-        return backbone_rows()
-    rows = {
-        "selectors": selector_rows,
-        "models": model_rows,
-        "datasets": dataset_rows,
-        "engines": engine_rows,
-        "reports": report_rows,
-    }
-    return rows[kind](on_problem)
+    """A row for everything of a kind of :data:`ROWS`."""
+    return ROWS[kind](on_problem)

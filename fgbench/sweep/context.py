@@ -56,10 +56,10 @@ class SweepContext:
         names = (*IN_KEY, "max_time_s") if group.mode.engine == TORCH else (*IN_KEY, "max_time_s", "engine")
         return point_key(group, batch_size, {name: facts.get(name) for name in names})
 
-    def worker(self, host: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
+    def worker(self, pool: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
-        self._measure_rates(host, group.mode)
-        worker = host.fork()
+        self._measure_rates(pool, group.mode)
+        worker = pool.fork()
         try:
             limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
             if plugins:
@@ -72,7 +72,7 @@ class SweepContext:
             raise
         return worker
 
-    def _measure_rates(self, host: WorkerPool, mode: RunMode) -> None:
+    def _measure_rates(self, pool: WorkerPool, mode: RunMode) -> None:
         """Measure the rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
         if mode in self.rates:
             return
@@ -80,7 +80,7 @@ class SweepContext:
         why = None
         for question, name in (("rate", "flop_s"), ("copies", "bytes_s")):
             try:
-                with host.fork() as worker:
+                with pool.fork() as worker:
                     found[name] = worker.ask(question, SETUP_S, mode=asdict(mode))[name]
             except WorkerFailed as failure:
                 what = "the rate of matrix products could not be measured"
@@ -88,12 +88,12 @@ class SweepContext:
         self.rates[mode] = Rates(**found, why=why)
 
 
-def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -> SweepContext:
+def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -> SweepContext:
     """Describe the engines on their devices, and check the request against them.
 
     Args:
         request: What to measure.
-        host: Starts the worker that is asked.
+        pool: Starts the worker that is asked.
         on_problem: Receives the parts of the request that do not fit, where others do.
 
     Returns:
@@ -103,8 +103,8 @@ def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -
         FgbenchError: Where nothing of the request can be measured.
 
     """
-    request = _without_broken(host, request, on_problem)
-    with _first_worker(host) as worker:
+    request = _without_broken(pool, request, on_problem)
+    with _first_worker(pool) as worker:
         for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
             on_problem(FgbenchError(problem))
         platforms = _platforms(worker, request, on_problem)
@@ -125,11 +125,11 @@ def open_sweep(request: SweepRequest, host: WorkerPool, on_problem: OnProblem) -
     )
 
 
-def why_unusable(host: WorkerPool, engine: str, file: Path | None) -> str | None:
+def why_unusable(pool: WorkerPool, engine: str, file: Path | None) -> str | None:
     """Ask a worker of its own why an engine cannot be used here.
 
     Args:
-        host: Starts the worker.
+        pool: Starts the worker.
         engine: A registered name.
         file: The plug-in file that it comes from; None for an entry point.
 
@@ -140,7 +140,7 @@ def why_unusable(host: WorkerPool, engine: str, file: Path | None) -> str | None
         CannotMeasureError: Where no worker starts.
 
     """
-    with _first_worker(host) as worker:
+    with _first_worker(pool) as worker:
         try:
             worker.ask("plugins", SETUP_S, files=[str(file)] if file else [])
             why: str | None = worker.ask("why_unusable", SETUP_S, engine=engine)["why"]
@@ -149,25 +149,25 @@ def why_unusable(host: WorkerPool, engine: str, file: Path | None) -> str | None
     return why
 
 
-def _first_worker(host: WorkerPool) -> Worker:
+def _first_worker(pool: WorkerPool) -> Worker:
     try:
-        return host.fork()
+        return pool.fork()
     except WorkerFailed as failure:
         raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
 
 
-def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProblem) -> SweepRequest:
+def _without_broken(pool: WorkerPool, request: SweepRequest, on_problem: OnProblem) -> SweepRequest:
     """A request without foreign code that cannot be loaded; each is tried in a process of its own, which it may end.
 
     Raises :class:`BrokenPluginError` where no model, selector or engine is left of those that were asked for.
     """
     for file in request.plugins:
         existing_file(Path(file))
-    files = try_files(request.plugins, host)
+    files = try_files(request.plugins, pool)
     problems = [outcome for outcome in files.values() if isinstance(outcome, BrokenPluginError)]
     usable: dict[str, list[str]] = {}
     for kind, names in (("models", request.models), ("selectors", request.selectors), ("engines", request.engines)):
-        usable[kind], broken = usable_names(host, kind_of(f"fgbench.{kind}"), names or ())
+        usable[kind], broken = usable_names(pool, kind_of(f"fgbench.{kind}"), names or ())
         if broken and not usable[kind]:
             raise broken[0]
         problems += broken
@@ -182,11 +182,11 @@ def _without_broken(host: WorkerPool, request: SweepRequest, on_problem: OnProbl
     )
 
 
-def usable_names(host: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
+def usable_names(pool: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
     """The names that can be loaded, unknown ones included, and why others cannot."""
     registered = kind.registry.entries()
     entries = [registered[name] for name in names if name in registered]
-    why = {name: outcome.why for (_, name), outcome in try_points(kind, entries, host).items() if outcome.why}
+    why = {name: outcome.why for (_, name), outcome in try_points(kind, entries, pool).items() if outcome.why}
     broken = [BrokenPluginError(name, registered[name].origin, reason) for name, reason in why.items()]
     return [name for name in names if name not in why], broken
 

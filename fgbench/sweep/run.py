@@ -56,7 +56,7 @@ def run_sweep(
     interrupted = False
     with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, workers.WorkerPool() as pool:
         context = open_sweep(request, pool, on_problem)
-        sweep = Sweep(session=context, store=opened, host=pool, tell=progress)
+        sweep = Sweep(context=context, store=opened, pool=pool, tell=progress)
         try:
             sweep.run()
         except KeyboardInterrupt:
@@ -85,7 +85,7 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
             f"the budget is spent; {len(sweep.left_out)} of {sweep.total} points are left out: {listed}; "
             "the same command without --budget measures them"
         )
-    if sweep.session.device == "cpu" and request.device is None and not (request.image_sizes or request.batch_sizes):
+    if sweep.context.device == "cpu" and request.device is None and not (request.image_sizes or request.batch_sizes):
         remarks.append(
             "no CUDA device is there, so this is the CPU and a small grid; "
             "--sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"

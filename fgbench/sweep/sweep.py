@@ -37,11 +37,11 @@ class Event:
 
 @dataclass(slots=True)
 class Sweep:
-    """The points of a session, measured into a store. An interrupt or an error leaves :attr:`rows` as they are."""
+    """The points of a sweep, measured into a store. An interrupt or an error leaves :attr:`rows` as they are."""
 
-    session: SweepContext
+    context: SweepContext
     store: Store
-    host: WorkerPool
+    pool: WorkerPool
     tell: Callable[[Event], None] = lambda _: None
     left_out: list[tuple[PointGroup, int]] = field(default_factory=list)  # when a budget ran out
     measured: int = 0  # by this sweep
@@ -53,11 +53,11 @@ class Sweep:
     _until: float | None = field(init=False)
 
     def __post_init__(self) -> None:
-        request, session = self.session.request, self.session
-        order = list(session.groups)
+        request, context = self.context.request, self.context
+        order = list(context.groups)
         if request.repeats > 1:
             random.shuffle(order)  # so that a drift of the machine is spread over the repeats
-        self._agenda = Agenda(order, session.batch_sizes, informative_first=request.budget_s is not None)
+        self._agenda = Agenda(order, context.batch_sizes, informative_first=request.budget_s is not None)
         self._until = None if request.budget_s is None else time.monotonic() + request.budget_s
         for group, size in self._points():
             self._take_stored(group, size)
@@ -65,7 +65,7 @@ class Sweep:
     @property
     def total(self) -> int:
         """Points that were asked for."""
-        return len(self.session.groups) * len(self.session.batch_sizes)
+        return len(self.context.groups) * len(self.context.batch_sizes)
 
     @property
     def rows(self) -> list[ThroughputRow]:
@@ -74,7 +74,7 @@ class Sweep:
 
     def run(self) -> None:
         """Measure what is not stored yet."""
-        for group in self.session.groups:
+        for group in self.context.groups:
             self._infer(group)
         while self._agenda.left():
             if self._out_of_time():
@@ -84,7 +84,7 @@ class Sweep:
             if visit is None:
                 self._look_again()
                 continue
-            platform = self.session.platforms[visit.group.mode]
+            platform = self.context.platforms[visit.group.mode]
             place = platform.uuid or platform.device
             tell = functools.partial(self._say, "waiting for another sweep on this device")
             with device_lock(place, tell, until=self._until or math.inf) as held:
@@ -99,7 +99,7 @@ class Sweep:
             for size in visit.batch_sizes:
                 if self._out_of_time() or self._infer(group):
                     return
-                key = self.session.key(group, size)
+                key = self.context.key(group, size)
                 if not self.store.claim(KIND, key):
                     self._agenda.put_off(group, size)
                     continue
@@ -121,13 +121,13 @@ class Sweep:
             self._say(what, latency_s=now["latency_s"])
 
         def stay() -> None:
-            self.store.renew(KIND, self.session.key(group, size))  # as long as it takes
+            self.store.renew(KIND, self.context.key(group, size))  # as long as it takes
 
         self._say(what)
         try:
-            worker = worker or self.session.worker(self.host, group, stay)
+            worker = worker or self.context.worker(self.pool, group, stay)
             start = time.monotonic()
-            request = self.session.request
+            request = self.context.request
             try:
                 result = worker.ask(
                     "measure", request.timeout_s, progress, stay, batch_size=size, energy=request.energy
@@ -135,7 +135,7 @@ class Sweep:
             finally:
                 self.measuring_s += time.monotonic() - start
         except WorkerFailed as failure:
-            seen = {"log": failure.log, "timeout_s": self.session.request.timeout_s}
+            seen = {"log": failure.log, "timeout_s": self.context.request.timeout_s}
             result = {"status": failure.status, "reason": failure.reason, "seen": seen}
             if worker is not None:
                 worker.close()  # after an exception, too: what it kept would be in the way of the next batch
@@ -153,10 +153,10 @@ class Sweep:
 
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
-        facts = self.session.platforms[group.mode].facts
-        row = make_row(group, size, result, facts, self.session.rates.get(group.mode, Rates()))
+        facts = self.context.platforms[group.mode].facts
+        row = make_row(group, size, result, facts, self.context.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
-        key = self.session.key(group, size)
+        key = self.context.key(group, size)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
         self.store.add(KIND, key, fields, row.environment, again=(group, size) in self._outdated)
         self.measured += 1
@@ -165,7 +165,7 @@ class Sweep:
 
     def _take_stored(self, group: PointGroup, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
-        row = stored_row(self.store, self.session.key(group, size))
+        row = stored_row(self.store, self.context.key(group, size))
         if row is None:
             return False
         if self._wanted_again(row):
@@ -179,7 +179,7 @@ class Sweep:
 
     def _wanted_again(self, row: ThroughputRow) -> bool:
         """Whether a stored row does not answer this request."""
-        request, environment = self.session.request, row.environment
+        request, environment = self.context.request, row.environment
         if request.again or (request.retry and not row.status.is_ok):
             return True
         if row.status is Status.TIMEOUT:
@@ -195,7 +195,7 @@ class Sweep:
         self._say("waiting for points that another sweep is measuring")
         time.sleep(LOOK_S)
         for group, size in self._agenda.waiting():
-            key = self.session.key(group, size)
+            key = self.context.key(group, size)
             if self._take_stored(group, size):
                 continue
             if self.store.claim(KIND, key):
@@ -203,7 +203,7 @@ class Sweep:
                 self._agenda.take_back(group, size)
 
     def _points(self) -> Sequence[tuple[PointGroup, int]]:
-        return [(group, size) for group in self.session.groups for size in self.session.batch_sizes]
+        return [(group, size) for group in self.context.groups for size in self.context.batch_sizes]
 
     def _out_of_time(self) -> bool:
         return self._until is not None and time.monotonic() >= self._until

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
 from fgbench_reports.choose.configurations import PAPER_BACKBONES, RECIPE, VIT_B16
-from fgbench_reports.data import KINDS, Row
+from fgbench_reports.data import KINDS
 from fgbench_reports.paper.names import DATASETS, SELECTORS
 from fgbench_reports.sweep_rows import as_text
 
@@ -21,7 +23,7 @@ TRAINED_WITH = tuple(
 MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
 
 
-def sweep_command(rows: Sequence[Row], *more: str, device: str | None = None) -> str:
+def sweep_command(rows: Sequence[ThroughputRow], *more: str, device: str | None = None) -> str:
     """The ``fgbench throughput`` that measures the points of these rows; with defaults where there are no rows.
 
     Args:
@@ -33,7 +35,7 @@ def sweep_command(rows: Sequence[Row], *more: str, device: str | None = None) ->
     return "; ".join(_sweep(some, more, device) for some in _by_backbone(rows))
 
 
-def _sweep(rows: Sequence[Row], more: Sequence[str], device: str | None) -> str:
+def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | None) -> str:
     words = [KINDS["throughput"], *_names("--model", _values(rows, "model"))]
     if rows:
         words += _names("--sizes", sorted(_values(rows, "image_size")))
@@ -44,65 +46,133 @@ def _sweep(rows: Sequence[Row], more: Sequence[str], device: str | None) -> str:
     devices = [device] if device else _values(rows, "device")
     words += ["--device", devices[0]] if len(devices) == 1 else []
     for field, option in MODES.items():
-        is_set = rows and all(row.get(field) or (row["environment"] or {}).get(field) for row in rows)
+        is_set = rows and all(row.compiled if field == "compiled" else row.environment.get(field) for row in rows)
         words += [option] if is_set else []
     return " ".join([*words, *more])
 
 
-def accuracy_command(rows: Sequence[Row], *more: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A training or a test that a command is asked for.
+
+    Attributes:
+        model: The name of the model.
+        selector: Its selector; None for a model without one.
+        backbone: timm's name; None where it is unknown.
+        image_size: Pixels.
+        dataset: The name of the data set; None for the one that the command takes where none is named.
+        seed: The seed; None where none has to be named.
+        training: The options that it was trained with, or the file that is tested.
+
+    """
+
+    model: str
+    selector: str | None
+    backbone: str | None
+    image_size: int
+    dataset: str | None = None
+    seed: int | None = None
+    training: tuple[str, ...] = ()
+
+
+def wanted(row: ThroughputRow | AccuracyRow, *, dataset: str | None = None, training: tuple[str, ...] = ()) -> Wanted:
+    """The training of a row of accuracy as it was; of a row of throughput one on a data set, with some options."""
+    seed = None
+    if isinstance(row, AccuracyRow):
+        dataset, seed, training = dataset or row.dataset, row.seed, _options_of(row)
+    return Wanted(
+        model=row.model,
+        selector=row.selector,
+        backbone=row.backbone,
+        image_size=row.image_size,
+        dataset=dataset,
+        seed=seed,
+        training=training,
+    )
+
+
+def accuracy_command(rows: Sequence[ThroughputRow | AccuracyRow], *more: str) -> str:
     """The ``fgbench accuracy`` that trains the models of these rows at their sizes, or tests their files.
 
     Rows of accuracy are trained as they were: what differs from them is a training of its own.
 
     Args:
-        rows: Rows of any kind that have a model and an image size.
+        rows: Rows of throughput or of accuracy.
         more: Further options: ``--quality``.
 
     """
-    return "; ".join(accuracy_commands(rows, *more)[:MOST_COMMANDS]) or " ".join([KINDS["accuracy"], *more])
+    commands = accuracy_commands([wanted(row) for row in rows], *more)
+    return "; ".join(commands[:MOST_COMMANDS]) or " ".join([KINDS["accuracy"], *more])
 
 
-def accuracy_commands(rows: Sequence[Row], *more: str) -> list[str]:
+def accuracy_commands(trainings: Sequence[Wanted], *more: str) -> list[str]:
     """One ``fgbench accuracy`` per data set, backbone, selector and training that have to be named."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        dataset = row.get("dataset")
+    groups: dict[tuple[str | None, str | None, str | None, tuple[str, ...]], list[Wanted]] = {}
+    for one in trainings:
         # Other data sets than the paper's can have a backbone of their own where none is named.
-        backbone = None if _is_usual(row) and (dataset in DATASETS or row["backbone"] is None) else row["backbone"]
-        selector = row["selector"] if row["selector"] not in (None, SELECTORS.get(row["model"])) else None
-        groups.setdefault((dataset, backbone, selector, _training(row)), []).append(row)
-    return [_accuracy(some, named, more) for named, some in groups.items()]
+        backbone = None if _is_usual(one) and (one.dataset in DATASETS or one.backbone is None) else one.backbone
+        selector = one.selector if one.selector not in (None, SELECTORS.get(one.model)) else None
+        groups.setdefault((one.dataset, backbone, selector, one.training), []).append(one)
+    return [_accuracy(some, *named, more=more) for named, some in groups.items()]
 
 
-def _accuracy(rows: Sequence[Row], named: tuple[Any, ...], more: Sequence[str]) -> str:
-    dataset, backbone, selector, training = named
-    words = [KINDS["accuracy"], *_names("--model", _values(rows, "model"))]
-    words += _names("--sizes", sorted(_values(rows, "image_size")))
+def _accuracy(
+    trainings: Sequence[Wanted],
+    dataset: str | None,
+    backbone: str | None,
+    selector: str | None,
+    training: tuple[str, ...],
+    *,
+    more: Sequence[str],
+) -> str:
+    words = [KINDS["accuracy"], *_names("--model", _values(trainings, "model"))]
+    words += _names("--sizes", sorted(_values(trainings, "image_size")))
     for option, value in (("--backbone", backbone), ("--selectors", selector), ("--dataset", dataset)):
         words += [] if value is None else _names(option, [value])
     words += ["--data-dir DIR"] if dataset in DATASETS else []
-    words += [*training, *_names("--seeds", _values(rows, "seed"))]
+    words += [*training, *_names("--seeds", _values(trainings, "seed"))]
     return " ".join([*words, *more])
 
 
-def _training(row: Row) -> tuple[str, ...]:
-    """The options that a row of accuracy was trained with, or the file that it is of; none for rows of other kinds."""
-    if "lr" not in row:
-        return ()
-    told = {"lr": row["lr"], **(row["recipe"] or {})}
-    file, _, weights = (row.get("begun_from") or RANDOM).removesuffix(")").partition(" (")
-    if row["lr"] is None:
-        file, weights = row["checkpoint"] or RANDOM, row.get("weights")
-    words = ["--test-only"] if row["lr"] is None else []
+def _options_of(row: AccuracyRow) -> tuple[str, ...]:
+    """The options that a row of accuracy was trained with, or the file that it is of."""
+    if row.lr is None:
+        return training_options(None, row.recipe, row.checkpoint, weights=row.weights, flip=row.flip)
+    return training_options(row.lr, row.recipe, row.begun_from, flip=row.flip)
+
+
+def training_options(
+    lr: float | None,
+    recipe: Mapping[str, Any] | None,
+    begun_from: str | None,
+    *,
+    weights: str | None = None,
+    flip: bool = False,
+) -> tuple[str, ...]:
+    """The options of ``fgbench accuracy`` that repeat a training, or a test.
+
+    Args:
+        lr: The learning rate; None where nothing was trained.
+        recipe: The other settings of the training.
+        begun_from: The file of the weights, with the set of them in parentheses; ``pretrained``; None for random ones.
+        weights: The set of weights that was read, where ``begun_from`` does not say it.
+        flip: Whether the mirror image was tested too.
+
+    """
+    told = {"lr": lr, **(recipe or {})}
+    file = begun_from or RANDOM
+    if lr is not None:
+        file, _, weights = file.removesuffix(")").partition(" (")
+    words = ["--test-only"] if lr is None else []
     words += [] if file == RANDOM else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {word(file)}"]
     words += [f"--weights {word(weights)}"] if weights else []
     words += [f"--{name.replace('_', '-')} {word(told[name])}" for name in TRAINED_WITH if told.get(name) is not None]
     options = [word(f"{name}={value}") for name, value in told.items() if name not in (*TRAINED_WITH, *RECIPE)]
     words += ["--model-options", *options] if options else []
-    return (*words, *(["--flip"] if row.get("flip") else []))
+    return (*words, *(["--flip"] if flip else []))
 
 
-def flops_command(rows: Sequence[Row], convention: str) -> str:
+def flops_command(rows: Sequence[FlopsRow], convention: str) -> str:
     """The ``fgbench flops`` that counts selections of these rows in a convention.
 
     Args:
@@ -114,29 +184,29 @@ def flops_command(rows: Sequence[Row], convention: str) -> str:
     words += _names("--sizes", sorted(_values(rows, "image_size")))
     words += _names("--backbones", _values(rows, "backbone"))
     words += _names("--selectors", _values(rows, "selector"))
-    strides = {(row["environment"] or {}).get("patch_stride") for row in rows}
-    classes = {(row["environment"] or {}).get("num_classes") for row in rows}
+    strides = {(row.environment or {}).get("patch_stride") for row in rows}
+    classes = {(row.environment or {}).get("num_classes") for row in rows}
     for option, values in (("--patch-stride", strides), ("--num-classes", classes)):
         words += [option, str(*values)] if len(values) == 1 and None not in values else []
     return " ".join(words)
 
 
-def _by_backbone(rows: Sequence[Row]) -> list[list[Row]]:
+def _by_backbone(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
     """Rows that one command can measure: a backbone that is named is that of all its models."""
-    groups: dict[Any, list[Row]] = {}
+    groups: dict[str | None, list[ThroughputRow]] = {}
     for row in rows:
-        groups.setdefault(None if _is_usual(row) else row["backbone"], []).append(row)
+        groups.setdefault(None if _is_usual(row) else row.backbone, []).append(row)
     return list(groups.values())[:MOST_COMMANDS] or [[]]
 
 
-def _is_usual(row: Row) -> bool:
+def _is_usual(row: ThroughputRow | Wanted) -> bool:
     """Whether a model is on the backbone that it takes where none is named."""
-    return row["backbone"] in (None, PAPER_BACKBONES.get(row["model"], VIT_B16)[0])
+    return row.backbone in (None, PAPER_BACKBONES.get(row.model, VIT_B16)[0])
 
 
-def _values(rows: Iterable[Row], field: str) -> list[Any]:
+def _values(rows: Iterable[object], field: str) -> list[Any]:
     """What a field holds, each once, without what is missing."""
-    return [value for value in dict.fromkeys(row.get(field) for row in rows) if value is not None]
+    return [value for value in dict.fromkeys(getattr(row, field) for row in rows) if value is not None]
 
 
 def word(value: object) -> str:
@@ -149,12 +219,12 @@ def _names(option: str, values: Sequence[Any]) -> list[str]:
     return [option, *map(word, values)] if 0 < len(values) <= MOST else []
 
 
-def _backbones(rows: Sequence[Row], option: str) -> list[str]:
+def _backbones(rows: Sequence[ThroughputRow], option: str) -> list[str]:
     """The backbones of these rows; none where every model is on the one that it takes where none is named."""
     return [] if all(map(_is_usual, rows)) else _names(option, _values(rows, "backbone"))
 
 
-def _selectors(rows: Sequence[Row]) -> list[str]:
+def _selectors(rows: Sequence[ThroughputRow]) -> list[str]:
     """The selectors of these rows; none where every model has the one that it was published with."""
-    usual = all(row["selector"] in (None, SELECTORS.get(row["model"])) for row in rows)
+    usual = all(row.selector in (None, SELECTORS.get(row.model)) for row in rows)
     return [] if usual else _names("--selectors", _values(rows, "selector"))

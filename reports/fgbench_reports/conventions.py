@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgbench_reports.data import Data, Row, group_by
+from fgbench_reports.data import AnyKind, Data, Row, group_by
 from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.sweep_rows import as_text, environment_notes, first_notes
 from fgbench_reports.tables.numbers import how_many
@@ -38,7 +38,7 @@ def environments(data: Data) -> list[str]:
     return [*sentences, *(sentence for name, rows in named for sentence in measured_rows(name, rows))]
 
 
-def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
+def measured_rows(what: str, rows: Sequence[AnyKind]) -> list[str]:
     """The number of rows that were measured in each environment, a sentence each.
 
     Args:
@@ -46,7 +46,7 @@ def measured_rows(what: str, rows: Sequence[Row]) -> list[str]:
         rows: Rows of one kind.
 
     """
-    places = group_by([{"place": _place(row["environment"])} for row in rows], "place")
+    places = group_by(rows, lambda row: _place(row.environment or {}))
     counts = {place: how_many(len(rows_there), "row") for place, rows_there in places.items()}
     return first_notes([f"{what}: {count} measured on {place}." for place, count in counts.items()], "environment")
 

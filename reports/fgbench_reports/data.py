@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, TypeVar, cast
 
 from fgbench.results.records import (
     RECORDS,
@@ -20,7 +21,9 @@ from fgbench.results.records import (
 
 ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 Row = Mapping[str, Any]
+AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow
 AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 # Kinds of rows, as the store names them, and the command that makes each.
 KINDS = {
@@ -37,10 +40,9 @@ KINDS = {
 class Data:
     """Saved rows by kind, as records of ``fgbench.results.records``.
 
-    Plain mappings, such as rows of a JSON file, become records; fields that they
-    lack are None. The field ``environment`` of a row may be
-    empty. In rows of ``flops`` it may hold ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``:
-    {product_flop_s, copy_bytes_s}.
+    Plain mappings, such as rows of a JSON file, become records; fields that they lack are None, and a status that they
+    lack follows from the figures. The field ``environment`` of a row may be empty. In rows of ``flops`` it may hold
+    ``patch_stride`` and ``num_classes``, in rows of ``selection`` ``roof``: {product_flop_s, copy_bytes_s}.
     """
 
     flops: Sequence[FlopsRow] = ()
@@ -64,12 +66,12 @@ class Data:
         return rows
 
 
-def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
+def group_by(rows: Iterable[AnyRow], *fields: str | Callable[[AnyRow], Any]) -> dict[Any, list[AnyRow]]:
     """Group rows by the values of fields.
 
     Args:
         rows: Rows of one kind.
-        fields: The names of the fields.
+        fields: The names of the fields, or functions from a row to a value.
 
     Returns:
         The rows of each group, both in the order in which they come. The key of a group is the value of one field, or
@@ -77,11 +79,17 @@ def group_by(rows: Iterable[AnyRow], *fields: str) -> dict[Any, list[AnyRow]]:
 
     """
     groups: dict[Any, list[AnyRow]] = {}
-    one = fields[0] if len(fields) == 1 else None
+    of = [itemgetter(name) if isinstance(name, str) else name for name in fields]
+    one = of[0] if len(of) == 1 else None
     for row in rows:
-        key = tuple([row[name] for name in fields]) if one is None else row[one]
+        key = tuple([value(row) for value in of]) if one is None else one(row)
         groups.setdefault(key, []).append(row)
     return groups
+
+
+def records(kind: type[AnyRecord], rows: Iterable[Row]) -> list[AnyRecord]:
+    """Rows of one kind as its records; plain mappings become records, as in :class:`Data`."""
+    return [cast(AnyRecord, _record(kind.kind, row)) for row in rows]
 
 
 def _record(kind: str, row: Row) -> Row:
@@ -96,5 +104,6 @@ def _record(kind: str, row: Row) -> Row:
         if name not in values and field.default is MISSING and field.default_factory is MISSING:
             values[name] = None
     if "status" in values:
-        values["status"] = Status(values["status"])
+        untold = Status.OK if values.get("latency_s") or values.get("throughput_img_s") else Status.ERROR
+        values["status"] = Status(values["status"] or untold)
     return record(**values, other={name: value for name, value in given.items() if name not in ABOUT})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import Bounds, time_bounds
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.data import KINDS, Data, Row, group_by
@@ -96,7 +97,7 @@ def price_notes(data: Data) -> list[str]:
         notes.append("Hours are those of one device; --gpu-hour-price gives their cost.")
     else:
         notes.append(f"Cost: the hours at {price:g} per hour of one device, whichever it is.")
-    if any(point.row["device"] == "cpu" for point in points):
+    if any(point.row.device == "cpu" for point in points):
         notes.append("On a CPU they are hours of one process with its threads, and the price is taken for those.")
     if len({point.mode for point in points}) > 1:
         notes.append("Lines of different modes were measured on different devices, dtypes, versions or classes.")
@@ -113,7 +114,7 @@ def price_notes(data: Data) -> list[str]:
     return [*notes, *reason_notes(rows), *measured_on(rows)]
 
 
-def measured_on(rows: Sequence[Row]) -> list[str]:
+def measured_on(rows: Sequence[ThroughputRow]) -> list[str]:
     """What rows of one table were measured on and with, a line per environment."""
     return [note for note in environment_notes(rows) if not note.startswith("There are ")]  # tables of their own
 
@@ -146,8 +147,8 @@ def _lines(data: Data) -> list[tuple[dict[str, Any], dict[str, str]]]:
     lines = []
     for some in points:
         point, row = some[0], some[0].row
-        cells: dict[str, Any] = {name: row[name] for name in names}
-        cells |= {"image size": row["image_size"], "batch": row["batch_size"]}
+        cells: dict[str, Any] = {name: getattr(row, name) for name in names}
+        cells |= {"image size": row.image_size, "batch": row.batch_size}
         printed = {name: as_text(value) for name, value in cells.items()}
         for name in datasets_of(data):
             heading = f"top-1 % {as_text(name)}"

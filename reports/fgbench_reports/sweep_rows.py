@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fgbench.results.escaping import sentence
-from fgbench.results.records import Record
-from fgbench_reports.data import AnyRow, Row, group_by
+from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
+from fgbench_reports.data import group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
 from fgbench_reports.tables.numbers import gigabytes, how_many
+
+Point = ThroughputRow | SelectionRow | BackendRow  # what was timed
+AnyPoint = TypeVar("AnyPoint", bound=Point)
 
 TORCH = "torch"  # the engine that is not named
 USUAL_CLASSES = 200  # of heads; another number is named
@@ -23,7 +26,8 @@ ENVIRONMENT = {
 SERIES = ("model", "selector", "impl", "backbone")  # fields that tell one series of a sweep from another
 CONTENDER = SERIES  # the earlier name, which plug-ins import
 NUMBER = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?)"  # with commas between thousands, or none
-FIGURES_VARY = ("oom", "oom_inferred", "unconverged", "contended", "timeout")  # statuses whose reasons hold figures
+# Statuses whose reasons hold figures.
+FIGURES_VARY = (Status.OOM, Status.OOM_INFERRED, Status.UNCONVERGED, Status.CONTENDED, Status.TIMEOUT)
 MAX_NOTES, MAX_PLACES, MAX_BATCHES, MAX_LETTERS = 8, 4, 8, 240  # of a kind; in a note; at a place; in a reason
 MAX_REVISIONS = 3  # of fgbench, in the note of an environment
 
@@ -46,7 +50,7 @@ class EnvironmentKey(NamedTuple):
     code: str  # the hash of the measuring code
 
 
-def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]:
+def by_environment(rows: Sequence[AnyPoint]) -> dict[EnvironmentKey, list[AnyPoint]]:
     """Group rows by device, dtype, mode and environment.
 
     Args:
@@ -57,11 +61,11 @@ def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]
         its environment is in the first group that it fits.
 
     """
-    groups: dict[EnvironmentKey, list[AnyRow]] = {}
+    groups: dict[EnvironmentKey, list[AnyPoint]] = {}
     keys = [_key_of(row) for row in rows]
-    with_figures = dict.fromkeys(key for row, key in zip(rows, keys, strict=True) if row["latency_s"] is not None)
+    with_figures = dict.fromkeys(key for row, key in zip(rows, keys, strict=True) if row.latency_s is not None)
     for row, key in zip(rows, keys, strict=True):
-        if row["latency_s"] is None:  # a point that failed early may lack a part of its environment
+        if row.latency_s is None:  # a point that failed early may lack a part of its environment
             fits = (full for full in with_figures if all(a in (b, "–") for a, b in zip(key, full, strict=True)))
             key = next(fits, key)
         groups.setdefault(key, []).append(row)
@@ -69,13 +73,11 @@ def by_environment(rows: Sequence[AnyRow]) -> dict[EnvironmentKey, list[AnyRow]]
 
 
 # Keys of records, which do not change, by identity. The record is kept: as long as it is, no other has its identity.
-_KEYS: dict[int, tuple[Record, EnvironmentKey]] = {}
+_KEYS: dict[int, tuple[Point, EnvironmentKey]] = {}
 MAX_KEYS = 100_000
 
 
-def _key_of(row: Row) -> EnvironmentKey:
-    if not isinstance(row, Record):
-        return _environment_key(row)
+def _key_of(row: Point) -> EnvironmentKey:
     if (known := _KEYS.get(id(row))) is not None:
         return known[1]
     if len(_KEYS) >= MAX_KEYS:
@@ -85,19 +87,19 @@ def _key_of(row: Row) -> EnvironmentKey:
     return key
 
 
-def _environment_key(row: Row) -> EnvironmentKey:
-    environment: Mapping[str, Any] = row["environment"] or {}
+def _environment_key(row: Point) -> EnvironmentKey:
+    environment: Mapping[str, Any] = row.environment or {}
     values = [environment.get(name) for name in ENVIRONMENT]
-    if not values[0] and row["device"] == "cpu":  # rows that were kept beside trained models name it so
+    if not values[0] and row.device == "cpu":  # rows that were kept beside trained models name it so
         values[0] = environment.get("cpu")
     if not environment.get("code") and (revision := environment.get("git_revision")):  # a row from before there was one
         values[list(ENVIRONMENT).index("code")] = f"of revision {revision}"
     flags = [bool(environment.get(name)) for name in FLAGS]
     return _spelt(
-        str(row["device"]),
-        str(row["dtype"]),
-        str(row.get("engine") or TORCH),
-        bool(row.get("compiled")),
+        str(row.device),
+        str(row.dtype),
+        row.engine or TORCH if isinstance(row, ThroughputRow) else TORCH,
+        isinstance(row, ThroughputRow) and bool(row.compiled),
         tuple(flags),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
@@ -149,35 +151,35 @@ def field_name(field: str) -> str:
     return "measured code" if field == "code" else field.replace("_", " ")
 
 
-def by_contender(rows: Sequence[Row]) -> Iterator[tuple[EnvironmentKey, list[tuple[Row, bool]]]]:
+def by_contender(rows: Sequence[ThroughputRow]) -> Iterator[tuple[EnvironmentKey, list[tuple[ThroughputRow, bool]]]]:
     """Per environment and series: the rows in order, each with whether it is the best one of its size."""
     for key, group in by_environment(rows).items():
         for series in group_by(group, *SERIES).values():
             yield key, list(in_order(series))
 
 
-def in_order(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
+def in_order(rows: Sequence[ThroughputRow]) -> Iterator[tuple[ThroughputRow, bool]]:
     """The rows of a series by image size, batch and repeat, each with whether it is the best one of its size."""
     by_size = group_by(rows, "image_size")
     for size in sorted(by_size):
-        ordered = sorted(by_size[size], key=lambda row: (row["batch_size"], row.get("repeat") or 0))
+        ordered = sorted(by_size[size], key=lambda row: (row.batch_size, row.repeat or 0))
         # Of several sweeps in one store, each has a best row.
-        flagged = [index for index, row in enumerate(ordered) if row["best"] and row["throughput_img_s"] is not None]
-        best = max(flagged, key=lambda index: ordered[index]["throughput_img_s"], default=None)
+        flagged = [index for index, row in enumerate(ordered) if row.best and row.throughput_img_s is not None]
+        best = max(flagged, key=lambda index: ordered[index].throughput_img_s or 0.0, default=None)
         yield from ((row, index == best) for index, row in enumerate(ordered))
 
 
-def varying_fields(rows: Sequence[Row]) -> list[str]:
+def varying_fields(rows: Sequence[ThroughputRow]) -> list[str]:
     """The fields of a series, beside the model, that differ among these rows."""
-    return [name for name in SERIES[1:] if len({row[name] for row in rows}) > 1]
+    return [name for name in SERIES[1:] if len({getattr(row, name) for row in rows}) > 1]
 
 
-def label_lines(row: Row, varying: Sequence[str]) -> list[str]:
+def label_lines(row: ThroughputRow, varying: Sequence[str]) -> list[str]:
     """The name of a series in lines: the model, its selector and implementation, its backbone."""
-    texts = {name: as_text(row[name]) for name in varying if row[name] is not None}
+    texts = {name: as_text(value) for name in varying if (value := getattr(row, name)) is not None}
     selector = " · ".join(texts[name] for name in ("selector", "impl") if name in texts)
-    lines = [selector, texts.get("backbone", "") if row["backbone"] != row["model"] else ""]
-    return [as_text(row["model"]), *(f" {line}" for line in lines if line)]
+    lines = [selector, texts.get("backbone", "") if row.backbone != row.model else ""]
+    return [as_text(row.model), *(f" {line}" for line in lines if line)]
 
 
 def mode_name(key: EnvironmentKey, keys: Iterable[EnvironmentKey]) -> str:
@@ -195,15 +197,15 @@ def mode_name(key: EnvironmentKey, keys: Iterable[EnvironmentKey]) -> str:
     return " · ".join([name, key.dtype, key.mode, *differing])
 
 
-def common_title(rows: Sequence[Row], *words: str) -> str:
+def common_title(rows: Sequence[ThroughputRow], *words: str) -> str:
     """These words, then the selector, implementation and backbone that all rows share."""
-    common = [{row[name] for row in rows} - {None} for name in SERIES[1:] if name not in varying_fields(rows)]
+    common = [{getattr(row, name) for row in rows} - {None} for name in SERIES[1:] if name not in varying_fields(rows)]
     return " · ".join([*words, *(as_text(value) for values in common for value in values)])
 
 
-def status_word(row: Row) -> str:
+def status_word(row: Point) -> str:
     """The status of a row, as text."""
-    return as_text(row["status"])
+    return as_text(row.status)
 
 
 def on_lines(labels: Sequence[str], lines: int) -> list[str]:
@@ -212,9 +214,9 @@ def on_lines(labels: Sequence[str], lines: int) -> list[str]:
     return [*cells, "\n".join(labels[lines - 1 :])]
 
 
-def shown_sizes(points: Sequence[Sequence[Row]]) -> list[str]:
+def shown_sizes(points: Sequence[Sequence[ThroughputRow]]) -> list[str]:
     """The image sizes of points; empty where the size is that of the point before."""
-    sizes = [str(point[0]["image_size"]) for point in points]
+    sizes = [str(point[0].image_size) for point in points]
     return ["" if index and sizes[index - 1] == size else size for index, size in enumerate(sizes)]
 
 
@@ -237,32 +239,32 @@ def _from_to(texts: Sequence[str]) -> str:
     return f"{low} to {high}"
 
 
-def reason_notes(rows: Sequence[Row]) -> list[str]:
+def reason_notes(rows: Sequence[ThroughputRow]) -> list[str]:
     """Each reason of a status other than ok once, with the points that have it."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], list[ThroughputRow]] = {}
     for row in rows:
-        if row["status"] != "ok":
-            reason = one_line(row["reason"])
-            key = re.sub(NUMBER, "#", reason) if row["status"] in FIGURES_VARY else reason
-            groups.setdefault((row["status"], key), []).append(row)
+        if not row.status.is_ok:
+            reason = one_line(row.reason)
+            key = re.sub(NUMBER, "#", reason) if row.status in FIGURES_VARY else reason
+            groups.setdefault((row.status, key), []).append(row)
     notes, sites = [], sites_of(rows)
     for (status, _), group in groups.items():
-        reason = in_common([one_line(row["reason"]) for row in group])
+        reason = in_common([one_line(row.reason) for row in group])
         notes.append(f"{as_text(status)}: {places_of(group, sites)} – {reason}")
     return first_notes(notes, "reason")
 
 
-def sites_of(rows: Sequence[Row]) -> dict[int, str]:
+def sites_of(rows: Sequence[ThroughputRow]) -> dict[int, str]:
     """The series, environment and image size of each row, by its id, in as few words as tell them apart.
 
     Returns:
         ``id`` of a row → ``"glsim gls at 448"``.
 
     """
-    groups: dict[tuple[str, int], list[tuple[EnvironmentKey, Row]]] = {}
+    groups: dict[tuple[str, int], list[tuple[EnvironmentKey, ThroughputRow]]] = {}
     for key, rows_of_key in by_environment(rows).items():
         for row in rows_of_key:
-            groups.setdefault((row["model"], row["image_size"]), []).append((key, row))
+            groups.setdefault((row.model, row.image_size), []).append((key, row))
     sites = {}
     for (_, size), group in groups.items():
         keys, varying = dict.fromkeys(key for key, _ in group), varying_fields([row for _, row in group])
@@ -272,7 +274,7 @@ def sites_of(rows: Sequence[Row]) -> dict[int, str]:
     return sites
 
 
-def places_of(rows: Sequence[Row], sites: Mapping[int, str]) -> str:
+def places_of(rows: Sequence[ThroughputRow], sites: Mapping[int, str]) -> str:
     """The points of rows in words: glsim at 448, batches 64, 128; transfg at 448, batch 64; and 3 more points.
 
     Args:
@@ -282,7 +284,7 @@ def places_of(rows: Sequence[Row], sites: Mapping[int, str]) -> str:
     """
     places: dict[str, dict[str, None]] = {}
     for row in rows:
-        places.setdefault(sites[id(row)], {})[str(row["batch_size"])] = None
+        places.setdefault(sites[id(row)], {})[str(row.batch_size)] = None
     written, left = [], sum(map(len, places.values()))
     for place, all_batches in list(places.items())[:MAX_PLACES]:
         batches = list(all_batches)[:MAX_BATCHES]
@@ -291,9 +293,9 @@ def places_of(rows: Sequence[Row], sites: Mapping[int, str]) -> str:
     return "; ".join([*written, *([f"and {left} more point{'s' if left > 1 else ''}"] if left else [])])
 
 
-def environment_notes(rows: Sequence[Row]) -> list[str]:
+def environment_notes(rows: Sequence[Point]) -> list[str]:
     """The device and the software of rows, a line per environment."""
-    keys, groups = by_environment(rows), dict[str, list[Row]]()
+    keys, groups = by_environment(rows), dict[str, list[Point]]()
     for key, group in keys.items():
         environment = environment_of(key)
         values = [ENVIRONMENT[name] + environment[name] for name in ENVIRONMENT if environment[name] != "–"]
@@ -306,9 +308,9 @@ def environment_notes(rows: Sequence[Row]) -> list[str]:
     return first_notes(lines, "environment")
 
 
-def _versions(rows: Sequence[Row]) -> list[str]:
+def _versions(rows: Sequence[Point]) -> list[str]:
     """The versions and revisions of fgbench of rows with the same measuring code."""
-    environments = [row["environment"] or {} for row in rows]
+    environments = [row.environment or {} for row in rows]
     versions = _distinct(environment.get("fgbench") for environment in environments)
     # Without a hash of the code, the revision stands for it.
     revisions = _distinct(environment.get("git_revision") for environment in environments if environment.get("code"))

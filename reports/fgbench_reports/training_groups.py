@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fgbench_reports.data import AnyRow, Row
+from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
 
@@ -31,16 +31,16 @@ class Training(NamedTuple):
     weights: str | None  # of several sets in a file that was only tested
 
 
-def by_training(rows: Iterable[AnyRow]) -> dict[Training, list[AnyRow]]:
+def by_training(rows: Iterable[QualityRow]) -> dict[Training, list[QualityRow]]:
     """Group rows by training; all seeds of a training are in one group."""
-    groups: dict[Training, list[AnyRow]] = {}
+    groups: dict[Training, list[QualityRow]] = {}
     for row in rows:
-        values: list[Any] = [row.get(name) for name in Training._fields]
+        values: list[Any] = [getattr(row, name) for name in Training._fields]
         groups.setdefault(Training(*values), []).append(row)
     return groups
 
 
-def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:
+def each_judged_once(rows: Sequence[QualityRow]) -> list[QualityRow]:
     """Leave out rows of a selector that was judged again on the same seed.
 
     Args:
@@ -50,8 +50,8 @@ def each_judged_once(rows: Sequence[AnyRow]) -> list[AnyRow]:
         The last row of each selector, training and seed, and all rows without a seed.
 
     """
-    keyed = [((*(row.get(name) for name in (*Training._fields, *JUDGED)), row.get("seed")), row) for row in rows]
-    last = {key: row for key, row in keyed if row.get("seed") is not None}
+    keyed = [((*(getattr(row, name) for name in (*Training._fields, *JUDGED)), row.seed), row) for row in rows]
+    last = {key: row for key, row in keyed if row.seed is not None}
     return [row for key, row in keyed if last.get(key, row) is row]
 
 
@@ -64,9 +64,11 @@ def telling_words(one: Training, others: Iterable[Training]) -> list[str]:
     return [word for field, word in words if _differ(field, alike)]
 
 
-def is_of_training(row: Row, run: Row) -> bool:
+def is_of_training(row: QualityRow, run: AccuracyRow) -> bool:
     """Whether a row of quality fits a run: no field that it has differs from that of the run."""
-    return all(row.get(name) in (None, run.get(name)) for name in ("backbone", "begun_from", "epochs", "weights"))
+    return all(
+        getattr(row, name) in (None, getattr(run, name)) for name in ("backbone", "begun_from", "epochs", "weights")
+    )
 
 
 def _differ(field: str, trainings: Sequence[Training]) -> bool:

@@ -73,10 +73,10 @@ def sweep(store: Path, batches: list[int], told: int) -> None:
     def tell(event) -> None:
         os.write(told, b"." if event.row is None else POINT)
 
-    with Store(store) as kept, ForkedPool() as host:
+    with Store(store) as kept, ForkedPool() as pool:
         asked = request(models=["vit", "glsim"], image_sizes=[32, 64], batch_sizes=batches)
-        session = open_sweep(asked, host, lambda _: None)
-        Sweep(session=session, store=kept, host=host, tell=tell).run()
+        context = open_sweep(asked, pool, lambda _: None)
+        Sweep(context=context, store=kept, pool=pool, tell=tell).run()
 
 
 def stored(path: Path) -> Counter[str]:

@@ -26,17 +26,17 @@ def request(**options: Any) -> SweepRequest:
     return SweepRequest(**{**SMALL, **options})
 
 
-def sweep(host, store: Path | Store, problems: list | None = None, events: list[Event] | None = None, **options: Any):
+def sweep(pool, store: Path | Store, problems: list | None = None, events: list[Event] | None = None, **options: Any):
     """Run a sweep; the sweep, finished."""
     problems = [] if problems is None else problems
-    session = open_sweep(request(**options), host, problems.append)
+    context = open_sweep(request(**options), pool, problems.append)
     tell = (lambda _: None) if events is None else events.append
     if isinstance(store, Store):
-        made = Sweep(session=session, store=store, host=host, tell=tell)
+        made = Sweep(context=context, store=store, pool=pool, tell=tell)
         made.run()
         return made
     with Store(store) as kept:
-        made = Sweep(session=session, store=kept, host=host, tell=tell)
+        made = Sweep(context=context, store=kept, pool=pool, tell=tell)
         made.run()
         return made
 

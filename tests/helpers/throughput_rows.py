@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from fgbench.results.records import STATUSES, ThroughputRow
+from fgbench_reports.data import records
 from fgbench_reports.tables import render
 
 VIT = "vit_base_patch16_224"
@@ -60,6 +61,11 @@ def row(model="glsim", size=224, batch=1, img_s: float | None = 100.0, width=0.0
         "environment": GPU,
     }
     return ThroughputRow(**{**defaults, **fields}).as_dict()
+
+
+def timed(rows) -> list[ThroughputRow]:
+    """Rows as records, as functions inside of reports take them."""
+    return records(ThroughputRow, rows)
 
 
 def tried(status, reason, **fields) -> dict:

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from helpers.worker_host import host
+from helpers.worker_pool import host
 
 __all__ = ["host"]

@@ -12,8 +12,9 @@ from scipy import stats
 from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench_reports.data import Data
 from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, training_groups, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
 from fgbench_reports.measured.selector_quality import over_seeds, quality_tables
+from fgbench_reports.measured.trained_rows import TrainedRows, training_groups
 from fgbench_reports.tables.render import render, to_terminal
 
 ENVIRONMENT = {
@@ -140,12 +141,12 @@ def test_the_worst_classes_and_the_most_frequent_confusions_come_first():
     classes = [{"class": f"c{i}", "images": 4, "top1_percent": 5.0 * i} for i in range(15)]
     classes.append({"class": "untested", "images": 0, "top1_percent": None})
     pairs = [{"class": "[red]", "taken_for": "c2", "images": 9}]
-    text = to_terminal(class_tables(ROWS[0], {"classes": classes, "confusions": pairs}), to_file=True)
+    text = to_terminal(class_tables(DATA.accuracy[0], {"classes": classes, "confusions": pairs}), to_file=True)
     assert "the 10 of 15 classes that are recognised least" in text
     assert text.index("c0 ") < text.index("c9 ")
     assert "c10" not in text
     assert "[red]" in text
-    assert list(class_tables(ROWS[0], {})) == []
+    assert list(class_tables(DATA.accuracy[0], {})) == []
 
 
 def test_data_sets_and_recipes_are_never_in_one_table():
@@ -154,21 +155,28 @@ def test_data_sets_and_recipes_are_never_in_one_table():
     assert Console(width=80)
 
 
-KEPT = {
-    "environment": ENVIRONMENT,
-    "accuracy": ROWS,
-    "quality": [*FOUND, found("gls", seed=10, pointing_percent=30.0)],
-    "flops": [
-        {"model": "vit", "impl": None, "macs": 12_000_000},
-        {"model": "glsim", "impl": "published", "macs": 24_000_000},
-        {"model": "glsim", "impl": "fast", "macs": 22_580_224},
+DATA = Data(
+    accuracy=ROWS,
+    selection_quality=[*FOUND, found("gls", seed=10, pointing_percent=30.0)],
+    flops=[
+        {"model": "vit", "selector": None, "impl": None, "macs": 12_000_000},
+        {"model": "glsim", "selector": "gls", "impl": "published", "macs": 24_000_000},
+        {"model": "glsim", "selector": "gls", "impl": "fast", "macs": 22_580_224},
     ],
-    "throughput": [{"model": "vit", "throughput_img_s": 900.0}, {"model": "vit", "throughput_img_s": None}],
-}
+    throughput=[{"model": "vit", "throughput_img_s": 900.0}, {"model": "vit", "throughput_img_s": None}],
+)
+TRAINED = TrainedRows(
+    dataset="synthetic",
+    image_size=96,
+    runs=[row for row in DATA.accuracy if row.seeds is None],
+    quality=DATA.selection_quality,
+    flops=[replace(row, backbone="test_vit") for row in DATA.flops],
+    throughput=[replace(row, backbone="test_vit") for row in DATA.throughput],
+)
 
 
 def test_costs_and_gains_stand_in_one_line():
-    vit, glsim = model_table(KEPT).printed.to_dict("records")
+    vit, glsim = model_table(TRAINED).printed.to_dict("records")
     assert (vit["top-1 %"], vit["pointing %"], vit["MACs"], vit["× vit"], vit["img/s"]) == (
         "57.0 ± 1.4",
         "–",
@@ -182,19 +190,19 @@ def test_costs_and_gains_stand_in_one_line():
 
 def test_the_verdict_is_honest():
     low, high = stats.t.interval(0.95, 1, loc=8.0, scale=np.std([6.5, 9.5], ddof=1) / 2**0.5)
-    assert verdict(KEPT) == (
+    assert verdict(TRAINED) == (
         f"Better than vit with every seed: glsim (+8.0 points, 95 % interval {low:+.1f} to {high:+.1f}, 2 of 2 seeds "
         "better). Intervals are Student's of the mean gain over seeds; one that holds 0 tells no gain from none."
     )
-    worse = [run(), run("glsim", "gls", top1=58.0)]
-    assert verdict({**KEPT, "accuracy": worse}) == (
+    worse = Data(accuracy=[run(), run("glsim", "gls", top1=58.0)]).accuracy
+    assert verdict(replace(TRAINED, runs=worse)) == (
         "No selection here beats the plain vit with every seed. "
         "Not better with every seed: glsim (+0.0 points, 0 of 1 seed better)."
     )
 
 
 def test_selectors_on_one_model_over_seeds():
-    gls, psm, random = quality_table(KEPT, "glsim").printed.to_dict("records")
+    gls, psm, random = quality_table(TRAINED, "glsim").printed.to_dict("records")
     assert (gls["selector"], gls["pointing %"], gls["% of backbone"]) == ("gls", "35.1 ± 7.2", "0.0391")
     assert (psm["insertion"], random["% of backbone"]) == ("0.389", "–")
 
@@ -218,8 +226,8 @@ def test_a_backbone_with_overlapping_patches_is_the_work_of_the_plain_model_with
     apart = {**counted, "num_tokens": 37, "macs": 11_900_000, "environment": {}}
     overlapped = {**counted, "num_tokens": 50, "environment": {"patch_stride": 12}}
     runs = [run(), run(recipe={**RECIPE, "overlap": 4})]
-    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[apart, overlapped]))
-    assert [(row["model"], row["macs"]) for row in kept["flops"]] == [("vit, patches overlap", 16_600_000)]
+    ((rows, _),) = training_groups(Data(accuracy=runs, flops=[apart, overlapped]))
+    assert [(row.model, row.macs) for row in rows.flops] == [("vit, patches overlap", 16_600_000)]
     other = {**overlapped, "num_tokens": 70}
-    ((kept, _),) = training_groups(Data(accuracy=runs, flops=[other]))
-    assert not kept["flops"]
+    ((rows, _),) = training_groups(Data(accuracy=runs, flops=[other]))
+    assert not rows.flops

@@ -7,10 +7,10 @@ import shlex
 import pytest
 from helpers.figure_rows import counted
 from helpers.saved_rows import accuracy
-from helpers.throughput_rows import CPU, GPU, VIT, row, tried
+from helpers.throughput_rows import CPU, VIT, row, timed, tried
 from reports.test_conformance import check_command
 
-from fgbench_reports.advice import accuracy_command, flops_command, sweep_command
+from fgbench_reports.advice import accuracy_command, accuracy_commands, flops_command, sweep_command, wanted
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.measured.accuracy_vs_cost import AccuracyVsCost
 from fgbench_reports.measured.flops import Flops
@@ -46,7 +46,7 @@ def options(command: str) -> dict[str, list[str]]:
 
 
 def test_a_sweep_is_of_the_same_models_sizes_and_mode():
-    command = sweep_command(SWEPT, "--again")
+    command = sweep_command(timed(SWEPT), "--again")
     check_command(command)
     assert options(command) == {
         "--model": ["glsim", "mine rm"],
@@ -61,12 +61,14 @@ def test_a_sweep_is_of_the_same_models_sizes_and_mode():
     }
 
 
-SEVERAL = [row(), row("resnet101", selector=None, backbone="resnet101"), row("vit", selector=None, backbone=SMALL)]
+SEVERAL = timed(
+    [row(), row("resnet101", selector=None, backbone="resnet101"), row("vit", selector=None, backbone=SMALL)]
+)
 
 
 def test_models_of_several_backbones_have_a_command_for_each():
-    on_cub = [{**one, "dataset": "cub"} for one in SEVERAL]
-    for command in (sweep_command(SEVERAL), accuracy_command(on_cub)):
+    on_cub = accuracy_commands([wanted(one, dataset="cub") for one in SEVERAL])
+    for command in (sweep_command(SEVERAL), "; ".join(on_cub)):
         check_command(command)
         usual, other = command.split("; ")
         assert options(usual)["--model"] == ["glsim", "resnet101"]
@@ -77,7 +79,7 @@ def test_models_of_several_backbones_have_a_command_for_each():
 
 @pytest.mark.parametrize("dataset", [None, "synthetic", "mine"])
 def test_a_data_set_with_a_backbone_of_its_own_has_that_of_the_rows_named(dataset):
-    commands = accuracy_command([{**one, "dataset": dataset} for one in SEVERAL]).split("; ")
+    commands = accuracy_commands([wanted(one, dataset=dataset) for one in SEVERAL])
     assert [options(command)["--backbone"] for command in commands] == [[VIT], ["resnet101"], [SMALL]]
     named = [] if dataset is None else [dataset]
     assert all(options(command).get("--dataset", []) == named for command in commands)
@@ -85,8 +87,8 @@ def test_a_data_set_with_a_backbone_of_its_own_has_that_of_the_rows_named(datase
 
 def test_published_backbones_and_selectors_are_not_named_and_others_are():
     usual = [row(), row("resnet101", selector=None, impl=None, backbone="resnet101")]
-    assert not {"--backbones", "--selectors"} & set(options(sweep_command(usual)))
-    assert options(sweep_command([row(selector="psm")]))["--selectors"] == ["psm"]
+    assert not {"--backbones", "--selectors"} & set(options(sweep_command(timed(usual))))
+    assert options(sweep_command(timed([row(selector="psm")])))["--selectors"] == ["psm"]
 
 
 def test_without_rows_a_command_has_its_defaults():
@@ -141,11 +143,10 @@ def test_models_that_were_swept_are_the_ones_that_are_counted():
 
 
 def test_training_names_the_data_set_and_where_it_lies():
-    told = options(
-        accuracy_command([{"model": "glsim", "selector": "gls", "image_size": 448, "backbone": VIT, "dataset": "cub"}])
-    )
+    (one,) = timed([row(size=448)])
+    told = options(*accuracy_commands([wanted(one, dataset="cub")]))
     assert told == {"--model": ["glsim"], "--sizes": ["448"], "--dataset": ["cub"], "--data-dir": ["DIR"]}
-    assert "--dataset" not in options(accuracy_command([{**row(), "environment": GPU}]))
+    assert "--dataset" not in options(accuracy_command([one]))
 
 
 def test_the_quality_of_what_was_trained_is_asked_of_the_same_training():

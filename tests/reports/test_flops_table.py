@@ -8,6 +8,8 @@ import json
 
 import pytest
 
+from fgbench.results.records import FlopsRow
+from fgbench_reports.data import records
 from fgbench_reports.measured.flops import NOTES, flops_notes, flops_tables
 from fgbench_reports.tables import render
 
@@ -65,16 +67,16 @@ def test_the_papers_own_convention_is_rounded_as_the_paper_rounds():
 @pytest.mark.parametrize("convention", NOTES)
 def test_three_lines_say_what_differs(convention):
     rows = [{**one, "convention": convention} for one in ROWS]
-    assert len(flops_notes(rows)) == 3
+    assert len(flops_notes(records(FlopsRow, rows))) == 3
 
 
 def test_notes_speak_of_columns_that_are_there():
-    assert any(note.startswith("paper:") for note in flops_notes(ROWS))
-    assert not any(note.startswith("paper:") for note in flops_notes(ROWS, beside_paper=False))
+    assert any(note.startswith("paper:") for note in flops_notes(records(FlopsRow, ROWS)))
+    assert not any(note.startswith("paper:") for note in flops_notes(records(FlopsRow, ROWS), beside_paper=False))
     elsewhere = [{**one, "backbone": "vit_small_patch16_224"} for one in ROWS]
-    assert not any("paper" in note for note in flops_notes(elsewhere))
+    assert not any("paper" in note for note in flops_notes(records(FlopsRow, elsewhere)))
     alone = [one for one in ROWS if one["impl"] != "published"]
-    assert not any(note.startswith("published starts") for note in flops_notes(alone))
+    assert not any(note.startswith("published starts") for note in flops_notes(records(FlopsRow, alone)))
 
 
 def test_a_long_name_is_folded_and_not_cut():

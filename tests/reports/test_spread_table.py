@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.throughput_rows import CPU, GPU, H200, in_terminal, points, row, tried
+from helpers.throughput_rows import CPU, GPU, H200, in_terminal, points, row, timed, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,11 +22,11 @@ REPEATS = [
 
 
 def test_the_terminal_table(same_as_snapshot):
-    same_as_snapshot("spread_table.txt", in_terminal([spread_table(REPEATS)], spread_notes(REPEATS)))
+    same_as_snapshot("spread_table.txt", in_terminal([spread_table(timed(REPEATS))], spread_notes(timed(REPEATS))))
 
 
 def test_the_spread_in_figures():
-    assert spread_summary(REPEATS) == {
+    assert spread_summary(timed(REPEATS)) == {
         "points": 3,
         "points_without_spread": 1,
         "median_percent": pytest.approx(100 * (50.2 / 50.1 - 1)),
@@ -37,32 +37,32 @@ def test_the_spread_in_figures():
 
 
 def test_rows_without_repeats_have_no_spread():
-    assert spread_summary(H200)["points"] == 0
-    assert spread_summary(H200)["median_percent"] is None
-    assert spread_notes(H200) == ["No row was measured repeatedly: there is no spread to tell."]
-    assert in_terminal([spread_table([])])
+    assert spread_summary(timed(H200))["points"] == 0
+    assert spread_summary(timed(H200))["median_percent"] is None
+    assert spread_notes(timed(H200)) == ["No row was measured repeatedly: there is no spread to tell."]
+    assert in_terminal([spread_table(timed([]))])
 
 
 def test_repeats_of_several_modes_and_environments_are_points_of_their_own():
     other = [{**point, "dtype": "bfloat16"} for point in REPEATS]
-    assert spread_summary(REPEATS + other)["points"] == 6
-    assert "bfloat16" in in_terminal([spread_table(REPEATS + other)])
-    assert spread_summary([REPEATS[0], {**REPEATS[1], "environment": CPU}])["points"] == 0
+    assert spread_summary(timed(REPEATS + other))["points"] == 6
+    assert "bfloat16" in in_terminal([spread_table(timed(REPEATS + other))])
+    assert spread_summary(timed([REPEATS[0], {**REPEATS[1], "environment": CPU}]))["points"] == 0
 
 
 def test_repeats_from_both_sides_of_a_commit_are_of_one_point_where_the_measured_code_is_one():
     later = {**GPU, "git_revision": "ffeeddccbbaa", "fgbench": "0.2.0"}
     repeats = [REPEATS[0], {**REPEATS[1], "environment": later}]
-    assert spread_summary(repeats)["points"] == 1
+    assert spread_summary(timed(repeats))["points"] == 1
     told = "fgbench 0.1.0, 0.2.0, revisions 1a2b3c4d5e6f+, ffeeddccbbaa."
-    assert spread_notes(repeats)[-1].endswith(told)
+    assert spread_notes(timed(repeats))[-1].endswith(told)
     repeats[1] = {**REPEATS[1], "environment": {**later, "code": "ffeeddccbbaa9988"}}
-    assert spread_summary(repeats)["points"] == 0
+    assert spread_summary(timed(repeats))["points"] == 0
 
 
 def test_many_repeats_fold():
     rows = [row(img_s=80.0 + number / 100, repeat=number) for number in range(1, 60)]
-    printed = in_terminal([spread_table(rows)])
+    printed = in_terminal([spread_table(timed(rows))])
     assert max(map(len, printed.splitlines())) <= 120
     assert printed.count("12.4") > 50
 
@@ -70,8 +70,8 @@ def test_many_repeats_fold():
 @settings(deadline=None)
 @given(st.lists(points(), max_size=12))
 def test_any_rows_make_a_table(rows):
-    printed = in_terminal([spread_table(rows)])
+    printed = in_terminal([spread_table(timed(rows))])
     assert max(map(len, printed.splitlines())) <= 120
-    assert all(isinstance(note, str) for note in spread_notes(rows))
-    found = spread_summary(rows)
+    assert all(isinstance(note, str) for note in spread_notes(timed(rows)))
+    found = spread_summary(timed(rows))
     assert found["within_1_percent"] <= found["points"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from helpers.growth import assert_work_grows_with
-from helpers.throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, VIT, in_terminal, points, row, tried
+from helpers.throughput_rows import GPU, H200, HOST, HOSTILE, ROWS, VIT, in_terminal, points, row, timed, tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -54,7 +54,7 @@ def test_the_csv_table(same_as_snapshot):
 def test_no_rows_make_no_table():
     assert table_of([]) == "\n"
     assert throughput_frame([]).empty
-    assert throughput_notes([]) == []
+    assert throughput_notes(timed([])) == []
 
 
 def test_rows_that_all_failed_have_no_figure_and_no_best():
@@ -62,7 +62,7 @@ def test_rows_that_all_failed_have_no_figure_and_no_best():
     printed = table_of(failed)
     assert "*" not in printed
     assert "0.0" not in printed
-    assert "no reason was given" in throughput_notes(failed)[1]
+    assert "no reason was given" in throughput_notes(timed(failed))[1]
     assert set(throughput_frame(failed)["img/s"]) == {"–"}
 
 
@@ -103,7 +103,7 @@ def test_environments_and_modes_are_never_mixed(changed, told):
 
 
 def test_several_environments_are_told():
-    notes = throughput_notes([row(), row(environment={**GPU, "torch": "2.8.0"})])
+    notes = throughput_notes(timed([row(), row(environment={**GPU, "torch": "2.8.0"})]))
     assert "There are 2 environments, in tables of their own; they differ in torch." in notes
 
 
@@ -119,12 +119,14 @@ def test_commits_that_leave_the_measured_code_alone_share_a_table():
     told = (
         "threads 16, code 0f1e2d3c4b5a6978, fgbench 0.0.0, 0.1.0, revisions revision0, revision1, revision2 and 2 more."
     )
-    assert throughput_notes(rows)[1:] == [f"Measured on NVIDIA H200, torch 2.9.0, CUDA 12.8, driver 570.86, {told}"]
+    assert throughput_notes(timed(rows))[1:] == [
+        f"Measured on NVIDIA H200, torch 2.9.0, CUDA 12.8, driver 570.86, {told}"
+    ]
 
 
 def test_measured_code_that_differs_is_told():
     rows = [measured(), measured(code="ffeeddccbbaa9988", git_revision="ffeeddccbbaa")]
-    first, second, third = throughput_notes(rows)[1:]
+    first, second, third = throughput_notes(timed(rows))[1:]
     assert first == "There are 2 environments, in tables of their own; they differ in measured code."
     assert second.endswith(", code 0f1e2d3c4b5a6978, fgbench 0.1.0, revision 1a2b3c4d5e6f+.")
     assert third.endswith(", code ffeeddccbbaa9988, fgbench 0.1.0, revision ffeeddccbbaa.")
@@ -134,7 +136,7 @@ def test_rows_from_before_code_was_told_are_apart_by_their_revision():
     rows = [measured(n, code=None, git_revision=revision) for n, revision in enumerate(("aa", "bb", "aa"))]
     assert table_of(rows).count("img/s") == 2
     assert list(throughput_frame(rows)["measured code"]) == ["of revision aa", "of revision aa", "of revision bb"]
-    assert throughput_notes(rows)[2].endswith(", threads 16, code of revision aa, fgbench 0.1.0.")
+    assert throughput_notes(timed(rows))[2].endswith(", threads 16, code of revision aa, fgbench 0.1.0.")
 
 
 def test_modes_stand_in_tables_of_their_own():
@@ -145,14 +147,14 @@ def test_modes_stand_in_tables_of_their_own():
 def test_a_point_that_died_early_stays_with_those_measured():
     rows = [row(batch=1), tried("crashed", "killed", batch=2, environment={"device_name": "NVIDIA H200"})]
     assert table_of(rows).count("img/s") == 1
-    assert not any("environments" in note for note in throughput_notes(rows))
+    assert not any("environments" in note for note in throughput_notes(timed(rows)))
 
 
 def test_a_reason_is_told_once_with_the_points_it_befell():
     rows = [tried("oom", f"Tried to allocate {batch}.5 GiB.", size=448, batch=batch) for batch in (64, 128)]
     rows += [tried("crashed", f"signal {number}", batch=number) for number in (9, 11)]
     rows += [tried("error", "no kernel", model=f"model{number}") for number in range(9)]
-    told = throughput_notes(rows)[1:5]
+    told = throughput_notes(timed(rows))[1:5]
     assert told == [
         "oom: glsim at 448, batches 64, 128 – Tried to allocate 64.5 to 128.5 GiB.",
         "crashed: glsim at 224, batch 9 – signal 9",
@@ -165,20 +167,20 @@ def test_a_reason_is_told_once_with_the_points_it_befell():
 def test_a_reason_tells_contenders_of_one_model_apart():
     rows = [row(impl="fast"), tried("oom", "too large", impl="published"), row(impl="fast", dtype="amp")]
     told = "oom: glsim published (NVIDIA H200 · float32 · eager) at 224, batch 1 – too large"
-    assert told in throughput_notes(rows)
+    assert told in throughput_notes(timed(rows))
 
 
 def test_many_reasons_and_environments_are_shortened():
     rows = [tried("error", "x" * 999 + str(number), batch=number) for number in range(99)]
     rows += [row(environment={"torch": f"2.{minor}"}) for minor in range(99)]
-    notes = throughput_notes(rows)
+    notes = throughput_notes(timed(rows))
     assert len(notes) < 25
     assert max(map(len, notes)) < 700
 
 
 def test_missing_columns_are_explained():
     missing = {"mfu": "not asked for", "energy_j_per_image": "not asked for", "clock_mhz": "no permission"}
-    assert "No MFU, J/img: not asked for" in throughput_notes([row(environment={**GPU, "missing": missing})])
+    assert "No MFU, J/img: not asked for" in throughput_notes(timed([row(environment={**GPU, "missing": missing})]))
 
 
 def test_the_best_of_sweeps_that_were_put_together_is_one():
@@ -249,7 +251,7 @@ def same_place(point) -> tuple:
 def test_any_rows_make_tables(rows):
     printed = table_of(rows)
     assert max(map(len, printed.splitlines())) <= 120
-    assert all(isinstance(note, str) for note in throughput_notes(rows))
+    assert all(isinstance(note, str) for note in throughput_notes(timed(rows)))
     frame = throughput_frame(rows)
     assert len(frame) == len(rows)
     if rows:

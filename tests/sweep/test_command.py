@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.worker_host import FAULTY
+from helpers.worker_pool import FAULTY
 from sweep.test_faults import descendants
 from typer.testing import CliRunner
 
@@ -26,23 +26,23 @@ FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "
 
 
 class Borrowed:
-    """The tests' host in place of one of the command's own: torch is loaded once."""
+    """The tests' pool in place of one of the command's own: torch is loaded once."""
 
-    def __init__(self, host) -> None:
-        self.host = host
+    def __init__(self, pool) -> None:
+        self.pool = pool
 
     def __call__(self) -> Borrowed:
         return self
 
     def __enter__(self):
-        return self.host
+        return self.pool
 
     def __exit__(self, *_: object) -> None: ...
 
 
 @pytest.fixture
-def run(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "WorkerPool", Borrowed(host))
+def run(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "WorkerPool", Borrowed(pool))
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
 

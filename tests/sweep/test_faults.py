@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers.sweeping import outcomes, sweep
-from helpers.worker_host import FAULTY
+from helpers.worker_pool import FAULTY
 
 from fgbench.errors import CannotMeasureError
 from fgbench.workers.pool import WorkerFailed, WorkerPool, describe_exit, last_words
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.slow
         ("speaksgarbage", "crashed", "garbage"),
     ],
 )
-def test_a_worker_that_dies_is_a_row_and_the_next_batch_is_measured(host, tmp_path, selector, status, reason):
+def test_a_worker_that_dies_is_a_row_and_the_next_batch_is_measured(pool, tmp_path, selector, status, reason):
     limit = 600.0
     if status == "timeout":  # ten times as long as a point takes here and now
         start = time.monotonic()
-        sweep(host, tmp_path / "usual.db", batch_sizes=[1])
+        sweep(pool, tmp_path / "usual.db", batch_sizes=[1])
         limit = round(max(6.0, 10 * (time.monotonic() - start)))
-    done = sweep(host, tmp_path / "s.db", selectors=[selector], plugins=[str(FAULTY)], timeout_s=limit)
+    done = sweep(pool, tmp_path / "s.db", selectors=[selector], plugins=[str(FAULTY)], timeout_s=limit)
     assert outcomes(done.rows) == [(1, "ok"), (2, status), (4, "ok")]
     row = done.rows[1]
     assert reason.format(limit=limit) in row["reason"]
@@ -50,60 +50,60 @@ def test_a_worker_that_dies_is_a_row_and_the_next_batch_is_measured(host, tmp_pa
     assert all(other["throughput_img_s"] > 0 for other in (done.rows[0], done.rows[2]))
 
 
-def test_the_reason_of_a_crash_says_where_it_happened(host, tmp_path):
+def test_the_reason_of_a_crash_says_where_it_happened(pool, tmp_path):
     done = sweep(
-        host, tmp_path / "s.db", selectors=["segfaults"], plugins=[str(FAULTY)], batch_sizes=[2], timeout_s=600.0
+        pool, tmp_path / "s.db", selectors=["segfaults"], plugins=[str(FAULTY)], batch_sizes=[2], timeout_s=600.0
     )
     assert "in string_at" in done.rows[0]["reason"]
     assert "Segmentation fault" in done.rows[0]["environment"]["seen"]["log"]
 
 
-def test_what_a_worker_prints_does_no_harm(host, tmp_path):
-    done = sweep(host, tmp_path / "s.db", selectors=["prints"], plugins=[str(FAULTY)])
+def test_what_a_worker_prints_does_no_harm(pool, tmp_path):
+    done = sweep(pool, tmp_path / "s.db", selectors=["prints"], plugins=[str(FAULTY)])
     assert outcomes(done.rows) == [(1, "ok"), (2, "ok"), (4, "ok")]
 
 
-def test_what_does_not_fit_is_out_of_memory_and_larger_batches_are_inferred(host, tmp_path):
-    done = sweep(host, tmp_path / "s.db", selectors=["allocates"], plugins=[str(FAULTY)], batch_sizes=[1, 2, 4, 8])
+def test_what_does_not_fit_is_out_of_memory_and_larger_batches_are_inferred(pool, tmp_path):
+    done = sweep(pool, tmp_path / "s.db", selectors=["allocates"], plugins=[str(FAULTY)], batch_sizes=[1, 2, 4, 8])
     assert outcomes(done.rows) == [(1, "ok"), (2, "oom"), (4, "oom_inferred"), (8, "oom_inferred")]
     assert "memory" in done.rows[1]["reason"]
     assert done.rows[2]["reason"] == done.rows[3]["reason"] == "batch 2 did not fit"
 
 
-def test_a_limit_on_memory_is_kept_by_ordinary_models(host, tmp_path):
+def test_a_limit_on_memory_is_kept_by_ordinary_models(pool, tmp_path):
     """Batch 256 of 96-pixel images needs more than 64 MB beyond what torch itself takes."""
-    done = sweep(host, tmp_path / "s.db", memory_limit_bytes=64 * 10**6, batch_sizes=[1, 256, 512])
+    done = sweep(pool, tmp_path / "s.db", memory_limit_bytes=64 * 10**6, batch_sizes=[1, 256, 512])
     assert outcomes(done.rows) == [(1, "ok"), (256, "oom"), (512, "oom_inferred")]
 
 
-def test_a_model_that_cannot_even_be_built_within_the_limit_is_out_of_memory(host, tmp_path):
-    done = sweep(host, tmp_path / "s.db", backbones=["vit_base_patch16_224"], memory_limit_bytes=50 * 10**6)
+def test_a_model_that_cannot_even_be_built_within_the_limit_is_out_of_memory(pool, tmp_path):
+    done = sweep(pool, tmp_path / "s.db", backbones=["vit_base_patch16_224"], memory_limit_bytes=50 * 10**6)
     assert outcomes(done.rows) == [(1, "oom"), (2, "oom_inferred"), (4, "oom_inferred")]
 
 
-def test_a_hanging_worker_leaves_no_process_behind(host, tmp_path):
+def test_a_hanging_worker_leaves_no_process_behind(pool, tmp_path):
     before = descendants(os.getpid())
-    sweep(host, tmp_path / "s.db", selectors=["hangs"], plugins=[str(FAULTY)], batch_sizes=[2], timeout_s=3.0)
+    sweep(pool, tmp_path / "s.db", selectors=["hangs"], plugins=[str(FAULTY)], batch_sizes=[2], timeout_s=3.0)
     deadline = time.monotonic() + 60
     while descendants(os.getpid()) != before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert descendants(os.getpid()) == before
 
 
-def test_what_a_dead_worker_started_neither_hides_its_death_nor_outlives_it(host, tmp_path):
+def test_what_a_dead_worker_started_neither_hides_its_death_nor_outlives_it(pool, tmp_path):
     """A child that holds the worker's channel open: the crash is told at once, and the child is gone as well."""
     before = descendants(os.getpid())
-    done = sweep(host, tmp_path / "s.db", selectors=["orphans"], plugins=[str(FAULTY)], batch_sizes=[2])
+    done = sweep(pool, tmp_path / "s.db", selectors=["orphans"], plugins=[str(FAULTY)], batch_sizes=[2])
     assert outcomes(done.rows) == [(2, "crashed")]
     assert "SIGSEGV" in done.rows[0]["reason"]
     assert descendants(os.getpid()) == before
 
 
-def test_a_plugin_that_ends_the_interpreter_is_named_and_takes_nothing_else_down(host, tmp_path):
+def test_a_plugin_that_ends_the_interpreter_is_named_and_takes_nothing_else_down(pool, tmp_path):
     fatal = tmp_path / "fatal.py"
     fatal.write_text("import os\nos._exit(5)\n")
     problems: list = []
-    done = sweep(host, tmp_path / "s.db", problems, plugins=[str(fatal)], batch_sizes=[1])
+    done = sweep(pool, tmp_path / "s.db", problems, plugins=[str(fatal)], batch_sizes=[1])
     assert outcomes(done.rows) == [(1, "ok")]
     (problem,) = map(str, problems)
     assert problem == f"plug-in 'fatal.py' from {fatal} is broken: the worker left with exit code 5"
@@ -114,8 +114,8 @@ def test_files_in_the_working_directory_are_not_taken_for_pythons_own(tmp_path, 
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('a file of the user was imported')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    with WorkerPool() as host:
-        host.start()
+    with WorkerPool() as pool:
+        pool.start()
 
 
 def test_the_host_may_die_and_the_sweep_goes_on(tmp_path):
@@ -135,7 +135,7 @@ def test_the_host_may_die_and_the_sweep_goes_on(tmp_path):
 
 
 def test_a_worker_dies_with_the_sweep_though_nobody_tells_it(tmp_path):
-    """kill -9 on the process that sweeps: its host and its worker are gone at once."""
+    """kill -9 on the process that sweeps: its pool and its worker are gone at once."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
@@ -166,12 +166,12 @@ def test_a_host_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.99 is missing')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(CannotMeasureError, match=r"libcudart\.so\.99 is missing"), WorkerPool() as host:
-        host.fork()
+    with pytest.raises(CannotMeasureError, match=r"libcudart\.so\.99 is missing"), WorkerPool() as pool:
+        pool.fork()
 
 
-def test_a_refusal_is_no_crash_and_the_worker_can_be_asked_again(host):
-    with host.fork() as worker:
+def test_a_refusal_is_no_crash_and_the_worker_can_be_asked_again(pool):
+    with pool.fork() as worker:
         with pytest.raises(WorkerFailed, match="unknown model 'glsimm'; did you mean glsim") as refused:
             worker.ask("load", 60, case=case("glsimm"), mode={"device": "cpu"}, uuid=None, cap_s=0.1)
         assert refused.value.refused

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.sweeping import outcomes, request, sweep
-from helpers.worker_host import FAULTY
+from helpers.worker_pool import FAULTY
 
 from fgbench.errors import FgbenchError
 from fgbench.results.records import STATUSES, ThroughputRow, saved_fields
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "kind", "schema_version"]
 
 
-def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(host, tmp_path):
-    done = sweep(host, tmp_path / "s.db", cap_s=0.5)
+def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(pool, tmp_path):
+    done = sweep(pool, tmp_path / "s.db", cap_s=0.5)
     assert outcomes(done.rows) == [(1, "ok"), (2, "ok"), (4, "ok")]
     for row in done.rows:
         assert list(row.as_dict()) == FIELDS
@@ -48,12 +48,12 @@ def test_rows_have_the_fields_of_the_contract_and_figures_that_agree(host, tmp_p
     assert [row["best"] for row in rows] == [row is best for row in rows]
 
 
-def test_a_second_sweep_measures_nothing_and_says_the_same(host, tmp_path):
-    first = sweep(host, tmp_path / "s.db")
-    second = sweep(host, tmp_path / "s.db")
+def test_a_second_sweep_measures_nothing_and_says_the_same(pool, tmp_path):
+    first = sweep(pool, tmp_path / "s.db")
+    second = sweep(pool, tmp_path / "s.db")
     assert (first.measured, second.measured) == (3, 0)
     assert second.rows == first.rows
-    more = sweep(host, tmp_path / "s.db", batch_sizes=[1, 2, 4, 8])
+    more = sweep(pool, tmp_path / "s.db", batch_sizes=[1, 2, 4, 8])
     assert more.measured == 1
     assert more.rows[:3] == [{**row, "best": new["best"]} for row, new in zip(first.rows, more.rows, strict=False)]
 
@@ -62,16 +62,16 @@ def test_a_second_sweep_measures_nothing_and_says_the_same(host, tmp_path):
     "change",
     [{"image_sizes": [64]}, {"impls": ["published"]}, {"num_classes": 7}, {"channels_last": True}, {"cap_s": 0.11}],
 )
-def test_what_could_change_the_figure_is_measured_anew(host, tmp_path, change):
-    sweep(host, tmp_path / "s.db", batch_sizes=[1])
-    assert sweep(host, tmp_path / "s.db", **{"batch_sizes": [1], **change}).measured == 1
+def test_what_could_change_the_figure_is_measured_anew(pool, tmp_path, change):
+    sweep(pool, tmp_path / "s.db", batch_sizes=[1])
+    assert sweep(pool, tmp_path / "s.db", **{"batch_sizes": [1], **change}).measured == 1
 
 
-def test_again_measures_once_more_and_keeps_the_older_figures(host, tmp_path):
+def test_again_measures_once_more_and_keeps_the_older_figures(pool, tmp_path):
     with Store(tmp_path / "s.db") as store:
-        first = sweep(host, store, batch_sizes=[1])
-        second = sweep(host, store, batch_sizes=[1], again=True)
-        key = second.session.key(second.session.groups[0], 1)
+        first = sweep(pool, store, batch_sizes=[1])
+        second = sweep(pool, store, batch_sizes=[1], again=True)
+        key = second.context.key(second.context.groups[0], 1)
         assert second.measured == 1
         assert [row["blocks"] for row in store.history(KIND, key)] == [
             first.rows[0]["blocks"],
@@ -80,64 +80,64 @@ def test_again_measures_once_more_and_keeps_the_older_figures(host, tmp_path):
         assert len(list(store.rows(KIND))) == 1
 
 
-def test_retry_measures_what_failed_and_leaves_the_rest(host, tmp_path):
+def test_retry_measures_what_failed_and_leaves_the_rest(pool, tmp_path):
     options = {"selectors": ["raises"], "plugins": [str(FAULTY)]}
     with Store(tmp_path / "s.db") as store:
-        first = sweep(host, store, **options)
+        first = sweep(pool, store, **options)
         restless = sum(row["status"] != "ok" for row in first.rows)
         assert restless >= 1
-        assert sweep(host, store, **options).measured == 0
-        assert sweep(host, store, retry=True, **options).measured == restless
+        assert sweep(pool, store, **options).measured == 0
+        assert sweep(pool, store, retry=True, **options).measured == restless
 
 
-def test_a_larger_batch_than_one_that_did_not_fit_before_is_inferred_at_once(host, tmp_path):
+def test_a_larger_batch_than_one_that_did_not_fit_before_is_inferred_at_once(pool, tmp_path):
     options = {"selectors": ["allocates"], "plugins": [str(FAULTY)]}
-    sweep(host, tmp_path / "s.db", batch_sizes=[2], **options)
-    later = sweep(host, tmp_path / "s.db", batch_sizes=[2, 8], **options)
+    sweep(pool, tmp_path / "s.db", batch_sizes=[2], **options)
+    later = sweep(pool, tmp_path / "s.db", batch_sizes=[2, 8], **options)
     assert outcomes(later.rows) == [(2, "oom"), (8, "oom_inferred")]
     assert later.measuring_s == 0
 
 
-def test_a_timeout_is_tried_again_with_more_time_and_only_then(host, tmp_path):
+def test_a_timeout_is_tried_again_with_more_time_and_only_then(pool, tmp_path):
     options = {"selectors": ["sleeps"], "plugins": [str(FAULTY)], "batch_sizes": [2]}
-    assert outcomes(sweep(host, tmp_path / "s.db", timeout_s=2.0, **options).rows) == [(2, "timeout")]
-    assert sweep(host, tmp_path / "s.db", timeout_s=2.0, **options).measured == 0
-    again = sweep(host, tmp_path / "s.db", timeout_s=3.0, **options)
+    assert outcomes(sweep(pool, tmp_path / "s.db", timeout_s=2.0, **options).rows) == [(2, "timeout")]
+    assert sweep(pool, tmp_path / "s.db", timeout_s=2.0, **options).measured == 0
+    again = sweep(pool, tmp_path / "s.db", timeout_s=3.0, **options)
     assert (again.measured, again.rows[0]["reason"]) == (1, "no result within 3 s")
 
 
-def test_a_plug_in_that_a_model_does_not_use_changes_nothing(host, tmp_path):
-    first = sweep(host, tmp_path / "s.db", batch_sizes=[1])
-    assert sweep(host, tmp_path / "s.db", batch_sizes=[1], plugins=[str(FAULTY)]).rows == first.rows
+def test_a_plug_in_that_a_model_does_not_use_changes_nothing(pool, tmp_path):
+    first = sweep(pool, tmp_path / "s.db", batch_sizes=[1])
+    assert sweep(pool, tmp_path / "s.db", batch_sizes=[1], plugins=[str(FAULTY)]).rows == first.rows
 
 
-def test_what_is_to_be_measured_again_is_shown_until_it_is(host, tmp_path):
-    first = sweep(host, tmp_path / "s.db", batch_sizes=[1])
-    none = sweep(host, tmp_path / "s.db", batch_sizes=[1], again=True, budget_s=1e-9)
+def test_what_is_to_be_measured_again_is_shown_until_it_is(pool, tmp_path):
+    first = sweep(pool, tmp_path / "s.db", batch_sizes=[1])
+    none = sweep(pool, tmp_path / "s.db", batch_sizes=[1], again=True, budget_s=1e-9)
     assert none.rows == first.rows
     assert len(none.left_out) == 1
 
 
-def test_repeats_are_rows_of_their_own_in_workers_of_their_own(host, tmp_path):
+def test_repeats_are_rows_of_their_own_in_workers_of_their_own(pool, tmp_path):
     events = []
-    done = sweep(host, tmp_path / "s.db", events=events, repeats=2, batch_sizes=[1], image_sizes=[64, 96])
+    done = sweep(pool, tmp_path / "s.db", events=events, repeats=2, batch_sizes=[1], image_sizes=[64, 96])
     assert [(row["image_size"], row["repeat"]) for row in done.rows] == [(64, 1), (64, 2), (96, 1), (96, 2)]
     assert done.rows[0]["blocks"] != done.rows[1]["blocks"]
     assert sum(row["best"] for row in done.rows) == 4
 
 
-def test_a_spent_budget_leaves_points_out_and_says_which(host, tmp_path):
-    done = sweep(host, tmp_path / "s.db", budget_s=1e-9, models=["vit", "glsim"])
+def test_a_spent_budget_leaves_points_out_and_says_which(pool, tmp_path):
+    done = sweep(pool, tmp_path / "s.db", budget_s=1e-9, models=["vit", "glsim"])
     assert done.rows == []
     assert len(done.left_out) == 6
-    some = sweep(host, tmp_path / "s.db", budget_s=600.0)
+    some = sweep(pool, tmp_path / "s.db", budget_s=600.0)
     assert (len(some.rows), some.left_out) == (3, [])
     assert [row["batch_size"] for row in some.rows] == [1, 2, 4]
 
 
-def test_progress_tells_every_point_and_the_figure_so_far(host, tmp_path):
+def test_progress_tells_every_point_and_the_figure_so_far(pool, tmp_path):
     events = []
-    sweep(host, tmp_path / "s.db", events=events)
+    sweep(pool, tmp_path / "s.db", events=events)
     rows = [event for event in events if event.row is not None]
     assert [(event.done, event.total) for event in rows] == [(1, 3), (2, 3), (3, 3)]
     assert {event.row["batch_size"] for event in rows} == {1, 2, 4}
@@ -145,9 +145,9 @@ def test_progress_tells_every_point_and_the_figure_so_far(host, tmp_path):
     assert events[-1].what == "glsim gls fast test_vit at 96 float32 batch 4"
 
 
-def test_what_does_not_fit_is_named_and_the_others_are_measured(host, tmp_path):
+def test_what_does_not_fit_is_named_and_the_others_are_measured(pool, tmp_path):
     problems = []
-    done = sweep(host, tmp_path / "s.db", problems, models=["vit", "glsim"], selectors=["gls"], batch_sizes=[1])
+    done = sweep(pool, tmp_path / "s.db", problems, models=["vit", "glsim"], selectors=["gls"], batch_sizes=[1])
     assert [row["model"] for row in done.rows] == ["glsim"]
     assert [str(problem) for problem in problems] == ["this model has no selector: 'vit'; leave --selectors out"]
 
@@ -164,13 +164,13 @@ def test_what_does_not_fit_is_named_and_the_others_are_measured(host, tmp_path):
         ({"selectors": ["psm"]}, "glsim"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_anything_is(host, tmp_path, change, said):
+def test_what_cannot_be_measured_is_refused_before_anything_is(pool, tmp_path, change, said):
     if change.get("device") == "cuda":
         torch = pytest.importorskip("torch")
         if torch.cuda.is_available():
             pytest.skip("a CUDA device is there")
     with pytest.raises(FgbenchError) as refused:
-        open_sweep(request(**change), host, lambda _: None)
+        open_sweep(request(**change), pool, lambda _: None)
     assert refused.value.exit_code == 2
     assert said.lower() in str(refused.value).lower()
 
@@ -195,12 +195,12 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
         assert len(list(store.rows(KIND))) == 8
 
 
-def test_a_point_that_another_sweep_claims_is_waited_for(host, tmp_path, monkeypatch):
+def test_a_point_that_another_sweep_claims_is_waited_for(pool, tmp_path, monkeypatch):
     """The other one stores it: it is taken from there, not measured."""
     monkeypatch.setattr("fgbench.sweep.sweep.LOOK_S", 0.05)
-    session = open_sweep(request(batch_sizes=[1, 2]), host, lambda _: None)
+    context = open_sweep(request(batch_sizes=[1, 2]), pool, lambda _: None)
     with Store(tmp_path / "s.db") as store:
-        other_key = session.key(session.groups[0], 1)
+        other_key = context.key(context.groups[0], 1)
         claimed = [True]
 
         class Busy(Store):
@@ -218,7 +218,7 @@ def test_a_point_that_another_sweep_claims_is_waited_for(host, tmp_path, monkeyp
                     store.add(KIND, other_key, {**template, "batch_size": 1, "reason": "theirs"}, environment)
 
         with Busy(tmp_path / "s.db") as busy:
-            done = Sweep(session=session, store=busy, host=host, tell=tell)
+            done = Sweep(context=context, store=busy, pool=pool, tell=tell)
             done.run()
     assert done.measured == 1
     assert [(row["batch_size"], row["reason"] == "theirs") for row in done.rows] == [(1, True), (2, False)]

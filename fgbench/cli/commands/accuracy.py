@@ -18,6 +18,7 @@ from fgbench.results.output import emit_as
 from fgbench.training.request import GIVEN_BY_COMMAND, MODEL, TEST, AccuracyRequest, RecipeOptions
 
 if TYPE_CHECKING:
+    from fgbench.results.records import AccuracyRow
     from fgbench.training.run import TrainingResult
 
 
@@ -113,19 +114,20 @@ def _text(result: TrainingResult, options: AccuracyOptions, output: OutputOption
     from fgbench_reports.measured.selector_quality import quality_tables
     from fgbench_reports.tables.render import render
 
-    rows = [row.as_dict() for row in [*result.rows, *result.summaries]]
+    rows = [*result.rows, *result.summaries]
     tables = accuracy_tables(rows)
     if options.details:
-        detailed = [_with_classes(row, run.classes) for row, run in zip(rows, result.finished, strict=False)]
+        detailed = [_with_classes(run.row, run.classes) for run in result.finished]
         of_classes = [table for run in result.finished for table in class_tables(run.row, run.classes)]
         saved = [*detailed, *rows[len(detailed) :]]
         tables = replace(tables, rows=saved, narrow=[*tables.narrow, *of_classes])
     if result.quality:
-        tables += quality_tables([row.as_dict() for row in result.quality])
+        tables += quality_tables(result.quality)
     return render(tables, output.style, to_file=output.to_file)
 
 
-def _with_classes(row: dict[str, Any], classes: Mapping[str, Any]) -> dict[str, Any]:
+def _with_classes(row: AccuracyRow, classes: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its accuracy by class; ``kind`` and ``schema_version`` stay the last fields."""
-    last = {name: row[name] for name in ("kind", "schema_version")}
-    return {**{name: value for name, value in row.items() if name not in last}, **classes, **last}
+    fields = row.as_dict()
+    last = {name: fields.pop(name) for name in ("kind", "schema_version")}
+    return {**fields, **classes, **last}

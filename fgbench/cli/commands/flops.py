@@ -63,7 +63,7 @@ def _selectors(rows: Sequence[FlopsRow], grid: CountGrid, output: OutputOptions)
     from fgbench_reports.measured.flops import flops_tables
     from fgbench_reports.tables.render import render
 
-    tables = flops_tables([row.as_dict() for row in rows], beside_paper=grid.patch_stride is None)
+    tables = flops_tables(rows, beside_paper=grid.patch_stride is None)
     return render(tables, output.style, to_file=output.to_file)
 
 
@@ -73,5 +73,5 @@ def _models(rows: Sequence[FlopsRow], options: FlopsOptions, output: OutputOptio
     from fgbench_reports.tables.render import render
 
     saved = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.stage is None]
-    tables = model_tables([row.as_dict(parts=True) for row in rows], saved=saved)
+    tables = model_tables(rows, saved=saved)
     return render(tables, output.style, to_file=output.to_file)

@@ -83,6 +83,5 @@ def _text(rows: Sequence[ThroughputRow], output: OutputOptions, *, spread: bool)
     from fgbench_reports.measured.throughput import throughput_tables
     from fgbench_reports.tables.render import render
 
-    exported = [row.as_dict() for row in rows]
-    tables = throughput_tables(exported) + spread_tables(exported) if spread else throughput_tables(exported)
+    tables = throughput_tables(rows) + spread_tables(rows) if spread else throughput_tables(rows)
     return render(tables, output.style, to_file=output.to_file)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fgbench.results.records import ThroughputRow
-from fgbench_reports.advice import accuracy_commands, word
+from fgbench_reports.advice import Wanted, accuracy_commands, training_options, wanted, word
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
@@ -31,25 +31,22 @@ def unknown_notes(choice: Choice) -> list[str]:
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
     told += as_text(choice.dataset)
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    commands = _accuracy_commands(rows, choice)
+    commands = accuracy_commands([wanted(row, dataset=without_part(choice.dataset)) for row in rows])
     return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
-
-
-def _accuracy_commands(rows: Sequence[Mapping[str, Any]], choice: Choice) -> list[str]:
-    """The commands that test the models of these rows on the data set that was chosen on."""
-    return accuracy_commands([{**row, "dataset": without_part(choice.dataset)} for row in rows])
 
 
 def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
     """The commands that train again as these were trained; a file that was only tested has no other seeds."""
-    rows: list[Mapping[str, Any]] = []
+    trainings: list[Wanted] = []
+    dataset = without_part(choice.dataset)
     for one in tested:
         row, accuracy = one.configuration.row, one.configuration.accuracy
         if accuracy is None or accuracy.source != MEASURED:
-            rows.append(row)
+            trainings.append(wanted(row, dataset=dataset))
         elif accuracy.lr is not None:
-            rows.append({**row, "lr": accuracy.lr, "recipe": accuracy.recipe, "begun_from": accuracy.begun_from})
-    return _accuracy_commands(rows, choice)
+            options = training_options(accuracy.lr, accuracy.recipe, accuracy.begun_from)
+            trainings.append(wanted(row, dataset=dataset, training=options))
+    return accuracy_commands(trainings)
 
 
 def _selector_option(row: ThroughputRow) -> str:

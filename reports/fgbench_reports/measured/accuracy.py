@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fgbench_reports.data import Row, group_by
+from fgbench.results.records import AccuracyRow
+from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.sweep_rows import first_notes
 from fgbench_reports.tables.column import MISSING, Cell, Column, as_text, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant
@@ -22,17 +23,17 @@ class Accuracy(Column):
 
     __slots__ = ()
 
-    def cell(self, row: Row) -> Cell:
+    def cell(self, row: AccuracyRow) -> Cell:
         """The percentage, and its text with two decimals, as the paper prints accuracies."""
         value = self.of(row)
-        deviation = row.get(str(self.value).replace("_percent", "_std_percent"))
+        deviation = getattr(row, str(self.value).replace("_percent", "_std_percent"), None)
         if value is None:
             return Cell(None, MISSING)
         return Cell(value, f"{value:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}"))
 
 
-def _seed(row: Row) -> Any:
-    return row["seed"] if row["seeds"] is None else how_many(len(row["seeds"]), "seed")
+def _seed(row: AccuracyRow) -> Any:
+    return row.seed if row.seeds is None else how_many(len(row.seeds), "seed")
 
 
 NAMES = tuple(Column(name, name, is_name=True) for name in ("dataset", "backbone", "model", "selector"))
@@ -78,10 +79,11 @@ def accuracy_tables(rows: Sequence[Row]) -> RowTables:
         rows: Rows of accuracy, runs and means over seeds.
 
     """
-    groups = group_by([{**row, "title": _title(row)} for row in rows], "title")
+    runs = records(AccuracyRow, rows)
+    groups = group_by(runs, _title)
     columns = (*NAMES, SIZE, SEED, *COLUMNS)
     names = [column.heading for column in NAMES]
-    notes = accuracy_notes(rows)
+    notes = accuracy_notes(runs)
     return RowTables(
         rows=rows,
         narrow=[_narrow(title, group) for title, group in groups.items()],
@@ -89,7 +91,7 @@ def accuracy_tables(rows: Sequence[Row]) -> RowTables:
             Table.from_cells(
                 "accuracy",
                 "",
-                [{column.heading: column.cell(row) for column in columns} for row in rows],
+                [{column.heading: column.cell(row) for column in columns} for row in runs],
                 names=names,
                 notes=notes,
             )
@@ -98,24 +100,24 @@ def accuracy_tables(rows: Sequence[Row]) -> RowTables:
     )
 
 
-def accuracy_notes(rows: Sequence[Row]) -> list[str]:
+def accuracy_notes(rows: Sequence[AccuracyRow]) -> list[str]:
     """The columns, images that were left out, and the environments."""
     if not rows:
         return []
     columns = _columns(rows)
     notes = ["; ".join(column.note for column in columns if column.note) + "."]
     for row in rows:
-        if row["seeds"]:
+        if row.seeds:
             continue
-        unread = [("test", row["unreadable_images"], "left out")]
-        unread += [("training", row["unreadable_train_images"], "replaced by others")]
+        unread = [("test", row.unreadable_images, "left out")]
+        unread += [("training", row.unreadable_train_images, "replaced by others")]
         notes += [
             f"{_run(row)}: {role} images that could not be read and were {done}: {n}." for role, n, done in unread if n
         ]
     return [*notes, *first_notes(list(dict.fromkeys(_environment(row) for row in rows)), "environment")]
 
 
-def class_tables(row: Row, classes: Mapping[str, Any]) -> Iterator[Table]:
+def class_tables(row: AccuracyRow, classes: Mapping[str, Any]) -> Iterator[Table]:
     """The classes with the lowest accuracy, and the pairs that are confused most, for a terminal.
 
     Args:
@@ -156,53 +158,53 @@ def _of_classes(title: str, lines: Sequence[Mapping[str, Cell]]) -> Table:
     return Table.from_cells("classes", title, lines, names=("class", "taken for"), layout=Layout())
 
 
-def _narrow(title: str, rows: Sequence[Row]) -> Table:
+def _narrow(title: str, rows: Sequence[AccuracyRow]) -> Table:
     columns = [SEED, *_columns(rows)]
     lines: list[dict[str, Cell]] = []
     styles: dict[tuple[int, str], str] = {}
     block_ends = []
     for runs in group_by(rows, "model", "selector", "impl").values():
         for index, row in enumerate(runs):
-            if row["seeds"]:
+            if row.seeds:
                 styles |= {(len(lines), column.heading): "bold" for column in columns}
             cells = {column.heading: column.cell(row) for column in columns}
-            lines.append({"model": Cell(row["model"], _name(row) if index == 0 else ""), **cells})
+            lines.append({"model": Cell(row.model, _name(row) if index == 0 else ""), **cells})
         block_ends.append(len(lines) - 1)
     layout = Layout(styles=styles, block_ends=block_ends)
     return Table.from_cells("accuracy", title, lines, names=("model",), layout=layout)
 
 
-def _title(row: Row) -> str:
-    recipe: Mapping[str, Any] = row["recipe"] or {}
-    words: list[str | None] = [row["dataset"], row["backbone"], f"{row['image_size']} px"]
-    if row["epochs"] is not None:
+def _title(row: AccuracyRow) -> str:
+    recipe: Mapping[str, Any] = row.recipe or {}
+    words: list[str | None] = [row.dataset, row.backbone, f"{row.image_size} px"]
+    if row.epochs is not None:
         names = {"epochs": "epochs", "batch_size": "batch", "augreg": "AugReg"}
         for name in RECIPE:
             value = as_text(recipe.get(name))
             epochs = f"{value} epoch" + ("" if value == "1" else "s")
             words.append(epochs if name == "epochs" else f"{names.get(name, '')} {value}".strip())
-        begun_from = row.get("begun_from")
+        begun_from = row.begun_from
         words.append({None: None, "random": "from scratch"}.get(begun_from, f"begun from {begun_from}"))
     return " · ".join(as_text(part) for part in words if part)
 
 
-def _name(row: Row) -> str:
-    weights = f"weights {row['weights']}" if row.get("weights") else None
-    words = [row["model"], row["selector"], weights, "mirrored too" if row["flip"] else None]
+def _name(row: AccuracyRow) -> str:
+    weights = f"weights {row.weights}" if row.weights else None
+    words = [row.model, row.selector, weights, "mirrored too" if row.flip else None]
     return " ".join(as_text(part) for part in words if part)
 
 
-def _run(row: Row) -> str:
-    return _name(row) + ("" if row["seed"] is None else f", seed {row['seed']}")
+def _run(row: AccuracyRow) -> str:
+    return _name(row) + ("" if row.seed is None else f", seed {row.seed}")
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
-    trained = any(row["epochs"] is not None for row in rows)
+def _columns(rows: Sequence[AccuracyRow]) -> list[Column]:
+    trained = any(row.epochs is not None for row in rows)
     return [column for column in COLUMNS if trained or column.heading not in OF_TRAINING]
 
 
-def _environment(row: Row) -> str:
-    values = row["environment"] or {}
+def _environment(row: AccuracyRow) -> str:
+    values = row.environment or {}
     device = values.get("device_name") or values.get("cpu") or values.get("device") or "an unknown device"
     words = [as_text(device), f"torch {as_text(values.get('torch'))}"]
     words += [f"{values['processes']} processes"] if (values.get("processes") or 1) > 1 else []

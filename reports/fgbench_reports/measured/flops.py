@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.advice import MOST
-from fgbench_reports.data import KINDS, Row, group_by
+from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.measured.flops_columns import (
     BACKBONE,
     BY_CONVENTION,
@@ -70,9 +71,10 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> RowTables
         beside_paper: Whether the paper's figures stand in a column. On another grid they compare with nothing.
 
     """
-    notes = flops_notes(rows, beside_paper=beside_paper)
+    counted = records(FlopsRow, rows)
+    notes = flops_notes(counted, beside_paper=beside_paper)
     narrow = []
-    for (convention, backbone), group in group_by(rows, "convention", "backbone").items():
+    for (convention, backbone), group in group_by(counted, "convention", "backbone").items():
         impls = impls_of(group)
         blocks = [
             [_command_line(some, impls, beside_paper) for some in group_by(of_size, "selector").values()]
@@ -82,15 +84,15 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> RowTables
         layout = cost_layout(blocks, impls, column_styles={PAPER: "dim"})
         lines = [line for block in blocks for line in size_once(block)]
         narrow.append(Table.from_cells("flops", title, lines, names=("selector",), layout=layout))
-    return RowTables(rows=rows, narrow=narrow, wide=[_wide(rows, beside_paper, notes)], notes=notes)
+    return RowTables(rows=rows, narrow=narrow, wide=[_wide(counted, beside_paper, notes)], notes=notes)
 
 
-def flops_notes(rows: Sequence[Row], *, beside_paper: bool = True) -> list[str]:
+def flops_notes(rows: Sequence[FlopsRow], *, beside_paper: bool = True) -> list[str]:
     """The columns of these rows and why they differ: up to three sentences per convention."""
     notes = []
     for convention, group in group_by(rows, "convention").items():
         has_paper = beside_paper and any(_published(row) for row in group)
-        has_both = {"published", "fast"} <= {row["impl"] for row in group}
+        has_both = {"published", "fast"} <= {row.impl for row in group}
         notes += [
             note
             for note in NOTES[convention]
@@ -105,7 +107,7 @@ def size_once(block: Sequence[Line]) -> Iterator[Line]:
         yield line if index == 0 else {**line, "size": Cell(line["size"].value, "")}
 
 
-def _wide(rows: Sequence[Row], beside_paper: bool, notes: Sequence[str]) -> Table:
+def _wide(rows: Sequence[FlopsRow], beside_paper: bool, notes: Sequence[str]) -> Table:
     impls, lines = impls_of(rows), []
     for (convention, backbone, _), group in group_by(rows, "convention", "backbone", "image_size").items():
         for some in group_by(group, "selector").values():
@@ -114,23 +116,23 @@ def _wide(rows: Sequence[Row], beside_paper: bool, notes: Sequence[str]) -> Tabl
     return Table.from_cells("flops", "", lines, names=("convention", "backbone", "selector"), notes=notes)
 
 
-def _command_line(rows: Sequence[Row], impls: Sequence[str], beside_paper: bool) -> dict[str, Cell]:
+def _command_line(rows: Sequence[FlopsRow], impls: Sequence[str], beside_paper: bool) -> dict[str, Cell]:
     """A backbone or a selector at one size: its implementations beside each other, and the paper's percentage."""
     first = rows[0]
-    line = _line(by_impl(rows), impls, first["selector"] or BACKBONE)
+    line = _line(by_impl(rows), impls, first.selector or BACKBONE)
     printed = _published(first) if beside_paper else ""
     line[PAPER] = Cell(float(printed) if printed else None, printed)
-    if printed and first["convention"] == "paper":
-        percent_of_backbone = first["percent_of_backbone"]
-        line[f"{first['impl']} %"] = Cell(percent_of_backbone, as_printed(percent_of_backbone, printed))
+    if printed and first.convention == "paper":
+        percent_of_backbone = first.percent_of_backbone
+        line[f"{first.impl} %"] = Cell(percent_of_backbone, as_printed(percent_of_backbone, printed))
     return line
 
 
-def _published(row: Row) -> str:
+def _published(row: FlopsRow) -> str:
     """The paper's figure as it is printed; empty where it has none."""
-    if not row["selector"]:
+    if not row.selector:
         return ""
-    return flops_percents().get((row["backbone"].partition(".")[0], row["selector"], row["image_size"]), "")
+    return flops_percents().get((row.backbone.partition(".")[0], row.selector, row.image_size), "")
 
 
 def _line(rows: ByImpl, impls: Sequence[str], selector: str | None) -> dict[str, Cell]:
@@ -166,23 +168,19 @@ def flops(data: Data) -> pd.DataFrame:
 
 def _command(data: Data, models: str, begin: str) -> str:
     """The command that counts the sizes and backbones of these rows, and their models where ``models`` is given."""
-    rows: list[Row] = [*data.throughput, *data.flops]
-    named = [name for name in dict.fromkeys(row["model"] for row in rows) if name is not None]
+    rows: list[ThroughputRow | FlopsRow] = [*data.throughput, *data.flops]
+    named = [name for name in dict.fromkeys(row.model for row in rows) if name is not None]
     words = [begin]
     words += [models, *(map(shlex.quote, named[:MOST] or USUAL_MODELS))] if models else []
     if rows:
-        words += ["--sizes", *(str(size) for size in sorted({row["image_size"] for row in rows}))]
-        backbones = list(dict.fromkeys(str(row["backbone"]) for row in rows if row["model"] is None))
+        words += ["--sizes", *(str(size) for size in sorted({row.image_size for row in rows}))]
+        backbones = list(dict.fromkeys(str(row.backbone) for row in rows if row.model is None))
         words += ["--backbones", *map(shlex.quote, backbones[:MOST])] if backbones and not models else []
     return " ".join(words)
 
 
-def _selections(rows: Sequence[Row]) -> list[Table]:
-    told = [
-        {**row, "stride": row["environment"].get("patch_stride"), "classes": _classes(row)}
-        for row in rows
-        if row["model"] is None
-    ]
+def _selections(rows: Sequence[FlopsRow]) -> list[Table]:
+    told = [row for row in rows if row.model is None]
     return [
         Table.from_cells(
             file_name("selections", convention, backbone, f"stride-{stride}" if stride else "", classes),
@@ -194,16 +192,16 @@ def _selections(rows: Sequence[Row]) -> list[Table]:
             notes=[note for note in NOTES.get(convention, ()) if not note.startswith("paper:")],
         )
         for (convention, backbone, stride, classes), group in group_by(
-            told, "convention", "backbone", "stride", "classes"
+            told, "convention", "backbone", _stride, _classes
         ).items()
-        if any(row["selector"] for row in group)
+        if any(row.selector for row in group)
     ]
 
 
-def _models(rows: Sequence[Row]) -> list[Table]:
-    whole = [{**row, "classes": _classes(row)} for row in rows if row["model"] is not None and row.get("part") is None]
+def _models(rows: Sequence[FlopsRow]) -> list[Table]:
+    whole = [row for row in rows if row.model is not None and row.stage is None]
     tables = []
-    for (convention, classes), group in group_by(whole, "convention", "classes").items():
+    for (convention, classes), group in group_by(whole, "convention", _classes).items():
         unit = BY_CONVENTION.get(convention, "")
         notes = [f"{unit}. % is FLOPs over those of one pass of the plain backbone."] if unit else []
         lines = [
@@ -217,13 +215,19 @@ def _models(rows: Sequence[Row]) -> list[Table]:
     return tables
 
 
-def _classes(row: Row) -> str:
+def _stride(row: FlopsRow) -> int | None:
+    """Pixels between patches, where a grid of its own was counted."""
+    stride: int | None = row.environment.get("patch_stride")
+    return stride
+
+
+def _classes(row: FlopsRow) -> str:
     """The classes of a head in words, where they are not the usual ones: they change a count."""
-    classes = row["environment"].get("num_classes")
+    classes = row.environment.get("num_classes")
     return "" if classes in (None, USUAL_CLASSES) else how_many(classes, "class", "classes")
 
 
-def _report_lines(rows: Sequence[Row], *, by_selector: bool) -> Iterator[dict[str, Cell]]:
+def _report_lines(rows: Sequence[FlopsRow], *, by_selector: bool) -> Iterator[dict[str, Cell]]:
     """A line per size, and per selector where these are rows of selectors."""
     impls, by_size = impls_of(rows), group_by(rows, "image_size")
     for size in sorted(by_size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fgbench_reports.data import Row
+from fgbench.results.records import FlopsRow
 from fgbench_reports.tables.column import Column, Line
 from fgbench_reports.tables.numbers import percent, with_prefix
 from fgbench_reports.tables.table import Layout
@@ -18,26 +18,25 @@ BY_CONVENTION = {
 }
 MANY_PERCENT, ALL_PERCENT = 5, 100  # of the backbone's FLOPs
 
-ByImpl = Mapping[str | None, Row]  # the rows of one subject at one size; the row of None stands for every one
+ByImpl = Mapping[str | None, FlopsRow]  # the rows of one subject at one size; the row of None stands for every one
 
 
-def by_impl(rows: Sequence[Row]) -> ByImpl:
+def by_impl(rows: Sequence[FlopsRow]) -> ByImpl:
     """Rows of one subject at one size by their implementation."""
-    return {row["impl"]: row for row in rows}
+    return {row.impl: row for row in rows}
 
 
-def impls_of(rows: Sequence[Row]) -> list[str]:
+def impls_of(rows: Sequence[FlopsRow]) -> list[str]:
     """The implementations that a table has columns for."""
-    return list(dict.fromkeys(row["impl"] for row in rows if row["impl"])) or ["published"]
+    return list(dict.fromkeys(row.impl for row in rows if row.impl)) or ["published"]
 
 
 def size_of(rows: ByImpl) -> int:
     """The image size in pixels."""
-    size: int = next(iter(rows.values()))["image_size"]
-    return size
+    return next(iter(rows.values())).image_size
 
 
-TOKENS = Column("N", lambda rows: next(iter(rows.values()))["num_tokens"])
+TOKENS = Column("N", lambda rows: next(iter(rows.values())).num_tokens)
 
 
 def cost_columns(impls: Sequence[str]) -> list[Column]:
@@ -56,7 +55,7 @@ def cost_columns(impls: Sequence[str]) -> list[Column]:
 def _of(impl: str, field: str) -> Callable[[ByImpl], Any]:
     def value(rows: ByImpl) -> Any:
         row = rows.get(impl) or rows.get(None)
-        return row[field] if row else None
+        return getattr(row, field) if row else None
 
     return value
 

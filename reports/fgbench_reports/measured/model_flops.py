@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fgbench_reports.data import Row, group_by
+from fgbench.results.records import FlopsRow
+from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.measured.flops import size_once
 from fgbench_reports.measured.flops_columns import (
     BACKBONE,
@@ -37,28 +38,29 @@ def model_tables(rows: Sequence[Row], *, saved: Sequence[Row] | None = None) -> 
         saved: The rows for programs, where these are others.
 
     """
+    counted = records(FlopsRow, rows)
     narrow = []
-    for (convention, model, backbone, selector), group in _by_model(rows).items():
+    for (convention, model, backbone, selector), group in _by_model(counted).items():
         impls = impls_of(group)
         blocks = [
-            list(_lines(_plain(rows, convention, backbone, size), of_size, impls))
+            list(_lines(_plain(counted, convention, backbone, size), of_size, impls))
             for size, of_size in group_by(group, "image_size").items()
         ]
         title = " · ".join(filter(None, [model, backbone, selector, f"convention {convention}"]))
         lines = [line for block in blocks for line in size_once(block)]
         layout = cost_layout(blocks, impls)
         narrow.append(Table.from_cells("models", title, lines, names=(STAGE,), layout=layout))
-    notes = model_notes(rows)
-    return RowTables(rows=rows if saved is None else saved, narrow=narrow, wide=[_wide(rows, notes)], notes=notes)
+    notes = model_notes(counted)
+    return RowTables(rows=rows if saved is None else saved, narrow=narrow, wide=[_wide(counted, notes)], notes=notes)
 
 
-def model_notes(rows: Sequence[Row]) -> list[str]:
+def model_notes(rows: Sequence[FlopsRow]) -> list[str]:
     """The columns and the stages."""
-    conventions = dict.fromkeys(row["convention"] for row in rows)
+    conventions = dict.fromkeys(row.convention for row in rows)
     return [note.format(flops=BY_CONVENTION[convention]) for convention in conventions for note in NOTES]
 
 
-def _wide(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+def _wide(rows: Sequence[FlopsRow], notes: Sequence[str]) -> Table:
     impls, lines = impls_of(rows), []
     for (convention, model, backbone, selector), group in _by_model(rows).items():
         names = {"convention": word(convention), "model": word(model), "backbone": word(backbone)}
@@ -70,24 +72,24 @@ def _wide(rows: Sequence[Row], notes: Sequence[str]) -> Table:
     )
 
 
-def _by_model(rows: Sequence[Row]) -> dict[tuple[str, str, str, str | None], list[Row]]:
-    return group_by([row for row in rows if row["model"]], "convention", "model", "backbone", "selector")
+def _by_model(rows: Sequence[FlopsRow]) -> dict[tuple[str, str, str, str | None], list[FlopsRow]]:
+    return group_by([row for row in rows if row.model], "convention", "model", "backbone", "selector")
 
 
-def _plain(rows: Sequence[Row], convention: str, backbone: str, size: int) -> list[Row]:
+def _plain(rows: Sequence[FlopsRow], convention: str, backbone: str, size: int) -> list[FlopsRow]:
     wanted = (None, convention, backbone, size)
-    return [row for row in rows if (row["model"], row["convention"], row["backbone"], row["image_size"]) == wanted]
+    return [row for row in rows if (row.model, row.convention, row.backbone, row.image_size) == wanted]
 
 
-def _lines(plain: Sequence[Row], rows: Sequence[Row], impls: Sequence[str]) -> Iterator[dict[str, Cell]]:
+def _lines(plain: Sequence[FlopsRow], rows: Sequence[FlopsRow], impls: Sequence[str]) -> Iterator[dict[str, Cell]]:
     """One size of one model: its backbone, the model, its stages."""
     if plain:
         yield _line(plain, BACKBONE, impls)
-    for stage, group in group_by(rows, "part").items():
-        yield _line(group, f"  {stage}" if stage else group[0]["model"], impls)
+    for stage, group in group_by(rows, "stage").items():
+        yield _line(group, f"  {stage}" if stage else group[0].model, impls)
 
 
-def _line(rows: Sequence[Row], label: str, impls: Sequence[str]) -> dict[str, Cell]:
+def _line(rows: Sequence[FlopsRow], label: str | None, impls: Sequence[str]) -> dict[str, Cell]:
     subject = by_impl(rows)
     line = {"size": figure(size_of(subject), str), TOKENS.heading: TOKENS.cell(subject), STAGE: word(label)}
     return line | {column.heading: column.cell(subject) for column in cost_columns(impls)}

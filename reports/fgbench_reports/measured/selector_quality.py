@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.conventions import measured_rows
-from fgbench_reports.data import KINDS, Row, group_by
+from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.tables.column import MISSING, Cell, Column, Direction, as_text, word
 from fgbench_reports.tables.numbers import how_many, percent, with_prefix
@@ -26,7 +27,7 @@ class OverSeeds(Column):
     __slots__ = ()
     decimals = 1
 
-    def cell(self, row: Sequence[Row]) -> Cell:
+    def cell(self, row: Sequence[QualityRow] | Sequence[AccuracyRow]) -> Cell:
         """The mean over rows and its text."""
         return spread(row, str(self.value), self.decimals)
 
@@ -38,9 +39,9 @@ class Auc(OverSeeds):
     decimals = 3
 
 
-def spread(rows: Sequence[Row], field: str, decimals: int = 1) -> Cell:
+def spread(rows: Sequence[QualityRow] | Sequence[AccuracyRow], field: str, decimals: int = 1) -> Cell:
     """The mean of a field over rows as a value, with its standard deviation in print."""
-    values = [row[field] for row in rows]
+    values: list[float | None] = [getattr(row, field) for row in rows]
     known = [value for value in values if value is not None]
     return Cell(fmean(known) if known else None, over_seeds(values, decimals))
 
@@ -93,18 +94,18 @@ INSERTION = Auc(
 DELETION = Auc("deletion", "deletion_auc", better="low", note="deletion: while they go first, the lower the better")
 SELECTOR_FLOPS = Column(
     "FLOPs",
-    lambda rows: rows[0]["selector_flops"],
+    lambda rows: rows[0].selector_flops,
     with_prefix,
     unit="FLOP",
 )
 SHARE = Column(
     "% of backbone",
-    lambda rows: rows[0]["percent_of_backbone"],
+    lambda rows: rows[0].percent_of_backbone,
     percent,
     unit="%",
     note="% of backbone: FLOPs of the fast selection, one image",
 )
-SELECTOR = Column("selector", lambda rows: rows[0]["selector"], is_name=True)
+SELECTOR = Column("selector", lambda rows: rows[0].selector, is_name=True)
 COMMAND_COLUMNS = (POINTING, HEAT, PARTS_IN_CROP, CROP_PART, CROP_IOU, INSERTION, DELETION, SELECTOR_FLOPS, SHARE)
 REPORT_COLUMNS = (POINTING, HEAT, PARTS_IN_CROP, CROP_PART, INSERTION, DELETION, SHARE)
 BEST: dict[str, Direction] = {column.heading: column.better for column in REPORT_COLUMNS if column.better}
@@ -119,54 +120,55 @@ def quality_tables(rows: Sequence[Row]) -> RowTables:
         rows: Rows of selection quality.
 
     """
-    notes = quality_notes(rows)
-    groups = group_by([{**row, "title": _command_title(row)} for row in rows], "title")
+    judged = records(QualityRow, rows)
+    notes = quality_notes(judged)
+    groups = group_by(judged, _command_title)
     return RowTables(
         rows=rows,
         narrow=[_narrow(title, group) for title, group in groups.items()],
-        wide=[_wide(rows, notes)],
+        wide=[_wide(judged, notes)],
         notes=notes,
     )
 
 
-def quality_notes(rows: Sequence[Row]) -> list[str]:
+def quality_notes(rows: Sequence[QualityRow]) -> list[str]:
     """The columns of these rows."""
     notes = ["; ".join(column.note for column in _filled(rows) if column.note) + "."]
-    if {row["selector"] for row in rows} & {"random", "centre"}:
+    if {row.selector for row in rows} & {"random", "centre"}:
         notes.append("random and centre look at no image; bold is what the model itself selects by.")
     return notes
 
 
-def _narrow(title: str, rows: Sequence[Row]) -> Table:
+def _narrow(title: str, rows: Sequence[QualityRow]) -> Table:
     columns = _filled(rows)
     lines = [
         {"selector": SELECTOR.cell([row])} | {column.heading: column.cell([row]) for column in columns} for row in rows
     ]
-    own = [index for index, row in enumerate(rows) if row["selector"] == row["trained_with"]]
+    own = [index for index, row in enumerate(rows) if row.selector == row.trained_with]
     styles = {(index, heading): "bold" for index in own for heading in lines[index]}
     return Table.from_cells("quality", title, lines, names=("selector",), layout=Layout(styles=styles))
 
 
-def _wide(rows: Sequence[Row], notes: Sequence[str]) -> Table:
+def _wide(rows: Sequence[QualityRow], notes: Sequence[str]) -> Table:
     columns = _filled(rows)
     lines = [
-        {name: word(row[name]) for name in ("dataset", "model", "selector")}
-        | {"size": word(row["image_size"]), "seed": word(row["seed"])}
+        {"dataset": word(row.dataset), "model": word(row.model), "selector": word(row.selector)}
+        | {"size": word(row.image_size), "seed": word(row.seed)}
         | {column.heading: column.cell([row]) for column in columns}
         for row in rows
     ]
     return Table.from_cells("quality", "", lines, names=("dataset", "model", "selector"), notes=notes)
 
 
-def _filled(rows: Sequence[Row]) -> list[Column]:
+def _filled(rows: Sequence[QualityRow]) -> list[Column]:
     """The columns that some row has a figure for; those that need boxes are left out where none are known."""
     return [column for column in COMMAND_COLUMNS if any(column.cell([row]).value is not None for row in rows)]
 
 
-def _command_title(row: Row) -> str:
-    words = [row["model"], f"selects by {row['trained_with']}" if row["trained_with"] else "selects nothing"]
-    words += [row["dataset"], f"{row['image_size']} px", None if row["seed"] is None else f"seed {row['seed']}"]
-    words.append(how_many(row["images"], "image"))
+def _command_title(row: QualityRow) -> str:
+    words: list[str | None] = [row.model, f"selects by {row.trained_with}" if row.trained_with else "selects nothing"]
+    words += [row.dataset, f"{row.image_size} px", None if row.seed is None else f"seed {row.seed}"]
+    words.append(how_many(row.images, "image"))
     return "What selectors find · " + " · ".join(as_text(part) for part in words if part)
 
 
@@ -186,7 +188,7 @@ class SelectorQuality(Report):
             notes = _report_notes(rows, lines[0])
             yield Table.from_cells(name, title, lines, names=("selector",), marks=marks, notes=notes)
         if not groups:
-            trained = [row for row in data.accuracy if not row.get("seeds")]
+            trained = [row for row in data.accuracy if not row.seeds]
             command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
             yield Missing(what="what selectors find on trained models", command=command)
 
@@ -205,7 +207,7 @@ def selector_quality(data: Data) -> pd.DataFrame:
     )
 
 
-def quality_lines(rows: Sequence[Row]) -> list[dict[str, Cell]]:
+def quality_lines(rows: Sequence[QualityRow]) -> list[dict[str, Cell]]:
     """The quality of every selector on the weights of one model, over seeds, beside its cost.
 
     Args:
@@ -229,9 +231,9 @@ def _site(key: Training) -> tuple[str, int, str]:
     return key.dataset, key.image_size, key.model
 
 
-def _report_notes(rows: Sequence[Row], headings: Collection[str]) -> list[str]:
-    seeds, own = {row["seed"] for row in rows}, rows[0].get("trained_with")
-    notes = [f"{how_many(rows[0]['images'], 'image')}, {how_many(len(seeds), 'trained model')}."]
+def _report_notes(rows: Sequence[QualityRow], headings: Collection[str]) -> list[str]:
+    seeds, own = {row.seed for row in rows}, rows[0].trained_with
+    notes = [f"{how_many(rows[0].images, 'image')}, {how_many(len(seeds), 'trained model')}."]
     notes += [f"The model itself selects by {own}."] if own else []
     columns = "; ".join(column.note for column in REPORT_COLUMNS if column.heading in headings)
     notes += measured_rows("Selectors on trained models", rows)

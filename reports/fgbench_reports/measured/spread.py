@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from fgbench_reports.data import Row, group_by
+from fgbench.results.records import ThroughputRow
+from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.sweep_rows import (
     by_contender,
     by_environment,
@@ -38,17 +39,18 @@ def spread_tables(rows: Sequence[Row]) -> RowTables:
         rows: Rows of throughput.
 
     """
-    return RowTables(rows=[], narrow=[spread_table(rows)], wide=[], notes=spread_notes(rows))
+    timed = records(ThroughputRow, rows)
+    return RowTables(rows=[], narrow=[spread_table(timed)], wide=[], notes=spread_notes(timed))
 
 
-def spread_table(rows: Sequence[Row]) -> Table:
+def spread_table(rows: Sequence[ThroughputRow]) -> Table:
     """Per point the latencies of its repeats, how far they lie apart, and whether their intervals overlap."""
-    repeated = [row for row in rows if row.get("repeat") is not None]
+    repeated = [row for row in rows if row.repeat is not None]
     environments, varying = by_environment(repeated), varying_fields(repeated)
     one = [mode_name(key, environments) for key in environments if len(environments) == 1]
-    failed = any(row["status"] != "ok" for row in repeated)
+    failed = any(not row.status.is_ok for row in repeated)
     headings = ["model", "size", "batch", *COLOURED, *(["status"] if failed else [])]
-    width = max((len(milliseconds(row["latency_s"])) for row in repeated), default=0)
+    width = max((len(milliseconds(row.latency_s)) for row in repeated), default=0)
     lines: list[dict[str, Cell]] = []
     styles: dict[tuple[int, str], str] = {}
     block_ends = []
@@ -60,12 +62,12 @@ def spread_table(rows: Sequence[Row]) -> Table:
             spread, first = _spread(point), point[0]
             if spread is not None and spread > 1:
                 styles |= {(len(lines), heading): "yellow" for heading in COLOURED}
-            latencies = [row["latency_s"] for row in point]
-            line = {"model": Cell(first["model"], label), "size": Cell(first["image_size"], size)}
-            line |= {"batch": word(first["batch_size"]), "spread %": figure(spread, short_percent)}
+            latencies = [row.latency_s for row in point]
+            line = {"model": Cell(first.model, label), "size": Cell(first.image_size, size)}
+            line |= {"batch": word(first.batch_size), "spread %": figure(spread, short_percent)}
             line |= {LATENCY: Cell(latencies, " ".join(milliseconds(each).rjust(width) for each in latencies))}
             line |= {"intervals": word(_overlap(point))}
-            statuses = [status_word(row) for row in point if row["status"] != "ok"]
+            statuses = [status_word(row) for row in point if not row.status.is_ok]
             line |= {"status": word(", ".join(dict.fromkeys(statuses)))}
             lines.append(line)
         block_ends.append(len(lines) - 1)
@@ -75,9 +77,9 @@ def spread_table(rows: Sequence[Row]) -> Table:
     return Table.from_cells("spread", title, lines, names=names, headings=headings, layout=layout)
 
 
-def spread_notes(rows: Sequence[Row]) -> list[str]:
+def spread_notes(rows: Sequence[ThroughputRow]) -> list[str]:
     """The spread over all points, what the columns are, and the points that have none."""
-    repeated = [row for row in rows if row.get("repeat") is not None]
+    repeated = [row for row in rows if row.repeat is not None]
     if not repeated:
         return ["No row was measured repeatedly: there is no spread to tell."]
     summary, notes = spread_summary(rows), []
@@ -95,9 +97,9 @@ def spread_notes(rows: Sequence[Row]) -> list[str]:
     return [*notes, *reason_notes(repeated), *environment_notes(repeated)]
 
 
-def spread_summary(rows: Sequence[Row]) -> dict[str, Any]:
+def spread_summary(rows: Sequence[ThroughputRow]) -> dict[str, Any]:
     """Over all points: how many have a spread, its median and largest in percent, how many stay within 1 %."""
-    points = _points([row for row in rows if row.get("repeat") is not None])
+    points = _points([row for row in rows if row.repeat is not None])
     spreads = [spread for point in points if (spread := _spread(point)) is not None]
     return {
         "points": len(spreads),
@@ -109,22 +111,23 @@ def spread_summary(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _points(rows: Sequence[Row]) -> list[list[Row]]:
+def _points(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
     return [point for _, ordered in by_contender(rows) for point in _by_point(ordered)]
 
 
-def _by_point(ordered: Iterable[tuple[Row, bool]]) -> list[list[Row]]:
+def _by_point(ordered: Iterable[tuple[ThroughputRow, bool]]) -> list[list[ThroughputRow]]:
     return list(group_by([row for row, _ in ordered], "image_size", "batch_size").values())
 
 
-def _spread(point: Sequence[Row]) -> float | None:
+def _spread(point: Sequence[ThroughputRow]) -> float | None:
     """The slowest repeat over the fastest, less 1, in percent."""
-    latencies = [row["latency_s"] for row in point if row["latency_s"]]
+    latencies = [row.latency_s for row in point if row.latency_s]
     return (max(latencies) / min(latencies) - 1) * 100 if len(latencies) > 1 else None
 
 
-def _overlap(point: Sequence[Row]) -> str:
-    bounds = [(row["latency_ci95_low_s"], row["latency_ci95_high_s"]) for row in point if row["latency_ci95_low_s"]]
+def _overlap(point: Sequence[ThroughputRow]) -> str:
+    ends = [(row.latency_ci95_low_s, row.latency_ci95_high_s) for row in point]
+    bounds = [(low, high) for low, high in ends if low and high is not None]
     if len(bounds) < 2:
         return MISSING
     return "overlap" if max(low for low, _ in bounds) <= min(high for _, high in bounds) else "apart"

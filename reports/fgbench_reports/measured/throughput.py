@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench.results.records import Status
-from fgbench_reports.data import KINDS, Row, group_by
+from fgbench.results.records import Status, ThroughputRow
+from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
     CONTENDER,
@@ -41,21 +41,22 @@ OTHER_STATUS_STYLE = "red"
 MARK = "*"  # of the best batch, on a terminal
 
 
-def _times(field: str, factor: float) -> Callable[[Row], float | None]:
-    def value(row: Row) -> float | None:
-        return None if row[field] is None else row[field] * factor
+def _times(field: str, factor: float) -> Callable[[ThroughputRow], float | None]:
+    def value(row: ThroughputRow) -> float | None:
+        figure = getattr(row, field)
+        return None if figure is None else figure * factor
 
     return value
 
 
-def _half_width_percent(row: Row) -> float | None:
-    low, middle, high = row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"]
+def _half_width_percent(row: ThroughputRow) -> float | None:
+    low, middle, high = row.latency_ci95_low_s, row.latency_s, row.latency_ci95_high_s
     return (high - low) / middle * 50 if low is not None and high is not None and middle else None
 
 
-def _memory(field: str, *, on_gpu: bool) -> Callable[[Row], int | None]:
-    def value(row: Row) -> int | None:
-        return row[field] if (row["device"] == "cuda") is on_gpu else None
+def _memory(field: str, *, on_gpu: bool) -> Callable[[ThroughputRow], int | None]:
+    def value(row: ThroughputRow) -> int | None:
+        return getattr(row, field) if (row.device == "cuda") is on_gpu else None
 
     return value
 
@@ -109,17 +110,17 @@ COLUMNS = (
 BY_HEADING = {column.heading: column for column in COLUMNS}
 ALWAYS = ("img/s", "latency ms")  # columns of the report, even where no row fills them
 # Columns of the command: which rows need them. The others of the report are left out.
-NEEDED_BY: dict[str, Callable[[Row], bool]] = {
+NEEDED_BY: dict[str, Callable[[ThroughputRow], bool]] = {
     "size": lambda row: True,
     "batch": lambda row: True,
-    "run": lambda row: row.get("repeat") is not None,
+    "run": lambda row: row.repeat is not None,
     "img/s": lambda row: True,
     "latency ms": lambda row: True,
     "±%": lambda row: True,
-    "allocated GB": lambda row: row["device"] == "cuda",
-    "resident GB": lambda row: row["device"] != "cuda",
-    "J/img": lambda row: row["energy_j_per_image"] is not None,
-    "MFU %": lambda row: row["mfu"] is not None,
+    "allocated GB": lambda row: row.device == "cuda",
+    "resident GB": lambda row: row.device != "cuda",
+    "J/img": lambda row: row.energy_j_per_image is not None,
+    "MFU %": lambda row: row.mfu is not None,
 }
 
 
@@ -133,9 +134,10 @@ def throughput_tables(rows: Sequence[Row]) -> RowTables:
         rows: Rows of throughput.
 
     """
-    groups = by_environment(rows)
+    timed = records(ThroughputRow, rows)
+    groups = by_environment(timed)
     narrow = [_narrow(common_title(group, mode_name(key, groups)), group) for key, group in groups.items()]
-    return RowTables(rows=rows, narrow=narrow, wide=[_wide(rows)], notes=throughput_notes(rows))
+    return RowTables(rows=rows, narrow=narrow, wide=[_wide(timed)], notes=throughput_notes(timed))
 
 
 class Throughput(Report):
@@ -170,13 +172,13 @@ def throughput(data: Data) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {key: row[key] for key in row if key not in ("environment", "blocks")}
-            | {name: row["environment"].get(name) for name in fields}
+            | {name: row.environment.get(name) for name in fields}
             for row in data.throughput
         ]
     )
 
 
-def throughput_notes(rows: Sequence[Row], *, mark: str = MARK) -> list[str]:
+def throughput_notes(rows: Sequence[ThroughputRow], *, mark: str = MARK) -> list[str]:
     """The columns, statuses and their reasons, reasons for missing figures, and the environments.
 
     Args:
@@ -191,14 +193,14 @@ def throughput_notes(rows: Sequence[Row], *, mark: str = MARK) -> list[str]:
     return [columns, *reason_notes(rows), *_missing_notes(rows), *environment_notes(rows)]
 
 
-def _headings(rows: Sequence[Row]) -> list[str]:
+def _headings(rows: Sequence[ThroughputRow]) -> list[str]:
     """The columns of figures of the command that these rows need."""
     return [heading for heading, is_needed in NEEDED_BY.items() if any(map(is_needed, rows))]
 
 
-def _narrow(title: str, rows: Sequence[Row]) -> Table:
+def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
     headings, varying = _headings(rows), varying_fields(rows)
-    failed = any(row["status"] != Status.OK for row in rows)
+    failed = any(not row.status.is_ok for row in rows)
     behind = headings.index("img/s") + 1  # the mark stands beside the throughput
     columns = ["model", *headings[:behind], "", *headings[behind:], *(["status"] if failed else [])]
     lines: list[dict[str, Cell]] = []
@@ -213,11 +215,11 @@ def _narrow(title: str, rows: Sequence[Row]) -> Table:
                 (len(lines), heading): "bold" for heading in columns[2:] if best
             }  # behind the model and the size
             line = {heading: BY_HEADING[heading].cell(row) for heading in headings}
-            line |= {"model": Cell(row["model"], label), "size": Cell(row["image_size"], size)}
+            line |= {"model": Cell(row.model, label), "size": Cell(row.image_size, size)}
             line |= {"": Cell(best, MARK if best else "")}
             if failed:
-                status = row["status"]
-                line["status"] = Cell(status, "" if status == Status.OK else as_text(status))
+                status = row.status
+                line["status"] = Cell(status, "" if status.is_ok else as_text(status))
                 styles[len(lines), "status"] = STATUS_STYLES.get(status, OTHER_STATUS_STYLE)
             lines.append(line)
         block_ends.append(len(lines) - 1)
@@ -226,7 +228,7 @@ def _narrow(title: str, rows: Sequence[Row]) -> Table:
     return Table.from_cells("throughput", title, lines, names=names, headings=columns, layout=layout)
 
 
-def _wide(rows: Sequence[Row]) -> Table:
+def _wide(rows: Sequence[ThroughputRow]) -> Table:
     headings, differing = _headings(rows), differing_fields(by_environment(rows))
     lines = []
     for key, ordered in by_contender(rows):
@@ -252,14 +254,14 @@ def _names(key: EnvironmentKey, differing: Sequence[str]) -> dict[str, Cell]:
     return names | {"device": word(key[0]), "dtype": word(key[1]), "mode": word(key[2])}
 
 
-def _missing_notes(rows: Sequence[Row]) -> list[str]:
+def _missing_notes(rows: Sequence[ThroughputRow]) -> list[str]:
     """Why columns lack figures: each reason once, with its columns."""
     columns: dict[str, dict[str, None]] = {}
     for row in rows:
-        on_gpu = row["device"] == "cuda"
+        on_gpu = row.device == "cuda"
         memory = "peak_memory_allocated_bytes" if on_gpu else "device_memory_bytes"
         names: dict[Any, str] = {"energy_j_per_image": "J/img", "mfu": "MFU", memory: "memory"}
-        for field, reason in ((row["environment"] or {}).get("missing") or {}).items():
+        for field, reason in ((row.environment or {}).get("missing") or {}).items():
             if field in names:
                 columns.setdefault(one_line(reason), {})[names[field]] = None
     return first_notes([f"No {', '.join(names)}: {reason}" for reason, names in columns.items()], "reason")

@@ -107,7 +107,7 @@ class LongTable:
     def _lines(self, console: Console, cells: Sequence[Text], widths: Sequence[int]) -> Iterator[Segment]:
         """The lines of one line of the table: several where a cell has several or is wrapped."""
         columns = self._table.columns
-        parts = [_wrapped(console, cell, *of) for cell, *of in zip(cells, columns, widths, strict=True)]
+        parts = [_wrapped(console, *of) for of in zip(cells, columns, widths, strict=True)]
         height = max(map(len, parts), default=0)
         for index, column in enumerate(columns):
             if column.vertical == "bottom":
@@ -115,8 +115,7 @@ class LongTable:
         for line in zip_longest(*parts, fillvalue=""):
             plain = self._left
             for index, (text, column, width) in enumerate(zip(line, columns, widths, strict=True)):
-                blanks = " " * (width - cell_len(text))
-                padded = blanks + text if column.justify == "right" else text + blanks
+                padded = _padded(text, width, to_the_right=column.justify == "right")
                 plain += self._between if index else ""
                 if (style := cells[index].style) or (style := column.style):
                     yield Segment(plain)
@@ -134,6 +133,13 @@ def _texts(column: Column) -> list[Text]:
 
 def _text(cell: object) -> Text:
     return cell if isinstance(cell, Text) else Text(str(cell))
+
+
+def _padded(text: str, width: int, *, to_the_right: bool) -> str:
+    if to_the_right:
+        text = text.rstrip()  # as rich does
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if to_the_right else text + blanks
 
 
 def _wrapped(console: Console, cell: Text, column: Column, width: int) -> list[str]:

@@ -12,8 +12,8 @@ FAULTY = Path(__file__).with_name("faulty.py")
 
 
 @pytest.fixture(scope="session")
-def host() -> Iterator[WorkerPool]:
+def pool() -> Iterator[WorkerPool]:
     """One process that has torch loaded, for all tests that measure."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with WorkerPool() as host:
-        yield host
+    with WorkerPool() as pool:
+        yield pool
