@@ -1,4 +1,4 @@
-"""Which room may import which, that no imports form a circle, and the trap in the name of one of the folders."""
+"""Permitted imports between packages, circular imports, and the name of the folder ``selectors``."""
 
 from __future__ import annotations
 

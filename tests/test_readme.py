@@ -1,4 +1,4 @@
-"""What the README promises."""
+"""Commands and output in the README are correct."""
 
 from __future__ import annotations
 

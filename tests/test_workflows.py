@@ -1,4 +1,4 @@
-"""What GitHub runs: workflows and the action are valid, and the action's own steps do what they say."""
+"""The workflows and the action are valid, and the steps of the action work."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Data sets by name: the ten of the paper, folders and lists of one's own, timm's readers, and synthetic images."""
+"""Data sets by name: the ten of the paper, your own folders and lists, timm's readers, and synthetic images."""

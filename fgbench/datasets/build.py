@@ -44,7 +44,7 @@ def open_dataset(
         typed = typed_options(read, name, {**(options or {}), **more_options})
         try:
             opened = read(None if data_dir is None else Path(data_dir), **typed)
-        except OSError as error:  # a folder that may not be entered, a disk that is gone
+        except OSError as error:  # such as missing permission, or a removed disk
             raise DatasetError(
                 f"cannot read data set {name!r}:", error.filename, error.strerror or str(error)
             ) from error
@@ -62,7 +62,7 @@ def check_options(name: str, options: Mapping[str, str], plugin_files: Sequence[
     """Check the name and the options of a data set; nothing is opened.
 
     Args:
-        name: Name of a data set; one that plug-in files may bring is not checked.
+        name: Name of a data set; an unknown one is not checked if there are plug-in files.
         options: Options as text. Those of a plug-in are not checked.
         plugin_files: Plug-in files of the command.
 
@@ -77,7 +77,7 @@ def check_options(name: str, options: Mapping[str, str], plugin_files: Sequence[
 
 
 def dataset_breach(candidate: object) -> str | None:
-    """The rule of readers that an object breaks, in words; None for a reader."""
+    """Why an object is not a reader of a data set, in words; None for a reader."""
     if not callable(candidate):
         return "it must be a function (data_dir, **options) → DataSet"
     if not isinstance(holds := getattr(candidate, "holds", ""), str):

@@ -1,4 +1,4 @@
-"""Check of a data set before it is used: whether it is complete, and whether it is the published one."""
+"""Check whether a data set is complete, and whether it equals the published one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _class_notes(dataset: DataSet) -> Iterator[str]:
 
 
 def _repeats(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
-    """Repeated names, and names that lead to one file; copies of a file are not found."""
+    """Sentences on repeated names, and on several names of one file; copies of a file are not found."""
     names: dict[str, set[str]] = {}
     files: dict[str, dict[Hashable, str]] = {}
     for role, split in _splits(dataset):
@@ -94,7 +94,7 @@ def _repeats(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[st
 
 
 def _two_classes(dataset: DataSet, ids: Mapping[str, list[Hashable]]) -> Iterator[str]:
-    """Files that have two classes, under two names or in two splits."""
+    """A sentence on files with two classes, under two names or in two splits."""
     first: dict[Hashable, tuple[str, int]] = {}
     pairs = []
     for role, split in _splits(dataset):

@@ -13,7 +13,7 @@ from fgbench.datasets.reader import reads
 
 TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 PARTS, BOUNDS = "parts/part_locs.txt", "bounding_boxes.txt"
-SMALLEST_SIDE = 8.0  # pixels; of a part's box
+SMALLEST_SIDE = 8.0  # pixels: side of a part's box, at least
 
 
 @reads(
@@ -103,8 +103,8 @@ def part_boxes(root: Path, images: Mapping[str, str], share: float) -> dict[str,
         share: Side of a square as a share, more than 0 and at most 1.
 
     Returns:
-        Boxes by path, in the order of the parts, in pixels of the file as stored: points were drawn in browsers that
-        did not turn images by EXIF. None without the table of points.
+        Boxes by path, in the order of the parts, in pixels of the stored image: annotators saw it in browsers that did
+        not apply the EXIF orientation. None without the table of points.
 
     Raises:
         DatasetError: ``share`` is out of its range, or a line has another form.

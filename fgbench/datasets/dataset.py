@@ -20,7 +20,7 @@ HALF = (0.5, 0.5, 0.5)  # mean and standard deviation of DAFB and Moe in the pap
 
 
 class DatasetError(FgbenchError):
-    """A data set is missing, laid out in another way, empty, or not the published one."""
+    """A data set is missing, has another layout, is empty, or is not the published one."""
 
 
 def decode(source: Path | IO[bytes]) -> Image.Image:
@@ -32,7 +32,7 @@ def readable(name: str) -> str:
     r"""A file name that can be printed and stored: bytes that are not UTF-8 become ``\xe9``."""
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a character from a JSON file
+    except UnicodeEncodeError:  # a lone surrogate from a JSON file
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -61,7 +61,7 @@ class Split(ABC):
         return []
 
     def files(self) -> list[Hashable]:
-        """An identity per image: two names of one file are one image. Their names by default."""
+        """An identity per image, equal for two names of one file; by default the names."""
         return [self.name(index) for index in range(len(self))]
 
 
@@ -72,7 +72,7 @@ class FileSplit(Split):
     root: Path
     paths: Sequence[str]  # relative to the root
     targets: Sequence[int]
-    boxes: Mapping[str, list[Box]] | None = None  # by path, in pixels of the file as stored
+    boxes: Mapping[str, list[Box]] | None = None  # by path, in pixels of the stored image
 
     def name(self, index: int) -> str:
         """The path below the root."""
@@ -83,7 +83,7 @@ class FileSplit(Split):
         return decode(self.root / self.paths[index])
 
     def parts(self, index: int) -> list[Box] | None:
-        """Boxes of an image, turned as its EXIF orientation says; none where all parts are hidden, None if unknown."""
+        """Boxes of an image, with its EXIF orientation applied; empty if all parts are hidden, None if unknown."""
         if self.boxes is None or not (boxes := self.boxes.get(self.paths[index], ())):
             return None if self.boxes is None else []
         stored, orientation = stored_as(self.root / self.paths[index])
@@ -153,8 +153,8 @@ class DataSet:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     published: Published | None = None
-    notes: Sequence[str] = ()  # worth knowing, such as class ids that were renumbered
-    left_out: Sequence[str] = ()  # files that lie there and are not part of it, counted and named
+    notes: Sequence[str] = ()  # sentences for the user, such as on renumbered class ids
+    left_out: Sequence[str] = ()  # sentences on files in its folder that do not belong to it
     # Defaults of a run on this data set: fields of the recipe, such as a small backbone for small images.
     recipe: Mapping[str, object] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What the official layouts share: text tables, paths that stay below their root, class ids from 0 without gaps."""
+"""Functions for several layouts: text tables, paths below a root, and class ids from 0 without gaps."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fgbench.results import reading
 
 ClassId = TypeVar("ClassId", int, str)
 
-LARGEST_BYTES = 2 * 10**9  # of a list; the largest published one, of iNaturalist, has a tenth
-SHOWN = 8  # how many names of a list a message has
+LARGEST_BYTES = 2 * 10**9  # largest size of a list; the list of iNaturalist has a tenth of it
+SHOWN = 8  # names of a list that a message shows
 
 
 def listed(names: Sequence[str], shown: int = SHOWN) -> str:

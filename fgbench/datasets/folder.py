@@ -49,7 +49,8 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
     names = sorted({name for _, name in train})
     if unknown := sorted({name for _, name in test} - set(names)):
         what = f"classes of {tested}/ that are not in {'/ or '.join(trained)}/:"
-        near = [name for name in names if _plain(name) in {_plain(other) for other in unknown}]
+        unknown_plain = {_without_case_and_accents(name) for name in unknown}
+        near = [name for name in names if _without_case_and_accents(name) in unknown_plain]
         do = f"{listed(near, SHOWN)} differs in case or in how accents are written alone" if near else ""
         raise DatasetError(what, listed(unknown), do)
     ids = {name: index for index, name in enumerate(names)}
@@ -60,7 +61,7 @@ def folder(root: Path, *, norm: Literal["imagenet", "half"] = "imagenet") -> Dat
             train=FileSplit(root, [path for path, _ in train], [ids[name] for _, name in train]),
             test=FileSplit(root, [path for path, _ in test], [ids[name] for _, name in test]),
             notes=tuple(_notes(trained, names)),
-            left_out=(*train_walk.notes, *test_walk.notes, *_beside(root, [*trained, tested])),
+            left_out=(*train_walk.notes, *test_walk.notes, *_note_on_other_images(root, [*trained, tested])),
         ),
         norm,
     )
@@ -70,17 +71,17 @@ def _notes(trained: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     if trained[1:]:
         verb = "is" if len(trained) == 2 else "are"
         yield f"{' and '.join(trained[1:])} {verb} part of the training set, as there is test"
-    plain = Counter(_plain(name) for name in names)
-    if alike := [name for name in names if plain[_plain(name)] > 1]:
+    plain = Counter(map(_without_case_and_accents, names))
+    if alike := [name for name in names if plain[_without_case_and_accents(name)] > 1]:
         yield f"classes that differ in case or in how accents are written alone: {listed(alike)}"
 
 
-def _beside(root: Path, splits: Sequence[str]) -> Iterator[str]:
+def _note_on_other_images(root: Path, splits: Sequence[str]) -> Iterator[str]:
     if beside := images_beside(root, splits):
         count = "1 image" if len(beside) == 1 else f"{len(beside):,} images"
         places = " and ".join(f"{split}/" for split in splits)
         yield f"left out: {count} beside {places}: {listed(beside, SHOWN)}"
 
 
-def _plain(name: str) -> str:
+def _without_case_and_accents(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()

@@ -93,7 +93,7 @@ def hfds(
 
 
 def _not_read(folder: Path, columns: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """A sentence on images of a local folder that are in neither split."""
+    """A sentence on images of a local folder that neither split has."""
     if not folder.is_dir() or not (images := images_beside(folder, ())):
         return
     paths = (cell.get("path") for column in columns for cell in column if isinstance(cell, dict))

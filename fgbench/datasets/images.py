@@ -6,11 +6,11 @@ Every command reads its images here, from files and from memory, by the same rul
 - The image is turned as its EXIF orientation says.
 - Transparent pixels are laid on white.
 - Grey values of more than 8 bits are scaled from the whole range of their format, 0…65,535 (0…4,095 in a TIFF of 12
-  bits), and never from the least to the largest value of the image: two images keep the brightness that they have
-  beside each other, and a constant image stays one. What has no such range is refused: floating-point numbers, values
-  beyond 16 bits, signed ones of 8 or 16 bits, and values that end below 256, which would all be one shade. So are
-  colours of 16 bits that end below 256.
-- A TIFF whose first page is said to be a smaller copy of another one, as in the raw files of cameras, is refused.
+  bits), not from the smallest to the largest value of the image: two images keep their relative brightness, and a
+  constant image stays constant. Images without such a range are refused: floating-point numbers, values beyond 16
+  bits, signed values of 8 or 16 bits, and values that are all below 256, which would become one
+  shade. Colours of 16 bits that are all below 256 are refused for the same reason.
+- A TIFF whose first page is marked as a smaller copy of another one, as in the raw files of cameras, is refused.
 - Colours are converted by Pillow's formulas; ICC profiles are not applied, as timm and torchvision do not.
 """
 
@@ -33,10 +33,10 @@ from fgbench.results.reading import opened
 Box: TypeAlias = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels, ends exclusive
 
 ORIENTATION = 0x0112  # EXIF tag
-WIDTH, HEIGHT = 256, 257  # TIFF tags, as the next three
+WIDTH, HEIGHT = 256, 257  # TIFF tags, like the next line
 SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 254, 258, 262, 339
-WHITE_IS_ZERO, SIGNED = 0, 2  # values of the last two
-SMALLER_COPY = 1  # a bit of the first
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of PHOTOMETRIC and SAMPLE_FORMAT
+SMALLER_COPY = 1  # a bit of SUBFILE_TYPE
 BYTE, SIXTEEN_BITS = 255, 65535
 
 # Of EXIF's orientations: whether the upright image is mirrored along y, along x, and then transposed, to be stored.
@@ -90,7 +90,7 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
     """
     what = name if name is not None else str(source) if isinstance(source, Path) else "an image in memory"
     try:
-        # Pillow maps a file that it opens itself into memory, and then garbles grey TIFFs that EXIF turns (Pillow 13).
+        # Pillow maps a file that it opens itself into memory, and corrupts grey TIFFs with an orientation (Pillow 13).
         with opened(source) if isinstance(source, Path) else nullcontext(source) as file, quiet():
             return _read(file)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -183,11 +183,11 @@ def _check_kind(image: Image.Image) -> None:
         raise _CopyError("its first page is a smaller copy of another one")
     is_signed = SIGNED in tags.get(SAMPLE_FORMAT, ()) and max(tags.get(BITS_PER_SAMPLE, (1,))) <= 16
     if is_signed or (image.format == "FITS" and image.mode == "I;16"):
-        raise _NoRangeError("its grey values are signed, and no one knows what is black")
+        raise _NoRangeError("its grey values are signed, so that the value of black is unknown")
 
 
 def _check_depth(image: Image.Image, tiles: list[Any], file: IO[bytes], start: int) -> None:
-    """Refuse colours of 16 bits that end below 256: Pillow keeps the higher 8 bits, and all would be black."""
+    """Refuse colours of 16 bits that are all below 256: Pillow keeps the higher 8 bits, which would all be 0."""
     low = [_low_bytes(tile[3]) for tile in tiles]
     if not low or None in low or any(top for _, top in image.getextrema()[:3]):  # type: ignore[misc]
         return
@@ -218,7 +218,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(ORIENTATION, 1)
         return int(found) if found in range(1, 9) else 1
-    except Exception:  # unreadable metadata turns nothing
+    except Exception:  # unreadable metadata: the image is not turned
         return 1
 
 
@@ -226,8 +226,8 @@ def _opaque(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray(_eight_bits(image)).convert("RGB")
     if image.mode == "F":
-        raise _NoRangeError("its pixels are floating-point numbers, of which no one knows what is white")
-    if image.mode == "La":  # Pillow converts it to LA alone
+        raise _NoRangeError("its pixels are floating-point numbers, so that the value of white is unknown")
+    if image.mode == "La":  # Pillow can convert this mode to LA only
         image = image.convert("LA")
     palette = image.palette.mode if image.mode == "P" and image.palette else ""
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or palette.endswith("A") or "transparency" in image.info:

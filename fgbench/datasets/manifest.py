@@ -1,4 +1,4 @@
-"""CSV lists of images: one's own, those of DAFB and Moe, and lists in place of any official layout."""
+"""CSV lists of images: your own, those of DAFB and Moe, and lists instead of any official layout."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 from fgbench.datasets.dataset import DatasetError
 from fgbench.datasets.files import in_one_line
 
-LONGEST_S = 120.0  # the largest list is read in a second, and SciPy is imported in a few
+LONGEST_S = 120.0  # limit of the process; the largest list takes one second, the import of SciPy a few
 READ = """
 import json, sys
 import numpy as np
@@ -21,9 +21,9 @@ from scipy.io import loadmat
 
 try:
     content = loadmat(sys.argv[1], squeeze_me=True)
-except Exception as error:  # half a dozen kinds for a file that is no .mat file
+except Exception as error:  # SciPy raises errors of several types for other files
     sys.exit(" ".join(str(error).split()) or type(error).__name__)
-# A single value is squeezed to no axis at all.
+# A single value has no axis after squeezing.
 lists = {name: np.ravel(value).tolist() for name, value in content.items() if not name.startswith("__")}
 json.dump(lists, sys.stdout, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
 """
@@ -40,7 +40,7 @@ def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
         A list per variable.
 
     Raises:
-        DatasetError: It is no such file, lacks a variable, or a value does not fit.
+        DatasetError: The file is not a .mat file, lacks a variable, or has a value that does not fit.
     """
     content = _lists(path)
     if lacking := [name for name in kinds if name not in content]:
@@ -52,7 +52,7 @@ def variables(path: Path, **kinds: Callable[[Any], Any]) -> list[list[Any]]:
 
 
 def _lists(path: Path) -> Mapping[str, list[Any]]:
-    """All variables, read in a process of its own: SciPy's reader crashes on some damaged files."""
+    """All variables, read in a separate process, since SciPy's reader crashes on some damaged files."""
     words = [sys.executable, "-c", READ, str(path)]
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     what = "not a MATLAB file that can be read:"

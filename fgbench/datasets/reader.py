@@ -1,4 +1,4 @@
-"""Readers of layouts: they find the folder, recognise its layout, and say in one line what is wrong with it."""
+"""Readers of layouts: they find the folder, check its layout, and report a problem in one line."""
 
 from __future__ import annotations
 

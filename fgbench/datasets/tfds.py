@@ -19,7 +19,7 @@ MOST_GB = 100_000
 
 @dataclass(frozen=True, slots=True)
 class MemorySplit(Split):
-    """Encoded images in memory. Worker processes share it where they are forked, and copy it otherwise."""
+    """Encoded images in memory. Forked worker processes share the memory; others copy it."""
 
     split: str
     encoded: Sequence[bytes]
@@ -46,8 +46,8 @@ def tfds(
 ) -> DataSet:
     """A data set that TensorFlow Datasets has prepared below --data-dir. Nothing is downloaded.
 
-    Such a data set can only be read from beginning to end, and training needs any order: it is read once, and its
-    images are held in memory, encoded as on disk.
+    Such a data set can only be read from beginning to end, but training reads images in any order. So it is read once,
+    and its images are kept in memory, encoded as on disk.
 
     Args:
         name: The name after ``tfds/``.
@@ -90,7 +90,7 @@ def tfds(
 
 
 def hold(samples: Iterable[tuple[Any, Any]], room: int, what: str) -> tuple[list[bytes], list[int]]:
-    """Encoded images and class ids of a stream.
+    """Read encoded images and class ids from a stream into memory.
 
     Raises:
         DatasetError: The images have more than ``room`` bytes.

@@ -17,7 +17,7 @@ TEST_SPLITS = ("test", "validation", "val")  # tried in this order where none is
 
 
 def need(kind: str, module: str, packages: str) -> None:
-    """Refuse a package that is not installed, before timm prints about it on stdout.
+    """Refuse a package that is not installed, before timm prints a message on stdout.
 
     Raises:
         DatasetError: The package is not installed.
@@ -46,7 +46,7 @@ def timm_readers(
         name: Name with its prefix, as timm has it.
         data_dir: Folder of the data.
         train_split: Name of the split to train on.
-        test_split: Name of the split to test on; None for the first of ``TEST_SPLITS`` that is there.
+        test_split: Name of the split to test on; None for the first of ``TEST_SPLITS`` that exists.
         **keys: Names of columns.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Data sets that torchvision reads as well, from the folders it unpacks them to: Flowers, Food and Pets.
+"""Flowers, Food and Pets, in the folders that torchvision unpacks them to.
 
-Their lists are read here, because torchvision compares checksums and reports any difference as "not found or
-corrupted"; paths and class ids are the same as its own.
+Their lists are read here, because torchvision compares checksums and reports every difference as "not found or
+corrupted". Paths and class ids are the same as torchvision's.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def flowers(root: Path) -> DataSet:
     fallback=read_manifest,
 )
 def food(root: Path) -> DataSet:
-    """Dishes, ETH Food-101; the training images are noisy on purpose."""
+    """Dishes, ETH Food-101; the training images are not cleaned, on purpose."""
     train, test = (_dishes(root / "meta" / f"{split}.json") for split in ("train", "test"))
     dishes = sorted({*train.values(), *test.values()})
     ids = {dish: index for index, dish in enumerate(dishes)}
@@ -71,7 +71,7 @@ def food(root: Path) -> DataSet:
 
 
 def _dishes(path: Path) -> dict[str, str]:
-    """Dish by image, from a list that has the images of every dish without their suffix."""
+    """Dish by image, from a list of images by dish, without their suffix."""
     try:
         content: Any = parse_json(read_text(path))
         pairs = [(f"images/{below_root(image)}.jpg", str(dish)) for dish, images in content.items() for image in images]

@@ -1,4 +1,4 @@
-"""From an image to the input of a network: square resize, crop, augmentation, normalisation, with torchvision."""
+"""Transforms from an image to the input of a network: resize, crop, augmentation, normalisation. By torchvision."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def _resize(side: int) -> Any:
 
 
 def _normalise(mean: Sequence[float], std: Sequence[float]) -> list[Any]:
-    # The paper normalises before it resizes; after it, the augmentations have an image to work on.
+    # The paper normalises before it resizes. Here it comes last, since augmentations need an image.
     return [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]

@@ -17,9 +17,9 @@ from fgbench.datasets.dataset import DatasetError, decode, readable
 from fgbench.datasets.files import listed
 from fgbench.datasets.images import quiet
 
-# Formats that Pillow knows by name, and decodes only with another program or not at all.
+# Formats that Pillow registers, and decodes only with another program or not at all.
 DOUBTFUL = frozenset(("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"))
-# Formats that begin with bytes of their own: a file without a known suffix is recognised by its content.
+# Formats that are recognised by their first bytes in files without a known suffix.
 BY_CONTENT = (
     "JPEG",
     "PNG",
@@ -36,43 +36,44 @@ BY_CONTENT = (
     "ICNS",
     "SGI",
 )
-# Folders that systems leave in data: thumbnails, deleted files, halves of files of another system.
+# Folders that operating systems create: thumbnails, deleted files, metadata of another system.
 SYSTEM_FOLDERS = frozenset(
     (
         *("__MACOSX", "@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"),
         *("lost+found", "__pycache__"),
     )
 )
-BACKUPS = frozenset((".bak", ".old", ".orig", ".tmp", ".part", ".crdownload"))  # copies and halves of other files
-# Raw files of cameras. Many begin as a TIFF does whose first page is a thumbnail.
+# Copies and incomplete downloads of other files.
+BACKUPS = frozenset((".bak", ".old", ".orig", ".tmp", ".part", ".crdownload"))
+# Raw files of cameras. Many begin like a TIFF whose first page is a thumbnail.
 RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .dcr .dng .erf .iiq .kdc .mef .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .srf .srw .x3f".split()
 )
 UNREAD_SUFFIXES = RAW_SUFFIXES | {".heic", ".heif", ".hif", ".svg", ".svgz", ".jxl", ".jxr", ".ai"}
-SHOWN = 3  # names of a note
-MOST_BESIDE = 100_000  # most files that are examined beside the splits
+SHOWN = 3  # names that a note shows
+MOST_BESIDE = 100_000  # largest number of files outside of the splits that are examined
 
-# Why a file is left out, as the words for one and for several.
+# Reasons to leave a file out, in words for one file and for several.
 HIDDEN = ("hidden file", "hidden files")
 SYSTEM = ("file in a folder of the system", "files in folders of the system")
 BESIDE = ("file beside the class folders", "files beside the class folders")
 FOREIGN = ("file whose suffix is not an image's", "files whose suffix is not an image's")
 UNREAD = ("image of a format that Pillow does not read", "images of formats that Pillow does not read")
-OTHER = ("file that is no image", "files that are no images")
+NO_IMAGE = ("file that is no image", "files that are no images")
 EMPTY = ("empty file", "empty files")
 SPECIAL = ("pipe, socket or device", "pipes, sockets or devices")
-AGAIN = ("other name of an image that is there already", "other names of images that are there already")
-AGAIN_ELSEWHERE = (
+SAME_IMAGE = ("other name of an image that is there already", "other names of images that are there already")
+SAME_IMAGE_OTHER_CLASS = (
     "other name, in a second class, of an image that keeps its first class",
     "other names, in a second class, of images that keep their first class",
 )
 BROKEN = ("link that leads to nothing", "links that lead to nothing")
-AROUND = ("link to a folder that it lies in", "links to folders that they lie in")
-SEEN = ("link to a folder that is there already", "links to folders that are there already")
+LOOP = ("link to a folder that it lies in", "links to folders that they lie in")
+SAME_FOLDER = ("link to a folder that is there already", "links to folders that are there already")
 
 Reason: TypeAlias = tuple[str, str]
 Id: TypeAlias = tuple[int, int]  # device and inode
-Parts: TypeAlias = tuple[str, ...]  # of a path below the root
+Parts: TypeAlias = tuple[str, ...]  # parts of a path below the root
 
 
 class Walk:
@@ -99,11 +100,11 @@ class Walk:
         self._links: deque[Parts] = deque()
         self._classes: dict[Parts, int] = {}
         self._images: list[Parts] = []
-        self._around = [os.path.realpath(self._path((split,))) for split in splits]
+        self._split_folders = [os.path.realpath(self._path((split,))) for split in splits]
         for split in splits:
-            self._folder((split,))
+            self._add_folder((split,))
         while self._links:
-            self._link(self._links.popleft())
+            self._add_link(self._links.popleft())
         self._check_classes()
 
     @property
@@ -124,20 +125,20 @@ class Walk:
             yield f"{files} read by the content: {listed(names, SHOWN)}"
 
     def _path(self, parts: Parts) -> str:
-        return os.path.join(self._root, *parts)  # noqa: PTH118  # as fast as a million files need it
+        return os.path.join(self._root, *parts)  # noqa: PTH118  # pathlib is too slow for a million files
 
     def _leave_out(self, reason: Reason, parts: Parts, first: Parts | None = None) -> None:
-        kept_as = f" (as {readable('/'.join(first))})" if reason == AGAIN_ELSEWHERE and first else ""
+        kept_as = f" (as {readable('/'.join(first))})" if reason == SAME_IMAGE_OTHER_CLASS and first else ""
         self._left_out.setdefault(reason, []).append(readable("/".join(parts)) + kept_as)
 
-    def _folder(self, top: Parts) -> None:
-        """Take in a folder and all real folders below it; links wait for the end."""
+    def _add_folder(self, top: Parts) -> None:
+        """Add the images of a folder and of all real folders below it; links are followed at the end."""
         start = self._path(top)
-        for place, folders, files in os.walk(start, onerror=_refuse):
+        for place, folders, files in os.walk(start, onerror=_raise):
             parts = (*top, *Path(place).relative_to(start).parts)
             identity = _identity(os.stat(place))  # noqa: PTH116
             if identity is not None and identity in self._folders:
-                self._leave_out(SEEN, parts)
+                self._leave_out(SAME_FOLDER, parts)
                 folders.clear()
                 continue
             if identity is not None:
@@ -146,10 +147,10 @@ class Walk:
                 self._classes.setdefault(parts, 0)
             folders[:] = [name for name in sorted(folders) if self._is_entered((*parts, name))]
             for name in sorted(files):
-                self._file((*parts, name))
+                self._add_file((*parts, name))
 
     def _is_entered(self, parts: Parts) -> bool:
-        """Whether a folder is walked through now: it is no link, and no folder of a system."""
+        """Whether to enter a folder now: it is neither a link nor a folder of the operating system."""
         path, name = self._path(parts), parts[-1]
         is_link = os.path.islink(path)  # noqa: PTH114
         if _is_system(name):
@@ -161,7 +162,7 @@ class Walk:
             self._links.append(parts)
         return not is_link
 
-    def _file(self, parts: Parts, *, through_link: bool = False) -> None:
+    def _add_file(self, parts: Parts, *, through_link: bool = False) -> None:
         path = self._path(parts)
         status = os.stat(path) if through_link else os.lstat(path)  # noqa: PTH116
         identity = _identity(status)
@@ -170,14 +171,14 @@ class Walk:
         elif stat.S_ISLNK(status.st_mode):
             self._links.append(parts)
         elif not stat.S_ISREG(status.st_mode):
-            self._leave_out(SPECIAL, parts)  # opening a pipe waits for ever
+            self._leave_out(SPECIAL, parts)  # opening a pipe would block
         elif len(parts) == 2:
             self._leave_out(BESIDE, parts)
         elif not status.st_size:
             self._leave_out(EMPTY, parts)
         elif identity is not None and identity in self._files:
             first = self._files[identity]
-            self._leave_out(AGAIN if first[1] == parts[1] else AGAIN_ELSEWHERE, parts, first)
+            self._leave_out(SAME_IMAGE if first[1] == parts[1] else SAME_IMAGE_OTHER_CLASS, parts, first)
         elif is_foreign(path):
             self._leave_out(FOREIGN, parts)
         elif is_image(path):
@@ -188,25 +189,25 @@ class Walk:
             if not has_image_suffix(path):
                 self._by_content.append(readable("/".join(parts)))
         else:
-            self._leave_out(UNREAD if _suffix(path) in UNREAD_SUFFIXES else OTHER, parts)
+            self._leave_out(UNREAD if _suffix(path) in UNREAD_SUFFIXES else NO_IMAGE, parts)
 
-    def _link(self, parts: Parts) -> None:
+    def _add_link(self, parts: Parts) -> None:
         path = self._path(parts)
         try:
             is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
-        except OSError:  # it dangles, or leads to itself
+        except OSError:  # its target does not exist, or is the link itself
             self._leave_out(BROKEN, parts)
             return
         if not is_folder:
-            self._file(parts, through_link=True)
+            self._add_file(parts, through_link=True)
             return
         target = os.path.realpath(path)
-        if any(_contains(target, place) for place in (os.path.realpath(self._path(parts[:-1])), *self._around)):
-            self._leave_out(AROUND, parts)
+        if any(_contains(target, place) for place in (os.path.realpath(self._path(parts[:-1])), *self._split_folders)):
+            self._leave_out(LOOP, parts)
             return
         if len(parts) == 2:
             self._classes.setdefault(parts, 0)
-        self._folder(parts)
+        self._add_folder(parts)
 
     def _check_classes(self) -> None:
         empty = ["/".join(parts) for parts, images in self._classes.items() if not images]
@@ -227,7 +228,7 @@ class Walk:
 
 @functools.cache
 def _known_suffixes() -> tuple[frozenset[str], frozenset[str]]:
-    """(suffixes of formats that Pillow decodes, suffixes of doubtful ones), in lower case with their dot."""
+    """Suffixes of formats that Pillow decodes, and of formats in ``DOUBTFUL``, in lower case with their dot."""
     Image.init()
     formats = {suffix.lower(): kind for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     doubtful = {suffix for suffix, kind in formats.items() if kind in DOUBTFUL}
@@ -246,7 +247,7 @@ def has_image_suffix(name: str) -> bool:
 
 @functools.cache
 def _types() -> mimetypes.MimeTypes:
-    return mimetypes.MimeTypes()  # without the lists of the system, which differ
+    return mimetypes.MimeTypes()  # without the lists of the operating system, which differ
 
 
 def is_foreign(name: str) -> bool:
@@ -320,8 +321,8 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
-def _refuse(error: OSError) -> NoReturn:
-    """Raise the error: a folder that cannot be read is not an empty one."""
+def _raise(error: OSError) -> NoReturn:
+    """Raise the error of a folder that cannot be read; ``os.walk`` would treat it as empty."""
     raise error
 
 

@@ -23,7 +23,7 @@ from fgbench.results.reading import parse_json
 
 SHARD = re.compile(r"\.(tar|tar\.\w+|tgz)$")
 INFO_FILES = ("_info.json", "info.json")
-FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp")  # of a sample with several images, the one that is read
+FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp")  # the image that is read of a sample with several
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Index:
     """Images and class ids in shards."""
 
     entries: list[Entry]
-    targets: list[Any]  # of each entry
-    left_out: list[str]  # members and samples that are no image, counted and named
+    targets: list[Any]  # label of each entry
+    left_out: list[str]  # sentences on members and samples without an image
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSplit(Split):
-    """Images in tar files, read in any order by any process; memory holds an index alone."""
+    """Images in tar files, read in any order by any process; only the index is in memory."""
 
     root: Path
     entries: Sequence[Entry]
@@ -183,7 +183,7 @@ def _image(sample: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
 
 
 def _samples(tar: tarfile.TarFile, strays: list[str]) -> Iterator[tuple[str, Mapping[str, tarfile.TarInfo]]]:
-    """(key, suffix → member) of neighbours with one key; names of members that have no key go to ``strays``."""
+    """Key and members by suffix of each sample; names of members without a key are added to ``strays``."""
     current, sample = "", dict[str, tarfile.TarInfo]()
     for member in tar:
         if member.isdir():

@@ -1,4 +1,4 @@
-"""Sheets of pictures with heat maps, boxes and crops, and a caption. No torch."""
+"""Drawing of sheets: pictures with heat maps, boxes and crops, and a caption. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the cell's picture, ends exclusive
 
-COLOUR_MAPS = ("cividis", "gray", "inferno", "magma", "plasma", "viridis")  # uniform, and in order when printed in grey
+COLOUR_MAPS = ("cividis", "gray", "inferno", "magma", "plasma", "viridis")  # perceptually uniform, also in grey
 COLOUR_MAP, ALPHA = "plasma", 0.55
 FORMATS = ("png", "svg", "pdf")
 OUTLINES = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")  # Okabe and Ito
@@ -26,20 +26,20 @@ OUTLINES = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#
 # Inches.
 CELL, GAP, MARGIN, LABEL = 1.25, 0.05, 0.08, 0.19
 HEADING, TITLE, UNDER, LINE, SPACE = 0.19, 0.25, 0.14, 0.125, 0.08
-LOWEST, HIGHEST = 0.5 * CELL, 1.5 * CELL  # of a row
-NARROWEST = 4.6  # of a sheet: a caption has to fit below
+LOWEST, HIGHEST = 0.5 * CELL, 1.5 * CELL  # heights of a row
+NARROWEST = 4.6  # width of a sheet, at least: the caption needs it
 BAR_WIDTH, BAR_HEIGHT = 0.9, 0.08
 
 POINTS = {"heading": 8.0, "title": 8.0, "small": 6.5, "caption": 7.0}
 DPI = 200
-PALE = 0.65  # of white over what was not seen
-LIGHTER = 0.2  # the share of white in the grey picture below heat
-MOST_PIXELS = 2**16 - 1  # along a side, that matplotlib can fill
+PALE = 0.65  # opacity of the white over the area that the network does not see
+LIGHTER = 0.2  # share of white in the grey picture below a heat map
+MOST_PIXELS = 2**16 - 1  # pixels of a side that matplotlib can fill
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "fgbench",
     "svg.fonttype": "path",
-    "pdf.fonttype": 42,  # publishers refuse Type 3
-    "text.parse_math": False,  # names may hold dollars
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3 fonts
+    "text.parse_math": False,  # names may contain dollar signs
     "text.usetex": False,
 }
 
@@ -56,15 +56,15 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A picture with what lies on it; without a picture, words alone."""
+    """A picture with its heat map, boxes and words; without a picture, words alone."""
 
     pixels: NDArray[np.uint8] | None = None  # (h, w, 3)
-    size: tuple[float, float] | None = None  # height and width that boxes count in; (h, w) by default
-    heat: NDArray[np.floating[Any]] | None = None  # (a, b) over ``seen``, drawn from its lowest to its highest value
-    seen: Box | None = None  # what is not inside pales; where it is given, the picture is grey below the heat
+    size: tuple[float, float] | None = None  # height and width in the unit of the boxes; (h, w) by default
+    heat: NDArray[np.floating[Any]] | None = None  # (a, b) over ``seen``, coloured from its lowest to its highest value
+    seen: Box | None = None  # the area that the network sees; the rest is pale, and the picture below heat is grey
     outlines: Sequence[Outline] = ()
-    frame: str | None = None  # a colour around the cell
-    words: str = ""  # on the picture, or in place of it
+    frame: str | None = None  # colour of a frame around the cell
+    words: str = ""  # words on the picture, or instead of it
     under: str = ""
 
     @property
@@ -77,7 +77,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of cells, as high as its first one needs."""
+    """A row of cells with the height of its first cell."""
 
     label: str
     cells: Sequence[Cell]
@@ -85,7 +85,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Lines under a title."""
+    """Rows of cells below a title."""
 
     title: str
     lines: Sequence[Line]
@@ -93,26 +93,26 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Everything that is drawn. All words in it are shown as they are; nothing in them is markup."""
+    """The content of a drawing. Words are shown literally; they contain no markup."""
 
     headings: Sequence[str]
     blocks: Sequence[Block]
-    warning: str = ""  # shown loudly
+    warning: str = ""  # in red above the caption
     caption: Sequence[str] = ()  # paragraphs
     colour_map: str = COLOUR_MAP
-    alpha: float = ALPHA  # of the heat
+    alpha: float = ALPHA  # opacity of the heat
     about: str = ""  # for the file's metadata
 
     @property
     def has_heat(self) -> bool:
-        """Whether there is something that a colour bar explains."""
+        """Whether a cell has heat, so that a colour bar is needed."""
         return any(cell.heat is not None for block in self.blocks for line in block.lines for cell in line.cells)
 
 
 def draw(sheet: Sheet, dpi: int = DPI) -> Figure:
-    """The sheet on a canvas of its own, of ``dpi`` pixels per inch.
+    """Draw the sheet on a new canvas with ``dpi`` pixels per inch.
 
-    Raises ValueError where it is larger than a picture can be.
+    Raises ValueError if a picture cannot be so large.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -139,7 +139,7 @@ def draw(sheet: Sheet, dpi: int = DPI) -> Figure:
 
 
 def encode(figure: Figure, format_: str, about: str = "") -> bytes:
-    """The bytes of a file, the same every time; ``about`` goes into its metadata."""
+    """The bytes of a file, equal for equal input; ``about`` is written into its metadata."""
     words = plain(about)
     metadata: dict[str, dict[str, str | None]] = {
         "png": {"Software": "fgbench", "Description": words},
@@ -153,13 +153,13 @@ def encode(figure: Figure, format_: str, about: str = "") -> bytes:
 
 
 class _Page:
-    """A canvas that is measured in inches from its upper left corner."""
+    """A canvas with positions in inches from its upper left corner."""
 
     def __init__(self, figure: Figure, width: float, height: float) -> None:
         self.figure, self.width, self.height = figure, width, height
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes without any decoration."""
+        """New axes without ticks, frame and labels."""
         bottom = self.height - top - height
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(place)
@@ -167,7 +167,7 @@ class _Page:
         return axes
 
     def write(self, left: float, middle: float, text: str, points: float, *, align: str = "left", **how: Any) -> None:
-        """One line of text."""
+        """Write one line of text."""
         style: dict[str, Any] = {"ha": align, "va": "center", "fontsize": points, "color": "black"} | how
         self.figure.text(left / self.width, 1 - middle / self.height, text, parse_math=False, **style)
 
@@ -246,7 +246,7 @@ def _draw_cell(page: _Page, cell: Cell, sheet: Sheet, slot: tuple[float, float, 
 
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture for colours to lie on: its brightness alone, and a little lighter, or dark places would hide them."""
+    """A grey, lighter copy of a picture, so that the colours of a heat map over it are visible in dark areas."""
     import numpy as np
 
     brightness = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -255,7 +255,7 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _coloured(heat: NDArray[np.floating[Any]], sheet: Sheet) -> NDArray[np.uint8]:
-    """Heat (a, b) → (a, b, 4), opaque by the sheet's share: matplotlib's own ``alpha`` counts twice in SVG and PDF."""
+    """Heat (a, b) → colours (a, b, 4) with opacity ``alpha``; matplotlib's own ``alpha`` acts twice in SVG and PDF."""
     import matplotlib as mpl
     import numpy as np
 
@@ -266,7 +266,7 @@ def _coloured(heat: NDArray[np.floating[Any]], sheet: Sheet) -> NDArray[np.uint8
 
 
 def _pale(axes: Axes, seen: Box, size: tuple[float, float]) -> None:
-    """Lay white over what lies outside of a box: one shape with a hole, since several would show their seams."""
+    """Draw white outside of a box, as one shape with a hole: several shapes would have visible seams."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -275,14 +275,14 @@ def _pale(axes: Axes, seen: Box, size: tuple[float, float]) -> None:
     if (y0, x0, y1, x1) == (0, 0, tall, wide):
         return
     around = [(0, 0), (wide, 0), (wide, tall), (0, tall), (0, 0)]
-    hole = [(x0, y0), (x0, y1), (x1, y1), (x1, y0), (x0, y0)]  # the other way round
+    hole = [(x0, y0), (x0, y1), (x1, y1), (x1, y0), (x0, y0)]  # in the opposite direction, as a hole must be
     codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
     shape = Path([*around, *hole], [*codes, *codes])
     axes.add_patch(PathPatch(shape, facecolor="white", alpha=PALE, linewidth=0))
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
-    """A line that shows on light and on dark: its colour on a dark, wider one."""
+    """Draw a coloured line over a wider dark one, visible on light and dark pictures."""
     from matplotlib.patches import Rectangle
 
     y0, x0, y1, x1 = outline.box
@@ -308,7 +308,7 @@ def _draw_words(page: _Page, words: str, slot: tuple[float, float, float, float]
 
 
 def _caption_lines(sheet: Sheet, width: float) -> list[tuple[str, bool]]:
-    """Lines of the caption; True for those that are loud."""
+    """Lines of the caption; True for lines of the warning."""
     loud, soft = ruler(POINTS["caption"], bold=True), ruler(POINTS["caption"])
     lines = [(line, True) for line in wrapped(plain(sheet.warning), width, loud)]
     return lines + [(line, False) for words in sheet.caption for line in wrapped(plain(words), width, soft)]

@@ -25,7 +25,7 @@ class PSM(Selector):
         joint = first
         for probs in later:
             joint = probs @ joint
-        return joint[:, :, 0, features.num_prefix_tokens :].clone()  # a view would keep the maps, or be the caller's
+        return joint[:, :, 0, features.num_prefix_tokens :].clone()  # a view would keep the maps, or be part of them
 
     def fast(self, features: Features) -> Tensor:
         """Multiply one row by the maps in turn: O(L·H·N²), without building a map from queries and keys."""

@@ -127,7 +127,7 @@ class QK(_Attention):
     def map(self, change: Callable[[Tensor], Tensor]) -> QK:
         """A copy with ``change`` applied to every tensor: ``qk.map(lambda x: x.cuda())``. A new dtype drops ℓ."""
         q = change(self.q)
-        lse = None if self.lse is None or q.dtype != self.q.dtype else change(self.lse)  # it belongs to these numbers
+        lse = None if self.lse is None or q.dtype != self.q.dtype else change(self.lse)  # ℓ belongs to one dtype
         return QK(q, change(self.k), self.scale, lse)
 
     def logits_map(self) -> Tensor:

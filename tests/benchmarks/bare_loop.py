@@ -1,4 +1,4 @@
-"""A model timed by ``torch.utils.benchmark`` and nothing else: a line in, the median of two seconds or more out.
+"""Time a model with ``torch.utils.benchmark`` only: reads a line, prints the median over two seconds or more.
 
 The allocator is brought to where fgbench has it; without that line, one process of this program is 10 % slower than
 the next, by the page faults that glibc takes or does not take.

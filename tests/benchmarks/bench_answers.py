@@ -1,4 +1,4 @@
-"""Whole processes that answer without torch, each in turn with ``import timm, fvcore.nn`` in a process of its own.
+"""Time of commands that need no torch, alternating with ``import timm, fvcore.nn`` in a separate process.
 
 An answer takes at most a second, or 0.15 of that import where it takes longer: a machine that needs ten seconds for the
 import is as much slower at everything else.

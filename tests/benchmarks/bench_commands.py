@@ -1,4 +1,4 @@
-"""Whole processes, side by side: ``fgbench flops`` against importing what it needs, ``fgbench --help``."""
+"""Time of whole processes: ``fgbench flops`` against the import of its libraries, and ``fgbench --help``."""
 
 from __future__ import annotations
 

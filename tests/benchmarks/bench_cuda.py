@@ -1,4 +1,4 @@
-"""What only a GPU shows: TransFG at 1024 beside its ViT, GLSim beside its own, selection beside a copy of its maps.
+"""Ratios on a GPU: TransFG at 1024 to its ViT, GLSim to its ViT, selection to a copy of its maps.
 
 Each ratio is that of two sides that take turns in one process, by device events. ``pytest
 tests/benchmarks/bench_cuda.py -o python_files="bench_*.py" --benchmark-only``; without a GPU everything is skipped.

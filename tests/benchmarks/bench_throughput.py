@@ -1,4 +1,4 @@
-"""The sweep against a bare loop, and what it takes beside measuring. Real models, this machine's CPU."""
+"""The sweep against a loop without it, and its time besides measuring. Real models on the CPU."""
 
 from __future__ import annotations
 

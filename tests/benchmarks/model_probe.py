@@ -1,4 +1,4 @@
-"""Build one model and run it on one image, twice or as often as is said; ``peak.py`` says what that takes."""
+"""Build one model and run it on one image, by default twice; ``peak.py`` measures its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `fgbench list` shows of selectors, ours and odd ones."""
+"""`fgbench list` with selectors of fgbench and with unusual ones."""
 
 from __future__ import annotations
 

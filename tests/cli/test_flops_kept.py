@@ -1,4 +1,4 @@
-"""Counted rows land in the store, and a store that cannot be written costs nobody the table."""
+"""Counted rows are stored, and the table is shown even if the store cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options are declared once, and mean the same in every command and in every habit."""
+"""Options are declared once, and mean the same in every command and in every spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only whole processes show: foreign distributions, interrupts, readers that go away.
+"""Tests that need whole processes: other distributions, interrupts, closed pipes.
 
 Where the start is not what is tested, they are forked with torch loaded.
 """

@@ -1,4 +1,4 @@
-"""``fgbench regress --base …``: what pairs of real processes, whose times are planned, are called in the end."""
+"""``fgbench regress --base …``: verdicts on pairs of real processes that report planned times."""
 
 from __future__ import annotations
 

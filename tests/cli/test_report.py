@@ -1,4 +1,4 @@
-"""``fgbench report``: from saved rows to a folder, and what it says of bad ones."""
+"""``fgbench report``: from saved rows to a folder, and messages about bad rows."""
 
 from __future__ import annotations
 

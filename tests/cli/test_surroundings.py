@@ -1,4 +1,4 @@
-"""What stands around a command: names, folders, streams and variables that are wrong. Each is one line and a code."""
+"""Wrong names, folders, streams and environment variables: each gives one line and an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs."""
+"""The progress that a sweep shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training shows while it runs."""
+"""The progress that training shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets by name: options as they are typed, other people's readers, and what is listed."""
+"""Data sets by name: options as text, readers of plug-ins, and the list of data sets."""
 
 from __future__ import annotations
 

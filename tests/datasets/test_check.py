@@ -1,4 +1,4 @@
-"""What is looked at before a data set is used."""
+"""The checks of a data set before it is used."""
 
 from __future__ import annotations
 

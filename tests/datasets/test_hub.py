@@ -1,4 +1,4 @@
-"""hfds/, tfds/ and wds/: the packages' own readers see what ours see; without a package, one line."""
+"""hfds/, tfds/ and wds/: fgbench reads the same as the packages' own readers; one line without a package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one reader of images: every mode and depth of grey against arithmetic of its own, in every command alike."""
+"""The reader of images: every mode and depth against independent arithmetic, the same in every command."""
 
 from __future__ import annotations
 

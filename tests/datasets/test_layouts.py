@@ -1,4 +1,4 @@
-"""Every official layout in miniature: what is read from it, and what is said of one that is incomplete."""
+"""Small copies of every official layout: their content, and the message for an incomplete one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV lists: which of them is what, what they may look like, and each way in which they can be wrong."""
+"""CSV lists: the split that each of them is, their permitted formats, and all errors."""
 
 from __future__ import annotations
 

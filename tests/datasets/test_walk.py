@@ -1,4 +1,4 @@
-"""Folders of images as they are met: what is an image, what is left out and said, and links of every kind."""
+"""Folders of images: files that are images, files that are left out and reported, and links of every kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``fgbench visualize`` says of what it cannot use."""
+"""Messages of ``fgbench visualize`` about bad input."""
 
 from __future__ import annotations
 

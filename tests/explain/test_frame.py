@@ -1,4 +1,4 @@
-"""What stands around the command: no torch for its help, files that are written whole, Ctrl-C from outside."""
+"""``fgbench visualize`` as a process: help without torch, files that are complete, Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the network's pixels back to the picture's: what is bright there must be where heat, boxes and crops are."""
+"""From the network's pixels to the picture's: heat, boxes and crops are at the bright object."""
 
 from __future__ import annotations
 

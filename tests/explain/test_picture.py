@@ -1,4 +1,4 @@
-"""Files that Pillow reads, and those that it does not."""
+"""Files that Pillow can read, and files that it cannot read."""
 
 from __future__ import annotations
 

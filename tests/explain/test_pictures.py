@@ -1,4 +1,4 @@
-"""Sheets from fixed arrays: compared with a picture that was looked at, and read back from the figure."""
+"""Sheets from fixed arrays, compared with pictures that a person has checked and with the figure's content."""
 
 from __future__ import annotations
 

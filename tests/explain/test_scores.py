@@ -1,4 +1,4 @@
-"""Scores that ``visualize`` shows and ``accuracy --quality`` judges: they come from one place."""
+"""The scores in ``visualize`` and in ``accuracy --quality`` come from one function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a count says: values, tables, one line, and which module did the work."""
+"""The result of a count: values, tables, a line of text, and the work by module."""
 
 from __future__ import annotations
 

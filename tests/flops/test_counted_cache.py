@@ -1,4 +1,4 @@
-"""Counted rows come from the cache where nothing that they rest on has changed, and are the same."""
+"""Counted rows come from the cache if nothing that they depend on has changed, and are equal."""
 
 from __future__ import annotations
 

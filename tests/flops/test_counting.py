@@ -1,4 +1,4 @@
-"""Counting as a function: what the command does, without a command line."""
+"""Counting as a function, without a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What single operators cost, by hand: docs/counting.md as numbers."""
+"""The costs of single operators, calculated by hand from docs/counting.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole models, counted: the parts make the whole, and independent counts agree."""
+"""Counts of whole models: stages sum to the total, and independent counts agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closed forms against the paper's printed tables, and against what is counted."""
+"""The closed forms against the paper's printed tables, and against counts."""
 
 from __future__ import annotations
 

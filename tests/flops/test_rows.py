@@ -1,4 +1,4 @@
-"""Rows: every selector beside its backbone, like by like."""
+"""Rows of counts: every selector and its backbone, in the same unit."""
 
 from __future__ import annotations
 

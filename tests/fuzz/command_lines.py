@@ -1,4 +1,4 @@
-"""Options of every command, read from the commands themselves, with values that nobody means."""
+"""Options of every command, read from the commands themselves, with random and wrong values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins, data sets and environments that do not hold what they should."""
+"""Plug-ins, data sets and environments with wrong content."""
 
 from __future__ import annotations
 

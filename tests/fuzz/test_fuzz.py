@@ -1,4 +1,4 @@
-"""Thousands of inputs that nobody means, each of a seed: a clear line and an exit code, and never a traceback.
+"""Thousands of random wrong inputs, one per seed: each gives one line and an exit code, and no traceback.
 
 FGBENCH_FUZZ=rows:17 pytest tests/fuzz      one case alone, where its files stay
 """

@@ -1,4 +1,4 @@
-"""Values that nobody means: numbers, names, and paths of every kind that a system has."""
+"""Wrong values: numbers, names, and paths of every type of file."""
 
 from __future__ import annotations
 

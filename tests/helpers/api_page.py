@@ -1,4 +1,4 @@
-"""docs/api.md out of the code: every public name with its signature, and the first paragraph of its docstring."""
+"""The text of docs/api.md: every public name with its signature and the first paragraph of its docstring."""
 
 from __future__ import annotations
 

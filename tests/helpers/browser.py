@@ -1,4 +1,4 @@
-"""A real Chromium without a window, asked what it shows."""
+"""A headless Chromium, and functions that read the page in it."""
 
 from __future__ import annotations
 

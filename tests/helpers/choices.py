@@ -1,4 +1,4 @@
-"""Choices among made-up configurations: a fixed grid, and any that can be."""
+"""Choices among artificial configurations: a fixed grid, and random ones."""
 
 from __future__ import annotations
 

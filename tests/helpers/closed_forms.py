@@ -1,4 +1,4 @@
-"""What every operator costs in closed form: sizes are drawn, and the work follows from them by NumPy and arithmetic.
+"""The cost of every operator in closed form, for random sizes, by NumPy and arithmetic.
 
 Nothing here asks fgbench what something costs. A case is a function that draws sizes and returns the call and its work.
 """

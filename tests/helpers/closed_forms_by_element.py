@@ -1,4 +1,4 @@
-"""Closed forms of what is done element by element, of reductions, of sorting and of scattering: sizes alone."""
+"""Closed forms of element-wise operators, reductions, sorting and scattering, from sizes only."""
 
 from __future__ import annotations
 

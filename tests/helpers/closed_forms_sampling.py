@@ -1,4 +1,4 @@
-"""Closed forms of resampling and pooling: sizes before and after."""
+"""Closed forms of resampling and pooling, from input and output sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that takes the time it is told to, and groups to plan with."""
+"""A fake clock with given durations, and groups for tests of plans."""
 
 from __future__ import annotations
 

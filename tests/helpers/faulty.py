@@ -1,4 +1,4 @@
-"""A plug-in file whose selectors do, at batch 2 and nowhere else, what workers die of."""
+"""A plug-in file whose selectors fail at batch size 2 only, each in another way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows for the tests of figures: a sweep as a GPU would give it, counted selections, and the rows that are kept."""
+"""Rows for tests of figures: a sweep like that of a GPU, counted selections, and the rows in the gallery."""
 
 from __future__ import annotations
 

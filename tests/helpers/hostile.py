@@ -1,4 +1,4 @@
-"""Plug-ins that do what no plug-in should, and what is to be said of each."""
+"""Plug-ins that break the rules, and the expected message for each."""
 
 from __future__ import annotations
 

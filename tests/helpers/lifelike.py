@@ -1,4 +1,4 @@
-"""Queries and keys that look like a trained ViT's: peaked rows, heads of different sharpness, a few salient parts.
+"""Queries and keys similar to a trained ViT's: peaked rows, heads of different sharpness, a few salient patches.
 
 A row's largest probability is 0.14 in the median and 48 of 197 tokens carry most of it (e to its entropy), which is
 where trained ViT-B/16 are; random weights attend to everything alike and would let any rounding pass.

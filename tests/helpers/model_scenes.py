@@ -1,4 +1,4 @@
-"""Images and weights on which selection means something: peaked attention, and one bright object per image."""
+"""Images and weights with a well-defined selection: peaked attention, and one bright object per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal or the log of a CI would obey in a text, by a list of its own."""
+"""An independent list of texts that a terminal or the log of a CI would execute as commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers do in tests of the pool: a function a request, each as odd as its name says."""
+"""Workers for tests of the pool: one function per request, each with the fault in its name."""
 
 from __future__ import annotations
 

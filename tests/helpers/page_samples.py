@@ -1,4 +1,4 @@
-"""Pages with a bit of everything, as tables and figures come from their makers, and with names that mean harm."""
+"""Sample pages with all kinds of tables and figures, and with malicious names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows for the tests of the paper's tables: counts from the closed forms, everything else made up."""
+"""Rows for tests of the paper's tables: counts from the closed forms, other values artificial."""
 
 from __future__ import annotations
 

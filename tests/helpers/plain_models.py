@@ -1,4 +1,4 @@
-"""What the restated models are made of: layers, an encoder, a ResNet, and how parts of an image are selected.
+"""The modules of the restated models: layers, an encoder, a ResNet, and the selection of regions.
 
 In plain PyTorch for one image, every N×N map built; nothing here is shared with the package.
 """

@@ -1,4 +1,4 @@
-"""Weights and images that leave nothing near the identity: peaked attention, uneven statistics, distinct objects."""
+"""Random weights and images, far from the identity: peaked attention, uneven statistics, distinct objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is defined about a selection by scores: rounding differs between processors, and orders what is nearly equal."""
+"""The part of a selection that rounding does not change; processors order nearly equal scores differently."""
 
 from __future__ import annotations
 

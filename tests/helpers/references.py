@@ -1,4 +1,4 @@
-"""The selectors once more, from the formulas, in NumPy and float64: nothing here is shared with the package.
+"""Independent references of the selectors, from the formulas, in NumPy and float64; no code of the package.
 
 Every function takes one image: logits M as a list over blocks of (H, N, N) arrays, tokens as (N, D).
 """

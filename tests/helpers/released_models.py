@@ -1,4 +1,4 @@
-"""What the authors released, once more: plain modules whose state dicts bear the names of their checkpoints."""
+"""Copies of the released models: plain modules whose state dicts have the names of the authors' checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GLSim's port to timm, once more: a plain module whose state dict bears the names of the port's checkpoints."""
+"""A copy of GLSim's port to timm: a plain module whose state dict has the names of the port's checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real repositories with a tiny project: a selector that fgbench finds through its entry point."""
+"""Git repositories with a small project: a selector that fgbench finds by its entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models once more, from the papers, in plain PyTorch: nothing here is shared with the package.
+"""Independent references of the models, from the papers, in plain PyTorch; no code of the package.
 
 Every function takes the weights by name and one image (3, S, S), builds every N×N map, and returns the logits
 (classes,) and the boxes [y0, x0, y1, x1] of what was selected, in the order of selection. What they are

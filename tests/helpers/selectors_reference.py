@@ -1,4 +1,4 @@
-"""Queries and keys as a projection leaves them, and ``v A`` through the map in float64."""
+"""Queries and keys with the strides of a projection, and ``v A`` with the whole map in float64."""
 
 from __future__ import annotations
 

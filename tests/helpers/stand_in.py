@@ -1,4 +1,4 @@
-"""Stands in for a side's Python: a process that answers ``-m fgbench throughput …`` at once, as a plan says.
+"""A substitute for the Python of a side: a process that answers ``-m fgbench throughput …`` at once, by a plan.
 
 The plan is a list of rules, each for a side, a run of that side (from 1), a model and a batch size, where it names
 them; ``do`` is what happens, or ``row`` the fields that are other ones. What was asked for is in ``log.jsonl``.

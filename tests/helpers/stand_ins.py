@@ -1,4 +1,4 @@
-"""Two sides whose Python is a stand-in that answers at once: the processes are real, what they measure is planned."""
+"""Two sides with a substitute for Python: the processes are real, their measurements are planned."""
 
 from __future__ import annotations
 

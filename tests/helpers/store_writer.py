@@ -1,4 +1,4 @@
-"""What the tests of the store run as other processes: ``writer.py [--nobody] WHAT STORE …``; says what it did."""
+"""The other processes in tests of the store: ``writer.py [--nobody] WHAT STORE …`` prints its actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plug-in file with one engine, which counts what is asked of it: all that a new engine needs is here."""
+"""A plug-in file with a complete minimal engine, which counts the calls of its methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of throughput for the tests of their tables: fixed ones, and any that can be."""
+"""Rows of throughput for tests of their tables: fixed ones, and random ones."""
 
 from __future__ import annotations
 

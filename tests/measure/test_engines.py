@@ -1,4 +1,4 @@
-"""Engines: one file adds one, every registered one keeps the contract, and what cannot be used says why."""
+"""Engines: a file adds one, all registered ones keep the contract, and unusable ones give a reason."""
 
 from __future__ import annotations
 

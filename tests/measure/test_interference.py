@@ -1,4 +1,4 @@
-"""Load from others, on a made-up /proc and on this machine."""
+"""Load of other programs, on an artificial /proc and on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interval against SciPy, and against what it promises: the truth inside, 95 times of 100."""
+"""The interval against SciPy, and its coverage: it contains the true value 95 times of 100."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peak of a process, what is left for it, and a limit that is an error and not a death."""
+"""The peak memory of a process, its available memory, and a limit that raises an error."""
 
 from __future__ import annotations
 

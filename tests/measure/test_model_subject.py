@@ -1,4 +1,4 @@
-"""Published models as subjects: defaults, the code of others, images."""
+"""Published models as subjects: defaults, code of plug-ins, images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GPU seen through NVML: what it says, and that nothing fails where it does not say it."""
+"""Figures of a GPU by NVML, and missing figures, which cause no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker measures, in this process, on the CPU – and on a GPU where there is one."""
+"""The measurement of a worker in this process, on the CPU and, if there is one, on a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A selection by itself: what it is given, what a row says, what a failure leaves; and the command, end to end."""
+"""Selectors as subjects: their input, their rows, their failures, and the whole command."""
 
 from __future__ import annotations
 

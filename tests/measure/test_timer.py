@@ -1,4 +1,4 @@
-"""When the timer stops, on a clock that takes the time it is told to."""
+"""The stopping rule of the timer, on a fake clock."""
 
 from __future__ import annotations
 

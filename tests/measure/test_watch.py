@@ -1,4 +1,4 @@
-"""A point on a GPU without a GPU: a fake NVML, a fake clock, and torch's memory figures as the test wants them."""
+"""Measurements of a GPU without a GPU: a fake NVML, a fake clock, and given memory figures of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every registered model promises, ours and everybody else's."""
+"""The contract of models, for every registered model, plug-ins included."""
 
 from __future__ import annotations
 

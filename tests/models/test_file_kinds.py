@@ -1,4 +1,4 @@
-"""What a file is, whatever it is called: weights are read by content, everything else is called by its name."""
+"""Kinds of files, detected by content, not by suffix: weights are loaded, other kinds are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models whose selection streams: in every precision, compiled, and in training, without a map anywhere."""
+"""Models with fused selection: no map in any precision, compiled, or in training."""
 
 from __future__ import annotations
 

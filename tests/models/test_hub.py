@@ -1,4 +1,4 @@
-"""Weights and data sets of the hub where there is none: asked once, and said in one line."""
+"""Weights and data sets of the hub without a network: one request, and one line."""
 
 from __future__ import annotations
 

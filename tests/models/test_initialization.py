@@ -1,4 +1,4 @@
-"""How weights begin on a backbone's file, and what dropout drops."""
+"""Initial weights with a backbone's file, and the places of dropout."""
 
 from __future__ import annotations
 

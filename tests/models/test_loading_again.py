@@ -1,4 +1,4 @@
-"""A model that has loaded one file loads the next as a new one would, or says that it cannot."""
+"""A model that has loaded a file loads the next like a new model, or refuses it."""
 
 from __future__ import annotations
 

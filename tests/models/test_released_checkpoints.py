@@ -1,4 +1,4 @@
-"""Files as the authors released them give, loaded into our models, the logits of the authors' modules."""
+"""Files of the authors, loaded into fgbench's models, give the logits of the authors' modules."""
 
 from __future__ import annotations
 

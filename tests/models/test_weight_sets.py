@@ -1,4 +1,4 @@
-"""Files with several sets of weights: which one is read, how another is chosen, and that it is said."""
+"""Files with several sets of weights: the default set, the choice of another, and the message."""
 
 from __future__ import annotations
 

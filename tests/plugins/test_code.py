@@ -1,4 +1,4 @@
-"""What tells the code of foreign objects: the files that define them, and those that they use."""
+"""The digest of a plug-in's code: the files that define its objects, and the files that these use."""
 
 from __future__ import annotations
 

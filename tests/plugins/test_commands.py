@@ -1,4 +1,4 @@
-"""Foreign code of every kind in every command: what breaks while it runs is named, and the others are done."""
+"""Faulty plug-ins in every command: each fault is named, and the other work is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sources say of classes, against the classes themselves."""
+"""Facts about classes from their source code, compared with the classes."""
 
 from __future__ import annotations
 

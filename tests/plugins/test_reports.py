@@ -1,4 +1,4 @@
-"""Reports of others: whatever one makes of the data, the other reports are made."""
+"""Reports of plug-ins: if one fails, the other reports are still made."""
 
 from __future__ import annotations
 

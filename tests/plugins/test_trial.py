@@ -1,4 +1,4 @@
-"""Foreign code of every kind, from files and from distributions: what is broken is named, and the others are there."""
+"""Faulty plug-ins from files and distributions: each fault is named, and the other plug-ins work."""
 
 from __future__ import annotations
 

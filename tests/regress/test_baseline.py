@@ -1,4 +1,4 @@
-"""The file of a baseline: what is written is read again, small changes are small diffs, and nothing bad passes."""
+"""The file of a baseline: a round trip keeps it, small changes are small diffs, and bad files are refused."""
 
 from __future__ import annotations
 

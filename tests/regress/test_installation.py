@@ -1,4 +1,4 @@
-"""Which projects there are, and what installers say of those that cannot be installed."""
+"""Supported projects, and the installers' messages about projects that cannot be installed."""
 
 from __future__ import annotations
 

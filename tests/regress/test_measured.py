@@ -1,4 +1,4 @@
-"""Two revisions of somebody's project, installed and measured as they would be in a job of theirs."""
+"""Two revisions of another project, installed and measured as in a job of its CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of runs: their order, and what becomes of those that go wrong."""
+"""Pairs of runs: their order, and runs that fail."""
 
 from __future__ import annotations
 

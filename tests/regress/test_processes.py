@@ -1,4 +1,4 @@
-"""Other programs end at their limit, with all that they started."""
+"""Other programs are ended at their time limit, with all their child processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two sides: what each of them imports, and that nothing of the user's is touched."""
+"""The two sides: the code that each imports, and the user's files, which do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that hang, jobs that are interrupted or killed, and what is taken up again."""
+"""Runs that hang, jobs that are interrupted or killed, and jobs that continue."""
 
 from __future__ import annotations
 

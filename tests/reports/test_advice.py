@@ -1,4 +1,4 @@
-"""Commands that reports name: of the same models, sizes, backbones and device as what was asked about."""
+"""Commands in reports: they have the models, sizes, backbones and device of the rows."""
 
 from __future__ import annotations
 

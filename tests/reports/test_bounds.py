@@ -1,4 +1,4 @@
-"""How far figures can be trusted, against scipy and against draws whose truth is known."""
+"""Bounds of figures, against scipy and against simulated data."""
 
 from __future__ import annotations
 

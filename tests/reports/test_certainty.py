@@ -1,4 +1,4 @@
-"""What is certain of limits: each has three verdicts, by the ends of intervals."""
+"""Limits and intervals: a limit is certainly met, certainly missed, or uncertain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Best and second: what is marked, and what is not."""
+"""Marks of the best and second best values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of what was measured here: what differs is never one line, and no file is written over another's."""
+"""Tables of measured rows: different measurements have different lines and different files."""
 
 from __future__ import annotations
 

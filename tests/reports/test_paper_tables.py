@@ -1,4 +1,4 @@
-"""The paper's tables: all that is published, what was counted and measured, and what is missing."""
+"""The paper's tables: published, counted, measured and missing values."""
 
 from __future__ import annotations
 

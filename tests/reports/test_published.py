@@ -1,4 +1,4 @@
-"""The published figures that are shipped: whole, sourced, and the same as the harness knows them."""
+"""The published figures in the package: complete, with sources, and equal to those of other modules."""
 
 from __future__ import annotations
 

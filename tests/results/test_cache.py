@@ -1,4 +1,4 @@
-"""The cache keeps what is true, and is never the cause of an error."""
+"""The cache returns correct rows only, and never causes an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure was measured with: the digest changes with the code that matters, and with no other."""
+"""The environment of a figure: its digest changes with relevant code, and with no other code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one reader: nothing that is called a file holds it up."""
+"""The reader of files does not block on pipes, devices or similar paths."""
 
 from __future__ import annotations
 

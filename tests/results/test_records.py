@@ -1,4 +1,4 @@
-"""Records: what leaves the program, what is read again, what a plug-in sees."""
+"""Records: output, input, and access by plug-ins."""
 
 from __future__ import annotations
 

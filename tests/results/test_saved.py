@@ -1,4 +1,4 @@
-"""Rows that were saved: out of stores and files, each once, in their types, or refused in one line."""
+"""Saved rows from stores and files: each once, with correct types, or refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saved rows that are damaged, or somebody else's: one line each, and nothing is touched."""
+"""Saved rows that are damaged or of other programs: refused in one line, and not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``v A`` by every back end, against the map in float64; and who is chosen."""
+"""``v A`` by every back end, against the map in float64; and the choice of the back end."""
 
 from __future__ import annotations
 

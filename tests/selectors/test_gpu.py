@@ -1,4 +1,4 @@
-"""Back ends that only a GPU has: triton's kernels, torch's fused ones, and that selection never waits for the host."""
+"""Back ends of a GPU: triton's kernels, torch's fused kernels, and selection without synchronisation."""
 
 from __future__ import annotations
 

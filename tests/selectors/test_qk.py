@@ -1,4 +1,4 @@
-"""Attention's questions by themselves: gradient, copies, contradictions."""
+"""The methods of ``QK`` and ``Maps``: gradients, copies, inconsistent shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to selectors: distributions that are really found on the path, and files that are really read."""
+"""The registry of selectors, with real distributions on the path and real files."""
 
 from __future__ import annotations
 

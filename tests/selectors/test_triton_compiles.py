@@ -1,4 +1,4 @@
-"""Triton's kernels become machine code for GPUs that are not here, and fit on their chips."""
+"""Triton's kernels compile for GPUs that are not installed, and fit into their shared memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of points: thorough, or informative first; whatever happens, each exactly once."""
+"""The order of points: thorough, or informative first; every point is planned exactly once."""
 
 from __future__ import annotations
 

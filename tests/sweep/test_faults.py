@@ -1,4 +1,4 @@
-"""Whatever a worker dies of is a row with a reason, and the sweep goes on – with real processes and real deaths."""
+"""Every failure of a worker is a row with a reason, and the sweep continues; with real processes."""
 
 from __future__ import annotations
 

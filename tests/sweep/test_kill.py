@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment: what was finished stays, the rest is measured, nothing twice, nobody is left behind."""
+"""``kill -9`` at any moment: finished points stay, others are measured, none twice, and no process is left."""
 
 from __future__ import annotations
 

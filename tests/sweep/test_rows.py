@@ -1,4 +1,4 @@
-"""From a worker's result to a row, and which batch is the best."""
+"""From a worker's result to a row, and the choice of the best batch size."""
 
 from __future__ import annotations
 

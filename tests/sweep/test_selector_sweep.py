@@ -1,4 +1,4 @@
-"""A sweep of selectors by themselves: its points, what is kept, what a failure leaves."""
+"""A sweep of selectors: its points, its stored rows, and its failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps of a tiny model: what is stored, what is measured once more, and who waits for whom."""
+"""Sweeps of a tiny model: stored rows, repeated measurements, and sweeps that wait for each other."""
 
 from __future__ import annotations
 

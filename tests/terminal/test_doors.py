@@ -1,4 +1,4 @@
-"""Text from data before a terminal, a log and a page: shown, and never obeyed."""
+"""Text from data in terminals, logs and pages is shown, and never executed as a command."""
 
 from __future__ import annotations
 

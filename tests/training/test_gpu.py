@@ -1,4 +1,4 @@
-"""What only a GPU shows: float16 with its scaled gradients, and that a run goes on with the scale it had."""
+"""Training on a GPU: float16 with scaled gradients, and a continued run with the same scale."""
 
 from __future__ import annotations
 

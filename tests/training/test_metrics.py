@@ -1,4 +1,4 @@
-"""Top-1, top-5, classes and confusions, against loops; shards that come back whole or not at all."""
+"""Top-1, top-5, classes and confusions, against loops; shards are complete or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables 10 and 11, and which of request, data set and paper has the last word."""
+"""Tables 10 and 11, and the priority of request, data set and paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning rate is searched on parts of the training images that share nothing, and have every class."""
+"""The learning rate is searched on disjoint subsets of the training images with all classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: it learns, it goes on where it was to the very weights, and the recipe is the one that is named."""
+"""Training: it learns, a continued run has the same weights, and the recipe is the given one."""
 
 from __future__ import annotations
 

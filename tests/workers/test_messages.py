@@ -1,4 +1,4 @@
-"""Messages arrive whole; an end, a silence and garbage are told apart."""
+"""Messages arrive complete; an end, a timeout and wrong bytes are distinguished."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Drawn images whose classes share the whole object and differ in two small parts."""
+"""Drawn images of birds; classes differ in two small parts only."""

@@ -1,4 +1,4 @@
-"""Classes of synthetic birds: a marking on the wing and one on the head, shared crosswise between classes."""
+"""Classes of synthetic birds: pairs of a marking on the wing and one on the head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {
     "green": (36, 168, 74),
     "blue": (38, 84, 214),
 }
-PATTERNS = ("striped", "eyed", "dotted", "ringed")  # ink in three tenths of the area, each
+PATTERNS = ("striped", "eyed", "dotted", "ringed")  # each has ink in three tenths of the area
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ MOST_CLASSES = MARKINGS**2
 
 
 def markings(order: np.random.Generator) -> list[Marking]:
-    """Every marking once, neighbours differing in all three attributes and every fifth sharing a colour again."""
+    """All markings once, ordered so that neighbours differ in shape, colour and pattern."""
     shapes, colours, patterns = (_shuffled(order, words) for words in (SHAPES, tuple(COLOURS), PATTERNS))
     listed = []
     for i in range(MARKINGS):
@@ -56,7 +56,7 @@ def markings(order: np.random.Generator) -> list[Marking]:
 
 
 def kinds(classes: int, seed: int) -> list[Kind]:
-    """The classes: a grid of wing markings by head markings, so that neither part alone names a class."""
+    """The classes: a grid of wing markings by head markings, so that one part does not determine the class."""
     order = np.random.default_rng(np.random.SeedSequence([seed, 0]))
     wings, heads = markings(order), markings(order)
     columns = math.ceil(math.sqrt(classes))

@@ -12,17 +12,17 @@ from fgbench.datasets.synthetic.classes import MOST_CLASSES, kinds
 from fgbench.datasets.synthetic.drawing import draw, part_boxes
 from fgbench.datasets.synthetic.scene import Scene, draw_scene
 
-KEPT_BYTES = 512 * 2**20  # drawn images that a split keeps, as every epoch needs them again; later ones are redrawn
+KEPT_BYTES = 512 * 2**20  # limit of the drawn images that a split keeps for the next epoch; others are drawn again
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
-MOST_IMAGES = 1_000_000  # of a split; an epoch of so many takes days where there is no GPU
+MOST_IMAGES = 1_000_000  # images of a split, at most; an epoch of so many takes days without a GPU
 LARGEST_SEED = 2**64
 
 
 class SyntheticSplit(Split):
     """Images that depend on seed, split and index alone, in every process and order.
 
-    The pixels rest on NumPy's PCG64 streams and on Pillow's polygon filling, bicubic enlargement and box reduction (as
-    of NumPy 2.4 and Pillow 13): a release that changes one of them may change pixels, as a rule at edges alone.
+    The pixels depend on NumPy's PCG64 streams and on Pillow's polygon filling, bicubic enlargement and box reduction
+    (as of NumPy 2.4 and Pillow 13): a release that changes one of them may change pixels, usually at edges only.
     """
 
     def __init__(self, stream: str, *, classes: int, images: int, side: int, seed: int) -> None:

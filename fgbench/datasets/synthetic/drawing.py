@@ -23,9 +23,9 @@ from fgbench.datasets.synthetic.scene import (
     Scene,
 )
 
-FINE = 2  # drawn at twice the side and averaged: smooth edges
+FINE = 2  # images are drawn with twice the side and averaged, which smooths edges
 INK, EYE = (22, 20, 24), (70, 52, 40)
-NOISE = 5.0  # standard deviation of the sensor's noise, of 255
+NOISE = 5.0  # standard deviation of the sensor's noise, in levels of 255
 
 
 def _regular(corners: int, turn: float = 0.0, inner: float = 1.0) -> list[Point]:
@@ -34,7 +34,7 @@ def _regular(corners: int, turn: float = 0.0, inner: float = 1.0) -> list[Point]
 
 
 def _of_area_pi(points: list[Point]) -> list[Point]:
-    """The outline scaled to the area π, so that size does not tell the shapes apart."""
+    """The outline scaled to the area π, so that all shapes have the same size."""
     twice = abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*points, points[0]])))
     size = math.sqrt(2 * math.pi / twice)
     return [(size * x, size * y) for x, y in points]
@@ -63,7 +63,7 @@ INKED = {
     "ringed": [[*_RING, _RING[0], (0.0, -0.55), *reversed(ellipse(0, 0, 0.55, 0.55))]],
 }
 
-# The bird's outlines by the entry of the plumage that they are filled with, far ones first; facing right.
+# Outlines of a bird that faces right, each with its index into the plumage, from back to front.
 BODY: tuple[tuple[int, list[Point]], ...] = (
     (3, [(-4, 14), (-1, 14), (-3, 36), (-6, 36)]),
     (3, [(6, 14), (9, 14), (11, 36), (8, 36)]),
@@ -120,7 +120,7 @@ def _light(pixels: np.ndarray, scene: Scene) -> np.ndarray:
     side = len(pixels)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     shade = 1 + scene.shading[0] * ramp[None, :, None] + scene.shading[1] * ramp[:, None, None]
-    # Two uniform numbers, added: as good as normal here, and of the stream that NumPy keeps between versions.
+    # The sum of two uniform numbers instead of a normal one: NumPy keeps the uniform stream between versions.
     source = np.random.Generator(np.random.PCG64(scene.noise)).random((2, *pixels.shape), dtype=np.float32)
     noise = (source[0] + source[1] - 1) * np.float32(NOISE * math.sqrt(6))
     lit = pixels * shade * np.asarray(scene.gain, dtype=np.float32) + noise
@@ -133,7 +133,7 @@ def _fill(pen: ImageDraw.ImageDraw, frame: Frame, outline: Sequence[Point], colo
 
 
 def _mask(placed: Placed, unit: float) -> tuple[tuple[int, int], Image.Image]:
-    """The marking's outline on a tile of its own, and where the tile lies."""
+    """The corner of a tile in the image, and the marking's outline as a mask on this tile."""
     points = [(unit * x, unit * y) for x, y in map(placed.frame, OUTLINES[placed.marking.shape])]
     x0, y0 = (math.floor(min(values)) - 1 for values in zip(*points, strict=True))
     x1, y1 = (math.ceil(max(values)) + 2 for values in zip(*points, strict=True))

@@ -1,4 +1,4 @@
-"""Everything in an image that does not depend on its class: pose, colours, clutter, light."""
+"""The scene of an image: pose, colours, clutter and light, which do not depend on the class."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fgbench.datasets.synthetic.classes import COLOURS, PATTERNS, SHAPES, Markin
 Point = tuple[float, float]  # x to the right, y downwards
 Colour = tuple[int, int, int]
 
-SPAN = 128.0  # lengths are in 128ths of the image's side, whatever that is in pixels
-DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6  # how many of each
-MARKING_RADIUS = 9.0  # of a disc of the same area, at scale 1
-WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)  # from the bird's middle, facing right
+SPAN = 128.0  # the image's side in the unit of all lengths
+DISTRACTORS, PETALS, PEBBLES, BLADES = 5, 5, 4, 6  # their numbers in a scene
+MARKING_RADIUS = 9.0  # radius of a disc with the area of a marking, at scale 1
+WING_PLACE, HEAD_PLACE, TAIL_PLACE = (-9.0, 2.0), (24.0, -17.0), (-40.0, 6.0)  # in a bird that faces right
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Frame:
         return self.xx * x + self.xy * y + self.x, self.yx * x + self.yy * y + self.y
 
     def at(self, point: Point, size: float = 1.0) -> Frame:
-        """The same frame moved to a point of its own, and scaled."""
+        """The frame moved to a point in its own coordinates, and scaled."""
         x, y = self(point)
         return Frame(self.xx * size, self.xy * size, self.yx * size, self.yy * size, x, y)
 
@@ -62,11 +62,11 @@ class Scene:
 
     frame: Frame  # of the bird
     plumage: tuple[Colour, Colour, Colour, Colour]  # body, wing, head, limbs
-    decoy: Placed  # on the tail: of any class
+    decoy: Placed  # a random marking on the tail
     ground: np.ndarray  # (4, 4, 3) the background's colours, blurred when drawn
     behind: tuple[Blob, ...]
     distractors: tuple[Placed, ...]
-    before: tuple[Blob, ...]  # blades in front of the bird, clear of its parts
+    before: tuple[Blob, ...]  # blades in front of the bird that do not cover its parts
     gain: tuple[float, float, float]
     shading: tuple[float, float]  # change of brightness from the middle to the right and to the bottom edge
     noise: int  # seed of the sensor's noise
@@ -84,13 +84,14 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     blades = [_blade(rng) for _ in range(BLADES)]
     return Scene(
         frame=frame,
-        plumage=(_muted(rng), _muted(rng), _muted(rng, 195, 225), _muted(rng)),  # every head is pale: it can be found
+        # Heads are always pale, so that they can be recognised.
+        plumage=(_muted(rng), _muted(rng), _muted(rng, 195, 225), _muted(rng)),
         decoy=Placed(any_marking(rng), frame.at(TAIL_PLACE, 0.7 * MARKING_RADIUS)),
         ground=60 + 130 * rng.random((4, 4, 1)) + 40 * (rng.random((4, 4, 3)) - 0.5),
         behind=(
             *(_pebble(rng, _muted(rng)) for _ in range(PEBBLES)),
             *(_blade(rng) for _ in range(BLADES)),
-            # In the markings' colours and of any size: how much of a colour there is tells little of the parts'.
+            # In the colours of markings, so that the amount of a colour says little about the class.
             *(_pebble(rng, COLOURS[_choice(rng, tuple(COLOURS))]) for _ in range(PETALS)),
         ),
         distractors=tuple(_distractor(rng) for _ in range(DISTRACTORS)),
@@ -102,7 +103,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 
 def any_marking(rng: np.random.Generator) -> Marking:
-    """A marking of no class in particular."""
+    """A random marking."""
     return Marking(_choice(rng, SHAPES), _choice(rng, tuple(COLOURS)), _choice(rng, PATTERNS))
 
 
@@ -130,7 +131,7 @@ def _blade(rng: np.random.Generator) -> Blob:
 
 
 def _distance(point: Point, blade: Frame) -> float:
-    """From a point to a blade's long axis."""
+    """The distance of a point from the long axis of a blade."""
     squared = blade.xx**2 + blade.yx**2
     along = ((point[0] - blade.x) * blade.xx + (point[1] - blade.y) * blade.yx) / squared
     nearest = blade((max(-1.0, min(along, 1.0)), 0.0))

@@ -1,4 +1,4 @@
-"""The web page of a report: one file that needs no other, no network, and no script to be read."""
+"""The web page of a report: one file, readable without other files, without a network and without scripts."""
 
 from fgbench_reports.page.content import FigureBlock, Link, Page, Section, TableBlock
 from fgbench_reports.page.page import to_html

@@ -10,40 +10,40 @@ from fgbench_reports.report import Missing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A file beside the page, or an http(s) address; what is neither is printed and leads nowhere."""
+    """A file beside the page, or an http(s) address. Any other address is shown as text without a link."""
 
     label: str
-    href: str  # relative, percent-encoded where a path needs it
+    href: str  # relative path, percent-encoded, or address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableBlock:
-    """A table that is HTML already."""
+    """A table in HTML."""
 
     name: str
     title: str
-    html: str  # of our own makers, names in it escaped: <table class="fg-table">…
+    html: str  # <table class="fg-table">… by fgbench, with names escaped
     notes: Sequence[str] = ()
     files: Sequence[Link] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureBlock:
-    """A figure that is SVG already."""
+    """A figure in SVG."""
 
     name: str
     title: str
-    svg: str  # of our own makers, names in it escaped: <svg class="fg-figure">…; an XML prologue is dropped
-    alt: str  # what it shows, in words
+    svg: str  # <svg class="fg-figure">… by fgbench, with names escaped; an XML prologue is removed
+    alt: str  # description of the figure in words
     notes: Sequence[str] = ()
     files: Sequence[Link] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one report shows. Without items and summary it is left out."""
+    """The content of one report. A section without items and summary is left out."""
 
-    name: str  # of its anchor
+    name: str  # for the anchor
     title: str
     summary: str
     items: Sequence[TableBlock | FigureBlock | Missing]
@@ -51,13 +51,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A whole page. Every word of it is data, and comes out as text."""
+    """A whole page. All of its strings are escaped and shown as text."""
 
     title: str
     sections: Sequence[Section]
     environments: Sequence[str] = ()  # sentences: measured on …
     conventions: Sequence[str] = ()  # sentences
     rows: Sequence[Link] = ()  # files of raw rows
-    sources: Sequence[str] = ()  # where the rows come from, for people
+    sources: Sequence[str] = ()  # sentences on the origin of the rows
     version: str = ""
-    made: str = ""  # a time or a revision; empty where a page is to be the same every time
+    made: str = ""  # a time or a revision; empty for a page that is the same every time

@@ -1,4 +1,4 @@
-"""Parts that are made elsewhere, ready to stand in a page."""
+"""Anchors, SVG and policies for a page in which figures and styles are inline."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ TAG = re.compile(r"<[A-Za-z][^<>]*>")
 ATTRIBUTE = re.compile(r'(?<=\s)([\w:.-]+)="([^"]*)"')
 STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 VIEW_BOX = re.compile(r'<svg[^>]*\sviewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+(\d+\.?\d*)[ ,]')
-# Attributes that hold url(#…); any other is text, and may look like it.
+# Attributes that refer to ids by url(#…). In other attributes such a string is text.
 PAINT = frozenset("clip-path fill filter marker-end marker-mid marker-start mask stroke style".split())
-# What the page itself calls its parts.
+# Ids of the page itself.
 TAKEN = ("content", "contents", "environment", "conventions", "rows", "said", "tip")
 
 
 class Anchors:
-    """Gives every name an anchor of its own: its letters, digits, - and _, numbered where two names come to the same.
+    """Unique anchors for names: letters, digits, - and _ of the name, and a number if the anchor is taken.
 
-    No anchor holds two hyphens in a row: what a figure calls its parts is put behind them.
+    No anchor has two hyphens in a row, since two hyphens separate it from the ids of a figure.
     """
 
     def __init__(self) -> None:
         self._taken = set(TAKEN)
 
     def take(self, *names: str) -> str:
-        """The anchor of a name, or of one inside another."""
+        """A new anchor for a name, or for several names joined by hyphens."""
         plain = re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(names)).strip("-") or "part"
         anchor, number = plain, 1
         while anchor in self._taken:
@@ -37,9 +37,9 @@ class Anchors:
 
 
 def inline_svg(svg: str, anchor: str) -> str:
-    """An SVG without its XML prologue, whose ids cannot be those of another one: ``x`` becomes ``anchor--x``.
+    """The SVG without its XML prologue, with ids that are unique in the page: ``x`` becomes ``anchor--x``.
 
-    Raises ValueError where there is no ``<svg``.
+    Raises ValueError if there is no ``<svg``.
     """
     start = svg.find("<svg")
     if start < 0:
@@ -65,9 +65,9 @@ def inline_svg(svg: str, anchor: str) -> str:
 
 
 def width_px(svg: str) -> float | None:
-    """How wide an SVG stands on a page where there is room, in CSS pixels: its letters of 7 units are 13 px high.
+    """The largest width of an SVG on the page in CSS pixels: its letters of 7 units are 13 px high.
 
-    None where its viewBox does not say.
+    None if it has no usable viewBox.
     """
     found = VIEW_BOX.search(svg)
     return float(found[1]) * 13 / 7 if found else None
@@ -79,15 +79,15 @@ def styles_in(svg: str) -> list[str]:
 
 
 def digest(text: str) -> str:
-    """The source expression by which a policy allows this inline text."""
+    """The hash by which a Content-Security-Policy allows this inline text."""
     hashed = base64.b64encode(hashlib.sha256(text.encode()).digest())
     return f"'sha256-{hashed.decode()}'"
 
 
 def policy(script: str, styles: list[str]) -> str:
-    """A Content-Security-Policy under which nothing is fetched and no script runs but this one.
+    """A Content-Security-Policy that allows no requests and no other script than this one.
 
-    Style attributes are allowed, as figures are full of them; they can fetch nothing either.
+    Style attributes are allowed, since figures use them; they cannot request anything either.
     """
     hashes = " ".join(dict.fromkeys(map(digest, styles)))
     return (

@@ -9,8 +9,8 @@
   const say = (text) => { said.textContent = text; };
 
   // ---- Tables: lines -----------------------------------------------------------------------------------------------
-  // The lines of a table in the order and the choice asked for. Of very many only a portion is laid out, and the next
-  // when it is scrolled to: 10,000 lines take a browser seconds. On paper all of those chosen are there.
+  // The lines of a table, sorted and filtered. Of more than PORTION lines only the first ones are in the document, and
+  // scrolling adds more: the layout of 10,000 lines takes seconds. A printed page has all filtered lines.
   const PORTION = 500;
 
   function linesOf(table, rows, region) {
@@ -40,7 +40,7 @@
   const words = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const nextOrder = { none: "ascending", ascending: "descending", descending: "none" };
 
-  // What a column is sorted by: numbers where it has any, else text; null where a value is missing.
+  // Sort keys of a column: numbers if any cell has one, else text; null for a missing value.
   function keysOf(rows, column) {
     const cells = rows.map((row) => row.cells[column]);
     if (cells.some((cell) => cell?.dataset.value !== undefined)) {
@@ -82,13 +82,13 @@
         headings.forEach((other) => other.hasAttribute("aria-sort") && other.setAttribute("aria-sort", "none"));
         heading.setAttribute("aria-sort", order);
         lines.order(inOrder(rows, column, order));
-        say(order === "none" ? "In the first order" : `Sorted by ${name}, ${order}`);
+        say(order === "none" ? "In the original order" : `Sorted by ${name}, ${order}`);
       });
     });
   }
 
   // ---- Tables: filter ----------------------------------------------------------------------------------------------
-  const FEW = 8; // lines that need no filter
+  const FEW = 8; // tables with so many lines or fewer have no filter
 
   function makeFilter(rows, region, lines) {
     const texts = new Map();
@@ -124,7 +124,7 @@
   }
 
   // ---- Tables: the region that scrolls -----------------------------------------------------------------------------
-  // A tab stop only where there is something to scroll.
+  // The region is a tab stop only if it can be scrolled.
   const fitting = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       const scrolls = target.scrollWidth > target.clientWidth + 1 || target.scrollHeight > target.clientHeight + 1;
@@ -144,8 +144,8 @@
     fitting.observe(region);
   }
 
-  // On paper a wide table is scaled until it fits, on its side where it would be too small to be read. A4 and Letter
-  // are this wide between margins of 15 mm; the paper's rem is 10 pt, which is 5/6 of the screen's.
+  // In print a wide table is scaled to the page, in landscape if the letters would be too small in portrait. The widths
+  // are those of A4 and Letter between margins of 15 mm; a rem is 10 pt in print, 5/6 of that on the screen.
   const UPRIGHT_PX = 680, ACROSS_PX = 930, REM = 5 / 6, SMALL = 0.7;
   addEventListener("beforeprint", () => {
     for (const table of document.querySelectorAll(".fg-table")) {
@@ -156,7 +156,7 @@
     }
   });
 
-  // ---- Figures: what a point is ------------------------------------------------------------------------------------
+  // ---- Figures: text of a point ------------------------------------------------------------------------------------
   const NEAR_PX = { mouse: 16, pen: 16, touch: 28 };
   const GAP_PX = 6, EDGE_PX = 8, GRACE_MS = 200;
   const tip = make("div", { id: "tip", role: "tooltip", hidden: true });
@@ -191,11 +191,11 @@
     const [name, ...numbers] = (point.dataset.text || point.getAttribute("aria-label") || "").split("\n");
     tip.replaceChildren(make("strong", {}, name), ...numbers.map((line) => make("span", {}, line)));
     tip.hidden = false;
-    tip.style.left = tip.style.top = "0"; // its width is that of its text, not of the room to the right
+    tip.style.left = tip.style.top = "0"; // so that the text alone, not the space to the right, determines the width
     place();
   }
 
-  // Back to the point that has the focus, if one has; after a moment, in which the pointer may come to the text.
+  // Show the focused point again, or hide the text. The delay lets the pointer reach the text.
   function leave() {
     clearTimeout(hiding);
     hiding = setTimeout(() => {
@@ -214,13 +214,13 @@
     hide();
   });
 
-  // Listens on the canvas: Chromium makes every SVG that listens for focus a tab stop of its own.
-  function makeTalkative(canvas) {
+  // The listeners are on the canvas, since Chromium makes every SVG with a focus listener a tab stop.
+  function makeInteractive(canvas) {
     const places = [...canvas.querySelectorAll(".fg-point")].map((point) => ({
       point, x: Number(point.getAttribute("cx")), y: Number(point.getAttribute("cy")),
     }));
     if (!places.length) return;
-    const byX = [...places].sort((a, b) => a.x - b.x); // a stable sort: those of one x stay in the order of their series
+    const byX = [...places].sort((a, b) => a.x - b.x); // a stable sort keeps the order of series among points of equal x
     const position = new Map(byX.map(({ point }, index) => [point, index]));
     const frame = places[0].point.parentNode;
     let stop = byX[0].point;
@@ -272,10 +272,10 @@
       byX[to].point.focus();
     });
   }
-  document.querySelectorAll(".canvas").forEach(makeTalkative);
+  document.querySelectorAll(".canvas").forEach(makeInteractive);
 
   // ---- Copies ------------------------------------------------------------------------------------------------------
-  // Where the clipboard is not to be had nothing is lost: the text is selected, the link is followed.
+  // Without access to the clipboard, the text is selected or the link is followed.
   async function copied(text) {
     try {
       await navigator.clipboard.writeText(text);

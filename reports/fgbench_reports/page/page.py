@@ -1,4 +1,4 @@
-"""A page from its parts: Jinja2, with everything escaped that is not made by fgbench itself."""
+"""Render a page with Jinja2; all text is escaped except for HTML and SVG that fgbench made."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fgbench_reports.report import Missing
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PORTION = 500  # lines, as page.js and page.css have it
+PORTION = 500  # lines; page.js and page.css have the same number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """What tells a table from a figure."""
+    """The parts of an item that differ between tables and figures."""
 
     kind: str  # "table" or "figure"
-    body: str  # HTML of a maker
+    body: str  # HTML or SVG
     alt: str = ""
-    below: str = ""  # HTML that a maker has put behind its table: the notes, where the block has none of its own
-    width_px: float | None = None  # of a figure, where there is room
-    long: bool = False  # has so many lines that the script shows them in portions
+    below: str = ""  # HTML behind the table, with its notes; empty if the block has notes of its own
+    width_px: float | None = None  # largest width of a figure
+    long: bool = False  # more than PORTION lines, which the script shows step by step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class _Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Gap:
-    """What one command would fill."""
+class _MissingItems:
+    """Missing items that one command would add."""
 
     what: Sequence[str]
     why: str
@@ -55,13 +55,13 @@ class _Section:
     title: str
     summary: str
     items: Sequence[_Item]
-    gaps: Sequence[_Gap]
+    missing: Sequence[_MissingItems]
 
 
 def to_html(page: Page) -> str:
-    """One HTML file: style and script inline, nothing fetched; every name in ``page`` comes out as text.
+    """The page as one HTML file with inline style and script. Strings of ``page`` are escaped.
 
-    Tables and figures are taken as they are. Raises ValueError where a figure is no SVG.
+    HTML of tables and SVG of figures are not escaped. Raises ValueError if a figure is not SVG.
     """
     anchors = Anchors()
     sections = [_section(section, anchors) for section in page.sections if section.items or section.summary]
@@ -79,7 +79,7 @@ def _section(section: Section, anchors: Anchors) -> _Section:
         title=section.title,
         summary=section.summary,
         items=list(_items(section, anchors)),
-        gaps=_gaps(item for item in section.items if isinstance(item, Missing)),
+        missing=_missing_items(item for item in section.items if isinstance(item, Missing)),
     )
 
 
@@ -98,15 +98,15 @@ def _items(section: Section, anchors: Anchors) -> Iterator[_Item]:
         yield _Item(anchor=anchor, title=item.title, parts=parts, notes=item.notes, files=item.files)
 
 
-def _gaps(missing: Iterable[Missing]) -> list[_Gap]:
-    """What is missing, a line per command and reason."""
+def _missing_items(missing: Iterable[Missing]) -> list[_MissingItems]:
+    """Missing items, grouped by command and reason."""
     lines: dict[tuple[str, str], list[str]] = {}
     for one in missing:
         lines.setdefault((one.command, one.why), []).append(one.what)
-    return [_Gap(what=what, why=why, command=command) for (command, why), what in lines.items()]
+    return [_MissingItems(what=what, why=why, command=command) for (command, why), what in lines.items()]
 
 
-def _leads(link: Link) -> bool:
+def _may_be_followed(link: Link) -> bool:
     """Whether a link may be followed: a path beside the page, or http(s)."""
     try:
         return urlsplit(link.href).scheme in ("", "http", "https")
@@ -119,7 +119,7 @@ def _text(name: str) -> str:
 
 
 def _visible(value: object) -> object:
-    """What stands in the page as text; HTML of a maker stays as it is."""
+    """Text with control characters made visible; HTML is returned unchanged."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
@@ -129,5 +129,5 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
     )
-    environment.tests["followed"] = _leads
+    environment.tests["followed"] = _may_be_followed
     return environment

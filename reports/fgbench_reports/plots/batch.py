@@ -1,4 +1,4 @@
-"""Throughput and memory against batch size, with the batches that failed."""
+"""Figures of throughput and memory against batch size, with the batch sizes that failed."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WHAT = "throughput and memory against batch size"
-HEIGHT, STEP = 140.0, 5.2  # points: of a panel; of a line of marks
-HEAD = TEXT + 2.0  # points, of the words above the marks
-MAX_MARKED = 8  # series whose batches without figures are marked: more would leave the lines no room
-MARKS: dict[str, dict[str, Any]] = {  # how a batch ended that has no figures
+HEIGHT, STEP = 140.0, 5.2  # points: height of a panel, and of a row of marks
+HEAD = TEXT + 2.0  # points: height of the words above the marks
+MAX_MARKED = 8  # series whose failed batch sizes are marked; more rows of marks would take the space of the lines
+MARKS: dict[str, dict[str, Any]] = {  # marks of batch sizes without figures, by the reason
     "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
     "oom_inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
-Site = tuple[EnvironmentKey, int]  # of a figure: the mode, the image size
+Site = tuple[EnvironmentKey, int]  # mode and image size of a figure
 
 
 class Batch(Report):
-    """Throughput and memory against batch size, with the batches that did not fit."""
+    """Throughput and memory against batch size, with the batch sizes that did not fit."""
 
     title = "Throughput and memory by batch size"
 
@@ -87,7 +87,7 @@ class Batch(Report):
 
 
 def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[ThroughputRow]]]:
-    """The points that have figures, and the rows that have none."""
+    """Points with figures, and rows without figures, by mode and image size."""
     sized: dict[Site, list[Configuration]] = {}
     for mode, some in measured(data, best_only=False).items():
         for one in some:
@@ -101,7 +101,7 @@ def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, li
 
 
 def _timed(data: Data) -> dict[Site, int]:
-    """How many rows have a time, repeats among them."""
+    """The number of rows with a time, repeats included."""
     counts: dict[Site, int] = {}
     for mode, rows in by_environment(data.throughput).items():
         for row in rows:
@@ -148,7 +148,7 @@ def _figure(
 
 
 def _repeats(rows: Sequence[ThroughputRow], every: int) -> list[str]:
-    """How many repeats stand behind the middle one of their point, which is drawn."""
+    """A note on the repeats that are not drawn; of each point, the one with the median latency is drawn."""
     lost = every - len(rows)
     told = f"Not drawn: {how_many(lost, 'repeat')} of points that were measured several times"
     return [f"{told}; the one of the middle latency is drawn."] if lost > 0 else []
@@ -157,7 +157,7 @@ def _repeats(rows: Sequence[ThroughputRow], every: int) -> list[str]:
 def _unmarked(
     failing: Sequence[Series], lines: Mapping[Series, Sequence[Configuration]], lost: Sequence[ThroughputRow]
 ) -> list[str]:
-    """Where those did not run that there is no room to mark."""
+    """A note on the failed batch sizes of series that have no row of marks."""
     labels = labels_of(one.row for line in lines.values() for one in line)
     told = []
     for each in failing[MAX_MARKED:]:
@@ -190,7 +190,7 @@ def _alt(where: str, lines: Mapping[Series, Sequence[Configuration]], ended: Seq
 
 
 def how_it_ended(row: ThroughputRow) -> str:
-    """The name, in :data:`MARKS`, of how a point without figures ended."""
+    """The reason why a point has no figures, a key of :data:`MARKS`."""
     if row.status.is_oom:
         return list(MARKS)[row.status is Status.OOM_INFERRED]
     return "failed otherwise"
@@ -204,12 +204,12 @@ class BatchFigure(Figure):
     ended: Sequence[ThroughputRow]
     looks: Mapping[Series, Look]
     on_gpu: bool
-    left_out: Sequence[str] = ()  # what is not drawn, and why
+    left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
-        """A line per series; a ring where the status is not ok; a cross, in a row of its own, where it did not fit.
+        """Draw a line per series, a ring if the status is not ok, and a cross in a separate row if a batch did not fit.
 
-        Bars are 95 % intervals; an arrow ends one that has no room.
+        Bars are 95 % intervals; an arrow marks a bar that exceeds the axis.
         """
         shown = [one for line in self.lines.values() for one in line]
         labels = labels_of([*(one.row for one in shown), *self.ended])
@@ -245,7 +245,7 @@ class BatchFigure(Figure):
         return [*points, *self._endings(axes, labels, at_top=at_top)]
 
     def _endings(self, axes: Axes, labels: Mapping[Series, str], *, at_top: bool) -> list[Point]:
-        """Marks of what has no figures in a band at the edge, a row per series."""
+        """Draw the marks of batch sizes without figures in a band at the edge, a row per series."""
         rows = [each for each in labels if any(series_of(row) == each for row in self.ended)]
         if not rows:
             return []
@@ -265,7 +265,7 @@ class BatchFigure(Figure):
         return points
 
     def _kinds(self, shown: Sequence[Configuration]) -> list[Any]:
-        """What rings, arrows, question marks and crosses mean, as far as there are any."""
+        """Entries of the legend for the rings, arrows, question marks and crosses that are drawn."""
         met = {how_it_ended(row) for row in self.ended}
         found = [(handle(linestyle="none", **MARKS[name]), name) for name in MARKS if name in met]
         ends = [_interval(one) for one in shown]
@@ -280,7 +280,7 @@ class BatchFigure(Figure):
 
 
 def _bar_notes(shown: Sequence[Configuration]) -> list[str]:
-    """What the bars are."""
+    """A note on the bars."""
     known = any(_interval(one) for one in shown)
     speed = "Bars are 95 % intervals of the throughput" if known else "No interval of the throughput is known"
     return [f"{speed}; memory is a peak and has none."] if shown else []
@@ -310,12 +310,12 @@ def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look, *, som
 
 
 def _interval(one: Configuration) -> Ends | None:
-    """The 95 % interval of the throughput; None where none is known."""
+    """The 95 % interval of the throughput; None if it is not known."""
     return rate_ends(one.row, float(one.row.batch_size))
 
 
 def _band(axes: Axes, rows: int, *, at_top: bool) -> list[float]:
-    """Room at an edge of a log axis for a word and so many rows of marks: where each row is, in data coordinates."""
+    """Add a band for a word and rows of marks to a log axis; returns the rows' positions in data coordinates."""
     share = (HEAD + rows * STEP + 2) / HEIGHT
     low, high = axes.get_ylim()
     wider = (high / low) ** (share / (1 - share))

@@ -1,4 +1,4 @@
-"""Cost against image size: a line per selector, published and fast, the backbone at 100 %."""
+"""Figures of cost against image size: a line per selector and implementation, the backbone at 100 %."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONVENTIONS = ("full", "paper", "fvcore")
 
 
 class Cost(Report):
-    """What selection costs beside its backbone, against image size: published and fast."""
+    """The FLOPs of selection in percent of the backbone's, against image size: published and fast."""
 
     title = "Cost of selection"
 
@@ -48,7 +48,7 @@ class Cost(Report):
 
 
 def _groups(rows: Sequence[FlopsRow]) -> dict[tuple[str, ...], list[FlopsRow]]:
-    """Rows of selections by what must not share a series: convention, backbone, grid and number of classes."""
+    """Rows of selections by convention, backbone, grid and number of classes, which a series must not mix."""
     groups: dict[tuple[str, ...], list[FlopsRow]] = {}
     for row in rows:
         if row.model is None and row.selector is not None and not row.stage:
@@ -131,14 +131,14 @@ def _name(row: FlopsRow) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostFigure(Figure):
-    """Percent of the backbone's FLOPs against image size, log–log."""
+    """Percent of the backbone's FLOPs against image size, on two logarithmic axes."""
 
     rows: Sequence[FlopsRow]
     looks: Mapping[Series, Look]
-    left_out: Sequence[str] = ()  # what is not drawn, and why
+    left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
-        """A line per selector and implementation; dashed, with markers half filled, where published."""
+        """Draw a line per selector and implementation; published ones are dashed, with half filled markers."""
         ends = (BACKBONE,)
         heading, kinds = self.title.partition(" · ")[2], self._kinds()
         sheet = Sheet(heading=heading, prepare=self._prepare, ends=ends, entries=kinds, notes=self.left_out)
@@ -160,7 +160,7 @@ class CostFigure(Figure):
         return [End(x=axes.get_xlim()[1], y=100, label=BACKBONE, colour=INK)]
 
     def _kinds(self) -> list[Any]:
-        """What dashes and half filled markers mean."""
+        """Entries of the legend for dashes and half filled markers."""
         impls = {impl for _, impl in self.looks}
         return [kind for impl, kind in impl_entries().items() if impl in impls]
 

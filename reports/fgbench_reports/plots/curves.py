@@ -1,4 +1,4 @@
-"""Curves of insertion and deletion: the prediction while the best-ranked pixels are put in or taken away."""
+"""Figures of insertion and deletion curves: the prediction while the best pixels are added or removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fgbench_reports.training_groups import Training, by_training, telling_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Mean = Mapping[str, Any]  # curves of one selector, their spread and areas, over seeds
+Mean = Mapping[str, Any]  # mean curves of one selector over seeds, their standard deviations and areas
 HEIGHT = 150.0
 CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
 ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
@@ -96,7 +96,7 @@ def _figure(
 
 
 def _bars(curves: Mapping[str, Mean]) -> list[str]:
-    """What the bars are, and which curves have none."""
+    """Notes on the bars, and on curves without bars."""
     alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
     said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
     every = len(alone) == len(curves)
@@ -105,7 +105,7 @@ def _bars(curves: Mapping[str, Mean]) -> list[str]:
 
 
 def _mean(rows: Sequence[QualityRow]) -> Mean:
-    """The mean of curves that have as many points as the first one, how far they lie apart, and their mean areas."""
+    """The mean and standard deviation of curves with as many points as the first one, and their mean areas."""
     first = rows[0]
     found: dict[str, Any] = {"selector": first.selector, "other_lengths": 0}
     for kind in CURVES:
@@ -120,7 +120,7 @@ def _mean(rows: Sequence[QualityRow]) -> Mean:
 
 
 def _mixed(rows: Sequence[QualityRow]) -> list[str]:
-    """Whether a mean is over different devices or versions."""
+    """A note if a mean is over different devices or versions."""
     met: dict[str, list[str]] = {}
     for field, name in ORIGIN.items():
         values = dict.fromkeys(as_text(value) for row in rows if (value := (row.environment or {}).get(field)))
@@ -150,10 +150,10 @@ class CurvesFigure(Figure):
 
     curves: Mapping[str, Mean]
     looks: Mapping[str, Look]
-    left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
+    left_out: Sequence[str] = ()  # notes on bars and on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
-        """Markers stand on some of the points only; all can be asked."""
+        """Draw the curves. Only some points have markers; on the page every point has a text."""
         with in_style():
             legend = Legend(
                 blocks=[[(handle(self.looks[name]), as_text(name)) for name in self.curves]],
@@ -198,6 +198,6 @@ def _places(row: Mean, kind: str) -> list[Place]:
 
 
 def _ends(row: Mean, kind: str) -> list[tuple[float, float]]:
-    """One standard deviation down and up of each point; the point itself where there is none."""
+    """The ends of a bar of one standard deviation at each point; the point itself if there is none."""
     stds = row[f"{kind}_std"] or [0.0] * len(row[kind])
     return [(value - std, value + std) for value, std in zip(row[kind], stds, strict=True)]

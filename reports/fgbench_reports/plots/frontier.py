@@ -41,53 +41,53 @@ from fgbench_reports.tables.numbers import how_many, significant
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_FRONTIERS = 10  # of a report: one per published data set, for a single mode
+MAX_FRONTIERS = 10  # figures of a report: one per published data set, for one mode
 FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
-MARGIN = 0.1  # of the axis of cost
+MARGIN = 0.1  # margin of the cost axis, as a share
 ACCURACY = "top-1 accuracy (%)"
 Named = TypeVar("Named")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
-    """What accuracy is drawn against."""
+    """The figure on the axis of cost, such as throughput or memory."""
 
-    word: str  # in titles: throughput
-    axis: str  # the axis with its unit
+    word: str  # its name in titles: throughput
+    axis: str  # label of the axis, with the unit
     unit: str
     of: Callable[[Configuration], float | None]
     more_is_better: bool
-    bounds: Callable[[Configuration], Bounds | None]  # the same figure with its ends, in any unit
+    bounds: Callable[[Configuration], Bounds | None]  # the same figure with the ends of its interval, in any unit
 
     def cost(self, one: Configuration) -> Bounds:
-        """What is to be small, with its ends."""
+        """The cost, with the ends of its interval; smaller is better, so a throughput is negated."""
         found = self.bounds(one) or exact(self.of(one) or 0.0)
         return found.mapped(lambda value: -value) if self.more_is_better else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fronts:
-    """Which points are on the front: by their figures alone, and by what intervals say."""
+    """The points that are on the Pareto front: by their figures, and by their intervals."""
 
-    drawn: Sequence[bool]  # no figure is better: the line
-    kept: Sequence[bool]  # nothing is certainly better: these, and what noise does not tell from them
+    drawn: Sequence[bool]  # not dominated by the figures of any point: the line
+    kept: Sequence[bool]  # not certainly dominated by the intervals of any point
 
     def within_of(self, points: Sequence[Named]) -> list[Named]:
-        """The points below the line of which intervals do not say that they are dominated."""
+        """The points below the line that are not certainly dominated."""
         marks = zip(points, self.drawn, self.kept, strict=True)
         return [point for point, is_drawn, is_kept in marks if is_kept and not is_drawn]
 
 
 def fronts_of(costs: Sequence[Bounds], accuracies: Sequence[Bounds]) -> Fronts:
-    """Both fronts of points with a cost, to be small, and an accuracy, to be large."""
+    """Both fronts of points with a cost (smaller is better) and an accuracy (larger is better)."""
     errors = [accuracy.mapped(lambda top1: -top1) for accuracy in accuracies]
     figures = [(cost.value, error.value) for cost, error in zip(costs, errors, strict=True)]
     return Fronts(drawn=pareto_front(figures), kept=pareto_front(list(zip(costs, errors, strict=True))))
 
 
 def within_note(names: Sequence[str]) -> list[str]:
-    """Which points below the front may be on it, for all that the 95 % intervals say."""
+    """A note on the points below the line that the 95 % intervals do not exclude from the front."""
     if not names:
         return []
     most = 8
@@ -97,9 +97,9 @@ def within_note(names: Sequence[str]) -> list[str]:
 
 
 def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
-    """A figure per mode and data set of which accuracies are known; ``against`` is asked with the mode's device.
+    """A figure per mode and data set with known accuracies; ``against`` returns the cost for the mode's device.
 
-    Data sets of which accuracies were measured come first, then the published ones.
+    Data sets with measured accuracies come first, then those with published ones only.
     """
     word = against("cuda").word
     groups: dict[tuple[Any, str], list[Configuration]] = {}
@@ -165,7 +165,7 @@ def _figure(
 
 
 def _sources(shown: Sequence[Configuration]) -> list[str]:
-    """Which accuracies are whose, and how the cost of each point was picked."""
+    """Notes on the sources of the accuracies, and on the batch size of the costs."""
     sources = {one.accuracy.source for one in shown if one.accuracy}
     notes = ["Each point is a model at one image size, at the batch of its highest throughput."]
     if PUBLISHED in sources:
@@ -177,7 +177,7 @@ def _sources(shown: Sequence[Configuration]) -> list[str]:
 
 
 def _origins(rows: Sequence[AccuracyRow], dataset: str) -> list[str]:
-    """What the accuracies were measured on; a mean over seeds may be of several."""
+    """Notes on the environments in which the accuracies were measured."""
     met: dict[str, None] = {}
     for row in rows:
         environment = row.environment or {}
@@ -232,10 +232,10 @@ class Frontier(Figure):
     shown: Sequence[Configuration]
     against: Against
     looks: Mapping[Any, Look]
-    left_out: Sequence[str] = ()  # what is not drawn, and why
+    left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
-        """Hollow where the accuracy is published and not measured; bars are the intervals that the front goes by."""
+        """Draw the points and the front. Published accuracies are hollow; bars are the intervals behind the front."""
         labels = labels_of(one.row for one in self.shown)
         marks = [self._mark(one, labels[series_of(one.row)]) for one in self.shown]
         fronts = fronts_over(self.shown, self.against)
@@ -282,7 +282,7 @@ class Frontier(Figure):
 
 
 def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
-    """A log axis of cost, a linear one of accuracy."""
+    """Prepare a logarithmic axis of cost and a linear axis of accuracy."""
     as_log(axes, "x", with_room([mark.x for mark in marks], [mark.across for mark in marks]), margin=MARGIN)
     edges = [edge for mark in marks for edge in (mark.y, *(mark.ends or ()))]
     as_linear(axes, "y", edges, least=1.0)
@@ -291,7 +291,7 @@ def plane_of_accuracy(axes: Axes, marks: Sequence[Mark], axis: str) -> None:
 
 
 def draw_front(axes: Axes, corners: Sequence[tuple[float, float]], *, more_is_better: bool) -> None:
-    """The Pareto front as the steps that bound what it dominates, out to the edges of the axes."""
+    """Draw the Pareto front as steps around the dominated area, up to the edges of the axes."""
     if not corners:
         return
     (left, right), floor = axes.get_xlim(), axes.get_ylim()[0]
@@ -300,7 +300,7 @@ def draw_front(axes: Axes, corners: Sequence[tuple[float, float]], *, more_is_be
 
 
 def _steps(corners: Sequence[tuple[float, float]], edge: tuple[float, float]) -> Iterator[tuple[float, float]]:
-    """From the edge of the axes at the most accurate corner, in steps, down to the floor at the cheapest."""
+    """The corners of the steps, from the most accurate point to the cheapest one, edges of the axes included."""
     down = sorted(corners, key=lambda corner: -corner[1])
     yield (edge[0], down[0][1])
     for (x, y), below in zip(down, [*(corner[1] for corner in down[1:]), edge[1]], strict=True):

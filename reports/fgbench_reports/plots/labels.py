@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEADER = 12.0  # points between a line's end and its name
-CROSSED = 1  # lines that may run through a name
-CLEARANCE, FOREIGN = 5.0, 8.0  # points between a name and its own point; and the points of others
-LONGEST = 110.0  # points of a name
+CROSSED = 1  # largest number of lines that cross a name
+CLEARANCE, FOREIGN = 5.0, 8.0  # points between a name and its own point, and points of other series
+LONGEST = 110.0  # points: largest width of a name
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Stroke = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Where a line ends, in data coordinates, and what it is called."""
+    """The end of a line in data coordinates, with the name and colour of the line."""
 
     x: float
     y: float
@@ -32,17 +32,17 @@ class End:
 
 
 def end_margin(labels: Sequence[str]) -> float:
-    """The points that names to the right of the axes take."""
+    """The width of the names to the right of the axes, in points."""
     return LEADER + 6.0 + max((min(text_width(label), LONGEST) for label in labels), default=0.0)
 
 
 def ends_fit(count: int, height: float) -> bool:
-    """Whether so many names stand below each other in so many points."""
+    """Whether ``count`` names, one below the other, fit into a height in points."""
     return count * LINE <= height + LINE
 
 
 def name_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Names to the right of the axes, none over another, each with a thin line from its end."""
+    """Write names to the right of the axes without overlaps, each with a thin line from its end."""
     box = axes.get_window_extent()
     placed = sorted(ends, key=lambda end: float(axes.transData.transform((end.x, end.y))[1]))
     wanted = [float(axes.transData.transform((end.x, end.y))[1]) for end in placed]
@@ -66,9 +66,9 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Ascending positions as near to those wanted as ``apart`` allows, from ``low`` to ``high`` if they fit."""
-    # Without the room that each needs, positions may only ascend: isotonic regression, by pooling neighbours.
-    pools: list[tuple[float, int]] = []  # the mean of what is wanted, and of how many
+    """Ascending positions, ``apart`` from each other near the wanted ones; within ``low`` … ``high`` if they fit."""
+    # After subtraction of ``index * apart`` the positions must ascend only: isotonic regression by pooling neighbours.
+    pools: list[tuple[float, int]] = []  # mean of the wanted positions, and their number
     for index, place in enumerate(wanted):
         pool = (place - index * apart, 1)
         while pools and pools[-1][0] > pool[0]:
@@ -81,9 +81,9 @@ def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> li
 
 
 def place_names(axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> bool:
-    """Each name beside one of its points, away from the points of others and if possible over no line.
+    """Write each name beside one of its points, away from points of other series and, if possible, from lines.
 
-    Points are data coordinates. False, and nothing is written, where a name has no room or several lines cross it.
+    Points are in data coordinates. Returns False, and writes nothing, if a name has no place or several lines cross it.
     """
     box = axes.get_window_extent()
     inside = (box.x0, box.y0, box.x1 + 6, box.y1 + 4)
@@ -100,7 +100,7 @@ def place_names(axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, flo
         crossed = [sum(_crosses(stroke, box) for stroke in strokes) for box in free]
         if min(crossed, default=CROSSED + 1) > CROSSED:
             return False
-        found.append((text, free[crossed.index(min(crossed))]))  # the first of the best
+        found.append((text, free[crossed.index(min(crossed))]))  # the first candidate that the fewest lines cross
     for text, (left, bottom, _, _) in found:
         x, y = axes.transAxes.inverted().transform((left, bottom + 1.6))
         axes.text(x, y, text, transform=axes.transAxes, va="baseline", fontsize=TEXT, zorder=5)
@@ -108,7 +108,7 @@ def place_names(axes: Axes, names: Sequence[tuple[str, Sequence[tuple[float, flo
 
 
 def _strokes(axes: Axes) -> Iterator[Stroke]:
-    """Everything in the axes that is a line, as straight pieces, in pixels."""
+    """The segments of all lines and bars in the axes, in pixels."""
     from matplotlib.collections import LineCollection
 
     lines = [line for line in axes.get_lines() if line.get_linestyle() not in ("None", "none", "")]
@@ -121,7 +121,7 @@ def _strokes(axes: Axes) -> Iterator[Stroke]:
 
 
 def _crosses(stroke: Stroke, box: Box) -> bool:
-    """Whether a straight piece of a line comes into a box: by the shares of it on the inner side of each edge."""
+    """Whether a segment crosses a box: some part of it lies on the inner side of every edge."""
     (x0, y0), (x1, y1) = stroke
     first, last = 0.0, 1.0
     for start, step, low, high in ((x0, x1 - x0, box[0], box[2]), (y0, y1 - y0, box[1], box[3])):
@@ -139,7 +139,7 @@ def _around(place: tuple[float, float], far: float) -> Box:
 
 
 def _beside(x: float, y: float, width: float) -> list[Box]:
-    """Boxes of a name around a point, in the order in which they please: right, left, above, below, and between."""
+    """Boxes for a name around a point in order of preference: right, left, above, below, then the corners."""
     gap = CLEARANCE + 0.5
     sides = [(x + gap, y - TEXT / 2), (x - gap - width, y - TEXT / 2)]
     sides += [(x - width / 2, y + gap), (x - width / 2, y - gap - TEXT)]

@@ -1,4 +1,4 @@
-"""Lines of series, each named where it ends; where that has no room, in a legend."""
+"""Figures of lines, with names at the ends of the lines if they fit, else in a legend."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ HEIGHT = 150.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A point of a line, and what it is."""
+    """A point of a line and its text."""
 
     x: float
     y: float
     text: str
-    half: bool = False  # the implementation is the published one
-    status: Status = Status.OK  # a ring is around a point with another one
-    ends: Ends | None = None  # of its interval, along y
+    half: bool = False  # whether the implementation is the published one
+    status: Status = Status.OK  # a point with another status has a ring
+    ends: Ends | None = None  # ends of its interval along y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A series, in the order of its points."""
+    """The line of a series."""
 
     name: str
     look: Look
@@ -43,17 +43,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """What a figure of lines has besides its lines."""
+    """Title, axes, legend and notes of a figure of lines."""
 
     heading: str
-    prepare: Callable[[Axes], Sequence[End]]  # scales and names of axes; returns what else ends at the right edge
-    ends: Sequence[str] = ()  # the names of these
-    entries: Sequence[Entry] = ()  # of the legend
-    notes: Sequence[str] = ()  # below it
+    prepare: Callable[[Axes], Sequence[End]]  # sets scales and names of axes; returns other ends to be named
+    ends: Sequence[str] = ()  # names of these ends
+    entries: Sequence[Entry] = ()  # entries of the legend
+    notes: Sequence[str] = ()  # notes below the legend
 
 
 def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
-    """Draw lines with markers, and name them."""
+    """Draw a figure of lines with markers and names."""
     with in_style():
         direct = ends_fit(len(lines) + len(sheet.ends), HEIGHT)
         series = [(handle(line.look, half=all(place.half for place in line.places)), line.name) for line in lines]
@@ -70,7 +70,7 @@ def lined(sheet: Sheet, lines: Sequence[Line]) -> Drawing:
 
 
 def draw_line(axes: Axes, line: Line, *, marked: bool = True) -> None:
-    """A line and its markers, with bars of their intervals; ``marked=False`` leaves most markers out."""
+    """Draw a line, its markers and the bars of their intervals; ``marked=False`` draws about five markers."""
     axes.plot([place.x for place in line.places], [place.y for place in line.places], **line.look.strokes())
     few = line.places if marked else line.places[:: max(1, len(line.places) // 5)]
     bars = [Bar(x=place.x, y=place.y, ends=place.ends) for place in few if place.ends]
@@ -84,7 +84,7 @@ def draw_line(axes: Axes, line: Line, *, marked: bool = True) -> None:
 
 
 def points_of(axes: Axes, line: Line) -> list[Point]:
-    """The line's points, that can be asked what they are."""
+    """The points of a line with the texts that the page shows."""
     return [Point(axes=axes, x=place.x, y=place.y, text=place.text) for place in line.places]
 
 

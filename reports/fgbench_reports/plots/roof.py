@@ -1,4 +1,4 @@
-"""Rooflines: the highest speed of a device at each intensity, and marks below it."""
+"""Drawing of rooflines: the highest speed of a device at each intensity, and marks of measured speeds."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from fgbench_reports.tables.numbers import how_many, significant
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH = 1.2  # points, of the roof
+WIDTH = 1.2  # points: width of the roof's line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """The rates of a device."""
+    """The rates of a device: its highest speed is limited by one of them."""
 
-    product_flop_s: float  # in products of large matrices
-    copy_bytes_s: float  # in large copies
+    product_flop_s: float  # rate of products of large matrices
+    copy_bytes_s: float  # rate of large copies
 
     @property
     def ridge(self) -> float:
-        """FLOPs per byte from which on products are what holds back."""
+        """FLOPs per byte above which the rate of products, not that of copies, is the limit."""
         return self.product_flop_s / self.copy_bytes_s
 
     def over(self, intensity: float) -> float:
-        """The roof in FLOPs per second, at so many FLOPs per byte."""
+        """The roof in FLOPs per second at an intensity in FLOPs per byte."""
         return min(self.product_flop_s, intensity * self.copy_bytes_s)
 
     @property
     def words(self) -> str:
-        """Both rates: products 420 TFLOP/s, copies 3.9 TB/s."""
+        """Both rates in words: products 420 TFLOP/s, copies 3.9 TB/s."""
         return f"products {speed_words(self.product_flop_s)}, copies {with_unit(self.copy_bytes_s, 'B/s')}"
 
 
 def highest(roofs: Iterable[Roof]) -> Roof:
-    """The highest of each rate: what disturbs the measurement of one makes it lower."""
+    """The highest value of each rate, since disturbances of its measurement only lower it."""
     measured = list(roofs)
     rates = max(roof.product_flop_s for roof in measured), max(roof.copy_bytes_s for roof in measured)
     return Roof(product_flop_s=rates[0], copy_bytes_s=rates[1])
 
 
 def above_notes(marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> list[str]:
-    """Which marks lie above the roof, and how that can be."""
+    """Notes on marks above the roof, with the explanation."""
     told = []
     over = [mark for mark in marks if mark.y > roof.over(mark.x)]
     for slope in (True, False):
@@ -72,7 +72,7 @@ def above_notes(marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) ->
 
 
 def speed_words(flop_s: float) -> str:
-    """FLOPs per second in three digits: 12.3 TFLOP/s."""
+    """FLOPs per second with three digits: 12.3 TFLOP/s."""
     return with_unit(flop_s, "FLOP/s")
 
 
@@ -90,36 +90,36 @@ def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[An
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RooflineFigure(Figure):
-    """FLOPs per second against FLOPs per byte, below what the device can do."""
+    """FLOPs per second against FLOPs per byte, with the roof of the device."""
 
     marks: Sequence[Mark]
     roof: Roof
     looks: Mapping[Any, Look]
     labels: Mapping[Any, str]
-    share: str  # the axis at the right: percent of the rate of products
-    left_out: Sequence[str] = ()  # what bars are, what is not drawn, and why
+    share: str  # label of the right axis, the percentage of the rate of products
+    left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
-        """Marks by series and image size."""
+        """Draw the roof, and marks by series and image size."""
         plane = Plane(
             heading=self.title.partition(" · ")[2],
             prepare=self._prepare,
             entries=[(self.roof.words, {"color": INK, "linewidth": WIDTH}), *self._arrows()],
             notes=[*_bar_notes(self.marks), *above_notes(self.marks, self.roof, self.labels), *self.left_out],
             right=34.0,
-            named=False,  # sizes and models crowd at the same intensities
+            named=False,  # names beside the marks would overlap: many marks have the same intensity
         )
         some_known = any(mark.ends for mark in self.marks)
         marks = [replace(mark, unsure=some_known and mark.ends is None) for mark in self.marks]
         return scattered(plane, marks, self.looks, self.labels)
 
     def _arrows(self) -> list[tuple[str, dict[str, Any]]]:
-        """What an arrow means, where a bar ends in one."""
+        """The entry of the legend for arrows, if a bar ends in one."""
         goes_on = bars_go_on([mark.ends for mark in self.marks], log_limits(self._heights()))
         return [("the bar goes on", arrow_style())] if goes_on else []
 
     def _heights(self) -> list[float]:
-        """What the axis of speed shows."""
+        """The values that the axis of speed must include."""
         speed = self.roof.product_flop_s
         shown = with_room([mark.y for mark in self.marks], [mark.ends for mark in self.marks])
         return [*shown, speed, speed / 10]
@@ -143,7 +143,7 @@ def _bar_notes(marks: Sequence[Mark]) -> list[str]:
 
 
 def _shares(axes: Axes, speed: float, name: str) -> None:
-    """The axis of speed once more at the right, in percent."""
+    """Add an axis of speed in percent at the right."""
     beside = axes.twinx()
     beside.grid(visible=False)
     beside.spines["right"].set_visible(True)

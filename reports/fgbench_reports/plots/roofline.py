@@ -1,4 +1,4 @@
-"""Rooflines of models and of selectors: their speed beside the rates of the device."""
+"""Rooflines of models and of selectors: their speed and the rates of the device."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from fgbench_reports.selector_cost import by_place, intensity
 from fgbench_reports.sweep_rows import as_text, environment_notes, one_line
 from fgbench_reports.tables.numbers import milliseconds, significant
 
-RATES_DIFFER = 1.05  # between runs of one mode, and it is said
-BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # what its own row is called, and what it looks like
+RATES_DIFFER = 1.05  # ratio of the rates of two runs from which on a note says so
+BACKBONE, LIKE_BACKBONE = "backbone", "vit"  # label of a backbone's own row, and the series whose look it has
 LACKING = "no row has a time, its bytes and the device's rates"
 NEEDED = ("matrix_rate_flop_s", "copy_rate_bytes_s", "macs_per_image", "bytes_per_image")
 COUNTED = (
@@ -47,7 +47,7 @@ COUNTED = (
 
 
 class Roofline(Report):
-    """How near models and selections come to what the device can do, as a roofline with MFU."""
+    """The speed of models and selections against the limits of the device, as a roofline with MFU."""
 
     title = "Roofline"
 
@@ -68,7 +68,7 @@ def _models(data: Data) -> Iterator[Item]:
         why = "no row has its bytes per image and the device's rates of products and copies"
         timed = [one.row for some in every.values() for one in some]
         missing = no_sweep("a roofline of models", data, why)
-        # Those are in the store, and are left as they are unless asked for.
+        # Rows in the store are measured again only with --again.
         yield replace(missing, command=sweep_command(timed, "--again")) if timed else missing
     for mode, name in zip(found, file_names(f"roofline {names[mode]}" for mode in found), strict=True):
         kept, many = known_series([one.row for one in points[mode]])
@@ -97,7 +97,7 @@ def _models(data: Data) -> Iterator[Item]:
 
 
 def _roof_of_run(row: ThroughputRow) -> Roof | None:
-    """The device's rates, where a row has all that a roofline takes."""
+    """The device's rates; None if the row lacks a value that a roofline needs."""
     environment = row.environment or {}
     if not all(environment.get(name) for name in NEEDED):
         return None
@@ -129,7 +129,7 @@ def _selections(data: Data) -> Iterator[Item]:
     groups = [(where, some) for where, some in groups if some]
     if not groups:
         missing = Missing(what="a roofline of selections", command=KINDS["selection"])
-        # Rows that are in the store are measured again only where that is asked for.
+        # Rows in the store are measured again only with --again.
         again = replace(missing, command=f"{missing.command} --again", why=LACKING)
         yield again if data.selection else missing
     found, left = first_figures(groups, lambda group: group[0])
@@ -174,7 +174,7 @@ def _of_selections(
 
 
 def _lacking(rows: Sequence[SelectionRow]) -> list[str]:
-    """The selections that a roofline leaves out, by what they lack."""
+    """Notes on the selections that the roofline leaves out, by the missing value."""
     groups: dict[str, list[str]] = {}
     for row in rows:
         untimed_why = f"no time, status {as_text(row.status)}"

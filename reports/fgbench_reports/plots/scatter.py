@@ -1,4 +1,4 @@
-"""Points of series in a plane: colour and marker tell the series, area the image size; a line joins its sizes."""
+"""Scatter plots: colour and marker show the series, area the image size; a line joins the sizes of a series."""
 
 from __future__ import annotations
 
@@ -28,50 +28,50 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 160.0
-PUBLISHED_MARK: dict[str, Any] = {  # of an accuracy that was not measured
+PUBLISHED_MARK: dict[str, Any] = {  # mark of a published accuracy in the legend
     **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
 }
-STUB = 9.0  # points of a line, to each side of a mark
-MAX_NAMES = 8  # beside their points; more stand in a legend
+STUB = 9.0  # points: length of a short line to each side of a mark
+MAX_NAMES = 8  # most names beside points; with more series, the names are in a legend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A point, what it belongs to, and what it is."""
+    """A point of a scatter plot, its series and its text."""
 
     series: Hashable
     x: float
     y: float
     image_size: int
     text: str
-    hollow: bool = False  # its value is a published one
-    ends: Ends | None = None  # of an interval along y
-    across: Ends | None = None  # of an interval along x
-    half: bool = False  # the implementation is the published one
-    status: Status = Status.OK  # a ring is around a mark with another one
-    unsure: bool = False  # no interval of it is known, where those of others are
+    hollow: bool = False  # whether its value is a published one
+    ends: Ends | None = None  # ends of an interval along y
+    across: Ends | None = None  # ends of an interval along x
+    half: bool = False  # whether the implementation is the published one
+    status: Status = Status.OK  # a mark with another status has a ring
+    unsure: bool = False  # whether its interval is unknown, while other marks have one
 
     @property
     def bars(self) -> list[Bar]:
-        """Its intervals."""
+        """The bars of its intervals."""
         found = [Bar(x=self.x, y=self.y, ends=self.ends)] if self.ends else []
         return [*found, *([Bar(x=self.x, y=self.y, ends=self.across, side="x")] if self.across else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
-    """How the plane of a scatter plot is made ready, and what its legend says besides series and sizes."""
+    """Axes, title and notes of a scatter plot, and entries of its legend besides series and sizes."""
 
     heading: str
-    prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
-    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
-    right: float = 8.0  # points, right of the axes
-    named: bool = True  # beside the points, where there is room
-    notes: Sequence[str] = ()  # below the legend
+    prepare: Callable[[Axes], None]  # sets scales, limits and names of axes, and draws the background
+    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and properties of matplotlib's Line2D
+    right: float = 8.0  # points: margin to the right of the axes
+    named: bool = True  # whether names are beside the points if they fit
+    notes: Sequence[str] = ()  # notes below the legend
 
 
 def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
-    """Draw marks; names stand beside them where there is room, else in the legend."""
+    """Draw a scatter plot, with names beside the marks if they fit, else in the legend."""
     with in_style():
         series = list(dict.fromkeys(mark.series for mark in marks))
         if plane.named and len(series) <= MAX_NAMES:
@@ -82,7 +82,7 @@ def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], na
 
 
 def diameter(image_size: int) -> float:
-    """Of a marker, in points: its area grows with the image's side."""
+    """The diameter of a marker in points; its area is proportional to the image size, within limits."""
     return float(min(9.5, max(3.6, 4.2 * (image_size / 224) ** 0.5)))
 
 
@@ -114,13 +114,13 @@ def _drawn(
 
 def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
     sizes = sorted({mark.image_size for mark in marks})
-    if 1 < len(sizes) == len(marks):  # one point per size: a path that can be followed
+    if 1 < len(sizes) == len(marks):  # one point per size: a path joins them
         path = sorted(marks, key=lambda mark: mark.image_size)
         axes.plot(*_places(path), **{**look.strokes(), "linewidth": 0.7, "alpha": 0.75}, zorder=2)
     elif look.line != SOLID:
         _draw_stubs(axes, marks, look)
     draw_bars(axes, [bar for mark in marks for bar in mark.bars], look.colour, width=0.7)
-    for size in reversed(sizes):  # the small ones lie on the large ones
+    for size in reversed(sizes):  # small marks are drawn over large ones
         for hollow, half in product((True, False), repeat=2):
             some = [mark for mark in marks if (mark.image_size, mark.hollow, mark.half) == (size, hollow, half)]
             if some:
@@ -132,7 +132,7 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
 
 
 def _draw_stubs(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
-    """A piece of the line through each mark, as in the legend: without a path, it tells variants of a model apart."""
+    """Draw a short line through each mark, as in the legend, to distinguish variants of a model without a path."""
     for x, y in axes.transData.transform([(mark.x, mark.y) for mark in marks]):
         ends = axes.transAxes.inverted().transform([(x - STUB, y), (x + STUB, y)])
         axes.plot(*zip(*ends, strict=True), **look.strokes(), transform=axes.transAxes, zorder=2)
@@ -155,7 +155,7 @@ def _sizes(marks: Sequence[Mark]) -> list[Entry]:
 
 
 def _keys(sizes: list[Entry], others: list[Entry]) -> list[list[Entry]]:
-    """In one line where there is room for it."""
+    """The entries in one row if they fit, else in two."""
     together = Legend(blocks=[[*sizes, *others]])
     return [[*sizes, *others]] if together.height <= Legend(blocks=[sizes]).height else [sizes, others]
 

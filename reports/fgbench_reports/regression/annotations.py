@@ -1,4 +1,4 @@
-"""Annotations that GitHub shows in a run: workflow commands, a line each."""
+"""Annotations of a GitHub run, as workflow commands of one line each."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from fgbench_reports.regression.wording import (
 )
 from fgbench_reports.tables.numbers import how_many
 
-SHOWN = 10  # GitHub shows no more of each level in a step
-TITLE_LETTERS, MESSAGE_LETTERS = 200, 2000  # it takes 255 characters, and 64 KB
-Note = tuple[str, str, int]  # title, message, how many findings it tells
+SHOWN = 10  # annotations of a level that GitHub shows per step
+TITLE_LETTERS, MESSAGE_LETTERS = 200, 2000  # GitHub accepts 255 characters, and 64 KB
+Note = tuple[str, str, int]  # title, message, number of findings
 
 
 def to_annotations(outcome: Outcome, *, file: str | None = None) -> str:
-    """Errors of what fails, warnings of what is open by its reasons, notices of what is faster, smaller or new.
+    """Errors for failing findings, warnings for open ones by reason, notices for faster, smaller and new ones.
 
-    ``file``, a path in the repository, is what they are shown beside. Of each level the nine longest changes, and a
-    tenth says how many more there are. What is the same is not told; empty where there is nothing else.
+    GitHub shows them at ``file``, a path in the repository. If a level has more than ten, the nine largest changes are
+    shown, and the tenth line has the number of the others. Equal figures have none; the text may be empty.
     """
     levels = {
         "error": [_each(finding) for finding in outcome.having(*FAILING)],
@@ -48,7 +48,7 @@ def _each(finding: Finding) -> Note:
 
 
 def _by_reason(findings: Iterable[Finding]) -> Iterator[Note]:
-    """A note per reason: a thousand points of one reason are one."""
+    """One note per reason, however many points have it."""
     for (verdict, reason), found in by_reason(findings).items():
         if len(found) == 1:
             yield _each(found[0])
@@ -73,8 +73,8 @@ def _command(level: str, title: str, message: str, file: str | None) -> str:
 
 
 def _data(text: str) -> str:
-    """A message as the runner reads it back, actions/toolkit, packages/core/src/command.ts."""
-    lines = re.sub(r"[^\r\n]+", lambda line: visible(line[0]), text)  # a command holds no other
+    """A message with the escapes of actions/toolkit, packages/core/src/command.ts."""
+    lines = re.sub(r"[^\r\n]+", lambda line: visible(line[0]), text)  # a command holds no other control characters
     return lines.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

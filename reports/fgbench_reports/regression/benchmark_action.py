@@ -1,8 +1,8 @@
-"""The arrays that benchmark-action/github-action-benchmark charts: customSmallerIsBetter, customBiggerIsBetter.
+"""JSON for benchmark-action/github-action-benchmark: customSmallerIsBetter and customBiggerIsBetter.
 
-Its README, "Examples", and src/extract.ts: ``name``, ``unit`` and ``value`` are required, ``range`` and ``extra`` are
-strings that charts show as they are. A name is a chart, so it is there once, and its unit never depends on its value.
-The action refuses an empty array.
+Source: its README, "Examples", and src/extract.ts. ``name``, ``unit`` and ``value`` are required; ``range`` and
+``extra`` are strings that charts show. The action draws one chart per name, so names are unique and a unit does not
+depend on the value. The action refuses an empty array.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import COUNTED, TIME, Finding, Outcome
 from fgbench_reports.regression.wording import detail, distinct, facts_line, figure_word, line_of
 
-# A figure's unit and how many of its own make one; those that are not here are told by how they end.
+# Units of figures, and the number by which a value is divided; other figures have a unit by the end of their names.
 UNITS = {"macs": ("MMACs", 1e6), "flops": ("MFLOPs", 1e6), "params": ("M parameters", 1e6)}
 ENDINGS = {"_bytes": ("MB", 1e6), "_s": ("ms", 1e-3)}
-DIGITS = 6  # of a range
+DIGITS = 6  # digits of a range
 
 
 def to_smaller_is_better(outcome: Outcome) -> str:
-    """A JSON array of what is better smaller: latency in ms, operations and parameters in millions, memory in MB.
+    """A JSON array of costs: latency in ms, operations and parameters in millions, memory in MB.
 
-    What vanished, and what is no finite number, is left out.
+    Points that vanished and values that are not finite are left out.
     """
     found = [finding for finding in outcome.findings if _is_number(finding.after)]
     return _array(outcome, found, figure_word, _cost)
 
 
 def to_bigger_is_better(outcome: Outcome) -> str:
-    """A JSON array of what is better bigger: images per second of the timed points whose batch size is known."""
+    """A JSON array of throughput: images per second of the timed points whose batch size is known."""
     timed = [each for each in outcome.findings if each.check == TIME and each.batch_size and _is_number(each.after)]
     return _array(outcome, [each for each in timed if each.after], lambda _: "throughput", _throughput)
 
@@ -70,12 +70,12 @@ def _unit(figure: str) -> tuple[str, float]:
 
 
 def _rounded(value: float) -> float:
-    """A value without what its division left in the last digits: 34.2, not 34.199999999999996."""
+    """A value rounded to 15 digits, without the error of a division: 34.2, not 34.199999999999996."""
     return float(f"{value:.15g}")
 
 
 def _range(finding: Finding, samples: Sequence[float]) -> Entry:
-    """Half of the spread of the samples; nothing of what is exact; no range where it is not known."""
+    """Half of the range of the samples; 0 for counted figures; no range if there are no samples."""
     spread = [value for value in samples if math.isfinite(value)]
     if spread:
         return {"range": f"± {(max(spread) - min(spread)) / 2:.{DIGITS}g}"}

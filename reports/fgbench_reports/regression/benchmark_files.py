@@ -25,17 +25,17 @@ from fgbench_reports.regression.rule import FIRST_PAIRS, PairedPoint, Spread, ju
 from fgbench_reports.regression.wording import line_of, more_points
 from fgbench_reports.tables.numbers import how_many
 
-LEAST_S, MOST_S = 1e-15, 1e9  # of a benchmark: what is shorter or longer was not measured
-LEAST_SPREAD = 0.01  # between processes; one run of each does not show it
-ENOUGH = 5  # benchmarks whose ratios show how far two runs lie apart
-NORMAL_IQR, NORMAL_MAD = 1.349, 1.4826  # of a normal distribution: quartiles apart in σ; σ in median deviations
+LEAST_S, MOST_S = 1e-15, 1e9  # range of a median that is accepted as a time
+LEAST_SPREAD = 0.01  # spread between processes that is assumed with fewer than three pairs, at least
+ENOUGH = 5  # benchmarks, at least, to estimate the spread of two runs from their ratios
+NORMAL_IQR, NORMAL_MAD = 1.349, 1.4826  # normal distribution: quartile range in σ; σ in median deviations
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 
-TWICE = "stands twice"  # why a name is set aside
+TWICE = "stands twice"  # reason to leave out a name
 
 
 class BadBenchmarksError(ValueError):
-    """A file that is not pytest-benchmark's; the message says where and why, on one line."""
+    """A file that was not written by pytest-benchmark; the message names the place and the reason on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,36 +43,40 @@ class Timed:
     """One benchmark of one file."""
 
     median: float  # seconds
-    error: float  # relative standard error of the median, as the rounds of its process show it
-    options: Facts = field(default_factory=dict)  # that it was measured with
+    error: float  # relative standard error of the median, estimated from the rounds
+    options: Facts = field(default_factory=dict)  # options of the measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkFile:
-    """What one run of pytest-benchmark measured."""
+    """The benchmarks of one run of pytest-benchmark."""
 
     benchmarks: Mapping[str, Timed]  # by full name
-    machine: str | None  # processor and number of cores; None where the file does not say
+    machine: str | None  # processor and number of cores; None if the file does not have them
     python: str | None
     facts: Facts = field(default_factory=dict)  # of the machine and its Python
-    unusable: Mapping[str, str] = field(default_factory=dict)  # by full name: why its time is set aside
-    revision: str | None = None  # of the repository, as commit_info tells it
-    version: str | None = None  # of pytest-benchmark
+    unusable: Mapping[str, str] = field(default_factory=dict)  # by full name: the reason why it has no usable time
+    revision: str | None = None  # revision of the repository in commit_info
+    version: str | None = None  # version of pytest-benchmark
 
 
 def read_benchmarks(text: str) -> BenchmarkFile:
-    """The benchmarks of a file. Raises :class:`BadBenchmarksError` where it is another program's, or none is usable.
+    """Read the benchmarks of a file.
 
-    A benchmark whose median is no time, or whose name stands twice, is set aside, and the rest is read.
+    A benchmark whose median is not a time, or whose name occurs twice, is left out; the others are read.
+
+    Raises:
+        BadBenchmarksError: If another program wrote the file, or no benchmark is usable.
+
     """
     try:
         data = json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError, too
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         raise BadBenchmarksError("it is not JSON") from error
     if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), list):
         raise BadBenchmarksError('it is JSON, and not pytest-benchmark\'s: it has no list "benchmarks"')
     found: dict[str, Timed] = {}
-    unusable: dict[str, tuple[str, str]] = {}  # by name: where, and why
+    unusable: dict[str, tuple[str, str]] = {}  # by name: the place in the file, and the reason
     for at, benchmark in enumerate(data["benchmarks"]):
         where = f"benchmarks[{at}]"
         name = _name_of(benchmark, where)
@@ -109,7 +113,7 @@ def _name_of(benchmark: Any, where: str) -> str:
 
 
 def _read_stats(benchmark: Mapping[str, Any]) -> Timed | str:
-    """The time of a benchmark; where it is none, why."""
+    """The time of a benchmark, or the reason why it has none."""
     stats = benchmark["stats"]
     median = stats.get("median")
     if not _is_number(median) or not LEAST_S <= median <= MOST_S:
@@ -135,12 +139,12 @@ def _python(info: Any) -> str | None:
 def compare_benchmarks(
     old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]
 ) -> tuple[list[Finding], Spread | None]:
-    """A finding per benchmark, and the spread they were judged by; ``old[i]`` and ``new[i]`` are a pair.
+    """A finding per benchmark, and the spread that the rule used; ``old[i]`` and ``new[i]`` are a pair.
 
-    Files of different processors, systems or Pythons are not compared, nor are benchmarks of other settings: they are
-    inconclusive, with the reason. With fewer than three pairs nothing tells how far runs of the same code lie apart:
-    the rounds within a run and the other benchmarks give a lower bound, 1 % is the least. Names are matched by their
-    end where a root folder changed; one that several others end like is inconclusive.
+    Files of different processors, systems or Pythons are not compared, nor are benchmarks with different settings:
+    their findings are inconclusive, with the reason. With fewer than three pairs the spread of runs of the same code
+    cannot be measured; a lower bound is estimated from the rounds and the other benchmarks, and is 1 % at least. If
+    the root folder changed, names are matched by their ends; a name that matches several others is inconclusive.
     """
     aligned = align(old, new)
     old, new = aligned.old, aligned.new
@@ -173,16 +177,16 @@ def compare_benchmarks(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
-    """Files whose benchmarks have the names of the first file that has them."""
+    """Files whose benchmarks are renamed to the names that the first file with them uses."""
 
     old: Sequence[BenchmarkFile]
     new: Sequence[BenchmarkFile]
-    renamed: Mapping[str, str]  # name in a file → the name that it goes by
-    unclear: Mapping[str, Sequence[str]]  # name → names of another file that end like it
+    renamed: Mapping[str, str]  # name in a file → name of the first file
+    unclear: Mapping[str, Sequence[str]]  # name → several names of another file with the same end
 
 
 def align(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> Aligned:
-    """Give benchmarks whose root folder changed the name that they had; see :func:`match_names`."""
+    """Give benchmarks whose root folder changed their earlier names; see :func:`match_names`."""
     known: dict[str, None] = {}
     renamed: dict[str, str] = {}
     unclear: dict[str, Sequence[str]] = {}
@@ -205,7 +209,7 @@ def _renamed(file: BenchmarkFile, names: Mapping[str, str]) -> BenchmarkFile:
 
 
 def comparison_notes(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> list[str]:
-    """What was done to compare these files, and what differs between them, a sentence each."""
+    """Sentences on renamed and left out benchmarks, and on differences between the files."""
     aligned, files = align(old, new), (*old, *new)
     notes = []
     if aligned.renamed:
@@ -225,7 +229,7 @@ def comparison_notes(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile])
 
 
 def _set_aside(old: Sequence[BenchmarkFile], new: Sequence[BenchmarkFile]) -> dict[str, str]:
-    """The benchmarks that have no time in a file, and why."""
+    """The benchmarks without a usable time in some file, and the reason."""
     found: dict[str, str] = {}
     for side, files in (("old", old), ("new", new)):
         for number, file in enumerate(files, 1):
@@ -276,7 +280,7 @@ def _error_of(pairs: Sequence[tuple[BenchmarkFile, BenchmarkFile]]) -> float:
 
 
 def _scatter_of(points: Sequence[PairedPoint]) -> float:
-    """How far ratios of different benchmarks lie apart, as the spread of one process; few that changed do not count."""
+    """The spread of one process, from the ratios of all benchmarks; robust against a few that changed."""
     ratios = [statistics.median(point.log_ratios) for point in points if point.base]
     if len(ratios) < ENOUGH:
         return 0.0

@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON of what was measured after the change, for ``pytest-benchmark compare`` and its readers."""
+"""The times of the head in pytest-benchmark's JSON, for ``pytest-benchmark compare`` and similar programs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import TIME, Finding, Outcome
 from fgbench_reports.regression.wording import distinct, line_of
 
-WRITTEN_AS = "5.3.1"  # the version of pytest-benchmark whose format and statistics these are
+WRITTEN_AS = "5.3.1"  # version of pytest-benchmark that has this format and these statistics
 
 
 def to_benchmark_json(outcome: Outcome) -> str:
-    """A document with a benchmark per timed point: the seconds of the head's processes, a round each.
+    """A document with a benchmark per timed point; a round is the time of one process of the head in seconds.
 
-    Points without samples of the head are left out. So is everything that is counted: this format holds seconds.
-    ``extra_info`` has what they were held against: before, change, verdict. ``params`` are there for ``--group-by
-    param:batch_size``. Of the facts ``datetime``, ``git_revision`` and ``branch`` have places of their own; all are in
-    ``machine_info``.
+    Points without samples of the head are left out, and so are counted figures: the format holds seconds only.
+    ``extra_info`` has the time before, the change and the verdict. ``params`` serve ``--group-by param:batch_size``.
+    All facts are in ``machine_info``; ``datetime``, ``git_revision`` and ``branch`` have fields of their own as well.
     """
     timed = [finding for finding in outcome.findings if finding.check == TIME and _seconds(finding.after_samples)]
     names = distinct(line_of(f"{each.figure}[{each.point}]") for each in timed)
@@ -54,7 +53,7 @@ def _benchmark(finding: Finding, name: str) -> dict[str, Any]:
             "reason": line_of(finding.reason),
             "before_data": _seconds(finding.before_samples),
         },
-        # A round is the median of a process of its own, which warms up and decides by itself how often it measures.
+        # A round is the median of one process, which warms up and chooses its number of iterations itself.
         "options": {
             "disable_gc": False,
             "timer": "perf_counter",
@@ -68,10 +67,10 @@ def _benchmark(finding: Finding, name: str) -> dict[str, Any]:
 
 
 def round_statistics(seconds: Sequence[float]) -> dict[str, Any]:
-    """The statistics of pytest-benchmark's ``Stats``, by its rules: fences at 1.5 IQR, quartiles by rounds.
+    """The statistics of pytest-benchmark's ``Stats``: outliers lie beyond 1.5 interquartile ranges.
 
-    Quartiles are medians of the halves where the number of rounds is even, and Method 3 of Wikipedia's "Quartile"
-    where it is odd. ValueError without any rounds.
+    Quartiles are the medians of both halves for an even number of rounds, and Method 3 of Wikipedia's "Quartile"
+    for an odd one. ValueError without any rounds.
     """
     if not seconds:
         raise ValueError("no seconds were measured, so there are no statistics of them")
@@ -104,7 +103,7 @@ def round_statistics(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def _quartiles(data: Sequence[float]) -> tuple[float, float]:
-    """Of sorted values."""
+    """The quartiles of sorted values."""
     count = len(data)
     if count == 1:
         return data[0], data[0]
@@ -117,7 +116,7 @@ def _quartiles(data: Sequence[float]) -> tuple[float, float]:
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """All that pytest-benchmark tells of a machine, empty where it is not known, and the facts as they are."""
+    """The fields that pytest-benchmark writes about a machine, empty if unknown, and all facts."""
     processor, python = _text(facts.get("cpu")) or "", _text(facts.get("python")) or ""
     return {
         "node": _text(facts.get("hostname")) or "",
@@ -141,7 +140,7 @@ def _commit(facts: Mapping[str, Any]) -> dict[str, Any]:
         "id": revision.rstrip("+"),
         "time": None,
         "author_time": None,
-        "dirty": revision.endswith("+"),  # so fgbench writes that files differ from the revision
+        "dirty": revision.endswith("+"),  # fgbench marks a revision with changed files so
         "project": "fgbench",
         "branch": _text(facts.get("branch")) or "(unknown)",
     }

@@ -1,4 +1,4 @@
-"""Names of benchmarks whose root folder changed: matched by their end, where that is clear."""
+"""Matching of benchmark names after their root folder changed: names with the same end, if only one fits."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ SEPARATOR = "::"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """What names of one file are called among the names that are known."""
+    """The known names that belong to the names of one file."""
 
     renamed: Mapping[str, str] = field(default_factory=dict)  # name in the file → known name
-    unclear: Mapping[str, Sequence[str]] = field(default_factory=dict)  # known name → names that end like it
+    unclear: Mapping[str, Sequence[str]] = field(default_factory=dict)  # known name → several names with the same end
 
 
 def match_names(known: Iterable[str], names: Iterable[str]) -> Matched:
-    """Match names that are in one list alone by their end: ``repo/tests/a.py::test_x`` is ``tests/a.py::test_x``.
+    """Match names that only one list has by their ends: ``repo/tests/a.py::test_x`` is ``tests/a.py::test_x``.
 
-    The file, the class and the function with its parameters must be the same, or one name must be the end of the other.
-    Of several that end alike the change of the root folder decides that explains the most names; where two explain as
-    many, it is not clear which one it is.
+    The file, the class and the function with its parameters must be equal, or one name must be the end of the other.
+    If several names fit, the change of the root folder that fits most names decides; if two changes fit equally many,
+    the match is unclear.
     """
     known, names = dict.fromkeys(known), dict.fromkeys(names)
     missing, fresh = [name for name in known if name not in names], [name for name in names if name not in known]
@@ -40,11 +40,11 @@ def match_names(known: Iterable[str], names: Iterable[str]) -> Matched:
     return Matched(renamed=renamed, unclear=unclear)
 
 
-_Roots = tuple[tuple[str, ...], tuple[str, ...]]  # the folders before the common end, there and here
+_Roots = tuple[tuple[str, ...], tuple[str, ...]]  # the folders before the common end, in the known and in the new name
 
 
 def _alike(name: str, others: Iterable[str]) -> dict[str, _Roots]:
-    """The names that end like this one, and which change of the root folder would explain it."""
+    """The names with the same end, each with the change of the root folder between them."""
     found = {}
     for other in others:
         one, another = _parts(name), _parts(other)
@@ -55,8 +55,8 @@ def _alike(name: str, others: Iterable[str]) -> dict[str, _Roots]:
 
 
 def _clear(roots: Mapping[_Roots, Sequence[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
-    """Pairs of names, the changes of root that explain the most first; what two explain as well is left out."""
-    taken: set[str] = set()  # names here and there never are the same
+    """Pairs of names by the changes of the root that fit most names; names with two equal candidates are left out."""
+    taken: set[str] = set()  # known and new names together: the two lists are disjoint
     counts = sorted({len(pairs) for pairs in roots.values()}, reverse=True)
     for count in counts:
         links = [link for pairs in roots.values() if len(pairs) == count for link in pairs]
@@ -67,7 +67,7 @@ def _clear(roots: Mapping[_Roots, Sequence[tuple[str, str]]]) -> Iterator[tuple[
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many parts are the same, from the end."""
+    """The number of equal parts at the end."""
     count = 0
     for a, b in zip(reversed(one), reversed(other), strict=False):
         if a != b:
@@ -77,13 +77,13 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _least(name: str) -> int:
-    """The parts of a name from its file on."""
+    """The number of parts of a name, beginning with the file."""
     path, apart, _ = name.partition(SEPARATOR)
     return len(_parts(name)) - (len(_folders(path)) - 1 if apart else 0)
 
 
 def _parts(name: str) -> list[str]:
-    """Folders, the file, classes and the function; what stands in brackets belongs to the function."""
+    """Folders, the file, classes, and the function with its parameters in brackets."""
     path, apart, rest = name.partition(SEPARATOR)
     if not apart:
         return [name]

@@ -7,34 +7,34 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Options of a benchmark that change its times, and those that change only how exact its median is.
+# Options of a benchmark that change its times, and options that change only the precision of its median.
 CHANGING = ("disable_gc", "timer", "warmup")
 SHARPENING = ("min_rounds", "max_time", "min_time")
-# Facts of a file by what they are called; where they differ, times of the two are not compared.
+# Facts of a file and their names in messages. Files that differ in one of them are not compared.
 CPU, CORES = "processor", "cores"
 FACTS = {
     "machine": "architecture",
     "system": "operating system",
     "python_implementation": "Python implementation",
 }
-PLATFORM_CPU = "processor, as the platform names it,"  # that counts where a file does not name the processor itself
+PLATFORM_CPU = "processor, as the platform names it,"  # used if a file does not name the processor itself
 PYTHON = "Python"
-PARAMETER = "parameter "  # before the name of one of a benchmark
-SHOWN = 100  # characters of a value
-ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")  # in the words for an object, other in every process
+PARAMETER = "parameter "  # prefix of the names of a benchmark's parameters
+SHOWN = 100  # characters of a value that a message shows
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+")  # in the repr of an object: different in every process
 NO_REVISION = ("unknown", "unversioned", "none")
-REMARKED = {"node": "host", "release": "kernel"}  # said, and compared all the same
+REMARKED = {"node": "host", "release": "kernel"}  # differences are reported, and the files are compared
 
-Facts = Mapping[str, str]  # what a file tells, by its name; what it does not tell is missing
+Facts = Mapping[str, str]  # facts of a file by name; facts that the file does not have are missing
 
 
 def facts_of(info: Any) -> dict[str, str]:
-    """The facts of ``machine_info`` that times depend on, and those that are remarked on."""
+    """The facts of ``machine_info`` that times depend on, and those that only notes mention."""
     if not isinstance(info, dict):
         return {}
     raw = info.get("cpu")
     cpu = raw if isinstance(raw, dict) else {}
-    # py-cpuinfo named it "brand" before 5.0; without py-cpuinfo there is what the platform says.
+    # py-cpuinfo before 5.0 has the field "brand"; without py-cpuinfo there is the name that the platform gives.
     found = {CPU: cpu.get("brand_raw") or cpu.get("brand"), CORES: cpu.get("count")}
     found[PLATFORM_CPU] = info.get("processor")
     found |= {word: info.get(name) for name, word in (FACTS | REMARKED).items()}
@@ -44,7 +44,7 @@ def facts_of(info: Any) -> dict[str, str]:
 
 
 def options_of(benchmark: Mapping[str, Any]) -> dict[str, str]:
-    """The options that a benchmark was measured with, and its parameters, which its name may not tell."""
+    """The options and parameters of a benchmark; its name does not always contain the parameters."""
     raw, parameters = benchmark.get("options"), benchmark.get("params")
     options = raw if isinstance(raw, dict) else {}
     found = {name: _text(options.get(name)) for name in (*CHANGING, *SHARPENING)}
@@ -59,13 +59,13 @@ def options_of(benchmark: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differing(several: Iterable[Facts], names: Iterable[str]) -> dict[str, list[str]]:
-    """The facts of these names that are told differently, with what they are told to be."""
+    """The facts, out of these names, that differ between files, with their values."""
     told = {name: list(dict.fromkeys(facts[name] for facts in several if name in facts)) for name in names}
     return {name: values for name, values in told.items() if len(values) > 1}
 
 
 def other_settings(options: Sequence[Facts]) -> str:
-    """Why a benchmark cannot be compared: the options that differ, in words; empty where none does."""
+    """The reason why a benchmark cannot be compared: the options that differ; empty if none differs."""
     found = differing(options, [*CHANGING, *_parameters(options)])
     told = "; ".join(f"{name} {' and '.join(value[:SHOWN] for value in values)}" for name, values in found.items())
     return f"measured with other settings: {told}; measure both with the same" if told else ""
@@ -76,7 +76,7 @@ def _parameters(options: Sequence[Facts]) -> list[str]:
 
 
 def other_places(files: Sequence[Facts]) -> str:
-    """Why files cannot be compared: the facts that differ, in words; empty where none does."""
+    """The reason why files cannot be compared: the facts that differ; empty if none differs."""
     told = []
     if differing(files, (CPU, CORES)):
         machines = dict.fromkeys(machine for facts in files if (machine := machine_of(facts)))
@@ -88,7 +88,7 @@ def other_places(files: Sequence[Facts]) -> str:
 
 
 def out_of_turn(old: Iterable[str | None], new: Iterable[str | None]) -> str:
-    """Why files cannot be compared that were not given as old, new, old, new; empty where revisions do not show it."""
+    """The reason why files cannot be compared if their revisions show a wrong order; empty otherwise."""
     before, after = ({one for one in side if one and one.lower() not in NO_REVISION} for side in (old, new))
     if not before & after or len(before | after) < 2:
         return ""
@@ -97,7 +97,7 @@ def out_of_turn(old: Iterable[str | None], new: Iterable[str | None]) -> str:
 
 
 def remarks(files: Sequence[Facts], options: Sequence[Facts]) -> list[str]:
-    """What differs and is compared all the same, a sentence each."""
+    """Differences that do not prevent a comparison, one sentence each."""
     found = [
         f"The files name different {name}s: {', '.join(values)}."
         for name, values in differing(files, REMARKED.values()).items()
@@ -112,21 +112,21 @@ def remarks(files: Sequence[Facts], options: Sequence[Facts]) -> list[str]:
 
 
 def _left_untold(several: Sequence[Facts], names: Iterable[str], subject: str) -> list[str]:
-    """What some tell and others do not, so that nothing shows whether it is the same."""
+    """A sentence on facts that only some of the files have, so that they cannot be compared."""
     told = [name for name in names if 0 < sum(name in facts for facts in several) < len(several)]
     listed = ", ".join(told)
     return [f"Not all {subject} tell their {listed}: they are compared as if it were the same."] if told else []
 
 
 def machine_of(facts: Facts) -> str | None:
-    """The processor and its cores in words; None where the file does not name the processor."""
+    """The processor and its number of cores in words; None if the file does not name the processor."""
     if CPU not in facts:
         return None
     return f"{facts[CPU]}, {facts[CORES]} cores" if CORES in facts else facts[CPU]
 
 
 def _text(value: Any) -> str:
-    """A plain value on one line; nothing for what is none, or no plain value."""
+    """A plain value on one line; empty for None and for values that are not plain."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return " ".join(str(value).split())[:SHOWN] if isinstance(value, (str, int, float)) else ""

@@ -1,4 +1,4 @@
-"""Figures that are the same on every machine: every difference is a finding, in both directions."""
+"""Comparison of counted figures, which are equal on every machine, and of allocated memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURES = ("macs", "flops", "params", "activation_bytes")
 MEMORY_FIGURE = "peak_memory_allocated_bytes"
 IDENTITY = ("model", "selector", "impl", "backbone", "image_size")
 MEMORY_IDENTITY = (*IDENTITY, "batch_size", "dtype", "compiled")
-MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # whichever is more: what allocated memory may differ by
+MEMORY_SHARE, MEMORY_BYTES = 0.001, 2 * 2**20  # allocated memory may differ by the larger one
 TAKE_OVER, TAKE_IN = "; if this is meant, --update takes it over", "; --update takes it in"
 
 Row = Mapping[str, Any]
@@ -31,29 +31,29 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBaseline:
-    """What was allocated on one kind of GPU with one version of torch."""
+    """Allocated memory of points on one type of GPU with one version of torch."""
 
     gpu: str
     torch: str
-    points: Sequence[Row]  # MEMORY_IDENTITY and MEMORY_FIGURE
+    points: Sequence[Row]  # with the fields MEMORY_IDENTITY and MEMORY_FIGURE
 
 
 def point_name(row: Row) -> str:
-    """A point in words: ``psm fast vit_base_patch16_224 224``, ``model glsim gls fast vit_base_patch16_224 448``."""
+    """The name of a counted point: ``psm fast vit_base_patch16_224 224``; ``model`` stands before that of a model."""
     words = ["model" if row["model"] else None, *(row[name] for name in IDENTITY)]
     return " ".join(str(word) for word in words if word is not None)
 
 
 def memory_name(row: Row) -> str:
-    """A point of memory in words: ``glsim gls fast vit_base_patch16_224 224 batch 4 float32``."""
+    """The name of a point whose memory was measured: ``glsim gls fast vit_base_patch16_224 224 batch 4 float32``."""
     words = [*(row[name] for name in IDENTITY), f"batch {row['batch_size']}", row["dtype"]]
     return " ".join(str(word) for word in (*words, "compiled" if row["compiled"] else None) if word is not None)
 
 
 def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[str, str] | None = None) -> list[Finding]:
-    """Every figure of every point, in the order of the baseline, then new points.
+    """A finding per figure of every point: points of the baseline in its order, then new points.
 
-    ``lost`` says by name why a point could not be counted.
+    ``lost`` has the reason, by name, of points that could not be counted.
     """
     known = {point_name(row): row for row in before}
     counted = {point_name(row): row for row in after}
@@ -68,7 +68,7 @@ def compare_counts(before: Sequence[Row], after: Sequence[Row], lost: Mapping[st
 
 
 def taken_over(findings: Iterable[Finding]) -> list[Finding]:
-    """The same findings after an update, which needs no advice any more."""
+    """The same findings after an update, without the advice to update."""
     return [
         replace(each, reason=each.reason.removesuffix(TAKE_OVER).removesuffix(TAKE_IN).replace(" yet", " before"))
         for each in findings
@@ -106,7 +106,7 @@ def _change(before: float, after: float) -> float | None:
 
 
 def compare_memory(known: Sequence[MemoryBaseline], measured: Sequence[MemoryBaseline]) -> list[Finding]:
-    """Allocated memory of points, against the same GPU and version of torch; elsewhere it is to be re-baselined."""
+    """Compare allocated memory with the baseline of the same GPU and torch; without one it needs a new baseline."""
     found: list[Finding] = []
     for section in measured:
         same = [each for each in known if (each.gpu, each.torch) == (section.gpu, section.torch)]
@@ -142,9 +142,9 @@ def _compare_section(before: MemoryBaseline, after: MemoryBaseline) -> list[Find
 
 
 def compare_bytes(name: str, before: int, after: int, *, both_ways: bool) -> Finding:
-    """Allocated memory of one point: the same within 0.1 % or 2 MiB, whichever is more.
+    """Compare the allocated memory of one point; a difference up to the larger of 0.1 % and 2 MiB is allowed.
 
-    ``both_ways`` where a baseline is to be kept true; between two revisions less memory is no failure.
+    ``both_ways`` is for baselines: less memory fails, too. Between two revisions it does not.
     """
     bound = max(MEMORY_SHARE * before, MEMORY_BYTES)
     verdict, reason = SAME, ""

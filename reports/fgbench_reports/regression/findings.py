@@ -11,18 +11,18 @@ COUNTED, TIME, MEMORY = "counted", "time", "memory"
 
 # Verdicts of one finding.
 SAME = "same"
-CHANGED = "changed"  # a figure that is exact is another one, in either direction
-VANISHED = "vanished"  # it was compared before, and is not there any more
+CHANGED = "changed"  # an exact figure differs, in either direction
+VANISHED = "vanished"  # in the baseline, and not among the new figures
 SLOWER, LARGER = "slower", "larger"
-FASTER, SMALLER, NEW = "faster", "smaller", "new"  # said, and no failure
+FASTER, SMALLER, NEW = "faster", "smaller", "new"  # listed, and no failure
 INCONCLUSIVE = "inconclusive"  # too noisy, or too little was measured
-REBASELINE = "re-baseline"  # what was measured elsewhere cannot be compared
+REBASELINE = "re-baseline"  # the baseline was measured on another machine and cannot be compared
 
 FAILING = (CHANGED, VANISHED, SLOWER, LARGER)
 OPEN = (INCONCLUSIVE, REBASELINE)
 LISTED = (FASTER, SMALLER, NEW)
 
-# The verdict over all.
+# The verdict over all findings.
 PASS, FAIL, UNDECIDED = "pass", "fail", "inconclusive"
 
 
@@ -34,17 +34,17 @@ class Finding:
     point: str  # its name, unique in its check: "psm published vit_base_patch16_224 224"
     figure: str  # with its unit: macs, flops, params, activation_bytes, latency_s, peak_memory_allocated_bytes
     verdict: str
-    before: float | None = None  # of the baseline or the base revision; of time the median of its processes
+    before: float | None = None  # figure of the baseline or the base revision; for times the median of its processes
     after: float | None = None
-    reason: str = ""  # why it is not the same, in words; what to do about it
-    change: float | None = None  # relative: 0.05 is 5 % more; of time e^median of the pairs' log ratios, less 1
-    bound: float | None = None  # relative: what a change is held against; 0 for what is exact
-    before_samples: Sequence[float] = ()  # of time: seconds, one process each, in the order of the pairs
+    reason: str = ""  # why the figures differ, and what to do; empty for "same"
+    change: float | None = None  # relative: 0.05 is 5 % more; for times exp(median log ratio of the pairs) − 1
+    bound: float | None = None  # relative: the change that is allowed; 0 for exact figures
+    before_samples: Sequence[float] = ()  # for times: seconds, one value per process, in the order of the pairs
     after_samples: Sequence[float] = ()
-    batch_size: int | None = None  # images; of time, where it is known
+    batch_size: int | None = None  # images; for times, None if unknown
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding as a row, ready for JSON; the order of its fields is that of the class."""
+        """The finding as a row for JSON, its fields in the order of the class."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: list(value) if name.endswith("_samples") else value for name, value in values.items()}
 
@@ -58,19 +58,19 @@ class Outcome:
     before: str = ""  # what was compared: "reports/baseline.json", "revision 1a2b3c4"
     after: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)  # of the environment: cpu, gpu, torch, python, git_revision
-    interrupted: bool = False  # by Ctrl-C: this was found before
-    updated: bool = False  # the baseline was written: what differs from the old one was taken over
+    interrupted: bool = False  # Ctrl-C ended the comparison; the findings before it are complete
+    updated: bool = False  # the baseline was updated with the new figures
 
     @property
     def verdict(self) -> str:
-        """FAIL where anything fails, else UNDECIDED where anything is open, else PASS."""
+        """FAIL if a finding fails, else UNDECIDED if one is open, else PASS."""
         verdicts = {finding.verdict for finding in self.findings}
         if verdicts.intersection(FAILING):
             return FAIL
         return UNDECIDED if verdicts.intersection(OPEN) else PASS
 
     def having(self, *verdicts: str) -> list[Finding]:
-        """The findings with one of these verdicts, the longest change first; what has no change comes first of all."""
+        """The findings with one of these verdicts: those without a change first, then the largest change first."""
         findings = [finding for finding in self.findings if finding.verdict in verdicts]
         return sorted(findings, key=_size_of_change, reverse=True)
 

@@ -1,4 +1,4 @@
-"""JUnit XML: a suite per check, a case per point, as CI systems list beside their tests."""
+"""JUnit XML for CI systems: a suite per check, a case per point."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 CHECKS = (COUNTED, TIME, MEMORY)
-MAX_REASONS = 5  # in a message, which is read in a list
+MAX_REASONS = 5  # in the message of a case, which CI systems show in a list
 
 
 def to_junit(outcome: Outcome, *, strict: bool = False) -> str:
-    """The schema that Jenkins' xunit plugin and pytest write, junit-10.xsd.
+    """JUnit XML by the schema of Jenkins' xunit plugin, junit-10.xsd, which pytest follows as well.
 
-    A point fails where one of its figures does; it is skipped, with ``strict`` an error, where one is inconclusive or
-    has no baseline that can be compared. Its text has all figures of the point. ``time`` is what was measured, in
-    seconds: the sum of the samples of both sides. Characters that XML 1.0 forbids are escapes: all text is visible.
+    A point fails if one of its figures fails. It is skipped, or an error with ``strict``, if a figure is inconclusive
+    or has no comparable baseline. The text of a case has all figures of the point. ``time`` is the sum of the samples
+    of both sides in seconds. Characters that XML 1.0 forbids are written as escapes.
     """
     from xml.etree.ElementTree import Element, indent, tostring
 
@@ -31,7 +31,7 @@ def to_junit(outcome: Outcome, *, strict: bool = False) -> str:
     for check in checks:
         if found := [finding for finding in outcome.findings if finding.check == check]:
             root.append(_suite(f"fgbench.{line_of(check)}", found, outcome, strict=strict))
-    if not outcome.findings:  # readers refuse a file without a suite
+    if not outcome.findings:  # CI systems refuse a file without a suite
         root.append(_suite("fgbench.regress", [], outcome, strict=strict))
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, 0)) for suite in root)))
@@ -78,7 +78,7 @@ def _case(classname: str, point: str, findings: Sequence[Finding], *, strict: bo
 
 
 def _having(findings: Sequence[Finding], verdicts: Sequence[str]) -> list[Finding]:
-    """Those with one of these verdicts, the longest change first."""
+    """The findings with one of these verdicts, the largest change first."""
     return Outcome(findings=findings).having(*verdicts)
 
 
@@ -89,7 +89,7 @@ def _message(findings: Sequence[Finding]) -> str:
 
 
 def _figure(finding: Finding) -> str:
-    """A figure with all that is known of it."""
+    """A figure: both values, its reason and its samples."""
     lines = [f"{detail(finding)}: {meaning(finding)}"]
     for side, samples in (("before", finding.before_samples), ("after", finding.after_samples)):
         if samples:

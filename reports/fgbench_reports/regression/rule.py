@@ -1,10 +1,10 @@
-"""The rule for times: a point is slower or faster only where the noise of the machine cannot explain it.
+"""The rule for times: a point is slower or faster only if the noise of the machine does not explain the change.
 
-Base and head are measured in pairs that lie next to each other in time. Three pairs of a point clear it if the median
-of their log ratios is within a bound δ. Otherwise there are four more, and it is slower only if the median of seven
-exceeds δ **and** six of the seven exceed δ/2. δ comes from how far processes of one side lie apart. Where no more pairs
-will follow, three to six of them are held against what so few can see. docs/regress.md has what simulated suites of 200
-points make of both: fewer than one in 200 has a false alarm.
+Base and head are measured in pairs, one after the other. A point is the same if the median log ratio of its first three
+pairs is within a bound δ. Otherwise four more pairs are measured, and the point is slower only if the median of seven
+exceeds δ **and** six of the seven exceed δ/2. δ depends on how much processes of one side differ. If no more pairs
+follow, three to six pairs are compared with a larger bound, :func:`few_bound`. docs/regress.md has the error rates of
+both in simulated suites of 200 points: fewer than one suite in 200 has a false alarm.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from functools import cache
 from fgbench_reports.regression.findings import FASTER, INCONCLUSIVE, SAME, SLOWER, TIME, Finding
 from fgbench_reports.regression.wording import percent_text, roughly
 
-FIRST_PAIRS = 3  # of every point
-ALL_PAIRS = 7  # of those that three pairs do not clear
-BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # up to this spread, this bound
-LARGEST = BOUNDS[-1][1]  # bound that clears a point
-BEYOND_NOISE = 4.0  # spreads: on a noisier machine nothing is cleared, and only what exceeds them fails
-FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # what fewer than three pairs have to exceed, both; and seven that are not complete
-ALARMS, SUITE = 0.005, 200  # suites with a false alarm by chance, and points of a suite
-MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean; more than it is of few values
-AGREE = 6 / 7  # of the pairs
-MOST_APART = math.log(1e24)  # of two times, 1e-15 and 1e9 seconds
-MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # of 2, 6 and 1000 estimates of a spread one is higher
+FIRST_PAIRS = 3  # pairs of every point
+ALL_PAIRS = 7  # pairs of a point that is not the same after three
+BOUNDS = ((0.008, 0.02), (0.010, 0.03))  # (largest spread, bound δ for it)
+LARGEST = BOUNDS[-1][1]  # largest bound δ
+BEYOND_NOISE = 4.0  # on a noisier machine no point is the same, and a change must exceed so many spreads
+FEW_BOUND, FEW_SPREADS = 0.10, 6.0  # a change must exceed both with one or two pairs, or if seven are incomplete
+ALARMS, SUITE = 0.005, 200  # share of suites with a false alarm by chance, and points of a suite
+MEDIAN_ERROR = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, for many values: an upper limit
+AGREE = 6 / 7  # share of the pairs
+MOST_APART = math.log(1e24)  # log ratio of the longest and the shortest time, 1e9 and 1e-15 seconds
+MEDIAN, UNUSUAL, WILD = 0.0, 1.0, 3.09  # standard deviations that 1 of 2, 6 and 1000 estimates of a spread exceeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class PairedPoint:
     """Seconds of one point by base and head; ``base[i]`` and ``head[i]`` were measured one after the other."""
 
     name: str  # unique: "glsim gls fast vit_base_patch16_224 224 batch 4"
-    base: Sequence[float]  # seconds: the median of one process each
+    base: Sequence[float]  # seconds: one median per process
     head: Sequence[float]
-    batch_size: int | None = None  # images, where it is known
+    batch_size: int | None = None  # images; None if unknown
 
     def __post_init__(self) -> None:
         if len(self.base) != len(self.head):
@@ -54,19 +54,19 @@ class PairedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How far processes of one side lie apart, as a standard deviation of the logarithm: 0.008 is 0.8 %."""
+    """How much processes of one side differ: the standard deviation of the logarithm of their times, 0.008 is 0.8 %."""
 
     value: float
-    degrees: int  # of freedom behind it; 0 where it was not measured here
+    degrees: int  # degrees of freedom of the estimate; 0 if it was not measured here
 
     @property
     def conclusive(self) -> bool:
-        """Whether points can be cleared on this machine."""
+        """Whether the machine is quiet enough for the verdict "same"."""
         return self.value <= BOUNDS[-1][0]
 
     @property
     def bound(self) -> float:
-        """What a change has to exceed, relative: δ where it is quiet enough, else what noise does not reach."""
+        """The relative change that must be exceeded: δ on a quiet machine, else a multiple of the spread."""
         for most, bound in BOUNDS:
             if self.value <= most:
                 return bound
@@ -74,9 +74,9 @@ class Spread:
 
 
 def pooled_spread(points: Collection[PairedPoint]) -> Spread | None:
-    """The spread between processes of one side, over all points; None where none was measured twice.
+    """The spread between processes of one side, over all points; None if no point was measured twice.
 
-    A point that is far noisier than the middle of them is left out: it has a spread of its own.
+    A point that is far noisier than the median point is left out: :func:`judge` uses its own spread.
     """
     seen = [(own.value**2, own.degrees) for point in points if (own := own_spread(point))]
     if not seen:
@@ -88,7 +88,7 @@ def pooled_spread(points: Collection[PairedPoint]) -> Spread | None:
 
 
 def own_spread(point: PairedPoint) -> Spread | None:
-    """The spread between processes of one side at one point; None where it was measured once."""
+    """The spread between processes of one side at one point; None if it was measured once."""
     more = len(point.base) - 1
     if more < 1:
         return None
@@ -96,7 +96,7 @@ def own_spread(point: PairedPoint) -> Spread | None:
 
 
 def undecided(points: Collection[PairedPoint]) -> set[str]:
-    """The names of points that three pairs do not clear, slower or faster."""
+    """The names of points whose first three pairs differ by more than the bound, in either direction."""
     spread = pooled_spread(points)
     if spread is None:
         return {point.name for point in points}
@@ -109,11 +109,11 @@ def undecided(points: Collection[PairedPoint]) -> set[str]:
 
 
 def judge(points: Collection[PairedPoint], spread: Spread | None = None, *, final: bool = False) -> list[Finding]:
-    """One finding per point; ``spread`` where it cannot be taken from the points themselves.
+    """One finding per point; ``spread`` is given if the points themselves do not tell it.
 
-    What was measured seven times is what looked slower or faster, which noisy points do more often than others: these
-    are held against their own spread too, where that is larger. ``final``: no more pairs follow, so that three to six
-    are held against :func:`few_bound`.
+    A point has seven pairs because it looked slower or faster after three, which happens to noisy points more often
+    than to others. So its bound comes from the spread of all such points, or from its own, if that is larger.
+    ``final`` says that no more pairs follow: three to six pairs are compared with :func:`few_bound`.
     """
     spread = spread or pooled_spread(points)
     doubted = pooled_spread([_without_outlier(point) for point in points if len(point.base) >= ALL_PAIRS])
@@ -122,18 +122,19 @@ def judge(points: Collection[PairedPoint], spread: Spread | None = None, *, fina
 
 
 def farthest_apart(points: Collection[PairedPoint]) -> float:
-    """How far two processes of one side lie apart at most, over all points, in logarithms; 0 where none ran twice."""
+    """The largest log ratio of two processes of one side, over all points; 0 if no point was measured twice."""
     sides = [side for point in points for side in (point.base, point.head) if len(side) > 1]
     return max((math.log(max(side) / min(side)) for side in sides), default=0.0)
 
 
 def few_bound(noise: Spread, pairs: int, seen: float, points: int) -> float:
-    """What a change has to exceed in three to six pairs, relative: the largest of three.
+    """The relative change that three to six pairs must exceed: the largest of three values.
 
-    The bound of the noisiest machine that clears anything, 3 %. What the median of so few pairs exceeds by chance in
-    one of 200 suites, by Student's t with the degrees of freedom of the spread. And what two processes of one side
-    already differ by somewhere among these points: something else that runs now and then slows a few pairs down as a
-    change does, and nothing but such a difference shows it.
+    1. The largest bound δ, 3 %.
+    2. What the median of so few pairs exceeds by chance in one of 200 suites, by Student's t with the degrees of
+       freedom of the spread.
+    3. The largest difference of two processes of one side, over all points. A program that runs now and then slows
+       a few pairs as a change does; only such a difference shows it.
     """
     from scipy.special import stdtrit
 
@@ -168,7 +169,7 @@ def _finding(
 def _verdict(
     point: PairedPoint, spread: Spread, doubted: Spread, seen: float | None, points: int
 ) -> tuple[str, float | None, str]:
-    """The verdict of one point, the bound that it was held against, and why."""
+    """The verdict of one point, the bound that its change was compared with, and the reason."""
     ratios = point.log_ratios
     if not ratios:
         return INCONCLUSIVE, None, "it was not measured"
@@ -201,7 +202,7 @@ def _verdict_of_few(ratios: Sequence[float], spread: Spread, bound: float) -> tu
 
 
 def _agree(ratios: Sequence[float], bound: float) -> bool:
-    """Whether the median exceeds a bound, and nearly all exceed half of it, on the same side."""
+    """Whether the median exceeds a bound, and six of seven ratios exceed half of it in the same direction."""
     middle, most = statistics.median(ratios), math.log1p(bound)
     side = math.copysign(1.0, middle)
     return abs(middle) > most and sum(side * ratio > most / 2 for ratio in ratios) >= AGREE * len(ratios)
@@ -221,7 +222,7 @@ def _direction(ratios: Sequence[float], bound: float) -> tuple[str, float, str]:
 
 
 def _noise_of(point: PairedPoint, pooled: Spread) -> Spread:
-    """The spread of all points, or the point's own where it is unusual even without its most different pair."""
+    """The spread of all points, or the point's own if that is unusually large even without its most different pair."""
     own = own_spread(_without_outlier(point))
     unusual = own is not None and own.value**2 > pooled.value**2 * _chi_square(own.degrees, UNUSUAL)
     return own if unusual and own is not None else pooled
@@ -236,7 +237,7 @@ def _without_outlier(point: PairedPoint) -> PairedPoint:
 
 @cache
 def _chi_square(degrees: int, quantile: float) -> float:
-    """A quantile of χ² over its degrees of freedom, by Wilson and Hilferty (1931); which one in standard deviations."""
+    """χ² over its degrees of freedom at a quantile in standard deviations, by Wilson and Hilferty (1931)."""
     part = 2 / (9 * degrees)
     return max(0.0, 1 - part + quantile * math.sqrt(part)) ** 3
 
@@ -247,7 +248,7 @@ def _too_noisy(spread: Spread) -> str:
 
 
 def _relative(log_ratio: float) -> float:
-    """A logarithm of a ratio as a relative change; that of noise may be more than any of times."""
+    """A log ratio as a relative change, limited: the exponential of a log ratio of noise could overflow."""
     return math.expm1(min(log_ratio, MOST_APART))
 
 

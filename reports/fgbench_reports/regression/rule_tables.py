@@ -1,6 +1,6 @@
-"""Tables of how the rule for times performs: in simulated suites whose truth is known, and in self-tests of machines.
+"""Tables of the error rates of the rule for times: in simulated suites, and in self-tests of machines.
 
-The simulation is seeded: it gives the same figures every time.
+The simulation has a fixed seed: it gives the same figures every time.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SUITES, PLANTED_SUITES = 2000, 1000  # without a change; of 20 points, one of which is slower
-FEW_SUITES = 1000  # of files, with three pairs of each
+SUITES, PLANTED_SUITES = 2000, 1000  # suites without a change; suites of 20 points, one of which is slower
+FEW_SUITES = 1000  # suites of three pairs of files
 SLOWDOWNS = (0.05, 0.25)
 FIGURES = ("inconclusive", "5 % slower found", "25 % slower found")  # the last columns of both tables
 FIRST_COLUMN = "processes of one side deviate"
@@ -137,7 +137,7 @@ def _line(*cells: str) -> str:
 
 
 def cases() -> dict[str, Draw]:
-    """How the processes of a side deviate, by a few words: quiet and noisy machines, and some that are not normal."""
+    """Distributions of the times of one side, by a description: normal ones, quiet and noisy, and others."""
     spreads = (0.004, 0.008, 0.009, 0.01, 0.012, 0.03)
     return {f"normally, s = {100 * spread:g} %": normal(spread) for spread in spreads} | {
         "0.6 %, and every twentieth is 10 % slower": _disturbed,
@@ -148,23 +148,23 @@ def cases() -> dict[str, Draw]:
 
 
 def _disturbed(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Another program runs now and then."""
+    """A normal distribution; one process in twenty is 10 % slower, as beside another program."""
     slow: NDArray[np.float64] = generator.normal(0, 0.006, shape) + 0.1 * (generator.random(shape) < 0.05)
     return slow
 
 
 def _heavy_tailed(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Large deviations are not rare."""
+    """A distribution with heavy tails."""
     return 0.004 * generator.standard_t(3, shape)
 
 
 def _bimodal(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The layout of memory is good in one process and bad in the next."""
+    """A mixture of two normal distributions, as by a good and a bad layout of memory."""
     return generator.normal(0, 0.004, shape) + 0.025 * (generator.random(shape) < 0.5)
 
 
 def _uneven(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Some points are noisier than others."""
+    """Normal distributions; some points are noisier than others."""
     import numpy as np
 
     spread = np.where(np.arange(shape[1]) < 0.3 * shape[1], 0.012, 0.005)

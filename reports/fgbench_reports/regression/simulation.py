@@ -1,4 +1,4 @@
-"""Rates of false alarms and of slowdowns found by the rule for times, in suites drawn at random."""
+"""Rates of false alarms and of found slowdowns of the rule for times, in randomly drawn suites."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Simulated:
 
     suites: int
     points: int  # of a suite
-    alarmed: int  # suites in which a point was called slower that was not
-    planted: int  # points that were slower, over all suites
-    found: int  # of these
+    alarmed: int  # suites with a false alarm: an unchanged point has the verdict "slower"
+    planted: int  # slower points, over all suites
+    found: int  # slower points with the verdict "slower"
     inconclusive: int  # points, over all suites
 
     @property
     def alarm_rate(self) -> float:
-        """Suites with a false alarm, over all."""
+        """The share of suites with a false alarm."""
         return self.alarmed / self.suites
 
     @property
     def most_alarm_rate(self) -> float:
-        """The upper end of the 95 % interval of the rate: with no alarm in n suites about 3/n."""
+        """The upper end of the 95 % interval of that share: about 3/n without an alarm in n suites."""
         return upper_rate(self.alarmed, self.suites)
 
 
@@ -52,10 +52,10 @@ def simulate(
     planted: int = 0,
     pairs: int = ALL_PAIRS,
 ) -> Simulated:
-    """Judge suites whose processes deviate as ``draw(generator, shape)`` says, in logarithms of time.
+    """Judge suites whose times are drawn by ``draw(generator, shape)``, as deviations of the logarithm.
 
-    ``planted`` points of each are slower by ``slowdown``, relative. As in a real run, only points that three pairs do
-    not clear have seven. With fewer ``pairs``, as of files, every point has so many, and no more follow.
+    ``planted`` points of each suite are slower by the relative ``slowdown``. As in a real run, a point has seven pairs
+    only if its first three exceed the bound. With fewer than seven ``pairs``, as in files, every point has so many.
     """
     import numpy as np
 
@@ -84,14 +84,15 @@ def simulate(
 
 
 def normal(spread: float) -> Draw:
-    """Processes that deviate like a normal distribution of this standard deviation."""
+    """Draw deviations from a normal distribution with this standard deviation."""
     return lambda generator, shape: generator.normal(0.0, spread, shape)
 
 
 def as_seen(points: Collection[PairedPoint]) -> Draw:
-    """Processes that deviate as they did on a machine: each simulated point is one that was seen, with its own noise.
+    """Draw deviations as they were measured on a machine: each simulated point takes those of one measured point.
 
-    Deviations are drawn from those of both sides about the side's mean, widened by what the mean took of them.
+    A deviation is the distance from the mean of its side, times √(n / (n − 1)), since the mean comes from the same n
+    values.
     """
     import numpy as np
 
@@ -120,7 +121,7 @@ def _deviations(point: PairedPoint) -> list[float]:
 
 
 def upper_rate(met: int, tried: int, confidence: float = 0.95) -> float:
-    """The most that a rate can be, if so few were met (Clopper and Pearson 1934, one-sided)."""
+    """The upper confidence limit of a rate of ``met`` in ``tried`` (Clopper and Pearson 1934, one-sided)."""
     from scipy.special import betaincinv
 
     return 1.0 if met >= tried else float(betaincinv(met + 1, tried - met, confidence))

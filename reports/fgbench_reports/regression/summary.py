@@ -1,4 +1,4 @@
-"""A summary in Markdown, as GitHub shows beside a job: what fails and why, what is open, what is new."""
+"""The summary in Markdown that GitHub shows for a job: findings that fail, that are open, and that are new."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ RULE = "| --- | --- | ---: | ---: | ---: | --- |"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """Lines that belong together: what stands around them, and for each how many findings it tells."""
+    """A section of the summary: its heading, and its lines, each with the number of findings that it covers."""
 
     head: Sequence[str] = ()
     lines: Sequence[tuple[str, int]] = ()
     tail: Sequence[str] = ()
-    rank: int = 2  # where there is no room for all, those of the lowest rank are kept
+    rank: int = 2  # sections of a higher rank are left out first if the limit is exceeded
 
 
 def to_markdown(outcome: Outcome, *, limit_bytes: int = LIMIT_BYTES) -> str:
-    """The verdict, what fails (the longest change first), what is open by its reasons, what is new, and the notes.
+    """The verdict, failing findings (largest change first), open findings by reason, new ones, and the notes.
 
-    ``limit_bytes`` bounds the text in UTF-8: what does not fit is left out line by line, and the last line says how
-    many findings that concerns. ValueError where it is less than 500.
+    ``limit_bytes`` limits the text in UTF-8: lines that do not fit are left out, and the last line says how many
+    findings they cover. ValueError if it is less than 500.
     """
     if limit_bytes < SMALLEST_BYTES:
         raise ValueError(f"limit_bytes is {limit_bytes}; a summary needs {SMALLEST_BYTES} at least")
@@ -63,7 +63,7 @@ def _blocks(outcome: Outcome) -> Iterator[_Block]:
         yield _Block(head=[f"Compared: {markdown_text(what)}.", ""], rank=1)
     if failing := outcome.having(*FAILING):
         yield _table(
-            f"## {'What is another' if outcome.updated else 'What fails'}: {how_many(len(failing), 'figure')}", failing
+            f"## {'What changed' if outcome.updated else 'What fails'}: {how_many(len(failing), 'figure')}", failing
         )
     if still_open := outcome.having(*OPEN):
         title = f"## Neither passed nor failed: {how_many(len(still_open), 'figure')}"
@@ -81,7 +81,7 @@ def _blocks(outcome: Outcome) -> Iterator[_Block]:
 
 
 def _table(title: str, findings: Sequence[Finding]) -> _Block:
-    # Columns are not padded: one long cell would widen every line of what has a limit.
+    # Columns are not padded: one long cell would widen every line, and the summary has a size limit.
     lines = [(_row(_cells(finding)), 1) for finding in findings]
     return _Block(head=[title, "", _row(HEADINGS), RULE], lines=lines, tail=[""])
 
@@ -103,12 +103,12 @@ def _cells(finding: Finding) -> list[str]:
 
 
 def _name(name: str) -> str:
-    """A name as it is: in code, GitHub makes neither pictures nor mentions of :words: and @words."""
+    """A name as code, in which GitHub turns neither :words: into pictures nor @words into mentions."""
     return f"<code>{markdown_text(shortened(line_of(name)) or MISSING)}</code>"
 
 
 def _reasons(findings: Sequence[Finding]) -> Iterator[tuple[str, int]]:
-    """A line per reason, that of the most findings first, and how many findings it tells."""
+    """One line per reason with the number of its findings, the most frequent reason first."""
     groups = sorted(by_reason(findings).items(), key=lambda group: len(group[1]), reverse=True)
     for (verdict, reason), found in groups:
         figures, names, left = places(found)
@@ -126,7 +126,7 @@ def _largest(findings: Sequence[Finding]) -> str:
 
 
 def _document(blocks: Sequence[_Block], kept: Sequence[int | None]) -> list[str]:
-    """Lines of the blocks: so many of each one's own; None leaves a block out."""
+    """The lines of the document. ``kept`` has the number of lines of each block; None leaves a block out."""
     lines: list[str] = []
     for block, count in zip(blocks, kept, strict=True):
         if count is not None:
@@ -135,7 +135,7 @@ def _document(blocks: Sequence[_Block], kept: Sequence[int | None]) -> list[str]
 
 
 def _cut(blocks: Sequence[_Block], limit_bytes: int) -> list[str]:
-    """As much as fits, and how many findings are left out. The blocks that come first are those that must be read."""
+    """The lines that fit, blocks of the lowest rank first, and a last line with the number of findings left out."""
     everything = sum(count for block in blocks for _, count in block.lines)
     room = limit_bytes - _size(_left_out(everything)) - 1
     kept: list[int | None] = [None] * len(blocks)

@@ -1,4 +1,4 @@
-"""The tables and notes of ``fgbench regress``: what fails, what is open, what is listed."""
+"""The tables and notes of ``fgbench regress``."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from fgbench_reports.tables.table import Layout, Table
 
 HEADINGS = ("point", "figure", "before", "after", "change", "verdict")
 FIGURES = ("before", "after", "change")
-NAMES = ("check", "point", "figure", "verdict", "reason")  # columns of the frame that stand to the left
+NAMES = ("check", "point", "figure", "verdict", "reason")  # columns that are aligned to the left
 TITLES = {FAILING: "What fails", OPEN: "Neither passed nor failed", LISTED: "New, faster, smaller"}
 STYLES = {**dict.fromkeys(FAILING, "red"), **dict.fromkeys(OPEN, "yellow"), FASTER: "green", SMALLER: "green", NEW: ""}
-MAX_LINES = {FAILING: 60, OPEN: 20, LISTED: 20}  # of a table that is read
+MAX_LINES = {FAILING: 60, OPEN: 20, LISTED: 20}  # lines of a table in a terminal
 
 
 def regression_tables(outcome: Outcome) -> RowTables:
     """The findings of ``fgbench regress`` as each format shows them.
 
-    A terminal shows a table each of what fails, what is open and what is new or better, the longest change first.
-    Documents have one table, a line per finding.
+    A terminal shows three tables – failing findings, open ones, new or better ones – each with the largest change
+    first. Documents have one table with a line per finding.
 
     Args:
         outcome: The findings of a comparison.
 
     """
-    titles = TITLES | ({FAILING: "What is another"} if outcome.updated else {})
+    titles = TITLES | ({FAILING: "What changed"} if outcome.updated else {})
     narrow = [
         _narrow(title, verdicts, findings)
         for verdicts, title in titles.items()
@@ -55,7 +55,7 @@ def regression_tables(outcome: Outcome) -> RowTables:
 
 
 def regression_notes(outcome: Outcome) -> list[str]:
-    """Each reason once with where it was met, what tables leave out, the outcome's own notes; last the verdict."""
+    """Each reason once with its points, the number of lines left out, the notes of the outcome, and the verdict."""
     told = [f"Compared: {what}."] if (what := compared(outcome)) else []
     reasons = first_notes(list(_reasons(outcome)), "reason")
     notes = [*reasons, *_left_out(outcome), *told, *map(line_of, outcome.notes), verdict_line(outcome)]

@@ -33,10 +33,10 @@ from fgbench_reports.sweep_rows import NUMBER, as_text, in_common
 from fgbench_reports.tables.numbers import how_many, milliseconds, significant, with_prefix
 
 MISSING = "–"
-TINY = 0.0005  # a change of less says more as a difference
+TINY = 0.0005  # a smaller relative change is shown as a difference
 LONGEST = 500  # letters of a name or a reason in a summary
 OVERALL = {PASS: "passed", FAIL: "failed", UNDECIDED: "inconclusive"}
-VERDICTS = {SAME: "the same", REBASELINE: "needs a new baseline"}  # all others are said as they are
+VERDICTS = {SAME: "the same", REBASELINE: "needs a new baseline"}  # all other verdicts are shown by their names
 MEANINGS = {
     SAME: "it is as it was",
     CHANGED: "it is exact, so the code does other work than before; where that is meant, update the baseline",
@@ -54,19 +54,19 @@ FIGURES = {
     **{"latency_s": "latency", "peak_memory_allocated_bytes": "allocated memory"},
 }
 UNITS = {"macs": ("MAC", "MACs"), "flops": ("FLOP", "FLOPs"), "params": ("parameter", "parameters")}
-FACTS = {  # those that fit on a line, and what is said before them
+FACTS = {  # facts of the environment that are shown on one line, and the text before each
     **{"gpu": "", "device_name": "", "cpu": ""},
     **{"torch": "torch ", "python": "python ", "git_revision": "revision "},
 }
 
 
 def overall(outcome: Outcome) -> str:
-    """The verdict over all, in a word; an update has none."""
+    """The verdict over all findings in one word; "updated" after an update."""
     return "updated" if outcome.updated else OVERALL[outcome.verdict]
 
 
 def verdict_word(verdict: str) -> str:
-    """A verdict as people say it: slower, needs a new baseline."""
+    """A verdict in words: slower, needs a new baseline."""
     return VERDICTS.get(verdict, as_text(verdict))
 
 
@@ -81,12 +81,12 @@ def line_of(text: object) -> str:
 
 
 def shortened(text: str, letters: int = LONGEST) -> str:
-    """Text that is cut where it is longer."""
+    """The text, cut to so many characters."""
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def meaning(finding: Finding) -> str:
-    """What a finding means, on one line: its reason, or what its verdict says in general."""
+    """The reason of a finding on one line, or the meaning of its verdict where it has none."""
     return line_of(finding.reason) or MEANINGS.get(finding.verdict, "") + _bound(finding)
 
 
@@ -96,7 +96,7 @@ def _bound(finding: Finding) -> str:
 
 
 def value_text(figure: str, value: float | None) -> str:
-    """A value in three or four digits with its unit: 17.6 G, 34.20 ms, 1.85 GB; – where it is missing."""
+    """A value in three or four digits with its unit: 17.6 G, 34.20 ms, 1.85 GB; – if it is missing."""
     if value is None:
         return MISSING
     if not math.isfinite(value):
@@ -120,7 +120,7 @@ def exact_text(figure: str, value: float) -> str:
 
 
 def before_and_after(finding: Finding) -> tuple[str, str]:
-    """Both values; two that differ never look alike: 17.6 G (17,563,213,824), 17.6 G (17,563,213,825)."""
+    """Both values; two that differ have different texts: 17.6 G (17,563,213,824), 17.6 G (17,563,213,825)."""
     figure, before, after = finding.figure, finding.before, finding.after
     texts = value_text(figure, before), value_text(figure, after)
     if before is None or after is None or before == after or texts[0] != texts[1]:
@@ -129,7 +129,7 @@ def before_and_after(finding: Finding) -> tuple[str, str]:
 
 
 def change_text(finding: Finding) -> str:
-    """The relative change: +5.1 %; of a figure that is counted and hardly changed, the difference: +1 MAC, -512 B."""
+    """The relative change: +5.1 %; for a small change of a counted figure the difference: +1 MAC, -512 B."""
     change, before, after = finding.change, finding.before, finding.after
     known = before is not None and after is not None and math.isfinite(before) and math.isfinite(after)
     if change is None or not math.isfinite(change):
@@ -150,7 +150,7 @@ def _difference(finding: Finding) -> str:
 
 
 def percent_text(share: float, *, signed: bool = False, apart_from: float | None = None) -> str:
-    """A share of one in percent: three digits, 0.101 %; of a change, as many as tell it from ``apart_from``: +5.1 %."""
+    """A share in percent, 0.101 %. A signed one, +5.1 %, has enough digits to differ from ``apart_from``."""
     percent, size = share * 100, abs(share * 100)
     if not signed:
         return f"{Decimal(f'{percent:.0f}' if size >= 100 else f'{percent:.3g}'):f} %"
@@ -166,7 +166,7 @@ def percent_text(share: float, *, signed: bool = False, apart_from: float | None
 
 
 def roughly(share: float) -> str:
-    """A share of one in percent, in two digits: 0.83 %."""
+    """A share in percent with two digits: 0.83 %."""
     return percent_text(float(f"{share:.2g}"))
 
 
@@ -184,7 +184,7 @@ def detail(finding: Finding) -> str:
 
 
 def by_reason(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding]]:
-    """Findings by their verdict and what it means, in their order; of noise, one with the range of its figures."""
+    """Findings by verdict and reason. Reasons of noise that differ in numbers alone are one, with ranges of numbers."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         reason = meaning(finding)
@@ -194,14 +194,14 @@ def by_reason(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding
 
 
 def places(findings: Sequence[Finding], most: int = 3) -> tuple[str, list[str], int]:
-    """The figures of findings in words, their first few points, and the number of the other points."""
+    """The names of the figures, the first few points, and the number of the other points."""
     figures = dict.fromkeys(figure_word(finding.figure) for finding in findings)
     points = list(dict.fromkeys(shortened(line_of(finding.point)) or MISSING for finding in findings))
     return ", ".join(figures), points[:most], len(points[most:])
 
 
 def more_points(names: Sequence[str], left: int) -> str:
-    """Names of points, and how many there are besides: a, b, c and 997 more points."""
+    """Names of points and the number of the others: a, b, c and 997 more points."""
     return ", ".join(names) + (f" and {how_many(left, 'more point')}" if left else "")
 
 
@@ -228,19 +228,19 @@ def _counts(outcome: Outcome, verdicts: Sequence[str]) -> str:
 
 
 def compared(outcome: Outcome) -> str:
-    """What was compared with what; empty where neither is told."""
+    """The two sides of the comparison: "after against before"; empty if neither has a name."""
     before, after = line_of(outcome.before or ""), line_of(outcome.after or "")
     return f"{after or 'this state'} against {before or 'another one'}" if before or after else ""
 
 
 def facts_line(facts: Mapping[str, object]) -> str:
-    """The facts that a figure depends on most, on one line: Intel Xeon, torch 2.9.0, python 3.12.1."""
+    """The main facts of the environment on one line: Intel Xeon, torch 2.9.0, python 3.12.1."""
     told = [(name, line_of(facts[name])) for name in FACTS if facts.get(name) not in (None, "")]
     return ", ".join(dict.fromkeys(f"{FACTS[name]}{text}" for name, text in told))  # a CPU can be the device
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """The names in their order; one that was there before has a number behind it: "x", "y", "x (2)"."""
+    """The names in their order; a repeated one gets a number: "x", "y", "x (2)"."""
     met: dict[str, int] = {}
     made = []
     for name in names:

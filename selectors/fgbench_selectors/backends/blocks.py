@@ -13,7 +13,7 @@ from fgbench_selectors.backends.precision import accurate
 # Elements of one block of rows, B·H·rows·N: 2²² float32 (16 MiB) are enough to fill a GPU. Peak memory is a small
 # multiple of it.
 STREAM_ELEMENTS = 2**22
-THREAD_ELEMENTS = 2**18  # of one head's rows on a CPU: 1 MiB stays in a core's own cache from product to sum
+THREAD_ELEMENTS = 2**18  # elements of a head's block on a CPU: 1 MiB stays in a core's cache from product to sum
 MIN_STREAM_ROWS = 32
 MIN_STREAM_BLOCKS = 4  # blocks of a map that is not dense: at most a quarter of it exists at a time
 

@@ -19,8 +19,8 @@ from fgbench_selectors.backends.precision import accurate_dtype
 from fgbench_selectors.backends.recording import note
 
 ALIGNMENT = 8  # head dimensions must be a multiple of it for the kernels of a GPU
-UNNAMED = "scaled_dot_product_attention"  # a kernel that returns no log-sum-exp
-KERNELS = {  # by device and by torch's choice
+UNNAMED = "scaled_dot_product_attention"  # name of a kernel that returns no log-sum-exp
+KERNELS = {  # names by device and by torch's choice
     ("cpu", SDPBackend.FLASH_ATTENTION.value): "flash_cpu",
     ("cuda", SDPBackend.FLASH_ATTENTION.value): "flash",
     ("cuda", SDPBackend.EFFICIENT_ATTENTION.value): "efficient",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-HAVE_AUTOCAST = ("cpu", "cuda")  # known without a call that old compilers of graphs cannot trace
+HAVE_AUTOCAST = ("cpu", "cuda")  # a constant, since torch.compile cannot trace the query of it in old versions
 MIN_HEAD_DIM = 16  # the smallest side of a product in triton
 
 

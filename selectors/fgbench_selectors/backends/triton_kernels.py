@@ -18,7 +18,7 @@ from torch import Tensor
 from fgbench_selectors.backends.precision import padded_head_dim
 
 LOG2E = tl.constexpr(1.4426950408889634)
-PROGRAMS = 1024  # enough to fill a GPU while maps are read
+PROGRAMS = 1024  # number of programs that keeps a GPU busy while it reads maps
 MIN_ROWS = 64  # rows of a map that one program reads, at least
 
 

@@ -50,7 +50,7 @@ def _works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
     """Whether the kernels compile and agree with the ``blocks`` back end; warns once where they do not."""
     with _disable_current_modes(), without_autocast(device), torch.cuda.device(device), torch.no_grad():
         debug = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("default")  # this waits for the host, once
+        torch.cuda.set_sync_debug_mode("default")  # the test waits for the GPU
         try:
             why = _difference(device, dtype, head_dim)
         except ImportError:  # triton is not installed, which needs no warning

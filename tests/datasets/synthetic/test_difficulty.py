@@ -1,4 +1,4 @@
-"""What a small classifier can see: nothing without the parts, little of the whole, much of the parts alone."""
+"""Accuracy of a small classifier: chance without the parts, low on whole images, high on the parts."""
 
 from __future__ import annotations
 

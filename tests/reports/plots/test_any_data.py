@@ -1,4 +1,4 @@
-"""Every figure, whatever the data: nothing, one row, hostile names, and very much."""
+"""Every figure with unusual data: no rows, one row, malicious names, and many rows."""
 
 from __future__ import annotations
 

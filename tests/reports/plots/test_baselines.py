@@ -1,4 +1,4 @@
-"""Every kind of figure looks as it looked; and the comparison sees what is lost."""
+"""Every kind of figure equals its stored picture; and the comparison detects missing elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Throughput and memory against batch size: what has bars and rings, what is crossed out, what is told."""
+"""Figures against batch size: bars, rings, crosses and notes."""
 
 from __future__ import annotations
 

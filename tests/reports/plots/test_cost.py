@@ -1,4 +1,4 @@
-"""Cost against image size: what is drawn where, and what must not share a figure."""
+"""Figures of cost against image size: positions of points, and rows that must not share a figure."""
 
 from __future__ import annotations
 

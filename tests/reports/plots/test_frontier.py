@@ -1,4 +1,4 @@
-"""Accuracy against throughput and memory: the front, what is measured and what is published, and what is not mixed."""
+"""Figures of accuracy against cost: the front, measured and published values, and data that is not mixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures are laid out with: ticks, names beside points, legends, names of files."""
+"""Layout of figures: ticks, names beside points, legends, names of files."""
 
 from __future__ import annotations
 

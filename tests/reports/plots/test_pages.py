@@ -1,4 +1,4 @@
-"""A drawing inside of a page: its ids, its colours, and circles that lie on what was drawn."""
+"""A figure in a page: its ids, its colours, and the circles over its points."""
 
 from __future__ import annotations
 

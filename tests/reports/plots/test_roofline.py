@@ -1,4 +1,4 @@
-"""Rooflines: where the points are, where the roof is, and what is told where one cannot be drawn."""
+"""Rooflines: positions of points and roof, and messages if one cannot be drawn."""
 
 from __future__ import annotations
 

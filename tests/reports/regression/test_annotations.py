@@ -1,4 +1,4 @@
-"""Annotations, read back as GitHub's runner reads them."""
+"""Annotations, parsed like in GitHub's runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures that are exact: both directions, vanished, new; and memory that may differ by a little on one GPU."""
+"""Exact figures: changes in both directions, vanished, new; and memory, with its tolerance on one GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every verdict in every format; hostile names, nothing at all, and thousands of findings."""
+"""Every verdict in every format; malicious names, no findings, and thousands of findings."""
 
 from __future__ import annotations
 

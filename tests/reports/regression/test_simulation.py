@@ -1,4 +1,4 @@
-"""What the rule promises, simulated with seeds: fewer than one false alarm in 200 suites of 200 points."""
+"""Error rates of the rule, simulated with seeds: fewer than one false alarm in 200 suites of 200 points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary in Markdown, and the summary that has no room."""
+"""The summary in Markdown, and summaries that exceed the size limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How values, changes and verdicts read: never so that two that differ look alike."""
+"""Texts of values, changes and verdicts: two that differ have different texts."""
 
 from __future__ import annotations
 

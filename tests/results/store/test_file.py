@@ -1,4 +1,4 @@
-"""The file: whose it is, what is refused and left as it is, who may write and who only read."""
+"""The file of a store: its format, files that are refused unchanged, and permissions."""
 
 from __future__ import annotations
 

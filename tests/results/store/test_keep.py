@@ -1,4 +1,4 @@
-"""Rows that are counted, not measured: kept all at once, and again only where they differ."""
+"""Counted rows in a store: written in one transaction, and again only if they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a point, and what comes back."""
+"""A round trip of rows through a store."""
 
 from __future__ import annotations
 
