@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import KINDS, Row, group_by
+from fgbench.results.records import SelectionRow
+from fgbench_reports.data import KINDS, group_by
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.selector_cost import COLUMNS, MEASURES, by_place, ratios, selection_frame
 from fgbench_reports.sweep_rows import environment_notes
@@ -61,12 +62,12 @@ def selections(data: Data) -> pd.DataFrame:
     return pd.DataFrame([{key: row[key] for key in row if key not in hidden} for row in data.selection])
 
 
-def _line(row: Row, printed: Mapping[str, Any]) -> dict[str, Cell]:
+def _line(row: SelectionRow, printed: Mapping[str, Any]) -> dict[str, Cell]:
     line = {}
     for heading, text in printed.items():
         if heading in VALUES:
             field, factor = VALUES[heading]
-            value = row[field]
+            value = getattr(row, field)
             line[heading] = Cell(None if value is None else value * factor, text)
         elif heading in COLUMNS or heading.startswith("%"):
             line[heading] = Cell(_number(text), text)
@@ -82,7 +83,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _ratios(rows: Sequence[Row]) -> list[dict[str, Cell]]:
+def _ratios(rows: Sequence[SelectionRow]) -> list[dict[str, Cell]]:
     return [
         {"size": word(size), "selector": word(selector)}
         | {f"{name} ×": figure(value, significant) for name, value in ratios(pair).items()}

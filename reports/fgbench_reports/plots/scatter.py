@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import Status
 from fgbench_reports.plots.bars import (
@@ -20,15 +20,15 @@ from fgbench_reports.plots.bars import (
 )
 from fgbench_reports.plots.labels import place_names
 from fgbench_reports.plots.legend import Entry, Legend, handle
-from fgbench_reports.plots.looks import SOLID, Look
-from fgbench_reports.plots.style import INK, PAPER, frame, in_style
+from fgbench_reports.plots.looks import SOLID, Look, Series
+from fgbench_reports.plots.style import INK, PAPER, Style, frame, in_style
 from fgbench_reports.report import Drawing, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 160.0
-PUBLISHED_MARK: dict[str, Any] = {  # of an accuracy that was not measured
+PUBLISHED_MARK: Style = {  # of an accuracy that was not measured
     **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
 }
 STUB = 9.0  # points of a line, to each side of a mark
@@ -39,7 +39,7 @@ MAX_NAMES = 8  # beside their points; more stand in a legend
 class Mark:
     """A point, what it belongs to, and what it is."""
 
-    series: Hashable
+    series: Series
     x: float
     y: float
     image_size: int
@@ -64,13 +64,15 @@ class Plane:
 
     heading: str
     prepare: Callable[[Axes], None]  # scales, limits, names of axes, what lies behind the marks
-    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and lines, as of matplotlib's Line2D
+    entries: Sequence[tuple[str, Style]] = ()  # names and lines
     right: float = 8.0  # points, right of the axes
     named: bool = True  # beside the points, where there is room
     notes: Sequence[str] = ()  # below the legend
 
 
-def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
+def scattered(
+    plane: Plane, marks: Sequence[Mark], looks: Mapping[Series, Look], names: Mapping[Series, str]
+) -> Drawing:
     """Draw marks; names stand beside them where there is room, else in the legend."""
     with in_style():
         series = list(dict.fromkeys(mark.series for mark in marks))
@@ -89,9 +91,9 @@ def diameter(image_size: int) -> float:
 def _drawn(
     plane: Plane,
     marks: Sequence[Mark],
-    looks: Mapping[Any, Look],
-    names: Mapping[Any, str],
-    series: Sequence[Any],
+    looks: Mapping[Series, Look],
+    names: Mapping[Series, str],
+    series: Sequence[Series],
     *,
     direct: bool,
 ) -> tuple[Drawing, bool]:
@@ -143,7 +145,7 @@ def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
 
 
 def _sizes(marks: Sequence[Mark]) -> list[Entry]:
-    style: dict[str, Any] = {
+    style: Style = {
         "marker": "o",
         "linestyle": "none",
         "markerfacecolor": INK,
