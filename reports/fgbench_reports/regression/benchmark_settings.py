@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 # Options of a benchmark that change its times, and those that change only how exact its median is.
 CHANGING = ("disable_gc", "timer", "warmup")
@@ -28,7 +27,7 @@ REMARKED = {"node": "host", "release": "kernel"}  # said, and compared all the s
 Facts = Mapping[str, str]  # what a file tells, by its name; what it does not tell is missing
 
 
-def facts_of(info: Any) -> dict[str, str]:
+def facts_of(info: object) -> dict[str, str]:
     """The facts of ``machine_info`` that times depend on, and those that are remarked on."""
     if not isinstance(info, dict):
         return {}
@@ -43,7 +42,7 @@ def facts_of(info: Any) -> dict[str, str]:
     return {name: text for name, value in found.items() if (text := _text(value))}
 
 
-def options_of(benchmark: Mapping[str, Any]) -> dict[str, str]:
+def options_of(benchmark: Mapping[str, object]) -> dict[str, str]:
     """The options that a benchmark was measured with, and its parameters, which its name may not tell."""
     raw, parameters = benchmark.get("options"), benchmark.get("params")
     options = raw if isinstance(raw, dict) else {}
@@ -125,7 +124,7 @@ def machine_of(facts: Facts) -> str | None:
     return f"{facts[CPU]}, {facts[CORES]} cores" if CORES in facts else facts[CPU]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A plain value on one line; nothing for what is none, or no plain value."""
     if isinstance(value, bool):
         return "on" if value else "off"
