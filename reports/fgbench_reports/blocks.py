@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.escaping import markdown_paragraph, markdown_text
-from fgbench_reports.data import Data, Row, group_by
+from fgbench.results.records import BackendRow, SelectionRow
+from fgbench_reports.data import Data, group_by
 from fgbench_reports.folder import Rendered
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, training_groups, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
+from fgbench_reports.measured.trained_rows import TrainedRows, training_groups
 from fgbench_reports.page import FigureBlock, TableBlock
-from fgbench_reports.regression.rule_tables import simulated_markdown
+from fgbench_reports.regression.rule_tables import SelfTest, simulated_markdown
 from fgbench_reports.selector_cost import (
     NAMES,
-    Kept,
+    DeviceRates,
+    PlaceRows,
     backend_frame,
     crossover,
     ratio_frame,
@@ -52,7 +55,7 @@ class Rows:
     """The saved rows that blocks are filled from."""
 
     data: Data
-    self_tests: Sequence[Mapping[str, Any]] = ()  # of machines, as fgbench_reports.regression.rule_tables reads them
+    self_tests: Sequence[SelfTest] = ()  # of machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,36 +66,33 @@ class Block:
     make: Callable[[Rows], Content]
 
 
-def places(data: Data) -> dict[str, Kept]:
+def places(data: Data) -> dict[str, PlaceRows]:
     """Rows of ``fgbench selection`` by the place that they were measured at.
 
     Returns:
-        ``environment``, ``roof``, ``selections`` and ``backends`` of each place: a device in one environment, dtype and
-        batch size. A place is called by its device, a second one of that device ``cpu-2``.
+        The rows of each place: a device in one environment, dtype and batch size. A place is called by its device, a
+        second one of that device ``cpu-2``.
 
     """
-    kept: dict[str, Kept] = {}
-    rows = [
-        {**row, "compiled": False, "kind": kind}
-        for kind, some in (("selections", data.selection), ("backends", data.backend))
-        for row in some
-    ]
+    found: dict[str, PlaceRows] = {}
+    rows: list[SelectionRow | BackendRow] = [*data.selection, *data.backend]
     by_device = group_by(rows, "device")
     for device in sorted(by_device, key=lambda name: DEVICES.index(name) if name in DEVICES else len(DEVICES)):
         number = 0
         for same in by_environment(by_device[device]).values():
-            selections = [row for row in same if row["kind"] == "selections"]
-            backends = [row for row in same if row["kind"] == "backends"]
+            selections = [row for row in same if isinstance(row, SelectionRow)]
+            backends = [row for row in same if isinstance(row, BackendRow)]
             for batch in group_by(selections, "batch_size").values():
                 number += 1
-                environment = batch[0]["environment"]
-                kept[device if number == 1 else f"{device}-{number}"] = {
-                    "environment": environment,
-                    "roof": environment.get("roof") or {},
-                    "selections": batch,
-                    "backends": backends,
-                }
-    return kept
+                environment = batch[0].environment
+                roof = environment.get("roof") or {}
+                found[device if number == 1 else f"{device}-{number}"] = PlaceRows(
+                    environment=environment,
+                    rates=DeviceRates(product_flop_s=roof.get("product_flop_s"), copy_bytes_s=roof.get("copy_bytes_s")),
+                    selections=batch,
+                    backends=backends,
+                )
+    return found
 
 
 def of_report(report: Rendered) -> Content:
@@ -111,17 +111,17 @@ def of_report(report: Rendered) -> Content:
 
 
 def _machines(rows: Rows) -> Content:
-    kept = places(rows.data)
-    lines = [f"- {_machine(place)}\n" for place in kept.values()]
-    return Content(text="".join(lines) + ("" if "cuda" in kept else "- GPU: no run is kept yet.\n"))
+    found = places(rows.data)
+    lines = [f"- {_machine(place)}\n" for place in found.values()]
+    return Content(text="".join(lines) + ("" if "cuda" in found else "- GPU: no run is kept yet.\n"))
 
 
 def _costs(rows: Rows) -> Content:
-    return _per_place(rows, "selections", lambda some: _table(selection_frame(some)) + _reasons(some))
+    return _per_place(rows, lambda place: _table(selection_frame(place.selections)) + _reasons(place.selections))
 
 
 def _ratios(rows: Rows) -> Content:
-    return _per_place(rows, "selections", lambda some: _table(ratio_frame(some)))
+    return _per_place(rows, lambda place: _table(ratio_frame(place.selections)))
 
 
 def _time(rows: Rows) -> Content:
@@ -140,22 +140,22 @@ def _kernels(rows: Rows) -> Content:
     from fgbench_reports.selector_cost_figures import draw_crossover
 
     drawn = _figures(rows, draw_crossover, "crossover", "the back ends of v·A", after="\n")
-    tables = _per_place(rows, "backends", lambda some: _bullets(crossover(some)) + "\n" + _table(backend_frame(some)))
+    tables = _per_place(
+        rows, lambda place: f"{_bullets(crossover(place.backends))}\n{_table(backend_frame(place.backends))}"
+    )
     return Content(text=drawn.text + tables.text, figures=drawn.figures)
 
 
 def _trained_models(rows: Rows) -> Content:
-    parts = [
-        f"{_training(kept)}\n\n{formats.to_markdown(model_table(kept))}\n{verdict(kept)}\n" for kept in _trained(rows)
-    ]
+    parts = [f"{_training(one)}\n\n{formats.to_markdown(model_table(one))}\n{verdict(one)}\n" for one in _trained(rows)]
     return Content(text="\n".join(parts))
 
 
 def _trained_selectors(rows: Rows) -> Content:
     parts = [
-        f"**Trained {model}**, {_training(kept)}\n\n{formats.to_markdown(quality_table(kept, model))}"
-        for kept in _trained(rows)
-        for model in dict.fromkeys(row["model"] for row in kept["quality"])
+        f"**Trained {model}**, {_training(one)}\n\n{formats.to_markdown(quality_table(one, model))}"
+        for one in _trained(rows)
+        for model in dict.fromkeys(row.model for row in one.quality)
     ]
     return Content(text="\n".join(parts))
 
@@ -177,42 +177,44 @@ BLOCKS: Mapping[str, Block] = {
 }
 
 
-def _trained(rows: Rows) -> Iterator[dict[str, Any]]:
-    for kept, _ in training_groups(rows.data):
-        yield kept
+def _trained(rows: Rows) -> Iterator[TrainedRows]:
+    for one, _ in training_groups(rows.data):
+        yield one
 
 
-def _training(kept: Kept) -> str:
+def _training(rows: TrainedRows) -> str:
     """The data set, the recipe and the machine of trained models."""
-    first = kept["accuracy"][0]
-    environment, recipe = first["environment"] or {}, first["recipe"] or {}
+    first = rows.runs[0]
+    environment, recipe = first.environment or {}, first.recipe or {}
     device = environment.get("device_name") or environment.get("cpu") or environment.get("device")
     threads = environment.get("threads") if environment.get("device") == "cpu" else None
-    sizes = f"{first['train_images']} training and {first['images']} test images of {first['image_size']} pixels"
-    batches = f"{how_many(first['epochs'], 'epoch')} of batch {recipe.get('batch_size')}, {recipe.get('optimizer')}"
-    words = [first["dataset"], how_many(first["num_classes"], "class", "classes"), sizes]
-    words += [f"{first['backbone']} from scratch", batches]
+    sizes = f"{first.train_images} training and {first.images} test images of {first.image_size} pixels"
+    epochs = f"{first.epochs} {'epoch' if first.epochs == 1 else 'epochs'}"
+    classes = f"{first.num_classes} {'class' if first.num_classes == 1 else 'classes'}"
+    batches = f"{epochs} of batch {recipe.get('batch_size')}, {recipe.get('optimizer')}"
+    words = [first.dataset, classes, sizes]
+    words += [f"{first.backbone} from scratch", batches]
     machine = [str(device), *([how_many(threads, "thread")] if threads else []), f"torch {environment.get('torch')}"]
     return f"{', '.join(words)}; {', '.join(machine)}"
 
 
-def _machine(kept: Kept) -> str:
-    roof, environment = kept["roof"], kept["environment"]
-    rates = f"{with_prefix(int(roof.get('product_flop_s') or 0))}flop/s in products of large matrices, "
-    rates += f"{with_prefix(int(roof.get('copy_bytes_s') or 0))}B/s in copies"
+def _machine(place: PlaceRows) -> str:
+    environment = place.environment
+    rates = f"{with_prefix(int(place.rates.product_flop_s or 0))}flop/s in products of large matrices, "
+    rates += f"{with_prefix(int(place.rates.copy_bytes_s or 0))}B/s in copies"
     versions = f"torch {environment.get('torch')}, fgbench {environment.get('git_revision')}"
-    return f"{title(kept)}: {rates}; {versions}"
+    return f"{title(place)}: {rates}; {versions}"
 
 
-def _per_place(rows: Rows, kind: str, write: Callable[[Sequence[Row]], str]) -> Content:
-    kept = places(rows.data)
-    return Content(text="\n".join(f"**{title(place)}**\n\n{write(place[kind])}" for place in kept.values()))
+def _per_place(rows: Rows, write: Callable[[PlaceRows], str]) -> Content:
+    found = places(rows.data).values()
+    return Content(text="\n".join(f"**{title(place)}**\n\n{write(place)}" for place in found))
 
 
-def _figures(rows: Rows, draw: Callable[[Kept], str], figure: str, says: str, after: str = "") -> Content:
-    kept = places(rows.data)
-    text = "".join(f"![{says}, {name}](figures/{name}_{figure}.svg)\n{after}" for name in kept)
-    return Content(text=text, figures={f"{name}_{figure}.svg": draw(place) for name, place in kept.items()})
+def _figures(rows: Rows, draw: Callable[[PlaceRows], str], figure: str, says: str, after: str = "") -> Content:
+    found = places(rows.data)
+    text = "".join(f"![{says}, {name}](figures/{name}_{figure}.svg)\n{after}" for name in found)
+    return Content(text=text, figures={f"{name}_{figure}.svg": draw(place) for name, place in found.items()})
 
 
 def _table(frame: pd.DataFrame) -> str:
@@ -223,9 +225,11 @@ def _bullets(lines: Sequence[str]) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _reasons(rows: Sequence[Row]) -> str:
+def _reasons(rows: Sequence[SelectionRow]) -> str:
     """Why figures are missing or rest on one run; the intervals of the others have a column of their own."""
-    few = [row for row in rows if row["reason"] and len(row["blocks"]) <= 1]
-    by_reason = group_by([{**row, "why": f"{status_word(row)}: {row['reason']}"} for row in few], "why")
-    lines = [f"{why} ({', '.join(map(row_name, some))})" for why, some in by_reason.items()]
+    names: dict[str, list[str]] = {}  # of the rows with each reason
+    for row in rows:
+        if row.reason and len(row.blocks) <= 1:
+            names.setdefault(f"{status_word(row)}: {row.reason}", []).append(row_name(row))
+    lines = [f"{why} ({', '.join(some)})" for why, some in names.items()]
     return "\n" + _bullets(lines) if lines else ""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 MARKER = re.compile(r"^<!-- (begin|end) (.*?) -->$", re.MULTILINE)
 
@@ -73,7 +72,7 @@ def filled(page: str, contents: Mapping[str, str]) -> str:
     return page
 
 
-def as_text(sections: Mapping[str, Any]) -> str:
+def as_text(sections: Mapping[str, object]) -> str:
     """A JSON object with a row per line, so that a diff shows which rows changed.
 
     Args:

@@ -6,15 +6,19 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from fgbench_reports.lettering import any_script, plain, ruler, shortened, wrapped
+from fgbench_reports.plots.style import Settings, Style
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+    Heat: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
 Box = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels of the cell's picture, ends exclusive
 
@@ -35,7 +39,7 @@ DPI = 200
 PALE = 0.65  # opacity of the white over the area that the network does not see
 LIGHTER = 0.2  # share of white in the grey picture below a heat map
 MOST_PIXELS = 2**16 - 1  # pixels of a side that matplotlib can fill
-SETTINGS: dict[Any, Any] = {
+SETTINGS: Settings = {
     "svg.hashsalt": "fgbench",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3 fonts
@@ -58,9 +62,9 @@ class Outline:
 class Cell:
     """A picture with its heat map, boxes and words; without a picture, words alone."""
 
-    pixels: NDArray[np.uint8] | None = None  # (h, w, 3)
+    pixels: Pixels | None = None  # (h, w, 3)
     size: tuple[float, float] | None = None  # height and width in the unit of the boxes; (h, w) by default
-    heat: NDArray[np.floating[Any]] | None = None  # (a, b) over ``seen``, coloured from its lowest to its highest value
+    heat: Heat | None = None  # (a, b) over ``seen``, coloured from its lowest to its highest value
     seen: Box | None = None  # the area that the network sees; the rest is pale, and the picture below heat is grey
     outlines: Sequence[Outline] = ()
     frame: str | None = None  # colour of a frame around the cell
@@ -166,9 +170,11 @@ class _Page:
         axes.set_axis_off()
         return axes
 
-    def write(self, left: float, middle: float, text: str, points: float, *, align: str = "left", **how: Any) -> None:
+    def write(
+        self, left: float, middle: float, text: str, points: float, *, align: str = "left", **how: object
+    ) -> None:
         """Write one line of text."""
-        style: dict[str, Any] = {"ha": align, "va": "center", "fontsize": points, "color": "black"} | how
+        style: Style = {"ha": align, "va": "center", "fontsize": points, "color": "black"} | how
         self.figure.text(left / self.width, 1 - middle / self.height, text, parse_math=False, **style)
 
 
@@ -245,7 +251,7 @@ def _draw_cell(page: _Page, cell: Cell, sheet: Sheet, slot: tuple[float, float, 
         _draw_words(page, cell.words, inner, colour="black", boxed=True)
 
 
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _grey(pixels: Pixels) -> Pixels:
     """A grey, lighter copy of a picture, so that the colours of a heat map over it are visible in dark areas."""
     import numpy as np
 
@@ -254,7 +260,7 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(lighter[..., None], 3, axis=-1)
 
 
-def _coloured(heat: NDArray[np.floating[Any]], sheet: Sheet) -> NDArray[np.uint8]:
+def _coloured(heat: Heat, sheet: Sheet) -> Pixels:
     """Heat (a, b) → colours (a, b, 4) with opacity ``alpha``; matplotlib's own ``alpha`` acts twice in SVG and PDF."""
     import matplotlib as mpl
     import numpy as np
@@ -301,7 +307,7 @@ def _draw_words(page: _Page, words: str, slot: tuple[float, float, float, float]
     lines = wrapped(plain(words), 0.94 * width, measure)
     if len(lines) > most:
         lines = [*lines[: most - 1], shortened(" ".join(lines[most - 1 :]), 0.94 * width, measure)]
-    style: dict[str, Any] = {"color": colour, "linespacing": 1.1}
+    style: Style = {"color": colour, "linespacing": 1.1}
     if boxed:
         style["bbox"] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5}
     page.write(left + width / 2, top + height / 2, "\n".join(lines), POINTS["small"], align="center", **style)
@@ -319,7 +325,7 @@ def _draw_caption(page: _Page, sheet: Sheet, lines: Sequence[tuple[str, bool]], 
         _draw_colour_bar(page, sheet, top)
         top += LINE + SPACE / 2
     for text, loud in lines:
-        how: dict[str, Any] = {"weight": "bold", "color": "#b00020"} if loud else {}
+        how: Style = {"weight": "bold", "color": "#b00020"} if loud else {}
         page.write(MARGIN, top + LINE / 2, text, POINTS["caption"], **how)
         top += LINE
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fgbench_reports.data import AnyRow, Row, group_by
+from fgbench.results.records import BackendRow, SelectionRow, Status
+from fgbench_reports.data import group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
 from fgbench_reports.tables.numbers import (
     half_width_percent,
@@ -21,26 +23,47 @@ if TYPE_CHECKING:
 
 BACKBONE = "(backbone)"
 NAMES = ("selector", "impl", "status", "v·A by", "fastest", "chosen", "contended", "fewer, less, faster")
-COLUMNS: dict[str, Callable[[Row], str]] = {  # what a row's work and time is printed as
-    "FLOPs": lambda row: with_prefix(row["flops"]),
-    "bytes": lambda row: with_prefix(row["bytes"]),
+Measure = Callable[[SelectionRow], float | None]
+COLUMNS: dict[str, Callable[[SelectionRow], str]] = {  # what a row's work and time is printed as
+    "FLOPs": lambda row: with_prefix(row.flops),
+    "bytes": lambda row: with_prefix(row.bytes),
     "FLOPs/byte": lambda row: significant(intensity(row)),
-    "ms": lambda row: milliseconds(row["latency_s"]),
-    "±%": lambda row: half_width_percent(row["latency_ci95_low_s"], row["latency_s"], row["latency_ci95_high_s"]),
-    "added MB": lambda row: significant(_over(row["added_memory_bytes"], 1e6)),
+    "ms": lambda row: milliseconds(row.latency_s),
+    "±%": lambda row: half_width_percent(row.latency_ci95_low_s, row.latency_s, row.latency_ci95_high_s),
+    "added MB": lambda row: significant(_over(row.added_memory_bytes, 1e6)),
 }
-MEASURES = {"FLOPs": "flops", "bytes": "bytes", "time": "latency_s"}
+MEASURES: dict[str, Measure] = {
+    "FLOPs": lambda row: row.flops,
+    "bytes": lambda row: row.bytes,
+    "time": lambda row: row.latency_s,
+}
 RANKED_APART = 1.05  # ratios closer to one than this rank nothing
 
-Kept = Mapping[str, Any]  # a file of kept rows: environment, roof, selections, backends
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRates:
+    """The rates of a device; None where one was not measured."""
+
+    product_flop_s: float | None = None  # in products of large matrices
+    copy_bytes_s: float | None = None  # in large copies
 
 
-def intensity(row: Row) -> float | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRows:
+    """The rows of one place: a device in one environment, dtype and batch size."""
+
+    environment: Mapping[str, Any]
+    rates: DeviceRates
+    selections: Sequence[SelectionRow]  # at least one
+    backends: Sequence[BackendRow]
+
+
+def intensity(row: SelectionRow) -> float | None:
     """Floating-point operations per byte moved."""
-    return _over(row["flops"], row["bytes"])
+    return _over(row.flops, row.bytes)
 
 
-def by_place(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
+def by_place(rows: Sequence[SelectionRow]) -> list[tuple[str, list[SelectionRow]]]:
     """The rows of each machine, environment and batch, under the words that tell it from the others."""
     modes = by_environment(rows)
     return [
@@ -54,25 +77,25 @@ def by_place(rows: Sequence[AnyRow]) -> list[tuple[str, list[AnyRow]]]:
     ]
 
 
-def selection_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def selection_frame(rows: Sequence[SelectionRow]) -> pd.DataFrame:
     """A line per size, selector and implementation."""
     import pandas as pd
 
     lines: list[dict[str, str]] = []
     for size, same_size in group_by(rows, "image_size").items():
-        backbone = next((row for row in same_size if row["selector"] is None), None)
+        backbone = next((row for row in same_size if row.selector is None), None)
         for row in same_size:
             lines.append(
-                {"size": str(size), "N": str(row["num_tokens"])}
-                | {"selector": row["selector"] or BACKBONE, "impl": row["impl"] or ""}
+                {"size": str(size), "N": str(row.num_tokens)}
+                | {"selector": row.selector or BACKBONE, "impl": row.impl or ""}
                 | {heading: cell(row) for heading, cell in COLUMNS.items()}
-                | {"% FLOPs": _share(row, backbone, "flops"), "% time": _share(row, backbone, "latency_s")}
-                | {"v·A by": ", ".join(row["backends"].get("left", ())), "status": status_word(row)}
+                | {f"% {name}": _share(row, backbone, MEASURES[name]) for name in ("FLOPs", "time")}
+                | {"v·A by": ", ".join(row.backends.get("left", ())), "status": status_word(row)}
             )
     return pd.DataFrame(lines)
 
 
-def ratio_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def ratio_frame(rows: Sequence[SelectionRow]) -> pd.DataFrame:
     """Published over fast in FLOPs, bytes and time, a line per size and selector; and whether all three agree."""
     import pandas as pd
 
@@ -86,78 +109,81 @@ def ratio_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def ratios(pair: Sequence[Row]) -> dict[str, float | None]:
+def ratios(pair: Sequence[SelectionRow]) -> dict[str, float | None]:
     """Published over fast; None where one of them has no figure."""
-    by_impl = {row["impl"]: row for row in pair}
-    published, fast = by_impl.get("published", {}), by_impl.get("fast", {})
-    return {name: _over(published.get(field), fast.get(field)) for name, field in MEASURES.items()}
+    by_impl = {row.impl: row for row in pair}
+    published, fast = by_impl.get("published"), by_impl.get("fast")
+    if published is None or fast is None:
+        return dict.fromkeys(MEASURES)
+    return {name: _over(measure(published), measure(fast)) for name, measure in MEASURES.items()}
 
 
-def backend_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def backend_frame(rows: Sequence[BackendRow]) -> pd.DataFrame:
     """Milliseconds of every back end, a line per number of maps and tokens."""
     import pandas as pd
 
-    names = list(dict.fromkeys(row["backend"] for row in rows))
+    names = list(dict.fromkeys(row.backend for row in rows))
     lines: list[dict[str, str]] = []
     for (maps, tokens), some in group_by(rows, "maps", "num_tokens").items():
-        by_name = {row["backend"]: row for row in some}
-        timed = [row for row in some if row["latency_s"] is not None]
-        fastest = min(timed, key=lambda row: float(row["latency_s"]), default=None)
-        chosen = next((row["backend"] for row in some if row["chosen"]), "–")
+        by_name = {row.backend: row for row in some}
+        timed = [(row.latency_s, row.backend) for row in some if row.latency_s is not None]
+        _, fastest = min(timed, key=lambda time: time[0], default=(None, "–"))
+        chosen = next((row.backend for row in some if row.chosen), "–")
         lines.append(
             {"B·H": str(maps), "N": str(tokens), "elements": with_prefix(maps * tokens**2)}
-            | {f"{name} ms": milliseconds(by_name[name]["latency_s"]) if name in by_name else "–" for name in names}
-            | {"fastest": "–" if fastest is None else fastest["backend"], "chosen": chosen}
-            | {"contended": ", ".join(row["backend"] for row in some if row["status"] == "contended")}
+            | {f"{name} ms": milliseconds(by_name[name].latency_s) if name in by_name else "–" for name in names}
+            | {"fastest": fastest, "chosen": chosen}
+            | {"contended": ", ".join(row.backend for row in some if row.status is Status.CONTENDED)}
         )
     return pd.DataFrame(lines)
 
 
-def crossover(rows: Sequence[Row]) -> list[str]:
+def crossover(rows: Sequence[BackendRow]) -> list[str]:
     """For every number of maps, between how many elements of B·H·N² blocks overtake the dense map.
 
     Points that others disturbed say nothing.
     """
     found = []
-    for maps, some in group_by([row for row in rows if row["status"] != "contended"], "maps").items():
+    for maps, some in group_by([row for row in rows if row.status is not Status.CONTENDED], "maps").items():
         faster: list[tuple[int, bool]] = []
         for tokens, pair in group_by(some, "num_tokens").items():
-            seconds = {row["backend"]: row["latency_s"] for row in pair}
-            if seconds.get("dense") and seconds.get("blocks"):
-                faster.append((maps * tokens**2, seconds["dense"] <= seconds["blocks"]))
-        last = max((elements for elements, dense in faster if dense), default=None)
-        first = min((elements for elements, dense in faster if not dense), default=None)
+            seconds = {row.backend: row.latency_s for row in pair}
+            dense, blocks = seconds.get("dense"), seconds.get("blocks")
+            if dense and blocks:
+                faster.append((maps * tokens**2, dense <= blocks))
+        last = max((elements for elements, is_dense in faster if is_dense), default=None)
+        first = min((elements for elements, is_dense in faster if not is_dense), default=None)
         words = [f"the dense map wins last at {with_prefix(last)} elements" if last else "the dense map never wins"]
         words += [f"blocks win first at {with_prefix(first)}" if first else "blocks never win"]
         found.append(f"B·H = {maps}: {', '.join(words)}.")
     return found
 
 
-def title(kept: Kept) -> str:
-    """The device of some rows, its threads, their dtype and batch size, in a few words."""
-    first = kept["selections"][0]
-    threads = kept["environment"].get("threads")
+def title(place: PlaceRows) -> str:
+    """The device of a place, its threads, dtype and batch size, in a few words."""
+    first = place.selections[0]
+    threads = place.environment.get("threads")
     words = [
-        kept["environment"].get("device_name") or first["device"],
-        how_many(threads, "thread") if threads and first["device"] == "cpu" else None,
-        first["dtype"],
+        place.environment.get("device_name") or first.device,
+        how_many(threads, "thread") if threads and first.device == "cpu" else None,
+        first.dtype,
     ]
-    return " · ".join(str(word) for word in [*words, f"batch {first['batch_size']}"] if word)
+    return " · ".join(str(word) for word in [*words, f"batch {first.batch_size}"] if word)
 
 
-def row_name(row: Row) -> str:
+def row_name(row: SelectionRow) -> str:
     """A selection or the backbone, with its size, in a few words."""
-    words = (row["selector"] or "backbone", row["impl"] or "", f"at {row['image_size']}")
+    words = (row.selector or "backbone", row.impl or "", f"at {row.image_size}")
     return " ".join(word for word in words if word)
 
 
-def status_word(row: Row) -> str:
+def status_word(row: SelectionRow) -> str:
     """The status of a row; nothing where it is ok."""
-    return "" if row["status"] == "ok" else str(row["status"])
+    return "" if row.status.is_ok else str(row.status)
 
 
-def _share(row: Row, backbone: Row | None, field: str) -> str:
-    share = None if backbone is None else _over(row[field], backbone[field])
+def _share(row: SelectionRow, backbone: SelectionRow | None, measure: Measure) -> str:
+    share = None if backbone is None else _over(measure(row), measure(backbone))
     return "–" if share is None else percent(100 * share)
 
 

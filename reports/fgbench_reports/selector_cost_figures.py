@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from fgbench_reports.data import Row, group_by
+from fgbench.results.records import BackendRow, SelectionRow, Status
+from fgbench_reports.data import group_by
 from fgbench_reports.plots.bars import (
     RING,
     Bar,
@@ -24,9 +25,9 @@ from fgbench_reports.plots.bars import (
 from fgbench_reports.plots.looks import FAMILIES, looks_of
 from fgbench_reports.plots.roof import Roof, above_notes
 from fgbench_reports.plots.scatter import Mark
-from fgbench_reports.plots.style import INK, PAPER, in_style, palette, wrapped
+from fgbench_reports.plots.style import INK, PAPER, Settings, Style, in_style, palette, wrapped
 from fgbench_reports.plots.sweeps import listed, not_drawn
-from fgbench_reports.selector_cost import BACKBONE, Kept, intensity, row_name, title
+from fgbench_reports.selector_cost import BACKBONE, DeviceRates, PlaceRows, intensity, row_name, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,78 +36,91 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*"  # of back ends
 LINES = {"published": "--", "fast": "-"}
 SIZE, NOTE_SIZE, NOTE_WIDTH = 6.0, 8.0, 480.0  # points: of a marker and of the letters of a note; its line
-SETTINGS: dict[Any, Any] = {
+SETTINGS: Settings = {
     "svg.hashsalt": "fgbench",
     "svg.fonttype": "path",
     "figure.dpi": 72.0,
     "axes.grid.which": "major",
 }
-Point = tuple[float, float, Row, Ends | None]  # where it is, its row, the interval along y
 MARGIN = 1.4  # of a log axis, beyond what it shows
-CHOSEN: dict[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 1.6}
+CHOSEN: Style = {"markeredgecolor": INK, "markeredgewidth": 1.6}
+AnyTimed = TypeVar("AnyTimed", SelectionRow, BackendRow)
 
 
-def draw_time(kept: Kept) -> str:
+class TimedPoint(NamedTuple):
+    """Where a row is drawn, the interval along y, and the status of the row."""
+
+    x: float
+    y: float
+    ends: Ends | None
+    status: Status
+
+
+def draw_time(place: PlaceRows) -> str:
     """Time against image size, as SVG.
 
     Args:
-        kept: The rows of one place, as :func:`fgbench_reports.blocks.places` groups them.
+        place: The rows of one place, as :func:`fgbench_reports.blocks.places` groups them.
 
     """
-    rows = kept["selections"]
+    rows = place.selections
     notes = ["Bars are 95 % intervals of the time.", *_untimed(rows, row_name)]
-    return _drawn(lambda axes: _time(axes, rows), f"Time of one selection\n{title(kept)}", notes)
+    return _drawn(lambda axes: _time(axes, rows), f"Time of one selection\n{title(place)}", notes)
 
 
-def draw_roofline(kept: Kept) -> str:
+def draw_roofline(place: PlaceRows) -> str:
     """Operations per second against operations per byte, under the roof of the device, as SVG."""
-    rows, roof = kept["selections"], kept["roof"]
-    notes = ["Bars are 95 % intervals of the speed.", *_above(rows, roof), *_untimed(rows, row_name)]
-    return _drawn(lambda axes: _roofline(axes, rows, roof), f"Roofline\n{title(kept)}", notes)
+    rows, rates = place.selections, place.rates
+    notes = ["Bars are 95 % intervals of the speed.", *_above(rows, rates), *_untimed(rows, row_name)]
+    return _drawn(lambda axes: _roofline(axes, rows, rates), f"Roofline\n{title(place)}", notes)
 
 
-def draw_crossover(kept: Kept) -> str:
+def draw_crossover(place: PlaceRows) -> str:
     """Time of the back ends of v·A against the number of tokens, as SVG."""
-    backends = kept["backends"]
+    backends = place.backends
     notes = ["Bars are 95 % intervals of the time.", *_untimed(backends, _backend_name)]
-    return _drawn(lambda axes: _crossover(axes, backends), f"Back ends of v·A\n{title(kept)}", notes)
+    return _drawn(lambda axes: _crossover(axes, backends), f"Back ends of v·A\n{title(place)}", notes)
 
 
-def _backend_name(row: Row) -> str:
-    return f"{row['backend']} at N = {row['num_tokens']}, B·H = {row['maps']}"
+def _backend_name(row: BackendRow) -> str:
+    return f"{row.backend} at N = {row.num_tokens}, B·H = {row.maps}"
 
 
-def _untimed(rows: Sequence[Row], name: Any) -> list[str]:
+def _untimed(rows: Sequence[AnyTimed], name: Callable[[AnyTimed], str]) -> list[str]:
     """The rows that a figure leaves out because they have no time."""
-    lost = [row for row in rows if row["latency_s"] is None]
-    met = listed(sorted({str(row["status"]) for row in lost}))
+    lost = [row for row in rows if row.latency_s is None]
+    met = listed(sorted({str(row.status) for row in lost}))
     return not_drawn(len(lost), "point", listed([name(row) for row in lost]), f"no time, status {met}")
 
 
-def _above(rows: Sequence[Row], roof: Mapping[str, float | None]) -> list[str]:
+def _timed(rows: Sequence[AnyTimed]) -> list[AnyTimed]:
+    return [row for row in rows if row.latency_s is not None]
+
+
+def _above(rows: Sequence[SelectionRow], rates: DeviceRates) -> list[str]:
     """The points above the roof, and how that can be."""
-    flop_s, bytes_s = roof.get("product_flop_s"), roof.get("copy_bytes_s")
+    flop_s, bytes_s = rates.product_flop_s, rates.copy_bytes_s
     if not (flop_s and bytes_s):
         return ["There is no roof: the device's rates were not measured."]
     marks = [
         Mark(
-            series=(row["selector"], row["impl"]),
+            series=(row.selector, row.impl),
             x=intensity(row) or 0.0,
-            y=row["flops"] / row["latency_s"],
-            image_size=row["image_size"],
+            y=row.flops / _seconds(row),
+            image_size=row.image_size,
             text="",
         )
         for row in _with_work(rows)
     ]
-    labels = {mark.series: " ".join(str(word) for word in mark.series if word) or "backbone" for mark in marks}  # type: ignore[attr-defined]
+    labels = {mark.series: " ".join(str(word) for word in mark.series if word) or "backbone" for mark in marks}
     return above_notes(marks, Roof(product_flop_s=flop_s, copy_bytes_s=bytes_s), labels)
 
 
-def _with_work(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["latency_s"] is not None and row["flops"]]
+def _with_work(rows: Sequence[SelectionRow]) -> list[SelectionRow]:
+    return [row for row in _timed(rows) if row.flops]
 
 
-def _drawn(draw: Any, heading: str, notes: Sequence[str]) -> str:
+def _drawn(draw: Callable[[Axes], None], heading: str, notes: Sequence[str]) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -130,44 +144,43 @@ def _svg(figure: Figure) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def _time(axes: Axes, rows: Sequence[Row]) -> None:
+def _time(axes: Axes, rows: Sequence[SelectionRow]) -> None:
     """Seconds against image size: a colour and a marker per selector, dashed and half filled where published."""
-    marked: list[Point] = []
-    _make_room(axes, [_timed_point(row["image_size"], row) for row in rows if row["latency_s"] is not None])
+    marked: list[TimedPoint] = []
+    _make_room(axes, [_timed_point(row.image_size, row) for row in _timed(rows)])
     for (selector, impl), line in group_by(rows, "selector", "impl").items():
-        timed = [row for row in line if row["latency_s"] is not None]
-        if timed:
+        points = [_timed_point(row.image_size, row) for row in _timed(line)]
+        if points:
             look = _look(selector, impl)
-            axes.plot([row["image_size"] for row in timed], [row["latency_s"] for row in timed], **look)
-            points = [_timed_point(row["image_size"], row) for row in timed]
+            axes.plot([point.x for point in points], [point.y for point in points], **look)
             _draw_bars(axes, points, look["color"])
             marked += points
     _draw_states(axes, marked)
-    _name_ticks(axes, sorted({row["image_size"] for row in rows}))
+    _name_ticks(axes, sorted({row.image_size for row in rows}))
     axes.set_xlabel("image size in pixels")
     axes.set_ylabel("seconds per batch")
 
 
-def _roofline(axes: Axes, rows: Sequence[Row], roof: Mapping[str, float | None]) -> None:
+def _roofline(axes: Axes, rows: Sequence[SelectionRow], rates: DeviceRates) -> None:
     """Operations per second against operations per byte; a larger marker is a larger image."""
-    sizes = sorted({row["image_size"] for row in rows})
-    timed, marked = _with_work(rows), list[Point]()
-    rate = roof.get("product_flop_s")
-    _make_room(axes, [_speed_point(row) for row in timed], [rate] if rate else [])
+    sizes = sorted({row.image_size for row in rows})
+    timed, marked = _with_work(rows), list[TimedPoint]()
+    flop_s, bytes_s = rates.product_flop_s, rates.copy_bytes_s
+    _make_room(axes, [_speed_point(row) for row in timed], [flop_s] if flop_s else [])
     for (selector, impl), some in group_by(timed, "selector", "impl").items():
         look = _look(selector, impl)
         points = [_speed_point(row) for row in some]
         line = {"color": look["color"], "linestyle": ":", "linewidth": 0.6}
-        axes.plot([x for x, *_ in points], [y for _, y, *_ in points], **line)
+        axes.plot([point.x for point in points], [point.y for point in points], **line)
         _draw_bars(axes, points, look["color"])
         axes.plot([], [], **{**look, "linestyle": "none"})
         for rank, of_size in enumerate(sizes):
-            places = [(x, y) for x, y, row, _ in points if row["image_size"] == of_size]
+            of_row = zip(some, points, strict=True)
+            places = [(point.x, point.y) for row, point in of_row if row.image_size == of_size]
             style = {**look, "label": None, "linestyle": "none", "markersize": (25 + 30 * rank) ** 0.5}
             if places:
                 axes.plot(*zip(*places, strict=True), **style, zorder=3)
         marked += points
-    flop_s, bytes_s = roof.get("product_flop_s"), roof.get("copy_bytes_s")
     if flop_s and bytes_s:
         ridge = flop_s / bytes_s
         ends = [min([ridge / 10, *(intensity(row) or ridge for row in timed)]) / 2]
@@ -178,66 +191,73 @@ def _roofline(axes: Axes, rows: Sequence[Row], roof: Mapping[str, float | None])
     axes.set_ylabel("FLOPs per second, as measured")
 
 
-def _crossover(axes: Axes, rows: Sequence[Row]) -> None:
+def _crossover(axes: Axes, rows: Sequence[BackendRow]) -> None:
     """Seconds of one v·A against the elements of its maps; markers with a black edge are chosen."""
-    names, marked = list(dict.fromkeys(row["backend"] for row in rows)), list[Point]()
-    _make_room(axes, [_timed_point(0, row) for row in rows if row["latency_s"] is not None])
+    names, marked = list(dict.fromkeys(row.backend for row in rows)), list[TimedPoint]()
+    _make_room(axes, [_timed_point(0, row) for row in _timed(rows)])
     for (name, maps), line in group_by(rows, "backend", "maps").items():
-        timed = [row for row in line if row["latency_s"] is not None]
-        points = [_timed_point(maps * row["num_tokens"] ** 2, row) for row in timed]
-        index, few = names.index(name), maps == min(row["maps"] for row in rows)
-        look: dict[str, Any] = {"color": palette()[index], "marker": MARKERS[index], "markersize": SIZE}
-        x, y = [x for x, *_ in points], [y for _, y, *_ in points]
+        timed = _timed(line)
+        points = [_timed_point(maps * row.num_tokens**2, row) for row in timed]
+        index, few = names.index(name), maps == min(row.maps for row in rows)
+        look: Style = {"color": palette()[index], "marker": MARKERS[index], "markersize": SIZE}
+        x, y = [point.x for point in points], [point.y for point in points]
         axes.plot(x, y, **look, linestyle="-" if few else "--", label=f"{name}, B·H = {maps}")
         _draw_bars(axes, points, look["color"])
-        chosen = [(a, b) for a, b, row, _ in points if row["chosen"]]
+        chosen = [(point.x, point.y) for row, point in zip(timed, points, strict=True) if row.chosen]
         if chosen:
             axes.plot(*zip(*chosen, strict=True), **look, **CHOSEN, linestyle="none", zorder=3)
         marked += points
-    if any(row["chosen"] for *_, row, _ in marked):
-        sample: dict[str, Any] = {"color": PAPER, "marker": "s", "markersize": SIZE, "linestyle": "none"}
+    if any(row.chosen for row in _timed(rows)):
+        sample: Style = {"color": PAPER, "marker": "s", "markersize": SIZE, "linestyle": "none"}
         axes.plot([], [], **sample, **CHOSEN, label="chosen: a black edge")
     _draw_states(axes, marked)
     axes.set_xlabel("elements of the maps, B·H·N²")
     axes.set_ylabel("seconds")
 
 
-def _timed_point(x: float, row: Row) -> Point:
-    return x, row["latency_s"], row, latency_ends(row)
+def _timed_point(x: float, row: SelectionRow | BackendRow) -> TimedPoint:
+    return TimedPoint(x, _seconds(row), latency_ends(row), row.status)
 
 
-def _speed_point(row: Row) -> Point:
-    return intensity(row) or 0.0, row["flops"] / row["latency_s"], row, rate_ends(row, float(row["flops"]))
+def _speed_point(row: SelectionRow) -> TimedPoint:
+    speed, ends = row.flops / _seconds(row), rate_ends(row, float(row.flops))
+    return TimedPoint(intensity(row) or 0.0, speed, ends, row.status)
 
 
-def _draw_bars(axes: Axes, points: Sequence[Point], colour: str) -> None:
-    draw_bars(axes, [Bar(x=x, y=y, ends=ends) for x, y, _, ends in points if ends], colour)
+def _seconds(row: SelectionRow | BackendRow) -> float:
+    """The latency, which every row that is drawn has."""
+    assert row.latency_s is not None
+    return row.latency_s
 
 
-def _make_room(axes: Axes, points: Sequence[Point], others: Sequence[float] = ()) -> None:
+def _draw_bars(axes: Axes, points: Sequence[TimedPoint], colour: str) -> None:
+    draw_bars(axes, [Bar(x=point.x, y=point.y, ends=point.ends) for point in points if point.ends], colour)
+
+
+def _make_room(axes: Axes, points: Sequence[TimedPoint], others: Sequence[float] = ()) -> None:
     """A y axis that holds the points, their bars as far as they do not dwarf the points, and these other values."""
-    met = [*with_room([y for _, y, *_ in points], [ends for *_, ends in points]), *others]
+    met = [*with_room([point.y for point in points], [point.ends for point in points]), *others]
     if met:
         axes.set_ylim(min(met) / MARGIN, max(met) * MARGIN)
 
 
-def _draw_states(axes: Axes, points: Sequence[Point]) -> None:
+def _draw_states(axes: Axes, points: Sequence[TimedPoint]) -> None:
     """Rings where the status is not ok, question marks where no interval is known, and what they mean."""
-    disturbed = [(x, y) for x, y, row, _ in points if row["status"] != "ok"]
-    met = sorted({str(row["status"]) for *_, row, _ in points if row["status"] != "ok"}, reverse=True)
-    draw_rings(axes, disturbed, SIZE)
+    disturbed = [point for point in points if not point.status.is_ok]
+    met = sorted({str(point.status) for point in disturbed}, reverse=True)
+    draw_rings(axes, [(point.x, point.y) for point in disturbed], SIZE)
     if met:
         axes.plot([], [], **RING, markersize=SIZE + 2, label=" or ".join(met))
-    if bars_go_on([ends for *_, ends in points], axes.get_ylim()):
+    if bars_go_on([point.ends for point in points], axes.get_ylim()):
         axes.plot([], [], **arrow_style(), label="the bar goes on")
-    unknown = [(x, y) for x, y, _, ends in points if ends is None]
+    unknown = [(point.x, point.y) for point in points if point.ends is None]
     draw_unknown(axes, unknown)
     if unknown:
         sample, label = unknown_entry()
         axes.plot([], [], marker=sample.get_marker(), markersize=4, color=INK, linestyle="none", label=label)
 
 
-def _look(selector: str | None, impl: str | None) -> dict[str, Any]:
+def _look(selector: str | None, impl: str | None) -> Style:
     """The same colour and marker as in the figures of reports."""
     if selector is None:
         return {"color": INK, "marker": "h", "linestyle": "-.", "linewidth": 1.8, "markersize": SIZE, "label": BACKBONE}

@@ -99,7 +99,7 @@ def test_what_is_found_on_two_trainings_of_a_model_is_never_one_mean(field):
     assert [list(table.frame["pointing %"]) for table in found] == [[20.0], [80.0]]
     assert len({table.title for table in found}) == 2
     figures = [item for item in make_reports(["curves"], data, unheard)[0].items if isinstance(item, Figure)]
-    assert [item.curves["gls"]["runs"] for item in figures] == [1, 1]
+    assert [item.curves["gls"].runs for item in figures] == [1, 1]
     assert len({item.title for item in figures}) == 2
     own = [value for table in tables("accuracy_vs_cost", data) for value in table.frame["pointing %"]]
     assert own == [20.0, 80.0]

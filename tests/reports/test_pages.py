@@ -99,13 +99,13 @@ def test_every_block_is_in_a_page():
 
 
 def test_rows_of_one_place_stand_together(selections):
-    kept = places(selections.data)
-    assert list(kept) == ["cpu"]
-    assert (len(kept["cpu"]["selections"]), len(kept["cpu"]["backends"])) == (
+    found = places(selections.data)
+    assert list(found) == ["cpu"]
+    assert (len(found["cpu"].selections), len(found["cpu"].backends)) == (
         len(selections.data.selection),
         len(selections.data.backend),
     )
-    assert kept["cpu"]["roof"]["copy_bytes_s"] > 1e9
+    assert found["cpu"].rates.copy_bytes_s > 1e9
 
 
 def test_a_second_batch_size_is_a_place_of_its_own(selections):

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from fgbench.results.records import BackendRow, SelectionRow, Status
 from fgbench_reports import selector_cost_figures
-from fgbench_reports.selector_cost import backend_frame, crossover, ratio_frame, ratios, selection_frame
+from fgbench_reports.selector_cost import (
+    DeviceRates,
+    PlaceRows,
+    backend_frame,
+    crossover,
+    ratio_frame,
+    ratios,
+    selection_frame,
+)
 from fgbench_reports.selector_cost_figures import draw_crossover, draw_roofline, draw_time
 
 FIGURES = {"time": draw_time, "roofline": draw_roofline, "crossover": draw_crossover}
 
 
-def row(selector: str | None, impl: str | None, latency_s: float | None, *, flops: int, moved: int, **fields) -> dict:
+def row(
+    selector: str | None, impl: str | None, latency_s: float | None, *, flops: int, moved: int, **fields
+) -> SelectionRow:
     spread = {"latency_ci95_low_s": None, "latency_ci95_high_s": None, "blocks": []}
     if latency_s is not None:
         blocks = [latency_s] * 8
         spread = {"latency_ci95_low_s": 0.9 * latency_s, "latency_ci95_high_s": 1.1 * latency_s, "blocks": blocks}
     where = {"image_size": 224, "num_tokens": 197, "batch_size": 1, "device": "cpu", "dtype": "float32"}
     work = {"macs": flops // 2, "flops": flops, "bytes": moved, "added_memory_bytes": 10**6, "backends": {}}
-    status = {"status": "ok", "reason": None}
-    return {
-        "selector": selector, "impl": impl, "latency_s": latency_s, **where, **status, **spread, **work, **fields
-    }  # fmt: skip
+    what = {"selector": selector, "impl": impl, "status": Status.OK, "reason": None, "latency_s": latency_s}
+    return SelectionRow(**{**what, **where, **spread, **work, **fields})
 
 
 def backend(
-    name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: str = "ok"
-) -> dict[str, object]:
-    where = {"backend": name, "maps": 12, "num_tokens": tokens}
-    spread = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
-    return {**where, "latency_s": latency_s, **spread, "chosen": chosen, "status": status}
+    name: str, tokens: int, latency_s: float | None, *, chosen: bool = False, status: Status = Status.OK
+) -> BackendRow:
+    return BackendRow(
+        backend=name,
+        maps=12,
+        num_tokens=tokens,
+        device="cpu",
+        dtype="float32",
+        chosen=chosen,
+        status=status,
+        reason=None,
+        latency_s=latency_s,
+        latency_ci95_low_s=None,
+        latency_ci95_high_s=None,
+        blocks=[],
+    )
 
 
 SELECTIONS = [
@@ -44,9 +66,9 @@ SELECTIONS = [
         moved=10**7,
         blocks=[0.004],
         reason="a single run",
-        status="unconverged",
+        status=Status.UNCONVERGED,
     ),
-    row("sacm", "fast", None, flops=10**7, moved=10**6, status="oom", reason="MemoryError: too much"),
+    row("sacm", "fast", None, flops=10**7, moved=10**6, status=Status.OOM, reason="MemoryError: too much"),
     row("gls", "published", 0.001, flops=10**6, moved=10**6),
     row("gls", "fast", 0.002, flops=10**5, moved=10**5),
 ]
@@ -54,17 +76,17 @@ BACKENDS = [
     backend("dense", 100, 0.001, chosen=True),
     backend("blocks", 100, 0.002),
     backend("dense", 500, 0.9, chosen=True),
-    backend("blocks", 500, 0.1, status="contended"),
+    backend("blocks", 500, 0.1, status=Status.CONTENDED),
     backend("dense", 1000, 0.3),
     backend("blocks", 1000, 0.2, chosen=True),
     backend("kernel", 1000, None),
 ]
-KEPT = {
-    "environment": {"device_name": "a processor", "threads": 2, "torch": "2.x", "git_revision": "abc"},
-    "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e10},
-    "selections": SELECTIONS,
-    "backends": BACKENDS,
-}
+PLACE = PlaceRows(
+    environment={"device_name": "a processor", "threads": 2, "torch": "2.x", "git_revision": "abc"},
+    rates=DeviceRates(product_flop_s=1e11, copy_bytes_s=1e10),
+    selections=SELECTIONS,
+    backends=BACKENDS,
+)
 
 
 def test_a_selection_stands_beside_its_backbone():
@@ -100,7 +122,7 @@ def drawn(monkeypatch) -> dict:
     found: list = []
     monkeypatch.setattr(selector_cost_figures, "_svg", lambda figure: found.append(figure) or "")
     for draw in FIGURES.values():
-        draw(KEPT)
+        draw(PLACE)
     return dict(zip(FIGURES, found, strict=True))
 
 
@@ -115,12 +137,10 @@ def test_a_figure_says_what_it_leaves_out_and_what_lies_above_the_roof(drawn):
     assert lost in told["roofline"]
     assert "Not drawn: 1 point (kernel at N = 1000, B·H = 12): no time, status ok." in told["crossover"]
     assert "Above the roof" not in told["roofline"]
-    fast = {**KEPT, "roof": {"product_flop_s": 1e11, "copy_bytes_s": 1e8}}
-    over = [row["selector"] for row in SELECTIONS if row["latency_s"] and row["bytes"] / row["latency_s"] > 1e8]
+    slow = replace(PLACE.rates, copy_bytes_s=1e8)
+    over = [row.selector for row in SELECTIONS if row.latency_s and row.bytes / row.latency_s > 1e8]
     assert over == [None, "psm", "sacm", "gls"]
-    assert selector_cost_figures._above(SELECTIONS, fast["roof"])[0].startswith(
-        "Above the roof: 4 points (backbone at 224,"
-    )
+    assert selector_cost_figures._above(SELECTIONS, slow)[0].startswith("Above the roof: 4 points (backbone at 224,")
 
 
 def test_in_figures_of_selections_marks_mean_what_they_mean_elsewhere(drawn):
@@ -141,6 +161,6 @@ def test_times_of_selections_have_bars(drawn):
 
 def test_figures_are_the_same_every_time():
     for draw in FIGURES.values():
-        once = draw(KEPT)
-        assert draw(KEPT) == once
+        once = draw(PLACE)
+        assert draw(PLACE) == once
         assert "<dc:date>" not in once

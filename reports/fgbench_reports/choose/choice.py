@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import (
     Bounds,
     accuracy_bounds,
@@ -20,9 +20,10 @@ from fgbench_reports.choose.limits import Breach, Limit, Limits, refuse_unmeasur
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.price import cost_per_million, grouped_by_row
-from fgbench_reports.sweep_rows import SERIES
+from fgbench_reports.sweep_rows import EnvironmentKey
 
 KEEPS, UNCERTAIN, MISSES = "keeps", "uncertain", "misses"
+Series = tuple[str, str | None, str | None, str]  # model, selector, implementation, backbone
 ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"
 
 
@@ -172,12 +173,12 @@ def nearest_misses(choice: Choice) -> list[Verdict]:
     It misses by its figure over the limit, multiplied over the limits that it does not keep; what has no figure is
     further away than any that has one. Configurations that the user did not ask about are left out.
     """
-    kept = {_series(verdict, "image_size") for verdict in (*choice.satisfying, *choice.uncertain)}
-    nearest: dict[Any, Verdict] = {}
+    kept = {_series_at_size(verdict) for verdict in (*choice.satisfying, *choice.uncertain)}
+    nearest: dict[Series, Verdict] = {}
     for verdict in choice.ruled_out:
-        if _series(verdict, "image_size") in kept or any(breach.narrows for breach in verdict.breaches):
+        if _series_at_size(verdict) in kept or any(breach.narrows for breach in verdict.breaches):
             continue
-        key = _series(verdict)
+        key = _series(verdict.configuration.row)
         if key not in nearest or _distance(verdict) < _distance(nearest[key]):
             nearest[key] = verdict
     return sorted(nearest.values(), key=_distance)
@@ -197,11 +198,11 @@ def _surest_accuracy(point: Configuration) -> tuple[float, float]:
     return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
 
 
-def _cheapest_first(point: Configuration) -> tuple[Any, ...]:
+def _cheapest_first(point: Configuration) -> tuple[tuple[float, ...], list[str], int, int, EnvironmentKey]:
     row = point.row
-    names = [str(row[name]) for name in SERIES]
+    names = [str(name) for name in _series(row)]
     figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
-    return (*figures, *names, row.image_size, row.batch_size, point.mode)
+    return figures, names, row.image_size, row.batch_size, point.mode
 
 
 def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:
@@ -224,8 +225,13 @@ def _error_bounds(point: Configuration) -> Bounds:
     return accuracy_bounds(point.accuracy).mapped(lambda top1: -top1)
 
 
-def _series(verdict: Verdict, *more: str) -> tuple[Any, ...]:
-    return tuple(verdict.configuration.row[name] for name in (*SERIES, *more))
+def _series(row: ThroughputRow) -> Series:
+    return row.model, row.selector, row.impl, row.backbone
+
+
+def _series_at_size(verdict: Verdict) -> tuple[Series, int]:
+    row = verdict.configuration.row
+    return _series(row), row.image_size
 
 
 def _distance(verdict: Verdict) -> tuple[int, float]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import Wanted, accuracy_commands, training_options, wanted, word
@@ -11,7 +10,6 @@ from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bound
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
 from fgbench_reports.choose.limits import top1_of
-from fgbench_reports.data import group_by
 from fgbench_reports.dataset_subset import without_part
 from fgbench_reports.paper.names import SELECTORS
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
@@ -121,17 +119,20 @@ def _listed(commands: Sequence[str]) -> str:
 
 def _longer_commands(rows: Sequence[ThroughputRow]) -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
-    rows_with_options = [{**row, "options": _options(row)} for row in rows]
+    groups: dict[str, list[ThroughputRow]] = {}
+    for row in rows:
+        groups.setdefault(_options(row), []).append(row)
     commands = []
-    for options, group in group_by(rows_with_options, "options").items():
-        words = ["fgbench throughput --models", *_values(group, "model"), "--sizes", *_values(group, "image_size")]
-        words += ["--batch-sizes", *_values(group, "batch_size")]
+    for options, group in groups.items():
+        words = ["fgbench throughput --models", *_words(row.model for row in group)]
+        words += ["--sizes", *_words(row.image_size for row in group)]
+        words += ["--batch-sizes", *_words(row.batch_size for row in group)]
         commands.append(f"{' '.join(words)}{options} --max-time {LONGER} --again")
     return commands
 
 
-def _values(rows: Iterable[Mapping[str, Any]], field: str) -> list[str]:
-    return [word(value) for value in dict.fromkeys(row[field] for row in rows)]
+def _words(values: Iterable[str | int]) -> list[str]:
+    return [word(value) for value in dict.fromkeys(values)]
 
 
 def _options(row: ThroughputRow) -> str:

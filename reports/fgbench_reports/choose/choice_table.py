@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, throughput_bounds
 from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nearest_misses
@@ -61,7 +61,7 @@ STATUSES = {
 }
 
 
-def choice_rows(choice: Choice) -> list[dict[str, Any]]:
+def choice_rows(choice: Choice) -> list[dict[str, object]]:
     """A row per configuration for programs, the cheapest first, with its verdict and why."""
     rows = []
     for verdict in choice.verdicts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
@@ -107,7 +107,7 @@ def accuracies(rows: Iterable[AccuracyRow]) -> list[Accuracy]:
 
     Checkpoints that were only tested have no seed, and each stands for itself.
     """
-    groups: dict[tuple[Any, ...], list[AccuracyRow]] = {}
+    groups: dict[tuple[Hashable, ...], list[AccuracyRow]] = {}
     for row in each_seed_once(row for row in rows if not row.seeds):
         groups.setdefault(_training(row), []).append(row)
     return [_over_seeds(runs) for runs in groups.values()]
@@ -129,7 +129,7 @@ def each_seed_once(rows: Iterable[AccuracyRow], *more: str) -> list[AccuracyRow]
     return [row for key, row in keyed if last.get(key, row) is row]
 
 
-def _training(row: AccuracyRow) -> tuple[Any, ...]:
+def _training(row: AccuracyRow) -> tuple[Hashable, ...]:
     """The values that all runs of one mean share."""
     recipe = json.dumps(dict(row.recipe or {}), sort_keys=True, default=str)
     tested = (row.checkpoint, row.weights) if row.seed is None else None
@@ -198,7 +198,7 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     known = accuracies(data.accuracy)
     asked_for = {one.dataset for one in known} | {DEFAULT_DATASET} if dataset is None else {dataset}
     known = [*known, *(one for one in published_accuracies() if not any(_same(one, measured) for measured in known))]
-    by_model: dict[tuple[Any, ...], list[Accuracy]] = {}
+    by_model: dict[tuple[str, str | None, int], list[Accuracy]] = {}
     for one in known:
         if one.dataset in asked_for:
             by_model.setdefault((one.model, one.selector, one.image_size), []).append(one)

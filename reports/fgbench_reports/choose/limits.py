@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import (
     Bounds,
     accuracy_bounds,
@@ -23,6 +24,8 @@ from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.price import cost_per_million
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
+
+Named = TypeVar("Named", str, int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +101,10 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
             lambda cost: f"{significant(cost, 4, decimals=5)} per million",
         ),
         None if limits.gpu is None else _on_device(limits.gpu),
-        _among("--dtype", "dtype", limits.dtypes, "dtype"),
-        _among("--models", "model", limits.models, "model"),
-        _among("--sizes", "image size", limits.image_sizes, "image_size"),
-        _among("--batch-sizes", "batch", limits.batch_sizes, "batch_size"),
+        _among("--dtype", "dtype", limits.dtypes, lambda row: row.dtype),
+        _among("--models", "model", limits.models, lambda row: row.model),
+        _among("--sizes", "image size", limits.image_sizes, lambda row: row.image_size),
+        _among("--batch-sizes", "batch", limits.batch_sizes, lambda row: row.batch_size),
     ]
     return [rule for rule in rules if rule is not None]
 
@@ -177,12 +180,14 @@ def _on_device(name: str) -> Limit:
     return Limit(option="--gpu", told=f"a device called {as_text(name)}", judge=judge)
 
 
-def _among(option: str, name: str, values: Sequence[Any], field: str) -> Limit | None:
+def _among(
+    option: str, name: str, values: Sequence[str] | Sequence[int], read: Callable[[ThroughputRow], str | int]
+) -> Limit | None:
     if not values:
         return None
 
     def judge(point: Configuration) -> Breach | None:
-        value = point.row[field]
+        value = read(point.row)
         if value in values:
             return None
         return Breach(option=option, told=f"{name} {as_text(value)}", excess=math.inf, narrows=True)
@@ -211,15 +216,15 @@ def refuse_unmeasured(limits: Limits, points: Sequence[Configuration]) -> None:
     devices = sorted({device_name(point) for point in points})
     if limits.gpu is not None and not any(limits.gpu.casefold() in name.casefold() for name in devices):
         raise ValueError(f"nothing was measured on a device called {limits.gpu!r}; there are: {', '.join(devices)}")
-    fields = (
-        ("dtype", "dtype", limits.dtypes),
-        ("model", "model", limits.models),
-        ("image size", "image_size", limits.image_sizes),
-        ("batch size", "batch_size", limits.batch_sizes),
-    )
-    for what, field, values in fields:
-        known = sorted({point.row[field] for point in points})
-        for value in values:
-            if value not in known:
-                listed = ", ".join(map(str, known))
-                raise ValueError(f"nothing was measured with {what} {value!r}; there are: {listed}")
+    rows = [point.row for point in points]
+    _refuse_others("dtype", limits.dtypes, {row.dtype for row in rows})
+    _refuse_others("model", limits.models, {row.model for row in rows})
+    _refuse_others("image size", limits.image_sizes, {row.image_size for row in rows})
+    _refuse_others("batch size", limits.batch_sizes, {row.batch_size for row in rows})
+
+
+def _refuse_others(what: str, values: Sequence[Named], measured: set[Named]) -> None:
+    for value in values:
+        if value not in measured:
+            listed = ", ".join(map(str, sorted(measured)))
+            raise ValueError(f"nothing was measured with {what} {value!r}; there are: {listed}")

@@ -6,24 +6,25 @@ filled where the implementation is the published one. A ring around a marker is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fgbench.results.records import Status
+from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
 from fgbench_reports.plots.legend import Entry, handle
 from fgbench_reports.plots.looks import DASHED, SOLID
-from fgbench_reports.plots.style import INK, PAPER
+from fgbench_reports.plots.style import INK, PAPER, Style
 from fgbench_reports.sweep_rows import as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
 REACH = 2.5  # how far bars widen a log axis beyond the values: times the largest, the smallest over it
 GAP = 3.6  # points: how much larger a ring is than its marker
-TimedRow = Mapping[str, Any]  # a record of a kind that has a latency
+TimedRow = ThroughputRow | SelectionRow | BackendRow  # the kinds that have a latency
 Ends = tuple[float, float]  # of an interval, in data coordinates; 0 and infinity where it has no end
 
 
@@ -39,7 +40,7 @@ class Bar:
 
 def latency_ends(row: TimedRow) -> Ends | None:
     """The 95 % interval of the latency in seconds; None where the row has none."""
-    low, high, latency_s = row["latency_ci95_low_s"], row["latency_ci95_high_s"], row["latency_s"]
+    low, high, latency_s = row.latency_ci95_low_s, row.latency_ci95_high_s, row.latency_s
     if low is None or high is None or latency_s is None:
         return None
     return min(float(low), latency_s), max(float(high), latency_s)
@@ -76,15 +77,15 @@ def draw_bars(axes: Axes, bars: Sequence[Bar], colour: str, *, width: float = 0.
         for end, cut in product((0, 1), (False, True)):
             met = [at for at, bar in enumerate(some) if cut != (edges[0] <= bar.ends[end] <= edges[1])]
             ends, places = [shown[end][at] for at in met], [still[at] for at in met]
-            marker: Any = _arrow(side, end) if cut else ("|" if side == "x" else "_")
-            style: dict[str, Any] = {
+            style: Style = {
+                "marker": _arrow(side, end) if cut else ("|" if side == "x" else "_"),
                 "markersize": 4.0 if cut else 3.2,
                 "markeredgewidth": width,
                 "markerfacecolor": "none",
             }
             if met:
                 where = (ends, places) if side == "x" else (places, ends)
-                axes.plot(*where, marker=marker, linestyle="none", color=colour, clip_on=False, zorder=2.6, **style)
+                axes.plot(*where, linestyle="none", color=colour, clip_on=False, zorder=2.6, **style)
 
 
 def bars_go_on(ends: Iterable[Ends | None], limits: tuple[float, float]) -> bool:
@@ -110,7 +111,7 @@ def draw_unknown(axes: Axes, places: Sequence[tuple[float, float]]) -> None:
         axes.plot(list(x), list(y), **_unknown(), transform=beside, clip_on=False, zorder=4)
 
 
-RING: dict[str, Any] = {
+RING: Style = {
     **{"marker": "o", "linestyle": "none", "markerfacecolor": "none"},
     **{"markeredgecolor": INK, "markeredgewidth": 0.6},
 }
@@ -127,7 +128,7 @@ def unknown_entry() -> Entry:
     return handle(**_unknown()), "no interval is known"
 
 
-def _unknown() -> dict[str, Any]:
+def _unknown() -> Style:
     """A question mark as a marker; text in formulas' dollars would not do, as names are never read as formulas."""
     from matplotlib.path import Path
     from matplotlib.textpath import TextPath
@@ -149,7 +150,7 @@ def arrow_entry(side: str = "y") -> Entry:
     return handle(**arrow_style(side)), "the bar goes on"
 
 
-def arrow_style(side: str = "y") -> dict[str, Any]:
+def arrow_style(side: str = "y") -> Style:
     """The arrow of a legend."""
     style = {"markersize": 4.0, "markeredgewidth": 0.8, "markerfacecolor": "none", "color": INK}
     return {**style, "marker": _arrow(side, 1), "linestyle": "none"}
@@ -157,15 +158,15 @@ def arrow_style(side: str = "y") -> dict[str, Any]:
 
 def impl_entries() -> dict[str, Entry]:
     """The legend's entries of implementations, by name."""
-    marks: dict[str, Any] = {"marker": "o", "markeredgecolor": INK, "markerfacecolor": INK}
-    half: dict[str, Any] = {"fillstyle": "left", "markerfacecoloralt": PAPER}
+    marks: Style = {"marker": "o", "markeredgecolor": INK, "markerfacecolor": INK}
+    half: Style = {"fillstyle": "left", "markerfacecoloralt": PAPER}
     return {
         "published": (handle(linestyle=DASHED, **marks, **half), "published implementation"),
         "fast": (handle(linestyle=SOLID, **marks), "fast"),
     }
 
 
-def _arrow(side: str, end: int) -> Any:
+def _arrow(side: str, end: int) -> Path:
     """An open arrow head at the lower (0) or the upper (1) edge, as a marker: no series has one."""
     from matplotlib.path import Path
 

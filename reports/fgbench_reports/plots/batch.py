@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.choose.configurations import Configuration
@@ -23,10 +23,10 @@ from fgbench_reports.plots.bars import (
     unknown_entry,
     with_room,
 )
-from fgbench_reports.plots.legend import Legend, handle
+from fgbench_reports.plots.legend import Entry, Legend, handle
 from fgbench_reports.plots.looks import Look, Series, labels_of, series_looks, series_of
 from fgbench_reports.plots.scales import as_log, as_powers, log_limits
-from fgbench_reports.plots.style import DOUBLE, GRID, INK, PAPER, TEXT, frame, in_style
+from fgbench_reports.plots.style import DOUBLE, GRID, INK, PAPER, TEXT, Style, frame, in_style
 from fgbench_reports.plots.sweeps import (
     by_series,
     file_names,
@@ -53,12 +53,13 @@ WHAT = "throughput and memory against batch size"
 HEIGHT, STEP = 140.0, 5.2  # points: height of a panel, and of a row of marks
 HEAD = TEXT + 2.0  # points: height of the words above the marks
 MAX_MARKED = 8  # series whose failed batch sizes are marked; more rows of marks would take the space of the lines
-MARKS: dict[str, dict[str, Any]] = {  # marks of batch sizes without figures, by the reason
+MARKS: dict[str, Style] = {  # marks of batch sizes without figures, by the reason
     "oom: out of memory": {"marker": "x", "markersize": 4.2, "markeredgewidth": 1.1},
     "oom_inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
 Site = tuple[EnvironmentKey, int]  # mode and image size of a figure
+Read = Callable[[Configuration], float | None]  # a figure of a point; a panel draws the points that have it
 
 
 class Batch(Report):
@@ -225,10 +226,10 @@ class BatchFigure(Figure):
             legend.write(canvas)
         return Drawing(canvas=canvas, points=points)
 
-    def _panel(self, axes: Axes, of: Any, name: str, at_top: bool, labels: Mapping[Series, str]) -> list[Point]:
+    def _panel(self, axes: Axes, of: Read, name: str, at_top: bool, labels: Mapping[Series, str]) -> list[Point]:
         filled = {each: [one for one in line if of(one)] for each, line in self.lines.items()}
         shown = [one for line in filled.values() for one in line]
-        values = [of(one) for one in shown]
+        values = [of(one) or 0.0 for one in shown]
         batches = [one.row.batch_size for line in self.lines.values() for one in line]
         as_powers(axes, "x", [*batches, *(row.batch_size for row in self.ended)])
         as_log(axes, "y", with_room(values, map(_interval, shown)) if of is _speed else values)
@@ -239,7 +240,7 @@ class BatchFigure(Figure):
             _draw(axes, line, of, self.looks[each], some_known=some_known)
             texts = ("\n".join(words_of(one, labels[each])) for one in line)
             points += [
-                Point(axes=axes, x=one.row.batch_size, y=of(one), text=text)
+                Point(axes=axes, x=one.row.batch_size, y=of(one) or 0.0, text=text)
                 for one, text in zip(line, texts, strict=True)
             ]
         return [*points, *self._endings(axes, labels, at_top=at_top)]
@@ -264,7 +265,7 @@ class BatchFigure(Figure):
             points.append(Point(axes=axes, x=row.batch_size, y=y, text="\n".join(lines)))
         return points
 
-    def _kinds(self, shown: Sequence[Configuration]) -> list[Any]:
+    def _kinds(self, shown: Sequence[Configuration]) -> list[Entry]:
         """Entries of the legend for the rings, arrows, question marks and crosses that are drawn."""
         met = {how_it_ended(row) for row in self.ended}
         found = [(handle(linestyle="none", **MARKS[name]), name) for name in MARKS if name in met]
@@ -298,11 +299,12 @@ def _gigabytes(one: Configuration) -> float | None:
     return one.memory_bytes / 1e9 if one.memory_bytes else None
 
 
-def _draw(axes: Axes, line: Sequence[Configuration], of: Any, look: Look, *, some_known: bool) -> None:
-    x, y = [one.row.batch_size for one in line], [of(one) for one in line]
+def _draw(axes: Axes, line: Sequence[Configuration], of: Read, look: Look, *, some_known: bool) -> None:
+    x, y = [one.row.batch_size for one in line], [of(one) or 0.0 for one in line]
     axes.plot(x, y, **look.strokes())
     axes.plot(x, y, **look.marks(), zorder=3)
-    draw_rings(axes, [(one.row.batch_size, of(one)) for one in line if not one.row.status.is_ok], 4.5)
+    rings = [(a, b) for a, b, one in zip(x, y, line, strict=True) if not one.row.status.is_ok]
+    draw_rings(axes, rings, 4.5)
     if of is _speed:
         intervals = [(one.row.batch_size, one.img_s, _interval(one)) for one in line]
         draw_bars(axes, [Bar(x=a, y=b, ends=ends) for a, b, ends in intervals if ends], look.colour)

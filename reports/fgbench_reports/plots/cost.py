@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import FlopsRow
 from fgbench_reports.advice import flops_command
@@ -12,6 +12,7 @@ from fgbench_reports.data import Data
 from fgbench_reports.measured.flops import NOTES
 from fgbench_reports.plots.bars import impl_entries
 from fgbench_reports.plots.labels import End
+from fgbench_reports.plots.legend import Entry
 from fgbench_reports.plots.lines import Line, Place, Sheet, lined
 from fgbench_reports.plots.looks import Look, Series, looks_of, names_in, with_lines
 from fgbench_reports.plots.scales import as_log, as_powers, with_unit
@@ -72,7 +73,7 @@ def _title(key: tuple[str, ...]) -> str:
 def _figure(
     key: tuple[str, ...], name: str, rows: Sequence[FlopsRow], looks: Mapping[str, Look], left: Sequence[str]
 ) -> Figure:
-    met: dict[tuple[Any, ...], list[FlopsRow]] = {}
+    met: dict[tuple[str | None, str | None, int], list[FlopsRow]] = {}
     for row in rows:
         met.setdefault((row.selector, row.impl, row.image_size), []).append(row)
     free = sorted({as_text(selector) for (selector, _, _), some in met.items() if some[0].percent_of_backbone <= 0})
@@ -159,7 +160,7 @@ class CostFigure(Figure):
         axes.set_ylabel("FLOPs (% of the backbone)")
         return [End(x=axes.get_xlim()[1], y=100, label=BACKBONE, colour=INK)]
 
-    def _kinds(self) -> list[Any]:
+    def _kinds(self) -> list[Entry]:
         """Entries of the legend for dashes and half filled markers."""
         impls = {impl for _, impl in self.looks}
         return [kind for impl, kind in impl_entries().items() if impl in impls]

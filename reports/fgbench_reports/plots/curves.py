@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import QualityRow
 from fgbench_reports.advice import accuracy_command
@@ -24,10 +24,39 @@ from fgbench_reports.training_groups import Training, by_training, telling_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Mean = Mapping[str, Any]  # mean curves of one selector over seeds, their standard deviations and areas
 HEIGHT = 150.0
 CURVES = {"insertion": "best pixels come back first", "deletion": "best pixels go first"}
 ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_precision": "precision"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanCurve:
+    """A curve over seeds."""
+
+    values: Sequence[float]  # probabilities at equal shares of pixels
+    stds: Sequence[float] | None  # of each value; None where there is one curve
+    auc: float | None  # the mean area; None where no row has one
+    other_lengths: int  # curves that are left out: they do not have as many points as the first one
+
+    @property
+    def ends(self) -> list[tuple[float, float]]:
+        """One standard deviation down and up of each point; the point itself where there is none."""
+        stds = self.stds or [0.0] * len(self.values)
+        return [(value - std, value + std) for value, std in zip(self.values, stds, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectorCurves:
+    """Both curves of one selector, over seeds."""
+
+    selector: str
+    runs: int
+    insertion: MeanCurve
+    deletion: MeanCurve
+
+    def of(self, kind: str) -> MeanCurve:
+        """The curve of a kind out of :data:`CURVES`."""
+        return self.insertion if kind == "insertion" else self.deletion
 
 
 class Curves(Report):
@@ -80,7 +109,8 @@ def _figure(
     notes.append(
         "A good ranking rises early in insertion and falls early in deletion. Random and centre look at no image."
     )
-    other = {name: row["other_lengths"] for name, row in curves.items() if row["other_lengths"]}
+    lengths = {name: row.insertion.other_lengths + row.deletion.other_lengths for name, row in curves.items()}
+    other = {name: count for name, count in lengths.items() if count}
     why = "not as many points as the first one of the same selector"
     left_out = [*many, *without, *not_drawn(sum(other.values()), "curve", listed([*map(as_text, other)]), why)]
     mixed = _mixed(rows)
@@ -95,28 +125,35 @@ def _figure(
     )
 
 
-def _bars(curves: Mapping[str, Mean]) -> list[str]:
+def _bars(curves: Mapping[str, SelectorCurves]) -> list[str]:
     """Notes on the bars, and on curves without bars."""
-    alone = [as_text(name) for name, row in curves.items() if row["insertion_std"] is None]
+    alone = [as_text(name) for name, row in curves.items() if row.insertion.stds is None]
     said = ["Bars are one standard deviation over trained models, up and down."] if len(alone) < len(curves) else []
     every = len(alone) == len(curves)
     subject = "Curves have" if every else f"{listed(alone)} {'have' if len(alone) > 1 else 'has'}"
     return [*said, *([f"{subject} no bars: there is one trained model."] if alone else [])]
 
 
-def _mean(rows: Sequence[QualityRow]) -> Mean:
-    """The mean and standard deviation of curves with as many points as the first one, and their mean areas."""
-    first = rows[0]
-    found: dict[str, Any] = {"selector": first.selector, "other_lengths": 0}
-    for kind in CURVES:
-        curves = [row[f"{kind}_curve"] for row in rows]
-        alike = [curve for curve in curves if len(curve) == len(curves[0])]
-        found["other_lengths"] += len(curves) - len(alike)
-        found[kind] = [fmean(values) for values in zip(*alike, strict=True)]
-        found[f"{kind}_std"] = [stdev(values) for values in zip(*alike, strict=True)] if len(alike) > 1 else None
-        areas = [row[f"{kind}_auc"] for row in rows if row[f"{kind}_auc"] is not None]
-        found[f"{kind}_auc"] = fmean(areas) if areas else None
-    return {**found, "runs": len(rows)}
+def _mean(rows: Sequence[QualityRow]) -> SelectorCurves:
+    """The means of the curves of one selector."""
+    return SelectorCurves(
+        selector=rows[0].selector,
+        runs=len(rows),
+        insertion=_mean_curve([row.insertion_curve or [] for row in rows], [row.insertion_auc for row in rows]),
+        deletion=_mean_curve([row.deletion_curve or [] for row in rows], [row.deletion_auc for row in rows]),
+    )
+
+
+def _mean_curve(curves: Sequence[Sequence[float]], aucs: Sequence[float | None]) -> MeanCurve:
+    """The mean of curves that have as many points as the first one, how far they lie apart, and their mean area."""
+    alike = [curve for curve in curves if len(curve) == len(curves[0])]
+    areas = [area for area in aucs if area is not None]
+    return MeanCurve(
+        values=[fmean(values) for values in zip(*alike, strict=True)],
+        stds=[stdev(values) for values in zip(*alike, strict=True)] if len(alike) > 1 else None,
+        auc=fmean(areas) if areas else None,
+        other_lengths=len(curves) - len(alike),
+    )
 
 
 def _mixed(rows: Sequence[QualityRow]) -> list[str]:
@@ -130,25 +167,25 @@ def _mixed(rows: Sequence[QualityRow]) -> list[str]:
     return [f"The means are over runs that differ in their environments, in {told}."] if told else []
 
 
-def _alt(trained: str, curves: Mapping[str, Mean]) -> str:
+def _alt(trained: str, curves: Mapping[str, SelectorCurves]) -> str:
     text = f"Two line plots of the mean probability of the predicted class against the share of pixels, {trained}: "
     text += "insertion, while the pixels that a selector ranks best come back first, and deletion, while they go first."
-    highest = [name for name in curves if curves[name]["insertion_auc"] is not None]
-    lowest = [name for name in curves if curves[name]["deletion_auc"] is not None]
+    highest = [(auc, name) for name, row in curves.items() if (auc := row.insertion.auc) is not None]
+    lowest = [(auc, name) for name, row in curves.items() if (auc := row.deletion.auc) is not None]
     if not (highest and lowest):
         return text
-    rising = max(highest, key=lambda name: float(curves[name]["insertion_auc"]))
-    falling = min(lowest, key=lambda name: float(curves[name]["deletion_auc"]))
+    most, rising = max(highest, key=lambda area: area[0])
+    least, falling = min(lowest, key=lambda area: area[0])
     text += f" Of {how_many(len(curves), 'selector')} {as_text(rising)} has the largest area in insertion, "
-    text += f"{significant(curves[rising]['insertion_auc'])}, and {as_text(falling)} the smallest in deletion, "
-    return f"{text}{significant(curves[falling]['deletion_auc'])}."
+    text += f"{significant(most)}, and {as_text(falling)} the smallest in deletion, "
+    return f"{text}{significant(least)}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvesFigure(Figure):
     """Two panels, insertion and deletion, a line per selector."""
 
-    curves: Mapping[str, Mean]
+    curves: Mapping[str, SelectorCurves]
     looks: Mapping[str, Look]
     left_out: Sequence[str] = ()  # notes on bars and on data that is not drawn, with the reason
 
@@ -170,7 +207,7 @@ class CurvesFigure(Figure):
 
     def _panel(self, axes: Axes, kind: str) -> list[Point]:
         as_linear(axes, "x", [0.0, 100.0])
-        ends = [end for row in self.curves.values() for other in CURVES for one in _ends(row, other) for end in one]
+        ends = [end for row in self.curves.values() for other in CURVES for one in row.of(other).ends for end in one]
         as_linear(axes, "y", [0.0, *ends])
         axes.set_title(f"{kind}: {CURVES[kind]}")
         axes.set_xlabel("pixels that are there (%)" if kind == "insertion" else "pixels that are gone (%)")
@@ -183,21 +220,13 @@ class CurvesFigure(Figure):
         return points
 
 
-def _places(row: Mean, kind: str) -> list[Place]:
-    values, ends = row[kind], _ends(row, kind)
-    last = max(1, len(values) - 1)
-    area = f"{kind} AUC {significant(row[f'{kind}_auc'])}" + (
-        f", mean of {row['runs']} runs" if row["runs"] > 1 else ""
-    )
+def _places(row: SelectorCurves, kind: str) -> list[Place]:
+    curve = row.of(kind)
+    last = max(1, len(curve.values) - 1)
+    area = f"{kind} AUC {significant(curve.auc)}" + (f", mean of {row.runs} runs" if row.runs > 1 else "")
     places = []
-    for index, (value, (low, high)) in enumerate(zip(values, ends, strict=True)):
+    for index, (value, (low, high)) in enumerate(zip(curve.values, curve.ends, strict=True)):
         share, std = 100 * index / last, f" ± {(high - low) / 2:.3f}" if high > low else ""
-        text = f"{as_text(row['selector'])}\n{share:.0f} % of the pixels: {value:.3f}{std}\n{area}"
+        text = f"{as_text(row.selector)}\n{share:.0f} % of the pixels: {value:.3f}{std}\n{area}"
         places.append(Place(x=share, y=value, text=text, ends=(low, high) if high > low else None))
     return places
-
-
-def _ends(row: Mean, kind: str) -> list[tuple[float, float]]:
-    """The ends of a bar of one standard deviation at each point; the point itself if there is none."""
-    stds = row[f"{kind}_std"] or [0.0] * len(row[kind])
-    return [(value - std, value + std) for value, std in zip(row[kind], stds, strict=True)]

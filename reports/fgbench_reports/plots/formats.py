@@ -32,11 +32,12 @@ def to_png(drawing: Drawing, dpi: float = 200) -> bytes:
     return saved(drawing, "png", facecolor="white", dpi=dpi)
 
 
-def saved(drawing: Drawing, kind: str, *, letters: str = "path", **options: Any) -> bytes:
+def saved(drawing: Drawing, kind: str, *, facecolor: str, letters: str = "path", dpi: float | None = None) -> bytes:
     """What matplotlib writes, without a date; letters of an SVG are ``path``, or ``none`` for text."""
     import matplotlib as mpl
 
     file = io.BytesIO()
+    options: dict[str, Any] = {"facecolor": facecolor} | ({} if dpi is None else {"dpi": dpi})
     with in_style(), mpl.rc_context({"svg.fonttype": letters}):
         drawing.canvas.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None, **options)
     return file.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fgbench.results.records import AccuracyRow
 from fgbench_reports.advice import accuracy_command
@@ -13,11 +13,11 @@ from fgbench_reports.choose.configurations import MEASURED, PUBLISHED, Configura
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.plots.bars import arrow_style, bars_go_on, with_room
-from fgbench_reports.plots.looks import Look, labels_of, series_looks, series_of
+from fgbench_reports.plots.looks import Look, Series, labels_of, series_looks, series_of
 from fgbench_reports.plots.scales import as_linear, as_log, log_limits
 from fgbench_reports.plots.scatter import Mark, Plane, scattered
 from fgbench_reports.plots.sources import accuracy_ends, bars_told, left_out, titled
-from fgbench_reports.plots.style import INK
+from fgbench_reports.plots.style import INK, Style
 from fgbench_reports.plots.sweeps import (
     MAX_POINTS,
     file_names,
@@ -35,14 +35,14 @@ from fgbench_reports.plots.sweeps import (
 )
 from fgbench_reports.published import SOURCE
 from fgbench_reports.report import Drawing, Figure, Item, Missing
-from fgbench_reports.sweep_rows import as_text, first_notes
+from fgbench_reports.sweep_rows import EnvironmentKey, as_text, first_notes
 from fgbench_reports.tables.numbers import how_many, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_FRONTIERS = 10  # figures of a report: one per published data set, for one mode
-FRONT: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
+FRONT: Style = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
 MARGIN = 0.1  # margin of the cost axis, as a share
 ACCURACY = "top-1 accuracy (%)"
@@ -102,8 +102,8 @@ def frontiers(data: Data, against: Callable[[str], Against]) -> Iterator[Item]:
     Data sets with measured accuracies come first, then those with published ones only.
     """
     word = against("cuda").word
-    groups: dict[tuple[Any, str], list[Configuration]] = {}
-    names, seen = mode_names(data), dict[Any, list[Configuration]]()
+    groups: dict[tuple[EnvironmentKey, str], list[Configuration]] = {}
+    names, seen = mode_names(data), dict[EnvironmentKey, list[Configuration]]()
     for one in configurations(data):
         seen.setdefault(one.mode, []).append(one)
         if one.accuracy is not None and against(one.mode.device).of(one) is not None:
@@ -132,7 +132,7 @@ def _figure(
     name: str,
     group: Sequence[Configuration],
     against: Against,
-    looks: Mapping[Any, Look],
+    looks: Mapping[Series, Look],
     mode: str,
     data: Data,
     left: Sequence[str],
@@ -231,7 +231,7 @@ class Frontier(Figure):
 
     shown: Sequence[Configuration]
     against: Against
-    looks: Mapping[Any, Look]
+    looks: Mapping[Series, Look]
     left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
     def draw(self) -> Drawing:
@@ -240,7 +240,7 @@ class Frontier(Figure):
         marks = [self._mark(one, labels[series_of(one.row)]) for one in self.shown]
         fronts = fronts_over(self.shown, self.against)
         corners = sorted((mark.x, mark.y) for mark, is_on in zip(marks, fronts.drawn, strict=True) if is_on)
-        entries: list[tuple[str, dict[str, Any]]] = [("Pareto front", FRONT)]
+        entries: list[tuple[str, Style]] = [("Pareto front", FRONT)]
         across = [mark.across for mark in marks]
         if bars_go_on(across, log_limits(with_room([mark.x for mark in marks], across), MARGIN)):
             entries.append(("the bar goes on", arrow_style("x")))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench_reports.plots.looks import Look
-from fgbench_reports.plots.style import INK, SINGLE, TEXT, fitting, text_width, wrapped
+from fgbench_reports.plots.style import INK, SINGLE, TEXT, Style, fitting, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -81,9 +81,10 @@ def _total(names: Sequence[float], columns: int) -> float:
     return sum(HANDLE + SPACE + max(names[column::columns]) for column in range(columns)) - SPACE
 
 
-def handle(look: Look | None = None, *, hollow: bool = False, half: bool = False, **fields: Any) -> Line2D:
+def handle(look: Look | None = None, *, hollow: bool = False, half: bool = False, **fields: object) -> Line2D:
     """A legend's sample of a series, its line and its marker; without a look it is in ink, as the fields say."""
     from matplotlib.lines import Line2D
 
-    style = {"color": INK} if look is None else {**look.marks(hollow=hollow, half=half), **look.strokes()}
-    return Line2D([], [], **{**style, **fields})
+    style: Style = {"color": INK} if look is None else {**look.marks(hollow=hollow, half=half), **look.strokes()}
+    style = {**style, **fields}
+    return Line2D([], [], **style)

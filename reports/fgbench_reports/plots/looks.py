@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any
 
-from fgbench.results.records import ThroughputRow
+from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
 from fgbench_reports.data import Data
-from fgbench_reports.plots.style import INK, PAPER, palette
+from fgbench_reports.plots.style import INK, PAPER, Style, palette
 from fgbench_reports.sweep_rows import as_text
 
 Marker = str | tuple[int, int, float]
 Dash = str | tuple[float, tuple[float, ...]]
-Series = tuple[Any, ...]  # values of SERIES; of selectors, the selector and the implementation
+Series = tuple[str | None, ...]  # values of SERIES; of selectors, the selector and the implementation
 
 BLUE, ORANGE, GREEN, RED, PINK, BROWN, LIGHT, GREY, YELLOW, SKY = range(10)  # of seaborn's palette
 FAMILIES: dict[
@@ -46,13 +45,13 @@ class Look:
         """As matplotlib takes it."""
         return INK if self.shade is None else palette()[self.shade]
 
-    def marks(self, *, hollow: bool = False, half: bool = False) -> dict[str, Any]:
+    def marks(self, *, hollow: bool = False, half: bool = False) -> Style:
         """Arguments of ``Axes.plot`` for its markers: filled, hollow, or their left half filled."""
         face = {"markerfacecolor": PAPER if hollow else self.colour, "markeredgecolor": self.colour}
         face |= {"fillstyle": "left", "markerfacecoloralt": PAPER} if half else {}
         return {"marker": self.marker, "linestyle": "none", **face}
 
-    def strokes(self) -> dict[str, Any]:
+    def strokes(self) -> Style:
         """Arguments of ``Axes.plot`` for its line."""
         return {"color": self.colour, "linestyle": self.line}
 
@@ -84,12 +83,10 @@ def _more_lines() -> Iterator[Dash]:
 
 def names_in(data: Data) -> set[str]:
     """Every model and selector that any figure of this data shows."""
-    rows = [
-        row
-        for kind in ("flops", "throughput", "accuracy", "selection_quality", "selection")
-        for row in data.of_kind(kind)
-    ]
-    return {str(name) for row in rows for name in (row.get("model"), row.get("selector")) if name is not None}
+    rows: list[FlopsRow | ThroughputRow | AccuracyRow | QualityRow] = [*data.flops, *data.throughput]
+    rows += [*data.accuracy, *data.selection_quality]
+    selectors = [row.selector for row in [*rows, *data.selection]]
+    return {str(name) for name in [*(row.model for row in rows), *selectors] if name is not None}
 
 
 def series_of(row: ThroughputRow) -> Series:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench_reports.plots.bars import arrow_style, bars_go_on, with_room
-from fgbench_reports.plots.looks import Look
+from fgbench_reports.plots.looks import Look, Series
 from fgbench_reports.plots.scales import as_log, log_limits, plain, prefixed, round_ticks, with_unit
 from fgbench_reports.plots.scatter import Mark, Plane, scattered
-from fgbench_reports.plots.style import INK
+from fgbench_reports.plots.style import INK, Style
 from fgbench_reports.plots.sweeps import listed
 from fgbench_reports.report import Drawing, Figure
 from fgbench_reports.tables.numbers import how_many, significant
@@ -50,7 +50,7 @@ def highest(roofs: Iterable[Roof]) -> Roof:
     return Roof(product_flop_s=rates[0], copy_bytes_s=rates[1])
 
 
-def above_notes(marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> list[str]:
+def above_notes(marks: Sequence[Mark], roof: Roof, labels: Mapping[Series, str]) -> list[str]:
     """Notes on marks above the roof, with the explanation."""
     told = []
     over = [mark for mark in marks if mark.y > roof.over(mark.x)]
@@ -76,7 +76,7 @@ def speed_words(flop_s: float) -> str:
     return with_unit(flop_s, "FLOP/s")
 
 
-def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[Any, str]) -> str:
+def under_roof(title: str, marks: Sequence[Mark], roof: Roof, labels: Mapping[Series, str]) -> str:
     """The alternative text of a roofline."""
     best = max(marks, key=lambda mark: mark.y)
     reached = significant(100 * best.y / roof.product_flop_s)
@@ -94,8 +94,8 @@ class RooflineFigure(Figure):
 
     marks: Sequence[Mark]
     roof: Roof
-    looks: Mapping[Any, Look]
-    labels: Mapping[Any, str]
+    looks: Mapping[Series, Look]
+    labels: Mapping[Series, str]
     share: str  # label of the right axis, the percentage of the rate of products
     left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
 
@@ -113,7 +113,7 @@ class RooflineFigure(Figure):
         marks = [replace(mark, unsure=some_known and mark.ends is None) for mark in self.marks]
         return scattered(plane, marks, self.looks, self.labels)
 
-    def _arrows(self) -> list[tuple[str, dict[str, Any]]]:
+    def _arrows(self) -> list[tuple[str, Style]]:
         """The entry of the legend for arrows, if a bar ends in one."""
         goes_on = bars_go_on([mark.ends for mark in self.marks], log_limits(self._heights()))
         return [("the bar goes on", arrow_style())] if goes_on else []

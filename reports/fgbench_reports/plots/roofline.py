@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any
 
 from fgbench.results.records import SelectionRow, ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.plots.bars import rate_ends
-from fgbench_reports.plots.looks import labels_of, looks_of, names_in, series_looks, series_of, with_lines
+from fgbench_reports.plots.looks import Series, labels_of, looks_of, names_in, series_looks, series_of, with_lines
 from fgbench_reports.plots.roof import Roof, RooflineFigure, highest, speed_words, under_roof
 from fgbench_reports.plots.scatter import Mark
 from fgbench_reports.plots.sweeps import (
@@ -184,7 +183,7 @@ def _lacking(rows: Sequence[SelectionRow]) -> list[str]:
     return [note for why, names in groups.items() for note in not_drawn(len(names), "point", listed(names), why)]
 
 
-def _series(row: SelectionRow) -> tuple[Any, Any]:
+def _series(row: SelectionRow) -> Series:
     return (row.selector, row.impl)
 
 
@@ -199,8 +198,14 @@ def _selection_mark(row: SelectionRow, label: str) -> Mark:
     share = significant(100 * speed / roof.product_flop_s if roof else None)
     lines = [label, f"{row.image_size} px, batch {row.batch_size}, {milliseconds(row.latency_s)} ms"]
     lines.append(f"{speed_words(speed)}, {share} % of the rate of products, {significant(per_byte)} FLOPs per byte")
-    ends, status = rate_ends(row, float(row.flops)), row.status
-    lines += [f"{as_text(status)}: {one_line(row.reason)}"] if not status.is_ok else []
-    told: dict[str, Any] = {"status": status, "ends": ends, "half": row.impl == "published"}
-    told["text"] = "\n".join(lines)
-    return Mark(series=_series(row), x=per_byte, y=speed, image_size=row.image_size, **told)
+    lines += [f"{as_text(row.status)}: {one_line(row.reason)}"] if not row.status.is_ok else []
+    return Mark(
+        series=_series(row),
+        x=per_byte,
+        y=speed,
+        image_size=row.image_size,
+        text="\n".join(lines),
+        status=row.status,
+        ends=rate_ends(row, float(row.flops)),
+        half=row.impl == "published",
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import Status
 from fgbench_reports.plots.bars import (
@@ -20,15 +20,15 @@ from fgbench_reports.plots.bars import (
 )
 from fgbench_reports.plots.labels import place_names
 from fgbench_reports.plots.legend import Entry, Legend, handle
-from fgbench_reports.plots.looks import SOLID, Look
-from fgbench_reports.plots.style import INK, PAPER, frame, in_style
+from fgbench_reports.plots.looks import SOLID, Look, Series
+from fgbench_reports.plots.style import INK, PAPER, Style, frame, in_style
 from fgbench_reports.report import Drawing, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 160.0
-PUBLISHED_MARK: dict[str, Any] = {  # mark of a published accuracy in the legend
+PUBLISHED_MARK: Style = {  # mark of a published accuracy in the legend
     **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
 }
 STUB = 9.0  # points: length of a short line to each side of a mark
@@ -39,7 +39,7 @@ MAX_NAMES = 8  # most names beside points; with more series, the names are in a 
 class Mark:
     """A point of a scatter plot, its series and its text."""
 
-    series: Hashable
+    series: Series
     x: float
     y: float
     image_size: int
@@ -64,13 +64,15 @@ class Plane:
 
     heading: str
     prepare: Callable[[Axes], None]  # sets scales, limits and names of axes, and draws the background
-    entries: Sequence[tuple[str, dict[str, Any]]] = ()  # names and properties of matplotlib's Line2D
+    entries: Sequence[tuple[str, Style]] = ()  # names and properties of matplotlib's Line2D
     right: float = 8.0  # points: margin to the right of the axes
     named: bool = True  # whether names are beside the points if they fit
     notes: Sequence[str] = ()  # notes below the legend
 
 
-def scattered(plane: Plane, marks: Sequence[Mark], looks: Mapping[Any, Look], names: Mapping[Any, str]) -> Drawing:
+def scattered(
+    plane: Plane, marks: Sequence[Mark], looks: Mapping[Series, Look], names: Mapping[Series, str]
+) -> Drawing:
     """Draw a scatter plot, with names beside the marks if they fit, else in the legend."""
     with in_style():
         series = list(dict.fromkeys(mark.series for mark in marks))
@@ -89,9 +91,9 @@ def diameter(image_size: int) -> float:
 def _drawn(
     plane: Plane,
     marks: Sequence[Mark],
-    looks: Mapping[Any, Look],
-    names: Mapping[Any, str],
-    series: Sequence[Any],
+    looks: Mapping[Series, Look],
+    names: Mapping[Series, str],
+    series: Sequence[Series],
     *,
     direct: bool,
 ) -> tuple[Drawing, bool]:
@@ -143,7 +145,7 @@ def _places(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
 
 
 def _sizes(marks: Sequence[Mark]) -> list[Entry]:
-    style: dict[str, Any] = {
+    style: Style = {
         "marker": "o",
         "linestyle": "none",
         "markerfacecolor": INK,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from fgbench.results.records import AccuracyRow
 from fgbench_reports.choose.bounds import accuracy_bounds
@@ -108,8 +107,8 @@ def _by_reason(
 
 
 def _is_of(one: Accuracy, point: Configuration) -> bool:
-    names = ("model", "selector", "image_size", "backbone")
-    return all(getattr(one, name) == point.row[name] for name in names)
+    row = point.row
+    return (*_key(one), one.backbone) == (row.model, row.selector, row.image_size, row.backbone)
 
 
 def _names(some: Sequence[Accuracy]) -> str:
@@ -122,7 +121,7 @@ def _sources(shown: Sequence[Configuration]) -> set[str]:
     return {one.accuracy.source for one in shown if one.accuracy}
 
 
-def _key(one: Accuracy) -> tuple[Any, ...]:
+def _key(one: Accuracy) -> tuple[str, str | None, int]:
     return (one.model, one.selector, one.image_size)
 
 

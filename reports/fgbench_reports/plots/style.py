@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ HEADING_LINE = 9.4  # from line to line of a heading
 # Not quite black, grey and white: an SVG inside of a page has the page's own colours in their places.
 INK, GRID, PAPER = "#161718", "#dcdde0", "#fdfeff"
 MISSING_GLYPH = r"Glyph \d+ .* missing from font"
-SETTINGS: dict[Any, Any] = {
+Style = dict[str, Any]  # arguments of Axes.plot and Line2D, by name
+Settings = dict[Any, Any]  # of matplotlib, by name: the stubs of each version know other names
+SETTINGS: Settings = {
     **{"svg.hashsalt": "fgbench", "svg.fonttype": "path", "figure.dpi": 72.0, "savefig.dpi": 72.0},
     # Names are data: a $ or _ in them is a letter.
     **{"text.parse_math": False, "axes.formatter.use_mathtext": False},
@@ -44,7 +46,7 @@ SETTINGS: dict[Any, Any] = {
 
 
 @contextmanager
-def in_style(settings: Mapping[Any, Any] = SETTINGS) -> Iterator[None]:
+def in_style(settings: Settings = SETTINGS) -> Iterator[None]:
     """Draw and save in here: from matplotlib's defaults, whatever a user has set, and seaborn's clean ones."""
     import matplotlib as mpl
     import seaborn as sns
@@ -52,7 +54,7 @@ def in_style(settings: Mapping[Any, Any] = SETTINGS) -> Iterator[None]:
     with warnings.catch_warnings(), mpl.rc_context(rc=mpl.rcParamsDefault), sns.axes_style("whitegrid"):
         # A name in letters that the font lacks is drawn as boxes; its tooltip, its page and its tables have it.
         warnings.filterwarnings("ignore", message=MISSING_GLYPH)
-        with mpl.rc_context(rc=dict(settings)):
+        with mpl.rc_context(rc=settings):
             yield
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration, configurations
 from fgbench_reports.data import KINDS, Data
-from fgbench_reports.plots.looks import FAMILIES, series_of
+from fgbench_reports.plots.looks import FAMILIES, Series, series_of
 from fgbench_reports.report import Missing
 from fgbench_reports.sweep_rows import (
     EnvironmentKey,
@@ -68,7 +69,7 @@ def no_sweep(
     if not rows:
         return Missing(what=what, command=KINDS["throughput"], why="there are no rows for it")
     smallest = min(int(row.batch_size) for row in rows)
-    ones = [{**row, "batch_size": 1} for row in rows] if smallest > 1 else rows
+    ones = [replace(row, batch_size=1) for row in rows] if smallest > 1 else rows
     return Missing(what=what, command=sweep_command(ones, *([] if smallest > 1 else ["--retry"])), why=why)
 
 
@@ -131,7 +132,7 @@ def chosen_series(series: Iterable[Key], name: Callable[[Key], str]) -> tuple[li
     return ordered[:MAX_SERIES], [note] if left > 0 else []
 
 
-def known_series(rows: Iterable[ThroughputRow]) -> tuple[list[tuple[Any, ...]], list[str]]:
+def known_series(rows: Iterable[ThroughputRow]) -> tuple[list[Series], list[str]]:
     """The series that a figure has room for, and a note if there are more."""
     return chosen_series(map(series_of, rows), lambda each: str(each[0]))
 
@@ -183,9 +184,17 @@ def listed(words: Sequence[str], most: int = 6) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nothing"
 
 
-def sizes_of(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+class HasSize(Protocol):
+    """A row with an image size."""
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of a side."""
+
+
+def sizes_of(rows: Iterable[HasSize]) -> list[int]:
     """The image sizes at hand, ascending."""
-    return sorted({int(row["image_size"]) for row in rows})
+    return sorted({int(row.image_size) for row in rows})
 
 
 def pixels(sizes: Sequence[int]) -> str:
@@ -193,9 +202,9 @@ def pixels(sizes: Sequence[int]) -> str:
     return f"{listed([str(size) for size in sizes])} pixels"
 
 
-def by_series(points: Iterable[Configuration], kept: Sequence[Hashable]) -> Mapping[Any, list[Configuration]]:
+def by_series(points: Iterable[Configuration], kept: Sequence[Series]) -> dict[Series, list[Configuration]]:
     """Points of each series that is kept, in the series' order."""
-    groups: dict[Any, list[Configuration]] = {each: [] for each in kept}
+    groups: dict[Series, list[Configuration]] = {each: [] for each in kept}
     for one in points:
         if (each := series_of(one.row)) in groups:
             groups[each].append(one)

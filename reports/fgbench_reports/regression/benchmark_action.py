@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import COUNTED, TIME, Finding, Outcome
@@ -37,7 +36,7 @@ def to_bigger_is_better(outcome: Outcome) -> str:
     return _array(outcome, [each for each in timed if each.after], lambda _: "throughput", _throughput)
 
 
-Entry = dict[str, Any]
+Entry = dict[str, str | float]
 
 
 def _array(

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from fgbench_reports.regression.benchmark_names import match_names
 from fgbench_reports.regression.benchmark_settings import (
@@ -103,7 +103,7 @@ def read_benchmarks(text: str) -> BenchmarkFile:
     )
 
 
-def _name_of(benchmark: Any, where: str) -> str:
+def _name_of(benchmark: object, where: str) -> str:
     if not isinstance(benchmark, dict) or not isinstance(benchmark.get("stats"), dict):
         raise BadBenchmarksError(f'{where} has no "stats"')
     name = benchmark.get("fullname") or benchmark.get("name")
@@ -124,15 +124,15 @@ def _read_stats(benchmark: Mapping[str, Any]) -> Timed | str:
     return Timed(median=float(median), error=error, options=options_of(benchmark))
 
 
-def _string(value: Any) -> str | None:
+def _string(value: object) -> str | None:
     return line_of(value) if isinstance(value, str) and value.strip() else None
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_S**2
 
 
-def _python(info: Any) -> str | None:
+def _python(info: object) -> str | None:
     return str(info["python_version"]) if isinstance(info, dict) and info.get("python_version") else None
 
 

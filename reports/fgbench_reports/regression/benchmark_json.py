@@ -7,7 +7,6 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fgbench.results.escaping import json_text
 from fgbench_reports.regression.findings import TIME, Finding, Outcome
@@ -35,7 +34,7 @@ def to_benchmark_json(outcome: Outcome) -> str:
     return json_text(json.dumps(document, indent=4, allow_nan=False)) + "\n"
 
 
-def _benchmark(finding: Finding, name: str) -> dict[str, Any]:
+def _benchmark(finding: Finding, name: str) -> dict[str, object]:
     seconds = _seconds(finding.after_samples)
     point = line_of(finding.point)
     return {
@@ -66,7 +65,7 @@ def _benchmark(finding: Finding, name: str) -> dict[str, Any]:
     }
 
 
-def round_statistics(seconds: Sequence[float]) -> dict[str, Any]:
+def round_statistics(seconds: Sequence[float]) -> dict[str, float | str]:
     """The statistics of pytest-benchmark's ``Stats``: outliers lie beyond 1.5 interquartile ranges.
 
     Quartiles are the medians of both halves for an even number of rounds, and Method 3 of Wikipedia's "Quartile"
@@ -115,7 +114,7 @@ def _quartiles(data: Sequence[float]) -> tuple[float, float]:
     return 0.75 * data[n] + 0.25 * data[n + 1], 0.25 * data[3 * n + 1] + 0.75 * data[3 * n + 2]
 
 
-def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _machine(facts: Mapping[str, object]) -> dict[str, object]:
     """The fields that pytest-benchmark writes about a machine, empty if unknown, and all facts."""
     processor, python = _text(facts.get("cpu")) or "", _text(facts.get("python")) or ""
     return {
@@ -134,7 +133,7 @@ def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _commit(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _commit(facts: Mapping[str, object]) -> dict[str, object]:
     revision = _text(facts.get("git_revision")) or "unknown"
     return {
         "id": revision.rstrip("+"),
@@ -158,7 +157,7 @@ def _seconds(samples: Sequence[float]) -> list[float]:
     return [float(value) for value in samples if math.isfinite(value)]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value that JSON can hold."""
     if isinstance(value, Mapping):
         return {line_of(name): _plain(each) for name, each in value.items()}

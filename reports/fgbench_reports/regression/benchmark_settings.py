@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 # Options of a benchmark that change its times, and options that change only the precision of its median.
 CHANGING = ("disable_gc", "timer", "warmup")
@@ -28,7 +27,7 @@ REMARKED = {"node": "host", "release": "kernel"}  # differences are reported, an
 Facts = Mapping[str, str]  # facts of a file by name; facts that the file does not have are missing
 
 
-def facts_of(info: Any) -> dict[str, str]:
+def facts_of(info: object) -> dict[str, str]:
     """The facts of ``machine_info`` that times depend on, and those that only notes mention."""
     if not isinstance(info, dict):
         return {}
@@ -43,7 +42,7 @@ def facts_of(info: Any) -> dict[str, str]:
     return {name: text for name, value in found.items() if (text := _text(value))}
 
 
-def options_of(benchmark: Mapping[str, Any]) -> dict[str, str]:
+def options_of(benchmark: Mapping[str, object]) -> dict[str, str]:
     """The options and parameters of a benchmark; its name does not always contain the parameters."""
     raw, parameters = benchmark.get("options"), benchmark.get("params")
     options = raw if isinstance(raw, dict) else {}
@@ -125,7 +124,7 @@ def machine_of(facts: Facts) -> str | None:
     return f"{facts[CPU]}, {facts[CORES]} cores" if CORES in facts else facts[CPU]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A plain value on one line; empty for None and for values that are not plain."""
     if isinstance(value, bool):
         return "on" if value else "off"

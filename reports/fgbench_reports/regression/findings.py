@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 # What was compared: counted figures against a baseline, seconds of two revisions, memory that was allocated.
 COUNTED, TIME, MEMORY = "counted", "time", "memory"
@@ -43,7 +42,7 @@ class Finding:
     after_samples: Sequence[float] = ()
     batch_size: int | None = None  # images; for times, None if unknown
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The finding as a row for JSON, its fields in the order of the class."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: list(value) if name.endswith("_samples") else value for name, value in values.items()}
@@ -57,7 +56,9 @@ class Outcome:
     notes: Sequence[str] = ()  # sentences: spread of the machine, bounds, versions that differ
     before: str = ""  # what was compared: "reports/baseline.json", "revision 1a2b3c4"
     after: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)  # of the environment: cpu, gpu, torch, python, git_revision
+    facts: Mapping[str, object] = field(  # of the environment: cpu, gpu, torch, python, git_revision
+        default_factory=dict
+    )  # of the environment: cpu, gpu, torch, python, git_revision
     interrupted: bool = False  # Ctrl-C ended the comparison; the findings before it are complete
     updated: bool = False  # the baseline was updated with the new figures
 

@@ -23,9 +23,10 @@ FEW_SUITES = 1000  # suites of three pairs of files
 SLOWDOWNS = (0.05, 0.25)
 FIGURES = ("inconclusive", "5 % slower found", "25 % slower found")  # the last columns of both tables
 FIRST_COLUMN = "processes of one side deviate"
+SelfTest = Mapping[str, Any]  # of a machine: ``machine`` (its name, or None) and ``rows``, findings as in JSON
 
 
-def simulated_markdown(self_tests: Sequence[Mapping[str, Any]], *, scale: float = 1.0) -> str:
+def simulated_markdown(self_tests: Sequence[SelfTest], *, scale: float = 1.0) -> str:
     """The tables of docs/regress.md.
 
     Args:
@@ -42,7 +43,7 @@ def simulated_markdown(self_tests: Sequence[Mapping[str, Any]], *, scale: float 
     return "\n".join([*lines, *(["", *_measured(self_tests)] if self_tests else [])]) + "\n"
 
 
-def read_self_test(text: str) -> dict[str, Any] | None:
+def read_self_test(text: str) -> SelfTest | None:
     """A self-test of a machine: what ``fgbench regress --a-a --format json`` prints, or a file of the gallery.
 
     Args:
@@ -107,7 +108,7 @@ def _slower(draw: Draw, suites: int, **more: int) -> list[str]:
     return [roughly(result.found / result.planted) for result in results]
 
 
-def _measured(self_tests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _measured(self_tests: Sequence[SelfTest]) -> Iterator[str]:
     yield "Measured, a machine against itself, seven pairs of every point (`fgbench regress --a-a`):"
     yield ""
     columns = ("points", "pairs", "s", "called slower", "inconclusive", "simulated suites with a false alarm")

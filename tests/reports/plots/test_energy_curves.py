@@ -125,7 +125,7 @@ def test_the_curves_are_those_of_the_rows():
     (figure, *_) = figures_of(Curves, kept())
     rows = [row for row in kept().selection_quality if row["model"] == "vit" and row["selector"] == "gls"]
     means = [sum(values) / len(rows) for values in zip(*(row["deletion_curve"] for row in rows), strict=True)]
-    assert figure.curves["gls"]["deletion"] == pytest.approx(means)
+    assert figure.curves["gls"].deletion.values == pytest.approx(means)
 
 
 def test_seeds_of_different_devices_are_told():
@@ -143,4 +143,4 @@ def test_rows_without_curves_are_told():
 def test_curves_of_other_lengths_are_not_mixed_in():
     rows = [perturbed(), perturbed(seed=2, insertion=(0.0, 1.0))]
     (figure,) = figures_of(Curves, Data(selection_quality=rows))
-    assert figure.curves["gls"]["insertion"] == [0.0, 0.5, 1.0]
+    assert figure.curves["gls"].insertion.values == [0.0, 0.5, 1.0]
