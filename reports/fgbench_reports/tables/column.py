@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 from fgbench.results.escaping import visible
+from fgbench.results.record_base import Record
 
 MISSING = "–"
 Direction = Literal["high", "low"]  # which end of the values is good
@@ -53,7 +54,10 @@ class Column:
 
     def of(self, row: Any) -> Any:
         """The value of this column in a row."""
-        return row.get(self.value) if isinstance(self.value, str) else self.value(row)
+        if not isinstance(self.value, str):
+            return self.value(row)
+        found = getattr(row, self.value, None) if isinstance(row, Record) else None  # faster than an item
+        return row.get(self.value) if found is None else found
 
     def cell(self, row: Any) -> Cell:
         """The value of this column in a row, and its text."""
@@ -71,9 +75,11 @@ def shown(value: Any, write: Callable[[Any], str] = as_text) -> str:
 
 def is_missing(value: Any) -> bool:
     """Whether there is no value: None, NaN, or what pandas has for them."""
+    if value is None or isinstance(value, str):
+        return value is None
     if isinstance(value, Real):
         return bool(value != value)  # NaN alone differs from itself
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+    return type(value).__name__ in ("NAType", "NaTType")
 
 
 def word(text: Any) -> Cell:
