@@ -12,11 +12,11 @@ from itertools import product
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
+from fgbench.results.records import Status
 from fgbench_reports.plots.legend import Entry, handle
 from fgbench_reports.plots.looks import DASHED, SOLID
 from fgbench_reports.plots.style import INK, PAPER, Style
-from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.sweep_rows import Point, as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 REACH = 2.5  # how far bars widen a log axis beyond the values: times the largest, the smallest over it
 GAP = 3.6  # points: how much larger a ring is than its marker
-TimedRow = ThroughputRow | SelectionRow | BackendRow  # the kinds that have a latency
 Ends = tuple[float, float]  # of an interval, in data coordinates; 0 and infinity where it has no end
 
 
@@ -38,7 +37,7 @@ class Bar:
     side: str = "y"
 
 
-def latency_ends(row: TimedRow) -> Ends | None:
+def latency_ends(row: Point) -> Ends | None:
     """The 95 % interval of the latency in seconds; None where the row has none."""
     low, high, latency_s = row.latency_ci95_low_s, row.latency_ci95_high_s, row.latency_s
     if low is None or high is None or latency_s is None:
@@ -46,7 +45,7 @@ def latency_ends(row: TimedRow) -> Ends | None:
     return min(float(low), latency_s), max(float(high), latency_s)
 
 
-def rate_ends(row: TimedRow, amount: float) -> Ends | None:
+def rate_ends(row: Point, amount: float) -> Ends | None:
     """The 95 % interval of an amount of work per second; without an upper end where the latency's reaches zero."""
     ends = latency_ends(row)
     if ends is None:

@@ -59,7 +59,7 @@ MARKS: dict[str, Style] = {  # marks of batch sizes without figures, by the reas
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
 Site = tuple[EnvironmentKey, int]  # mode and image size of a figure
-Read = Callable[[Configuration], float | None]  # a figure of a point; a panel draws the points that have it
+Read = Callable[[Configuration], float | None]  # reads a figure of a point; None if the point has none
 
 
 class Batch(Report):

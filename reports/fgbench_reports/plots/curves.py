@@ -31,16 +31,16 @@ ORIGIN = {"device_name": "device", "device": "device", "torch": "torch", "mixed_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanCurve:
-    """A curve over seeds."""
+    """The mean of curves over seeds."""
 
     values: Sequence[float]  # probabilities at equal shares of pixels
-    stds: Sequence[float] | None  # of each value; None where there is one curve
-    auc: float | None  # the mean area; None where no row has one
-    other_lengths: int  # curves that are left out: they do not have as many points as the first one
+    stds: Sequence[float] | None  # standard deviation of each value; None for a single curve
+    auc: float | None  # mean area; None if no row has one
+    other_lengths: int  # curves that are left out, because they have more or fewer points than the first one
 
     @property
     def ends(self) -> list[tuple[float, float]]:
-        """One standard deviation down and up of each point; the point itself where there is none."""
+        """The ends of a bar of one standard deviation at each point; the point itself if there is none."""
         stds = self.stds or [0.0] * len(self.values)
         return [(value - std, value + std) for value, std in zip(self.values, stds, strict=True)]
 
@@ -145,7 +145,7 @@ def _mean(rows: Sequence[QualityRow]) -> SelectorCurves:
 
 
 def _mean_curve(curves: Sequence[Sequence[float]], aucs: Sequence[float | None]) -> MeanCurve:
-    """The mean of curves that have as many points as the first one, how far they lie apart, and their mean area."""
+    """The mean and standard deviation of curves with as many points as the first one, and their mean area."""
     alike = [curve for curve in curves if len(curve) == len(curves[0])]
     areas = [area for area in aucs if area is not None]
     return MeanCurve(

@@ -56,9 +56,7 @@ class Outcome:
     notes: Sequence[str] = ()  # sentences: spread of the machine, bounds, versions that differ
     before: str = ""  # what was compared: "reports/baseline.json", "revision 1a2b3c4"
     after: str = ""
-    facts: Mapping[str, object] = field(  # of the environment: cpu, gpu, torch, python, git_revision
-        default_factory=dict
-    )  # of the environment: cpu, gpu, torch, python, git_revision
+    facts: Mapping[str, object] = field(default_factory=dict)  # environment: cpu, gpu, torch, python, git_revision
     interrupted: bool = False  # Ctrl-C ended the comparison; the findings before it are complete
     updated: bool = False  # the baseline was updated with the new figures
 
