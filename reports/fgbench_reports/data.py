@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,7 @@ from fgbench.results.records import (
     ThroughputRow,
 )
 
-FIELDS = frozenset(field.name for record in RECORDS.values() for field in fields(record))
+FIELDS = frozenset(each.name for record in RECORDS.values() for each in fields(record))
 ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 Row = Mapping[str, Any]
 AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow
@@ -54,12 +54,25 @@ class Data:
     backend: Sequence[BackendRow] = ()
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     sources: Sequence[str] = ()  # where the rows come from, for people
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for kind in KINDS:
             rows = self.of_kind(kind)
             if not all(isinstance(row, Record) for row in rows):
                 object.__setattr__(self, kind, [_record(kind, row) for row in rows])
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several reports make of the same rows, made at the first call.
+
+        Args:
+            name: The name of the result.
+            make: Makes it.
+
+        """
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def of_kind(self, kind: str) -> Sequence[Row]:
         """The rows of a kind out of :data:`KINDS`."""
@@ -105,10 +118,10 @@ def _record(kind: str, row: Row) -> Row:
         return row
     record = RECORDS[kind]
     given = {record.earlier_names.get(name, name): value for name, value in row.items()}
-    declared = {field.name: field for field in fields(record) if field.name != "other"}
+    declared = {each.name: each for each in fields(record) if each.name != "other"}
     values = {name: given.pop(name) for name in declared if name in given}
-    for name, field in declared.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+    for name, each in declared.items():
+        if name not in values and each.default is MISSING and each.default_factory is MISSING:
             values[name] = None
     if "status" in values:
         untold = Status.OK if values.get("latency_s") or values.get("throughput_img_s") else Status.ERROR

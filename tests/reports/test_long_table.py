@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fgbench_reports.tables import terminal
-from fgbench_reports.tables.long_table import MOST_CELLS, LongTable
+from fgbench_reports.tables.long_table import LongTable
 from fgbench_reports.tables.table import BEST, SECOND, Layout, Table
-from fgbench_reports.tables.terminal import to_rich, to_terminal
+from fgbench_reports.tables.terminal import MOST_CELLS, to_long, to_rich, to_terminal
 
 WIDE = 2_000  # columns of a console that every table here fits
 cells = st.text(st.characters(categories=["L", "N", "P", "Zs", "Sm"]), max_size=12)
@@ -44,16 +44,16 @@ def table(lines, layout=None, marks=None, names=("a",), headings=("a", "b", "c")
 
 @given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=6), layouts)
 def test_lines_are_those_of_rich(lines, layout):
-    rich_table = to_rich(table(lines, layout, marks={(0, "b"): BEST, (len(lines) - 1, "c"): SECOND}))
+    shown = table(lines, layout, marks={(0, "b"): BEST, (len(lines) - 1, "c"): SECOND})
     plain = {"width": WIDE, "coloured": False}
-    assert as_printed(LongTable(rich_table), **plain) == as_printed(rich_table, **plain)
+    assert as_printed(to_long(shown), **plain) == as_printed(to_rich(shown), **plain)
 
 
 @pytest.mark.parametrize("form", [None, "narrow", "framed", "plain"])
 def test_styles_of_cells_are_those_of_rich(form):
     layout = None if form is None else Layout(form=form, styles={(0, "b"): "bold"}, column_styles={"c": "dim"})
-    shown = to_rich(table([("ab", "1", "20"), ("c\nd", "10", "3")], layout, marks={(1, "b"): BEST}))
-    assert letters(as_printed(LongTable(shown), WIDE)) == letters(as_printed(shown, WIDE))
+    shown = table([("ab", "1", "20"), ("c\nd", "10", "3")], layout, marks={(1, "b"): BEST})
+    assert letters(as_printed(to_long(shown), WIDE)) == letters(as_printed(to_rich(shown), WIDE))
 
 
 def letters(text: str) -> list[tuple[str, str]]:
@@ -72,7 +72,7 @@ def letters(text: str) -> list[tuple[str, str]]:
 @given(st.lists(st.tuples(cells, cells, st.integers(0, 10**9).map(str)), min_size=1, max_size=6), st.integers(20, 60))
 def test_a_narrow_console_wraps_names_and_cuts_nothing(lines, width):
     layout = Layout(form="narrow")
-    shown = as_printed(LongTable(to_rich(table(lines, layout, names=("a", "b")))), width, coloured=False)
+    shown = as_printed(to_long(table(lines, layout, names=("a", "b"))), width, coloured=False)
     written = "".join(shown.split())
     for *names, number in lines:
         assert number in shown
@@ -83,7 +83,7 @@ def test_every_line_of_a_long_table_is_printed_as_rich_would(monkeypatch):
     lines = [(f"model {number % 7}", str(number), "–") for number in range(MOST_CELLS // 3 + 1)]
     long = table(lines, marks={(5, "b"): BEST})
     shown = to_terminal([long], to_file=True)
-    monkeypatch.setattr("fgbench_reports.tables.long_table.MOST_CELLS", 10**9)
+    monkeypatch.setattr(terminal, "MOST_CELLS", 10**9)
     monkeypatch.setattr(LongTable, "__rich_console__", None)  # rich alone
     assert terminal.to_terminal([long], to_file=True) == shown
     assert shown.count("model") == len(lines)

@@ -203,7 +203,7 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
         if one.dataset in asked_for:
             by_model.setdefault((one.model, one.selector, one.image_size), []).append(one)
     joined = []
-    for point in _points(data.throughput):
+    for point in _points(data):
         if best_only and not point.best:
             continue
         alike = by_model.get((point.row.model, point.row.selector, point.row.image_size), ())
@@ -234,7 +234,13 @@ def _has_published_options(one: Accuracy) -> bool:
     return one.options in ({}, published_model_options(one.model, without_part(one.dataset), one.image_size))
 
 
-def _points(rows: Sequence[ThroughputRow]) -> Iterator[Configuration]:
+def _points(data: Data) -> list[Configuration]:
+    """Every measured point without an accuracy. A dozen reports ask for them, of the same rows."""
+    points: list[Configuration] = data.once("points", lambda: list(_points_of(data.throughput)))
+    return points
+
+
+def _points_of(rows: Sequence[ThroughputRow]) -> Iterator[Configuration]:
     modes = by_environment([row for row in rows if row.throughput_img_s and row.latency_s])
     for mode, points in modes.items():
         name = mode_name(mode, modes)

@@ -35,6 +35,7 @@ from fgbench_reports.plots.sweeps import (
     listed,
     measured,
     mode_names,
+    most_points,
     no_sweep,
     points_not_drawn,
     sweep_notes,
@@ -124,16 +125,16 @@ def _figure(
     rows = [one.row for one in points]
     kept, many = known_series([*rows, *ended])
     series = by_series(points, kept)
-    longest = max(map(len, series.values()))
+    longest, most = max(map(len, series.values())), most_points(len(series))
     lines = {
-        each: thinned(sorted(some, key=lambda one: int(one.row.batch_size)), lambda one: one.img_s)
+        each: thinned(sorted(some, key=lambda one: int(one.row.batch_size)), lambda one: one.img_s, most)
         for each, some in series.items()
     }
     lost = [row for row in ended if series_of(row) in lines]
     failing = [each for each in lines if any(series_of(row) == each for row in lost)]
     marked = failing[:MAX_MARKED]
     repeats = _repeats(rows, every)
-    left_out = [*_unmarked(failing, lines, lost), *many, *thinning_note(longest), *repeats]
+    left_out = [*_unmarked(failing, lines, lost), *many, *thinning_note(longest, most), *repeats]
     left_out += points_not_drawn([row for row in rows if not _memory(row)], rows, "memory is not known")
     return BatchFigure(
         name=name,

@@ -37,6 +37,7 @@ from fgbench_reports.tables.numbers import (
 Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")
 
+MIN_POINTS, POINTS_OF_FIGURE = 12, 480  # of a series; of all series of a figure, where they have more
 MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of a series
 NO_ACCURACY = "no data set"  # a name that no data set has, for configurations without accuracies
 
@@ -137,22 +138,25 @@ def known_series(rows: Iterable[ThroughputRow]) -> tuple[list[Series], list[str]
     return chosen_series(map(series_of, rows), lambda each: str(each[0]))
 
 
-def thinned(points: Sequence[Thing], value: Callable[[Thing], float]) -> list[Thing]:
+def most_points(series: int) -> int:
+    """How many points of each of so many series a figure has room for."""
+    return min(MAX_POINTS, max(MIN_POINTS, POINTS_OF_FIGURE // max(series, 1)))
+
+
+def thinned(points: Sequence[Thing], value: Callable[[Thing], float], most: int = MAX_POINTS) -> list[Thing]:
     """No more points of a series than can be seen: both ends, the extremes, and evenly many between."""
-    if len(points) <= MAX_POINTS:
+    if len(points) <= most:
         return list(points)
-    step = (len(points) - 1) / (MAX_POINTS - 3)
-    kept = {round(index * step) for index in range(MAX_POINTS - 2)}
+    step = (len(points) - 1) / (most - 3)
+    kept = {round(index * step) for index in range(most - 2)}
     order = sorted(range(len(points)), key=lambda index: value(points[index]))
     kept |= {order[0], order[-1]}
     return [points[index] for index in sorted(kept)]
 
 
-def thinning_note(longest: int) -> list[str]:
+def thinning_note(longest: int, most: int = MAX_POINTS) -> list[str]:
     """What is said where series were thinned."""
-    return (
-        [f"Of a series of {longest} points {MAX_POINTS} are drawn, with its extremes."] if longest > MAX_POINTS else []
-    )
+    return [f"Of a series of {longest} points {most} are drawn, with its extremes."] if longest > most else []
 
 
 def first_figures(

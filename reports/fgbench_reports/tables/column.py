@@ -56,8 +56,9 @@ class Column:
         """The value of this column in a row."""
         if not isinstance(self.value, str):
             return self.value(row)
-        found = getattr(row, self.value, None) if isinstance(row, Record) else None  # faster than an item
-        return row.get(self.value) if found is None else found
+        if isinstance(row, Record) and hasattr(row, self.value):
+            return getattr(row, self.value)  # faster than an item
+        return row.get(self.value)
 
     def cell(self, row: Any) -> Cell:
         """The value of this column in a row, and its text."""
@@ -77,7 +78,7 @@ def is_missing(value: Any) -> bool:
     """Whether there is no value: None, NaN, or what pandas has for them."""
     if value is None or isinstance(value, str):
         return value is None
-    if isinstance(value, Real):
+    if isinstance(value, (int, float, Real)):
         return bool(value != value)  # NaN alone differs from itself
     return type(value).__name__ in ("NAType", "NaTType")
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.table import Table as RichTable
 from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Column
+    from rich.table import Table as RichTable
 
-MOST_CELLS = 4_000  # of a table that rich lays out itself; it takes about a tenth of a millisecond for each
+Line = Sequence[tuple[str, str]]  # the text of every cell, and its style as rich names it
 
 
 class LongTable:
@@ -25,45 +25,44 @@ class LongTable:
     Where it does not, the widest columns that may be wrapped are narrowed, and figures are never cut.
 
     Args:
-        table: The table: all of its cells are texts without inner styles, and it has no footer and no row styles.
+        head: The table without its lines: neither a footer nor styles of rows.
+        lines: The cells of every line.
+        block_ends: Lines below which a blank line stands.
 
     """
 
-    def __init__(self, table: RichTable) -> None:
-        self._table = table
-        self._cells = [_texts(column) for column in table.columns]
-        edge = 1 if table.box is not None and table.show_edge else 0
-        between = 1 if table.box is not None else 0
-        _, right, _, left = table.padding
-        self._left = " " * (edge + (left if table.pad_edge else 0))
+    def __init__(self, head: RichTable, lines: Sequence[Line], block_ends: Collection[int] = ()) -> None:
+        self._head, self._lines, self._block_ends = head, lines, block_ends
+        edge = 1 if head.box is not None and head.show_edge else 0
+        between = 1 if head.box is not None else 0
+        _, right, _, left = head.padding
+        self._left = " " * (edge + (left if head.pad_edge else 0))
         self._between = " " * (right + between + left)
-        self._edges = 2 * edge + (left + right if table.pad_edge else 0)
+        self._edges = 2 * edge + (left + right if head.pad_edge else 0)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """The lines of the table."""
-        widths = self._widths(options.max_width)
-        head, below = self._head(widths), (self._table.box is not None and self._table.show_edge)
+        head, widths = self._head, self._widths(options.max_width)
+        for column, width in zip(head.columns, widths, strict=True):
+            column.width = width
         total = sum(widths) + self._edges + len(self._between) * (len(widths) - 1)
         around = console.render_lines(head, options.update_width(max(total, options.max_width)), pad=False)
-        behind = len(around) - int(below) - (self._table.caption is not None)
-        for line in around[:behind]:
+        below = int(head.box is not None and head.show_edge) + int(head.caption is not None)
+        for line in around[: len(around) - below]:
             yield from (*line, Segment.line())
-        for index, cells in enumerate(zip(*self._cells, strict=True)):
-            yield from self._lines(console, cells, widths)
-            if self._table.rows[index].end_section and index + 1 < len(self._table.rows):
-                yield from self._rule(total)
-        for line in around[behind:]:
+        for index, cells in enumerate(self._lines):
+            yield from self._of(console, cells, widths)
+            if head.box is not None and index in self._block_ends and index + 1 < len(self._lines):
+                yield Segment("\n")
+        for line in around[len(around) - below :]:
             yield from (*line, Segment.line())
 
     def _widths(self, most: int) -> list[int]:
         """The widths of the columns, without padding: those of the longest lines, or less where they do not fit."""
-        columns = self._table.columns
+        columns = self._head.columns
         widths = [
-            max(
-                (cell_len(line) for text in (_text(column.header), *cells) for line in text.plain.split("\n")),
-                default=0,
-            )
-            for column, cells in zip(columns, self._cells, strict=True)
+            max(map(cell_len, [*str(column.header).split("\n"), *_pieces(line[index][0] for line in self._lines)]))
+            for index, column in enumerate(columns)
         ]
         excess = sum(widths) + self._edges + len(self._between) * (len(widths) - 1) - most
         wrapped = [index for index, column in enumerate(columns) if not column.no_wrap]
@@ -74,65 +73,35 @@ class LongTable:
             excess -= 1
         return [max(width, 1) for width in widths]
 
-    def _head(self, widths: Sequence[int]) -> RichTable:
-        """The same table without its lines."""
-        table = self._table
-        head = RichTable(
-            title=table.title,
-            caption=table.caption,
-            title_justify=table.title_justify,
-            box=table.box,
-            padding=table.padding,
-            pad_edge=table.pad_edge,
-            show_edge=table.show_edge,
-        )
-        for column, width in zip(table.columns, widths, strict=True):
-            head.add_column(
-                column.header,
-                justify=column.justify,
-                vertical=column.vertical,
-                overflow="fold",
-                no_wrap=column.no_wrap,
-                style=column.style,
-                width=width,
-            )
-        return head
-
-    def _rule(self, width: int) -> Iterator[Segment]:
-        box = self._table.box
-        if box is not None:
-            yield Segment(" " * width)
-            yield Segment.line()
-
-    def _lines(self, console: Console, cells: Sequence[Text], widths: Sequence[int]) -> Iterator[Segment]:
+    def _of(self, console: Console, cells: Line, widths: Sequence[int]) -> Iterator[Segment]:
         """The lines of one line of the table: several where a cell has several or is wrapped."""
-        columns = self._table.columns
-        parts = [_wrapped(console, *of) for of in zip(cells, columns, widths, strict=True)]
+        columns = self._head.columns
+        parts = [
+            _wrapped(console, text, column, width)
+            for (text, _), column, width in zip(cells, columns, widths, strict=True)
+        ]
         height = max(map(len, parts), default=0)
         for index, column in enumerate(columns):
-            if column.vertical == "bottom":
+            if column.vertical == "bottom" and len(parts[index]) < height:
                 parts[index] = [""] * (height - len(parts[index])) + parts[index]
         for line in zip_longest(*parts, fillvalue=""):
             plain = self._left
             for index, (text, column, width) in enumerate(zip(line, columns, widths, strict=True)):
                 padded = _padded(text, width, to_the_right=column.justify == "right")
                 plain += self._between if index else ""
-                if (style := cells[index].style) or (style := column.style):
+                if style := cells[index][1] or column.style:
                     yield Segment(plain)
                     yield Segment(padded, console.get_style(style))
                     plain = ""
                 else:
                     plain += padded
-            yield Segment(plain)
-            yield Segment.line()
+            yield Segment(plain + "\n")
 
 
-def _texts(column: Column) -> list[Text]:
-    return [_text(cell) for cell in column.cells]
-
-
-def _text(cell: object) -> Text:
-    return cell if isinstance(cell, Text) else Text(str(cell))
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    """The lines of texts, each once."""
+    for text in dict.fromkeys(texts):
+        yield from text.split("\n")
 
 
 def _padded(text: str, width: int, *, to_the_right: bool) -> str:
@@ -142,9 +111,9 @@ def _padded(text: str, width: int, *, to_the_right: bool) -> str:
     return blanks + text if to_the_right else text + blanks
 
 
-def _wrapped(console: Console, cell: Text, column: Column, width: int) -> list[str]:
+def _wrapped(console: Console, text: str, column: Column, width: int) -> list[str]:
     """The lines of a cell in a column of this width."""
-    if "\n" not in cell.plain and cell_len(cell.plain) <= width:
-        return [cell.plain]
-    lines = cell.wrap(console, width, overflow="fold", no_wrap=column.no_wrap)
+    if "\n" not in text and cell_len(text) <= width:
+        return [text]
+    lines = Text(text).wrap(console, width, overflow="fold", no_wrap=column.no_wrap)
     return [line.plain.rstrip() for line in lines]

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.table import Table as RichTable
 
+    from fgbench_reports.tables.long_table import LongTable
+
 STYLES = {BEST: "bold", SECOND: "underline"}
+MOST_CELLS = 4_000  # of a table that rich lays out itself; it takes about a tenth of a millisecond for each
 PIPE_WIDTH, MIN_WIDTH = 120, 80  # columns
 
 
@@ -34,7 +37,7 @@ def to_terminal(tables: Iterable[Table | RichTable], notes: Sequence[str] = (), 
     console = Console(file=io.StringIO(), width=PIPE_WIDTH, color_system=None) if to_file else _like_stdout()
     with console.capture() as captured:
         for table in tables:
-            console.print(_Visible(to_rich(table) if isinstance(table, Table) else table), crop=False)
+            console.print(_Visible(_shown(table) if isinstance(table, Table) else table), crop=False)
         for note in map(visible, notes):
             console.print(
                 note, style="dim", highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
@@ -48,7 +51,40 @@ def to_rich(table: Table) -> RichTable:
     return _laid_out(table, table.layout) if table.layout is not None else _wide(table)
 
 
+def _shown(table: Table) -> RichTable | LongTable:
+    """A table as rich lays it out, or line by line where that takes too long."""
+    if table.printed.size <= MOST_CELLS:
+        return to_rich(table)
+    return to_long(table)
+
+
+def to_long(table: Table) -> LongTable:
+    """A table that is laid out line by line."""
+    from fgbench_reports.tables.long_table import LongTable
+
+    layout = table.layout
+    if layout is None:
+        lines = [[(cell, STYLES.get(mark, "")) for cell, mark in line] for line in cells_of(table)]
+        return LongTable(_wide_head(table), lines)
+    headings = list(table.printed.columns)
+    styles = layout.styles
+    lines = [
+        [(cell, styles.get((index, heading), "")) for heading, cell in zip(headings, line, strict=True)]
+        for index, line in enumerate(table.printed.itertuples(index=False, name=None))
+    ]
+    return LongTable(_laid_out_head(table.title, headings, table.names, layout), lines, layout.block_ends)
+
+
 def _wide(table: Table) -> RichTable:
+    from rich.text import Text
+
+    rich_table = _wide_head(table)
+    for line in cells_of(table):
+        rich_table.add_row(*(Text(cell, STYLES.get(mark, "")) for cell, mark in line))
+    return rich_table
+
+
+def _wide_head(table: Table) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -59,8 +95,6 @@ def _wide(table: Table) -> RichTable:
         rich_table.add_column(
             Text(printed), justify="left" if heading in table.names else "right", overflow="fold", vertical="bottom"
         )
-    for line in cells_of(table):
-        rich_table.add_row(*(Text(cell, STYLES.get(mark, "")) for cell, mark in line))
     return rich_table
 
 
@@ -84,6 +118,18 @@ def table_of_lines(
     """
     from rich.text import Text
 
+    rich_table = _laid_out_head(title, headings, names, layout)
+    for index, line in enumerate(lines):
+        cells = zip(headings, line, strict=True)
+        rich_table.add_row(*(Text(cell, layout.styles.get((index, heading), "")) for heading, cell in cells))
+        if index in layout.block_ends:
+            rich_table.add_section()
+    return rich_table
+
+
+def _laid_out_head(title: str, headings: Sequence[str], names: Collection[str], layout: Layout) -> RichTable:
+    from rich.text import Text
+
     rich_table = _without_columns(title, layout)
     for heading in headings:
         is_figure = heading not in names
@@ -94,11 +140,6 @@ def table_of_lines(
             no_wrap=is_figure and heading not in layout.wrapped,  # never cut; names fold where a terminal is narrow
             style=layout.column_styles.get(heading, ""),
         )
-    for index, line in enumerate(lines):
-        cells = zip(headings, line, strict=True)
-        rich_table.add_row(*(Text(cell, layout.styles.get((index, heading), "")) for heading, cell in cells))
-        if index in layout.block_ends:
-            rich_table.add_section()
     return rich_table
 
 
@@ -130,16 +171,12 @@ def _without_columns(title: str, layout: Layout) -> RichTable:
 class _Visible:
     """A table whose letters are visible, whoever made it; what colours it is rich's own."""
 
-    table: RichTable
+    table: RichTable | LongTable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         from rich.segment import Segment
 
-        from fgbench_reports.tables.long_table import MOST_CELLS, LongTable
-
-        is_long = self.table.row_count * len(self.table.columns) > MOST_CELLS
-        shown = LongTable(self.table) if is_long else self.table
-        for text, style, control in console.render(shown, options):
+        for text, style, control in console.render(self.table, options):
             yield Segment("\n".join(map(visible, text.split("\n"))), style, control)
 
 
