@@ -22,9 +22,9 @@ from typing import Any, get_type_hints
 from fgbench import values
 from fgbench.errors import FgbenchError
 from fgbench.quantities import duration
+from fgbench_selectors.entries import IMPLS as IMPLS  # the commands take it from here
 
 DEVICES = ("cuda", "cpu")  # the best first
-IMPLS = ("published", "fast")
 INTERPOLATIONS = ("bilinear", "bicubic")
 STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
 MAX_CLASSES, MAX_THREADS, MAX_SEED = 10_000_000, 4096, 2**31 - 1

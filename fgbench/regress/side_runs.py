@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgbench.regress.sides.processes import Ended, last_line, run_program
+from fgbench.regress.sides.processes import Ended, run_program
 from fgbench.regress.sides.sides import Side
 from fgbench.results.reading import parse_json
+from fgbench.workers.pool import last_line
 
 Row = Mapping[str, Any]  # of ``fgbench throughput --format json``, of this version or another one
 TIMED = ("ok", "unconverged")  # statuses whose times count

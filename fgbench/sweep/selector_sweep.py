@@ -17,6 +17,7 @@ from typing import Any
 from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, OnProblem
 from fgbench.measure.points import RunMode
 from fgbench.measure.timer import timing_plan
+from fgbench.options import IMPLS
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
 from fgbench.results.decoding import RowError, read_row
@@ -33,7 +34,6 @@ CPU_CAP_S = 3.0  # of timed blocks; a point whose first run takes longer is run 
 KERNELS_CAP_S = 0.6
 SETUP_S, LIMIT_S = 300.0, 1800.0
 LOOK_S = 1.0  # between looks at a point that another run measures
-IMPLS = ("published", "fast")
 # Facts about the device and the software that could change a figure. They are a part of a point's key.
 IN_KEY = ("device_name", "cpu", "cpus", "torch", "cuda", "timm", "python", "code")
 

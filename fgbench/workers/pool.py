@@ -304,5 +304,5 @@ def last_words(log: str) -> str:
 
 def last_line(text: str) -> str:
     """The last line that is not empty, printable and not too long."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return "".join(c for c in lines[-1].strip() if c.isprintable())[:200] if lines else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c for c in lines[-1] if c.isprintable())[:300] if lines else ""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import Bounds, time_bounds
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
-from fgbench_reports.data import KINDS, Data, Row, group_by
+from fgbench_reports.data import KINDS, Data
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.report import Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
+from fgbench_reports.tables.column import Cell, Line, word
 from fgbench_reports.tables.numbers import img_per_s, significant
-from fgbench_reports.tables.table import BEST, SECOND
+from fgbench_reports.tables.table import BEST, SECOND, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,13 +52,7 @@ def price_table(data: Data) -> pd.DataFrame:
 
     Values as they are; None where there is none. The cost is there with a price, the energy where it was measured.
     """
-    return _frame(_lines(data))
-
-
-def _frame(lines: Sequence[tuple[dict[str, Any], dict[str, str]]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame([cells for cells, _ in lines], dtype=object)
+    return frame_of(_lines(data))
 
 
 class Price(Report):
@@ -67,20 +62,16 @@ class Price(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """One table, the best batch of every model and size in every mode."""
-        import pandas as pd
-
         lines = _lines(data)
         if not lines:
             yield Missing(what="Cost per million images", command=KINDS["throughput"])
             return
-        frame = _frame(lines)
-        yield Table(
-            name="price",
-            title="Cost per million images",
-            frame=frame,
-            printed=pd.DataFrame([printed for _, printed in lines]),
-            names=[name for name in NAMES if name in frame],
-            marks=_marks(frame, [time_bounds(some[0]) for some in _points(data)]),
+        yield Table.from_cells(
+            "price",
+            "Cost per million images",
+            lines,
+            names=[name for name in NAMES if name in lines[0]],
+            marks=_marks(lines, [time_bounds(some[0]) for some in _points(data)]),
             notes=price_notes(data),
         )
 
@@ -138,8 +129,8 @@ def grouped_by_row(points: Iterable[Configuration]) -> dict[int, list[Configurat
     return some
 
 
-def _lines(data: Data) -> list[tuple[dict[str, Any], dict[str, str]]]:
-    """Every line twice: its values, and as they are printed."""
+def _lines(data: Data) -> list[dict[str, Cell]]:
+    """A line per best batch."""
     points = _points(data)
     rows = [some[0].row for some in points]
     names = ["model", "selector", "impl", *(["backbone"] if "backbone" in varying_fields(rows) else [])]
@@ -147,19 +138,17 @@ def _lines(data: Data) -> list[tuple[dict[str, Any], dict[str, str]]]:
     lines = []
     for some in points:
         point, row = some[0], some[0].row
-        cells: dict[str, Any] = {name: getattr(row, name) for name in names}
-        cells |= {"image size": row.image_size, "batch": row.batch_size}
-        printed = {name: as_text(value) for name, value in cells.items()}
+        line = {name: word(getattr(row, name)) for name in names}
+        line |= {"image size": word(row.image_size), "batch": word(row.batch_size)}
         for name in datasets_of(data):
-            heading = f"top-1 % {as_text(name)}"
             found = _best_accuracy(some, name)
-            cells[heading] = None if found is None else found.top1_percent
-            printed[heading] = top1_text(cells[heading], None if found is None else found.source)
-        cells["img/s"], printed["img/s"] = point.img_s, img_per_s(point.img_s)
+            top1, source = (None, None) if found is None else (found.top1_percent, found.source)
+            line[f"top-1 % {as_text(name)}"] = Cell(top1, top1_text(top1, source))
+        line["img/s"] = Cell(point.img_s, img_per_s(point.img_s))
         for heading, value in _million(point, data.gpu_hour_price, energy).items():
-            cells[heading], printed[heading] = value, significant(value, decimals=5)
-        cells["mode"] = printed["mode"] = point.mode_name
-        lines.append((cells, printed))
+            line[heading] = Cell(value, significant(value, decimals=5))
+        line["mode"] = Cell(point.mode_name, point.mode_name)
+        lines.append(line)
     return lines
 
 
@@ -177,18 +166,19 @@ def _million(point: Configuration, price: float | None, energy: bool) -> dict[st
     return cells
 
 
-def _marks(frame: pd.DataFrame, times: Sequence[Bounds]) -> dict[tuple[int, str], str]:
+def _marks(lines: Sequence[Line], times: Sequence[Bounds]) -> dict[tuple[int, str], str]:
     """The lowest and the second of every ranked column among the lines of a mode, where there are several.
 
     Hours and cost go with the time per image: where its interval meets that of a higher one, the line has no mark.
     """
     marks: dict[tuple[int, str], str] = {}
-    lines: list[Row] = [dict(line, index=index) for index, line in enumerate(frame.to_dict("records"))]
-    for some in group_by(lines, "mode").values():
-        for heading in (name for name in RANKED if name in frame):
-            found = _lowest(some, heading)
+    modes: dict[str, list[int]] = {}
+    for index, line in enumerate(lines):
+        modes.setdefault(line["mode"].text, []).append(index)
+    for indices in modes.values():
+        for heading in (name for name in RANKED if name in lines[0]):
+            found = _lowest({index: lines[index][heading].value for index in indices}, heading)
             if heading != ENERGY:
-                indices = [line["index"] for line in some]
                 found = {place: mark for place, mark in found.items() if _is_certain(place[0], indices, times)}
                 found = found if BEST in found.values() else {}  # what is second is not known either
             marks |= found
@@ -202,7 +192,8 @@ def _is_certain(index: int, others: Sequence[int], times: Sequence[Bounds]) -> b
     return one.known and all(one.high < other.low for other in higher)
 
 
-def _lowest(lines: Sequence[Mapping[str, Any]], heading: str) -> dict[tuple[int, str], str]:
-    values = sorted({line[heading] for line in lines if line[heading] is not None})
-    words = dict(zip(values[:2], (BEST, SECOND), strict=False)) if len(values) > 1 else {}
-    return {(line["index"], heading): words[line[heading]] for line in lines if line[heading] in words}
+def _lowest(values: Mapping[int, float | None], heading: str) -> dict[tuple[int, str], str]:
+    """The marks of the lowest and the second of the values of lines."""
+    known = sorted({value for value in values.values() if value is not None})
+    marks = dict(zip(known[:2], (BEST, SECOND), strict=False)) if len(known) > 1 else {}
+    return {(index, heading): marks[value] for index, value in values.items() if value in marks}

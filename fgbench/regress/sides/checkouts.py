@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgbench.errors import FgbenchError
-from fgbench.regress.sides.processes import Ended, last_line, run_program, undisturbed
+from fgbench.regress.sides.processes import Ended, run_program, undisturbed
+from fgbench.workers.pool import last_line
 
 GIT_S, CHECKOUT_S = 60.0, 1800.0
 # Set by git for its hooks: they would lead every command below to the user's own index.

@@ -12,7 +12,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError
-from fgbench.regress.sides.processes import Ended, last_line, run_program
+from fgbench.regress.sides.processes import Ended, run_program
+from fgbench.workers.pool import last_line
 
 INSTALL_S, COMPILE_S = 1800.0, 600.0
 _SETTLED = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # what contradicts --target

@@ -104,9 +104,3 @@ def undisturbed() -> Iterator[None]:
     finally:
         if before is not None:  # else it is none of Python's
             signal.signal(signal.SIGINT, before)
-
-
-def last_line(text: str) -> str:
-    """The last line that is not empty, printable and not too long."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "".join(c for c in lines[-1] if c.isprintable())[:300] if lines else ""

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgbench.errors import CannotMeasureError, FgbenchError
-from fgbench.regress.sides.processes import last_line, run_program
+from fgbench.regress.sides.processes import run_program
 from fgbench.results.reading import parse_json
+from fgbench.workers.pool import last_line
 
 PROBE = Path(__file__).with_name("inspect_environment.py")
 PROBE_S = 120.0  # from a cold network disk
