@@ -21,21 +21,22 @@ from fgbench_reports.selector_cost import (
     NAMES,
     DeviceRates,
     PlaceRows,
-    backend_frame,
+    backend_lines,
     crossover,
-    ratio_frame,
+    ratio_lines,
     row_name,
-    selection_frame,
+    selection_lines,
     status_word,
     title,
 )
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables import formats
+from fgbench_reports.tables.column import Line
 from fgbench_reports.tables.numbers import how_many, with_prefix
 from fgbench_reports.tables.table import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 DEVICES = ("cpu", "cuda")  # in this order
 
@@ -117,11 +118,11 @@ def _machines(rows: Rows) -> Content:
 
 
 def _costs(rows: Rows) -> Content:
-    return _per_place(rows, lambda place: _table(selection_frame(place.selections)) + _reasons(place.selections))
+    return _per_place(rows, lambda place: _table(selection_lines(place.selections)) + _reasons(place.selections))
 
 
 def _ratios(rows: Rows) -> Content:
-    return _per_place(rows, lambda place: _table(ratio_frame(place.selections)))
+    return _per_place(rows, lambda place: _table(ratio_lines(place.selections)))
 
 
 def _time(rows: Rows) -> Content:
@@ -141,7 +142,7 @@ def _kernels(rows: Rows) -> Content:
 
     drawn = _figures(rows, draw_crossover, "crossover", "the back ends of v·A", after="\n")
     tables = _per_place(
-        rows, lambda place: f"{_bullets(crossover(place.backends))}\n{_table(backend_frame(place.backends))}"
+        rows, lambda place: f"{_bullets(crossover(place.backends))}\n{_table(backend_lines(place.backends))}"
     )
     return Content(text=drawn.text + tables.text, figures=drawn.figures)
 
@@ -217,8 +218,8 @@ def _figures(rows: Rows, draw: Callable[[PlaceRows], str], figure: str, says: st
     return Content(text=text, figures={f"{name}_{figure}.svg": draw(place) for name, place in found.items()})
 
 
-def _table(frame: pd.DataFrame) -> str:
-    return formats.to_markdown(Table.from_text("cost", "", frame, names=NAMES))
+def _table(lines: Sequence[Line]) -> str:
+    return formats.to_markdown(Table.from_cells("cost", "", lines, names=NAMES))
 
 
 def _bullets(lines: Sequence[str]) -> str:

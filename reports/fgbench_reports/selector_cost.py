@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from fgbench.results.records import BackendRow, SelectionRow, Status
 from fgbench_reports.data import group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
+from fgbench_reports.tables.column import Cell, Column, figure, word
 from fgbench_reports.tables.numbers import (
-    half_width_percent,
+    four_digits,
     how_many,
     milliseconds,
     percent,
+    short_percent,
     significant,
     with_prefix,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 BACKBONE = "(backbone)"
-NAMES = ("selector", "impl", "status", "v·A by", "fastest", "chosen", "contended", "fewer, less, faster")
+AGREEMENT = "fewer, less, faster"
+NAMES = ("selector", "impl", "status", "v·A by", "fastest", "chosen", "contended", AGREEMENT)
 Measure = Callable[[SelectionRow], float | None]
-COLUMNS: dict[str, Callable[[SelectionRow], str]] = {  # what a row's work and time is printed as
-    "FLOPs": lambda row: with_prefix(row.flops),
-    "bytes": lambda row: with_prefix(row.bytes),
-    "FLOPs/byte": lambda row: significant(intensity(row)),
-    "ms": lambda row: milliseconds(row.latency_s),
-    "±%": lambda row: half_width_percent(row.latency_ci95_low_s, row.latency_s, row.latency_ci95_high_s),
-    "added MB": lambda row: significant(_over(row.added_memory_bytes, 1e6)),
-}
 MEASURES: dict[str, Measure] = {
     "FLOPs": lambda row: row.flops,
     "bytes": lambda row: row.bytes,
@@ -77,36 +69,68 @@ def by_place(rows: Sequence[SelectionRow]) -> list[tuple[str, list[SelectionRow]
     ]
 
 
-def selection_frame(rows: Sequence[SelectionRow]) -> pd.DataFrame:
+class Beside(NamedTuple):
+    """A row, and the row of the backbone at its image size, where there is one."""
+
+    row: SelectionRow
+    backbone: SelectionRow | None
+
+
+def _share(measure: str) -> Callable[[Beside], float | None]:
+    """A share of the backbone's figure, in percent."""
+
+    def value(line: Beside) -> float | None:
+        of = MEASURES[measure]
+        share = None if line.backbone is None else _over(of(line.row), of(line.backbone))
+        return None if share is None else 100 * share
+
+    return value
+
+
+def _half_width_percent(line: Beside) -> float | None:
+    low, middle, high = line.row.latency_ci95_low_s, line.row.latency_s, line.row.latency_ci95_high_s
+    return None if low is None or high is None else _over(50 * (high - low), middle)
+
+
+COLUMNS = (
+    Column("size", lambda line: line.row.image_size, unit="pixel"),
+    Column("N", lambda line: line.row.num_tokens),
+    Column("selector", lambda line: line.row.selector or BACKBONE, is_name=True),
+    Column("impl", lambda line: line.row.impl or "", is_name=True),
+    Column("FLOPs", lambda line: line.row.flops, with_prefix, unit="FLOP"),
+    Column("bytes", lambda line: line.row.bytes, with_prefix, unit="byte"),
+    Column("FLOPs/byte", lambda line: intensity(line.row), significant, unit="FLOP/byte"),
+    Column("ms", lambda line: _thousand(line.row.latency_s), four_digits, unit="ms"),
+    Column("±%", _half_width_percent, short_percent, unit="%"),
+    Column("added MB", lambda line: _over(line.row.added_memory_bytes, 1e6), significant, unit="MB"),
+    Column("% FLOPs", _share("FLOPs"), percent, unit="%"),
+    Column("% time", _share("time"), percent, unit="%"),
+    Column("v·A by", lambda line: ", ".join(line.row.backends.get("left", ())), is_name=True),
+    Column("status", lambda line: status_word(line.row), is_name=True),
+)
+
+
+def selection_lines(rows: Sequence[SelectionRow]) -> list[dict[str, Cell]]:
     """A line per size, selector and implementation."""
-    import pandas as pd
-
-    lines: list[dict[str, str]] = []
-    for size, same_size in group_by(rows, "image_size").items():
+    lines: list[dict[str, Cell]] = []
+    for same_size in group_by(rows, "image_size").values():
         backbone = next((row for row in same_size if row.selector is None), None)
-        for row in same_size:
-            lines.append(
-                {"size": str(size), "N": str(row.num_tokens)}
-                | {"selector": row.selector or BACKBONE, "impl": row.impl or ""}
-                | {heading: cell(row) for heading, cell in COLUMNS.items()}
-                | {f"% {name}": _share(row, backbone, MEASURES[name]) for name in ("FLOPs", "time")}
-                | {"v·A by": ", ".join(row.backends.get("left", ())), "status": status_word(row)}
-            )
-    return pd.DataFrame(lines)
+        lines += [{column.heading: column.cell(Beside(row, backbone)) for column in COLUMNS} for row in same_size]
+    return lines
 
 
-def ratio_frame(rows: Sequence[SelectionRow]) -> pd.DataFrame:
+def ratio_lines(rows: Sequence[SelectionRow]) -> list[dict[str, Cell]]:
     """Published over fast in FLOPs, bytes and time, a line per size and selector; and whether all three agree."""
-    import pandas as pd
-
-    lines: list[dict[str, str]] = []
+    lines: list[dict[str, Cell]] = []
     for (size, selector), pair in group_by(rows, "image_size", "selector").items():
-        if selector is None:
-            continue
-        found = ratios(pair)
-        cells = {f"{name} ×": significant(value) for name, value in found.items()}
-        lines.append({"size": str(size), "selector": selector, **cells, "fewer, less, faster": _verdict(found)})
-    return pd.DataFrame(lines)
+        if selector is not None:
+            found = ratios(pair)
+            lines.append(
+                {"size": word(size), "selector": word(selector)}
+                | {f"{name} ×": figure(value, significant) for name, value in found.items()}
+                | {AGREEMENT: word(_verdict(found))}
+            )
+    return lines
 
 
 def ratios(pair: Sequence[SelectionRow]) -> dict[str, float | None]:
@@ -118,24 +142,25 @@ def ratios(pair: Sequence[SelectionRow]) -> dict[str, float | None]:
     return {name: _over(measure(published), measure(fast)) for name, measure in MEASURES.items()}
 
 
-def backend_frame(rows: Sequence[BackendRow]) -> pd.DataFrame:
+def backend_lines(rows: Sequence[BackendRow]) -> list[dict[str, Cell]]:
     """Milliseconds of every back end, a line per number of maps and tokens."""
-    import pandas as pd
-
     names = list(dict.fromkeys(row.backend for row in rows))
-    lines: list[dict[str, str]] = []
+    lines: list[dict[str, Cell]] = []
     for (maps, tokens), some in group_by(rows, "maps", "num_tokens").items():
-        by_name = {row.backend: row for row in some}
-        timed = [(row.latency_s, row.backend) for row in some if row.latency_s is not None]
-        _, fastest = min(timed, key=lambda time: time[0], default=(None, "–"))
-        chosen = next((row.backend for row in some if row.chosen), "–")
+        latency_s = {row.backend: row.latency_s for row in some}
+        timed = {backend: seconds for backend, seconds in latency_s.items() if seconds is not None}
         lines.append(
-            {"B·H": str(maps), "N": str(tokens), "elements": with_prefix(maps * tokens**2)}
-            | {f"{name} ms": milliseconds(by_name[name].latency_s) if name in by_name else "–" for name in names}
-            | {"fastest": fastest, "chosen": chosen}
-            | {"contended": ", ".join(row.backend for row in some if row.status is Status.CONTENDED)}
+            {"B·H": word(maps), "N": word(tokens), "elements": figure(maps * tokens**2, with_prefix)}
+            | {f"{name} ms": Cell(_thousand(latency_s.get(name)), milliseconds(latency_s.get(name))) for name in names}
+            | {"fastest": word(min(timed, key=lambda name: timed[name], default=None))}
+            | {"chosen": word(next((row.backend for row in some if row.chosen), None))}
+            | {"contended": word(", ".join(row.backend for row in some if row.status is Status.CONTENDED))}
         )
-    return pd.DataFrame(lines)
+    return lines
+
+
+def _thousand(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
 
 
 def crossover(rows: Sequence[BackendRow]) -> list[str]:
@@ -180,11 +205,6 @@ def row_name(row: SelectionRow) -> str:
 def status_word(row: SelectionRow) -> str:
     """The status of a row; nothing where it is ok."""
     return "" if row.status.is_ok else str(row.status)
-
-
-def _share(row: SelectionRow, backbone: SelectionRow | None, measure: Measure) -> str:
-    share = None if backbone is None else _over(measure(row), measure(backbone))
-    return "–" if share is None else percent(100 * share)
 
 
 def _verdict(found: Mapping[str, float | None]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from fgbench.results.records import BackendRow, SelectionRow, Status
@@ -11,13 +12,14 @@ from fgbench_reports import selector_cost_figures
 from fgbench_reports.selector_cost import (
     DeviceRates,
     PlaceRows,
-    backend_frame,
+    backend_lines,
     crossover,
-    ratio_frame,
+    ratio_lines,
     ratios,
-    selection_frame,
+    selection_lines,
 )
 from fgbench_reports.selector_cost_figures import draw_crossover, draw_roofline, draw_time
+from fgbench_reports.tables.table import Table
 
 FIGURES = {"time": draw_time, "roofline": draw_roofline, "crossover": draw_crossover}
 
@@ -89,8 +91,12 @@ PLACE = PlaceRows(
 )
 
 
+def printed(lines) -> pd.DataFrame:
+    return Table.from_cells("x", "", lines, names=()).printed
+
+
 def test_a_selection_stands_beside_its_backbone():
-    frame = selection_frame(SELECTIONS).set_index(["selector", "impl"])
+    frame = printed(selection_lines(SELECTIONS)).set_index(["selector", "impl"])
     assert dict(frame.loc[("(backbone)", "")])["% FLOPs"] == "100.00"
     psm = dict(frame.loc[("psm", "fast")])
     assert (psm["% FLOPs"], psm["% time"], psm["FLOPs/byte"], psm["v·A by"]) == ("1.0000", "10.000", "10.0", "dense")
@@ -100,7 +106,7 @@ def test_a_selection_stands_beside_its_backbone():
 
 
 def test_measures_that_rank_alike_are_told_from_those_that_do_not():
-    frame = ratio_frame(SELECTIONS).set_index("selector")
+    frame = printed(ratio_lines(SELECTIONS)).set_index("selector")
     assert frame.loc["psm"]["fewer, less, faster"] == "fast in all"
     assert frame.loc["gls"]["fewer, less, faster"] == "FLOPs fast, bytes fast, time published"
     assert frame.loc["sacm"]["fewer, less, faster"] == "–"
@@ -110,9 +116,9 @@ def test_measures_that_rank_alike_are_told_from_those_that_do_not():
 def test_the_crossover_is_read_from_the_rows():
     (line,) = crossover(BACKENDS)
     assert line == "B·H = 12: the dense map wins last at 120 k elements, blocks win first at 12.0 M."
-    assert list(backend_frame(BACKENDS)["fastest"]) == ["dense", "blocks", "blocks"]
-    assert list(backend_frame(BACKENDS)["chosen"]) == ["dense", "dense", "blocks"]
-    assert list(backend_frame(BACKENDS)["contended"]) == ["", "blocks", ""]
+    assert list(printed(backend_lines(BACKENDS))["fastest"]) == ["dense", "blocks", "blocks"]
+    assert list(printed(backend_lines(BACKENDS))["chosen"]) == ["dense", "dense", "blocks"]
+    assert list(printed(backend_lines(BACKENDS))["contended"]) == ["", "blocks", ""]
     assert crossover([backend("blocks", 9, 0.1)]) == ["B·H = 12: the dense map never wins, blocks never win."]
 
 

@@ -68,7 +68,7 @@ def _show(rows: Sequence[SelectionRow | BackendRow], output: OutputOptions) -> N
     from fgbench_reports.data import Data
     from fgbench_reports.measured.selections import Selections
     from fgbench_reports.report import Table
-    from fgbench_reports.selector_cost import backend_frame
+    from fgbench_reports.selector_cost import NAMES, backend_lines
     from fgbench_reports.tables.render import RowTables, render
 
     if not rows and output.style not in ("json", "csv"):
@@ -76,9 +76,8 @@ def _show(rows: Sequence[SelectionRow | BackendRow], output: OutputOptions) -> N
     selections = [row for row in rows if isinstance(row, SelectionRow)]
     tables = [item for item in Selections().items(Data(selection=selections)) if isinstance(item, Table)]
     if kernels := [row for row in rows if isinstance(row, BackendRow)]:
-        words = ("fastest", "chosen", "contended")
         title = "Kernels of v·A: milliseconds of every back end"
-        tables.append(Table.from_frame("kernels", title, backend_frame(kernels), {}, names=words))
+        tables.append(Table.from_cells("kernels", title, backend_lines(kernels), names=NAMES))
     notes = list(dict.fromkeys(note for table in tables for note in table.notes))
     made_of = RowTables(rows=[exported(row) for row in rows], narrow=tables, wide=tables, notes=notes)
     emit_as(output.style, render(made_of, output.style, to_file=output.to_file), output.output)
