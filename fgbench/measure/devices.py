@@ -70,7 +70,7 @@ class NvidiaGpu:
     def __init__(self, uuid: str | None) -> None:
         self.gpu = Gpu.open(uuid)
         self.busy = busy_at_start(self.gpu)
-        self.memory_before = self.gpu.used_memory_bytes()
+        self.memory_before = _memory_before(self.gpu, uuid)
 
     def watch(self, missing: dict[str, str], threads: int) -> GpuWatch:
         """Memory of the GPU, its clocks and temperature."""
@@ -82,6 +82,16 @@ class NvidiaGpu:
 
     def limit_memory(self, limit_bytes: int | None) -> None:
         """A GPU has no limit that all engines obey; each sets its own."""
+
+
+_MEMORY_BEFORE: dict[str | None, int | None] = {}  # of each GPU, when this process first opened it
+
+
+def _memory_before(gpu: Gpu, uuid: str | None) -> int | None:
+    """Bytes that were in use before this process used a GPU: what it holds itself is not among them later on."""
+    if uuid not in _MEMORY_BEFORE:
+        _MEMORY_BEFORE[uuid] = gpu.used_memory_bytes()
+    return _MEMORY_BEFORE[uuid]
 
 
 def why_no_device(name: str) -> str | None:

@@ -94,6 +94,8 @@ class Engine(ABC):
         for option in ("compiled", "channels_last", "cuda_graph"):
             if getattr(mode, option):
                 raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
+        if mode.memory_limit_bytes is not None and mode.device != "cpu":
+            raise FgbenchError(f"engine {cls.shown_name()!r} has no limit of memory on", mode.device)
         return replace(mode, threads=(mode.threads or cores()) if mode.device == "cpu" else None)
 
     @classmethod

@@ -11,6 +11,7 @@ from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES
+from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import engines
 from fgbench.plugins.names import public_name, registered_engines
 
@@ -60,10 +61,12 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
 
     Returns:
         Facts of :func:`fgbench.measure.devices.describe_device`, versions of ``torch`` and ``cuda``, torch's
-        ``threads`` on a CPU, and under ``modes`` for each a ``mode`` and what :meth:`Engine.describe` says of it.
+        ``threads`` on a CPU. Under ``modes``, for each that the engine has, its ``mode`` and what
+        :meth:`Engine.describe` says of it, with a digest of its ``code`` where it is not fgbench's own; under
+        ``refused`` why it does not have the others.
 
     Raises:
-        FgbenchError: Where the engine cannot be used here, or does not have a mode.
+        FgbenchError: Where the engine cannot be used here, or has none of the modes.
 
     """
     import torch
@@ -71,13 +74,26 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
     kind, found = find_engine(name, device)
     on_cpu = found == "cpu"
     shared = name if public_name(name) in engines.names() else public_name(name)
-    settled = [kind.settle(replace(mode, device=found, engine=shared)) for mode in modes]
+    settled: list[RunMode] = []
+    refusals: list[FgbenchError] = []
+    for mode in modes:
+        try:
+            settled.append(kind.settle(replace(mode, device=found, engine=shared)))
+        except FgbenchError as error:
+            refusals.append(error)
+    if not settled:
+        raise refusals[0]
+    code = foreign_code(kind)
     return {
         **describe_device(found),
         "torch": torch.__version__,
         "cuda": None if on_cpu else torch.version.cuda,
         "threads": torch.get_num_threads() if on_cpu else None,
-        "modes": [{"mode": asdict(mode), "engine": kind.describe(mode)} for mode in settled],
+        "modes": [
+            {"mode": asdict(mode), "engine": {**kind.describe(mode), **({"code": code} if code else {})}}
+            for mode in settled
+        ],
+        "refused": list(map(str, refusals)),
     }
 
 

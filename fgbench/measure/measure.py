@@ -43,8 +43,9 @@ def measure(
     """Measure time, memory and energy of one batch, in this process.
 
     ``fgbench throughput`` measures the same in a process of its own for every model, which this function does not:
-    memory that this process has taken before is in ``device_memory_bytes`` and may be in the way, a crash ends the
-    caller, no time limit ends a run, two calls at the same time disturb each other, and nothing is stored.
+    ``device_memory_bytes`` is what the process takes of a GPU beyond what was in use at its first measurement, memory
+    that it has taken before may be in the way, a crash ends the caller, no time limit ends a run, two calls at the same
+    time disturb each other, and nothing is stored.
 
     Args:
         subject: The name of a published model, which gets random weights; or a network, which is copied; or a subject
@@ -85,13 +86,13 @@ def measure(
     mode = RunMode(**settled["mode"])
     named = {"backbone": backbone, "selector": selector, "impl": impl, "num_classes": num_classes}
     made, batch = _subject(subject, images, named), _batch_size(images, batch_size)
-    rates = _rates(mode)
     opened = open_engine(mode, described["uuid"])
     try:
         loaded = LoadedSubject(made, opened, max_time_s)
         result = loaded.measure(batch, energy=energy)
     finally:
         opened.close()
+    rates = _rates(mode)  # after the point: its memory is told from what the process holds before
     facts = {**environment_facts(described), "max_time_s": loaded.plan.cap_s, "engine": settled["engine"]}
     return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)
 

@@ -14,6 +14,9 @@ _FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # as a worker answers it
 
 
+NO_FACTS = ("device", "uuid", "threads", "modes", "refused")  # of a description, that rows have no field for
+
+
 def environment_facts(described: Mapping[str, Any]) -> dict[str, Any]:
     """The environment of rows: an engine on its device, and this host with its software.
 
@@ -22,7 +25,7 @@ def environment_facts(described: Mapping[str, Any]) -> dict[str, Any]:
 
     """
     host = processor()
-    facts = {name: value for name, value in described.items() if name not in ("device", "uuid", "threads", "modes")}
+    facts = {name: value for name, value in described.items() if name not in NO_FACTS}
     facts["device_name"] = facts["device_name"] or host["cpu"]
     facts["driver"] = (facts.get("nvml") or {}).get("driver_version")
     return {**facts, **software(), **host, "code": code_digest()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, OnPr
 from fgbench.flops.counted_cache import CountedCache
 from fgbench.flops.counting import collected_rarely
 from fgbench.flops.grid import CountGrid
+from fgbench.measure.points import TORCH
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import models
 from fgbench.plugins.registry import selectors
@@ -226,7 +227,7 @@ def saved_memory(
         raise FgbenchError(
             "no row has allocated memory:", ", ".join(files), "only 'fgbench throughput' on a GPU measures it"
         )
-    plain = [row for row in measured if _is_plain(row["environment"], num_classes)]
+    plain = [row for row in measured if _is_plain(row, num_classes)]
     if not plain:
         raise FgbenchError(
             f"no row has allocated memory of a plain mode and of {num_classes} classes:", ", ".join(files)
@@ -246,8 +247,9 @@ def saved_memory(
     ]
 
 
-def _is_plain(environment: Mapping[str, Any], num_classes: int) -> bool:
-    is_special = any(environment.get(name) for name in SPECIAL_MODES)
+def _is_plain(row: Row, num_classes: int) -> bool:
+    environment = row["environment"]
+    is_special = row.get("engine") not in (None, TORCH) or any(environment.get(name) for name in SPECIAL_MODES)
     return not is_special and environment.get("num_classes") in (None, num_classes)
 
 

@@ -222,7 +222,7 @@ def decode(record: type[AnyRecord], row: Mapping[str, Any]) -> AnyRecord:
     try:
         decoded = read_row(record.kind, dict(row), {})
     except RowError as error:
-        what = f"the store holds a row of {record.kind} that cannot be read: {error};"
+        what = f"the store holds a row of {record.kind} that cannot be read: {error}"
         raise FgbenchError(what, do="--again replaces it") from None
     assert isinstance(decoded, record)
     return decoded
@@ -242,7 +242,7 @@ def _environment(own: Any, shared: Mapping[str, Any], *, strict: bool) -> dict[s
     own = _cell(own) if isinstance(own, str) and not strict else own
     if own is not None and own != "" and not isinstance(own, dict):
         raise RowError(f"its field {ENVIRONMENT!r} must be an object, got {SHOWN.repr(own)} ($.{ENVIRONMENT})")
-    return own or dict(shared)
+    return dict(shared) if own in (None, "") else own
 
 
 def _undeclared(name: str, value: Any, *, strict: bool) -> Any:

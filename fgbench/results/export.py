@@ -36,7 +36,7 @@ def by_section(rows: Sequence[Record]) -> dict[str, Any]:
     sections: dict[str, Any] = {}
     for section, kind in SECTIONS.items():
         chosen = [
-            exported(row) | ({"environment": None} if text == shared else {})
+            exported(row) | {"environment": None if text == shared else row["environment"] or {}}
             for row, text in zip(rows, texts, strict=True)
             if row.kind == kind
         ]

@@ -209,6 +209,7 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
         except FgbenchError as error:
             refusals.append(error)
             continue
+        refusals += map(FgbenchError, described["refused"])
         facts = environment_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s}
         for settled in described["modes"]:
             platforms[RunMode(**settled["mode"])] = Platform(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgbench.errors import FgbenchError, OnProblem
+from fgbench.measure.points import TORCH
 from fgbench.results.records import ThroughputRow
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.sweep.context import open_sweep
@@ -86,8 +87,9 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
             "the same command without --budget measures them"
         )
     if sweep.context.device == "cpu" and request.device is None and not (request.image_sizes or request.batch_sizes):
+        why = "no CUDA device is there, so this is" if TORCH in request.engines else "this is"
         remarks.append(
-            "no CUDA device is there, so this is the CPU and a small grid; "
+            f"{why} the CPU and a small grid; "
             "--sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"
         )
     if sweep.stored:

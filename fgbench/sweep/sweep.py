@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fgbench.errors import FgbenchError
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
 from fgbench.measure.rows import make_row
 from fgbench.results.records import Status, ThroughputRow
@@ -165,7 +166,13 @@ class Sweep:
 
     def _take_stored(self, group: PointGroup, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
-        row = stored_row(self.store, self.context.key(group, size))
+        try:
+            row = stored_row(self.store, self.context.key(group, size))
+        except FgbenchError:  # it is replaced where that is asked for
+            if not self.context.request.again:
+                raise
+            self._outdated.add((group, size))
+            return False
         if row is None:
             return False
         if self._wanted_again(row):

@@ -20,22 +20,22 @@ THREADS, ROUNDS = 2, 7
 
 
 @pytest.fixture(scope="module")
-def host():
-    with WorkerPool() as host:
-        host.start()
-        yield host
+def pool():
+    with WorkerPool() as pool:
+        pool.start()
+        yield pool
 
 
-def sweep(host: WorkerPool, store: Path, **options) -> Sweep:
+def sweep(pool: WorkerPool, store: Path, **options) -> Sweep:
     request = SweepRequest(device="cpu", threads=THREADS, again=True, **options)
     with Store(store) as kept:
-        made = Sweep(session=open_sweep(request, host, lambda _: None), store=kept, host=host)
+        made = Sweep(context=open_sweep(request, pool, lambda _: None), store=kept, pool=pool)
         made.run()
         return made
 
 
 @pytest.mark.parametrize(("model", "image_size", "batch_size"), [("vit", 224, 1), ("glsim", 224, 2)])
-def test_the_latency_is_that_of_a_bare_loop(benchmark, host, tmp_path, model, image_size, batch_size):
+def test_the_latency_is_that_of_a_bare_loop(benchmark, pool, tmp_path, model, image_size, batch_size):
     """Within 3 %, as the median of pairs of runs that follow each other: the machine changes more than that."""
     words = [sys.executable, str(Path(__file__).with_name("bare_loop.py")), model]
     words += [str(number) for number in (image_size, batch_size, THREADS)]
@@ -51,7 +51,7 @@ def test_the_latency_is_that_of_a_bare_loop(benchmark, host, tmp_path, model, im
 
             before = bare_s()
             row = sweep(
-                host, tmp_path / "s.db", models=[model], image_sizes=[image_size], batch_sizes=[batch_size]
+                pool, tmp_path / "s.db", models=[model], image_sizes=[image_size], batch_sizes=[batch_size]
             ).rows[0]
             ratios.append(row["latency_s"] / ((before + bare_s()) / 2))
 
@@ -62,13 +62,13 @@ def test_the_latency_is_that_of_a_bare_loop(benchmark, host, tmp_path, model, im
     assert median(ratios) == pytest.approx(1, abs=0.03)
 
 
-def test_a_sweep_is_spent_measuring(benchmark, host, tmp_path):
+def test_a_sweep_is_spent_measuring(benchmark, pool, tmp_path):
     """At most 15 % beside it, for points of a second or more; torch is loaded once for all of them."""
     shares = []
 
     def run() -> None:
         start = time.perf_counter()
-        done = sweep(host, tmp_path / "s.db", models=["vit", "glsim"], image_sizes=[224], batch_sizes=[1, 2, 4, 8])
+        done = sweep(pool, tmp_path / "s.db", models=["vit", "glsim"], image_sizes=[224], batch_sizes=[1, 2, 4, 8])
         wall = time.perf_counter() - start
         assert done.measuring_s / len(done.rows) >= 1
         shares.append((wall - done.measuring_s) / wall)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.throughput_rows import ROWS
+from helpers.throughput_rows import GPU, ROWS, row
 from typer.testing import CliRunner
 
 from fgbench.cli import app
@@ -16,6 +16,7 @@ from fgbench.cli.saved import read_data
 from fgbench.results.files import rows_of, rows_of_store
 from fgbench.results.records import RECORDS
 from fgbench.results.store import Store
+from fgbench_reports.tables.render import to_json
 
 GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
 FILES = sorted(map(str, GALLERY.glob("[!r]*/*.json")))
@@ -52,8 +53,8 @@ def test_every_kind_of_the_gallery_is_read_back(tmp_path, shape):
     after = read_data(None, [file], pytest.fail)
     for kind in ("flops", "throughput", "accuracy", "selection_quality", "selection", "backend"):
         assert len(after.of_kind(kind)) == len(before.of_kind(kind)) > 0
-        for row, other in zip(before.of_kind(kind), after.of_kind(kind), strict=True):
-            assert row.as_dict() == other.as_dict()
+        for one, other in zip(before.of_kind(kind), after.of_kind(kind), strict=True):
+            assert one.as_dict() == other.as_dict()
 
 
 def test_the_environment_that_rows_share_is_written_once(tmp_path):
@@ -64,6 +65,15 @@ def test_the_environment_that_rows_share_is_written_once(tmp_path):
     assert written["environment"]["torch"]
     assert sum(row["environment"] is None for row in written["flops"]) > len(written["flops"]) / 2
     assert len(file.read_text().splitlines()) == len(written["flops"]) + 6, "a row takes a line"
+
+
+def test_a_row_without_an_environment_does_not_get_that_of_the_others(tmp_path):
+    rows = [row(batch=1), row(batch=2), row(batch=4, environment={})]
+    (tmp_path / "rows.json").write_text(to_json(rows))
+    file = tmp_path / "all.json"
+    fgbench("throughput", "--rows", str(tmp_path / "rows.json"), "--by-section", "--output", str(file))
+    read = {one.batch_size: one.environment for one in rows_of(file, lambda _: None)}
+    assert read == {1: GPU, 2: GPU, 4: {}}
 
 
 def test_every_kind_of_rows_is_exported():

@@ -386,6 +386,16 @@ def test_allocated_memory_is_compared_on_one_gpu_and_version_of_torch(baseline):
     assert json.loads(baseline.read_text())["memory"] == sections
 
 
+def test_memory_that_another_engine_takes_is_not_torchs(baseline):
+    torchs = json.loads(Path(memory_rows(4)).read_text())
+    others = json.loads(Path(memory_rows(9, engine="mine")).read_text())
+    Path("mixed.json").write_text(render.to_json([*torchs, *others]))
+    result = run("--baseline", baseline, "--rows", "mixed.json", "--update")
+    assert "left out: 1 row of special modes" in result.stderr
+    (section,) = json.loads(baseline.read_text())["memory"]
+    assert [point["peak_memory_allocated_bytes"] for point in section["points"]] == [4 * 2**30]
+
+
 def test_rows_without_allocated_memory_are_refused(baseline):
     result = run("--baseline", baseline, "--rows", memory_rows(4, status="oom", img_s=None))
     assert result.exit_code == 0, result.stderr

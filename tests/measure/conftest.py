@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from helpers.worker_pool import host
+from helpers.worker_pool import pool
 
-__all__ = ["host"]
+__all__ = ["pool"]

@@ -18,7 +18,7 @@ from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.engine import Batch, Engine, engine_breach
 from fgbench.measure.engine_registry import describe_engine, find_engine, open_engine, why_unusable
 from fgbench.measure.engines.torch_cpu import TorchCpu
-from fgbench.measure.points import RunMode, point_key
+from fgbench.measure.points import PointGroup, RunMode, point_key
 from fgbench.measure.subjects.module import ModuleSubject
 from fgbench.measure.subjects.selector import SelectorSubject
 from fgbench.plugins.kinds import engines
@@ -180,6 +180,57 @@ def test_modes_that_an_engine_does_not_have_are_refused():
         kind.settle(RunMode(engine="stub", dtype="amp"))
     with pytest.raises(FgbenchError, match="engine 'stub' has no mode 'cuda_graph'"):
         kind.settle(RunMode(engine="stub", cuda_graph=True))
+
+
+def test_a_limit_of_memory_that_nothing_keeps_is_refused():
+    kind = stub()
+    assert kind.settle(RunMode(engine="stub", memory_limit_bytes=10**9)).memory_limit_bytes == 10**9
+    with pytest.raises(FgbenchError, match="engine 'stub' has no limit of memory on 'cuda'"):
+        kind.settle(RunMode(engine="stub", device="cuda", memory_limit_bytes=10**9))
+
+
+def test_modes_that_an_engine_has_are_described_beside_those_that_it_does_not_have(monkeypatch):
+    kind = stub()
+    monkeypatch.setattr(engines, "names", lambda: ["stub"])
+    monkeypatch.setattr(engines, "load", lambda _: kind)
+    described = describe_engine("stub", "cpu", [RunMode(), RunMode(dtype="amp")])
+    assert [one["mode"]["dtype"] for one in described["modes"]] == ["float32"]
+    assert described["refused"] == ["engine 'stub' does not compute in 'amp'; it has: float32, bfloat16"]
+    with pytest.raises(FgbenchError, match="does not compute in 'amp'"):
+        describe_engine("stub", "cpu", [RunMode(dtype="amp")])
+
+
+def test_the_code_of_a_plug_in_engine_is_in_the_key_of_its_points(tmp_path):
+    keys, codes = set(), set()
+    for version in ("1", "2"):
+        file = tmp_path / version / "stub_engine.py"
+        file.parent.mkdir()
+        file.write_text(STUB.read_text(encoding="utf-8") + f"\n\nOTHER = {version}\n", encoding="utf-8")
+        row = fgbench.measure(network(), 32, engine="stub", plugins=[file], threads=1, max_time_s=0.05)
+        engines._from_files.clear()
+        codes.add(row.environment["engine"]["code"])
+        group = PointGroup(case=ModuleSubject(network(), 32).spec, mode=RunMode(engine="stub"))
+        keys.add(point_key(group, 1, {"engine": row.environment["engine"]}))
+    assert len(codes) == len(keys) == 2
+    assert "code" not in describe_engine("torch", "cpu", [RunMode()])["modes"][0]["engine"]
+
+
+def test_a_measurement_leaves_threads_and_random_numbers_as_they_were(monkeypatch):
+    module, threads = network(), torch.get_num_threads()
+    torch.manual_seed(5)
+    expected = torch.rand(1).item()
+    torch.manual_seed(5)
+    fgbench.measure(module, 32, threads=1, max_time_s=0.05)
+    assert (torch.rand(1).item(), torch.get_num_threads()) == (expected, threads)
+
+    def refuse(self):
+        raise FgbenchError("this processor has no such precision")
+
+    monkeypatch.setattr(TorchCpu, "set_precision", refuse)
+    torch.manual_seed(5)
+    with pytest.raises(FgbenchError):
+        open_engine(TorchCpu.settle(RunMode(threads=threads + 1)))
+    assert (torch.rand(1).item(), torch.get_num_threads()) == (expected, threads)
 
 
 def test_a_subject_that_an_engine_cannot_load_is_refused_with_its_reason():

@@ -55,10 +55,10 @@ def test_a_published_model_by_its_name():
     assert torch.get_num_threads() == threads
 
 
-def test_the_row_is_the_one_that_a_sweep_stores(host, tmp_path):
+def test_the_row_is_the_one_that_a_sweep_stores(pool, tmp_path):
     from helpers.sweeping import sweep
 
-    done = sweep(host, tmp_path / "s.db", models=["vit"], batch_sizes=[1])
+    done = sweep(pool, tmp_path / "s.db", models=["vit"], batch_sizes=[1])
     row = fgbench.measure("vit", 96, backbone="test_vit", threads=1, max_time_s=0.1).as_dict()
     stored = done.rows[0].as_dict()
     assert list(row) == list(stored)

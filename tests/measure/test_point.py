@@ -156,14 +156,14 @@ def test_other_errors_are_others(error):
 
 
 @pytest.mark.slow
-def test_a_compiled_model_is_measured_where_there_is_a_compiler(host, tmp_path):
+def test_a_compiled_model_is_measured_where_there_is_a_compiler(pool, tmp_path):
     import shutil
 
     from helpers.sweeping import sweep
 
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
-    done = sweep(host, tmp_path / "s.db", models=["vit"], batch_sizes=[1], compiled=True, timeout_s=900.0)
+    done = sweep(pool, tmp_path / "s.db", models=["vit"], batch_sizes=[1], compiled=True, timeout_s=900.0)
     assert done.rows[0]["compiled"]
     assert done.rows[0]["throughput_img_s"] > 0, done.rows[0]["reason"]
 
@@ -182,10 +182,10 @@ def test_a_compiled_model_forgets_before_every_batch(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is there")
 @pytest.mark.parametrize("dtype", ["float32", "tf32", "bfloat16", "float16", "amp"])
 @pytest.mark.parametrize("graph", [False, True])
-def test_on_a_gpu(host, tmp_path, dtype, graph):
+def test_on_a_gpu(pool, tmp_path, dtype, graph):
     from helpers.sweeping import sweep
 
-    done = sweep(host, tmp_path / "s.db", device="cuda", threads=None, dtypes=[dtype], cuda_graph=graph, models=["vit"])
+    done = sweep(pool, tmp_path / "s.db", device="cuda", threads=None, dtypes=[dtype], cuda_graph=graph, models=["vit"])
     for row in done.rows:
         assert row["throughput_img_s"] > 0, row["reason"]
         assert row["peak_memory_reserved_bytes"] >= row["peak_memory_allocated_bytes"] > 0

@@ -96,6 +96,8 @@ def on_card(monkeypatch):
     monkeypatch.setattr(torch_cuda, "EventQueue", Seconds)
     monkeypatch.setattr(devices, "busy_at_start", lambda gpu: busy_at_start(gpu, lambda _: None))
 
+    monkeypatch.setattr(devices, "_MEMORY_BEFORE", {})
+
     def subject(card: FakeNvml) -> LoadedSubject:
         monkeypatch.setattr(devices.Gpu, "open", lambda uuid: gpu_of(card))
         engine = TorchCuda(RunMode(device="cuda"), NvidiaGpu(UUID))
@@ -198,6 +200,14 @@ def test_nvml_may_fail_midway(on_card):
     assert result["status"] == "ok"
     assert result["device_memory_bytes"] is result["energy_j_per_image"] is None
     assert "lost" in result["missing"]["device_memory_bytes"]
+
+
+def test_a_second_point_of_a_process_counts_what_the_first_one_left(on_card):
+    card = Card()
+    on_card(card).measure(1)
+    card.script["used"] = [6 * GB]  # of which 3 were there before this process
+    subject = on_card(card)
+    assert subject.measure(1)["device_memory_bytes"] == 3 * GB
 
 
 def test_memory_before_the_process_that_is_not_known_is_no_zero(monkeypatch):

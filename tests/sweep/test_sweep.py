@@ -80,6 +80,19 @@ def test_again_measures_once_more_and_keeps_the_older_figures(pool, tmp_path):
         assert len(list(store.rows(KIND))) == 1
 
 
+def test_again_replaces_a_row_that_cannot_be_read(pool, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        first = sweep(pool, store, batch_sizes=[1])
+        fields = {**first.rows[0].as_dict(), "latency_s": "fast"}
+        environment = fields.pop("environment")
+        store.add(KIND, first.context.key(first.context.groups[0], 1), fields, environment, again=True)
+        with pytest.raises(FgbenchError, match=r"'latency_s'.*; --again replaces it$"):
+            sweep(pool, store, batch_sizes=[1])
+        second = sweep(pool, store, batch_sizes=[1], again=True)
+        assert (second.measured, second.rows[0].latency_s > 0) == (1, True)
+        assert sweep(pool, store, batch_sizes=[1]).measured == 0
+
+
 def test_retry_measures_what_failed_and_leaves_the_rest(pool, tmp_path):
     options = {"selectors": ["raises"], "plugins": [str(FAULTY)]}
     with Store(tmp_path / "s.db") as store:

@@ -29,11 +29,16 @@ class TorchEngine(Engine):
 
     def __init__(self, mode: RunMode, device: Device) -> None:
         super().__init__(mode, device)
+        self._threads_before, self._numbers_before = torch.get_num_threads(), torch.get_rng_state()
+        self._numbers_of_gpus_before = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         torch.manual_seed(0)
-        self._threads_before = torch.get_num_threads()
         if mode.threads is not None:
             torch.set_num_threads(mode.threads)
-        self.set_precision()
+        try:
+            self.set_precision()
+        except BaseException:
+            self._restore()
+            raise
         settle_allocator()
 
     @classmethod
@@ -127,8 +132,14 @@ class TorchEngine(Engine):
         return is_out_of_memory(error, (MemoryError, torch.OutOfMemoryError))
 
     def close(self) -> None:
-        """Give torch its threads back."""
+        """Give torch its threads and its random numbers back."""
+        self._restore()
+
+    def _restore(self) -> None:
         torch.set_num_threads(self._threads_before)
+        torch.set_rng_state(self._numbers_before)
+        if self._numbers_of_gpus_before is not None:
+            torch.cuda.set_rng_state_all(self._numbers_of_gpus_before)
 
     def _formatted(self, value: Any) -> Any:
         is_image = isinstance(value, Tensor) and value.dim() == 4
