@@ -99,8 +99,7 @@ def test_every_engine_keeps_the_contract(name):
     """Loads a network, runs batches of several sizes, and describes itself; where it cannot be used, it says why."""
     assert engine_breach(engines.load(name)) is None
     if why := why_unusable(name):
-        assert why.strip()
-        return
+        pytest.skip(why)
     described = describe_engine(name, None, [RunMode(threads=1)])
     (settled,) = described["modes"]
     json.dumps(described)
