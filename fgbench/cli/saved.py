@@ -23,7 +23,8 @@ from fgbench.results.records import (
 from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
-from fgbench_reports.sweep_rows import by_mode
+from fgbench_reports.sweep_rows import by_environment
+from fgbench_reports.tables.numbers import how_many
 from fgbench_reports.training_groups import each_judged_once
 
 
@@ -65,7 +66,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
             on_problem(LeftOutNotice(f"left out: {repeats} of the same training; the last row of each seed counts"))
     return Data(
         flops=_of(FlopsRow, found),
-        throughput=_marked(_of(ThroughputRow, found)),
+        throughput=_marked(_of_newest_code(_of(ThroughputRow, found), on_problem)),
         accuracy=each_run,
         selection_quality=each_judged,
         selection=_of(SelectionRow, found),
@@ -100,9 +101,31 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
     return distinct(record, (row for row in rows if isinstance(row, record)))
 
 
+def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> list[ThroughputRow]:
+    """The rows without those of models and selectors of plug-ins whose code was measured again in a newer state."""
+    newest: dict[tuple[str | None, ...], tuple[str, str | None]] = {}
+    for row in rows:
+        measured_at, code = str(row.environment.get("time") or ""), row.environment.get("foreign_code")
+        if measured_at >= newest.get(_series(row), ("", None))[0]:
+            newest[_series(row)] = measured_at, code
+    kept = [row for row in rows if row.environment.get("foreign_code") == newest[_series(row)][1]]
+    earlier: dict[str, int] = {}
+    for row in rows:
+        if row.environment.get("foreign_code") != newest[_series(row)][1]:
+            earlier[row.model] = earlier.get(row.model, 0) + 1
+    for model, count in earlier.items():
+        what = f"left out: {how_many(count, 'row')} of {model} that earlier code of its plug-in gave"
+        on_problem(LeftOutNotice(f"{what}; 'fgbench export' has all rows"))
+    return kept
+
+
+def _series(row: ThroughputRow) -> tuple[str | None, ...]:
+    return row.model, row.selector, row.impl, row.backbone
+
+
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
     """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
     marked: dict[int, ThroughputRow] = {}
-    for group in by_mode(rows).values():
+    for group in by_environment(rows).values():
         marked |= {id(row): new for row, new in zip(group, mark_best(group), strict=True)}
     return [marked[id(row)] for row in rows]

@@ -9,6 +9,7 @@ import torch
 
 from fgbench.backbone_shape import cut_off_by
 from fgbench.errors import FgbenchError
+from fgbench.flops.cost import Cost
 from fgbench.flops.counter import Count, FlopCounter
 from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.models.backbone import fused_attention
@@ -17,6 +18,8 @@ from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.records import FlopsRow
+
+OUTSIDE = "(outside)"  # the work of a model that is in none of its stages
 
 
 @dataclass(slots=True)
@@ -93,6 +96,17 @@ def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype 
     return counter.result()
 
 
+def _stages(count: Count) -> list[tuple[str, Cost]]:
+    """The stages of a model in their order, those that it alone has behind them, and what is in no stage."""
+    if not any(stage in STAGES for stage in count.by_label):  # labels are classes of modules then
+        return []
+    order = {stage: place for place, stage in enumerate(STAGES)}
+    stages = sorted(count.by_label.items(), key=lambda stage: order.get(stage[0], len(STAGES)))
+    inside = sum(count.by_label.values(), Cost())
+    rest = count.total + inside * -1
+    return [*stages, *([(OUTSIDE, rest)] if rest != Cost() else [])]
+
+
 def _build(case: ModelCase, request: CountGrid) -> Model:
     options = {} if case.selector is None else {"selector": case.selector}
     if options and "selector" not in model_options(model_class(case.name)):
@@ -119,7 +133,7 @@ def _rows(
     impl: str | None,
     whole_model: bool,
 ) -> Iterator[FlopsRow]:
-    stages = [(None, count.total), *((stage, count.by_label[stage]) for stage in STAGES if stage in count.by_label)]
+    stages = [(None, count.total), *_stages(count)]
     for convention in conventions:
         whole = base.flops(convention)
         for stage, cost in stages if whole_model else stages[:1]:

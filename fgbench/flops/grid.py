@@ -65,7 +65,7 @@ class CountGrid:
         WHAT,
     ] = None
     models: Annotated[
-        Sequence[str] | None, MODELS.but(help="whole models instead, by part: 'fgbench list models'"), WHAT
+        Sequence[str] | None, MODELS.but(help="whole models instead, by stage: 'fgbench list models'"), WHAT
     ] = None
     impls: Annotated[Sequence[str], IMPLEMENTATIONS.but(default="both"), WHAT] = IMPLS
     conventions: Annotated[Sequence[str], CONVENTION, HOW] = ("full",)

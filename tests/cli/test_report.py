@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.throughput_rows import CPU, HOSTILE, ROWS, row
+from helpers.throughput_rows import CPU, GPU, HOSTILE, ROWS, row
 from typer.testing import CliRunner, Result
 
 from fgbench.cli import app
+from fgbench.cli.saved import read_data
 from fgbench_reports.tables import render
 
 pytestmark = pytest.mark.slow
@@ -262,3 +263,22 @@ def test_what_an_earlier_report_left_is_told(tmp_path, saved):
     result = fgbench("report", "table9", "--rows", saved, "--output", "out", cwd=tmp_path)
     assert result.returncode == 0
     assert "1 file in out is not of this report: tables/older.csv" in result.stderr
+
+
+def test_rows_of_earlier_code_of_a_plug_in_are_left_out_and_told(tmp_path):
+    def of(code, batch, time):
+        return row("mine", batch=batch, environment={**GPU, "foreign_code": code, "time": time})
+
+    first, second, newest = (
+        of("a1", 1, "2026-01-01T00:00"),
+        of("a1", 2, "2026-01-01T00:01"),
+        of("b2", 1, "2026-01-02T00:00"),
+    )
+    (tmp_path / "rows.json").write_text(render.to_json([newest, first, second, row()]))
+    problems = []
+    data = read_data(None, [tmp_path / "rows.json"], problems.append)
+    codes = [(one.model, one.environment.get("foreign_code")) for one in data.throughput]
+    assert codes == [("mine", "b2"), ("glsim", None)]
+    assert list(map(str, problems)) == [
+        "left out: 2 rows of mine that earlier code of its plug-in gave; 'fgbench export' has all rows"
+    ]

@@ -13,6 +13,7 @@ from fgbench.flops.models import model_rows
 from fgbench.flops.rows import flops_rows
 from fgbench.models.backbone import unfuse_attention
 from fgbench.models.build import create_model, models
+from fgbench_reports.measured.model_flops import model_notes
 
 TINY = "vit_tiny_patch16_224"
 
@@ -159,3 +160,32 @@ def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_cou
     (problem,) = problems
     assert "plug-in 'boom'" in str(problem)
     assert "broken on purpose" in str(problem)
+
+
+STAGED = """
+from torch import nn
+from fgbench.models.vit import ViT
+from fgbench.models.model import Explanation
+
+class Staged(ViT):
+    def __init__(self, backbone=None, **options):
+        super().__init__(backbone, **options)
+        self.stem = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.last = nn.Linear(self.num_classes, self.num_classes, bias=False)
+
+    def flow(self, images):
+        images = self.step("stem", self.stem, images)
+        return Explanation(self.last(super().flow(images).logits))
+"""
+
+
+def test_stages_of_its_own_and_work_outside_of_stages_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_from_files", {})
+    (tmp_path / "staged.py").write_text(STAGED)
+    models.add_file(tmp_path / "staged.py")
+    rows = {row.stage: row for row in rows_of("staged", impls=("fast",), backbones=(TINY,)) if row.model}
+    assert list(rows) == [None, "pass 1", "fusion", "stem", "(outside)"]
+    assert rows["stem"].macs == 3 * 3 * 9 * 224 * 224
+    assert rows["(outside)"].macs == 200 * 200
+    assert sum(row.flops for stage, row in rows.items() if stage) == rows[None].flops
+    assert "(outside): the work" in model_notes(list(rows.values()))[-1]

@@ -21,13 +21,16 @@ from fgbench_reports.tables.column import Cell, figure, word
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table
 
-STAGE = "part"  # its heading
+STAGE = "stage"  # its heading
 NOTES = (
     "MACs are the multiply–adds of matrix products and convolutions; {flops}. % is FLOPs over those of one pass of "
     "the plain backbone, without overlapping patches.",
     "pass 1: the whole image, with the maps that a published selector wants; selector: scores; crop: box, cut, resize; "
     "pass 2: all further passes; fusion: selected tokens, last blocks, heads (CAL's belong to its passes).",
 )
+
+OUTSIDE = "(outside)"
+OUTSIDE_NOTE = f"{OUTSIDE}: the work of a model that it does in none of its stages."
 
 
 def model_tables(rows: Sequence[Row], *, saved: Sequence[Row] | None = None) -> RowTables:
@@ -57,7 +60,8 @@ def model_tables(rows: Sequence[Row], *, saved: Sequence[Row] | None = None) -> 
 def model_notes(rows: Sequence[FlopsRow]) -> list[str]:
     """The columns and the stages."""
     conventions = dict.fromkeys(row.convention for row in rows)
-    return [note.format(flops=BY_CONVENTION[convention]) for convention in conventions for note in NOTES]
+    notes = [note.format(flops=BY_CONVENTION[convention]) for convention in conventions for note in NOTES]
+    return [*notes, *([OUTSIDE_NOTE] if any(row.stage == OUTSIDE for row in rows) else [])]
 
 
 def _wide(rows: Sequence[FlopsRow], notes: Sequence[str]) -> Table:
