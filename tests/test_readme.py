@@ -6,11 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.throughput_rows import ROWS
 from typer.testing import CliRunner
 
+import fgbench
 from fgbench.cli import app
 from fgbench.cli.program import COMMANDS
+from fgbench.flops.count_models import count_model
+from fgbench.plugins.kinds import models
 from fgbench.plugins.reports import make_reports, reports
 from fgbench_reports.data import Data
 from fgbench_selectors import selectors
@@ -48,6 +52,23 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
     check_selector("spread")
 
 
+def test_the_model_of_contributing_md_is_counted_selects_and_trains(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    path = tmp_path / "centred.py"
+    path.write_text(re.search(r"```python\n# centred\.py\n(.*?)```", text, re.DOTALL).group(1))
+    monkeypatch.setattr(models, "_from_files", {})
+    assert models.add_file(path) == ["centred"]
+    images = torch.randn(2, 3, 64, 64)
+    for selector in ("gls", "rollout"):
+        model = fgbench.create_model(
+            "centred", "vit_tiny_patch16_224", img_size=64, num_classes=3, selector=selector, num_patches=4
+        )
+        assert model.eval().explain(images).selected.shape == (2, 4)
+        assert list(count_model(model.to("meta"), 64).by_label) == ["pass 1", "selector", "fusion"]
+    loss, _ = fgbench.create_model("centred", "test_vit", img_size=64, num_classes=3)(images, torch.tensor([0, 2]))
+    loss.backward()
+
+
 def test_the_python_of_the_page_about_reports_runs(monkeypatch):
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     monkeypatch.chdir(ROOT)
@@ -65,6 +86,7 @@ def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):
     assert reports.add_file(path) == ["slowest"]
     (made,) = make_reports(["slowest"], Data(throughput=ROWS), lambda problem: pytest.fail(str(problem)))
     (table,) = made.items
-    assert (len(table.frame), table.printed["latency_s"][0]) == (10, "1953")
+    assert (len(table.frame), table.printed["latency ms"][0]) == (10, "1953")
+    assert table.frame["latency ms"][0] == pytest.approx(1953, abs=1)
     ((missing,),) = (each.items for each in make_reports(["slowest"], Data(), pytest.fail))
     assert missing.command == "fgbench throughput"
