@@ -228,6 +228,7 @@ POSITION_INTERPOLATION = one(
     read=one_of("interpolation", INTERPOLATIONS),
 )
 AGAIN = switch("--again", "measure what is in the store once more")
+RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")
 STORE = one("--store", "where results are kept", "FILE", read=Path, variable=STORE_VARIABLE)
 FORMAT = one(

@@ -17,6 +17,7 @@ from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.engine import Engine, PrepareBatch, first_line
 from fgbench.measure.points import NOT_ASKED_FOR
+from fgbench.measure.rows import no_figures
 from fgbench.measure.subject import HALVES, Subject, Work, count_work
 from fgbench.measure.timer import Timing, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
@@ -163,12 +164,6 @@ class LoadedSubject:
         if spent.reason is not None:
             missing["energy_j_per_image"] = spent.reason
         return spent
-
-
-def no_figures(status: Status, reason: str) -> dict[str, Any]:
-    """The fields of a row without figures."""
-    times = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
-    return {"status": status, "reason": reason, **dict.fromkeys(times), "blocks": []}
 
 
 def _timing_facts(timing: Timing) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Rates:
     flop_s: float | None = None  # in products of large matrices
     bytes_s: float | None = None  # read and written, in copies of large tensors
     why: str | None = None  # the rate of products is missing
+    why_no_copies: str | None = None  # the rate of copies is missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

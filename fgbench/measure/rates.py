@@ -17,8 +17,12 @@ LONG_ENOUGH_S = 0.003
 SPENT_S, WARM = 0.3, 3  # on steps that count; steps before them
 
 
-def open_torch(mode: RunMode) -> TorchEngine:
+def open_torch(mode: RunMode, uuid: str | None = None) -> TorchEngine:
     """Open torch on the device of a mode: rates are the device's, whatever engine runs on it.
+
+    Args:
+        mode: The mode of the engine that runs there.
+        uuid: Of the GPU; the first one by default.
 
     Raises:
         FgbenchError: Where torch does not compute in the mode's precision.
@@ -26,7 +30,7 @@ def open_torch(mode: RunMode) -> TorchEngine:
     """
     if mode.dtype not in TorchEngine.dtypes:
         raise FgbenchError("torch does not multiply matrices in", mode.dtype)
-    engine = open_engine(replace(mode, engine=TORCH))
+    engine = open_engine(replace(mode, engine=TORCH), uuid)
     assert isinstance(engine, TorchEngine)
     return engine
 

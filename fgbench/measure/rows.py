@@ -1,4 +1,4 @@
-"""Make the row of a measured point, with its environment. No torch."""
+"""Make the row of a measured point, with its environment, and the fields of a row without figures. No torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fgbench.results.rows import FLAGS
 
 _FIELDS = saved_fields(ThroughputRow)
 MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # as a worker answers it
-
-
+_TIMES = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
+TIMED_FIELDS = ("status", "reason", *_TIMES, "blocks")  # of everything that is timed
 NO_FACTS = ("device", "uuid", "threads", "modes", "refused")  # of a description, that rows have no field for
 
 
@@ -29,6 +29,11 @@ def environment_facts(described: Mapping[str, Any]) -> dict[str, Any]:
     facts["device_name"] = facts["device_name"] or host["cpu"]
     facts["driver"] = (facts.get("nvml") or {}).get("driver_version")
     return {**facts, **software(), **host, "code": code_digest()}
+
+
+def no_figures(status: Status, reason: str) -> dict[str, Any]:
+    """The fields :data:`TIMED_FIELDS` of a row without figures."""
+    return {"status": status, "reason": reason, **dict.fromkeys(_TIMES), "blocks": []}
 
 
 def make_row(

@@ -16,6 +16,7 @@ from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
 from fgbench.plugins.trial_cache import recall, remember, state_of_file, state_of_point
 from fgbench.quantities import duration
+from fgbench.results.record_base import Status
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 from fgbench_selectors.entries import Entry
@@ -145,7 +146,7 @@ def failure_in_words(failure: WorkerFailed, late: str) -> str:
         late: The words for a timeout.
 
     """
-    return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status == "timeout" else failure.reason
+    return f"{late}; {TIMEOUT}=5m would wait longer" if failure.status is Status.TIMEOUT else failure.reason
 
 
 def _try(pool: WorkerPool, about: Message, limit: float) -> Message:

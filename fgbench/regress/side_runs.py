@@ -16,11 +16,12 @@ from typing import Any
 from fgbench.regress.sides.processes import Ended, run_program
 from fgbench.regress.sides.sides import Side
 from fgbench.results.reading import parse_json
+from fgbench.results.record_base import STATUSES, Status
 from fgbench.workers.pool import last_line
 
 Row = Mapping[str, Any]  # of ``fgbench throughput --format json``, of this version or another one
-TIMED = ("ok", "unconverged")  # statuses whose times count
-DISTURBED = "contended"
+TIMED = (Status.OK, Status.UNCONVERGED)  # statuses whose times count
+DISTURBED = Status.CONTENDED
 REFUSED = 2  # exit code: usage or bad input
 
 
@@ -63,9 +64,9 @@ class SideRun:
     @property
     def whole(self) -> bool:
         """Whether it went as it should, and another one would say no more: memory that runs out is a result."""
-        kept = (*TIMED, DISTURBED, "oom", "oom_inferred")
         well = self.failure is None or self.refused
-        return well and bool(self.rows) and all(status(row) in kept for row in self.rows.values())
+        ends = [status(row) for row in self.rows.values()]
+        return well and bool(ends) and all(isinstance(end, Status) and end.is_result for end in ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def reading(run: SideRun, name: str) -> Reading:
     if how in TIMED and seconds is not None:
         return Reading(seconds=seconds)
     why = f"{how}: {row.get('reason') or 'no reason is given'}"
-    return Reading(failure=why, disturbed=how == DISTURBED)
+    return Reading(failure=why, disturbed=how is DISTURBED)
 
 
 def point_of(row: Row) -> TimedPoint | None:
@@ -130,9 +131,10 @@ def memory_bytes(row: Row) -> list[int]:
     return [peak] if isinstance(peak, int) else []
 
 
-def status(row: Row) -> str:
-    """How a point ended; a row that does not say so, but has a time, is well."""
-    return str(row.get("status") or ("error" if latency_s(row) is None else "ok"))
+def status(row: Row) -> Status | str:
+    """How a point ended; a row that does not say so, but has a time, is well. A text where it is no known status."""
+    said = row.get("status") or (Status.ERROR if latency_s(row) is None else Status.OK)
+    return Status(said) if said in STATUSES else str(said)
 
 
 def run_side(side: Side, words: Sequence[str], limit_s: float) -> SideRun:

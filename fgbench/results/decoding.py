@@ -43,7 +43,7 @@ class Environment(TypedDict, total=False):
     copy_rate_bytes_s: Figure | None
     macs_per_image: Figure | None
     bytes_per_image: Figure | None
-    roof: dict[str, Figure] | None
+    roof: dict[str, Figure | None] | None  # a rate that could not be measured is null
 
 
 class Recipe(TypedDict, total=False):

@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fgbench.backbone_shape import cut_off_line
-from fgbench.errors import BrokenPluginError, CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
+from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
-from fgbench.plugins.kinds import Kind, kind_of
-from fgbench.plugins.trial import try_files, try_points
+from fgbench.plugins.kinds import kind_of
+from fgbench.plugins.trial import try_files
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
+from fgbench.sweep.setup import SETUP_S, ask, first_worker, key_facts, measure_rates, usable_names
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 from fgbench_selectors.plugins import existing_file
-
-SETUP_S = 300.0  # to name devices and check what was asked for
-# Facts of the environment that could change a figure; the others are only kept with the row.
-IN_KEY = (
-    *("device_name", "device_memory_bytes", "cpu", "cpus", "settings"),
-    *("torch", "cuda", "cudnn", "driver", "timm", "python", "code"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,39 +47,26 @@ class SweepContext:
     def key(self, group: PointGroup, batch_size: int) -> str:
         """The key of a point."""
         facts = self.platforms[group.mode].facts
-        names = (*IN_KEY, "max_time_s") if group.mode.engine == TORCH else (*IN_KEY, "max_time_s", "engine")
-        return point_key(group, batch_size, {name: facts.get(name) for name in names})
+        more = ("max_time_s",) if group.mode.engine == TORCH else ("max_time_s", "engine")
+        return point_key(group, batch_size, key_facts(facts, *more))
 
     def worker(self, pool: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
         """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
-        self._measure_rates(pool, group.mode)
+        platform = self.platforms[group.mode]
+        if group.mode not in self.rates:
+            self.rates[group.mode] = measure_rates(pool, group.mode, platform.uuid, tick)
         worker = pool.fork()
         try:
             limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
             if plugins:
-                worker.ask("plugins", limit_s, files=plugins)
+                worker.ask("plugins", limit_s, tick=tick, files=plugins)
             case, mode = asdict(group.case), asdict(group.mode)
-            uuid, cap_s = self.platforms[group.mode].uuid, self.request.cap_s
+            uuid, cap_s = platform.uuid, self.request.cap_s
             worker.ask("load", limit_s, tick=tick, case=case, mode=mode, uuid=uuid, cap_s=cap_s)
         except BaseException:
             worker.close()
             raise
         return worker
-
-    def _measure_rates(self, pool: WorkerPool, mode: RunMode) -> None:
-        """Measure the rates of matrix products and of copies, once per mode, each in a worker that may die of it."""
-        if mode in self.rates:
-            return
-        found: dict[str, float] = {}
-        why = None
-        for question, name in (("rate", "flop_s"), ("copies", "bytes_s")):
-            try:
-                with pool.fork() as worker:
-                    found[name] = worker.ask(question, SETUP_S, mode=asdict(mode))[name]
-            except WorkerFailed as failure:
-                what = "the rate of matrix products could not be measured"
-                why = f"{what}: {failure.reason}" if name == "flop_s" else why
-        self.rates[mode] = Rates(**found, why=why)
 
 
 def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -> SweepContext:
@@ -104,8 +85,8 @@ def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -
 
     """
     request = _without_broken(pool, request, on_problem)
-    with _first_worker(pool) as worker:
-        for problem in _ask(worker, "plugins", files=list(request.plugins))["problems"]:
+    with first_worker(pool) as worker:
+        for problem in ask(worker, "plugins", files=list(request.plugins))["problems"]:
             on_problem(FgbenchError(problem))
         platforms = _platforms(worker, request, on_problem)
         on_cpu = any(platform.device == "cpu" for platform in platforms.values())
@@ -140,20 +121,13 @@ def why_unusable(pool: WorkerPool, engine: str, file: Path | None) -> str | None
         CannotMeasureError: Where no worker starts.
 
     """
-    with _first_worker(pool) as worker:
+    with first_worker(pool) as worker:
         try:
             worker.ask("plugins", SETUP_S, files=[str(file)] if file else [])
             why: str | None = worker.ask("why_unusable", SETUP_S, engine=engine)["why"]
         except WorkerFailed as failure:
             return failure.reason
     return why
-
-
-def _first_worker(pool: WorkerPool) -> Worker:
-    try:
-        return pool.fork()
-    except WorkerFailed as failure:
-        raise CannotMeasureError(f"nothing can be measured: {failure.reason}") from failure
 
 
 def _without_broken(pool: WorkerPool, request: SweepRequest, on_problem: OnProblem) -> SweepRequest:
@@ -182,15 +156,6 @@ def _without_broken(pool: WorkerPool, request: SweepRequest, on_problem: OnProbl
     )
 
 
-def usable_names(pool: WorkerPool, kind: Kind, names: Sequence[str]) -> tuple[list[str], list[BrokenPluginError]]:
-    """The names that can be loaded, unknown ones included, and why others cannot."""
-    registered = kind.registry.entries()
-    entries = [registered[name] for name in names if name in registered]
-    why = {name: outcome.why for (_, name), outcome in try_points(kind, entries, pool).items() if outcome.why}
-    broken = [BrokenPluginError(name, registered[name].origin, reason) for name, reason in why.items()]
-    return [name for name in names if name not in why], broken
-
-
 def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> dict[RunMode, Platform]:
     """Every engine in every mode. Raises :class:`FgbenchError` where no engine can be used."""
     options: dict[str, Any] = {
@@ -205,7 +170,7 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
     refusals: list[FgbenchError] = []
     for engine in dict.fromkeys(request.engines):
         try:
-            described = _ask(worker, "describe", device=request.device, engine=engine, modes=modes)
+            described = ask(worker, "describe", device=request.device, engine=engine, modes=modes)
         except FgbenchError as error:
             refusals.append(error)
             continue
@@ -239,7 +204,7 @@ def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_probl
         for impl in request.impls
         for size in sizes
     ]
-    answers = _ask(worker, "resolve", cases=wanted)["cases"]
+    answers = ask(worker, "resolve", cases=wanted)["cases"]
     found = list(dict.fromkeys(ModelSpec(**answer["case"]) for answer in answers if "case" in answer))
     refusals = list(dict.fromkeys(answer["refused"] for answer in answers if "refused" in answer))
     unknown = [answer["refused"] for answer in answers if answer.get("unknown")]
@@ -262,13 +227,3 @@ def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem)
     for name, pixels in cut.items():
         if line := cut_off_line(name, pixels):
             on_problem(LeftOutNotice(line))
-
-
-def _ask(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
-    """Ask before anything is measured: a refusal is an error of the request."""
-    try:
-        return worker.ask(do, SETUP_S, **arguments)
-    except WorkerFailed as failure:
-        if failure.refused:
-            raise FgbenchError(failure.reason) from failure
-        raise CannotMeasureError(f"nothing can be measured, '{do}' failed: {failure.reason}") from failure

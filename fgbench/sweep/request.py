@@ -20,6 +20,7 @@ from fgbench.options import (
     MODELS,
     NUM_CLASSES,
     PLUGINS,
+    RETRY,
     SELECTORS,
     SIZES,
     THREADS,
@@ -61,7 +62,6 @@ REPEAT = one(
     read=whole("number of repeats", 2, MAX_REPEATS),
 )
 NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
-RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 WHAT, HOW, OUTPUT = "What to measure", "How to measure", "Output"
 
 

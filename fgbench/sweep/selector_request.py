@@ -12,6 +12,7 @@ from fgbench.options import (
     DEVICE,
     MAX_TIME,
     PLUGINS,
+    RETRY,
     SELECTORS,
     SIZES,
     THREADS,
@@ -64,6 +65,7 @@ class SelectionRequest:
     threads: Annotated[int | None, THREADS, "How"] = None  # None: as many as torch takes
     cap_s: Annotated[float | None, MAX_TIME.but(default="3s, on a GPU 6s; kernels 0.6s"), "How"] = None
     again: Annotated[bool, AGAIN, "How"] = False
+    retry: Annotated[bool, RETRY, "How"] = False
     plugins: Annotated[Sequence[str], PLUGINS.but(read=read_paths), "Output"] = ()
 
     def check(self) -> None:

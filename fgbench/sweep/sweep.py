@@ -13,16 +13,17 @@ from typing import Any
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
 from fgbench.measure.rows import make_row
+from fgbench.results.decoding import decode
 from fgbench.results.records import Status, ThroughputRow
 from fgbench.results.rows import mark_best
 from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.rows import KIND, stored_row
+from fgbench.sweep.setup import LOOK_S
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
-LOOK_S = 1.0  # between looks at a point that another sweep is measuring
+KIND = ThroughputRow.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ class Sweep:
         for size in self._agenda.too_large(group):
             if not self._take_stored(group, size):
                 smaller = self._agenda.smallest_too_large(group)
-                self._keep(group, size, {"status": "oom_inferred", "reason": f"batch {smaller} did not fit"})
+                self._keep(group, size, {"status": Status.OOM_INFERRED, "reason": f"batch {smaller} did not fit"})
         return not self._agenda.left_of(group)
 
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
@@ -161,13 +162,13 @@ class Sweep:
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
         self.store.add(KIND, key, fields, row.environment, again=(group, size) in self._outdated)
         self.measured += 1
-        self._note(group, size, stored_row(self.store, key) or row)  # what another sweep stored meanwhile stands
+        self._note(group, size, self._stored_row(key) or row)  # what another sweep stored meanwhile stands
         self._say(f"{group.label} batch {size}", row=self._finished[group, size])
 
     def _take_stored(self, group: PointGroup, size: int) -> bool:
         """Take a point from the store, where it is there and not wanted again."""
         try:
-            row = stored_row(self.store, self.context.key(group, size))
+            row = self._stored_row(self.context.key(group, size))
         except FgbenchError:  # it is replaced where that is asked for
             if not self.context.request.again:
                 raise
@@ -183,6 +184,11 @@ class Sweep:
             self.stored += 1
         self._note(group, size, row)
         return True
+
+    def _stored_row(self, key: str) -> ThroughputRow | None:
+        """The newest row of a point, or None. Raises :class:`FgbenchError` for one that cannot be read."""
+        row = self.store.get(KIND, key)
+        return None if row is None else decode(ThroughputRow, row)
 
     def _wanted_again(self, row: ThroughputRow) -> bool:
         """Whether a stored row does not answer this request."""

@@ -18,14 +18,16 @@ from fgbench.measure.engine_registry import describe_engine, open_engine, why_un
 from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import TORCH, ModelSpec, RunMode
 from fgbench.measure.rates import copy_rate, matrix_rate, open_torch
+from fgbench.measure.selections import measure_kernels, measure_selection
 from fgbench.measure.subject import HALVES
-from fgbench.measure.subjects.kernel import kernel_names, measure_kernels
+from fgbench.measure.subjects.kernel import kernel_names
 from fgbench.measure.subjects.model import ModelSubject, resolve
-from fgbench.measure.subjects.selector import measure_selection, num_tokens, selection_subject
+from fgbench.measure.subjects.selector import num_tokens, selection_subject
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import selectors
 from fgbench.plugins.trial_worker import attempt
+from fgbench.results.records import Status
 from fgbench.workers.messages import Message, Messages
 
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
@@ -64,7 +66,7 @@ class Worker:
             try:
                 self.messages.send(answer)
             except ValueError:  # a clock that stood still
-                self.messages.send({"failed": "error", "reason": "the result is not finite", "refused": False})
+                self.messages.send({"failed": Status.ERROR, "reason": "the result is not finite", "refused": False})
 
     def answer(self, do: str, **arguments: Any) -> Message:
         """The result of a request, or why there is none."""
@@ -74,7 +76,7 @@ class Worker:
             traceback.print_exc()  # into the worker's log
             known = isinstance(error, FgbenchError)
             return {
-                "failed": "oom" if self._is_out_of_memory(error) else "error",
+                "failed": Status.OOM if self._is_out_of_memory(error) else Status.ERROR,
                 "reason": str(error) if known else f"{type(error).__name__}: {first_line(error)}",
                 "refused": known,
             }
@@ -104,13 +106,13 @@ class Worker:
         """Describe an engine on the device that was asked for, or on the best one, and fill in its modes."""
         return describe_engine(engine, device, [RunMode(**mode) for mode in modes])
 
-    def rate(self, mode: Message) -> Message:
+    def rate(self, mode: Message, uuid: str | None) -> Message:
         """Measure the rate of matrix products."""
-        return {"flop_s": matrix_rate(open_torch(RunMode(**mode)))}
+        return {"flop_s": matrix_rate(open_torch(RunMode(**mode), uuid))}
 
-    def copies(self, mode: Message) -> Message:
+    def copies(self, mode: Message, uuid: str | None) -> Message:
         """Measure the rate of copies."""
-        return {"bytes_s": copy_rate(open_torch(RunMode(**mode)))}
+        return {"bytes_s": copy_rate(open_torch(RunMode(**mode), uuid))}
 
     def load(self, case: Message, mode: Message, uuid: str | None, cap_s: float | None) -> Message:
         """Build a model and load it into its engine."""
@@ -144,18 +146,25 @@ class Worker:
         return {"num_tokens": num_tokens(image_size), "macs": count.macs, "flops": count.flops(), "bytes": count.bytes}
 
     def measure_selection(
-        self, selector: str | None, impl: str | None, image_size: int, batch_size: int, mode: Message, cap_s: float
+        self,
+        selector: str | None,
+        impl: str | None,
+        image_size: int,
+        batch_size: int,
+        mode: Message,
+        uuid: str | None,
+        cap_s: float,
     ) -> Message:
         """Measure a selector by itself, or its backbone."""
         subject = selection_subject(selector, impl, image_size)
-        return measure_selection(subject, self._open(mode), batch_size, cap_s)
+        return measure_selection(subject, self._open(mode, uuid), batch_size, cap_s)
 
-    def measure_backends(self, maps: int, num_tokens: int, mode: Message, cap_s: float) -> Message:
+    def measure_backends(self, maps: int, num_tokens: int, mode: Message, uuid: str | None, cap_s: float) -> Message:
         """Measure v·A by every back end."""
-        engine = self._open(mode)
+        engine = self._open(mode, uuid)
         return {"backends": measure_kernels(engine, maps, num_tokens, kernel_names(engine.mode.device), cap_s)}
 
-    def _open(self, mode: Message, uuid: str | None = None) -> Engine:
+    def _open(self, mode: Message, uuid: str | None) -> Engine:
         """Open an engine, with its memory limited to what there is."""
         self.engine = open_engine(RunMode(**mode), uuid)
         self.engine.limit_memory()

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from typing import IO, Any
 
 from fgbench.errors import CannotMeasureError
+from fgbench.results.record_base import STATUSES, Status
 from fgbench.workers.forking import FORK
 from fgbench.workers.messages import BadMessageError, ConnectionEndedError, Message, Messages
 
@@ -45,13 +46,13 @@ class WorkerFailed(Exception):  # noqa: N818  # it is the result of a point
     """A request that has no result.
 
     Attributes:
-        status: A row's status: ``timeout``, ``crashed``, ``oom`` or ``error``.
+        status: The status of a row: ``TIMEOUT``, ``CRASHED``, or what the worker says: ``OOM`` or ``ERROR``.
         reason: Why there is no result, in one line.
         refused: Whether the request itself was wrong.
         log: The part of the worker's output that is worth keeping.
     """
 
-    def __init__(self, status: str, reason: str, *, refused: bool = False, log: str = "") -> None:
+    def __init__(self, status: Status, reason: str, *, refused: bool = False, log: str = "") -> None:
         super().__init__(reason)
         self.status, self.reason, self.refused, self.log = status, reason, refused, excerpt(log)
 
@@ -115,7 +116,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
             except (OSError, *NO_NEWS) as error:
                 cause = error
                 self.close()
-        raise WorkerFailed("crashed", "no worker can be forked: the process that does it dies") from cause
+        raise WorkerFailed(Status.CRASHED, "no worker can be forked: the process that does it dies") from cause
 
     def _fork(self) -> Worker:
         if self._process is None or self._process.poll() is not None:
@@ -187,11 +188,11 @@ class Worker(AbstractContextManager["Worker"]):
                 progress(answer["now"])
             return self._result(answer)
         except TimeoutError:
-            status, reason = "timeout", f"no result within {limit_s:g} s"
+            status, reason = Status.TIMEOUT, f"no result within {limit_s:g} s"
         except BadMessageError as error:
-            status, reason = "crashed", f"the worker answered garbage: {error}"
+            status, reason = Status.CRASHED, f"the worker answered garbage: {error}"
         except ConnectionEndedError:
-            status, reason = "crashed", self._how_it_ended()
+            status, reason = Status.CRASHED, self._how_it_ended()
         self.kill()
         raise WorkerFailed(status, reason, log=self.log())
 
@@ -206,8 +207,8 @@ class Worker(AbstractContextManager["Worker"]):
         if isinstance(answer.get("done"), dict):
             return dict(answer["done"])
         status, reason = answer.get("failed"), answer.get("reason")
-        if isinstance(status, str) and isinstance(reason, str):
-            raise WorkerFailed(status, reason, refused=answer.get("refused") is True, log=self.log())
+        if status in STATUSES and isinstance(reason, str):
+            raise WorkerFailed(Status(status), reason, refused=answer.get("refused") is True, log=self.log())
         raise BadMessageError(repr(answer)[:80])
 
     def _how_it_ended(self) -> str:

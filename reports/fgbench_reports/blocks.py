@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fgbench.results.escaping import markdown_paragraph, markdown_text
 from fgbench.results.records import BackendRow, SelectionRow
@@ -34,9 +33,6 @@ from fgbench_reports.tables import formats
 from fgbench_reports.tables.column import Line
 from fgbench_reports.tables.numbers import how_many, with_prefix
 from fgbench_reports.tables.table import Table
-
-if TYPE_CHECKING:
-    pass
 
 DEVICES = ("cpu", "cuda")  # in this order
 
@@ -71,8 +67,9 @@ def places(data: Data) -> dict[str, PlaceRows]:
     """Rows of ``fgbench selection`` by the place that they were measured at.
 
     Returns:
-        The rows of each place: a device in one environment, dtype and batch size. A place is called by its device, a
-        second one of that device ``cpu-2``.
+        The rows of each place: a device in one environment, dtype and batch size. Kernels have no batch size: they are
+        at the first place of their environment, or at a place of their own where it has no selections. A place is
+        called by its device, a second one of that device ``cpu-2``.
 
     """
     found: dict[str, PlaceRows] = {}
@@ -81,19 +78,23 @@ def places(data: Data) -> dict[str, PlaceRows]:
     for device in sorted(by_device, key=lambda name: DEVICES.index(name) if name in DEVICES else len(DEVICES)):
         number = 0
         for same in by_environment(by_device[device]).values():
-            selections = [row for row in same if isinstance(row, SelectionRow)]
             backends = [row for row in same if isinstance(row, BackendRow)]
-            for batch in group_by(selections, "batch_size").values():
+            selections = [row for row in same if isinstance(row, SelectionRow)]
+            for batch in group_by(selections, "batch_size").values() or ([],):
                 number += 1
-                environment = batch[0].environment
-                roof = environment.get("roof") or {}
-                found[device if number == 1 else f"{device}-{number}"] = PlaceRows(
-                    environment=environment,
-                    rates=DeviceRates(product_flop_s=roof.get("product_flop_s"), copy_bytes_s=roof.get("copy_bytes_s")),
-                    selections=batch,
-                    backends=backends,
-                )
+                found[device if number == 1 else f"{device}-{number}"] = _place(batch, backends)
+                backends = []
     return found
+
+
+def _place(selections: Sequence[SelectionRow], backends: Sequence[BackendRow]) -> PlaceRows:
+    rows: list[SelectionRow | BackendRow] = [*selections, *backends]
+    environments = [row.environment for row in rows]
+    rates = {
+        name: next((rate for each in environments if (rate := (each.get("roof") or {}).get(name))), None)
+        for name in ("product_flop_s", "copy_bytes_s")
+    }
+    return PlaceRows(environment=environments[0], rates=DeviceRates(**rates), selections=selections, backends=backends)
 
 
 def of_report(report: Rendered) -> Content:
@@ -118,31 +119,38 @@ def _machines(rows: Rows) -> Content:
 
 
 def _costs(rows: Rows) -> Content:
-    return _per_place(rows, lambda place: _table(selection_lines(place.selections)) + _reasons(place.selections))
+    return _per_place(
+        _with_selections(rows), lambda place: _table(selection_lines(place.selections)) + _reasons(place.selections)
+    )
 
 
 def _ratios(rows: Rows) -> Content:
-    return _per_place(rows, lambda place: _table(ratio_lines(place.selections)))
+    return _per_place(_with_selections(rows), lambda place: _table(ratio_lines(place.selections)))
+
+
+def _with_selections(rows: Rows) -> dict[str, PlaceRows]:
+    return {name: place for name, place in places(rows.data).items() if place.selections}
 
 
 def _time(rows: Rows) -> Content:
     from fgbench_reports.selector_cost_figures import draw_time
 
-    return _figures(rows, draw_time, "time", "time against image size")
+    return _figures(_with_selections(rows), draw_time, "time", "time against image size")
 
 
 def _roofline(rows: Rows) -> Content:
     from fgbench_reports.selector_cost_figures import draw_roofline
 
-    return _figures(rows, draw_roofline, "roofline", "the roofline")
+    return _figures(_with_selections(rows), draw_roofline, "roofline", "the roofline")
 
 
 def _kernels(rows: Rows) -> Content:
     from fgbench_reports.selector_cost_figures import draw_crossover
 
-    drawn = _figures(rows, draw_crossover, "crossover", "the back ends of v·A", after="\n")
+    found = {name: place for name, place in places(rows.data).items() if place.backends}
+    drawn = _figures(found, draw_crossover, "crossover", "the back ends of v·A", after="\n")
     tables = _per_place(
-        rows, lambda place: f"{_bullets(crossover(place.backends))}\n{_table(backend_lines(place.backends))}"
+        found, lambda place: f"{_bullets(crossover(place.backends))}\n{_table(backend_lines(place.backends))}"
     )
     return Content(text=drawn.text + tables.text, figures=drawn.figures)
 
@@ -173,7 +181,7 @@ BLOCKS: Mapping[str, Block] = {
     "selector-ratios": Block(needs=("selection",), make=_ratios),
     "selector-time": Block(needs=("selection",), make=_time),
     "selector-roofline": Block(needs=("selection",), make=_roofline),
-    "selector-kernels": Block(needs=("selection", "backend"), make=_kernels),
+    "selector-kernels": Block(needs=("backend",), make=_kernels),
     "regress-simulation": Block(needs=(), make=_simulation),
 }
 
@@ -201,19 +209,23 @@ def _training(rows: TrainedRows) -> str:
 
 def _machine(place: PlaceRows) -> str:
     environment = place.environment
-    rates = f"{with_prefix(int(place.rates.product_flop_s or 0))}flop/s in products of large matrices, "
-    rates += f"{with_prefix(int(place.rates.copy_bytes_s or 0))}B/s in copies"
+    rates = f"{_rate(place.rates.product_flop_s, 'flop/s')} in products of large matrices, "
+    rates += f"{_rate(place.rates.copy_bytes_s, 'B/s')} in copies"
     versions = f"torch {environment.get('torch')}, fgbench {environment.get('git_revision')}"
     return f"{title(place)}: {rates}; {versions}"
 
 
-def _per_place(rows: Rows, write: Callable[[PlaceRows], str]) -> Content:
-    found = places(rows.data).values()
-    return Content(text="\n".join(f"**{title(place)}**\n\n{write(place)}" for place in found))
+def _rate(rate: float | None, unit: str) -> str:
+    return "–" if rate is None else f"{with_prefix(int(rate))}{unit}"
 
 
-def _figures(rows: Rows, draw: Callable[[PlaceRows], str], figure: str, says: str, after: str = "") -> Content:
-    found = places(rows.data)
+def _per_place(found: Mapping[str, PlaceRows], write: Callable[[PlaceRows], str]) -> Content:
+    return Content(text="\n".join(f"**{title(place)}**\n\n{write(place)}" for place in found.values()))
+
+
+def _figures(
+    found: Mapping[str, PlaceRows], draw: Callable[[PlaceRows], str], figure: str, says: str, after: str = ""
+) -> Content:
     text = "".join(f"![{says}, {name}](figures/{name}_{figure}.svg)\n{after}" for name in found)
     return Content(text=text, figures={f"{name}_{figure}.svg": draw(place) for name, place in found.items()})
 

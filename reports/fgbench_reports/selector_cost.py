@@ -42,11 +42,11 @@ class DeviceRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRows:
-    """The rows of one place: a device in one environment, dtype and batch size."""
+    """The rows of one place: a device in one environment, dtype and batch size. There is at least one row."""
 
     environment: Mapping[str, Any]
     rates: DeviceRates
-    selections: Sequence[SelectionRow]  # at least one
+    selections: Sequence[SelectionRow]
     backends: Sequence[BackendRow]
 
 
@@ -185,15 +185,16 @@ def crossover(rows: Sequence[BackendRow]) -> list[str]:
 
 
 def title(place: PlaceRows) -> str:
-    """The device of a place, its threads, dtype and batch size, in a few words."""
-    first = place.selections[0]
+    """The device of a place, its threads and dtype, and the batch size of its selections, in a few words."""
+    first = place.selections[0] if place.selections else place.backends[0]
     threads = place.environment.get("threads")
     words = [
         place.environment.get("device_name") or first.device,
         how_many(threads, "thread") if threads and first.device == "cpu" else None,
         first.dtype,
     ]
-    return " · ".join(str(word) for word in [*words, f"batch {first.batch_size}"] if word)
+    words += [f"batch {place.selections[0].batch_size}"] if place.selections else []
+    return " · ".join(str(word) for word in words if word)
 
 
 def row_name(row: SelectionRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,11 @@ class Mean(Selector):
 '''
 
 
+# A row of selections in a table: size, N, selector and implementation.
+SELECTION = re.compile(r"^ +32 +5 +(\(backbone\)|attention) +(published|fast)?", re.MULTILINE)
+ALL = [("(backbone)", ""), ("attention", "published"), ("attention", "fast")]
+
+
 def fgbench(*words: str, **variables: str):
     return CliRunner().invoke(app, list(words), env=variables)
 
@@ -51,6 +57,7 @@ def test_rows_of_real_workers_are_kept_and_read_by_reports(tmp_path):
         ("attention", "fast"),
     ]
     assert all(row["latency_s"] > 0 for row in selections)
+    assert {row["environment"]["max_time_s"] for row in rows} == {0.05}
     assert {row["backend"] for row in rows if "maps" in row} == {"kernel", "dense", "blocks"}
     assert all(math.isfinite(rate) for rate in rows[0]["environment"]["roof"].values())
     second = fgbench(*words, "--format", "json")
@@ -61,15 +68,33 @@ def test_rows_of_real_workers_are_kept_and_read_by_reports(tmp_path):
     assert read_data(None, [saved], pytest.fail).selection == read_data(tmp_path / "s.db", [], pytest.fail).selection
     assert "5 of 5 points were in" in second.stderr
     table = fgbench(*words)
-    assert "Kernels of v·A" in table.stdout
+    assert SELECTION.findall(table.stdout) == ALL
+    _, kernels = table.stdout.split("\nKernels of v·A: milliseconds of every back end\n")
+    assert re.findall(r"^ +(12|96) +5 +(300|2\.40 k) ", kernels, re.MULTILINE) == [("12", "300"), ("96", "2.40 k")]
     report = fgbench("report", "selections", "--store", store)
-    assert "attention" in report.stdout
+    assert SELECTION.findall(report.stdout) == ALL
     page = tmp_path / "page.md"
     page.write_text("<!-- begin selector-kernels -->\n<!-- end selector-kernels -->\n")
     filled = fgbench("report", "--fill", str(page), "--store", store)
     assert filled.exit_code == 0, filled.stderr
-    assert "| kernel" in page.read_text() or "kernel ms" in page.read_text()
+    heading, _, *lines = [line.split("|")[1:-1] for line in page.read_text().splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in heading[:6]] == ["B·H", "N", "elements", "kernel ms", "dense ms", "blocks ms"]
+    assert [[cell.strip() for cell in line[:3]] for line in lines] == [["12", "5", "300"], ["96", "5", "2.40 k"]]
+    assert all(float(cell) > 0 for line in lines for cell in line[3:6])
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["cpu_crossover.svg"]
+
+
+@pytest.mark.slow
+def test_other_settings_are_measured_anew_and_what_is_not_ok_is_tried_again(tmp_path):
+    words = [*SMALL, "--selectors", "attention", "--store", str(tmp_path / "s.db"), "--format", "json"]
+    rows = json.loads(fgbench(*words).stdout)
+    assert (rows[0]["status"], rows[0]["reason"][:12]) == ("unconverged", "a single run"), "ViT-B/16 in 0.05 s"
+    again = json.loads(fgbench(*words, "--retry").stdout)
+    for before, after in zip(rows, again, strict=True):
+        assert (after["blocks"] == before["blocks"]) is (before["status"] == "ok")
+    other = fgbench(*words, ATEN_CPU_CAPABILITY="default")
+    assert "points were in" not in other.stderr
+    assert json.loads(other.stdout)[0]["environment"]["settings"]["ATEN_CPU_CAPABILITY"] == "default"
 
 
 @pytest.mark.slow
@@ -95,7 +120,7 @@ def test_an_interrupted_run_keeps_its_finished_points_and_goes_on(tmp_path):
                 break
         shown, said = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert "(backbone)" in shown or "attention" in shown
+    assert SELECTION.findall(shown) == ALL[:2]
     assert "interrupted; 2 of 3 points are in" in said
     assert "Traceback" not in said
     assert "2 of 3 points were in" in fgbench(*words).stderr
@@ -106,7 +131,7 @@ def test_an_interrupted_run_keeps_its_finished_points_and_goes_on(tmp_path):
     [
         (["--selectors", "pms"], "did you mean psm"),
         (["--tokens", "5"], "give --kernels as well"),
-        (["--kernels", "--format", "csv"], "CSV holds one kind of rows"),
+        (["--kernels", "--retry", "--format", "csv"], "CSV holds one kind of rows"),
         (["--dtype", "amp"], "unknown dtype 'amp'"),
         (["--kernels", "--output", "rows.csv"], "CSV holds one kind of rows"),
         (["--batch-size", "0"], "must be at least 1"),

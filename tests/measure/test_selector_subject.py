@@ -9,8 +9,9 @@ from fgbench.errors import FgbenchError
 from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import RunMode
-from fgbench.measure.subjects.kernel import KernelSubject, measure_kernels
-from fgbench.measure.subjects.selector import SelectorSubject, measure_selection, selection_subject
+from fgbench.measure.selections import measure_kernels, measure_selection
+from fgbench.measure.subjects.kernel import KernelSubject
+from fgbench.measure.subjects.selector import SelectorSubject, selection_subject
 from fgbench_selectors import QK, Maps
 
 ONE = RunMode(threads=1)

@@ -115,6 +115,49 @@ def test_a_second_batch_size_is_a_place_of_its_own(selections):
     assert "batch 8" in BLOCKS["selector-machines"].make(Rows(data=data)).text
 
 
+def test_kernels_have_no_batch_size_and_are_shown_once(selections):
+    larger = [{**row, "batch_size": 8} for row in selections.data.selection]
+    data = Data(selection=[*selections.data.selection, *larger], backend=selections.data.backend)
+    assert [len(place.backends) for place in places(data).values()] == [len(selections.data.backend), 0]
+    shown = BLOCKS["selector-kernels"].make(Rows(data=data))
+    assert shown.text == BLOCKS["selector-kernels"].make(selections).text
+    assert set(shown.figures) == {"cpu_crossover.svg"}
+    assert set(BLOCKS["selector-time"].make(Rows(data=data)).figures) == {"cpu_time.svg", "cpu-2_time.svg"}
+
+
+def test_kernels_whose_environment_has_no_selections_are_shown(selections):
+    newer = [{**row, "environment": {**row.environment, "torch": "9.9"}} for row in selections.data.backend]
+    data = Data(selection=selections.data.selection, backend=newer)
+    assert [(len(place.selections) > 0, len(place.backends)) for place in places(data).values()] == [
+        (True, 0),
+        (False, len(newer)),
+    ]
+    block = BLOCKS["selector-kernels"]
+    shown = block.make(Rows(data=data))
+    assert set(shown.figures) == {"cpu-2_crossover.svg"}
+    assert re.search(r"^\*\*.*2 threads · float32\*\*$", shown.text, re.MULTILINE), "kernels have no batch"
+    assert set(BLOCKS["selector-roofline"].make(Rows(data=data)).figures) == {"cpu_roofline.svg"}
+    assert "torch 9.9" in BLOCKS["selector-machines"].make(Rows(data=data)).text
+    alone = block.make(Rows(data=Data(backend=newer)))
+    assert block.needs == ("backend",)
+    assert set(alone.figures) == {"cpu_crossover.svg"}
+
+
+@pytest.mark.parametrize(
+    ("roof", "shown"),
+    [
+        ({"product_flop_s": None, "copy_bytes_s": 1.2e10}, "– in products of large matrices, 12.0 GB/s in copies"),
+        ({"product_flop_s": 1.5e11}, "150 Gflop/s in products of large matrices, – in copies"),
+        (None, "– in products of large matrices, – in copies"),
+    ],
+)
+def test_a_rate_that_is_missing_is_no_rate_of_zero(selections, roof, shown):
+    rows = [{**row, "environment": {**row.environment, "roof": roof}} for row in selections.data.selection]
+    data = Data(selection=rows)
+    assert shown in BLOCKS["selector-machines"].make(Rows(data=data)).text
+    assert set(BLOCKS["selector-roofline"].make(Rows(data=data)).figures) == {"cpu_roofline.svg"}
+
+
 def test_a_device_without_rows_is_named(selections):
     assert "GPU: no run is kept yet." in BLOCKS["selector-machines"].make(selections).text
     gpu = [{**row, "device": "cuda"} for row in selections.data.selection]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from fgbench.cli.saved import read_data
 from fgbench.errors import FgbenchError
+from fgbench.results.records import Status
 from fgbench.results.store import Store
 from fgbench.sweep.selector_request import SelectionRequest
 from fgbench.sweep.selector_sweep import SelectorEvent, SelectorSweep
@@ -25,8 +27,10 @@ TIMED = {
 class Workers:
     """A pool whose workers answer from a table, and remember what they were asked."""
 
-    def __init__(self, **answers):
+    def __init__(self, described=(), **answers):
         self.asked: list[str] = []
+        self.arguments: dict[str, dict] = {}  # of the last request of each kind
+        self.described = {**DESCRIBED, **dict(described)}
         self.answers = {
             "plugins": {"problems": []},
             "selector_codes": {"codes": {}},
@@ -52,10 +56,13 @@ class Workers:
     def __exit__(self, *_):
         pass
 
-    def ask(self, do, limit_s, **arguments):
+    def ask(self, do, limit_s, tick=lambda: None, **arguments):
         self.asked.append(do)
+        self.arguments[do] = arguments
+        tick()
         if do == "describe":
-            return {**DESCRIBED, "modes": [{"mode": {**arguments["modes"][0], "device": "cpu"}}]}
+            device = self.described["device"]
+            return {**self.described, "modes": [{"mode": {**arguments["modes"][0], "device": device}}]}
         answer = self.answers[do]
         if isinstance(answer, BaseException):
             raise answer
@@ -109,6 +116,141 @@ def test_another_mode_is_another_point(path, change):
     assert sweep(path, replace(REQUEST, **change))[0].stored == 0
 
 
+@pytest.mark.parametrize(
+    "described", [{"device_memory_bytes": 1}, {"cudnn": 9}, {"cuda": "13"}, {"nvml": {"driver_version": "600"}}]
+)
+def test_another_device_or_driver_is_another_point(path, described):
+    sweep(path)
+    assert sweep(path, workers=Workers(described))[0].stored == 0
+
+
+def test_other_settings_of_libraries_are_another_point(path, monkeypatch):
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    sweep(path)
+    assert sweep(path)[0].stored == 3
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert sweep(path)[0].stored == 0
+
+
+@pytest.mark.parametrize(("limit", "stored"), [("CPU_CAP_S", 1), ("KERNELS_CAP_S", 3)])
+def test_another_default_of_the_time_is_another_point(path, monkeypatch, limit, stored):
+    request = replace(REQUEST, kernels=True, maps=[12], tokens=[5])
+    sweep(path, request)
+    monkeypatch.setattr(f"fgbench.sweep.selector_sweep.{limit}", 99.0)
+    assert sweep(path, request)[0].stored == stored
+
+
+def test_the_default_time_is_the_same_point_where_it_is_typed(path):
+    rows = sweep(path)[0].rows
+    assert {row.environment["max_time_s"] for row in rows} == {3.0}
+    assert sweep(path, replace(REQUEST, cap_s=3.0))[0].stored == 3
+
+
+def test_retry_measures_what_is_not_ok_and_leaves_the_rest(path):
+    request = replace(REQUEST, kernels=True, maps=[12], tokens=[5])
+    disturbed = {**TIMED, "status": "contended", "reason": "others", "added_memory_bytes": 10, "backends": {}}
+    sweep(path, request, Workers(measure_selection=disturbed))
+    assert sweep(path, request)[0].stored == 4, "without --retry it is final"
+    workers = Workers()
+    again, _ = sweep(path, replace(request, retry=True), workers)
+    assert (again.stored, workers.asked.count("measure_selection"), workers.asked.count("measure_backends")) == (
+        1,
+        3,
+        0,
+    )
+    assert {row.status for row in again.rows} == {Status.OK}
+    assert {row.status for row in read_data(path, [], pytest.fail).selection} == {Status.OK}
+    assert sweep(path, replace(request, retry=True))[0].stored == 4
+
+
+def test_retry_measures_kernels_of_which_one_is_not_ok(path):
+    request = replace(REQUEST, kernels=True, maps=[12], tokens=[5], retry=True)
+    backends = {"dense": {**TIMED, "chosen": True}, "blocks": {**TIMED, "status": "contended", "chosen": False}}
+    sweep(path, request, Workers(measure_backends={"backends": backends}))
+    workers = Workers()
+    assert sweep(path, request, workers)[0].stored == 3
+    assert workers.asked.count("measure_backends") == 1
+
+
+def test_what_is_tried_again_is_shown_until_it_is_measured(path):
+    disturbed = {**TIMED, "status": "contended", "reason": "others", "added_memory_bytes": 10, "backends": {}}
+    first, _ = sweep(path, workers=Workers(measure_selection=disturbed))
+    told: list[SelectorEvent] = []
+    request, failing = replace(REQUEST, retry=True), Workers(count_selection=WorkerFailed(Status.ERROR, "no"))
+    again, _ = sweep(path, request, failing, on_event=told.append)
+    assert again.rows == first.rows
+    assert (told[0].done, told[0].total) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("failing", "rate", "what"),
+    [("rate", "product_flop_s", "matrix products"), ("copies", "copy_bytes_s", "copies")],
+)
+def test_a_rate_that_cannot_be_measured_is_null_and_told_and_loses_nothing(path, failing, rate, what):
+    made, problems = sweep(path, workers=Workers(**{failing: WorkerFailed(Status.CRASHED, "it died")}))
+    reason = f"the rate of {what} could not be measured: it died"
+    assert [str(problem) for problem in problems] == [reason], "once"
+    for row in (*made.rows, *read_data(path, [], pytest.fail).selection):
+        assert (row.status, row.latency_s) == (Status.OK, 0.5)
+        assert row.environment["roof"][rate] is None
+        assert sum(value is None for value in row.environment["roof"].values()) == 1
+        assert row.environment["missing"] == {rate: reason}
+    again, problems = sweep(path, replace(REQUEST, image_sizes=[64, 96]))
+    assert (again.stored, len(again.rows), problems) == (3, 6, [])
+    assert again.rows[-1].environment["roof"] == {"product_flop_s": 1e11, "copy_bytes_s": 1e10}
+
+
+def test_every_worker_that_measures_opens_the_gpu_that_was_described(path):
+    workers = Workers({"device": "cuda", "uuid": "GPU-2"})
+    sweep(path, replace(REQUEST, kernels=True, maps=[12], tokens=[5], device="cuda"), workers)
+    measuring = ("rate", "copies", "measure_selection", "measure_backends")
+    assert [workers.arguments[do]["uuid"] for do in measuring] == ["GPU-2"] * 4
+
+
+def test_the_device_is_locked_before_a_point_is_claimed_and_the_claim_renewed_meanwhile(path, monkeypatch):
+    done: list[str] = []
+
+    @contextmanager
+    def lock(device, waiting):
+        done.append(f"lock {device}")
+        yield True
+        done.append("unlock")
+
+    monkeypatch.setattr("fgbench.sweep.selector_sweep.device_lock", lock)
+    for name in ("claim", "renew", "release"):
+        method = getattr(Store, name)
+        monkeypatch.setattr(
+            Store, name, lambda *words, name=name, method=method: done.append(name) or method(*words), raising=True
+        )
+    sweep(path, replace(REQUEST, selectors=[]))
+    renewals = ["renew", "claim"]  # a claim that is renewed is claimed once more
+    # The rate, the copies, the count and the measurement.
+    assert done == ["lock cpu", "claim", *renewals * 4, "release", "unlock"]
+
+
+def test_a_point_that_another_run_claims_is_waited_for(path, monkeypatch):
+    """The other one stores it: it is taken from there, not measured."""
+    made, _ = sweep(path.with_name("other.db"), replace(REQUEST, selectors=[]))
+    with Store(path.with_name("other.db")) as other:
+        content = next(other.rows("selection"))
+    monkeypatch.setattr(Store, "claim", lambda *_: False)
+    waited: list[float] = []
+
+    with Store(path) as store:
+        workers = Workers()
+        late = SelectorSweep(request=replace(REQUEST, selectors=[]), store=store, pool=workers, on_problem=pytest.fail)
+
+        def finish(seconds: float) -> None:
+            waited.append(seconds)
+            environment = content.pop("environment")
+            store.add("selection", late._key(late.points[0]), content, environment)
+
+        monkeypatch.setattr("fgbench.sweep.selector_sweep.time.sleep", finish)
+        late.run()
+    assert late.rows == made.rows
+    assert (waited, "measure_selection" in workers.asked) == ([1.0], False)
+
+
 def test_other_code_of_a_selector_is_another_point(path):
     sweep(path)
     other, _ = sweep(path, workers=Workers(selector_codes={"codes": {"psm": "abc"}}))
@@ -116,7 +258,7 @@ def test_other_code_of_a_selector_is_another_point(path):
 
 
 def test_what_does_not_fit_is_a_row(path):
-    rows = sweep(path, workers=Workers(measure_selection=WorkerFailed("oom", "MemoryError: too much")))[0].rows
+    rows = sweep(path, workers=Workers(measure_selection=WorkerFailed(Status.OOM, "MemoryError: too much")))[0].rows
     assert {(row["status"], row["reason"], row["latency_s"], row["flops"]) for row in rows} == {
         ("oom", "MemoryError: too much", None, 2)
     }
@@ -124,7 +266,7 @@ def test_what_does_not_fit_is_a_row(path):
 
 
 def test_a_selector_that_cannot_be_counted_is_left_out_and_named(path):
-    made, problems = sweep(path, workers=Workers(count_selection=WorkerFailed("error", "no such operator")))
+    made, problems = sweep(path, workers=Workers(count_selection=WorkerFailed(Status.ERROR, "no such operator")))
     assert (made.rows, made.finished) == ([], 0)
     assert "psm fast at 64 is left out: 'no such operator'" in str(problems[-1])
 
@@ -166,6 +308,6 @@ def test_an_interrupt_keeps_what_is_finished(path):
 
 
 def test_an_unknown_selector_of_a_plugin_file_is_refused(path):
-    refused = WorkerFailed("error", "unknown selector 'x'", refused=True)
+    refused = WorkerFailed(Status.ERROR, "unknown selector 'x'", refused=True)
     with pytest.raises(FgbenchError, match="unknown selector 'x'"):
         sweep(path, workers=Workers(selector_codes=refused))

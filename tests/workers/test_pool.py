@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from fgbench.errors import CannotMeasureError
+from fgbench.results.records import Status
 from fgbench.workers import pool as pools
 from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 
@@ -84,13 +85,17 @@ def test_figures_so_far_arrive_in_order(pool):
         ({"do": "answers", "answer": "hello\n"}, "the worker answered garbage: b'hello'"),
         ({"do": "answers", "answer": '{"done": 5}\n'}, "the worker answered garbage: {'done': 5}"),
         ({"do": "answers", "answer": '{"failed": "error", "reason": 5}\n'}, "the worker answered garbage"),
+        (
+            {"do": "answers", "answer": '{"failed": "tired", "reason": "it is late"}\n'},
+            "the worker answered garbage",
+        ),
         ({"do": "answers", "answer": '{"now": 5}\n'}, "the worker answered garbage: {'now': 5}"),
     ],
 )
 def test_an_end_or_garbage_is_a_crash_with_a_reason(pool, request_, reason):
     with pool.fork() as worker, pytest.raises(WorkerFailed) as failed:
         worker.ask(limit_s=60, **request_)
-    assert failed.value.status == "crashed"
+    assert failed.value.status is Status.CRASHED
     assert failed.value.reason.startswith(reason)
     wait_until_gone(worker.pid)
 
@@ -99,7 +104,7 @@ def test_an_end_or_garbage_is_a_crash_with_a_reason(pool, request_, reason):
 def test_silence_is_a_timeout(pool, request_):
     with pool.fork() as worker, pytest.raises(WorkerFailed, match=r"no result within 0\.3 s") as failed:
         worker.ask(limit_s=0.3, **request_)
-    assert failed.value.status == "timeout"
+    assert failed.value.status is Status.TIMEOUT
     wait_until_gone(worker.pid)
 
 
@@ -110,7 +115,7 @@ def test_a_request_that_nobody_reads_is_a_timeout(pool):
         os.kill(worker.pid, signal.SIGSTOP)
         with pytest.raises(WorkerFailed) as failed:
             worker.ask("answers", 0.3, answer="x" * 10**7)
-    assert failed.value.status == "timeout"
+    assert failed.value.status is Status.TIMEOUT
 
 
 def test_ticks_come_while_a_result_is_awaited(pool, monkeypatch):

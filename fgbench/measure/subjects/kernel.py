@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fgbench.flops.count import Count
 from fgbench.flops.counter import count_flops
-from fgbench.measure.engine import Engine, first_line
-from fgbench.measure.point import LoadedSubject, no_figures
 from fgbench.measure.points import ModelSpec
-from fgbench.measure.subject import HALVES, Subject
-from fgbench.measure.subjects.selector import HEAD_DIM, HEADS, TIMED_FIELDS, projected
-from fgbench.results.records import Status
-from fgbench_selectors.backends.left import BACKENDS, choose, left
+from fgbench.measure.subject import Subject
+from fgbench.measure.subjects.selector import HEADS, projected
+from fgbench_selectors.backends.left import BACKENDS, left
 
 
 class Kernel(nn.Module):
@@ -85,30 +81,3 @@ class KernelSubject:
 def kernel_names(device: str) -> list[str]:
     """The back ends of ``v A`` that can run on a device."""
     return [name for name in BACKENDS if device != "cpu" or name != "triton"]
-
-
-def measure_kernels(engine: Engine, maps: int, num_tokens: int, names: list[str], cap_s: float) -> dict[str, Any]:
-    """Measure ``v A`` by several back ends.
-
-    Args:
-        engine: What runs them.
-        maps: B·H.
-        num_tokens: N.
-        names: Of the back ends.
-        cap_s: Limit of the timed blocks in seconds, for each.
-
-    Returns:
-        By name, the fields of a :class:`BackendRow` that are measured.
-
-    """
-    heads, dtype = maps if maps % HEADS else HEADS, HALVES.get(engine.mode.dtype)
-    rows: dict[str, Any] = {}
-    for name in names:
-        subject = KernelSubject(name, num_tokens, heads)
-        try:
-            result = LoadedSubject(subject, engine, cap_s, count=False).measure(maps // heads, energy=False)
-        except RuntimeError as error:  # a back end that this device has not, or that does not fit
-            result = no_figures(Status.ERROR, f"{type(error).__name__}: {first_line(error)}")
-        q = torch.empty(maps // heads, heads, num_tokens, HEAD_DIM, dtype=dtype, device=engine.mode.device)
-        rows[name] = {**{field: result[field] for field in TIMED_FIELDS}, "chosen": choose(q) == name}
-    return rows

@@ -7,14 +7,11 @@ log-sum-exps of the backbone's own attention.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from fgbench.flops.count import Count
 from fgbench.flops.counter import count_flops
-from fgbench.measure.engine import Engine
-from fgbench.measure.point import LoadedSubject
 from fgbench.measure.points import ModelSpec
 from fgbench.measure.subject import Subject
 from fgbench.measure.subjects.model import ModelSubject
@@ -26,8 +23,6 @@ from fgbench_selectors.selector import Selector
 BACKBONE, CLASSES = "vit_base_patch16_224", 200
 PATCH, DEPTH, HEADS, HEAD_DIM = 16, 12, 12, 64  # ViT-B/16
 SMALL_SIZE = 32  # pixels of a side
-TIMED_FIELDS = ("status", "reason", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s", "blocks")
-SELECTION_FIELDS = (*TIMED_FIELDS, "added_memory_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +102,6 @@ def selection_subject(selector: str | None, impl: str | None, image_size: int) -
         model="vit", backbone=BACKBONE, selector=None, impl=None, image_size=image_size, num_classes=CLASSES
     )
     return ModelSubject(spec)
-
-
-def measure_selection(subject: Subject, engine: Engine, batch_size: int, cap_s: float) -> dict[str, Any]:
-    """Measure a selector by itself, or its backbone.
-
-    Args:
-        subject: As :func:`selection_subject` makes it.
-        engine: What runs it.
-        batch_size: Images.
-        cap_s: Limit of the timed blocks in seconds. What takes longer in one run is run once.
-
-    Returns:
-        The fields of a :class:`SelectionRow` that are measured.
-
-    """
-    if (small := subject.small()) is not None:
-        engine.load(small)(1).run()
-    result = LoadedSubject(subject, engine, cap_s, count=False).measure(batch_size, energy=False, first_pass=True)
-    return {**{name: result[name] for name in SELECTION_FIELDS}, "backends": result["seen"]["back_ends"]}
 
 
 def num_tokens(image_size: int) -> int:
