@@ -90,3 +90,13 @@ def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):
     assert table.frame["latency ms"][0] == pytest.approx(1953, abs=1)
     ((missing,),) = (each.items for each in make_reports(["slowest"], Data(), pytest.fail))
     assert missing.command == "fgbench throughput"
+
+
+def test_its_python_runs_as_it_is():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    smaller = code.replace("448", "64").replace('"glsim",', '"glsim", "test_vit",', 1)
+    names: dict = {}
+    exec(smaller, names)
+    assert names["scores"].shape == (1, 196)
+    assert names["result"].logits.shape == (2, 200)
+    assert names["row"].latency_s > 0

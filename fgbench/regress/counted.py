@@ -79,7 +79,7 @@ def compare_with_baseline(
     lost = {point_name(row): why for row in before if (why := _why_lost(row, counted.lost, grid))}
     problems = [problem for problem in counted.problems if request.update or str(problem) not in lost.values()]
     if not points:
-        raise problems[0] if problems else CannotMeasureError("nothing was counted: no selector and no model is there")
+        raise problems[0] if problems else _nothing_counted(before)
     now = Baseline(grid=grid, counted_with=counted_with(), points=points, memory=_merged_memory(memory, measured))
     if request.update:
         if problems:
@@ -172,6 +172,20 @@ def _count(
         counted = count_all(grid, lambda name: progress(f"counting {name}"), cache)
     counted.problems[:0] = broken
     return counted
+
+
+def _nothing_counted(before: Sequence[Row]) -> FgbenchError:
+    """The error where neither a selector nor a model of a baseline is there."""
+    unknown = [
+        name for name in dict.fromkeys(row["selector"] for row in before) if name and name not in selectors.names()
+    ]
+    unknown += [name for name in dict.fromkeys(row["model"] for row in before) if name and name not in models.names()]
+    what = "nothing was counted: no selector and no model is there"
+    if not unknown:
+        return CannotMeasureError(what)
+    return CannotMeasureError(
+        f"{what}; the baseline has", ", ".join(unknown), "--plugin FILE or a package provides them"
+    )
 
 
 def _why_lost(row: Row, lost: dict[str, str], grid: CountGrid) -> str | None:
