@@ -30,10 +30,10 @@ from fgbench.options import (
     whole,
 )
 from fgbench.values import MAX_IMAGE_SIZE
+from fgbench_selectors.entries import RULES
 
 VIEWS = ("centre", "whole")
 NORMS = ("imagenet", "half")
-RULES = ("enclosing", "released")  # as in fgbench_selectors.regions, which imports torch
 MAX_PATCHES = 10_000_000
 
 IMAGES = argument("IMAGE", "any files that Pillow reads", several=True, read=lambda words: list(dict.fromkeys(words)))

@@ -21,10 +21,8 @@ from fgbench.options import (
     switch,
     whole,
 )
+from fgbench.results import paper
 
-# The backbones of the paper's Tables 1, 7 and 8, and its image sizes.
-PAPER_BACKBONES = ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch16_224")
-PAPER_SIZES = (224, 448, 768, 1024)
 CONVENTIONS = ("full", "fvcore", "paper")
 
 CONVENTION = many("--convention", "full, fvcore, paper", default="full", read=some_of("convention", CONVENTIONS))
@@ -55,7 +53,7 @@ class CountGrid:
 
     """
 
-    sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = PAPER_SIZES
+    sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = paper.IMAGE_SIZES
     backbones: Annotated[
         Sequence[str] | None, BACKBONES.but(default="the paper's ViT-B/16, ViT-B/14, ViT-T/16"), WHAT
     ] = None
@@ -69,7 +67,7 @@ class CountGrid:
     ] = None
     impls: Annotated[Sequence[str], IMPLEMENTATIONS.but(default="both"), WHAT] = IMPLS
     conventions: Annotated[Sequence[str], CONVENTION, HOW] = ("full",)
-    num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
+    num_classes: Annotated[int, NUM_CLASSES, HOW] = paper.NUM_CLASSES
     patch_stride: Annotated[int | None, PATCH_STRIDE, HOW] = None
     cross_check: Annotated[bool, CROSS_CHECK, HOW] = False
     fused_attention: bool | None = None
@@ -77,7 +75,7 @@ class CountGrid:
     @property
     def selector_backbones(self) -> Sequence[str]:
         """The backbones that selectors are counted beside."""
-        return self.backbones or PAPER_BACKBONES
+        return self.backbones or paper.BACKBONES
 
     def check(self) -> None:
         """Refuse options of backbones beside models.

@@ -31,7 +31,8 @@ from fgbench.options import (
     switch,
 )
 from fgbench.regress.baseline import CONVENTIONS
-from fgbench.sweep.request import DTYPE, PAPER_MODELS, SweepRequest
+from fgbench.results import paper
+from fgbench.sweep.request import DTYPE, SweepRequest
 
 START_S = 600.0  # of a run, beside its points: loading torch, naming devices, waiting for another sweep
 COUNTED, SIDES, WHAT, HOW = "Counted figures", "Times of two sides", "What to compare", "How to measure"
@@ -212,7 +213,7 @@ class RegressRequest:
     def pairs(self, store: Path, *, again: bool) -> PairsRequest:
         """What is measured on two sides; ``again`` takes no pair from the store."""
         return PairsRequest(
-            models=self.models or PAPER_MODELS,
+            models=self.models or paper.MODELS,
             image_sizes=self.sizes or (224,),
             batch_sizes=self.batch_sizes or (1,),
             backbones=self.backbones,
@@ -220,7 +221,7 @@ class RegressRequest:
             impls=self.impls or ("fast",),
             dtypes=self.dtypes or ("float32",),
             device=self.device,
-            num_classes=self.num_classes or 200,
+            num_classes=self.num_classes or paper.NUM_CLASSES,
             threads=self.threads,
             cap_s=self.cap_s,
             timeout_s=self.timeout_s,

@@ -15,6 +15,7 @@ from msgspec import Meta
 # 1     ``kind`` and ``schema_version`` are the last fields of every row; rows of flops have ``stage`` beside ``part``.
 #       Files by section had version 1 before, with rows of no version.
 SCHEMA_VERSION = 1
+ABOUT = ("kind", "schema_version")  # the last fields of a row
 UNSAVED = {"saved": False}  # metadata of a field that files and stores do not have in the row itself
 UNLISTED = {"saved": False, "listed": False}  # metadata of a field that the mapping view does not have either
 
@@ -78,6 +79,8 @@ class Record(Mapping[str, Any]):
     kind: ClassVar[str]
     schema_version: ClassVar[int] = SCHEMA_VERSION
     mark: ClassVar[str]  # a field that rows of this kind have, and rows of the kinds behind it in RECORDS do not
+    section: ClassVar[str]  # of a file that holds rows by section
+    command: ClassVar[str]  # that makes rows of this kind
     first_figure: ClassVar[str]  # fields before this one say what was measured; a row must have them
     earlier_names: ClassVar[Mapping[str, str]] = {}  # of renamed fields: earlier name → name; rows have both
 

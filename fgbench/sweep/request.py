@@ -33,9 +33,8 @@ from fgbench.options import (
     whole,
 )
 from fgbench.quantities import memory_size
+from fgbench.results import paper
 
-# The models that a sweep measures where none is named: those of the paper's Table 4 and Figure 4.
-PAPER_MODELS = ("vit", "resnet101", "cal", "transfg", "ffvt", "ramstrans", "dcal", "glsim")
 MAX_REPEATS = 1000
 
 DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", DTYPES))
@@ -96,7 +95,7 @@ class SweepRequest:
 
     """
 
-    models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = PAPER_MODELS
+    models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = paper.MODELS
     image_sizes: Annotated[Sequence[int] | None, SIZES.but(default="224 448 768 1024; on a CPU 224"), WHAT] = None
     batch_sizes: Annotated[Sequence[int] | None, BATCH_SIZES.but(default="1 2 4 … 256; on a CPU 1 2 4 8"), WHAT] = None
     backbones: Annotated[Sequence[str] | None, BACKBONES.but(default="the published ones"), WHAT] = None
@@ -105,7 +104,7 @@ class SweepRequest:
     dtypes: Annotated[Sequence[str], DTYPE, WHAT] = ("float32",)
     engines: Annotated[Sequence[str], ENGINES, HOW] = (TORCH,)
     device: Annotated[str | None, DEVICE, HOW] = None
-    num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
+    num_classes: Annotated[int, NUM_CLASSES, HOW] = paper.NUM_CLASSES
     threads: Annotated[int | None, THREADS, HOW] = None
     compiled: Annotated[bool, COMPILE, HOW] = False
     channels_last: Annotated[bool, CHANNELS_LAST, HOW] = False
@@ -139,4 +138,4 @@ class SweepRequest:
 
 # Image sizes and batch sizes where none are given.
 CPU_GRID = (224,), (1, 2, 4, 8)
-GPU_GRID = (224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)
+GPU_GRID = paper.IMAGE_SIZES, (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -22,9 +22,9 @@ from fgbench.options import (
     whole,
 )
 from fgbench.options import real_paths as read_paths
+from fgbench.results import paper
 from fgbench.values import MAX_BATCH_SIZE, names, whole_number
 
-IMAGE_SIZES = (224, 448, 768, 1024)
 TOKENS = (50, 101, 145, 197, 290, 401, 577, 785, 1025, 1370, 2305)  # N of the kernels: grids of 7 to 48 patches
 MAPS = (12, 96)  # B·H: one image and eight
 DTYPES = ("float32", "tf32", "float16", "bfloat16")
@@ -42,7 +42,7 @@ class SelectionRequest:
     selectors: Annotated[
         Sequence[str] | None, SELECTORS.but(help="'fgbench list selectors'", default="all"), "What to measure"
     ] = None
-    image_sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), "What to measure"] = IMAGE_SIZES
+    image_sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), "What to measure"] = paper.IMAGE_SIZES
     batch_size: Annotated[
         int,
         one("--batch-size", "images of a batch", "N", read=whole("batch size", 1, MAX_BATCH_SIZE)),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
+from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.choose.bounds import seed_half_width
-from fgbench_reports.choose.configurations import RECIPE
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import group_by
 from fgbench_reports.measured.selector_quality import CROP_PART, PARTS_IN_CROP, POINTING, OverSeeds, quality_lines
@@ -228,7 +228,7 @@ def accuracy_vs_cost(data: Data) -> pd.DataFrame:
 def _notes(rows: TrainedRows, mode: str) -> list[str]:
     first = rows.runs[0]
     recipe = {**(first.recipe or {}), "epochs": first.epochs}
-    told = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE) if recipe.get(key) is not None)
+    told = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE_FIELDS) if recipe.get(key) is not None)
     notes = [f"{first.images} test images; {told}." if told else f"{first.images} test images."]
     backbones = ", ".join(dict.fromkeys(str(row.backbone) for row in rows.runs))
     notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")

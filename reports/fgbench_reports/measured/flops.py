@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fgbench.results.paper import NUM_CLASSES
 from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.advice import MOST
 from fgbench_reports.data import KINDS, Row, group_by, records
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 PAPER = "paper %"
 NAMES = ("selector", "model", "backbone")
 USUAL_MODELS = ("vit", "glsim", "transfg", "ffvt")
-USUAL_CLASSES = 200  # of heads; a title names another number
 NOTES = {
     "full": (
         f"MACs are the multiply–adds of matrix products and convolutions; {BY_CONVENTION['full']}. "
@@ -224,7 +224,7 @@ def _stride(row: FlopsRow) -> int | None:
 def _classes(row: FlopsRow) -> str:
     """The classes of a head in words, where they are not the usual ones: they change a count."""
     classes = row.environment.get("num_classes")
-    return "" if classes in (None, USUAL_CLASSES) else how_many(classes, "class", "classes")
+    return "" if classes in (None, NUM_CLASSES) else how_many(classes, "class", "classes")
 
 
 def _report_lines(rows: Sequence[FlopsRow], *, by_selector: bool) -> Iterator[dict[str, Cell]]:
