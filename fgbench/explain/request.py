@@ -17,6 +17,7 @@ from fgbench.options import (
     MAX_SEED,
     MODEL_OPTIONS,
     MODELS,
+    OUTPUT_SECTION,
     PLUGINS,
     POSITION_INTERPOLATION,
     PRETRAINED,
@@ -52,7 +53,7 @@ TOP_K = one(
 )
 RULE = one("--rule", "of crops: enclosing or released", read=one_of("rule", RULES))
 SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
-WHAT, READING, HOW, OUTPUT = "Models and selectors", "Weights", "Input and crops", "Output"
+WHAT, READING, HOW = "Models and selectors", "Weights", "Input and crops"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class VisualizeRequest:
     top_k: Annotated[int | None, TOP_K, HOW] = None
     rule: Annotated[str, RULE, HOW] = "enclosing"
     device: Annotated[str | None, DEVICE, HOW] = None
-    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT] = ()
+    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT_SECTION] = ()
 
     @property
     def reading(self) -> dict[str, str | None]:

@@ -9,23 +9,19 @@ from typing import Annotated
 from fgbench.errors import FgbenchError
 from fgbench.options import (
     BACKBONES,
+    CONVENTION,
     IMPLEMENTATIONS,
     IMPLS,
     MODELS,
     NUM_CLASSES,
     SELECTORS,
     SIZES,
-    many,
     one,
-    some_of,
     switch,
     whole,
 )
 from fgbench.results import paper
 
-CONVENTIONS = ("full", "fvcore", "paper")
-
-CONVENTION = many("--convention", "full, fvcore, paper", default="full", read=some_of("convention", CONVENTIONS))
 PATCH_STRIDE = one(
     "--patch-stride", "step between patches; 12 overlaps patches of 16", "PIXELS", read=whole("patch stride", 12)
 )
@@ -45,7 +41,7 @@ class CountGrid:
         selectors: Names. None: every registered one beside backbones, and the published ones in models.
         models: Names of whole models. None: every registered one, where models are counted.
         impls: ``"published"``, ``"fast"`` or both.
-        conventions: Some of :data:`CONVENTIONS`.
+        conventions: Some of :data:`fgbench.options.CONVENTIONS`.
         num_classes: Classes of the head.
         patch_stride: Pixels from a patch to the next; None: patches side by side, convention "paper" as it has them.
         cross_check: Whether every backbone's count is compared with torch's counter and the closed form.

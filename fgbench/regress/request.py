@@ -14,11 +14,14 @@ from fgbench.options import (
     AGAIN,
     BACKBONES,
     BATCH_SIZES,
+    CONVENTION,
     DEVICE,
+    DTYPE,
     IMPLEMENTATIONS,
     MAX_TIME,
     MODELS,
     NUM_CLASSES,
+    ROWS,
     SELECTORS,
     SIZES,
     THREADS,
@@ -32,7 +35,7 @@ from fgbench.options import (
 )
 from fgbench.regress.baseline import CONVENTIONS
 from fgbench.results import paper
-from fgbench.sweep.request import DTYPE, SweepRequest
+from fgbench.sweep.request import SweepRequest
 
 START_S = 600.0  # of a run, beside its points: loading torch, naming devices, waiting for another sweep
 COUNTED, SIDES, WHAT, HOW = "Counted figures", "Times of two sides", "What to compare", "How to measure"
@@ -118,17 +121,12 @@ class RegressRequest:
     update: Annotated[bool, switch("--update", "write the baseline, and show what changes"), COUNTED] = False
     rows: Annotated[
         Sequence[str],
-        many("--rows", "saved rows of 'fgbench throughput', whose allocated memory is compared too", "FILE…"),
+        ROWS.but(help="saved rows of 'fgbench throughput', whose allocated memory is compared too"),
         COUNTED,
     ] = ()
     convention: Annotated[
         str | None,
-        one(
-            "--convention",
-            "full or fvcore",
-            default="the baseline's",
-            read=one_of("convention", CONVENTIONS),
-        ),
+        CONVENTION.of_one(help="full or fvcore", default="the baseline's", read=one_of("convention", CONVENTIONS)),
         COUNTED,
     ] = None
     benchmarks: Annotated[

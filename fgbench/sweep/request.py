@@ -8,26 +8,26 @@ from functools import partial
 from typing import Annotated
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.points import DTYPES, TORCH
+from fgbench.measure.points import TORCH
 from fgbench.options import (
     AGAIN,
     BACKBONES,
     BATCH_SIZES,
     DEVICE,
+    DTYPE,
     ENGINES,
     IMPLEMENTATIONS,
     MAX_TIME,
     MODELS,
     NUM_CLASSES,
+    OUTPUT_SECTION,
     PLUGINS,
     SELECTORS,
     SIZES,
     THREADS,
     TIMEOUT,
-    many,
     one,
     real_paths,
-    some_of,
     switch,
     time,
     whole,
@@ -37,7 +37,6 @@ from fgbench.results import paper
 
 MAX_REPEATS = 1000
 
-DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", DTYPES))
 COMPILE = switch("--compile", "torch.compile, for fixed shapes")
 CHANNELS_LAST = switch("--channels-last", "memory format of images and weights")
 CUDA_GRAPH = switch("--cuda-graph", "replay a CUDA graph, checked on other images")
@@ -61,7 +60,7 @@ REPEAT = one(
 )
 NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
-WHAT, HOW, OUTPUT = "What to measure", "How to measure", "Output"
+WHAT, HOW, HOW_LONG = "What to measure", "How to measure", "How long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ class SweepRequest:
         selectors: Names, in place of the published ones; None: those.
         impls: ``"published"``, ``"fast"`` or both.
         engines: Names of engines.
-        dtypes: Some of :data:`fgbench.measure.points.DTYPES`.
+        dtypes: Some of :data:`fgbench.options.ENGINE_DTYPES`.
         device: ``"cuda"`` or ``"cpu"``; None: cuda where there is one.
         num_classes: Classes of the head.
         threads: Of a CPU; None: as many as torch takes.
@@ -113,17 +112,17 @@ class SweepRequest:
     cap_s: Annotated[
         float | None,
         MAX_TIME.but(help="of timed blocks, per point, warm-up not counted", default="6s; CPU 10s"),
-        "How long",
+        HOW_LONG,
     ] = None
     timeout_s: Annotated[
-        float, TIMEOUT.but(help="a worker that has no result for a point by then is ended"), "How long"
+        float, TIMEOUT.but(help="a worker that has no result for a point by then is ended"), HOW_LONG
     ] = 600.0
-    budget_s: Annotated[float | None, BUDGET, "How long"] = None
-    repeats: Annotated[int, REPEAT, "How long"] = 1
-    energy: Annotated[bool, NO_ENERGY, "How long"] = True
-    again: Annotated[bool, AGAIN, OUTPUT] = False
-    retry: Annotated[bool, RETRY, OUTPUT] = False
-    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT] = ()
+    budget_s: Annotated[float | None, BUDGET, HOW_LONG] = None
+    repeats: Annotated[int, REPEAT, HOW_LONG] = 1
+    energy: Annotated[bool, NO_ENERGY, HOW_LONG] = True
+    again: Annotated[bool, AGAIN, OUTPUT_SECTION] = False
+    retry: Annotated[bool, RETRY, OUTPUT_SECTION] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     def check(self) -> None:
         """Refuse options that contradict each other.

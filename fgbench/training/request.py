@@ -18,6 +18,7 @@ from fgbench.options import (
     MAX_SEED,
     MODEL_OPTIONS,
     MODELS,
+    OUTPUT_SECTION,
     PLUGINS,
     POSITION_INTERPOLATION,
     PRETRAINED,
@@ -43,7 +44,7 @@ MAX_EPOCHS, MAX_BATCH, MAX_WORKERS = 100_000, 1_000_000, 1024
 # Options of models that the command has options of its own for.
 GIVEN_BY_COMMAND = frozenset({"img_size", "num_classes", "impl", "pretrained", "selector"})
 DATA, MODEL, START, TRAINING = "Data", "Model", "Weights", "Training"
-MACHINE, TEST, OUTPUT = "Machine", "Testing", "Output"
+MACHINE, TEST = "Machine", "Testing"
 
 
 def _numbers(read: Callable[[str], Any], kind: str, words: Sequence[str]) -> list[Any]:
@@ -178,10 +179,10 @@ class AccuracyRequest:
     flip: Annotated[bool, switch("--flip", "test the mirror image too, and add the logits"), TEST] = False
     test_every: Annotated[int, TEST_EVERY, TEST] = 1
     test_batch_size: Annotated[int, TEST_BATCH_SIZE, TEST] = 64
-    tracker: Annotated[str | None, TRACKER, OUTPUT] = None
-    checkpoints: Annotated[Path, CHECKPOINTS, OUTPUT] = Path("fgbench-checkpoints")
-    again: Annotated[bool, AGAIN.but(help="train what is in the store once more"), OUTPUT] = False
-    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT] = ()
+    tracker: Annotated[str | None, TRACKER, OUTPUT_SECTION] = None
+    checkpoints: Annotated[Path, CHECKPOINTS, OUTPUT_SECTION] = Path("fgbench-checkpoints")
+    again: Annotated[bool, AGAIN.but(help="train what is in the store once more"), OUTPUT_SECTION] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     @property
     def reading(self) -> dict[str, str | None]:
