@@ -23,7 +23,7 @@ from fgbench.results.records import (
 from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
-from fgbench_reports.sweep_rows import by_mode
+from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.training_groups import each_judged_once
 
 
@@ -101,8 +101,8 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
-    """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
+    """Rows in their order, the best batches marked in each environment: a sweep has one device and one version."""
     marked: dict[int, ThroughputRow] = {}
-    for group in by_mode(rows).values():
+    for group in by_environment(rows).values():
         marked |= {id(row): new for row, new in zip(group, mark_best(group), strict=True)}
     return [marked[id(row)] for row in rows]

@@ -151,11 +151,14 @@ def field_name(field: str) -> str:
     return "measured code" if field == "code" else field.replace("_", " ")
 
 
-def by_contender(rows: Sequence[ThroughputRow]) -> Iterator[tuple[EnvironmentKey, list[tuple[ThroughputRow, bool]]]]:
+def by_series(rows: Sequence[ThroughputRow]) -> Iterator[tuple[EnvironmentKey, list[tuple[ThroughputRow, bool]]]]:
     """Per environment and series: the rows in order, each with whether it is the best one of its size."""
     for key, group in by_environment(rows).items():
         for series in group_by(group, *SERIES).values():
             yield key, list(in_order(series))
+
+
+by_contender = by_series  # the earlier name, which plug-ins import
 
 
 def in_order(rows: Sequence[ThroughputRow]) -> Iterator[tuple[ThroughputRow, bool]]:

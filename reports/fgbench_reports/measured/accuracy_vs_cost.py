@@ -25,7 +25,7 @@ from fgbench_reports.measured.trained_rows import (
 )
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import reason_notes
-from fgbench_reports.tables.column import Cell, Column, figure, word
+from fgbench_reports.tables.column import Cell, Column, figure, line_of, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant, with_prefix
 from fgbench_reports.tables.table import Table, cell_marks, distinct, file_name, without_empty
 
@@ -62,13 +62,13 @@ FIRST_COLUMNS = (
     Column("model", lambda model: model.name, is_name=True),
     Column("selects by", lambda model: model.selector, is_name=True),
 )
-TOP1 = OverSeeds("top-1 %", "top1_percent", unit="%", better="high")
-TOP5 = OverSeeds("top-5 %", "top5_percent", unit="%", better="high")
+TOP1 = OverSeeds("top-1 %", "top1_percent", better="high")
+TOP5 = OverSeeds("top-5 %", "top5_percent", better="high")
 COST_COLUMNS = (
-    Column("MACs", lambda model: model.macs, with_prefix, unit="MAC", better="low"),
+    Column("MACs", lambda model: model.macs, with_prefix, better="low"),
     Column(f"× {BASELINE}", lambda model: model.times_baseline, significant, better="low"),
     Column("img/s", lambda model: model.img_s, img_per_s, better="high"),
-    Column("minutes", lambda model: model.minutes, significant, unit="min", better="low"),
+    Column("minutes", lambda model: model.minutes, significant, better="low"),
 )
 
 
@@ -93,11 +93,11 @@ def model_lines(rows: TrainedRows) -> list[dict[str, Cell]]:
             img_s=_img_s(rows, name, first.selector, first.backbone),
         )
         lines.append(
-            {column.heading: column.cell(model) for column in FIRST_COLUMNS}
+            line_of(FIRST_COLUMNS, model)
             | {heading: _apart(heading, APART[heading](first)) for heading in apart}
-            | {column.heading: column.cell(runs) for column in (TOP1, TOP5)}
-            | {column.heading: column.cell(model.quality) for column in (POINTING, PARTS_IN_CROP, CROP_PART)}
-            | {column.heading: column.cell(model) for column in COST_COLUMNS}
+            | line_of((TOP1, TOP5), runs)
+            | line_of((POINTING, PARTS_IN_CROP, CROP_PART), model.quality)
+            | line_of(COST_COLUMNS, model)
         )
     return lines
 

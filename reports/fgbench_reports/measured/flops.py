@@ -24,7 +24,7 @@ from fgbench_reports.measured.flops_columns import (
 )
 from fgbench_reports.published import SOURCE, flops_percents
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.tables.column import Cell, Line, figure, word
+from fgbench_reports.tables.column import Cell, Line, figure, line_of, word
 from fgbench_reports.tables.numbers import as_printed, how_many
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table, distinct, file_name
@@ -139,7 +139,7 @@ def _line(rows: ByImpl, impls: Sequence[str], selector: str | None) -> dict[str,
     line = {"size": figure(size_of(rows), str), TOKENS.heading: TOKENS.cell(rows)}
     if selector is not None:
         line["selector"] = word(selector)
-    return line | {column.heading: column.cell(rows) for column in cost_columns(impls)}
+    return line | line_of(cost_columns(impls), rows)
 
 
 class Flops(Report):
