@@ -254,19 +254,28 @@ OUTPUT = one(
 )
 
 
-def check_reading(checkpoint: Path | None, weights: str | None, interpolation: str | None) -> None:
-    """Refuse options of a checkpoint where there is none.
+class ReadsCheckpoint:
+    """What requests share that read a file of weights. They declare the fields, in the order of their own help."""
 
-    Args:
-        checkpoint: The file; None: there is none.
-        weights: Which set of it is read.
-        interpolation: How its position embeddings are resized.
+    __slots__ = ()
+    checkpoint: Path | None
+    weights: str | None
+    position_interpolation: str | None
 
-    Raises:
-        FgbenchError: For an option without a file.
+    @property
+    def reading(self) -> dict[str, str | None]:
+        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
+        return {"weights": self.weights, "interpolation": self.position_interpolation}
 
-    """
-    if weights is not None and checkpoint is None:
-        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
-    if interpolation is not None and checkpoint is None:
-        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")
+    def check_reading(self) -> None:
+        """Refuse options of a checkpoint where there is none.
+
+        Raises:
+            FgbenchError: For an option without a file.
+
+        """
+        if self.weights is not None and self.checkpoint is None:
+            raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+        if self.position_interpolation is not None and self.checkpoint is None:
+            do = "say which with --checkpoint FILE"
+            raise FgbenchError("--position-interpolation says how a file is read", do=do)

@@ -24,8 +24,8 @@ from fgbench.options import (
     SELECTORS,
     SIZES,
     WEIGHTS,
+    ReadsCheckpoint,
     argument,
-    check_reading,
     one,
     one_of,
     whole,
@@ -57,7 +57,7 @@ WHAT, READING, HOW = "Models and selectors", "Weights", "Input and crops"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VisualizeRequest:
+class VisualizeRequest(ReadsCheckpoint):
     """Images, and the models that explain their decisions.
 
     Attributes:
@@ -112,11 +112,6 @@ class VisualizeRequest:
     plugins: Annotated[Sequence[str], PLUGINS, OUTPUT_SECTION] = ()
 
     @property
-    def reading(self) -> dict[str, str | None]:
-        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
-        return {"weights": self.weights, "interpolation": self.position_interpolation}
-
-    @property
     def num_pictures(self) -> int:
         """How many images are explained, over all models."""
         return len(self.images) * len(self.models) * len(self.backbones)
@@ -133,4 +128,4 @@ class VisualizeRequest:
                 raise FgbenchError("a file was named as a selector:", name, "pictures come before the options")
         if self.pretrained and self.checkpoint is not None:
             raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
-        check_reading(self.checkpoint, self.weights, self.position_interpolation)
+        self.check_reading()

@@ -26,7 +26,7 @@ from fgbench.options import (
     SIZES,
     THREADS,
     WEIGHTS,
-    check_reading,
+    ReadsCheckpoint,
     many,
     one,
     one_of,
@@ -116,7 +116,7 @@ CHECKPOINTS = one("--checkpoints", "where weights are kept", "DIR", read=Path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyRequest:
+class AccuracyRequest(ReadsCheckpoint):
     """What to train and test; None stands for what the data set or the paper says.
 
     Attributes:
@@ -185,11 +185,6 @@ class AccuracyRequest:
     plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     @property
-    def reading(self) -> dict[str, str | None]:
-        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
-        return {"weights": self.weights, "interpolation": self.position_interpolation}
-
-    @property
     def begun_from(self) -> str:
         """What weights training begins from."""
         if self.checkpoint is None:
@@ -205,7 +200,7 @@ class AccuracyRequest:
         """
         if self.test_only and self.checkpoint is None:
             raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
-        check_reading(self.checkpoint, self.weights, self.position_interpolation)
+        self.check_reading()
         if self.data_dir is not None and self.dataset == "synthetic":
             do = "name the data set that lies there: --dataset folder, 'fgbench list datasets'"
             raise FgbenchError("synthetic is drawn, nothing is read from --data-dir", str(self.data_dir), do)
