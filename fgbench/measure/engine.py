@@ -1,7 +1,7 @@
 """The contract of every engine: it loads a subject on a device, and runs it batch by batch. No torch.
 
 An engine is one class in one file. It is registered in the entry-point group ``fgbench.engines`` or comes from a file
-that ``--plugin`` names. Whoever measures asks it for a clock, for figures of memory and for a counter of energy; the
+that ``--plugin`` names. The measurement asks it for a clock, for figures of memory and for a counter of energy; the
 engine has those of its device unless it brings its own.
 """
 

@@ -104,11 +104,11 @@ def model_lines(rows: TrainedRows) -> list[dict[str, Cell]]:
 
 def _varies(runs: Sequence[AccuracyRow], of: Callable[[AccuracyRow], object]) -> bool:
     """Whether the runs of one model and selector have several values."""
-    return any(len({of(row) for row in some}) > 1 for some in group_by(runs, run_name, "selector").values())
+    return any(len({of(row) for row in group}) > 1 for group in group_by(runs, run_name, "selector").values())
 
 
 def _has_several_selectors(runs: Sequence[AccuracyRow]) -> bool:
-    return any(len({row.selector for row in some}) > 1 for some in group_by(runs, run_name).values())
+    return any(len({row.selector for row in group}) > 1 for group in group_by(runs, run_name).values())
 
 
 def _apart(heading: str, value: str | float | None) -> Cell:
@@ -185,13 +185,13 @@ def _is_of(row: FlopsRow | ThroughputRow, name: str, selector: str | None, backb
 
 def _macs(rows: TrainedRows, name: str, selector: str | None, backbone: str | None) -> int | None:
     counted = [row for row in rows.flops if _is_of(row, name, selector, backbone)]
-    found = [row.macs for row in counted if row.impl in ("fast", None)]
-    return found[-1] if found else None
+    counts = [row.macs for row in counted if row.impl in ("fast", None)]
+    return counts[-1] if counts else None
 
 
 def _img_s(rows: TrainedRows, name: str, selector: str | None, backbone: str | None) -> float | None:
-    found = [row.throughput_img_s for row in rows.throughput if _is_of(row, name, selector, backbone)]
-    return max((value for value in found if value is not None), default=None)
+    rates = [row.throughput_img_s for row in rows.throughput if _is_of(row, name, selector, backbone)]
+    return max((value for value in rates if value is not None), default=None)
 
 
 class AccuracyVsCost(Report):
@@ -228,8 +228,8 @@ def accuracy_vs_cost(data: Data) -> pd.DataFrame:
 def _notes(rows: TrainedRows, mode: str) -> list[str]:
     first = rows.runs[0]
     recipe = {**(first.recipe or {}), "epochs": first.epochs}
-    told = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE_FIELDS) if recipe.get(key) is not None)
-    notes = [f"{first.images} test images; {told}." if told else f"{first.images} test images."]
+    settings = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE_FIELDS) if recipe.get(key) is not None)
+    notes = [f"{first.images} test images; {settings}." if settings else f"{first.images} test images."]
     backbones = ", ".join(dict.fromkeys(str(row.backbone) for row in rows.runs))
     notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")
     notes += [f"img/s: {mode}, the best batch."] if mode else []

@@ -65,7 +65,7 @@ def spread_table(rows: Sequence[ThroughputRow]) -> Table:
             latencies = [row.latency_s for row in point]
             line = {"model": Cell(first.model, label), "size": Cell(first.image_size, size)}
             line |= {"batch": word(first.batch_size), "spread %": figure(spread, short_percent)}
-            line |= {LATENCY: Cell(latencies, " ".join(milliseconds(each).rjust(width) for each in latencies))}
+            line |= {LATENCY: Cell(latencies, " ".join(milliseconds(seconds).rjust(width) for seconds in latencies))}
             line |= {"intervals": word(_overlap(point))}
             statuses = [status_word(row) for row in point if not row.status.is_ok]
             line |= {"status": word(", ".join(dict.fromkeys(statuses)))}
