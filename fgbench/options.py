@@ -254,6 +254,22 @@ OUTPUT = one(
 )
 
 
+def check_device(device: str | None, *, has_cuda: bool, doing: str) -> None:
+    """Refuse ``--device cuda`` where there is no such device.
+
+    Args:
+        device: What was asked for; None: nothing.
+        has_cuda: Whether there is a CUDA device.
+        doing: The verb of what runs on the CPU without the option.
+
+    Raises:
+        FgbenchError: There is no CUDA device.
+
+    """
+    if device == "cuda" and not has_cuda:
+        raise FgbenchError("no CUDA device is there for", "--device cuda", f"leave it out to {doing} on the CPU")
+
+
 class ReadsCheckpoint:
     """What requests share that read a file of weights. They declare the fields, in the order of their own help."""
 
