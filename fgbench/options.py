@@ -25,8 +25,12 @@ from fgbench.quantities import duration
 from fgbench_selectors.entries import IMPLS as IMPLS  # the commands take it from here
 
 DEVICES = ("cuda", "cpu")  # the best first
+CONVENTIONS = ("full", "fvcore", "paper")  # of counting
+DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")  # of fgbench's own engines
+ENGINE_DTYPES = (*DTYPES, "int8")  # that engines of plug-ins may have
 INTERPOLATIONS = ("bilinear", "bicubic")
 STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
+OUTPUT_SECTION = "Output"  # of the help, the last one
 MAX_CLASSES, MAX_THREADS, MAX_SEED = 10_000_000, 4096, 2**31 - 1
 
 # What people type in the singular and in the plural.
@@ -51,6 +55,10 @@ class Option:
     def but(self, **changes: Any) -> Option:
         """The option with other attributes: a command's own default or words of help."""
         return replace(self, **changes)
+
+    def of_one(self, **changes: Any) -> Option:
+        """The option of one value in place of several, with other attributes."""
+        return replace(self, **{"many": False, "metavar": "NAME", "default": None, **changes})
 
     def words(self, value: Any) -> list[str]:
         """The words that give this value to another process."""
@@ -213,6 +221,8 @@ MODEL_OPTIONS = many(
     "--model-options", "such as top_k=16", "KEY=VALUE…", read=partial(values.literals, flag="--model-options")
 )
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
+CONVENTION = many("--convention", ", ".join(CONVENTIONS), default="full", read=some_of("convention", CONVENTIONS))
+DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", ENGINE_DTYPES))
 ENGINES = many("--engine", "'fgbench list engines'", default="torch", read=names_of("engine"))
 DEVICE = one("--device", "cuda or cpu", default="cuda where there is one", read=one_of("device", DEVICES))
 THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("number of threads", 4, MAX_THREADS))
@@ -231,6 +241,7 @@ AGAIN = switch("--again", "measure what is in the store once more")
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")
 STORE = one("--store", "where results are kept", "FILE", read=Path, variable=STORE_VARIABLE)
+ROWS = many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
 FORMAT = one(
     "--format -f",
     "table, json, csv, markdown or latex; by default what --output ends in",
@@ -244,19 +255,44 @@ OUTPUT = one(
 )
 
 
-def check_reading(checkpoint: Path | None, weights: str | None, interpolation: str | None) -> None:
-    """Refuse options of a checkpoint where there is none.
+def check_device(device: str | None, *, has_cuda: bool, doing: str) -> None:
+    """Refuse ``--device cuda`` where there is no such device.
 
     Args:
-        checkpoint: The file; None: there is none.
-        weights: Which set of it is read.
-        interpolation: How its position embeddings are resized.
+        device: What was asked for; None: nothing.
+        has_cuda: Whether there is a CUDA device.
+        doing: The verb of what runs on the CPU without the option.
 
     Raises:
-        FgbenchError: For an option without a file.
+        FgbenchError: There is no CUDA device.
 
     """
-    if weights is not None and checkpoint is None:
-        raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
-    if interpolation is not None and checkpoint is None:
-        raise FgbenchError("--position-interpolation says how a file is read", do="say which with --checkpoint FILE")
+    if device == "cuda" and not has_cuda:
+        raise FgbenchError("no CUDA device is there for", "--device cuda", f"leave it out to {doing} on the CPU")
+
+
+class ReadsCheckpoint:
+    """What requests share that read a file of weights. They declare the fields, in the order of their own help."""
+
+    __slots__ = ()
+    checkpoint: Path | None
+    weights: str | None
+    position_interpolation: str | None
+
+    @property
+    def reading(self) -> dict[str, str | None]:
+        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
+        return {"weights": self.weights, "interpolation": self.position_interpolation}
+
+    def check_reading(self) -> None:
+        """Refuse options of a checkpoint where there is none.
+
+        Raises:
+            FgbenchError: For an option without a file.
+
+        """
+        if self.weights is not None and self.checkpoint is None:
+            raise FgbenchError("--weights chooses what is read of a file", do="say which with --checkpoint FILE")
+        if self.position_interpolation is not None and self.checkpoint is None:
+            do = "say which with --checkpoint FILE"
+            raise FgbenchError("--position-interpolation says how a file is read", do=do)

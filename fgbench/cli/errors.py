@@ -19,6 +19,7 @@ from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
+from fgbench.options import OUTPUT_SECTION
 from fgbench.plugins import tried_first
 from fgbench.results.escaping import log_line, sentence
 from fgbench.results.output import leave_without_reader, stdout_failed
@@ -26,7 +27,6 @@ from fgbench.values import spread_values
 from fgbench_selectors.interrupts import interrupts_noted
 
 DONE, USAGE, INTERNAL = 0, 2, 3
-LAST_SECTION = "Output"
 LONG_HELP = 12  # options, above which a command's help has sections
 LONGEST_LINE = 6000  # letters; the longest path of a system has 4096
 _UNTYPED = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # letters that no system passes on, nor any name of a file has
@@ -56,12 +56,12 @@ class ListCommand(TyperCommand):
             if param.param_type_name == "argument":
                 section = "Arguments"
             elif len(records) > LONG_HELP:
-                section = getattr(param, "rich_help_panel", None) or LAST_SECTION
+                section = getattr(param, "rich_help_panel", None) or OUTPUT_SECTION
             else:
                 section = "Options"
             sections.setdefault(section, []).append(record)
-        if (last := sections.pop(LAST_SECTION, None)) is not None:
-            sections[LAST_SECTION] = last
+        if (last := sections.pop(OUTPUT_SECTION, None)) is not None:
+            sections[OUTPUT_SECTION] = last
         for section, lines in sections.items():
             with formatter.section(section):
                 formatter.write_dl(lines)

@@ -15,19 +15,19 @@ from fgbench.options import (
     DEFAULT_STORE,
     FORMAT,
     OUTPUT,
+    OUTPUT_SECTION,
     PLUGINS,
+    ROWS,
     STORE,
     STORE_VARIABLE,
     Option,
     from_words,
-    many,
-    one,
     options_of,
 )
 from fgbench.results.output import check_output
 from fgbench.values import output_format
 
-ROWS_SECTION, OUTPUT_SECTION = "Saved rows", "Output"
+ROWS_SECTION = "Saved rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +48,10 @@ class StoreOptions:
 class SavedRowsOptions:
     """Rows that were saved before."""
 
-    rows: Annotated[
-        Sequence[str],
-        many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…"),
-        ROWS_SECTION,
-    ] = ()
+    rows: Annotated[Sequence[str], ROWS, ROWS_SECTION] = ()
     store: Annotated[
         Path | None,
-        one("--store", "a store", "FILE", read=Path, default=f"{STORE_VARIABLE} or {DEFAULT_STORE}, without --rows"),
+        STORE.but(help="a store", variable=None, default=f"{STORE_VARIABLE} or {DEFAULT_STORE}, without --rows"),
         ROWS_SECTION,
     ] = None
 

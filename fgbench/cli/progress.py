@@ -25,7 +25,7 @@ DRAW_EVERY_S = 0.2  # a small model takes a step in milliseconds
 
 
 class QuietConsole(Console):
-    """A console that raises where nobody reads it; rich would leave the program with exit code 1."""
+    """A console that raises where its reader is gone; rich would leave the program with exit code 1."""
 
     def on_broken_pipe(self) -> None:
         """Raise; the caller decides."""
@@ -33,7 +33,7 @@ class QuietConsole(Console):
 
 
 class Bar:
-    """A bar while standard error is a terminal, and lines anywhere. Work goes on where nobody reads them."""
+    """A bar while standard error is a terminal, and lines anywhere. Work goes on where their reader is gone."""
 
     def __init__(self, console: Console | None = None, *, shown: bool = True, first: str = "loading torch") -> None:
         self.console = console or QuietConsole(stderr=True, emoji=False)

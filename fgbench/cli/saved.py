@@ -49,8 +49,8 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         FgbenchError: One line with the file, the row, the field and its value.
 
     """
-    found, sources = read_rows(store, files, on_problem)
-    accuracy, judged = _of(AccuracyRow, found), _of(QualityRow, found)
+    saved_rows, sources = read_rows(store, files, on_problem)
+    accuracy, judged = _of(AccuracyRow, saved_rows), _of(QualityRow, saved_rows)
     runs = [row for row in accuracy if not row.seeds]
     if accuracy and not runs:
         on_problem(
@@ -65,12 +65,12 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
             repeats = f"{again} row of {kind} repeats a seed" if again == 1 else f"{again} rows of {kind} repeat seeds"
             on_problem(LeftOutNotice(f"left out: {repeats} of the same training; the last row of each seed counts"))
     return Data(
-        flops=_of(FlopsRow, found),
-        throughput=_marked(_of_newest_code(_of(ThroughputRow, found), on_problem)),
+        flops=_of(FlopsRow, saved_rows),
+        throughput=_marked(_of_newest_code(_of(ThroughputRow, saved_rows), on_problem)),
         accuracy=each_run,
         selection_quality=each_judged,
-        selection=_of(SelectionRow, found),
-        backend=_of(BackendRow, found),
+        selection=_of(SelectionRow, saved_rows),
+        backend=_of(BackendRow, saved_rows),
         sources=tuple(dict.fromkeys(sources)),
     )
 
@@ -124,7 +124,7 @@ def _series(row: ThroughputRow) -> tuple[str | None, ...]:
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
-    """Rows in their order, the best batches marked, mode by mode: a sweep has one device and one version."""
+    """Rows in their order, the best batches marked in each environment: a sweep has one device and one version."""
     marked: dict[int, ThroughputRow] = {}
     for group in by_environment(rows).values():
         marked |= {id(row): new for row, new in zip(group, mark_best(group), strict=True)}

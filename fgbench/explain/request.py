@@ -17,23 +17,24 @@ from fgbench.options import (
     MAX_SEED,
     MODEL_OPTIONS,
     MODELS,
+    OUTPUT_SECTION,
     PLUGINS,
     POSITION_INTERPOLATION,
     PRETRAINED,
     SELECTORS,
     SIZES,
     WEIGHTS,
+    ReadsCheckpoint,
     argument,
-    check_reading,
     one,
     one_of,
     whole,
 )
 from fgbench.values import MAX_IMAGE_SIZE
+from fgbench_selectors.entries import RULES
 
 VIEWS = ("centre", "whole")
 NORMS = ("imagenet", "half")
-RULES = ("enclosing", "released")  # as in fgbench_selectors.regions, which imports torch
 MAX_PATCHES = 10_000_000
 
 IMAGES = argument("IMAGE", "any files that Pillow reads", several=True, read=lambda words: list(dict.fromkeys(words)))
@@ -52,11 +53,11 @@ TOP_K = one(
 )
 RULE = one("--rule", "of crops: enclosing or released", read=one_of("rule", RULES))
 SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
-WHAT, READING, HOW, OUTPUT = "Models and selectors", "Weights", "Input and crops", "Output"
+WHAT, READING, HOW = "Models and selectors", "Weights", "Input and crops"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VisualizeRequest:
+class VisualizeRequest(ReadsCheckpoint):
     """Images, and the models that explain their decisions.
 
     Attributes:
@@ -108,12 +109,7 @@ class VisualizeRequest:
     top_k: Annotated[int | None, TOP_K, HOW] = None
     rule: Annotated[str, RULE, HOW] = "enclosing"
     device: Annotated[str | None, DEVICE, HOW] = None
-    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT] = ()
-
-    @property
-    def reading(self) -> dict[str, str | None]:
-        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
-        return {"weights": self.weights, "interpolation": self.position_interpolation}
+    plugins: Annotated[Sequence[str], PLUGINS, OUTPUT_SECTION] = ()
 
     @property
     def num_pictures(self) -> int:
@@ -132,4 +128,4 @@ class VisualizeRequest:
                 raise FgbenchError("a file was named as a selector:", name, "pictures come before the options")
         if self.pretrained and self.checkpoint is not None:
             raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
-        check_reading(self.checkpoint, self.weights, self.position_interpolation)
+        self.check_reading()

@@ -13,6 +13,7 @@ from fgbench.explain.loaded_model import LoadedModel, load_model, models_that_fi
 from fgbench.explain.picture import Picture, read_picture
 from fgbench.explain.records import ImageResult
 from fgbench.explain.request import VisualizeRequest
+from fgbench.options import check_device
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.registry import usable_selectors
 
@@ -108,8 +109,7 @@ def device_of(request: VisualizeRequest) -> torch.device:
         FgbenchError: CUDA was asked for, and there is no such device.
     """
     has_cuda = torch.cuda.is_available()
-    if request.device == "cuda" and not has_cuda:
-        raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to run on the CPU")
+    check_device(request.device, has_cuda=has_cuda, doing="run")
     return torch.device(request.device or ("cuda" if has_cuda else "cpu"))
 
 

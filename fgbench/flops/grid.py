@@ -9,25 +9,19 @@ from typing import Annotated
 from fgbench.errors import FgbenchError
 from fgbench.options import (
     BACKBONES,
+    CONVENTION,
     IMPLEMENTATIONS,
     IMPLS,
     MODELS,
     NUM_CLASSES,
     SELECTORS,
     SIZES,
-    many,
     one,
-    some_of,
     switch,
     whole,
 )
+from fgbench.results import paper
 
-# The backbones of the paper's Tables 1, 7 and 8, and its image sizes.
-PAPER_BACKBONES = ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch16_224")
-PAPER_SIZES = (224, 448, 768, 1024)
-CONVENTIONS = ("full", "fvcore", "paper")
-
-CONVENTION = many("--convention", "full, fvcore, paper", default="full", read=some_of("convention", CONVENTIONS))
 PATCH_STRIDE = one(
     "--patch-stride", "step between patches; 12 overlaps patches of 16", "PIXELS", read=whole("patch stride", 12)
 )
@@ -47,7 +41,7 @@ class CountGrid:
         selectors: Names. None: every registered one beside backbones, and the published ones in models.
         models: Names of whole models. None: every registered one, where models are counted.
         impls: ``"published"``, ``"fast"`` or both.
-        conventions: Some of :data:`CONVENTIONS`.
+        conventions: Some of :data:`fgbench.options.CONVENTIONS`.
         num_classes: Classes of the head.
         patch_stride: Pixels from a patch to the next; None: patches side by side, convention "paper" as it has them.
         cross_check: Whether every backbone's count is compared with torch's counter and the closed form.
@@ -55,7 +49,7 @@ class CountGrid:
 
     """
 
-    sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = PAPER_SIZES
+    sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = paper.IMAGE_SIZES
     backbones: Annotated[
         Sequence[str] | None, BACKBONES.but(default="the paper's ViT-B/16, ViT-B/14, ViT-T/16"), WHAT
     ] = None
@@ -69,7 +63,7 @@ class CountGrid:
     ] = None
     impls: Annotated[Sequence[str], IMPLEMENTATIONS.but(default="both"), WHAT] = IMPLS
     conventions: Annotated[Sequence[str], CONVENTION, HOW] = ("full",)
-    num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
+    num_classes: Annotated[int, NUM_CLASSES, HOW] = paper.NUM_CLASSES
     patch_stride: Annotated[int | None, PATCH_STRIDE, HOW] = None
     cross_check: Annotated[bool, CROSS_CHECK, HOW] = False
     fused_attention: bool | None = None
@@ -77,7 +71,7 @@ class CountGrid:
     @property
     def selector_backbones(self) -> Sequence[str]:
         """The backbones that selectors are counted beside."""
-        return self.backbones or PAPER_BACKBONES
+        return self.backbones or paper.BACKBONES
 
     def check(self) -> None:
         """Refuse options of backbones beside models.

@@ -10,10 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fgbench.errors import FgbenchError
-
-# Patches of TransFG and AF-Trans overlap: stride P − 4 (TransFG, section 3.1).
-OVERLAP = 4
-OVERLAPPED = ("psm", "sacm")
+from fgbench.results.paper import OVERLAP, OVERLAPPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The contract of every engine: it loads a subject on a device, and runs it batch by batch. No torch.
 
 An engine is one class in one file. It is registered in the entry-point group ``fgbench.engines`` or comes from a file
-that ``--plugin`` names. Whoever measures asks it for a clock, for figures of memory and for a counter of energy; the
+that ``--plugin`` names. The measurement asks it for a clock, for figures of memory and for a counter of energy; the
 engine has those of its device unless it brings its own.
 """
 
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
 from fgbench.measure.devices import Device
-from fgbench.measure.points import DTYPES, RunMode
-from fgbench.options import DEVICES
+from fgbench.measure.points import RunMode
+from fgbench.options import DEVICES, ENGINE_DTYPES
 from fgbench.plugins.names import public_name
 from fgbench.results.environment import cores
 
@@ -201,7 +201,7 @@ def engine_breach(candidate: object) -> str | None:
         return "it must be a class derived from fgbench.measure.engine.Engine"
     if inspect.isabstract(candidate) or not callable(candidate.load):
         return "it has no method 'load(subject)'"
-    for attribute, known in (("devices", DEVICES), ("dtypes", DTYPES)):
+    for attribute, known in (("devices", DEVICES), ("dtypes", ENGINE_DTYPES)):
         names = getattr(candidate, attribute)
         if not isinstance(names, tuple) or not names or not all(isinstance(name, str) for name in names):
             return f"its attribute {attribute!r} must be a tuple of names, got {names!r}"

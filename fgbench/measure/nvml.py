@@ -56,7 +56,7 @@ class DeviceState:
     power_w: float | None
     power_limit_w: float | None  # the one in force
     utilization_percent: int | None  # of the driver's last sample period, during which some kernel ran
-    used_memory_bytes: int | None  # by everybody
+    used_memory_bytes: int | None  # by all processes
     total_memory_bytes: int | None
     throttle_reasons: tuple[str, ...] | None  # what holds the clocks down, in words; empty: nothing does
     missing: dict[str, str]
@@ -162,7 +162,7 @@ class Gpu:
         return joules
 
     def used_memory_bytes(self) -> int | None:
-        """Bytes in use on the device, by everybody; None where it does not tell."""
+        """Bytes in use on the device, by all processes; None where the device does not report them."""
         return self._read("used_memory_bytes", lambda: int(self._ask("nvmlDeviceGetMemoryInfo").used))
 
     def other_processes(self) -> int | None:

@@ -10,7 +10,6 @@ from typing import Any
 
 TORCH = "torch"  # the engine where none is named
 NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
-DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp", "int8")  # that engines may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,19 @@ class Subject(Protocol):
         ...
 
 
+class TakesImages:
+    """The inputs of a subject that is run on images: those that were given, or noise."""
+
+    spec: ModelSpec
+    images: Tensor | None
+
+    def inputs(
+        self, batch_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
+    ) -> tuple[Tensor]:
+        """Make images (B, 3, S, S): those that were given, or noise."""
+        return (images_for(self.images, batch_size, self.spec.image_size, dtype, device, seed),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """The work of a forward pass per image, by its batch."""

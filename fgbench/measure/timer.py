@@ -61,11 +61,6 @@ class Timing:
         mean, half = statistics.fmean(self.blocks), half_width(self.blocks)
         return max(0.0, min(mean - half, self.latency_s)), max(mean + half, self.latency_s)
 
-    @property
-    def relative_half_width(self) -> float:
-        """Half of the interval over the mean."""
-        return half_width(self.blocks) / statistics.fmean(self.blocks)
-
 
 def warm_up(clock: Clock, plan: TimingPlan) -> tuple[int, float, float]:
     """Run until three blocks in a row agree, or the cap: iterations, seconds, and seconds of one at the end.

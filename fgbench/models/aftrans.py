@@ -11,7 +11,7 @@ from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
-from fgbench_selectors.components import RULES
+from fgbench_selectors.entries import RULES
 
 
 class AFTrans(VisionTransformerModel):

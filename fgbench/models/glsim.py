@@ -17,7 +17,8 @@ from fgbench.models.model import Explanation
 from fgbench.models.options import one_of, whole_number, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Selector
-from fgbench_selectors.regions import RULES, top_k_boxes
+from fgbench_selectors.entries import RULES
+from fgbench_selectors.regions import top_k_boxes
 
 AGGREGATORS = ("vit", "backbone")
 PORT_EPS = 1e-5  # ε of the norm after the aggregator in the authors' port to timm: torch's default

@@ -14,7 +14,7 @@ from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
-from fgbench_selectors.components import RULES
+from fgbench_selectors.entries import RULES
 
 LOSS_HEADS = ("both", "first")
 

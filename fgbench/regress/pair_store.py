@@ -49,7 +49,7 @@ class PairStore:
             return None
         try:
             runs = {name: SideRun(**row["runs"][name]) for name in self._sides}
-        except (KeyError, TypeError):  # somebody else's row: the pair is measured once more
+        except (KeyError, TypeError):  # a row of another program: the pair is measured once more
             return None
         self.taken += 1
         return runs

@@ -171,7 +171,7 @@ def _failure(point: TimedPoint) -> Iterator[Finding]:
 
 
 def _neither(result: PairsResult) -> dict[str, str]:
-    """What was asked for and nobody can measure, and why: it did not pass."""
+    """What was asked for and cannot be measured, and why: it did not pass."""
     points = {
         point.name: " / ".join(dict.fromkeys((point.base_failure, point.head_failure)))
         for point in result.points

@@ -14,11 +14,14 @@ from fgbench.options import (
     AGAIN,
     BACKBONES,
     BATCH_SIZES,
+    CONVENTION,
     DEVICE,
+    DTYPE,
     IMPLEMENTATIONS,
     MAX_TIME,
     MODELS,
     NUM_CLASSES,
+    ROWS,
     SELECTORS,
     SIZES,
     THREADS,
@@ -31,7 +34,8 @@ from fgbench.options import (
     switch,
 )
 from fgbench.regress.baseline import CONVENTIONS
-from fgbench.sweep.request import DTYPE, PAPER_MODELS, SweepRequest
+from fgbench.results import paper
+from fgbench.sweep.request import SweepRequest
 
 START_S = 600.0  # of a run, beside its points: loading torch, naming devices, waiting for another sweep
 COUNTED, SIDES, WHAT, HOW = "Counted figures", "Times of two sides", "What to compare", "How to measure"
@@ -117,17 +121,12 @@ class RegressRequest:
     update: Annotated[bool, switch("--update", "write the baseline, and show what changes"), COUNTED] = False
     rows: Annotated[
         Sequence[str],
-        many("--rows", "saved rows of 'fgbench throughput', whose allocated memory is compared too", "FILE…"),
+        ROWS.but(help="saved rows of 'fgbench throughput', whose allocated memory is compared too"),
         COUNTED,
     ] = ()
     convention: Annotated[
         str | None,
-        one(
-            "--convention",
-            "full or fvcore",
-            default="the baseline's",
-            read=one_of("convention", CONVENTIONS),
-        ),
+        CONVENTION.of_one(help="full or fvcore", default="the baseline's", read=one_of("convention", CONVENTIONS)),
         COUNTED,
     ] = None
     benchmarks: Annotated[
@@ -212,7 +211,7 @@ class RegressRequest:
     def pairs(self, store: Path, *, again: bool) -> PairsRequest:
         """What is measured on two sides; ``again`` takes no pair from the store."""
         return PairsRequest(
-            models=self.models or PAPER_MODELS,
+            models=self.models or paper.MODELS,
             image_sizes=self.sizes or (224,),
             batch_sizes=self.batch_sizes or (1,),
             backbones=self.backbones,
@@ -220,7 +219,7 @@ class RegressRequest:
             impls=self.impls or ("fast",),
             dtypes=self.dtypes or ("float32",),
             device=self.device,
-            num_classes=self.num_classes or 200,
+            num_classes=self.num_classes or paper.NUM_CLASSES,
             threads=self.threads,
             cap_s=self.cap_s,
             timeout_s=self.timeout_s,

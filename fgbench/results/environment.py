@@ -96,7 +96,7 @@ def digest_of_code(places: Iterable[Path]) -> str:
 def git_revision(folder: Path) -> str | None:
     """The revision of the checkout that a folder lies in, ``+`` behind it where files differ; None outside of one."""
     git = shutil.which("git")
-    if git is None or not (folder.parent / ".git").exists():  # an environment inside somebody else's checkout
+    if git is None or not (folder.parent / ".git").exists():  # an environment inside the checkout of another project
         return None
     with suppress(OSError, subprocess.SubprocessError):
         revision = _git(git, folder, "rev-parse", "--short=12", "HEAD")
@@ -117,7 +117,7 @@ def _git(git: str, folder: Path, *words: str) -> str:
 
 
 def installed_version(package: str) -> str | None:
-    """The version that a package was installed with; None where nobody wrote it down."""
+    """The version that a package was installed with; None where it is not recorded."""
     try:
         return version(package)
     except PackageNotFoundError:

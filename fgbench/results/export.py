@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fgbench.results.files import SECTIONS
-from fgbench.results.records import SCHEMA_VERSION, FlopsRow, Record
-
-ABOUT = ("kind", "schema_version")  # the last fields of a row
+from fgbench.results.records import ABOUT, SCHEMA_VERSION, FlopsRow, Record
 
 
 def exported(row: Record) -> dict[str, Any]:

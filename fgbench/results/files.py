@@ -12,19 +12,11 @@ from typing import Any
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.decoding import RowError, is_finite, kind_of, read_row
 from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
-from fgbench.results.records import RECORDS, SCHEMA_VERSION, Record
+from fgbench.results.records import KINDS, RECORDS, SCHEMA_VERSION, Record
 from fgbench.results.store import Store
 
-SECTIONS = {
-    "accuracy": "accuracy",
-    "quality": "selection_quality",
-    "flops": "flops",
-    "throughput": "throughput",
-    "selections": "selection",
-    "backends": "backend",
-}
+SECTIONS = {RECORDS[kind].section: kind for kind in KINDS}
 ROOFED = ("selection", "backend")  # kinds that are read beside the rates of products and copies
-STORED = ("flops", "throughput", "accuracy", "selection_quality", "selection", "backend")
 GROUPED = ("selection_quality", "backend")  # kinds of which a stored point holds several rows
 SQLITE = b"SQLite format 3\0"
 LARGEST_BYTES = 10**9
@@ -77,7 +69,7 @@ def rows_of_store(path: Path) -> list[Record]:
     """
     rows: list[Record] = []
     with Store(path, wait_s=WAIT_S, read_only=True) as store:
-        for kind in STORED:
+        for kind in KINDS:
             points: Iterable[Mapping[str, Any]] = store.rows(kind)
             if kind in GROUPED:
                 points = [row for point in points for row in _rows_of_point(path, kind, point)]

@@ -77,14 +77,14 @@ def _said_of(path: Path) -> Iterator[None]:
 
 def _check(path: Path) -> None:
     target = Path(os.path.realpath(path))
-    found = _found(target)  # a name that is too long says so here; later it would be after the work
-    if found is not None and (why := _WRONG_KINDS.get(stat.S_IFMT(found.st_mode))):
+    status = _found(target)  # a name that is too long says so here; later it would be after the work
+    if status is not None and (why := _WRONG_KINDS.get(stat.S_IFMT(status.st_mode))):
         raise FgbenchError("cannot write to", str(path), why)
     if not target.parent.is_dir():
         folder = str(target.parent if path.is_symlink() else path.parent)
         raise FgbenchError("cannot write to", str(path), f"there is no folder {folder!r}; make it first")
-    place = target.parent if found is None or stat.S_ISREG(found.st_mode) else target
-    if not os.access(place, os.W_OK) or (found is not None and not os.access(target, os.W_OK)):
+    place = target.parent if status is None or stat.S_ISREG(status.st_mode) else target
+    if not os.access(place, os.W_OK) or (status is not None and not os.access(target, os.W_OK)):
         raise FgbenchError("cannot write to", str(path), _NO_PERMISSION)
 
 
@@ -148,17 +148,17 @@ class _Aside:
 @contextmanager
 def prints_on_stderr() -> Iterator[None]:
     """Send what libraries, plug-ins and their child processes print to stderr: standard output is for the result."""
-    kept = _copy_of_stdout()
+    stdout_copy = _copy_of_stdout()
     try:
-        if kept is not None:
+        if stdout_copy is not None:
             with suppress(OSError):  # stderr is closed
                 os.dup2(2, 1)
         with redirect_stdout(cast(TextIO, _Aside())):
             yield
     finally:
-        if kept is not None:
-            os.dup2(kept, 1)
-            os.close(kept)
+        if stdout_copy is not None:
+            os.dup2(stdout_copy, 1)
+            os.close(stdout_copy)
 
 
 def _copy_of_stdout() -> int | None:
@@ -305,7 +305,7 @@ def stdout_failed(error: OSError) -> FgbenchError:
 
 
 def leave_without_reader() -> NoReturn:
-    """Nobody reads any more, as after ``| head``: that is no error worth a word."""
+    """The reader of the output is gone, as after ``| head``. No message is printed."""
     _drop_stdout()
     raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-LARGEST_BYTES = 10**8  # of a file that is read whole where nobody says otherwise
+LARGEST_BYTES = 10**8  # of a file that is read whole, by default
 WRITER_S = 3.0  # that a pipe may have no writer yet
 SILENCE_S = 30.0  # that a pipe may bring nothing in
 DEEPEST = 100  # levels of JSON; rows have five
@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
-    """The bytes of a regular file, or of a pipe that somebody writes into, as ``<(command)`` of a shell is one.
+    """The bytes of a regular file, or of a pipe that a process writes into, as ``<(command)`` of a shell is one.
 
     Raises :class:`OSError` where there are more than ``largest``, and where a pipe stays silent for ``SILENCE_S``.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 LEARNING_RATES = (0.03, 0.01, 0.003, 0.001)  # what the paper searches
@@ -58,6 +58,10 @@ class Recipe:
     def warmup(self, steps: int) -> int:
         """Warm-up steps of a run of so many: the published ones, or a fifth of a run that is too short for them."""
         return min(self.warmup_steps, int(MAX_WARMUP * steps))
+
+
+# Of a recipe in a row of accuracy; everything else there is an option of the model.
+RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
 
 
 def published_recipe(model: str, dataset: str) -> dict[str, Any]:

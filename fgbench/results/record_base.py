@@ -15,6 +15,7 @@ from msgspec import Meta
 # 1     ``kind`` and ``schema_version`` are the last fields of every row; rows of flops have ``stage`` beside ``part``.
 #       Files by section had version 1 before, with rows of no version.
 SCHEMA_VERSION = 1
+ABOUT = ("kind", "schema_version")  # the last fields of a row
 UNSAVED = {"saved": False}  # metadata of a field that files and stores do not have in the row itself
 UNLISTED = {"saved": False, "listed": False}  # metadata of a field that the mapping view does not have either
 
@@ -78,6 +79,8 @@ class Record(Mapping[str, Any]):
     kind: ClassVar[str]
     schema_version: ClassVar[int] = SCHEMA_VERSION
     mark: ClassVar[str]  # a field that rows of this kind have, and rows of the kinds behind it in RECORDS do not
+    section: ClassVar[str]  # of a file that holds rows by section
+    command: ClassVar[str]  # that makes rows of this kind
     first_figure: ClassVar[str]  # fields before this one say what was measured; a row must have them
     earlier_names: ClassVar[Mapping[str, str]] = {}  # of renamed fields: earlier name → name; rows have both
 
@@ -109,7 +112,7 @@ class Record(Mapping[str, Any]):
 
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self):
-            return all(getattr(self, each.name) == getattr(other, each.name) for each in fields(self))
+            return all(getattr(self, declared.name) == getattr(other, declared.name) for declared in fields(self))
         return Mapping.__eq__(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # fields hold lists and dictionaries
@@ -126,7 +129,7 @@ def saved_fields(record: type[Record]) -> tuple[str, ...]:
         The names in the order of their declaration. The earlier name of a renamed field stands before it.
 
     """
-    saved = {each.name for each in fields(record) if each.metadata.get("saved", True)}
+    saved = {declared.name for declared in fields(record) if declared.metadata.get("saved", True)}
     return tuple(name for name, attribute in _listed(record).items() if attribute in saved)
 
 
@@ -135,9 +138,9 @@ def _listed(record: type[Record]) -> dict[str, str]:
     """Keys of the mapping, without those of undeclared fields, and the attributes that they stand for."""
     earlier = {name: before for before, name in record.earlier_names.items()}
     keys: dict[str, str] = {}
-    for each in fields(record):
-        if each.metadata.get("listed", True):
-            if each.name in earlier:
-                keys[earlier[each.name]] = each.name
-            keys[each.name] = each.name
+    for declared in fields(record):
+        if declared.metadata.get("listed", True):
+            if declared.name in earlier:
+                keys[earlier[declared.name]] = declared.name
+            keys[declared.name] = declared.name
     return {**keys, "kind": "kind", "schema_version": "schema_version"}

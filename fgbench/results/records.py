@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fgbench.results.record_base import (
+    ABOUT,
     SCHEMA_VERSION,
     STATUSES,
     UNLISTED,
@@ -21,6 +22,8 @@ from fgbench.results.record_base import (
 )
 
 __all__ = [
+    "ABOUT",
+    "KINDS",
     "RECORDS",
     "SCHEMA_VERSION",
     "STATUSES",
@@ -47,6 +50,8 @@ class BackendRow(Record):
 
     kind: ClassVar[str] = "backend"
     mark: ClassVar[str] = "maps"
+    section: ClassVar[str] = "backends"
+    command: ClassVar[str] = "fgbench selection --kernels"
     first_figure: ClassVar[str] = "chosen"
 
     backend: str
@@ -74,6 +79,8 @@ class SelectionRow(Record):
 
     kind: ClassVar[str] = "selection"
     mark: ClassVar[str] = "bytes"
+    section: ClassVar[str] = "selections"
+    command: ClassVar[str] = "fgbench selection"
     first_figure: ClassVar[str] = "status"
 
     selector: str | None  # null for the forward pass of the backbone
@@ -103,6 +110,8 @@ class FlopsRow(Record):
 
     kind: ClassVar[str] = "flops"
     mark: ClassVar[str] = "convention"
+    section: ClassVar[str] = "flops"
+    command: ClassVar[str] = "fgbench flops --convention full paper"
     first_figure: ClassVar[str] = "num_tokens"
     earlier_names: ClassVar[Mapping[str, str]] = {"part": "stage"}
 
@@ -147,6 +156,8 @@ class QualityRow(Record):
 
     kind: ClassVar[str] = "selection_quality"
     mark: ClassVar[str] = "perturbed_images"
+    section: ClassVar[str] = "quality"
+    command: ClassVar[str] = "fgbench accuracy --quality"
     first_figure: ClassVar[str] = "checkpoint"
 
     model: str
@@ -184,6 +195,8 @@ class ThroughputRow(Record):
 
     kind: ClassVar[str] = "throughput"
     mark: ClassVar[str] = "batch_size"
+    section: ClassVar[str] = "throughput"
+    command: ClassVar[str] = "fgbench throughput"
     first_figure: ClassVar[str] = "status"
 
     model: str
@@ -226,6 +239,8 @@ class AccuracyRow(Record):
 
     kind: ClassVar[str] = "accuracy"
     mark: ClassVar[str] = "top1_percent"
+    section: ClassVar[str] = "accuracy"
+    command: ClassVar[str] = "fgbench accuracy"
     first_figure: ClassVar[str] = "top1_percent"
 
     model: str
@@ -299,3 +314,5 @@ class VisualizationRow(Record):
 RECORDS: dict[str, type[Record]] = {
     record.kind: record for record in (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow)
 }
+# In the order in which kinds are listed and exported.
+KINDS = tuple(record.kind for record in (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow))

@@ -16,8 +16,8 @@ FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a
 def distinct(record: type[AnyRecord], rows: Iterable[AnyRecord]) -> list[AnyRecord]:
     """Leave out rows that are there already.
 
-    Two rows are the same where all saved fields agree, and their environments too where both have one: nobody measures
-    the same to all digits twice, and a count is the same everywhere.
+    Two rows are the same where all saved fields agree, and their environments too where both have one: two
+    measurements do not agree in all digits, and a count is the same everywhere.
 
     Args:
         record: The class of their kind.

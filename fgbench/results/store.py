@@ -21,7 +21,7 @@ from fgbench.results.store_file import APPLICATION_ID, DAMAGED, SCHEMA_VERSION, 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
 
 CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
-PATIENCE_S = 600.0  # for whoever keeps a store locked, where it costs what was measured to give up
+PATIENCE_S = 600.0  # for a process that keeps a store locked, where giving up would lose measured rows
 QUIET_S = 3.0  # of waiting without a word
 
 _LOGGED = "an earlier fgbench, or another program, keeps its newest points beside it; end that and start again"
@@ -78,8 +78,8 @@ class Store:
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """The newest row of a point, or None."""
-        found = self._read(_ATTEMPTS + "WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1", kind, key)
-        return next(found, None)
+        rows = self._read(_ATTEMPTS + "WHERE kind = ? AND key = ? ORDER BY attempt DESC LIMIT 1", kind, key)
+        return next(rows, None)
 
     def history(self, kind: str, key: str) -> list[dict[str, Any]]:
         """Every row of a point, the oldest first."""
@@ -144,8 +144,8 @@ class Store:
         me, now = _this_process(), time.time()
         owner = "SELECT host, pid, started, claimed_at FROM claims WHERE kind = ? AND key = ?"
         with self._writing() as db:
-            found = db.execute(owner, (kind, key)).fetchone()
-            if found and found[:3] != me and _holds(*found, now=now):
+            claimed_by = db.execute(owner, (kind, key)).fetchone()
+            if claimed_by and claimed_by[:3] != me and _holds(*claimed_by, now=now):
                 return False
             db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", (kind, key, *me, now))
         return True
@@ -171,9 +171,9 @@ class Store:
             db.execute(f"DELETE FROM claims WHERE {mine}", (kind, key, *_this_process()))
 
     def _read(self, query: str, *values: str) -> Iterator[dict[str, Any]]:
-        with self._file.explained():  # all at once: while somebody reads, nobody can write
-            found = self._patiently(query, values).fetchall()
-        return (self._decode(*columns) for columns in found)
+        with self._file.explained():  # all at once: while a process reads, no other can write
+            rows = self._patiently(query, values).fetchall()
+        return (self._decode(*columns) for columns in rows)
 
     def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
         try:
@@ -192,7 +192,7 @@ class Store:
         self._check_place()  # who asks to keep a row may hear that it is kept only where it can be found
 
     def _patiently(self, statement: str, values: Sequence[str] = ()) -> sqlite3.Cursor:
-        """Run a statement, again where somebody keeps the store locked; SQLite's own waiting is deaf to Ctrl-C."""
+        """Run a statement, again where another process keeps the store locked; SQLite's own waiting ignores Ctrl-C."""
         began, is_told = time.monotonic(), False
         while True:
             try:

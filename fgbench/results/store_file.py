@@ -83,13 +83,13 @@ class StoreFile:
     def identity(self) -> tuple[int, int] | None:
         """What tells the file from another one that comes to its name, by whatever link; None where there is none."""
         try:
-            found = self._place.stat()
+            status = self._place.stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _find(self) -> tuple[Path, Path]:
-        found = None
+        status = None
         try:
             place = self._path.absolute()  # its links stay, to see whether they lead elsewhere later
             if not self._read_only and descriptor_of(place) is not None:  # which may be open for reading alone
@@ -97,12 +97,12 @@ class StoreFile:
             target = Path(os.path.realpath(place))
             log = _size(target, "-wal")  # before the file, which another process may be creating
             with suppress(FileNotFoundError):
-                found = target.stat()
+                status = target.stat()
         except (OSError, ValueError) as error:
             raise self.refused(f"{getattr(error, 'strerror', None) or error}; {_ELSEWHERE}") from error
-        mode, size = (found.st_mode, found.st_size) if found else (stat.S_IFREG, 0)
+        mode, size = (status.st_mode, status.st_size) if status else (stat.S_IFREG, 0)
         permission = "permission is missing{}; change that, or name another with --store"
-        if not found and not target.parent.is_dir():
+        if not status and not target.parent.is_dir():
             raise self.refused(f"there is no folder {str(target.parent)!r}; make it first")
         if stat.S_ISDIR(mode):
             raise self.refused("it is a folder; name a file with --store")
@@ -111,8 +111,8 @@ class StoreFile:
         if log and not size:  # SQLite would delete the log
             raise self.refused(f"it is empty, but for {str(target) + '-wal'!r}; restore it, or move that away")
         if self._read_only and not size:
-            raise self.refused(_EMPTY if found else "there is no such file; name one with --store")
-        if found and not os.access(target, os.R_OK if self._read_only else os.R_OK | os.W_OK):
+            raise self.refused(_EMPTY if status else "there is no such file; name one with --store")
+        if status and not os.access(target, os.R_OK if self._read_only else os.R_OK | os.W_OK):
             raise self.refused(permission.format(""))
         if not self._read_only and not os.access(target.parent, os.W_OK | os.X_OK):
             raise self.refused(permission.format(" in its folder"))
@@ -121,7 +121,7 @@ class StoreFile:
     def _to_write(self) -> sqlite3.Connection:
         if self._is_unused():
             with closing(self._connect("mode=rwc")) as db, transaction(db, "IMMEDIATE"):
-                if self._is_blank(db):  # nobody was faster
+                if self._is_blank(db):  # no other process has written its schema in the meantime
                     for table, columns in _TABLES.items():
                         db.execute(f"CREATE TABLE {table} ({columns})")
                     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -198,7 +198,7 @@ class StoreFile:
             raise self.refused(DAMAGED)
 
     def _is_blank(self, db: sqlite3.Connection) -> bool:
-        """Whether the database is nobody's and has no tables; refuse one that is another's or of another schema."""
+        """Whether the database has no owner and no tables; refuse one of another program or another schema."""
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
@@ -219,7 +219,7 @@ class StoreFile:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Whether SQLite refuses since somebody else uses the file: what may be asked again."""
+    """Whether SQLite refuses since another process uses the file, so that the statement may be run again."""
     return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
 
 

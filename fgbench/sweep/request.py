@@ -8,38 +8,36 @@ from functools import partial
 from typing import Annotated
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.points import DTYPES, TORCH
+from fgbench.measure.points import TORCH
 from fgbench.options import (
     AGAIN,
     BACKBONES,
     BATCH_SIZES,
     DEVICE,
+    DTYPE,
     ENGINES,
     IMPLEMENTATIONS,
     MAX_TIME,
     MODELS,
     NUM_CLASSES,
+    OUTPUT_SECTION,
     PLUGINS,
     RETRY,
     SELECTORS,
     SIZES,
     THREADS,
     TIMEOUT,
-    many,
     one,
     real_paths,
-    some_of,
     switch,
     time,
     whole,
 )
 from fgbench.quantities import memory_size
+from fgbench.results import paper
 
-# The models that a sweep measures where none is named: those of the paper's Table 4 and Figure 4.
-PAPER_MODELS = ("vit", "resnet101", "cal", "transfg", "ffvt", "ramstrans", "dcal", "glsim")
 MAX_REPEATS = 1000
 
-DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", DTYPES))
 COMPILE = switch("--compile", "torch.compile, for fixed shapes")
 CHANNELS_LAST = switch("--channels-last", "memory format of images and weights")
 CUDA_GRAPH = switch("--cuda-graph", "replay a CUDA graph, checked on other images")
@@ -62,7 +60,7 @@ REPEAT = one(
     read=whole("number of repeats", 2, MAX_REPEATS),
 )
 NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
-WHAT, HOW, OUTPUT = "What to measure", "How to measure", "Output"
+WHAT, HOW, HOW_LONG = "What to measure", "How to measure", "How long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,7 @@ class SweepRequest:
         selectors: Names, in place of the published ones; None: those.
         impls: ``"published"``, ``"fast"`` or both.
         engines: Names of engines.
-        dtypes: Some of :data:`fgbench.measure.points.DTYPES`.
+        dtypes: Some of :data:`fgbench.options.ENGINE_DTYPES`.
         device: ``"cuda"`` or ``"cpu"``; None: cuda where there is one.
         num_classes: Classes of the head.
         threads: Of a CPU; None: as many as torch takes.
@@ -96,7 +94,7 @@ class SweepRequest:
 
     """
 
-    models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = PAPER_MODELS
+    models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = paper.MODELS
     image_sizes: Annotated[Sequence[int] | None, SIZES.but(default="224 448 768 1024; on a CPU 224"), WHAT] = None
     batch_sizes: Annotated[Sequence[int] | None, BATCH_SIZES.but(default="1 2 4 … 256; on a CPU 1 2 4 8"), WHAT] = None
     backbones: Annotated[Sequence[str] | None, BACKBONES.but(default="the published ones"), WHAT] = None
@@ -105,7 +103,7 @@ class SweepRequest:
     dtypes: Annotated[Sequence[str], DTYPE, WHAT] = ("float32",)
     engines: Annotated[Sequence[str], ENGINES, HOW] = (TORCH,)
     device: Annotated[str | None, DEVICE, HOW] = None
-    num_classes: Annotated[int, NUM_CLASSES, HOW] = 200
+    num_classes: Annotated[int, NUM_CLASSES, HOW] = paper.NUM_CLASSES
     threads: Annotated[int | None, THREADS, HOW] = None
     compiled: Annotated[bool, COMPILE, HOW] = False
     channels_last: Annotated[bool, CHANNELS_LAST, HOW] = False
@@ -114,17 +112,17 @@ class SweepRequest:
     cap_s: Annotated[
         float | None,
         MAX_TIME.but(help="of timed blocks, per point, warm-up not counted", default="6s; CPU 10s"),
-        "How long",
+        HOW_LONG,
     ] = None
     timeout_s: Annotated[
-        float, TIMEOUT.but(help="a worker that has no result for a point by then is ended"), "How long"
+        float, TIMEOUT.but(help="a worker that has no result for a point by then is ended"), HOW_LONG
     ] = 600.0
-    budget_s: Annotated[float | None, BUDGET, "How long"] = None
-    repeats: Annotated[int, REPEAT, "How long"] = 1
-    energy: Annotated[bool, NO_ENERGY, "How long"] = True
-    again: Annotated[bool, AGAIN, OUTPUT] = False
-    retry: Annotated[bool, RETRY, OUTPUT] = False
-    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT] = ()
+    budget_s: Annotated[float | None, BUDGET, HOW_LONG] = None
+    repeats: Annotated[int, REPEAT, HOW_LONG] = 1
+    energy: Annotated[bool, NO_ENERGY, HOW_LONG] = True
+    again: Annotated[bool, AGAIN, OUTPUT_SECTION] = False
+    retry: Annotated[bool, RETRY, OUTPUT_SECTION] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     def check(self) -> None:
         """Refuse options that contradict each other.
@@ -139,4 +137,4 @@ class SweepRequest:
 
 # Image sizes and batch sizes where none are given.
 CPU_GRID = (224,), (1, 2, 4, 8)
-GPU_GRID = (224, 448, 768, 1024), (1, 2, 4, 8, 16, 32, 64, 128, 256)
+GPU_GRID = paper.IMAGE_SIZES, (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -10,7 +10,9 @@ from fgbench.errors import FgbenchError
 from fgbench.options import (
     AGAIN,
     DEVICE,
+    DTYPE,
     MAX_TIME,
+    OUTPUT_SECTION,
     PLUGINS,
     RETRY,
     SELECTORS,
@@ -22,14 +24,14 @@ from fgbench.options import (
     switch,
     whole,
 )
-from fgbench.options import real_paths as read_paths
+from fgbench.results import paper
 from fgbench.values import MAX_BATCH_SIZE, names, whole_number
 
-IMAGE_SIZES = (224, 448, 768, 1024)
 TOKENS = (50, 101, 145, 197, 290, 401, 577, 785, 1025, 1370, 2305)  # N of the kernels: grids of 7 to 48 patches
 MAPS = (12, 96)  # B·H: one image and eight
-DTYPES = ("float32", "tf32", "float16", "bfloat16")
+SELECTOR_DTYPES = ("float32", "tf32", "float16", "bfloat16")
 MAX_TOKENS = 2**20
+WHAT, HOW = "What to measure", "How"
 
 
 def _numbers_of_tokens(words: Sequence[str]) -> list[int]:
@@ -40,36 +42,36 @@ def _numbers_of_tokens(words: Sequence[str]) -> list[int]:
 class SelectionRequest:
     """The selectors, sizes and kernels to measure, and how."""
 
-    selectors: Annotated[
-        Sequence[str] | None, SELECTORS.but(help="'fgbench list selectors'", default="all"), "What to measure"
-    ] = None
-    image_sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), "What to measure"] = IMAGE_SIZES
+    selectors: Annotated[Sequence[str] | None, SELECTORS.but(help="'fgbench list selectors'", default="all"), WHAT] = (
+        None
+    )
+    image_sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = paper.IMAGE_SIZES
     batch_size: Annotated[
         int,
         one("--batch-size", "images of a batch", "N", read=whole("batch size", 1, MAX_BATCH_SIZE)),
-        "What to measure",
+        WHAT,
     ] = 1
-    kernels: Annotated[
-        bool, switch("--kernels", "measure the kernels of v·A over numbers of tokens as well"), "What to measure"
-    ] = False
+    kernels: Annotated[bool, switch("--kernels", "measure the kernels of v·A over numbers of tokens as well"), WHAT] = (
+        False
+    )
     tokens: Annotated[
         Sequence[int],
         many("--tokens", "of --kernels", "N…", read=_numbers_of_tokens, default="50 to 2305, eleven numbers"),
-        "What to measure",
+        WHAT,
     ] = TOKENS
     maps: Sequence[int] = MAPS  # B·H of the kernels
-    device: Annotated[str | None, DEVICE, "How"] = None  # None: cuda where there is one
-    dtype: Annotated[str, one("--dtype", "float32, tf32, float16 or bfloat16", read=one_of("dtype", DTYPES)), "How"] = (
-        "float32"
-    )
-    threads: Annotated[int | None, THREADS, "How"] = None  # None: as many as torch takes
-    cap_s: Annotated[float | None, MAX_TIME.but(default="3s, on a GPU 6s; kernels 0.6s"), "How"] = None
-    again: Annotated[bool, AGAIN, "How"] = False
-    retry: Annotated[bool, RETRY, "How"] = False
-    plugins: Annotated[Sequence[str], PLUGINS.but(read=read_paths), "Output"] = ()
+    device: Annotated[str | None, DEVICE, HOW] = None  # None: cuda where there is one
+    dtype: Annotated[
+        str, DTYPE.of_one(help="float32, tf32, float16 or bfloat16", read=one_of("dtype", SELECTOR_DTYPES)), HOW
+    ] = "float32"
+    threads: Annotated[int | None, THREADS, HOW] = None  # None: as many as torch takes
+    cap_s: Annotated[float | None, MAX_TIME.but(default="3s, on a GPU 6s; kernels 0.6s"), HOW] = None
+    again: Annotated[bool, AGAIN, HOW] = False
+    retry: Annotated[bool, RETRY, HOW] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     def check(self) -> None:
-        """Refuse options that contradict each other, and names that nobody has."""
+        """Refuse options that contradict each other, and unknown names."""
         from fgbench.plugins.names import check_selectors
 
         if tuple(self.tokens) != TOKENS and not self.kernels:

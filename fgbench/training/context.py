@@ -22,6 +22,7 @@ from fgbench.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.models.backbone import brought_by
 from fgbench.models.model import Model
+from fgbench.options import check_device
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import datasets, models, selectors
@@ -163,8 +164,7 @@ def open_training(request: AccuracyRequest, store: Store | None, on_problem: OnP
         raise FgbenchError("models are whole on every process, not shared out by", sharded[0], "launch without it")
     if not request.test_only:
         _check_folder(request.checkpoints)
-    if request.device == "cuda" and not torch.cuda.is_available():
-        raise FgbenchError("no CUDA device is there for", "--device cuda", "leave it out to train on the CPU")
+    check_device(request.device, has_cuda=torch.cuda.is_available(), doing="train")
     if request.device is None and not torch.cuda.is_available():
         request = replace(request, device="cpu")
     if request.tracker:

@@ -18,6 +18,7 @@ from fgbench.options import (
     MAX_SEED,
     MODEL_OPTIONS,
     MODELS,
+    OUTPUT_SECTION,
     PLUGINS,
     POSITION_INTERPOLATION,
     PRETRAINED,
@@ -25,7 +26,7 @@ from fgbench.options import (
     SIZES,
     THREADS,
     WEIGHTS,
-    check_reading,
+    ReadsCheckpoint,
     many,
     one,
     one_of,
@@ -43,7 +44,7 @@ MAX_EPOCHS, MAX_BATCH, MAX_WORKERS = 100_000, 1_000_000, 1024
 # Options of models that the command has options of its own for.
 GIVEN_BY_COMMAND = frozenset({"img_size", "num_classes", "impl", "pretrained", "selector"})
 DATA, MODEL, START, TRAINING = "Data", "Model", "Weights", "Training"
-MACHINE, TEST, OUTPUT = "Machine", "Testing", "Output"
+MACHINE, TEST = "Machine", "Testing"
 
 
 def _numbers(read: Callable[[str], Any], kind: str, words: Sequence[str]) -> list[Any]:
@@ -115,7 +116,7 @@ CHECKPOINTS = one("--checkpoints", "where weights are kept", "DIR", read=Path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyRequest:
+class AccuracyRequest(ReadsCheckpoint):
     """What to train and test; None stands for what the data set or the paper says.
 
     Attributes:
@@ -178,15 +179,10 @@ class AccuracyRequest:
     flip: Annotated[bool, switch("--flip", "test the mirror image too, and add the logits"), TEST] = False
     test_every: Annotated[int, TEST_EVERY, TEST] = 1
     test_batch_size: Annotated[int, TEST_BATCH_SIZE, TEST] = 64
-    tracker: Annotated[str | None, TRACKER, OUTPUT] = None
-    checkpoints: Annotated[Path, CHECKPOINTS, OUTPUT] = Path("fgbench-checkpoints")
-    again: Annotated[bool, AGAIN.but(help="train what is in the store once more"), OUTPUT] = False
-    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT] = ()
-
-    @property
-    def reading(self) -> dict[str, str | None]:
-        """How the checkpoint is read, as :func:`fgbench.load_checkpoint` takes it."""
-        return {"weights": self.weights, "interpolation": self.position_interpolation}
+    tracker: Annotated[str | None, TRACKER, OUTPUT_SECTION] = None
+    checkpoints: Annotated[Path, CHECKPOINTS, OUTPUT_SECTION] = Path("fgbench-checkpoints")
+    again: Annotated[bool, AGAIN.but(help="train what is in the store once more"), OUTPUT_SECTION] = False
+    plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     @property
     def begun_from(self) -> str:
@@ -204,7 +200,7 @@ class AccuracyRequest:
         """
         if self.test_only and self.checkpoint is None:
             raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
-        check_reading(self.checkpoint, self.weights, self.position_interpolation)
+        self.check_reading()
         if self.data_dir is not None and self.dataset == "synthetic":
             do = "name the data set that lies there: --dataset folder, 'fgbench list datasets'"
             raise FgbenchError("synthetic is drawn, nothing is read from --data-dir", str(self.data_dir), do)

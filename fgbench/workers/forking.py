@@ -73,7 +73,7 @@ def _run_worker(
                 os.chdir(place["folder"])
             sys.path[:] = place["path"]
             serve(asked)
-        except ConnectionEndedError:  # nobody asks any more
+        except ConnectionEndedError:  # the main process is gone
             pass
         except BaseException:
             traceback.print_exc()

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fgbench.results.paper import MODEL_SELECTORS, published_backbones
+from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
-from fgbench_reports.choose.configurations import PAPER_BACKBONES, RECIPE, VIT_B16
 from fgbench_reports.data import KINDS
-from fgbench_reports.paper.names import DATASETS, SELECTORS
+from fgbench_reports.paper.names import DATASETS
 from fgbench_reports.sweep_rows import as_text
 
 MOST = 12  # models or sizes of a command; more are left to its defaults
@@ -111,7 +112,7 @@ def accuracy_commands(trainings: Sequence[Wanted], *more: str) -> list[str]:
     for one in trainings:
         # Other data sets than the paper's can have a backbone of their own where none is named.
         backbone = None if _is_usual(one) and (one.dataset in DATASETS or one.backbone is None) else one.backbone
-        selector = one.selector if one.selector not in (None, SELECTORS.get(one.model)) else None
+        selector = one.selector if one.selector not in (None, MODEL_SELECTORS.get(one.model)) else None
         groups.setdefault((one.dataset, backbone, selector, one.training), []).append(one)
     return [_accuracy(some, *named, more=more) for named, some in groups.items()]
 
@@ -167,7 +168,7 @@ def training_options(
     words += [] if file == RANDOM else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {word(file)}"]
     words += [f"--weights {word(weights)}"] if weights else []
     words += [f"--{name.replace('_', '-')} {word(told[name])}" for name in TRAINED_WITH if told.get(name) is not None]
-    options = [word(f"{name}={value}") for name, value in told.items() if name not in (*TRAINED_WITH, *RECIPE)]
+    options = [word(f"{name}={value}") for name, value in told.items() if name not in (*TRAINED_WITH, *RECIPE_FIELDS)]
     words += ["--model-options", *options] if options else []
     return (*words, *(["--flip"] if flip else []))
 
@@ -201,7 +202,7 @@ def _by_backbone(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
 
 def _is_usual(row: ThroughputRow | Wanted) -> bool:
     """Whether a model is on the backbone that it takes where none is named."""
-    return row.backbone in (None, PAPER_BACKBONES.get(row.model, VIT_B16)[0])
+    return row.backbone in (None, published_backbones(row.model)[0])
 
 
 def _values(rows: Iterable[object], field: str) -> list[Any]:
@@ -226,5 +227,5 @@ def _backbones(rows: Sequence[ThroughputRow], option: str) -> list[str]:
 
 def _selectors(rows: Sequence[ThroughputRow]) -> list[str]:
     """The selectors of these rows; none where every model has the one that it was published with."""
-    usual = all(row.selector in (None, SELECTORS.get(row.model)) for row in rows)
+    usual = all(row.selector in (None, MODEL_SELECTORS.get(row.model)) for row in rows)
     return [] if usual else _names("--selectors", _values(rows, "selector"))

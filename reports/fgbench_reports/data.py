@@ -8,6 +8,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar, cast
 
 from fgbench.results.records import (
+    ABOUT,
     RECORDS,
     AccuracyRow,
     BackendRow,
@@ -18,23 +19,16 @@ from fgbench.results.records import (
     Status,
     ThroughputRow,
 )
+from fgbench.results.records import KINDS as ROW_KINDS
 
 FIELDS = frozenset(each.name for record in RECORDS.values() for each in fields(record))
-ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 Row = Mapping[str, Any]
 AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow
 AnyRow = TypeVar("AnyRow", bound=Row)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 # Kinds of rows, as the store names them, and the command that makes each.
-KINDS = {
-    "flops": "fgbench flops --convention full paper",
-    "throughput": "fgbench throughput",
-    "accuracy": "fgbench accuracy",
-    "selection_quality": "fgbench accuracy --quality",
-    "selection": "fgbench selection",
-    "backend": "fgbench selection --kernels",
-}
+KINDS = {kind: RECORDS[kind].command for kind in ROW_KINDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ def _stems(made: Made) -> list[str]:
 
 
 def _table(stem: str, table: Table) -> tuple[TableBlock, list[File]]:
-    shown = shortened(table, MAX_LINES)  # nobody pastes thousands of lines; the CSV has all
+    shown = shortened(table, MAX_LINES)  # a document has no room for thousands of lines; the CSV has all
     html = formats.to_html(shown)
     files = [File(path=f"tables/{stem}.csv", content=formats.to_csv(table))]
     files += [File(path=f"tables/{stem}.{suffix}", content=write(shown)) for suffix, write in PASTED.items()]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fgbench.results.records import BackendRow, SelectionRow, Status
 from fgbench_reports.data import group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
-from fgbench_reports.tables.column import Cell, Column, figure, word
+from fgbench_reports.tables.column import Cell, Column, figure, line_of, word
 from fgbench_reports.tables.numbers import (
     four_digits,
     how_many,
@@ -93,18 +93,18 @@ def _half_width_percent(line: Beside) -> float | None:
 
 
 COLUMNS = (
-    Column("size", lambda line: line.row.image_size, unit="pixel"),
+    Column("size", lambda line: line.row.image_size),
     Column("N", lambda line: line.row.num_tokens),
     Column("selector", lambda line: line.row.selector or BACKBONE, is_name=True),
     Column("impl", lambda line: line.row.impl or "", is_name=True),
-    Column("FLOPs", lambda line: line.row.flops, with_prefix, unit="FLOP"),
-    Column("bytes", lambda line: line.row.bytes, with_prefix, unit="byte"),
-    Column("FLOPs/byte", lambda line: intensity(line.row), significant, unit="FLOP/byte"),
-    Column("ms", lambda line: _thousand(line.row.latency_s), four_digits, unit="ms"),
-    Column("±%", _half_width_percent, short_percent, unit="%"),
-    Column("added MB", lambda line: _over(line.row.added_memory_bytes, 1e6), significant, unit="MB"),
-    Column("% FLOPs", _share("FLOPs"), percent, unit="%"),
-    Column("% time", _share("time"), percent, unit="%"),
+    Column("FLOPs", lambda line: line.row.flops, with_prefix),
+    Column("bytes", lambda line: line.row.bytes, with_prefix),
+    Column("FLOPs/byte", lambda line: intensity(line.row), significant),
+    Column("ms", lambda line: _thousand(line.row.latency_s), four_digits),
+    Column("±%", _half_width_percent, short_percent),
+    Column("added MB", lambda line: _over(line.row.added_memory_bytes, 1e6), significant),
+    Column("% FLOPs", _share("FLOPs"), percent),
+    Column("% time", _share("time"), percent),
     Column("v·A by", lambda line: ", ".join(line.row.backends.get("left", ())), is_name=True),
     Column("status", lambda line: status_word(line.row), is_name=True),
 )
@@ -115,7 +115,7 @@ def selection_lines(rows: Sequence[SelectionRow]) -> list[dict[str, Cell]]:
     lines: list[dict[str, Cell]] = []
     for same_size in group_by(rows, "image_size").values():
         backbone = next((row for row in same_size if row.selector is None), None)
-        lines += [{column.heading: column.cell(Beside(row, backbone)) for column in COLUMNS} for row in same_size]
+        lines += [line_of(COLUMNS, Beside(row, backbone)) for row in same_size]
     return lines
 
 

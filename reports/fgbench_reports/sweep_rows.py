@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fgbench.results.escaping import sentence
+from fgbench.results.paper import NUM_CLASSES
 from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
 from fgbench_reports.data import group_by
 from fgbench_reports.tables.column import as_text as as_text  # the home of it is there
@@ -17,7 +18,6 @@ Point = ThroughputRow | SelectionRow | BackendRow  # what was timed
 AnyPoint = TypeVar("AnyPoint", bound=Point)
 
 TORCH = "torch"  # the engine that is not named
-USUAL_CLASSES = 200  # of heads; another number is named
 FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
 ENVIRONMENT = {
     **{"device_name": "", "torch": "torch ", "cuda": "CUDA ", "driver": "driver "},
@@ -121,7 +121,7 @@ def _spelt(
     words = ["compiled" if compiled else "eager"] if engine == TORCH else [engine]
     words += [word for word, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
-    words += [] if classes in (None, USUAL_CLASSES) else [how_many(classes, "class", "classes")]
+    words += [] if classes in (None, NUM_CLASSES) else [how_many(classes, "class", "classes")]
     return EnvironmentKey(*map(as_text, (device, dtype, " · ".join(words), *values)))
 
 
@@ -151,11 +151,14 @@ def field_name(field: str) -> str:
     return "measured code" if field == "code" else field.replace("_", " ")
 
 
-def by_contender(rows: Sequence[ThroughputRow]) -> Iterator[tuple[EnvironmentKey, list[tuple[ThroughputRow, bool]]]]:
+def by_series(rows: Sequence[ThroughputRow]) -> Iterator[tuple[EnvironmentKey, list[tuple[ThroughputRow, bool]]]]:
     """Per environment and series: the rows in order, each with whether it is the best one of its size."""
     for key, group in by_environment(rows).items():
         for series in group_by(group, *SERIES).values():
             yield key, list(in_order(series))
+
+
+by_contender = by_series  # the earlier name, which plug-ins import
 
 
 def in_order(rows: Sequence[ThroughputRow]) -> Iterator[tuple[ThroughputRow, bool]]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fgbench_selectors.entries import RULES
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 
 CHOICES = ("largest", "peak")
-RULES = ("released", "enclosing")
 
 
 def label_components(mask: Tensor) -> Tensor:

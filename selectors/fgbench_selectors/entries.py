@@ -15,6 +15,7 @@ from fgbench_selectors.plugins import LONGEST, blame, existing_file, import_file
 
 OWN_DISTRIBUTION = "fgbench"
 IMPLS = ("published", "fast")  # implementations that every selector has
+RULES = ("released", "enclosing")  # by which boxes of crops follow from patches
 
 
 @dataclass(frozen=True)

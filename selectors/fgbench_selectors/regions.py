@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fgbench_selectors.entries import RULES
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 
-RULES = ("released", "enclosing")
 OVERLAPS = ("pixels", "cells")
 
 

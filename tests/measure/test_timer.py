@@ -10,6 +10,7 @@ from helpers.fakes import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fgbench.measure.intervals import half_width
 from fgbench.measure.timer import CPU_PLAN, FEWEST_BLOCKS, GPU_PLAN, TimingPlan, time_iterations, warm_up
 
 
@@ -40,7 +41,7 @@ def test_a_restless_device_is_cut_off_at_the_cap_and_said_to_be_unconverged():
     timing = time_iterations(FakeClock(noisy(0.010, 0.5)), GPU_PLAN)
     assert not timing.converged
     assert sum(timing.blocks) * timing.iterations == pytest.approx(GPU_PLAN.cap_s, rel=0.1)
-    assert timing.relative_half_width > GPU_PLAN.target
+    assert half_width(timing.blocks) / statistics.fmean(timing.blocks) > GPU_PLAN.target
 
 
 def test_a_drifting_device_does_not_pass_for_a_quiet_one():
@@ -112,5 +113,5 @@ def test_any_device_is_measured_within_bounds(latency_s, spread, seed, plan):
     longest = max(FEWEST_BLOCKS * timing.iterations * latency_s, plan.cap_s + timing.iterations * latency_s)
     assert spent <= 1.5 * longest
     if timing.converged:
-        assert timing.relative_half_width <= plan.target
+        assert half_width(timing.blocks) / statistics.fmean(timing.blocks) <= plan.target
     assert timing.latency_s == statistics.median(timing.blocks)

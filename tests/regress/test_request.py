@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fgbench.errors import FgbenchError
-from fgbench.flops.grid import PAPER_BACKBONES, CountGrid
+from fgbench.flops.grid import CountGrid
 from fgbench.regress.request import PairsRequest, RegressRequest, RunGroup, SidesRequest
-from fgbench.sweep.request import PAPER_MODELS
+from fgbench.results import paper
 
 GROUP = RunGroup(model="glsim", image_size=448, backbone=None, selector="gls", impl="fast", dtype="bfloat16")
 
@@ -39,13 +39,13 @@ def test_a_grid_is_the_baselines_where_nothing_else_is_asked_for():
 
 def test_the_grid_of_a_new_baseline_is_the_papers_and_everything_that_is_registered():
     grid = RegressRequest().grid(None)
-    assert (grid.backbones, grid.sizes) == (PAPER_BACKBONES, (224, 448, 768, 1024))
+    assert (grid.backbones, grid.sizes) == (paper.BACKBONES, (224, 448, 768, 1024))
     assert (grid.selectors, grid.models, grid.conventions) == (None, None, ("full",))
 
 
 def test_what_is_measured_has_defaults_of_its_own():
     pairs = RegressRequest(selectors=["gls"]).pairs(Path("kept.db"), again=False)
-    assert (pairs.models, pairs.image_sizes, pairs.batch_sizes) == (PAPER_MODELS, (224,), (1,))
+    assert (pairs.models, pairs.image_sizes, pairs.batch_sizes) == (paper.MODELS, (224,), (1,))
     assert (pairs.impls, pairs.dtypes, pairs.selectors) == (("fast",), ("float32",), ["gls"])
     assert (pairs.store, pairs.first_pairs, pairs.more_pairs) == (Path("kept.db"), 3, 4)
 

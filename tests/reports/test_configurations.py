@@ -12,13 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgbench.models.build import model_class
-from fgbench.results.recipe import Recipe
+from fgbench.results.paper import OTHER_BACKBONES, VIT_B16, published_backbones
+from fgbench.results.recipe import RECIPE_FIELDS, Recipe
 from fgbench_reports.choose.configurations import (
     MEASURED,
-    PAPER_BACKBONES,
     PUBLISHED,
-    RECIPE,
-    VIT_B16,
     accuracies,
     configurations,
     fits,
@@ -50,7 +48,8 @@ def test_a_seed_that_was_trained_again_counts_once():
 
 
 def test_the_fields_of_a_recipe_are_told_from_options_of_models():
-    assert {field.name for field in fields(Recipe)} == RECIPE
+    assert {field.name for field in fields(Recipe)} == RECIPE_FIELDS
+    assert not {"top_k", "num_tokens", "overlap"} & RECIPE_FIELDS
 
 
 @pytest.mark.parametrize("model", sorted({one.model for one in published_accuracies()}))
@@ -59,8 +58,8 @@ def test_published_accuracies_are_of_models_as_they_are_built_here(model):
 
     (selector,) = {one.selector for one in published_accuracies() if one.model == model}
     backbone = model_class(model).default_backbone
-    assert backbone in PAPER_BACKBONES.get(model, VIT_B16)
-    if model not in PAPER_BACKBONES:
+    assert backbone in published_backbones(model)
+    if model not in OTHER_BACKBONES:
         from fgbench.models.build import create_model
 
         with torch.device("meta"):

@@ -11,6 +11,7 @@ import pytest
 import fgbench_reports.published as published
 from fgbench.datasets.dataset import TABLE9
 from fgbench.flops import paper as closed_forms
+from fgbench.results import paper
 from fgbench.results.recipe import Recipe, published_recipe
 from fgbench_reports.paper import counted, names
 from fgbench_reports.paper import measured as settings
@@ -90,7 +91,7 @@ def test_models_and_data_sets_are_those_of_the_harness_and_select_by_what_they_d
     assert set(names.DATASETS) == set(TABLE9)
     for model in names.MODELS:  # read as text: importing models takes torch along
         default = re.search(r'use_selector\(selector, "(\w+)"', (MODELS / f"{model}.py").read_text(encoding="utf-8"))
-        assert (default and default[1]) == names.SELECTORS.get(model)
+        assert (default and default[1]) == paper.MODEL_SELECTORS.get(model)
 
 
 def test_the_papers_grid_is_that_of_its_closed_forms():

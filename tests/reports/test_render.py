@@ -15,7 +15,7 @@ from fgbench_reports.tables.table import BEST, SECOND, Layout, Table
 COLUMNS = (
     Column("model", "model", is_name=True),
     Column("img/s", "throughput_img_s", "{:.1f}".format, better="high"),
-    Column("ms", lambda row: None if row["latency_s"] is None else row["latency_s"] * 1e3, "{:.0f}".format, unit="ms"),
+    Column("ms", lambda row: None if row["latency_s"] is None else row["latency_s"] * 1e3, "{:.0f}".format),
 )
 ROWS = [
     {"model": "glsim", "throughput_img_s": 10.0, "latency_s": 0.1},

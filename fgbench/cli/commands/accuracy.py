@@ -1,4 +1,4 @@
-"""``fgbench accuracy``: what selection buys."""
+"""``fgbench accuracy``: train and test models, and judge what their selectors find."""
 
 from __future__ import annotations
 

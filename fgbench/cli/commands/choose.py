@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fgbench_reports.choose.choice import Choice
     from fgbench_reports.choose.limits import Limits
 
-LIMITS, AMONG, OUTPUT = "Limits", "Configurations", "Output"
+LIMITS, AMONG = "Limits", "Configurations"
 
 
 def _percentage(text: str) -> float:

@@ -12,11 +12,10 @@ from fgbench.cli.options import SavedRowsOptions
 from fgbench.errors import FgbenchError
 from fgbench.options import FORMAT, MODELS, OUTPUT, argument, one_of, some_of, switch
 from fgbench.results.output import check_output, emit_as
-from fgbench.results.records import Record
+from fgbench.results.records import KINDS, Record
 from fgbench.values import choice, output_format
 
 FORMATS = ("json", "csv")
-KINDS = ("flops", "throughput", "accuracy", "selection_quality", "selection", "backend")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import OutputOptions, PluginOptions, StoreOptions
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.flops.grid import HOW, CountGrid
-from fgbench.options import AGAIN, switch
+from fgbench.options import AGAIN, OUTPUT_SECTION, switch
 from fgbench.results.output import emit_as, prints_on_stderr
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class FlopsOptions:
     """Options of the command beside those of the grid."""
 
     again: Annotated[bool, AGAIN.but(help="count what was counted with these versions once more"), HOW] = False
-    parts: Annotated[bool, switch("--parts", "rows of models' parts in json and csv too"), "Output"] = False
+    parts: Annotated[bool, switch("--parts", "rows of models' parts in json and csv too"), OUTPUT_SECTION] = False
 
 
 def flops(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 from fgbench.cli.errors import complain
 from fgbench.cli.options import OutputOptions
 from fgbench.errors import FgbenchError
-from fgbench.options import Option, one, switch
+from fgbench.options import OUTPUT_SECTION, Option, one, switch
 from fgbench.results.output import STDOUT, check_output, emit, emit_as
 from fgbench.results.reading import read_bytes
 
 if TYPE_CHECKING:
     from fgbench_reports.regression.findings import Outcome
 
-FILES, OUTPUT = "Files for other tools", "Output"
+FILES = "Files for other tools"
 SUMMARY = "GITHUB_STEP_SUMMARY"  # a file that every step of a job adds to
 SUMMARY_BYTES = 2**20  # that GitHub shows; what is above is not shown at all
 
@@ -46,7 +46,9 @@ class OutcomeOptions:
         Path | None, _file("--bigger-is-better", "for github-action-benchmark: img/s"), FILES
     ] = None
     annotations: Annotated[bool, switch("--annotations", "GitHub's annotations, on standard output"), FILES] = False
-    strict: Annotated[bool, switch("--strict", "what is inconclusive is an error too: exit code 3"), OUTPUT] = False
+    strict: Annotated[bool, switch("--strict", "what is inconclusive is an error too: exit code 3"), OUTPUT_SECTION] = (
+        False
+    )
 
     @property
     def judges(self) -> bool:

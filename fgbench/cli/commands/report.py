@@ -145,8 +145,8 @@ def _remark(made: Sequence[Made], *, few: bool) -> None:
         needs = "needs" if len(figures) == 1 else "need"
         complain(f"{how_many(len(figures), 'figure')} {needs} a folder: --output DIR")
     missing = missing_of(made)
-    for each in missing[: 0 if few else MAX_REMARKS]:
-        complain(f"not filled: {each.what} – {each.why}; '{each.command}' would")
+    for gap in missing[: 0 if few else MAX_REMARKS]:
+        complain(f"not filled: {gap.what} – {gap.why}; '{gap.command}' would")
     left = len(missing) - (0 if few else MAX_REMARKS)
     if left > 0:
         what = "not filled; the page names the commands that would" if few else "more not filled; --output DIR has all"

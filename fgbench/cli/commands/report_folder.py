@@ -22,7 +22,7 @@ ROOMS = ("tables", "figures", "rows")
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a folder that cannot be written, or holds somebody else's page, before anything is drawn for it."""
+    """Refuse a folder that cannot be written, or holds a page of another program, before anything is drawn for it."""
     if os.path.isfile(path):  # noqa: PTH113  # never raises
         raise FgbenchError("--output names a folder, and this is a file:", str(path), "a new name will do")
     if above := next((place for place in path.absolute().parents if os.path.isfile(place)), None):  # noqa: PTH113

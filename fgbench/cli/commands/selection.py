@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fgbench.cli.errors import complain, problems_told
+from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.results.output import emit_as
@@ -51,7 +50,7 @@ def _run(sweep: SelectorSweep, store: StoreOptions) -> FgbenchError | None:
     try:
         sweep.run()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not lose the finished rows
+        ignore_interrupts()
         count = f"{sweep.finished} of {len(sweep.points)} points are in {store.store}"
         return InterruptError(f"interrupted; {count}, start again for the others")
     except FgbenchError as error:

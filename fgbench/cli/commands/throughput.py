@@ -12,7 +12,7 @@ from fgbench.cli.options import OutputOptions, StoreOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.options import switch
 from fgbench.results.output import emit_as
-from fgbench.sweep.request import SweepRequest
+from fgbench.sweep.request import HOW_LONG, SweepRequest
 
 if TYPE_CHECKING:
     from fgbench.results.records import ThroughputRow
@@ -26,7 +26,7 @@ class SelfTestOptions:
     a_a: Annotated[
         bool,
         switch("--a-a", "self-test: everything twice in random order, and how far the two differ"),
-        "How long",
+        HOW_LONG,
     ] = False
 
 

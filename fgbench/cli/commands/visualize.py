@@ -11,8 +11,8 @@ from fgbench.cli.checks import check_checkpoint, check_model_options, check_name
 from fgbench.cli.commands.visualize_result import Show, show_result
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.errors import FgbenchError, InterruptError
-from fgbench.explain.request import OUTPUT, VisualizeRequest
-from fgbench.options import one, one_of, real, whole
+from fgbench.explain.request import VisualizeRequest
+from fgbench.options import FORMAT, OUTPUT, OUTPUT_SECTION, one, one_of, real, whole
 from fgbench.results.output import STDOUT, check_folder, check_output, prints_on_stderr
 from fgbench_reports.pictures import ALPHA, COLOUR_MAP, COLOUR_MAPS, DPI, FORMATS
 
@@ -55,22 +55,21 @@ class DrawingOptions:
     ] = DPI
     format: Annotated[
         str | None,
-        one(
-            "--format -f",
-            "png, svg, pdf or json; by default what --output ends in",
+        FORMAT.but(
+            help="png, svg, pdf or json; by default what --output ends in",
             read=one_of("format", (*FORMATS, "json")),
         ),
-        OUTPUT,
+        OUTPUT_SECTION,
     ] = None
     output: Annotated[
         str | None,
-        one(
-            "--output -o",
-            "a file, or a folder for a file per picture",
-            "PATH",
+        OUTPUT.but(
+            metavar="PATH",
+            help="a file, or a folder for a file per picture",
+            read=str,
             default="visualize.png; json: stdout",
         ),
-        OUTPUT,
+        OUTPUT_SECTION,
     ] = None
 
     def show(self, request: VisualizeRequest) -> Show:

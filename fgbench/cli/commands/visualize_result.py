@@ -48,9 +48,9 @@ def show_result(request: VisualizeRequest, results: Sequence[ModelResults], show
 
 def _write_each(request: VisualizeRequest, results: Sequence[ModelResults], show: Show, folder: Path) -> Iterator[Path]:
     make_folder(folder)
-    paths = list(dict.fromkeys(image.path for each in results for image in each.images))
+    paths = list(dict.fromkeys(image.path for model in results for image in model.images))
     for path, name in zip(paths, file_names(paths), strict=True):
-        of_path = [replace(each, images=[image for image in each.images if image.path == path]) for each in results]
+        of_path = [replace(model, images=[image for image in model.images if image.path == path]) for model in results]
         target = folder / f"{name}.{show.format_}"
         _write(request, of_path, show, target)
         yield target
@@ -58,7 +58,7 @@ def _write_each(request: VisualizeRequest, results: Sequence[ModelResults], show
 
 def file_names(paths: Iterable[str]) -> list[str]:
     """A plain file name for every picture, no two the same on any system."""
-    found: list[str] = []
+    unique_names: list[str] = []
     taken: set[str] = set()
     for path in paths:
         plain = re.sub(r"[^\w.-]+", "_", Path(path).stem, flags=re.ASCII).strip(".")[:100] or "picture"
@@ -67,14 +67,14 @@ def file_names(paths: Iterable[str]) -> list[str]:
             number += 1
             name = f"{plain}-{number}"
         taken.add(name.lower())
-        found.append(name)
-    return found
+        unique_names.append(name)
+    return unique_names
 
 
 def _write(request: VisualizeRequest, results: Sequence[ModelResults], show: Show, target: Path) -> None:
     from fgbench_reports.pictures import draw, encode
 
-    made = sheet(request, [each for each in results if each.images], show)
+    made = sheet(request, [model for model in results if model.images], show)
     try:
         figure = draw(made, show.dpi)
     except ValueError as error:
@@ -87,16 +87,16 @@ def sheet(request: VisualizeRequest, results: Sequence[ModelResults], show: Show
     from fgbench.explain.caption import caption, title, warning
     from fgbench_reports.pictures import Block, Sheet
 
-    asked = dict.fromkeys(name for each in results for name in each.explainer.columns)
-    names = [name for name in asked if any(each.has(name) for each in results)]
+    asked = dict.fromkeys(name for model in results for name in model.explainer.columns)
+    names = [name for name in asked if any(model.has(name) for model in results)]
     columns = [_Column(name, kind, index) for index, name in enumerate(names) for kind in _kinds(name, results, show)]
     words, loud = caption(request, results), warning(results)
     blocks = [
         Block(
-            title=title(each) if len(results) > 1 else "",
-            lines=[_line(image, each, columns, show) for image in each.images],
+            title=title(model) if len(results) > 1 else "",
+            lines=[_line(image, model, columns, show) for image in model.images],
         )
-        for each in results
+        for model in results
     ]
     return Sheet(
         headings=["picture", *(column.heading(results, show.style) for column in columns)],
@@ -119,7 +119,7 @@ class _Column:
         """Heading of the column."""
         from fgbench.explain.records import OWN
 
-        models = dict.fromkeys(each.loaded.name for each in results if each.explainer.columns[:1] == [OWN])
+        models = dict.fromkeys(model.loaded.name for model in results if model.explainer.columns[:1] == [OWN])
         own = f"{next(iter(models))} itself" if len(models) == 1 else "own selection"
         name = own if self.name == OWN else self.name
         if self.kind == 0:
@@ -129,7 +129,7 @@ class _Column:
 
 
 def _kinds(name: str, results: Sequence[ModelResults], show: Show) -> list[int]:
-    selections = [image.selectors[name] for each in results for image in each.images if name in image.selectors]
+    selections = [image.selectors[name] for model in results for image in model.images if name in image.selectors]
     crops = max((len(selection.crops) for selection in selections), default=0)
     heat = [0] if show.style in ("heat", "both") or not crops else []
     return [*heat, *(range(1, crops + 1) if show.style in ("crops", "both") else ())]

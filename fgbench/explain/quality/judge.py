@@ -22,7 +22,7 @@ from fgbench.models.model import Model
 from fgbench.models.options import one_of, whole_number
 from fgbench.plugins.registry import selectors as registered
 from fgbench.results.records import QualityRow
-from fgbench_selectors.regions import RULES
+from fgbench_selectors.entries import RULES
 
 # Images (B, 3, S, S) as the network takes them, and the boxes of each image's parts in pixels of them: none where no
 # part is visible; None in place of the list where the parts of these images are not known.

@@ -14,14 +14,14 @@ from fgbench.errors import FgbenchError
 from fgbench.flops.count import Count
 from fgbench.flops.count_models import count_model
 from fgbench.measure.points import ModelSpec
-from fgbench.measure.subject import Subject, images_for
+from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.backbone import brought_by
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
 
 
-class ModelSubject:
+class ModelSubject(TakesImages):
     """A published model with random weights.
 
     Args:
@@ -39,12 +39,6 @@ class ModelSubject:
         """Build the model."""
         with torch.device(device):
             return build(self.spec).eval()
-
-    def inputs(
-        self, batch_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
-    ) -> tuple[Tensor]:
-        """Make images (B, 3, S, S)."""
-        return (images_for(self.images, batch_size, self.spec.image_size, dtype, device, seed),)
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass, with its stages."""

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from fgbench.flops.count import Count
 from fgbench.flops.counter import count_flops
 from fgbench.measure.points import ModelSpec
-from fgbench.measure.subject import Subject, images_for
+from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import models
 
 
-class ModuleSubject:
+class ModuleSubject(TakesImages):
     """A network that is there already; it is copied, and stays as it is.
 
     Args:
@@ -35,12 +35,6 @@ class ModuleSubject:
     def build(self, device: str) -> nn.Module:
         """Copy the network to a device."""
         return copy.deepcopy(self.module).eval().to(device)
-
-    def inputs(
-        self, batch_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
-    ) -> tuple[Tensor]:
-        """Make images (B, 3, S, S): those that were given, or noise."""
-        return (images_for(self.images, batch_size, self.spec.image_size, dtype, device, seed),)
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass of a copy on the meta device."""

@@ -198,7 +198,7 @@ def _pick(sets: list[_Set], wanted: str | None, path: Path) -> _Set:
     if ordinary := [candidate for candidate in fit if candidate.plain]:
         return _only(ordinary, path)
     if wanted is None and any("teacher" in candidate.line for candidate in fit):
-        return _only(fit, path)  # neither the teacher nor the student is what everybody means
+        return _only(fit, path)  # ambiguous: either the teacher or the student may be meant
     single = [candidate for candidate in fit if not candidate.average] or fit
     top = next((candidate for candidate in single if not candidate.line), None)
     if top is not None and all(

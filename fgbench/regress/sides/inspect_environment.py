@@ -41,7 +41,7 @@ def _code_digest() -> str:
     digest = hashlib.sha256(f"{platform.python_version()} {sys.implementation.cache_tag}".encode())
     names, versions = {"fgbench", "fgbench_selectors"}, set()
     for distribution in metadata.distributions():
-        with suppress(Exception):  # somebody else's broken installation
+        with suppress(Exception):  # an installation that is broken
             versions.add(f"{distribution.metadata['Name']}=={distribution.version}")
             points = [point for point in distribution.entry_points if point.group.startswith("fgbench.")]
             names |= {point.value.partition(":")[0].partition(".")[0].strip() for point in points}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import Wanted, accuracy_commands, training_options, wanted, word
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choose.choice import Choice, Verdict
-from fgbench_reports.choose.configurations import MEASURED, PAPER_BACKBONES, VIT_B16
+from fgbench_reports.choose.configurations import MEASURED
 from fgbench_reports.choose.limits import top1_of
 from fgbench_reports.dataset_subset import without_part
-from fgbench_reports.paper.names import SELECTORS
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
 
 MAX_COMMANDS = 3  # that a note names
@@ -48,7 +48,7 @@ def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
 
 
 def _selector_option(row: ThroughputRow) -> str:
-    usual = SELECTORS.get(row.model)
+    usual = MODEL_SELECTORS.get(row.model)
     return f" --selectors {word(row.selector)}" if row.selector not in (None, usual) else ""
 
 
@@ -138,7 +138,7 @@ def _words(values: Iterable[str | int]) -> list[str]:
 def _options(row: ThroughputRow) -> str:
     """The options that the points of one command share."""
     environment = row.environment or {}
-    usual = PAPER_BACKBONES.get(row.model, VIT_B16)[0]
+    usual = published_backbones(row.model)[0]
     words = [f"--backbones {word(row.backbone)}"] if row.backbone != usual else []
     words += [f"--impl {row.impl}"] if row.impl not in (None, "fast") else []
     words += [f"--device {row.device}"] if row.device == "cpu" else []

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from fgbench.results.recipe import published_model_options
+from fgbench.results.paper import MODEL_SELECTORS, published_backbones
+from fgbench.results.recipe import RECIPE_FIELDS, published_model_options
 from fgbench.results.records import AccuracyRow, ThroughputRow
 from fgbench_reports.choose.bounds import pareto_front as pareto_front
 from fgbench_reports.data import Data, group_by
@@ -16,11 +17,6 @@ from fgbench_reports.dataset_subset import tested_on, without_part
 from fgbench_reports.published import figure4, misprints_table9, table4, table9
 from fgbench_reports.sweep_rows import EnvironmentKey, by_environment, mode_name
 
-# Of a recipe in an accuracy row; everything else there is an option of the model.
-RECIPE = frozenset(
-    "epochs batch_size accumulate optimizer weight_decay warmup_steps warmup_lr min_lr clip_norm augreg "
-    "mixed_precision".split()
-)
 # Of an accuracy row, what the runs of one mean share beside their recipe. One rate is searched for all seeds.
 SAME = (
     "model",
@@ -33,8 +29,6 @@ SAME = (
     "lr",
     "begun_from",
 )
-PAPER_BACKBONES = {"resnet101": ("resnet101",), "cal": ("resnet101",)}  # of the published accuracies
-VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k")
 MEASURED, PUBLISHED = "measured", "published"
 DEFAULT_DATASET = "cub"  # whose published accuracies stand in where nothing was trained here
 
@@ -150,8 +144,8 @@ def _over_seeds(runs: Sequence[AccuracyRow]) -> Accuracy:
         top1_std_percent=stdev(values) if len(values) > 1 else None,
         runs=len(values),
         images=min((row.images for row in runs if row.images is not None), default=None),
-        options={key: value for key, value in recipe.items() if key not in RECIPE} | mirrored,
-        recipe={key: value for key, value in recipe.items() if key in RECIPE} | {"epochs": first.epochs},
+        options={key: value for key, value in recipe.items() if key not in RECIPE_FIELDS} | mirrored,
+        recipe={key: value for key, value in recipe.items() if key in RECIPE_FIELDS} | {"epochs": first.epochs},
         source=MEASURED,
         begun_from=first.begun_from,
         lr=first.lr,
@@ -165,7 +159,7 @@ def published_accuracies() -> list[Accuracy]:
     return [
         Accuracy(
             model=row["model"],
-            selector={"transfg": "psm", "ffvt": "maws", "glsim": "gls"}.get(row["model"]),
+            selector=MODEL_SELECTORS.get(row["model"]),
             backbone=None,
             image_size=row["image_size"],
             dataset=row["dataset"],
@@ -219,7 +213,7 @@ def fits(accuracy: Accuracy, row: ThroughputRow) -> bool:
     if not _has_published_options(accuracy):  # what was timed is the model with its published ones
         return False
     if accuracy.source == PUBLISHED:
-        return row.backbone in PAPER_BACKBONES.get(accuracy.model, VIT_B16)
+        return row.backbone in published_backbones(accuracy.model)
     return accuracy.backbone == row.backbone
 
 
@@ -227,7 +221,7 @@ def _same(one: Accuracy, other: Accuracy) -> bool:
     names = ("model", "selector", "image_size", "dataset")
     if not _has_published_options(other) or any(getattr(one, name) != getattr(other, name) for name in names):
         return False
-    return other.backbone in PAPER_BACKBONES.get(one.model, VIT_B16)
+    return other.backbone in published_backbones(one.model)
 
 
 def _has_published_options(one: Accuracy) -> bool:

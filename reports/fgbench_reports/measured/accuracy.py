@@ -8,7 +8,7 @@ from typing import Any
 from fgbench.results.records import AccuracyRow
 from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.sweep_rows import first_notes
-from fgbench_reports.tables.column import MISSING, Cell, Column, as_text, word
+from fgbench_reports.tables.column import MISSING, Cell, Column, as_text, line_of, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Layout, Table
@@ -37,28 +37,26 @@ def _seed(row: AccuracyRow) -> Any:
 
 
 NAMES = tuple(Column(name, name, is_name=True) for name in ("dataset", "backbone", "model", "selector"))
-SIZE, SEED = Column("size", "image_size", unit="pixel"), Column("seed", _seed)
+SIZE, SEED = Column("size", "image_size"), Column("seed", _seed)
 OF_TRAINING = ("best %", "epoch", "lr")
 COLUMNS: tuple[Column, ...] = (
     Accuracy(
         "top-1 %",
         "top1_percent",
-        unit="%",
         better="high",
         note="top-1: of the last epoch, ± the standard deviation over seeds",
     ),
-    Accuracy("top-5 %", "top5_percent", unit="%", better="high"),
+    Accuracy("top-5 %", "top5_percent", better="high"),
     Accuracy(
         "best %",
         "best_top1_percent",
-        unit="%",
         better="high",
         note="best: of the epoch that the test images themselves chose, which flatters",
     ),
     Column("epoch", "best_epoch"),
     Column("lr", "lr", "{:g}".format, note="lr: the highest of the schedule"),
     Column("images", "images", note="images: that were tested"),
-    Column("s", "seconds", significant, unit="s", better="low", note="s: training and testing"),
+    Column("s", "seconds", significant, better="low", note="s: training and testing"),
     Column(
         "img/s",
         "test_img_s",
@@ -81,21 +79,12 @@ def accuracy_tables(rows: Sequence[Row]) -> RowTables:
     """
     runs = records(AccuracyRow, rows)
     groups = group_by(runs, _title)
-    columns = (*NAMES, SIZE, SEED, *COLUMNS)
-    names = [column.heading for column in NAMES]
+    columns = (*NAMES, SIZE, SEED, *COLUMNS) if runs else ()
     notes = accuracy_notes(runs)
     return RowTables(
         rows=rows,
         narrow=[_narrow(title, group) for title, group in groups.items()],
-        wide=[
-            Table.from_cells(
-                "accuracy",
-                "",
-                [{column.heading: column.cell(row) for column in columns} for row in runs],
-                names=names,
-                notes=notes,
-            )
-        ],
+        wide=[Table.from_rows("accuracy", "", columns, runs, marked=False, notes=notes)],
         notes=notes,
     )
 
@@ -167,8 +156,7 @@ def _narrow(title: str, rows: Sequence[AccuracyRow]) -> Table:
         for index, row in enumerate(runs):
             if row.seeds:
                 styles |= {(len(lines), column.heading): "bold" for column in columns}
-            cells = {column.heading: column.cell(row) for column in columns}
-            lines.append({"model": Cell(row.model, _name(row) if index == 0 else ""), **cells})
+            lines.append({"model": Cell(row.model, _name(row) if index == 0 else ""), **line_of(columns, row)})
         block_ends.append(len(lines) - 1)
     layout = Layout(styles=styles, block_ends=block_ends)
     return Table.from_cells("accuracy", title, lines, names=("model",), layout=layout)

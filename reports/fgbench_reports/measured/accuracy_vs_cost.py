@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
+from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.choose.bounds import seed_half_width
-from fgbench_reports.choose.configurations import RECIPE
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import group_by
 from fgbench_reports.measured.selector_quality import CROP_PART, PARTS_IN_CROP, POINTING, OverSeeds, quality_lines
@@ -25,7 +25,7 @@ from fgbench_reports.measured.trained_rows import (
 )
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import reason_notes
-from fgbench_reports.tables.column import Cell, Column, figure, word
+from fgbench_reports.tables.column import Cell, Column, figure, line_of, word
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant, with_prefix
 from fgbench_reports.tables.table import Table, cell_marks, distinct, file_name, without_empty
 
@@ -62,13 +62,13 @@ FIRST_COLUMNS = (
     Column("model", lambda model: model.name, is_name=True),
     Column("selects by", lambda model: model.selector, is_name=True),
 )
-TOP1 = OverSeeds("top-1 %", "top1_percent", unit="%", better="high")
-TOP5 = OverSeeds("top-5 %", "top5_percent", unit="%", better="high")
+TOP1 = OverSeeds("top-1 %", "top1_percent", better="high")
+TOP5 = OverSeeds("top-5 %", "top5_percent", better="high")
 COST_COLUMNS = (
-    Column("MACs", lambda model: model.macs, with_prefix, unit="MAC", better="low"),
+    Column("MACs", lambda model: model.macs, with_prefix, better="low"),
     Column(f"× {BASELINE}", lambda model: model.times_baseline, significant, better="low"),
     Column("img/s", lambda model: model.img_s, img_per_s, better="high"),
-    Column("minutes", lambda model: model.minutes, significant, unit="min", better="low"),
+    Column("minutes", lambda model: model.minutes, significant, better="low"),
 )
 
 
@@ -93,22 +93,22 @@ def model_lines(rows: TrainedRows) -> list[dict[str, Cell]]:
             img_s=_img_s(rows, name, first.selector, first.backbone),
         )
         lines.append(
-            {column.heading: column.cell(model) for column in FIRST_COLUMNS}
+            line_of(FIRST_COLUMNS, model)
             | {heading: _apart(heading, APART[heading](first)) for heading in apart}
-            | {column.heading: column.cell(runs) for column in (TOP1, TOP5)}
-            | {column.heading: column.cell(model.quality) for column in (POINTING, PARTS_IN_CROP, CROP_PART)}
-            | {column.heading: column.cell(model) for column in COST_COLUMNS}
+            | line_of((TOP1, TOP5), runs)
+            | line_of((POINTING, PARTS_IN_CROP, CROP_PART), model.quality)
+            | line_of(COST_COLUMNS, model)
         )
     return lines
 
 
 def _varies(runs: Sequence[AccuracyRow], of: Callable[[AccuracyRow], object]) -> bool:
     """Whether the runs of one model and selector have several values."""
-    return any(len({of(row) for row in some}) > 1 for some in group_by(runs, run_name, "selector").values())
+    return any(len({of(row) for row in group}) > 1 for group in group_by(runs, run_name, "selector").values())
 
 
 def _has_several_selectors(runs: Sequence[AccuracyRow]) -> bool:
-    return any(len({row.selector for row in some}) > 1 for some in group_by(runs, run_name).values())
+    return any(len({row.selector for row in group}) > 1 for group in group_by(runs, run_name).values())
 
 
 def _apart(heading: str, value: str | float | None) -> Cell:
@@ -185,13 +185,13 @@ def _is_of(row: FlopsRow | ThroughputRow, name: str, selector: str | None, backb
 
 def _macs(rows: TrainedRows, name: str, selector: str | None, backbone: str | None) -> int | None:
     counted = [row for row in rows.flops if _is_of(row, name, selector, backbone)]
-    found = [row.macs for row in counted if row.impl in ("fast", None)]
-    return found[-1] if found else None
+    counts = [row.macs for row in counted if row.impl in ("fast", None)]
+    return counts[-1] if counts else None
 
 
 def _img_s(rows: TrainedRows, name: str, selector: str | None, backbone: str | None) -> float | None:
-    found = [row.throughput_img_s for row in rows.throughput if _is_of(row, name, selector, backbone)]
-    return max((value for value in found if value is not None), default=None)
+    rates = [row.throughput_img_s for row in rows.throughput if _is_of(row, name, selector, backbone)]
+    return max((value for value in rates if value is not None), default=None)
 
 
 class AccuracyVsCost(Report):
@@ -228,8 +228,8 @@ def accuracy_vs_cost(data: Data) -> pd.DataFrame:
 def _notes(rows: TrainedRows, mode: str) -> list[str]:
     first = rows.runs[0]
     recipe = {**(first.recipe or {}), "epochs": first.epochs}
-    told = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE) if recipe.get(key) is not None)
-    notes = [f"{first.images} test images; {told}." if told else f"{first.images} test images."]
+    settings = ", ".join(f"{key} {recipe[key]}" for key in sorted(RECIPE_FIELDS) if recipe.get(key) is not None)
+    notes = [f"{first.images} test images; {settings}." if settings else f"{first.images} test images."]
     backbones = ", ".join(dict.fromkeys(str(row.backbone) for row in rows.runs))
     notes.append(f"Backbones: {backbones}. ± is the standard deviation over seeds. MACs are those of fast selections.")
     notes += [f"img/s: {mode}, the best batch."] if mode else []

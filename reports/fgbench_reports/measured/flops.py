@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fgbench.results.paper import NUM_CLASSES
 from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.advice import MOST
 from fgbench_reports.data import KINDS, Row, group_by, records
@@ -23,7 +24,7 @@ from fgbench_reports.measured.flops_columns import (
 )
 from fgbench_reports.published import SOURCE, flops_percents
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.tables.column import Cell, Line, figure, word
+from fgbench_reports.tables.column import Cell, Line, figure, line_of, word
 from fgbench_reports.tables.numbers import as_printed, how_many
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table, distinct, file_name
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 PAPER = "paper %"
 NAMES = ("selector", "model", "backbone")
 USUAL_MODELS = ("vit", "glsim", "transfg", "ffvt")
-USUAL_CLASSES = 200  # of heads; a title names another number
 NOTES = {
     "full": (
         f"MACs are the multiply–adds of matrix products and convolutions; {BY_CONVENTION['full']}. "
@@ -77,7 +77,10 @@ def flops_tables(rows: Sequence[Row], *, beside_paper: bool = True) -> RowTables
     for (convention, backbone), group in group_by(counted, "convention", "backbone").items():
         impls = impls_of(group)
         blocks = [
-            [_command_line(some, impls, beside_paper) for some in group_by(of_size, "selector").values()]
+            [
+                _command_line(rows_of_selector, impls, beside_paper)
+                for rows_of_selector in group_by(of_size, "selector").values()
+            ]
             for of_size in group_by(group, "image_size").values()
         ]
         title = f"{backbone} · convention {convention}"
@@ -110,9 +113,9 @@ def size_once(block: Sequence[Line]) -> Iterator[Line]:
 def _wide(rows: Sequence[FlopsRow], beside_paper: bool, notes: Sequence[str]) -> Table:
     impls, lines = impls_of(rows), []
     for (convention, backbone, _), group in group_by(rows, "convention", "backbone", "image_size").items():
-        for some in group_by(group, "selector").values():
+        for rows_of_selector in group_by(group, "selector").values():
             names = {"convention": word(convention), "backbone": word(backbone)}
-            lines.append(names | _command_line(some, impls, beside_paper))
+            lines.append(names | _command_line(rows_of_selector, impls, beside_paper))
     return Table.from_cells("flops", "", lines, names=("convention", "backbone", "selector"), notes=notes)
 
 
@@ -139,7 +142,7 @@ def _line(rows: ByImpl, impls: Sequence[str], selector: str | None) -> dict[str,
     line = {"size": figure(size_of(rows), str), TOKENS.heading: TOKENS.cell(rows)}
     if selector is not None:
         line["selector"] = word(selector)
-    return line | {column.heading: column.cell(rows) for column in cost_columns(impls)}
+    return line | line_of(cost_columns(impls), rows)
 
 
 class Flops(Report):
@@ -180,7 +183,7 @@ def _command(data: Data, models: str, begin: str) -> str:
 
 
 def _selections(rows: Sequence[FlopsRow]) -> list[Table]:
-    told = [row for row in rows if row.model is None]
+    beside_backbones = [row for row in rows if row.model is None]
     return [
         Table.from_cells(
             file_name("selections", convention, backbone, f"stride-{stride}" if stride else "", classes),
@@ -192,7 +195,7 @@ def _selections(rows: Sequence[FlopsRow]) -> list[Table]:
             notes=[note for note in NOTES.get(convention, ()) if not note.startswith("paper:")],
         )
         for (convention, backbone, stride, classes), group in group_by(
-            told, "convention", "backbone", _stride, _classes
+            beside_backbones, "convention", "backbone", _stride, _classes
         ).items()
         if any(row.selector for row in group)
     ]
@@ -206,8 +209,8 @@ def _models(rows: Sequence[FlopsRow]) -> list[Table]:
         notes = [f"{unit}. % is FLOPs over those of one pass of the plain backbone."] if unit else []
         lines = [
             {"model": word(model), "selector": word(selector), "backbone": word(backbone), **line}
-            for (model, selector, backbone), some in group_by(group, "model", "selector", "backbone").items()
-            for line in _report_lines(some, by_selector=False)
+            for (model, selector, backbone), rows_of_model in group_by(group, "model", "selector", "backbone").items()
+            for line in _report_lines(rows_of_model, by_selector=False)
         ]
         title = f"Work of whole models · convention {convention}" + (f" · {classes}" if classes else "")
         name = file_name("models", convention, classes)
@@ -224,7 +227,7 @@ def _stride(row: FlopsRow) -> int | None:
 def _classes(row: FlopsRow) -> str:
     """The classes of a head in words, where they are not the usual ones: they change a count."""
     classes = row.environment.get("num_classes")
-    return "" if classes in (None, USUAL_CLASSES) else how_many(classes, "class", "classes")
+    return "" if classes in (None, NUM_CLASSES) else how_many(classes, "class", "classes")
 
 
 def _report_lines(rows: Sequence[FlopsRow], *, by_selector: bool) -> Iterator[dict[str, Cell]]:
@@ -232,5 +235,5 @@ def _report_lines(rows: Sequence[FlopsRow], *, by_selector: bool) -> Iterator[di
     impls, by_size = impls_of(rows), group_by(rows, "image_size")
     for size in sorted(by_size):
         groups = group_by(by_size[size], "selector") if by_selector else {None: by_size[size]}
-        for selector, some in groups.items():
-            yield _line(by_impl(some), impls, (selector or BACKBONE) if by_selector else None)
+        for selector, rows_of_selector in groups.items():
+            yield _line(by_impl(rows_of_selector), impls, (selector or BACKBONE) if by_selector else None)

@@ -17,7 +17,7 @@ from fgbench_reports.measured.flops_columns import (
     impls_of,
     size_of,
 )
-from fgbench_reports.tables.column import Cell, figure, word
+from fgbench_reports.tables.column import Cell, figure, line_of, word
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table
 
@@ -96,4 +96,4 @@ def _lines(plain: Sequence[FlopsRow], rows: Sequence[FlopsRow], impls: Sequence[
 def _line(rows: Sequence[FlopsRow], label: str | None, impls: Sequence[str]) -> dict[str, Cell]:
     subject = by_impl(rows)
     line = {"size": figure(size_of(subject), str), TOKENS.heading: TOKENS.cell(subject), STAGE: word(label)}
-    return line | {column.heading: column.cell(subject) for column in cost_columns(impls)}
+    return line | line_of(cost_columns(impls), subject)

@@ -11,10 +11,10 @@ from fgbench_reports.advice import accuracy_command
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.report import Data, Item, Missing, Report
-from fgbench_reports.tables.column import MISSING, Cell, Column, Direction, as_text, word
+from fgbench_reports.tables.column import MISSING, Cell, Column, as_text, filled, line_of
 from fgbench_reports.tables.numbers import how_many, percent, with_prefix
 from fgbench_reports.tables.render import RowTables
-from fgbench_reports.tables.table import Layout, Table, cell_marks, distinct, file_name, without_empty
+from fgbench_reports.tables.table import Layout, Table, distinct, file_name
 from fgbench_reports.training_groups import Training, by_training, telling_words
 
 if TYPE_CHECKING:
@@ -59,32 +59,26 @@ def over_seeds(values: Sequence[float | None], decimals: int = 1) -> str:
 POINTING = OverSeeds(
     "pointing %",
     "pointing_percent",
-    unit="%",
     better="high",
     note="pointing: images whose best patch has its centre on a part",
 )
 HEAT = OverSeeds(
     "heat on parts %",
     "heat_in_parts_percent",
-    unit="%",
     note="heat on parts: the share of the scores that lies on parts",
 )
 PARTS_IN_CROP = OverSeeds(
     "parts in crop %",
     "part_recall_percent",
-    unit="%",
     better="high",
     note="parts in crop: the share of the parts that is inside the crop around the best patches",
 )
 CROP_PART = OverSeeds(
     "crop that is part %",
     "crop_part_percent",
-    unit="%",
     note="crop that is part: the share of that crop that is part",
 )
-CROP_IOU = OverSeeds(
-    "IoU %", "crop_iou_percent", unit="%", note="IoU: of that crop with the smallest box around the parts"
-)
+CROP_IOU = OverSeeds("IoU %", "crop_iou_percent", note="IoU: of that crop with the smallest box around the parts")
 INSERTION = Auc(
     "insertion",
     "insertion_auc",
@@ -96,19 +90,23 @@ SELECTOR_FLOPS = Column(
     "FLOPs",
     lambda rows: rows[0].selector_flops,
     with_prefix,
-    unit="FLOP",
 )
 SHARE = Column(
     "% of backbone",
     lambda rows: rows[0].percent_of_backbone,
     percent,
-    unit="%",
     note="% of backbone: FLOPs of the fast selection, one image",
 )
 SELECTOR = Column("selector", lambda rows: rows[0].selector, is_name=True)
+FIRST_COLUMNS = (
+    Column("dataset", lambda rows: rows[0].dataset, is_name=True),
+    Column("model", lambda rows: rows[0].model, is_name=True),
+    SELECTOR,
+    Column("size", lambda rows: rows[0].image_size),
+    Column("seed", lambda rows: rows[0].seed),
+)
 COMMAND_COLUMNS = (POINTING, HEAT, PARTS_IN_CROP, CROP_PART, CROP_IOU, INSERTION, DELETION, SELECTOR_FLOPS, SHARE)
 REPORT_COLUMNS = (POINTING, HEAT, PARTS_IN_CROP, CROP_PART, INSERTION, DELETION, SHARE)
-BEST: dict[str, Direction] = {column.heading: column.better for column in REPORT_COLUMNS if column.better}
 
 
 def quality_tables(rows: Sequence[Row]) -> RowTables:
@@ -140,29 +138,21 @@ def quality_notes(rows: Sequence[QualityRow]) -> list[str]:
 
 
 def _narrow(title: str, rows: Sequence[QualityRow]) -> Table:
-    columns = _filled(rows)
-    lines = [
-        {"selector": SELECTOR.cell([row])} | {column.heading: column.cell([row]) for column in columns} for row in rows
-    ]
+    columns = [SELECTOR, *_filled(rows)]
     own = [index for index, row in enumerate(rows) if row.selector == row.trained_with]
-    styles = {(index, heading): "bold" for index in own for heading in lines[index]}
-    return Table.from_cells("quality", title, lines, names=("selector",), layout=Layout(styles=styles))
+    styles = {(index, column.heading): "bold" for index in own for column in columns}
+    groups = [[row] for row in rows]
+    return Table.from_rows("quality", title, columns, groups, marked=False, layout=Layout(styles=styles))
 
 
 def _wide(rows: Sequence[QualityRow], notes: Sequence[str]) -> Table:
-    columns = _filled(rows)
-    lines = [
-        {"dataset": word(row.dataset), "model": word(row.model), "selector": word(row.selector)}
-        | {"size": word(row.image_size), "seed": word(row.seed)}
-        | {column.heading: column.cell([row]) for column in columns}
-        for row in rows
-    ]
-    return Table.from_cells("quality", "", lines, names=("dataset", "model", "selector"), notes=notes)
+    columns = (*FIRST_COLUMNS, *_filled(rows)) if rows else ()
+    return Table.from_rows("quality", "", columns, [[row] for row in rows], marked=False, notes=notes)
 
 
 def _filled(rows: Sequence[QualityRow]) -> list[Column]:
     """The columns that some row has a figure for; those that need boxes are left out where none are known."""
-    return [column for column in COMMAND_COLUMNS if any(column.cell([row]).value is not None for row in rows)]
+    return filled(COMMAND_COLUMNS, [[row] for row in rows])
 
 
 def _command_title(row: QualityRow) -> str:
@@ -182,11 +172,10 @@ class SelectorQuality(Report):
         groups = by_training(data.selection_quality)
         names = distinct(file_name(key.dataset, key.image_size, key.model) for key in groups)
         for name, (key, rows) in zip(names, groups.items(), strict=True):
-            lines = without_empty(quality_lines(rows), ("selector",))
+            runs = list(group_by(rows, "selector").values())
+            columns = filled(REPORT_COLUMNS, runs)
             title = f"What selectors find · {_name(key, groups)}, trained on {key.dataset} at {key.image_size}"
-            marks = cell_marks(lines, BEST)
-            notes = _report_notes(rows, lines[0])
-            yield Table.from_cells(name, title, lines, names=("selector",), marks=marks, notes=notes)
+            yield Table.from_rows(name, title, [SELECTOR, *columns], runs, notes=_report_notes(rows, columns))
         if not groups:
             trained = [row for row in data.accuracy if not row.seeds]
             command = accuracy_command(trained, "--quality") if trained else KINDS["selection_quality"]
@@ -214,10 +203,7 @@ def quality_lines(rows: Sequence[QualityRow]) -> list[dict[str, Cell]]:
         rows: Rows of selection quality of one model.
 
     """
-    return [
-        {column.heading: column.cell(runs) for column in (SELECTOR, *REPORT_COLUMNS)}
-        for runs in group_by(rows, "selector").values()
-    ]
+    return [line_of((SELECTOR, *REPORT_COLUMNS), runs) for runs in group_by(rows, "selector").values()]
 
 
 def _name(key: Training, groups: Collection[Training]) -> str:
@@ -231,10 +217,10 @@ def _site(key: Training) -> tuple[str, int, str]:
     return key.dataset, key.image_size, key.model
 
 
-def _report_notes(rows: Sequence[QualityRow], headings: Collection[str]) -> list[str]:
+def _report_notes(rows: Sequence[QualityRow], columns: Sequence[Column]) -> list[str]:
     seeds, own = {row.seed for row in rows}, rows[0].trained_with
     notes = [f"{how_many(rows[0].images, 'image')}, {how_many(len(seeds), 'trained model')}."]
     notes += [f"The model itself selects by {own}."] if own else []
-    columns = "; ".join(column.note for column in REPORT_COLUMNS if column.heading in headings)
+    explained = "; ".join(column.note for column in columns)
     notes += measured_rows("Selectors on trained models", rows)
-    return [*notes, f"{columns}.", "random and centre look at no image. Best is bold, second is underlined."]
+    return [*notes, f"{explained}.", "random and centre look at no image. Best is bold, second is underlined."]

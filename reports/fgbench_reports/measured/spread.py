@@ -9,8 +9,8 @@ from typing import Any
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.sweep_rows import (
-    by_contender,
     by_environment,
+    by_series,
     common_title,
     environment_notes,
     label_lines,
@@ -54,7 +54,7 @@ def spread_table(rows: Sequence[ThroughputRow]) -> Table:
     lines: list[dict[str, Cell]] = []
     styles: dict[tuple[int, str], str] = {}
     block_ends = []
-    for key, ordered in by_contender(repeated):
+    for key, ordered in by_series(repeated):
         points = _by_point(ordered)
         labels = label_lines(ordered[0][0], varying)
         labels += [f" {mode_name(key, environments)}"] if len(environments) > 1 else []
@@ -65,7 +65,7 @@ def spread_table(rows: Sequence[ThroughputRow]) -> Table:
             latencies = [row.latency_s for row in point]
             line = {"model": Cell(first.model, label), "size": Cell(first.image_size, size)}
             line |= {"batch": word(first.batch_size), "spread %": figure(spread, short_percent)}
-            line |= {LATENCY: Cell(latencies, " ".join(milliseconds(each).rjust(width) for each in latencies))}
+            line |= {LATENCY: Cell(latencies, " ".join(milliseconds(seconds).rjust(width) for seconds in latencies))}
             line |= {"intervals": word(_overlap(point))}
             statuses = [status_word(row) for row in point if not row.status.is_ok]
             line |= {"status": word(", ".join(dict.fromkeys(statuses)))}
@@ -112,7 +112,7 @@ def spread_summary(rows: Sequence[ThroughputRow]) -> dict[str, Any]:
 
 
 def _points(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
-    return [point for _, ordered in by_contender(rows) for point in _by_point(ordered)]
+    return [point for _, ordered in by_series(rows) for point in _by_point(ordered)]
 
 
 def _by_point(ordered: Iterable[tuple[ThroughputRow, bool]]) -> list[list[ThroughputRow]]:

@@ -9,10 +9,10 @@ from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
-    CONTENDER,
+    SERIES,
     EnvironmentKey,
-    by_contender,
     by_environment,
+    by_series,
     common_title,
     differing_fields,
     environment_notes,
@@ -28,10 +28,10 @@ from fgbench_reports.sweep_rows import (
     shown_sizes,
     varying_fields,
 )
-from fgbench_reports.tables.column import Cell, Column, as_text, word
+from fgbench_reports.tables.column import Cell, Column, as_text, filled, word
 from fgbench_reports.tables.numbers import four_digits, gigabytes, img_per_s, short_percent, significant
 from fgbench_reports.tables.render import RowTables
-from fgbench_reports.tables.table import BEST, Layout, Table, distinct, file_name, without_empty
+from fgbench_reports.tables.table import BEST, Layout, Table, distinct, file_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +62,8 @@ def _memory(field: str, *, on_gpu: bool) -> Callable[[ThroughputRow], int | None
 
 
 COLUMNS = (
-    *(Column(name, name, is_name=True) for name in CONTENDER),
-    Column("size", "image_size", unit="pixel"),
+    *(Column(name, name, is_name=True) for name in SERIES),
+    Column("size", "image_size"),
     Column("batch", "batch_size"),
     Column("run", "repeat", note="run: which repeat"),
     Column("img/s", "throughput_img_s", img_per_s, better="high", note="img/s: images per second"),
@@ -71,37 +71,31 @@ COLUMNS = (
         "latency ms",
         _times("latency_s", 1e3),
         four_digits,
-        unit="ms",
         better="low",
         note="latency: of one batch, the median of the blocks",
     ),
-    Column("±%", _half_width_percent, short_percent, unit="%", note="±%: half of its 95 % interval"),
+    Column("±%", _half_width_percent, short_percent, note="±%: half of its 95 % interval"),
     Column(
         "allocated GB",
         _memory("peak_memory_allocated_bytes", on_gpu=True),
         gigabytes,
-        unit="byte",
         better="low",
         note="alloc.: the most that tensors held after the warm-up, in 10⁹ bytes",
     ),
-    Column("reserved GB", _memory("peak_memory_reserved_bytes", on_gpu=True), gigabytes, unit="byte", better="low"),
-    Column("on device GB", _memory("device_memory_bytes", on_gpu=True), gigabytes, unit="byte", better="low"),
+    Column("reserved GB", _memory("peak_memory_reserved_bytes", on_gpu=True), gigabytes, better="low"),
+    Column("on device GB", _memory("device_memory_bytes", on_gpu=True), gigabytes, better="low"),
     Column(
         "resident GB",
         _memory("device_memory_bytes", on_gpu=False),
         gigabytes,
-        unit="byte",
         better="low",
         note="resident: the process's largest resident set, in 10⁹ bytes",
     ),
-    Column(
-        "J/img", "energy_j_per_image", significant, unit="J", better="low", note="J/img: the device's energy per image"
-    ),
+    Column("J/img", "energy_j_per_image", significant, better="low", note="J/img: the device's energy per image"),
     Column(
         "MFU %",
         _times("mfu", 100),
         significant,
-        unit="%",
         better="high",
         note="MFU: share of the device's measured rate of matrix products",
     ),
@@ -150,13 +144,12 @@ class Throughput(Report):
         groups = by_environment(data.throughput)
         names = distinct(file_name("throughput", *key[:3], key[3]) for key in groups)
         for name, (key, rows) in zip(names, groups.items(), strict=True):
-            ordered = [pair for rows_of_one in group_by(rows, *CONTENDER).values() for pair in in_order(rows_of_one)]
-            lines = [{column.heading: column.cell(row) for column in COLUMNS} for row, _ in ordered]
-            yield Table.from_cells(
+            ordered = [pair for rows_of_one in group_by(rows, *SERIES).values() for pair in in_order(rows_of_one)]
+            yield Table.from_rows(
                 name,
                 f"Throughput · {mode_name(key, groups)}",
-                without_empty(lines, ALWAYS),
-                names=[column.heading for column in COLUMNS if column.is_name],
+                filled(COLUMNS, rows, ALWAYS),
+                [row for row, _ in ordered],
                 marks={(index, "img/s"): BEST for index, (_, best) in enumerate(ordered) if best},
                 notes=throughput_notes(rows, mark="Bold"),
             )
@@ -206,7 +199,7 @@ def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
     lines: list[dict[str, Cell]] = []
     styles: dict[tuple[int, str], str] = {}
     block_ends = []
-    for rows_of_one in group_by(rows, *CONTENDER).values():
+    for rows_of_one in group_by(rows, *SERIES).values():
         ordered = list(in_order(rows_of_one))
         labels = on_lines(label_lines(rows_of_one[0], varying), len(ordered))
         sizes = shown_sizes([[row] for row, _ in ordered])
@@ -231,17 +224,17 @@ def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
 def _wide(rows: Sequence[ThroughputRow]) -> Table:
     headings, differing = _headings(rows), differing_fields(by_environment(rows))
     lines = []
-    for key, ordered in by_contender(rows):
+    for key, ordered in by_series(rows):
         names = _names(key, differing)
         for row, best in ordered:
-            line = names | {name: BY_HEADING[name].cell(row) for name in (*CONTENDER, *headings, "status")}
+            line = names | {name: BY_HEADING[name].cell(row) for name in (*SERIES, *headings, "status")}
             lines.append(line | {"best": Cell(best, "yes" if best else "")})
-    first = [*map(field_name, differing), *CONTENDER, "device", "dtype", "mode"]
+    first = [*map(field_name, differing), *SERIES, "device", "dtype", "mode"]
     return Table.from_cells(
         "throughput",
         "",
         lines,
-        names=("device name", *CONTENDER, "device", "dtype", "mode", "status", "best"),
+        names=("device name", *SERIES, "device", "dtype", "mode", "status", "best"),
         headings=[*first, *headings, "status", "best"] if rows else [],
         notes=throughput_notes(rows, mark="best"),
     )

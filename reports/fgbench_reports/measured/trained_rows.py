@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
-from fgbench_reports.choose.configurations import RECIPE
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
 from fgbench_reports.training_groups import is_of_training
@@ -120,6 +120,6 @@ def _run_of(row: FlopsRow, runs: Sequence[AccuracyRow]) -> str | None:
 
 def _shared(row: AccuracyRow) -> str:
     """The settings that all runs of a table share, as text."""
-    recipe = {key: value for key, value in (row.recipe or {}).items() if key in RECIPE}
+    recipe = {key: value for key, value in (row.recipe or {}).items() if key in RECIPE_FIELDS}
     shared = [row.num_classes, row.train_images, row.flip, row.epochs, recipe]
     return json.dumps(shared, sort_keys=True, default=str)

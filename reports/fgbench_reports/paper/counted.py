@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+from fgbench.results.paper import NUM_CLASSES, OVERLAP, OVERLAPPED, SELECTORS
 from fgbench.results.records import FlopsRow
-
-OVERLAPPED = ("psm", "sacm")  # the paper counts them on patches that overlap by four pixels
-OVERLAP, NUM_CLASSES = 4, 200
-SELECTORS = ("psm", "rollout", "maws", "sacm", "gls")
 
 Cost = Mapping[tuple[str, int], FlopsRow]  # (selector, image size) → its row
 

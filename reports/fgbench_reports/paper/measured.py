@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.recipe import Recipe, published_model_options, published_recipe
 from fgbench.results.records import AccuracyRow
-from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Accuracy, accuracies
+from fgbench_reports.choose.configurations import Accuracy, accuracies
 from fgbench_reports.dataset_subset import tested_on
-from fgbench_reports.paper.names import MODELS, SELECTORS
+from fgbench_reports.paper.names import MODELS
 from fgbench_reports.sweep_rows import as_text, first_notes
 
 Key = tuple[str, str, int]  # model, data set, image size
@@ -40,9 +41,9 @@ def as_published(rows: Iterable[AccuracyRow]) -> dict[Key, Accuracy]:
 
 
 def _comparable(one: Accuracy) -> bool:
-    if one.model not in MODELS or one.selector != SELECTORS.get(one.model):
+    if one.model not in MODELS or one.selector != MODEL_SELECTORS.get(one.model):
         return False
-    if one.backbone not in PAPER_BACKBONES.get(one.model, VIT_B16):
+    if one.backbone not in published_backbones(one.model):
         return False
     return one.options in ({}, published_model_options(one.model, one.dataset, one.image_size))
 

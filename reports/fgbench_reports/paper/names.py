@@ -21,10 +21,6 @@ METHODS = {
     "AFTrans": "aftrans",
     "GLSim (Ours)": "glsim",
 }
-SELECTORS = {
-    **{"transfg": "psm", "ffvt": "maws", "ramstrans": "rollout", "aftrans": "sacm"},
-    **{"dcal": "rollout", "glsim": "gls"},
-}
 DATASETS = {
     **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},
     **{"inat17": "iNat17", "moe": "Moe", "nabirds": "NABirds", "pets": "Pets", "vegfru": "VegFru"},

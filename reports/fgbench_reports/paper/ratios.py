@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from fgbench.results.paper import MODEL_SELECTORS, NUM_CLASSES, published_backbones
 from fgbench.results.records import ThroughputRow
-from fgbench_reports.choose.configurations import PAPER_BACKBONES, VIT_B16, Configuration, configurations
+from fgbench_reports.choose.configurations import Configuration, configurations
 from fgbench_reports.data import Data
-from fgbench_reports.paper.counted import NUM_CLASSES
 from fgbench_reports.paper.differences import to_decimals
-from fgbench_reports.paper.names import MODELS, SELECTORS
+from fgbench_reports.paper.names import MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import ratios as published_rows
 from fgbench_reports.report import Item, Missing, Report
@@ -93,9 +93,9 @@ def _by_mode(rows: Sequence[ThroughputRow]) -> list[Measured]:
 
 
 def _is_the_papers(row: ThroughputRow) -> bool:
-    known = row.model in MODELS and row.selector == SELECTORS.get(row.model)
+    known = row.model in MODELS and row.selector == MODEL_SELECTORS.get(row.model)
     known = known and (row.environment or {}).get("num_classes") in (None, NUM_CLASSES)
-    return known and row.backbone in PAPER_BACKBONES.get(row.model, VIT_B16)
+    return known and row.backbone in published_backbones(row.model)
 
 
 def _comparisons() -> list[Comparison]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from fgbench.results.paper import IMAGE_SIZES, SELECTORS
 from fgbench.results.records import FlopsRow
 from fgbench_reports.data import Data
-from fgbench_reports.paper.counted import SELECTORS, Cost, CountedCosts, counted_costs, exponents, sizes_without
+from fgbench_reports.paper.counted import Cost, CountedCosts, counted_costs, exponents, sizes_without
 from fgbench_reports.paper.differences import from_printed, from_scientific, scientific
 from fgbench_reports.published import PAPER, flops_mflops, flops_percents, table6
 from fgbench_reports.report import Item, Missing, Report
@@ -19,7 +20,6 @@ from fgbench_reports.tables.table import Marks, Table, frame_of, line_marks
 if TYPE_CHECKING:
     import pandas as pd
 
-SIZES = (224, 448, 768, 1024)
 HEADINGS = {
     "psm": "TransFG PSM",
     "rollout": "Various Rollout",
@@ -150,7 +150,7 @@ def _lines(table: CostTable, costs: CountedCosts) -> _Lines:
     for source, cost in _counted(costs):
         grown = {name: Cell(value, f"{value:.2f}") for name, value in exponents(cost).items()}
         built.add("Complexity: exponent of N", source, grown)
-    for size in SIZES:
+    for size in IMAGE_SIZES:
         _flops_lines(built, table, costs, size)
         _percent_lines(built, table, costs, size)
     return built
@@ -215,7 +215,7 @@ def _notes(table: CostTable, costs: CountedCosts) -> list[str]:
         "Complexity is of one selection over L blocks, H heads, N tokens of D dimensions; the formulas of the paper's "
         "own line are the closed forms' leading terms. Lowest cost is bold, second is underlined.",
     ]
-    if not _of_size(flops_mflops(), table, SIZES[0]):
+    if not _of_size(flops_mflops(), table, IMAGE_SIZES[0]):
         notes.append(
             f"FLOPs of Table {number} are pictures in the text at hand, so its percentages alone are compared."
         )
@@ -238,9 +238,10 @@ def _notes(table: CostTable, costs: CountedCosts) -> list[str]:
 
 
 def _missing(table: CostTable, costs: CountedCosts) -> Iterable[Missing]:
+    paper, published, fast = (sizes_without(cost, IMAGE_SIZES) for cost in (costs.paper, costs.published, costs.fast))
     wanted = {
-        "the paper's convention": ("paper", sizes_without(costs.paper, SIZES)),
-        "full": ("full", sorted({*sizes_without(costs.published, SIZES), *sizes_without(costs.fast, SIZES)})),
+        "the paper's convention": ("paper", paper),
+        "full": ("full", sorted({*published, *fast})),
     }
     number = table.name.removeprefix("table")
     for what, (convention, sizes) in wanted.items():

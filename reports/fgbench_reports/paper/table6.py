@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fgbench.results.paper import IMAGE_SIZES, MODEL_SELECTORS, NUM_CLASSES, VIT_B16
 from fgbench.results.records import FlopsRow
-from fgbench_reports.choose.configurations import VIT_B16
 from fgbench_reports.data import Data
-from fgbench_reports.paper.names import MODELS, SELECTORS
+from fgbench_reports.paper.names import MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table6 as published_rows
 from fgbench_reports.report import Item, Missing, Report
@@ -30,9 +30,7 @@ PUBLISHED = {
 }
 OVERLAP, SECOND_PASS = "PO, counted", "Crops, counted"
 SIGNS = {"yes": "✓", "no": "–"}
-SIZES = (224, 448, 768, 1024)
-NUM_CLASSES = 200
-NAMES = tuple(SELECTORS)
+NAMES = tuple(MODEL_SELECTORS)
 OVERLAPPING = 1.2  # times the plain tokens, at least; a class token more, as RAMS-Trans has, is no overlap
 
 Line = dict[str, Cell]
@@ -79,7 +77,7 @@ class _Counted:
             stride = (row.environment or {}).get("patch_stride")
             if stride in (None, 16):
                 self.plain_tokens[row.image_size] = row.num_tokens
-        elif row.model in SELECTORS and row.selector == SELECTORS[row.model]:
+        elif row.model in MODEL_SELECTORS and row.selector == MODEL_SELECTORS[row.model]:
             key = (row.model, row.image_size, row.impl)
             if row.stage is None:
                 self.models[key] = row
@@ -185,7 +183,7 @@ def _lowest(lines: Sequence[Line]) -> Marks:
 
 def _missing(counted: _Counted) -> Iterator[Missing]:
     lacking: dict[tuple[str, ...], list[int]] = {}
-    sizes = [size for size in SIZES if any(key[1] == size for key in counted.models)] or [SIZES[0]]
+    sizes = [size for size in IMAGE_SIZES if any(key[1] == size for key in counted.models)] or [IMAGE_SIZES[0]]
     for size in sizes:
         if models := tuple(model for model in NAMES if not _whole(counted, model, size)):
             lacking.setdefault(models, []).append(size)

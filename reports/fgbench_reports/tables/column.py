@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, NamedTuple
@@ -37,7 +37,6 @@ class Column:
         heading: Its heading, unique among the columns of a table.
         value: The name of a row's field, or a function from a row to a value. None is a missing value.
         format: The function that prints a value; a missing value is printed as – without it.
-        unit: The unit of the value, where the value has one: ``"s"``, ``"byte"``, ``"%"``.
         better: Which end of the values is good, ``"high"`` or ``"low"``; None where neither is.
         is_name: Whether it holds names, which stand to the left.
         note: A sentence that explains the column below a table; empty where the heading says enough.
@@ -47,7 +46,6 @@ class Column:
     heading: str
     value: str | Callable[[Any], Any]
     format: Callable[[Any], str] = as_text
-    unit: str = ""
     better: Direction | None = None
     is_name: bool = False
     note: str = ""
@@ -67,6 +65,20 @@ class Column:
 
 
 Line = Mapping[str, Cell]  # the cells of a line by their headings
+
+
+def line_of(columns: Iterable[Column], row: Any) -> dict[str, Cell]:
+    """The cells of a row by their headings, from the left to the right."""
+    return {column.heading: column.cell(row) for column in columns}
+
+
+def filled(columns: Iterable[Column], rows: Collection[Any], always: Collection[str] = ()) -> list[Column]:
+    """The columns in which some row has a value; those whose headings are in ``always`` stay."""
+    return [
+        column
+        for column in columns
+        if column.heading in always or any(column.cell(row).value is not None for row in rows)
+    ]
 
 
 def shown(value: Any, write: Callable[[Any], str] = as_text) -> str:

@@ -9,7 +9,7 @@ from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from fgbench_reports.tables.column import NOTHING, Cell, Column, Direction, as_text, shown
+from fgbench_reports.tables.column import NOTHING, Cell, Column, Direction, as_text, line_of, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,9 @@ class Table:
         rows: Iterable[Any],
         *,
         marked: bool = True,
+        marks: Mapping[tuple[int, str], str] | None = None,
         notes: Sequence[str] = (),
+        layout: Layout | None = None,
     ) -> Table:
         """A table of some columns, a line per row.
 
@@ -73,14 +75,25 @@ class Table:
             columns: Its columns, from left to right.
             rows: Rows of the kind that the columns are declared for.
             marked: Whether the best and the second value of columns with a better end are marked.
+            marks: The marks of cells by line and heading, in place of those.
             notes: Sentences below the table.
+            layout: How a terminal shows it.
 
         """
-        lines = [{column.heading: column.cell(row) for column in columns} for row in rows]
-        better = {column.heading: column.better for column in columns if column.better is not None}
-        names = [column.heading for column in columns if column.is_name]
-        marks = cell_marks(lines, better) if marked else None
-        return cls.from_cells(name, title, lines, names=names, marks=marks, notes=notes, headings=headings_of(columns))
+        lines = [line_of(columns, row) for row in rows]
+        if marks is None and marked:
+            better = {column.heading: column.better for column in columns if column.better is not None}
+            marks = cell_marks(lines, better)
+        return cls.from_cells(
+            name,
+            title,
+            lines,
+            names=[column.heading for column in columns if column.is_name],
+            marks=marks,
+            notes=notes,
+            headings=[column.heading for column in columns],
+            layout=layout,
+        )
 
     @classmethod
     def from_cells(
@@ -186,11 +199,6 @@ class Table:
 
         """
         return cls(name=name, title=title, frame=frame, printed=frame, names=names, notes=notes)
-
-
-def headings_of(columns: Sequence[Column]) -> list[str]:
-    """The headings of columns."""
-    return [column.heading for column in columns]
 
 
 def _headings(lines: Sequence[Mapping[str, Cell]]) -> list[str]:

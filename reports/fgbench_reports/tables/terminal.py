@@ -169,7 +169,7 @@ def _without_columns(title: str, layout: Layout) -> RichTable:
 
 @dataclass(frozen=True)
 class _Visible:
-    """A table whose letters are visible, whoever made it; what colours it is rich's own."""
+    """A table whose invisible letters are shown as escapes; rich alone sets its colours."""
 
     table: RichTable | LongTable
 
