@@ -75,7 +75,7 @@ BELOW: dict[str, set[str]] = {
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "workers"},
     # The rules by which a comparison is judged are the reports'.
-    "regress": {*BASE, "plugins", "models", "flops", "sweep", "workers", "reports"},
+    "regress": {*BASE, "plugins", "models", "flops", "measure", "sweep", "workers", "reports"},
 }
 RENDERING = {("plugins", "reports")}  # reports of plug-ins are made and drawn in workers
 

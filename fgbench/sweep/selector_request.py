@@ -21,6 +21,7 @@ from fgbench.options import (
     many,
     one,
     one_of,
+    real_paths,
     switch,
     whole,
 )

@@ -93,18 +93,18 @@ def _half_width_percent(line: Beside) -> float | None:
 
 
 COLUMNS = (
-    Column("size", lambda line: line.row.image_size),
+    Column("size", lambda line: line.row.image_size, unit="pixel"),
     Column("N", lambda line: line.row.num_tokens),
     Column("selector", lambda line: line.row.selector or BACKBONE, is_name=True),
     Column("impl", lambda line: line.row.impl or "", is_name=True),
-    Column("FLOPs", lambda line: line.row.flops, with_prefix),
-    Column("bytes", lambda line: line.row.bytes, with_prefix),
-    Column("FLOPs/byte", lambda line: intensity(line.row), significant),
-    Column("ms", lambda line: _thousand(line.row.latency_s), four_digits),
-    Column("±%", _half_width_percent, short_percent),
-    Column("added MB", lambda line: _over(line.row.added_memory_bytes, 1e6), significant),
-    Column("% FLOPs", _share("FLOPs"), percent),
-    Column("% time", _share("time"), percent),
+    Column("FLOPs", lambda line: line.row.flops, with_prefix, unit="FLOP"),
+    Column("bytes", lambda line: line.row.bytes, with_prefix, unit="byte"),
+    Column("FLOPs/byte", lambda line: intensity(line.row), significant, unit="FLOP/byte"),
+    Column("ms", lambda line: _thousand(line.row.latency_s), four_digits, unit="ms"),
+    Column("±%", _half_width_percent, short_percent, unit="%"),
+    Column("added MB", lambda line: _over(line.row.added_memory_bytes, 1e6), significant, unit="MB"),
+    Column("% FLOPs", _share("FLOPs"), percent, unit="%"),
+    Column("% time", _share("time"), percent, unit="%"),
     Column("v·A by", lambda line: ", ".join(line.row.backends.get("left", ())), is_name=True),
     Column("status", lambda line: status_word(line.row), is_name=True),
 )

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fgbench.cli import app
 from fgbench.results.records import ThroughputRow, saved_fields
-from fgbench.workers import pool
+from fgbench.workers import pool as pools
 
 TINY = ["--backbones", "test_vit", "--sizes", "64", "--threads", "1", "--max-time", "0.1s", "--device", "cpu"]
 FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "kind", "schema_version"]
@@ -42,7 +42,7 @@ class Borrowed:
 
 @pytest.fixture
 def run(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "WorkerPool", Borrowed(pool))
+    monkeypatch.setattr(pools, "WorkerPool", Borrowed(pool))
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -60,7 +60,7 @@ def refused(tmp_path, monkeypatch):
         def __init__(self) -> None:
             raise AssertionError("a process was started for a request that is wrong on its face")
 
-    monkeypatch.setattr(pool, "WorkerPool", Nobody)
+    monkeypatch.setattr(pools, "WorkerPool", Nobody)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> str:

@@ -37,26 +37,28 @@ def _seed(row: AccuracyRow) -> Any:
 
 
 NAMES = tuple(Column(name, name, is_name=True) for name in ("dataset", "backbone", "model", "selector"))
-SIZE, SEED = Column("size", "image_size"), Column("seed", _seed)
+SIZE, SEED = Column("size", "image_size", unit="pixel"), Column("seed", _seed)
 OF_TRAINING = ("best %", "epoch", "lr")
 COLUMNS: tuple[Column, ...] = (
     Accuracy(
         "top-1 %",
         "top1_percent",
+        unit="%",
         better="high",
         note="top-1: of the last epoch, ± the standard deviation over seeds",
     ),
-    Accuracy("top-5 %", "top5_percent", better="high"),
+    Accuracy("top-5 %", "top5_percent", unit="%", better="high"),
     Accuracy(
         "best %",
         "best_top1_percent",
+        unit="%",
         better="high",
         note="best: of the epoch that the test images themselves chose, which flatters",
     ),
     Column("epoch", "best_epoch"),
     Column("lr", "lr", "{:g}".format, note="lr: the highest of the schedule"),
     Column("images", "images", note="images: that were tested"),
-    Column("s", "seconds", significant, better="low", note="s: training and testing"),
+    Column("s", "seconds", significant, unit="s", better="low", note="s: training and testing"),
     Column(
         "img/s",
         "test_img_s",

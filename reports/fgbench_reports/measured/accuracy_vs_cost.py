@@ -62,13 +62,13 @@ FIRST_COLUMNS = (
     Column("model", lambda model: model.name, is_name=True),
     Column("selects by", lambda model: model.selector, is_name=True),
 )
-TOP1 = OverSeeds("top-1 %", "top1_percent", better="high")
-TOP5 = OverSeeds("top-5 %", "top5_percent", better="high")
+TOP1 = OverSeeds("top-1 %", "top1_percent", unit="%", better="high")
+TOP5 = OverSeeds("top-5 %", "top5_percent", unit="%", better="high")
 COST_COLUMNS = (
-    Column("MACs", lambda model: model.macs, with_prefix, better="low"),
+    Column("MACs", lambda model: model.macs, with_prefix, unit="MAC", better="low"),
     Column(f"× {BASELINE}", lambda model: model.times_baseline, significant, better="low"),
     Column("img/s", lambda model: model.img_s, img_per_s, better="high"),
-    Column("minutes", lambda model: model.minutes, significant, better="low"),
+    Column("minutes", lambda model: model.minutes, significant, unit="min", better="low"),
 )
 
 

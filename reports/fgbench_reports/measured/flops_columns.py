@@ -45,9 +45,9 @@ def cost_columns(impls: Sequence[str]) -> list[Column]:
         column
         for impl in impls
         for column in (
-            Column(f"{impl} MACs", _of(impl, "macs"), with_prefix, better="low"),
-            Column(f"{impl} FLOPs", _of(impl, "flops"), with_prefix, better="low"),
-            Column(f"{impl} %", _of(impl, "percent_of_backbone"), percent, better="low"),
+            Column(f"{impl} MACs", _of(impl, "macs"), with_prefix, unit="MAC", better="low"),
+            Column(f"{impl} FLOPs", _of(impl, "flops"), with_prefix, unit="FLOP", better="low"),
+            Column(f"{impl} %", _of(impl, "percent_of_backbone"), percent, unit="%", better="low"),
         )
     ]
 

@@ -59,26 +59,32 @@ def over_seeds(values: Sequence[float | None], decimals: int = 1) -> str:
 POINTING = OverSeeds(
     "pointing %",
     "pointing_percent",
+    unit="%",
     better="high",
     note="pointing: images whose best patch has its centre on a part",
 )
 HEAT = OverSeeds(
     "heat on parts %",
     "heat_in_parts_percent",
+    unit="%",
     note="heat on parts: the share of the scores that lies on parts",
 )
 PARTS_IN_CROP = OverSeeds(
     "parts in crop %",
     "part_recall_percent",
+    unit="%",
     better="high",
     note="parts in crop: the share of the parts that is inside the crop around the best patches",
 )
 CROP_PART = OverSeeds(
     "crop that is part %",
     "crop_part_percent",
+    unit="%",
     note="crop that is part: the share of that crop that is part",
 )
-CROP_IOU = OverSeeds("IoU %", "crop_iou_percent", note="IoU: of that crop with the smallest box around the parts")
+CROP_IOU = OverSeeds(
+    "IoU %", "crop_iou_percent", unit="%", note="IoU: of that crop with the smallest box around the parts"
+)
 INSERTION = Auc(
     "insertion",
     "insertion_auc",
@@ -90,11 +96,13 @@ SELECTOR_FLOPS = Column(
     "FLOPs",
     lambda rows: rows[0].selector_flops,
     with_prefix,
+    unit="FLOP",
 )
 SHARE = Column(
     "% of backbone",
     lambda rows: rows[0].percent_of_backbone,
     percent,
+    unit="%",
     note="% of backbone: FLOPs of the fast selection, one image",
 )
 SELECTOR = Column("selector", lambda rows: rows[0].selector, is_name=True)

@@ -37,6 +37,7 @@ class Column:
         heading: Its heading, unique among the columns of a table.
         value: The name of a row's field, or a function from a row to a value. None is a missing value.
         format: The function that prints a value; a missing value is printed as – without it.
+        unit: The unit of the values, where they have one: ``"s"``, ``"byte"``, ``"%"``; HTML has it beside the heading.
         better: Which end of the values is good, ``"high"`` or ``"low"``; None where neither is.
         is_name: Whether it holds names, which stand to the left.
         note: A sentence that explains the column below a table; empty where the heading says enough.
@@ -46,6 +47,7 @@ class Column:
     heading: str
     value: str | Callable[[Any], Any]
     format: Callable[[Any], str] = as_text
+    unit: str = ""
     better: Direction | None = None
     is_name: bool = False
     note: str = ""

@@ -85,11 +85,11 @@ def to_csv(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """A fragment: the table with its caption, numbers as ``data-value``, and the notes as paragraphs."""
+    """A fragment: caption, headings with ``data-unit``, numbers with ``data-value``, and the notes as paragraphs."""
     kinds = ["name" if heading in table.names else "figure" for heading in table.printed.columns]
     heads = "".join(
-        f'<th scope="col" class="{kind}">{escape(heading)}</th>'
-        for heading, kind in zip(headings_of(table), kinds, strict=True)
+        f'<th scope="col" class="{kind}"{_unit(table.units.get(raw))}>{escape(heading)}</th>'
+        for raw, heading, kind in zip(table.printed.columns, headings_of(table), kinds, strict=True)
     )
     lines = [
         '<table class="fg-table">',
@@ -190,6 +190,10 @@ def _html_lines(table: Table, kinds: Sequence[str]) -> Iterator[str]:
             )
             + "</tr>"
         )
+
+
+def _unit(unit: str | None) -> str:
+    return f' data-unit="{escape(unit)}"' if unit else ""
 
 
 def _html_cell(text: str, mark: str, value: Any, kind: str, *, first: bool) -> str:

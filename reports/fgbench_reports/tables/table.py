@@ -53,6 +53,7 @@ class Table:
     marks: Mapping[tuple[int, str], str] = field(default_factory=dict)  # (line, heading) → BEST or SECOND
     notes: Sequence[str] = ()  # sources, conventions, environments: a sentence or two each
     layout: Layout | None = None  # of a terminal, where the usual one is too wide
+    units: Mapping[str, str] = field(default_factory=dict)  # of the values, by heading
 
     @classmethod
     def from_rows(
@@ -93,6 +94,7 @@ class Table:
             notes=notes,
             headings=[column.heading for column in columns],
             layout=layout,
+            units={column.heading: column.unit for column in columns if column.unit},
         )
 
     @classmethod
@@ -107,6 +109,7 @@ class Table:
         notes: Sequence[str] = (),
         headings: Sequence[str] | None = None,
         layout: Layout | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> Table:
         """A table whose columns hold cells of several kinds.
 
@@ -119,6 +122,7 @@ class Table:
             notes: Sentences below the table.
             headings: The headings from left to right; those of the lines, in their order, where there are none.
             layout: How a terminal shows it.
+            units: The units of columns by their headings.
 
         """
         import pandas as pd
@@ -134,6 +138,7 @@ class Table:
             marks=marks or {},
             notes=notes,
             layout=layout,
+            units=units or {},
         )
 
     @classmethod
