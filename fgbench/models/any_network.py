@@ -119,7 +119,9 @@ def function_network(name: str, function: MakeNetwork) -> type[FunctionNetwork]:
 
     """
     if isinstance(function, type) and issubclass(function, Model):
-        raise FgbenchError("a class of a model is a plug-in:", name, "give its file by --plugin and its name by --model")
+        raise FgbenchError(
+            "a class of a model is a plug-in:", name, "give its file by --plugin and its name by --model"
+        )
     if not callable(function):
         raise FgbenchError("the name after the colon must be of a function that returns a network:", name)
     doc = inspect.getdoc(function) or f"The network that {name} returns."
