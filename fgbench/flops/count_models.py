@@ -12,6 +12,7 @@ from fgbench.errors import FgbenchError
 from fgbench.flops.cost import Cost
 from fgbench.flops.counter import Count, FlopCounter
 from fgbench.flops.grid import CountGrid, ModelCase
+from fgbench.models.any_network import AnyNetwork
 from fgbench.models.backbone import fused_attention
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
@@ -118,6 +119,8 @@ def _build(case: ModelCase, request: CountGrid) -> Model:
 
 def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     """The backbone of a model with a linear head."""
+    if isinstance(model, AnyNetwork):  # it is its own backbone
+        return model
     name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
     with torch.device("meta"):
         return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()

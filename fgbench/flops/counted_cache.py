@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fgbench.plugins.any_model import is_function
 from fgbench.plugins.code import loaded_files, unchanged
 from fgbench.plugins.kinds import KINDS
 from fgbench.plugins.timm_names import is_of_timm
@@ -126,7 +127,7 @@ def _code_of(names: set[str], backbone: str) -> dict[str, Any] | None:
     foreign = [entry for entry in entries if entry.value or entry.file]  # without either it is broken
     settings = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
     own = _own_code()
-    if own is None:
+    if own is None or any(map(is_function, names)):  # what a function reads is known only where it runs
         return None
     code: dict[str, Any] = {**own, "settings": settings}
     # A plug-in may use another one, or change timm when it is imported: all of them count.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Iterator
@@ -232,6 +233,21 @@ def fused_attention(wanted: bool | None) -> Iterator[None]:
         yield
     finally:
         set_fused_attn(*before)
+
+
+@functools.cache
+def takes_image_size(name: str) -> bool:
+    """Whether timm builds a model of this name for an image size; others take any size, or one size alone."""
+    side = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    size = side.input_size[-1] if side is not None and side.input_size else 224
+    with torch.device("meta"):
+        try:
+            timm.create_model(name, num_classes=2, img_size=size)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return False
+    return True
 
 
 def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, **options: Any) -> nn.Module:

@@ -70,6 +70,7 @@ class Model(nn.Module):
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # shapes of scores; empty for a model without a selector
     # Parameters that get no gradient from any loss: first part of their names → the reason.
     without_gradient: ClassVar[Mapping[str, str]] = {}
+    built_by: ClassVar[tuple[Callable[..., Any], ...]] = ()  # functions of others that build a part of the model
     buffers_of_training: ClassVar[tuple[str, ...]] = ()  # buffers that exist after the first training step only
     two_impls: ClassVar[bool] = True  # whether published and fast differ; False for a model that selects nothing
 

@@ -67,6 +67,7 @@ models = Registry(
     _breach_by("fgbench.models.build:model_breach"),
     _classes_of("fgbench.models.model:Model"),
 )
+models.others = lambda name: _named("fgbench.plugins.any_model:any_model")(name)  # it is imported when it is asked
 datasets = Registry(
     "fgbench.datasets", "dataset", _breach_by("fgbench.datasets.build:dataset_breach"), _dataset_functions
 )

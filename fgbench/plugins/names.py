@@ -11,6 +11,7 @@ from typing import Any
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.options import DEVICES
 from fgbench.plugins import timm_names
+from fgbench.plugins.any_model import near_names, timms_name
 from fgbench.plugins.facts import ClassFacts, class_facts
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, engines, models, selectors
 from fgbench_selectors.entries import Registry
@@ -78,8 +79,9 @@ def check_registered(registry: Registry, names: Iterable[str] | None, plugin_fil
     if plugin_files:
         return
     for name in names or ():
-        if name not in registry.names():
-            raise UnknownNameError(registry.kind, name, registry.entries())
+        if not registry.knows(name):
+            near = near_names(name) if registry is models else []
+            raise UnknownNameError(registry.kind, name, [*registry.entries(), *near])
 
 
 def check_backbones(
@@ -129,6 +131,8 @@ def default_backbone(model: str) -> str:
     check_models([model])
     if facts := own_facts(models, model):
         return str(facts.attributes["default_backbone"])
+    if model not in models.entries() and (timms := timms_name(model)):
+        return timms
     model_class: Any = models.load(model)
     return str(model_class.default_backbone)
 

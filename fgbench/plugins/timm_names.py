@@ -56,6 +56,11 @@ def backbone_names() -> list[str]:
     return list(_names()["backbones"])
 
 
+def model_names() -> list[str]:
+    """All architectures of timm."""
+    return list(_names()["models"])
+
+
 def resnet_names() -> list[str]:
     """All ResNets of timm."""
     return [name for name in _names()["models"] if name.startswith("resnet")]

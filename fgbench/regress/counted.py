@@ -161,7 +161,7 @@ def _count(
         add_plugin_files(plugins, broken.append)
         for names, field, is_known, every in (
             (request.selectors, "selector", lambda name: name in selectors.names(), selectors.names),
-            (request.models, "model", lambda name: name in models.names(), models.names),
+            (request.models, "model", models.knows, models.names),
             (request.backbones, "backbone", is_timm_model, backbone_names),
         ):
             in_baseline = {row[field] for row in before}

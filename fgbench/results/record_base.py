@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
+from html import escape
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
+
+from fgbench.results.escaping import visible
 
 # History of the version of rows, and of files that hold rows by section:
 # none  rows have neither ``kind`` nor ``schema_version``; the kind follows from the fields
@@ -99,6 +102,19 @@ class Record(Mapping[str, Any]):
             row["status"] = str(row["status"])
         return {**row, "kind": self.kind, "schema_version": self.schema_version}
 
+    def _repr_html_(self) -> str:
+        """The row in a notebook: its fields that have a value, without lists and the environment."""
+        shown = {
+            name: value
+            for name, value in self.as_dict().items()
+            if value is not None and not isinstance(value, (dict, list))
+        }
+        lines = (
+            f'<tr><th style="text-align: left">{escape(name)}</th><td>{escape(visible(_short(value)))}</td></tr>'
+            for name, value in shown.items()
+        )
+        return f"<table>{''.join(lines)}</table>"
+
     def __getitem__(self, name: str) -> Any:
         attribute = _listed(type(self)).get(name)
         return self.other[name] if attribute is None else getattr(self, attribute)
@@ -116,6 +132,10 @@ class Record(Mapping[str, Any]):
         return Mapping.__eq__(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # fields hold lists and dictionaries
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @cache

@@ -127,6 +127,7 @@ class TrainingContext:
         for registry, name in named:
             if name in registry.entries() and not registry.entry(name).is_own:
                 yield registry.load(name)
+        yield from models.load(config.model).built_by
         if config.backbone:
             yield from brought_by(config.backbone)
 

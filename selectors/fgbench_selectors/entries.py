@@ -50,7 +50,7 @@ class Registry:
     The second one is listed as broken under ``name@distribution``, as is a file of entry points that cannot be read.
 
     The attribute ``vet`` may be replaced: it returns, by name, why entries of plug-ins must not be imported in this
-    process.
+    process. So may ``others``: it returns the entry of a name that is not registered and still stands for an object.
 
     Args:
         group: Entry-point group, such as ``fgbench.selectors``.
@@ -71,6 +71,7 @@ class Registry:
     ) -> None:
         self.group, self.kind, self._breach, self._members = group, kind, breach, members
         self.vet: Callable[[Sequence[Entry]], Mapping[str, str]] = lambda entries: {}
+        self.others: Callable[[str], Entry | None] = lambda name: None
         self._earlier_names = earlier_names or {}
         self._from_files: dict[str, Entry] = {}
 
@@ -111,9 +112,14 @@ class Registry:
         """
         entries = self.entries()
         name = name if name in entries else self._earlier_names.get(name, name)
-        if name not in entries:
+        entry = entries[name] if name in entries else self.others(name)
+        if entry is None:
             raise UnknownNameError(self.kind, name, entries)
-        return entries[name]
+        return entry
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is registered, or stands for an object in another way."""
+        return name in self.entries() or self.others(name) is not None
 
     def load(self, name: str) -> Any:
         """Import the object of a name and check its contract.
@@ -158,7 +164,7 @@ class Registry:
 
     def blame(self, name: str, *but_not: type[BaseException], doing: str = "") -> AbstractContextManager[None]:
         """The context :func:`fgbench_selectors.plugins.blame` for a plug-in; no effect for an object of fgbench."""
-        entry = self.entries().get(name)
+        entry = self.entries().get(name) or self.others(name)
         return nullcontext() if entry is None or entry.is_own else blame(name, entry.origin, *but_not, doing=doing)
 
     def members(self, module: ModuleType, path: Path) -> dict[str, Any]:

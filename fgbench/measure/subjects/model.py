@@ -89,6 +89,6 @@ def resolve(spec: ModelSpec) -> tuple[ModelSpec, int]:
         backbone=backbone,
         selector=model.selector_name,
         impl=(spec.impl or model.impl) if model.two_impls else None,
-        foreign_code=foreign_code(type(model), type(model.selector), *brought_by(backbone)),
+        foreign_code=foreign_code(type(model), type(model.selector), *model.built_by, *brought_by(backbone)),
     )
     return resolved, cut_off_by(model)

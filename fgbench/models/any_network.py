@@ -1,0 +1,166 @@
+"""Any network as a model: one of timm's by its name, or one that a function returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fgbench.errors import FgbenchError
+from fgbench.models.backbone import create_with_timm, takes_image_size
+from fgbench.models.model import Explanation, Model
+from fgbench.models.options import check_images, whole_number
+
+MakeNetwork = Callable[..., nn.Module]
+
+
+class AnyNetwork(Model):
+    """A network that gives logits for images: one pass without selection.
+
+    Args:
+        backbone: None, or the name of the network itself: it is its own backbone.
+        img_size: Side of the square images in pixels.
+        num_classes: Classes of the head.
+        impl: ``published`` or ``fast``, which are the same.
+        pretrained: Whether timm's weights are loaded; a function decides itself.
+        label_smoothing: Of the cross-entropy.
+
+    Raises:
+        FgbenchError: If an option is wrong, or the network cannot be built.
+
+    """
+
+    two_impls = False
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        img_size: int = 224,
+        num_classes: int = 200,
+        impl: str = "fast",
+        pretrained: bool = False,
+        label_smoothing: float = 0.1,
+    ) -> None:
+        super().__init__(impl, label_smoothing)
+        if backbone not in (None, self.default_backbone):
+            raise FgbenchError(f"{self.default_backbone!r} is a network of its own and is not built on", backbone)
+        self.image_size = whole_number(img_size, "img_size", 1)
+        self.num_classes = whole_number(num_classes, "num_classes", 1)
+        self.network = self.make(pretrained=pretrained)
+
+    def make(self, *, pretrained: bool) -> nn.Module:
+        """Build the network for :attr:`image_size` and :attr:`num_classes` on torch's default device."""
+        raise NotImplementedError
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits."""
+        check_images(images, self.image_size)
+        network: Any = self.network
+        if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
+            features = self.step("pass 1", network.forward_features, images)
+            return Explanation(logits_of(self.step("fusion", network.forward_head, features), self.default_backbone))
+        return Explanation(logits_of(self.step("pass 1", network, images), self.default_backbone))
+
+
+class TimmNetwork(AnyNetwork):
+    """A classifier of timm, as timm builds it."""
+
+    def make(self, *, pretrained: bool) -> nn.Module:
+        """Build it by ``timm.create_model``; for the image size where its family has that option."""
+        name = self.default_backbone
+        options = {"img_size": self.image_size} if takes_image_size(name) else {}
+        return create_with_timm(name, self.num_classes, pretrained=pretrained, **options)
+
+
+class FunctionNetwork(AnyNetwork):
+    """A network that a function returns.
+
+    The function is called without arguments, or with those of ``img_size``, ``num_classes`` and ``pretrained`` that it
+    has parameters for.
+    """
+
+    function: ClassVar[MakeNetwork]
+
+    def make(self, *, pretrained: bool) -> nn.Module:
+        """Call the function on the CPU, as it may read files, and move what it returns."""
+        device = torch.get_default_device()
+        given = {"img_size": self.image_size, "num_classes": self.num_classes, "pretrained": pretrained}
+        with torch.device("cpu"):
+            network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
+        if not isinstance(network, nn.Module):
+            raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
+        return network.to(device)
+
+
+def timm_network(name: str) -> type[TimmNetwork]:
+    """The class of a classifier of timm.
+
+    Args:
+        name: timm's name, with a tag or without.
+
+    """
+    doc = f"timm's {name}: one pass without selection."
+    return type("TimmNetwork", (TimmNetwork,), {"default_backbone": name, "__doc__": doc, "__module__": __name__})
+
+
+def function_network(name: str, function: MakeNetwork) -> type[FunctionNetwork]:
+    """The class of the networks that a function returns.
+
+    Args:
+        name: As people type it: ``file.py:function`` or ``package.module:function``.
+        function: The function.
+
+    Raises:
+        FgbenchError: If it is no function.
+
+    """
+    if isinstance(function, type) and issubclass(function, Model):
+        raise FgbenchError(
+            "a class of a model is a plug-in:", name, "give its file by --plugin and its name by --model"
+        )
+    if not callable(function):
+        raise FgbenchError("the name after the colon must be of a function that returns a network:", name)
+    doc = inspect.getdoc(function) or f"The network that {name} returns."
+    attributes = {"default_backbone": name, "function": staticmethod(function), "built_by": (function,)}
+    return type("FunctionNetwork", (FunctionNetwork,), {**attributes, "__doc__": doc, "__module__": __name__})
+
+
+def logits_of(output: Any, name: str) -> Tensor:
+    """The logits (B, classes) in the output of a network: a tensor, or what is called ``logits``, or a first tensor.
+
+    Raises:
+        FgbenchError: If there are none.
+
+    """
+    logits = output
+    if isinstance(output, Mapping):
+        logits = output.get("logits")
+    elif not isinstance(output, Tensor):
+        logits = getattr(output, "logits", output)
+    if isinstance(logits, (tuple, list)) and logits:
+        logits = logits[0]
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+        raise FgbenchError(f"{name!r} must return logits (batch, classes), got", shape)
+    return logits
+
+
+def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The arguments that a function has parameters for. Raises :class:`FgbenchError` for one that needs others."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(given)
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and (parameter.name not in given or parameter.kind is parameter.POSITIONAL_ONLY)
+    ]
+    if needed:
+        raise FgbenchError(f"{name!r} needs an argument that nobody gives:", needed[0], f"it gets {', '.join(given)}")
+    return {parameter.name: given[parameter.name] for parameter in parameters if parameter.name in given}

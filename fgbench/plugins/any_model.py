@@ -1,0 +1,85 @@
+"""Models that are not registered: any classifier of timm by its name, any function that returns a network. No torch."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+from fgbench.errors import FgbenchError
+from fgbench.plugins import timm_names
+from fgbench_selectors.entries import Entry
+from fgbench_selectors.plugins import existing_file, import_file
+
+TIMM = "timm"
+PREFIX = "timm/"  # that people may type before timm's names
+MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def any_model(name: str) -> Entry | None:
+    """The entry of a model that is not registered; None for a name that is none.
+
+    Args:
+        name: A name of timm, perhaps behind ``timm/``; ``file.py:function`` or ``package.module:function``.
+
+    Raises:
+        FgbenchError: If there is no such file.
+
+    """
+    place, colon, function = name.rpartition(":")
+    if colon and function.isidentifier():
+        if place.endswith(".py"):
+            if not Path(place).is_file():
+                raise FgbenchError("no file with a function that returns a network:", place)
+            return Entry(name, place, functools.partial(_of_file, name, Path(place), function))
+        if MODULE.fullmatch(place):
+            return Entry(name, place, functools.partial(_of_module, name, place, function))
+        return None
+    timms = name.removeprefix(PREFIX)
+    if timms and timm_names.is_timm_model(timms):
+        return Entry(name, TIMM, functools.partial(_of_timm, timms))
+    return None
+
+
+def near_names(name: str) -> list[str]:
+    """Names of timm that are like a name."""
+    return difflib.get_close_matches(name.removeprefix(PREFIX), timm_names.model_names(), n=2, cutoff=0.7)
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is that of a function which returns a network."""
+    return ":" in name
+
+
+def timms_name(name: str) -> str | None:
+    """The name that timm has for a model that is not registered; None for one that is not timm's."""
+    timms = name.removeprefix(PREFIX)
+    return timms if not is_function(name) and timm_names.is_timm_model(timms) else None
+
+
+def _of_timm(name: str) -> Any:
+    from fgbench.models.any_network import timm_network
+
+    return timm_network(name)
+
+
+def _of_file(name: str, path: Path, function: str) -> Any:
+    from fgbench.models.any_network import function_network
+
+    existing_file(path)
+    return function_network(name, _member(import_file(path), function, str(path)))
+
+
+def _of_module(name: str, module: str, function: str) -> Any:
+    from fgbench.models.any_network import function_network
+
+    return function_network(name, _member(importlib.import_module(module), function, module))
+
+
+def _member(module: Any, function: str, place: str) -> Any:
+    if not hasattr(module, function):
+        raise FgbenchError(f"{place} has no function", function)
+    return getattr(module, function)

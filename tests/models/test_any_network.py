@@ -1,0 +1,237 @@
+"""Any network as a model: timm's by name, and what functions of files and packages return."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
+
+import fgbench
+from fgbench.cli import app
+from fgbench.errors import BrokenPluginError, FgbenchError, UnknownNameError
+from fgbench.measure.points import ModelSpec
+from fgbench.measure.subjects.model import resolve
+from fgbench.models.any_network import logits_of
+from fgbench.plugins.kinds import models
+from fgbench.plugins.names import check_models, default_backbone
+
+FILE = """
+import torch
+from torch import nn
+
+def tiny(num_classes=10):
+    '''A small network.'''
+    torch.manual_seed(0)
+    pooled = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(nn.Conv2d(3, WIDTH, 3, 2), pooled, nn.Flatten(), nn.Linear(WIDTH, num_classes))
+
+def every(**given):
+    assert set(given) == {"img_size", "num_classes", "pretrained"}
+    return tiny(given["num_classes"])
+
+def raises():
+    raise RuntimeError("no weights here")
+
+def nothing():
+    return 7
+
+def needs(depth):
+    return nn.Identity()
+
+def maps():
+    return nn.Conv2d(3, 4, 3)
+
+value = 3
+"""
+COUNT = ("flops", "--sizes", "32", "--format", "json")
+
+
+@pytest.fixture
+def net(tmp_path):
+    return written(tmp_path / "net.py")
+
+
+def written(path, width: int = 4) -> str:
+    path.write_text(FILE.replace("WIDTH", str(width)), encoding="utf-8")
+    return str(path)
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.parametrize(
+    "name", ["convnext_atto", "test_resnet", "test_vit", "test_efficientnet", "timm/test_convnext"]
+)
+def test_a_classifier_of_timm_computes_what_timm_computes(name):
+    model = fgbench.create_model(name, img_size=64, num_classes=7).eval()
+    options = {"img_size": 64} if name == "test_vit" else {}
+    reference = timm.create_model(name.removeprefix("timm/"), num_classes=7, **options).eval()
+    reference.load_state_dict(model.network.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), reference(images), rtol=0, atol=0)
+    assert model.options["backbone"] == default_backbone(name) == name.removeprefix("timm/")
+
+
+def test_a_window_transformer_is_built_for_the_image_size():
+    model = fgbench.create_model("swin_tiny_patch4_window7_224", img_size=112, num_classes=3).eval()
+    with torch.inference_mode():
+        assert model(torch.randn(1, 3, 112, 112)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "swin_tiny_patch4_window7_224", "efficientnet_b0"])
+def test_counts_are_those_of_torchs_own_counter(name):
+    result = run("flops", "--models", name, "--sizes", "224", "--num-classes", "1000", "-f", "json", "--again")
+    assert result.exit_code == 0, result.stderr
+    rows = {row["model"]: row for row in json.loads(result.stdout)}
+    assert rows[name]["percent_of_backbone"] == 100
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=1000).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, 224, 224))
+    assert rows[name]["macs"] == counter.get_total_flops() // 2
+    assert rows[name]["params"] == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_function_of_a_file_is_called_with_the_arguments_that_it_takes(net):
+    tiny = fgbench.create_model(f"{net}:tiny", img_size=32, num_classes=6)
+    every = fgbench.create_model(f"{net}:every", img_size=32, num_classes=6)
+    images = torch.randn(2, 3, 32, 32)
+    assert tiny(images).shape == (2, 6)
+    torch.testing.assert_close(tiny(images), every(images))
+    loss, _ = tiny(images, torch.tensor([1, 2]))
+    loss.backward()
+    with torch.device("meta"):
+        assert fgbench.create_model(f"{net}:tiny").network[0].weight.is_meta
+
+
+def test_a_function_of_a_package(tmp_path, monkeypatch):
+    package = tmp_path / "mine" / "nets.py"
+    package.parent.mkdir()
+    written(package)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fgbench.create_model("mine.nets:tiny", num_classes=5)(torch.randn(1, 3, 224, 224)).shape == (1, 5)
+
+
+def test_a_network_of_transformers_through_a_function(tmp_path):
+    pytest.importorskip("transformers")
+    path = tmp_path / "theirs.py"
+    path.write_text(
+        "from transformers import ViTConfig, ViTForImageClassification\n"
+        "def vit(img_size, num_classes):\n"
+        "    shape = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)\n"
+        "    return ViTForImageClassification(ViTConfig(image_size=img_size, num_labels=num_classes, **shape))\n"
+    )
+    row = fgbench.measure(f"{path}:vit", 32, num_classes=3, threads=1, max_time_s=0.05)
+    assert row.latency_s > 0
+    assert row.environment["macs_per_image"] > 0
+    assert row.environment["foreign_code"]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [torch.ones(2, 3), {"logits": torch.ones(2, 3)}, SimpleNamespace(logits=torch.ones(2, 3)), (torch.ones(2, 3), 0)],
+)
+def test_logits_are_found_in_what_networks_return(output):
+    assert torch.equal(logits_of(output, "net"), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("output", [torch.ones(3), {"scores": 1}, None, [], torch.ones(2, 3, 4)])
+def test_what_is_no_logits_is_refused(output):
+    with pytest.raises(FgbenchError, match="'net' must return logits"):
+        logits_of(output, "net")
+
+
+REFUSED = {
+    "raises": "RuntimeError: no weights here",
+    "nothing": "must return an nn.Module, got 'int'",
+    "needs": "needs an argument that nobody gives: 'depth'; it gets img_size, num_classes, pretrained",
+    "absent": "has no function 'absent'",
+    "value": "must be of a function that returns a network",
+}
+
+
+@pytest.mark.parametrize("function", REFUSED)
+def test_a_function_that_returns_no_network_is_refused_in_a_line_and_the_others_are_counted(function, net):
+    with pytest.raises((FgbenchError, BrokenPluginError), match=REFUSED[function]):
+        fgbench.create_model(f"{net}:{function}")
+    alone = run(*COUNT, "--models", f"{net}:{function}")
+    assert (alone.exit_code, alone.stdout, alone.stderr.count("\n")) == (2, "", 1)
+    assert REFUSED[function] in alone.stderr
+    beside = run(*COUNT, "--models", f"{net}:{function}", f"{net}:tiny")
+    assert REFUSED[function] in beside.stderr
+    assert {row["model"] for row in json.loads(beside.stdout)} == {None, f"{net}:tiny"}
+
+
+def test_maps_in_place_of_logits_are_refused_where_they_are_made(net):
+    with pytest.raises(FgbenchError, match=r"must return logits \(batch, classes\), got \(1, 4, 30, 30\)"):
+        fgbench.create_model(f"{net}:maps", img_size=32)(torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nowhere.py:net", "no file with a function that returns a network: 'nowhere.py'"),
+        ("convnext_tny", "did you mean convnext_tiny"),
+        ("timm/", "unknown model"),
+        ("a b:c", "unknown model"),
+        ("net.py:", "unknown model"),
+    ],
+)
+def test_an_unknown_name_is_refused_before_torch_is_asked(name, why):
+    with pytest.raises(FgbenchError, match=why):
+        check_models([name])
+
+
+def test_a_network_of_its_own_is_not_built_on_another_backbone():
+    with pytest.raises(FgbenchError, match="'convnext_atto' is a network of its own and is not built on 'vit_tiny"):
+        fgbench.create_model("convnext_atto", "vit_tiny_patch16_224")
+
+
+def test_registered_names_come_first_and_unknown_ones_stay_unknown():
+    assert models.entry("resnet101").is_own
+    assert not models.entry("resnet50").is_own
+    assert not models.knows("glsim2")
+    with pytest.raises(UnknownNameError):
+        models.entry("glsim2")
+
+
+def test_changed_code_of_a_function_is_counted_and_measured_anew(tmp_path, monkeypatch):
+    """A file has one module in a process: each state of it is read by a process of its own."""
+    import subprocess
+    import sys
+
+    rows, digests = [], set()
+    for width in (4, 8):
+        net = written(tmp_path / "net.py", width)
+        words = [*COUNT, "--models", f"{net}:tiny", "--store", str(tmp_path / "s.db")]
+        done = subprocess.run([sys.executable, "-m", "fgbench", *words], capture_output=True, text=True, check=True)
+        rows.append(next(row["params"] for row in json.loads(done.stdout) if row["model"]))
+        code = (
+            "from fgbench.measure.points import ModelSpec; from fgbench.measure.subjects.model import resolve; "
+            f"spec = ModelSpec(model={net + ':tiny'!r}, backbone='', selector=None, impl=None, image_size=32, "
+            "num_classes=2); print(resolve(spec)[0].foreign_code)"
+        )
+        digests.add(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert rows[0] != rows[1]
+    assert len(digests) == 2
+
+
+def test_the_row_of_a_network_names_it(net):
+    spec = ModelSpec(model=f"{net}:tiny", backbone="", selector=None, impl="fast", image_size=32, num_classes=2)
+    resolved, cut_off = resolve(spec)
+    assert (resolved.model, resolved.backbone, resolved.selector, resolved.impl) == (
+        f"{net}:tiny",
+        f"{net}:tiny",
+        None,
+        None,
+    )
+    assert cut_off == 0
+    row = fgbench.measure("convnext_atto", 64, num_classes=3, threads=1, max_time_s=0.05)
+    assert (row.model, row.backbone, row.selector, row.impl) == ("convnext_atto", "convnext_atto", None, None)
