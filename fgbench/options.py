@@ -209,7 +209,7 @@ def _seconds(value: float) -> str:
 
 # Options of several commands.
 
-MODELS = many("--model", "'fgbench list models'", read=names_of("model"))
+MODELS = many("--model", "'fgbench list models', any of timm's, FILE.py:FUNCTION", read=names_of("model"))
 BACKBONES = many("--backbones", "timm's names", read=names_of("backbone"))
 BACKBONE = one("--backbone", "timm's name")
 SELECTORS = many("--selectors", "in place of the published ones", read=names_of("selector"))

@@ -54,14 +54,7 @@ def model_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     for name, why in NOT_REPRODUCIBLE.items():
         unknown = {"backbone": "–", "selects by": "–", "from": "fgbench"}
         rows.append({"name": name, **unknown, "description": f"not reproducible yet: {why}"})
-    rows.sort(key=lambda row: row["name"])
-    other = {"backbone": "–", "selects by": "–"}
-    return [
-        *rows,
-        {"name": "timm/…", **other, "from": "timm", "description": "Any classifier of timm, with timm/ or without"},
-        {"name": "….py:…", **other, "from": "you", "description": "A function of a file that returns an nn.Module"},
-        {"name": "….…:…", **other, "from": "you", "description": "A function of a package that returns an nn.Module"},
-    ]
+    return sorted(rows, key=lambda row: row["name"])
 
 
 def backbone_rows(on_problem: OnProblem) -> list[dict[str, Any]]:

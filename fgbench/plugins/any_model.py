@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -61,22 +62,21 @@ def timms_name(name: str) -> str | None:
 
 
 def _of_timm(name: str) -> Any:
-    from fgbench.models.any_network import timm_network
-
-    return timm_network(name)
+    return _made("timm_network", name)
 
 
 def _of_file(name: str, path: Path, function: str) -> Any:
-    from fgbench.models.any_network import function_network
-
     existing_file(path)
-    return function_network(name, _member(import_file(path), function, str(path)))
+    return _made("function_network", name, _member(import_file(path), function, str(path)))
 
 
 def _of_module(name: str, module: str, function: str) -> Any:
-    from fgbench.models.any_network import function_network
+    return _made("function_network", name, _member(importlib.import_module(module), function, module))
 
-    return function_network(name, _member(importlib.import_module(module), function, module))
+
+def _made(function: str, *arguments: Any) -> Any:
+    """The class that a function of :mod:`fgbench.models.any_network` makes, which imports torch."""
+    return pkgutil.resolve_name(f"fgbench.models.any_network:{function}")(*arguments)
 
 
 def _member(module: Any, function: str, place: str) -> Any:

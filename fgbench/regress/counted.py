@@ -179,7 +179,7 @@ def _nothing_counted(before: Sequence[Row]) -> FgbenchError:
     unknown = [
         name for name in dict.fromkeys(row["selector"] for row in before) if name and name not in selectors.names()
     ]
-    unknown += [name for name in dict.fromkeys(row["model"] for row in before) if name and name not in models.names()]
+    unknown += [name for name in dict.fromkeys(row["model"] for row in before) if name and not models.knows(name)]
     what = "nothing was counted: no selector and no model is there"
     if not unknown:
         return CannotMeasureError(what)

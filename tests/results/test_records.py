@@ -45,14 +45,6 @@ def refusal(rows, name="rows.json") -> str:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_a_row_is_a_table_in_a_notebook():
-    html = decode(ThroughputRow, row("<b>\x1b[31m", img_s=84.31))._repr_html_()
-    assert "&lt;b&gt;\\x1b[31m" in html
-    assert "<td>84.31</td>" in html
-    assert "environment" not in html
-    assert html.count("<tr>") == html.count("</tr>") > 10
-
-
 def test_kind_and_version_are_the_last_fields_and_all_others_keep_their_place(kind):
     made = list(ROWS[kind])
     assert made[-2:] == ["kind", "schema_version"]
@@ -169,3 +161,11 @@ def test_a_damaged_row_of_a_store_is_named_with_the_way_out():
         decode(AccuracyRow, {**accuracy(), "images": "many"})
     with pytest.raises(FgbenchError, match="'top_k' is missing"):
         decode(QualityRow, {name: value for name, value in quality().items() if name != "top_k"})
+
+
+def test_a_row_is_a_table_in_a_notebook():
+    html = decode(ThroughputRow, row("<b>\x1b[31m", img_s=84.31))._repr_html_()
+    assert "&lt;b&gt;\\x1b[31m" in html
+    assert "<td>84.31</td>" in html
+    assert "environment" not in html
+    assert html.count("<tr>") == html.count("</tr>") > 10

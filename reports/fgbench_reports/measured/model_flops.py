@@ -21,7 +21,7 @@ from fgbench_reports.tables.column import Cell, figure, line_of, word
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table
 
-STAGE = "stage"  # its heading
+STAGE = "part"  # its heading, the earlier name of a stage
 NOTES = (
     "MACs are the multiply–adds of matrix products and convolutions; {flops}. % is FLOPs over those of one pass of "
     "the plain backbone, without overlapping patches.",
