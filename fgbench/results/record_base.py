@@ -115,6 +115,18 @@ class Record(Mapping[str, Any]):
         )
         return f"<table>{''.join(lines)}</table>"
 
+    def copy(self) -> dict[str, Any]:
+        """The mapping as a dictionary of its own."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """The mapping with other fields, as a dictionary."""
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """Another mapping with these fields, as a dictionary."""
+        return {**other, **self}
+
     def __getitem__(self, name: str) -> Any:
         attribute = _listed(type(self)).get(name)
         return self.other[name] if attribute is None else getattr(self, attribute)

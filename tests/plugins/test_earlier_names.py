@@ -100,3 +100,28 @@ def test_a_report_of_then_reads_typed_rows_by_field():
     (made,) = make_reports(["slowest"], Data(throughput=rows), lambda problem: pytest.fail(str(problem)))
     (table,) = made.items
     assert (len(table.frame), table.printed["latency_s"][0]) == (10, "1953")
+
+
+NAMES_OF_MODELS_AND_REPORTS = {
+    "fgbench.models.selection": ("best", "take", "patch_boxes", "cut"),
+    "fgbench_selectors.windows": ("window_boxes",),
+    "fgbench.images": ("read_image", "as_upright"),
+    "fgbench.reading": ("read_text", "parse_json"),
+    "fgbench_reports.marks": ("column_marks", "best_and_second"),
+    "fgbench_reports.naming": ("file_name", "distinct"),
+    "fgbench_reports.bounds": ("accuracy_bounds", "latency_bounds"),
+    "fgbench_reports.tables": ("made", "of_cells", "as_text", "column_marks"),
+}
+
+
+@pytest.mark.parametrize("module", NAMES_OF_MODELS_AND_REPORTS)
+def test_what_models_and_reports_of_then_import_is_there(module):
+    found = importlib.import_module(module)
+    assert all(callable(getattr(found, name)) for name in NAMES_OF_MODELS_AND_REPORTS[module])
+
+
+def test_a_row_is_joined_with_mappings_as_a_dictionary():
+    row = decode(ThroughputRow, ROWS[0])
+    assert type(row.copy()) is type(row | {"x": 1}) is type({"x": 1} | row) is dict
+    assert (row | {"model": "mine"})["model"] == "mine"
+    assert ({"model": "mine", "x": 1} | row) == {"x": 1, **row}

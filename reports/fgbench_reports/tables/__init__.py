@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-FROM_COLUMN = ("Cell", "Column", "MISSING", "NOTHING", "figure", "is_missing", "shown", "word")
-FROM_TABLE = ("Layout", "Table", "frame_of")
+FROM_COLUMN = ("Cell", "Column", "MISSING", "NOTHING", "as_text", "figure", "is_missing", "shown", "word")
+FROM_TABLE = ("Layout", "Table", "column_marks", "frame_of")
 EARLIER_NAMES = {"made": "from_frame", "of_cells": "from_cells"}
 
 
