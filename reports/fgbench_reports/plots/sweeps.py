@@ -37,7 +37,7 @@ from fgbench_reports.tables.numbers import (
 Key = TypeVar("Key", bound=Hashable)
 Thing = TypeVar("Thing")
 
-MIN_POINTS, POINTS_OF_FIGURE = 12, 480  # of a series; of all series of a figure, where they have more
+MIN_POINTS, POINTS_OF_FIGURE = 12, 300  # of a series; of all series of a figure, where they have more
 MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of a series
 NO_ACCURACY = "no data set"  # a name that no data set has, for configurations without accuracies
 
