@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 TORCH = "torch"  # the engine where none is named
+LATER = ("engine", "training", "concurrency", "rate_per_s")  # attributes of modes that came later
 NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
 
 
@@ -37,6 +38,9 @@ class RunMode:
     threads: int | None = None  # on a CPU
     memory_limit_bytes: int | None = None  # None: what the device has
     engine: str = TORCH  # as it is typed; "torch" runs on every device
+    training: bool = False  # a step of training: forward, backward, optimizer
+    concurrency: int | None = None  # requests in flight in one process; None: one batch after the other
+    rate_per_s: float | None = None  # batches that arrive per second, at random times; None: each follows the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +79,12 @@ def point_key(group: PointGroup, batch_size: int, session: Mapping[str, Any]) ->
         session: Facts of the device and the software that could change a figure, ready for JSON.
 
     Returns:
-        A digest of all three. The engine is part of it only where it is not torch: keys of before there were engines
-        stay as they are.
+        A digest of all three. Attributes of a mode that came later are part of it only where they are set: keys of
+        before there were any stay as they are.
 
     """
     identity = {**asdict(group), "batch_size": batch_size, "session": dict(session)}
-    if group.mode.engine == TORCH:
-        del identity["mode"]["engine"]
+    for name in LATER:
+        if identity["mode"][name] == asdict(RunMode())[name]:
+            del identity["mode"][name]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

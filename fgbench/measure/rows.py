@@ -11,7 +11,9 @@ from fgbench.results.records import Status, ThroughputRow, saved_fields
 from fgbench.results.rows import FLAGS
 
 _FIELDS = saved_fields(ThroughputRow)
-MEASURED = _FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")]  # as a worker answers it
+PERCENTILES = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
+# As a worker answers it.
+MEASURED = (*_FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")], *PERCENTILES, "agreement")
 _TIMES = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")
 TIMED_FIELDS = ("status", "reason", *_TIMES, "blocks")  # of everything that is timed
 NO_FACTS = ("device", "uuid", "threads", "modes", "refused")  # of a description, that rows have no field for

@@ -109,7 +109,7 @@ class Encoder(nn.Module):
         tokens, rope = embedded if isinstance(embedded, tuple) else (self.vit.patch_drop(embedded), None)
         if class_token is not None:
             first = class_token + self.class_position()
-            tokens = torch.cat([first.expand(len(tokens), -1, -1), tokens[:, 1:]], dim=1)
+            tokens = torch.cat([first.expand(tokens.shape[0], -1, -1), tokens[:, 1:]], dim=1)
         return State(self.vit.norm_pre(tokens), rope)
 
     def class_position(self) -> Tensor | float:

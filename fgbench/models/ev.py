@@ -94,7 +94,7 @@ class EV(VisionTransformerModel):
             tokens = self.step("pass 1", self.encoder, images)
         box, crop = self.step("crop", self.crop_object, images, scores)
         boxes, parts = self.step("crop", self.crop_parts, crop, box, scores)
-        batch = len(images)
+        batch = images.shape[0]
         regions = torch.cat([crop, *parts])
         region_tokens = self.step("pass 2", self.class_token, regions)[:, 0]
         logits = self.step("fusion", self.head, torch.cat([tokens[:, 0], region_tokens])).split(batch)

@@ -101,7 +101,7 @@ class RAMSTrans(VisionTransformerModel):
         """The state before block 1, with the second class token after the first one."""
         state = self.encoder.start(images)
         vit: Any = self.encoder.vit
-        second = vit.norm_pre(self.second_class_token).expand(len(images), -1, -1)
+        second = vit.norm_pre(self.second_class_token).expand(images.shape[0], -1, -1)
         second = functional.dropout(second, vit.pos_drop.p, vit.pos_drop.training)
         state.tokens = torch.cat([state.tokens[:, :1], second.type_as(state.tokens), state.tokens[:, 1:]], dim=1)
         return state

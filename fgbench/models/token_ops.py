@@ -59,14 +59,14 @@ def cut(images: Tensor, boxes: Tensor, size: int, *, published: bool = False) ->
         images: (B, 3, S, S).
         boxes: Pixel boxes (B, 4).
         size: Side of the crops in pixels.
-        published: Cut image by image and read every box on the host, as the released codes do. On the meta device,
-            which has no values to read, both ways are the same.
+        published: Cut image by image and read every box on the host, as the released codes do. Where there are no
+            values to read, on the meta device and in an exported graph, both ways are the same.
 
     Returns:
         Crops (B, 3, size, size).
 
     """
-    if not published or images.is_meta:
+    if not published or images.is_meta or torch.compiler.is_exporting():
         return crop_resize(images, boxes, size)
     crops = [
         functional.interpolate(image[None, :, y0:y1, x0:x1], (size, size), mode="bilinear", align_corners=True)

@@ -224,6 +224,11 @@ class ThroughputRow(Record):
     environment: dict[str, Any]  # hardware, software and settings; "missing" says why fields are null
     repeat: Count | None = None  # from 1, where points are measured several times
     engine: str = "torch"  # that ran it, as users type it
+    latency_p50_s: Positive | None = None  # of single iterations; null where there are too few of them
+    latency_p95_s: Positive | None = None
+    latency_p99_s: Positive | None = None
+    part: str | None = None  # of the forward pass, such as "selector"; null for all of it
+    agreement: dict[str, Any] | None = None  # of its outputs with those of torch in float32
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it leaves the program; ``repeat`` only where points are measured several times."""

@@ -10,7 +10,8 @@ from typing import Any
 from fgbench.results.decoding import AnyRecord
 from fgbench.results.records import ThroughputRow, saved_fields
 
-FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes")  # of a mode, beside those with a field
+# Of a mode, beside what has a field.
+FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes", "training", "concurrency", "rate_per_s")
 
 
 def distinct(record: type[AnyRecord], rows: Iterable[AnyRecord]) -> list[AnyRecord]:
@@ -77,5 +78,5 @@ def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
 def _group(row: ThroughputRow) -> str:
     """What rows have in common among which one batch is the best."""
     model = (row.model, row.selector, row.impl, row.backbone, row.image_size)
-    mode = (row.device, row.dtype, row.compiled, row.repeat, row.engine)
-    return repr([*model, *mode, *(row.environment.get(name) for name in (*FLAGS, "device_name"))])
+    mode = (row.device, row.dtype, row.compiled, row.repeat, row.engine, row.part)
+    return repr([*model, *mode, *(row.environment.get(name) or None for name in (*FLAGS, "device_name"))])

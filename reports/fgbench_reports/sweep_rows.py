@@ -18,7 +18,8 @@ Point = ThroughputRow | SelectionRow | BackendRow  # what was timed
 AnyPoint = TypeVar("AnyPoint", bound=Point)
 
 TORCH = "torch"  # the engine that is not named
-FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph"}
+FLAGS = {"channels_last": "channels last", "cuda_graph": "CUDA graph", "training": "training step"}
+LOADS = {"concurrency": "{:g} at once", "rate_per_s": "{:g}/s"}
 ENVIRONMENT = {
     **{"device_name": "", "torch": "torch ", "cuda": "CUDA ", "driver": "driver "},
     **{"threads": "threads ", "code": "code "},
@@ -101,6 +102,7 @@ def _environment_key(row: Point) -> EnvironmentKey:
         row.engine or TORCH if isinstance(row, ThroughputRow) else TORCH,
         isinstance(row, ThroughputRow) and bool(row.compiled),
         tuple(flags),
+        tuple([environment.get(name) for name in LOADS]),
         environment.get("memory_limit_bytes"),
         environment.get("num_classes"),
         tuple([None if value is None else str(value) for value in values]),
@@ -114,12 +116,14 @@ def _spelt(
     engine: str,
     compiled: bool,
     flags: tuple[bool, ...],
+    loads: tuple[float | None, ...],
     limit: int | None,
     classes: int | None,
     values: tuple[str | None, ...],
 ) -> EnvironmentKey:
     words = ["compiled" if compiled else "eager"] if engine == TORCH else [engine]
     words += [word for word, is_set in zip(FLAGS.values(), flags, strict=True) if is_set]
+    words += [text.format(load) for text, load in zip(LOADS.values(), loads, strict=True) if load]
     words += [f"at most {gigabytes(limit)} GB"] if limit else []
     words += [] if classes in (None, NUM_CLASSES) else [how_many(classes, "class", "classes")]
     return EnvironmentKey(*map(as_text, (device, dtype, " · ".join(words), *values)))

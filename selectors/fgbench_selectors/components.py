@@ -96,7 +96,7 @@ def component_boxes(
     if close:
         mask = ~_cross(~_cross(mask))  # dilate, then erode: the outside of the image has no effect
     labels = label_components(mask)
-    zeros = scores.new_zeros(len(scores), patches + 1)
+    zeros = scores.new_zeros(scores.shape[0], patches + 1)
     if choose == "largest":
         values = zeros.float().scatter_add(1, labels, torch.ones_like(labels, dtype=torch.float32))
     else:

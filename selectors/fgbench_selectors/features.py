@@ -72,11 +72,11 @@ class Features:
 
     def __post_init__(self) -> None:
         """Check the fields against one another; fill in ``grid`` and ``has_class_token``."""
-        sizes: set[tuple[int, int]] = set()
+        sizes: list[tuple[int, int]] = []  # no set: a batch size that is exported as a variable has no hash
         if self.tokens is not None:
             if self.tokens.ndim != 3:
                 raise FeaturesError("tokens must be (B, N, D), got shape", tuple(self.tokens.shape))
-            sizes.add((self.tokens.shape[0], self.tokens.shape[1]))
+            sizes.append((self.tokens.shape[0], self.tokens.shape[1]))
         if not isinstance(self.attention, Sequence):
             raise FeaturesError(
                 "attention must be a list with an entry per block, got a",
@@ -90,18 +90,18 @@ class Features:
                 raise FeaturesError(
                     f"attention of block {number} is a", type(block).__name__, "give QK(q, k) or Maps(probs)"
                 )
-            sizes.add((block.shape[0], block.shape[2]))
+            sizes.append((block.shape[0], block.shape[2]))
         if not sizes:
             raise FeaturesError("features are empty", do="give tokens, attention, or both")
-        if len(sizes) > 1:
-            raise FeaturesError("tokens and blocks disagree on (batch, tokens):", sorted(sizes))
+        if any(size != sizes[0] for size in sizes):
+            raise FeaturesError("tokens and blocks disagree on (batch, tokens):", sorted(set(sizes)))
         if not isinstance(self.num_prefix_tokens, int) or self.num_prefix_tokens < 0:
             raise FeaturesError("num_prefix_tokens must be 0 or a positive whole number, got", self.num_prefix_tokens)
         if self.has_class_token and self.num_prefix_tokens == 0:
             raise FeaturesError(
                 "has_class_token is set and num_prefix_tokens is", 0, "count the class token among the prefix tokens"
             )
-        object.__setattr__(self, "grid", self._checked_grid(sizes.pop()[1] - self.num_prefix_tokens))
+        object.__setattr__(self, "grid", self._checked_grid(sizes[0][1] - self.num_prefix_tokens))
         if self.has_class_token is None:
             object.__setattr__(self, "has_class_token", self.num_prefix_tokens > 0)
 

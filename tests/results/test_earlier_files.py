@@ -23,7 +23,8 @@ from fgbench_reports.data import KINDS
 EARLIER = Path(__file__).parent / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
 ROWS = [name for name in EXPECTED if not name.endswith(".safetensors")]
-ADDED = {"kind", "schema_version", "stage", "engine"}  # fields that rows have since then
+TAIL = {"latency_p50_s", "latency_p95_s", "latency_p99_s"}
+ADDED = {"kind", "schema_version", "stage", "engine", "part", "agreement", *TAIL}  # fields that rows have since then
 
 
 @pytest.fixture
