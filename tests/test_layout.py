@@ -70,8 +70,9 @@ BELOW: dict[str, set[str]] = {
     "datasets": {*BASE, "plugins"},
     "models": {*BASE, "plugins"},
     "flops": {*BASE, "plugins", "models"},
-    "measure": {*BASE, "plugins", "models", "flops"},
-    "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers"},
+    "deploy": {*BASE, "plugins", "models", "datasets"},
+    "measure": {*BASE, "plugins", "models", "flops", "datasets", "deploy"},
+    "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers", "deploy"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "workers"},
     # The rules by which a comparison is judged are the reports'.

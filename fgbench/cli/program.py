@@ -10,6 +10,7 @@ import typer
 from fgbench.cli.commands.accuracy import accuracy
 from fgbench.cli.commands.choose import choose
 from fgbench.cli.commands.export import export
+from fgbench.cli.commands.export_model import export_model
 from fgbench.cli.commands.flops import flops
 from fgbench.cli.commands.list import list_
 from fgbench.cli.commands.regress import regress
@@ -53,6 +54,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "selection": (selection, "The cost of every selector by itself: work, time, memory."),
     "accuracy": (accuracy, "Fine-tune and test models: their accuracy."),
     "export": (export, "Saved rows as JSON or CSV."),
+    "export-model": (export_model, "A model as an ONNX file, with labels and preprocessing."),
     "report": (report, "Tables, figures and a page of saved rows."),
     "visualize": (visualize, "Heat maps, boxes and crops of selectors on pictures."),
     "choose": (choose, "Measured configurations within limits, cheapest first."),

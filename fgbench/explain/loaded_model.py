@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import timm
 import torch
@@ -28,6 +29,27 @@ BACKBONE_FORMATS = ("timm ", "Google")  # files of these formats hold a backbone
 NORMALISED_BY_HALF = ("synthetic", "dafb", "moe")  # data sets
 
 Colours = tuple[float, float, float]
+
+
+class WeightsRequest(Protocol):
+    """What a request says of a model and its weights."""
+
+    @property
+    def image_size(self) -> int: ...  # noqa: D102
+    @property
+    def impl(self) -> str: ...  # noqa: D102
+    @property
+    def model_options(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def pretrained(self) -> bool: ...  # noqa: D102
+    @property
+    def checkpoint(self) -> Path | None: ...  # noqa: D102
+    @property
+    def reading(self) -> Mapping[str, str | None]: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def norm(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +121,12 @@ def models_that_fit(request: VisualizeRequest, on_problem: OnProblem) -> list[tu
 
 
 def load_model(
-    request: VisualizeRequest, name: str, backbone: str | None, device: torch.device, on_problem: OnProblem
+    request: WeightsRequest,
+    name: str,
+    backbone: str | None,
+    device: torch.device,
+    on_problem: OnProblem,
+    classes: int = CLASSES,
 ) -> LoadedModel:
     """Build a model and load the weights that were asked for.
 
@@ -111,12 +138,13 @@ def load_model(
         backbone: timm's name; None for the model's default.
         device: The device that the model is moved to.
         on_problem: Receives a notice that says which of several sets of weights in the file is read.
+        classes: Of the head, where no checkpoint says how many there are.
 
     Raises:
         CannotMeasureError: Pretrained weights cannot be downloaded.
         FgbenchError: The checkpoint does not fit the model.
     """
-    model = _build(request, name, backbone, CLASSES, pretrained=request.pretrained)
+    model = _build(request, name, backbone, classes, pretrained=request.pretrained)
     backbone_name = _backbone_name(model, backbone)
     if request.checkpoint is None:
         weights, notes, predicts = f"random, seed {request.seed}", [], False
@@ -161,14 +189,14 @@ def guarded(name: str) -> AbstractContextManager[None]:
     return models.blame(name, FgbenchError)
 
 
-def _build(request: VisualizeRequest, name: str, backbone: str | None, classes: int, *, pretrained: bool) -> Model:
+def _build(request: WeightsRequest, name: str, backbone: str | None, classes: int, *, pretrained: bool) -> Model:
     options: dict[str, Any] = {"img_size": request.image_size, "num_classes": classes, "impl": request.impl}
     options |= {"pretrained": pretrained, **request.model_options}
     torch.manual_seed(request.seed)
     return create_model(name, backbone, **options)
 
 
-def _load(request: VisualizeRequest, model: Model, name: str, backbone: str | None) -> tuple[Model, LoadReport]:
+def _load(request: WeightsRequest, model: Model, name: str, backbone: str | None) -> tuple[Model, LoadReport]:
     assert request.checkpoint is not None
     try:
         return model, load_checkpoint(model, request.checkpoint, **request.reading)  # type: ignore[arg-type]

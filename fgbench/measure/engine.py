@@ -11,6 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fgbench.errors import FgbenchError
@@ -22,6 +23,8 @@ from fgbench.plugins.names import public_name
 from fgbench.results.environment import cores
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fgbench.measure.energy import Queue
     from fgbench.measure.subject import Subject
     from fgbench.measure.watch import Watch
@@ -36,6 +39,8 @@ class Batch:
 
     run: Step  # returns the output of the subject
     facts: Mapping[str, Any] = field(default_factory=dict)  # kept beside the row
+    # Images (B, 3, S, S) → arrays by name: "logits", and "selected" and "boxes" where the subject selects.
+    outputs: Callable[[Tensor], Mapping[str, Any]] | None = None
 
 
 PrepareBatch = Callable[[int], Batch]  # a batch size → the batch
@@ -53,14 +58,17 @@ class Engine(ABC):
     name: ClassVar[str] = ""  # that people type; empty: the class's own in lower case
     devices: ClassVar[tuple[str, ...]] = ("cpu",)  # that it can run on, out of DEVICES
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)  # precisions, as --dtype names them
+    packages: ClassVar[tuple[str, ...]] = ()  # that it imports, and fgbench does not need
+    extra: ClassVar[str] = ""  # of fgbench, that has these packages
     first_passes: ClassVar[int] = 1  # before a pass is typical: 2 where kernels are compiled in the first
 
     def __init__(self, mode: RunMode, device: Device) -> None:
         self.mode, self.device = mode, device
+        self.folder: Path | None = None  # of the files that export has written
 
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
-        """Why this engine cannot be used on a device here; None where it can.
+        """Why this engine cannot be used on a device here; None where it can. Its packages are there.
 
         Args:
             device: One of :attr:`devices`, which is there.
@@ -118,6 +126,35 @@ class Engine(ABC):
 
         """
         return {"version": None, "provider": mode.device, "precision": mode.dtype, "threads": mode.threads}
+
+    @classmethod
+    def is_reference(cls, mode: RunMode) -> bool:
+        """Whether the outputs in a mode are those that all others are compared with: torch's in float32."""
+        return False
+
+    def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
+        """Write the files that :meth:`load` reads, in a process of its own: what that takes is not measured.
+
+        An engine that has this method finds the folder in :attr:`folder` when it loads. Engines share the folder of a
+        subject, and what one has written another need not write again.
+
+        Args:
+            subject: It builds its network.
+            folder: Where the files go.
+
+        Returns:
+            Facts for the environment of rows, ready for JSON, such as the seconds and the bytes.
+
+        Raises:
+            FgbenchError: Where the subject cannot be exported; it names what is in the way.
+
+        """
+        return {}
+
+    @classmethod
+    def exports(cls) -> bool:
+        """Whether the engine writes files before it loads a subject."""
+        return cls.export is not Engine.export
 
     def why_not(self, subject: Subject) -> str | None:
         """Why this engine cannot load a subject; None where it can, as far as is known before it is tried."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from fgbench.deploy.packages import why_missing
 from fgbench.errors import FgbenchError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine
@@ -37,7 +38,9 @@ def find_engine(name: str, device: str | None = None) -> tuple[type[Engine], str
         for engine in loaded:
             if wanted not in engine.devices:
                 continue
-            if why := why_no_device(wanted):
+            if why := why_missing(engine.extra, engine.packages):
+                refusal = FgbenchError(f"engine {name!r} cannot be used: {why}")
+            elif why := why_no_device(wanted):
                 elsewhere = "cpu" if any("cpu" in one.devices for one in loaded) else ""
                 do = f"--device {elsewhere} measures here" if elsewhere else ""
                 refusal = FgbenchError(f"cannot measure on {wanted}: {why}", do=do)
@@ -61,9 +64,9 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
 
     Returns:
         Facts of :func:`fgbench.measure.devices.describe_device`, versions of ``torch`` and ``cuda``, torch's
-        ``threads`` on a CPU. Under ``modes``, for each that the engine has, its ``mode`` and what
-        :meth:`Engine.describe` says of it, with a digest of its ``code`` where it is not fgbench's own; under
-        ``refused`` why it does not have the others.
+        ``threads`` on a CPU. Under ``modes``, for each that the engine has, its ``mode``, what :meth:`Engine.describe`
+        says of it, with a digest of its ``code`` where it is not fgbench's own, whether it ``exports`` and whether it
+        is the ``reference`` of others; under ``refused`` why it does not have the others.
 
     Raises:
         FgbenchError: Where the engine cannot be used here, or has none of the modes.
@@ -90,7 +93,12 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
         "cuda": None if on_cpu else torch.version.cuda,
         "threads": torch.get_num_threads() if on_cpu else None,
         "modes": [
-            {"mode": asdict(mode), "engine": {**kind.describe(mode), **({"code": code} if code else {})}}
+            {
+                "mode": asdict(mode),
+                "engine": {**kind.describe(mode), **({"code": code} if code else {})},
+                "exports": kind.exports(),
+                "reference": kind.is_reference(mode),
+            }
             for mode in settled
         ],
         "refused": list(map(str, refusals)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def measure(
         batch_size: B; by default that of the images, or 1.
         engine: A name of ``fgbench list engines``.
         device: ``cuda`` or ``cpu``; by default the best that the engine can use.
-        dtype: ``float32``, ``tf32``, ``float16``, ``bfloat16`` or ``amp``.
+        dtype: ``float32``, ``tf32``, ``float16``, ``bfloat16``, ``amp`` or ``int8``.
         backbone: Of a named model, as timm names it; by default the published one.
         selector: Of a named model; by default the published one.
         impl: Of a named model, ``published`` or ``fast``; by default ``fast``.
@@ -75,6 +76,7 @@ def measure(
         Exception: Whatever the subject raises while it runs, out of memory included.
 
     """
+    from fgbench.measure.agreement import make_reference
     from fgbench.measure.engine_registry import describe_engine, open_engine
     from fgbench.measure.point import LoadedSubject
     from fgbench.measure.rows import environment_facts, make_row
@@ -86,14 +88,19 @@ def measure(
     mode = RunMode(**settled["mode"])
     named = {"backbone": backbone, "selector": selector, "impl": impl, "num_classes": num_classes}
     made, batch = _subject(subject, images, named), _batch_size(images, batch_size)
+    reference = None if settled["reference"] else make_reference(made, described["device"])
     opened = open_engine(mode, described["uuid"])
     try:
-        loaded = LoadedSubject(made, opened, max_time_s)
-        result = loaded.measure(batch, energy=energy)
+        with tempfile.TemporaryDirectory(prefix="fgbench-") as folder:
+            opened.folder = Path(folder)
+            exported = dict(opened.export(made, opened.folder))
+            loaded = LoadedSubject(made, opened, max_time_s, reference=reference)
+            result = loaded.measure(batch, energy=energy)
     finally:
         opened.close()
     rates = _rates(mode)  # after the point: its memory is told from what the process holds before
     facts = {**environment_facts(described), "max_time_s": loaded.plan.cap_s, "engine": settled["engine"]}
+    facts |= {"export": exported} if exported else {}
     return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from fgbench.errors import FgbenchError
+from fgbench.measure.agreement import Reference, compare
 from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
-from fgbench.measure.engine import Engine, PrepareBatch, first_line
+from fgbench.measure.engine import Batch, Engine, PrepareBatch, first_line
 from fgbench.measure.points import NOT_ASKED_FOR
 from fgbench.measure.rows import no_figures
 from fgbench.measure.subject import HALVES, Subject, Work, count_work
@@ -36,14 +37,23 @@ class LoadedSubject:
         engine: What runs it.
         cap_s: Limit of the timed blocks of a point in seconds; the device's own by default.
         count: Whether to count the work of one image, for the fields of :meth:`measure` that need it.
+        reference: The outputs of torch in float32, which every batch is compared with before it is timed.
 
     Raises:
         FgbenchError: Where the engine cannot load the subject.
 
     """
 
-    def __init__(self, subject: Subject, engine: Engine, cap_s: float | None = None, *, count: bool = True) -> None:
-        self.engine, self.plan = engine, timing_plan(engine.mode.device, cap_s)
+    def __init__(
+        self,
+        subject: Subject,
+        engine: Engine,
+        cap_s: float | None = None,
+        *,
+        count: bool = True,
+        reference: Reference | None = None,
+    ) -> None:
+        self.engine, self.plan, self.reference = engine, timing_plan(engine.mode.device, cap_s), reference
         if why := engine.why_not(subject):
             spec = subject.spec
             label = " ".join(word for word in (spec.model, spec.selector, spec.impl) if word)
@@ -66,8 +76,8 @@ class LoadedSubject:
 
         Returns:
             ``status`` and ``reason``; the latency in seconds with its interval and blocks; throughput, memory and
-            energy; ``macs_per_image`` and ``bytes_per_image``; ``missing``, by field why it is null; ``seen``, what is
-            kept beside the row.
+            energy; ``agreement`` with the reference; ``macs_per_image`` and ``bytes_per_image``; ``missing``, by field
+            why it is null; ``seen``, what is kept beside the row. A wrong output has the status ``error`` and no time.
 
         Raises:
             Exception: Whatever the subject or the engine raises, out of memory included.
@@ -76,6 +86,10 @@ class LoadedSubject:
         missing = dict(self.missing)
         watch = self.engine.watch(missing)
         batch = self.prepare_batch(batch_size)
+        agreement, wrong = self._agreement(batch, batch_size, missing)
+        if wrong:
+            seen = {**watch.seen(), **batch.facts}
+            return {**no_figures(Status.ERROR, wrong), "agreement": agreement, "missing": missing, "seen": seen}
         with record_backends() as chosen:
             clock = self.engine.clock(batch.run, watch.glance)
             first = self._first_pass(clock, watch) if first_pass else {}
@@ -100,10 +114,23 @@ class LoadedSubject:
             "throughput_img_s": batch_size / timing.latency_s,
             **memory,
             "energy_j_per_image": spent.energy_j_per_image if spent else None,
+            "agreement": agreement,
             **self._work_fields(batch_size),
             "missing": missing,
             "seen": seen,
         }
+
+    def _agreement(
+        self, batch: Batch, batch_size: int, missing: dict[str, str]
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """The agreement of a batch with the reference, and why its output is wrong."""
+        if self.reference is None:
+            return None, None
+        if batch.outputs is None:
+            missing["agreement"] = f"engine {self.engine.mode.engine!r} gives no outputs to compare"
+            return None, None
+        agreement, wrong = compare(batch.outputs, batch_size, self.reference, self.engine.mode.dtype)
+        return agreement, wrong or None
 
     def _work(self, subject: Subject) -> Work | None:
         try:

@@ -37,6 +37,10 @@ def project(attn: Any, x: Tensor, rope: Tensor | None = None, *, asking: Tensor 
     """
     if attn.qkv is None:  # three projections of their own
         q, k, v = attn.q_proj(x if asking is None else asking), attn.k_proj(x), attn.v_proj(x)
+    elif not isinstance(attn.qkv.weight, Tensor):  # quantized: its module computes all three at once
+        third = attn.qkv.out_features // 3
+        k, v = (every := attn.qkv(x))[..., third:].chunk(2, dim=-1)
+        q = (every if asking is None else attn.qkv(asking))[..., :third]
     elif asking is None:
         q, k, v = functional.linear(x, attn.qkv.weight, _bias(attn)).chunk(3, dim=-1)
     else:

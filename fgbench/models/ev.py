@@ -17,6 +17,7 @@ from fgbench_selectors import Selector
 from fgbench_selectors.components import peak_boxes
 from fgbench_selectors.regions import crop_resize, window_boxes
 
+HEADS = ("image", "object", "part1", "part2")
 SEARCHES = ("patches", "pixels")
 
 
@@ -94,11 +95,10 @@ class EV(VisionTransformerModel):
             tokens = self.step("pass 1", self.encoder, images)
         box, crop = self.step("crop", self.crop_object, images, scores)
         boxes, parts = self.step("crop", self.crop_parts, crop, box, scores)
-        batch = images.shape[0]
         regions = torch.cat([crop, *parts])
         region_tokens = self.step("pass 2", self.class_token, regions)[:, 0]
-        logits = self.step("fusion", self.head, torch.cat([tokens[:, 0], region_tokens])).split(batch)
-        heads = dict(zip(("image", "object", "part1", "part2"), logits, strict=True))
+        logits = self.step("fusion", self.head, torch.cat([tokens[:, 0], region_tokens]))
+        heads = dict(zip(HEADS, logits.unflatten(0, (len(HEADS), -1)).unbind(), strict=True))
         fused = self.step("fusion", fuse, heads, self.fusion)
         all_boxes = torch.cat([box.unsqueeze(1), boxes], dim=1)
         return Explanation(fused, scores, boxes=all_boxes, crops=torch.stack([crop, *parts], dim=1), heads=heads)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
+from fgbench_selectors.backends.precision import is_exporting
 from fgbench_selectors.regions import crop_resize
 
 
@@ -66,7 +67,7 @@ def cut(images: Tensor, boxes: Tensor, size: int, *, published: bool = False) ->
         Crops (B, 3, size, size).
 
     """
-    if not published or images.is_meta or torch.compiler.is_exporting():
+    if not published or images.is_meta or is_exporting():
         return crop_resize(images, boxes, size)
     crops = [
         functional.interpolate(image[None, :, y0:y1, x0:x1], (size, size), mode="bilinear", align_corners=True)

@@ -73,6 +73,11 @@ class Agenda:
         """Measure a point here after all."""
         self._put_off.discard((group, batch_size))
 
+    def drop(self, group: PointGroup) -> None:
+        """Leave out what is left of a group."""
+        self._put_off -= {(group, size) for size in self._open[group].left()}
+        del self._open[group]
+
     def too_large(self, group: PointGroup) -> list[int]:
         """Batches that need not be tried, since a smaller one did not fit."""
         known = self._open[group]

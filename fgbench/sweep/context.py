@@ -14,6 +14,7 @@ from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
+from fgbench.sweep.preparations import Preparations
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
 from fgbench.sweep.setup import SETUP_S, ask, first_worker, key_facts, measure_rates, usable_names
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
@@ -27,6 +28,8 @@ class Platform:
     device: str  # cuda or cpu
     uuid: str | None  # of a GPU
     facts: Mapping[str, Any]  # the environment of rows
+    exports: bool = False  # whether the engine writes files before it loads a model
+    is_reference: bool = True  # whether the outputs of others are compared with its
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class SweepContext:
     batch_sizes: tuple[int, ...]  # ascending
     platforms: Mapping[RunMode, Platform]
     rates: dict[RunMode, Rates] = field(default_factory=dict)
+    preparations: Preparations = field(default_factory=Preparations)
 
     @property
     def device(self) -> str:
@@ -50,19 +54,39 @@ class SweepContext:
         more = ("max_time_s",) if group.mode.engine == TORCH else ("max_time_s", "engine")
         return point_key(group, batch_size, key_facts(facts, *more))
 
+    def facts(self, group: PointGroup) -> dict[str, Any]:
+        """The environment of the rows of a group."""
+        exported = self.preparations.export_facts(group)
+        return {**self.platforms[group.mode].facts, **({"export": dict(exported)} if exported else {})}
+
+    def missing(self, group: PointGroup) -> dict[str, str]:
+        """By field, why rows of a group lack it although they were measured."""
+        why = self.preparations.why_no_reference(group, self.platforms[group.mode].device)
+        return {"agreement": why} if why else {}
+
     def worker(self, pool: WorkerPool, group: PointGroup, tick: Callable[[], None] = lambda: None) -> Worker:
-        """A fresh worker with the model of a group. Raises :class:`WorkerFailed`."""
+        """A fresh worker with the model of a group.
+
+        Raises:
+            WorkerFailed: Where there is none, or the model cannot be loaded.
+            CannotExportError: Where the engine needs a file of the model that cannot be written.
+
+        """
         platform = self.platforms[group.mode]
         if group.mode not in self.rates:
             self.rates[group.mode] = measure_rates(pool, group.mode, platform.uuid, tick)
+        limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
+        made, prepared = (pool, group), dict[str, Any]()
+        if platform.exports:
+            prepared["folder"] = self.preparations.folder(*made, platform.uuid, limit_s, plugins, tick)
+        if not platform.is_reference:
+            prepared["reference"] = self.preparations.reference(*made, platform.device, limit_s, plugins, tick)
         worker = pool.fork()
         try:
-            limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
             if plugins:
                 worker.ask("plugins", limit_s, tick=tick, files=plugins)
-            case, mode = asdict(group.case), asdict(group.mode)
-            uuid, cap_s = platform.uuid, self.request.cap_s
-            worker.ask("load", limit_s, tick=tick, case=case, mode=mode, uuid=uuid, cap_s=cap_s)
+            prepared |= {"case": asdict(group.case), "mode": asdict(group.mode), "uuid": platform.uuid}
+            worker.ask("load", limit_s, tick=tick, cap_s=self.request.cap_s, **prepared)
         except BaseException:
             worker.close()
             raise
@@ -178,7 +202,11 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
         facts = environment_facts(described) | {"max_time_s": timing_plan(described["device"], request.cap_s).cap_s}
         for settled in described["modes"]:
             platforms[RunMode(**settled["mode"])] = Platform(
-                device=described["device"], uuid=described["uuid"], facts=facts | {"engine": settled["engine"]}
+                device=described["device"],
+                uuid=described["uuid"],
+                facts=facts | {"engine": settled["engine"]},
+                exports=settled["exports"],
+                is_reference=settled["reference"],
             )
     if not platforms:
         raise refusals[0]

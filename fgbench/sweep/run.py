@@ -57,7 +57,7 @@ def run_sweep(
     interrupted = False
     with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened, workers.WorkerPool() as pool:
         context = open_sweep(request, pool, on_problem)
-        sweep = Sweep(context=context, store=opened, pool=pool, tell=progress)
+        sweep = Sweep(context=context, store=opened, pool=pool, tell=progress, on_problem=on_problem)
         try:
             sweep.run()
         except KeyboardInterrupt:
@@ -65,6 +65,8 @@ def run_sweep(
             interrupted = True
         except FgbenchError as error:
             failure = error
+        finally:
+            context.preparations.close()
         return SweepResult(
             rows=sweep.rows,
             total=sweep.total,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fgbench.errors import FgbenchError
+from fgbench.errors import FgbenchError, OnProblem
 from fgbench.measure.points import NOT_ASKED_FOR, PointGroup, Rates
 from fgbench.measure.rows import make_row
 from fgbench.results.decoding import decode
@@ -20,6 +20,7 @@ from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
+from fgbench.sweep.preparations import CannotExportError
 from fgbench.sweep.setup import LOOK_S
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
@@ -45,6 +46,7 @@ class Sweep:
     store: Store
     pool: WorkerPool
     tell: Callable[[Event], None] = lambda _: None
+    on_problem: OnProblem = lambda _: None  # hears of models that an engine cannot load
     left_out: list[tuple[PointGroup, int]] = field(default_factory=list)  # when a budget ran out
     measured: int = 0  # by this sweep
     stored: int = 0  # before it, or by another one meanwhile
@@ -108,6 +110,10 @@ class Sweep:
                 try:
                     if not self._take_stored(group, size):
                         worker = self._measure(worker, group, size)
+                except CannotExportError as error:
+                    self._agenda.drop(group)
+                    self.on_problem(error)
+                    return
                 finally:
                     self.store.release(KIND, key)
             self._infer(group)
@@ -155,8 +161,8 @@ class Sweep:
 
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
-        facts = self.context.platforms[group.mode].facts
-        row = make_row(group, size, result, facts, self.context.rates.get(group.mode, Rates()))
+        result = {**result, "missing": self.context.missing(group) | result.get("missing", {})}
+        row = make_row(group, size, result, self.context.facts(group), self.context.rates.get(group.mode, Rates()))
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.context.key(group, size)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}

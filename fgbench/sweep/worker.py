@@ -7,12 +7,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import scipy.special  # noqa: F401  # loaded once, before workers are forked: intervals need it
 import torch
 
 from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.measure.agreement import Reference, make_reference, pictures_of
 from fgbench.measure.engine import Engine, first_line, is_out_of_memory
 from fgbench.measure.engine_registry import describe_engine, open_engine, why_unusable
 from fgbench.measure.point import LoadedSubject
@@ -48,6 +50,8 @@ class Worker:
             "describe": self.describe,
             "rate": self.rate,
             "copies": self.copies,
+            "reference": self.reference,
+            "export": self.export,
             "load": self.load,
             "measure": self.measure,
             "selector_codes": self.selector_codes,
@@ -114,9 +118,28 @@ class Worker:
         """Measure the rate of copies."""
         return {"bytes_s": copy_rate(open_torch(RunMode(**mode), uuid))}
 
-    def load(self, case: Message, mode: Message, uuid: str | None, cap_s: float | None) -> Message:
-        """Build a model and load it into its engine."""
-        self.loaded = LoadedSubject(ModelSubject(ModelSpec(**case)), self._open(mode, uuid), cap_s)
+    def reference(self, case: Message, device: str) -> Message:
+        """The outputs of a model in torch's float32."""
+        return {"outputs": make_reference(ModelSubject(ModelSpec(**case)), device).message()}
+
+    def export(self, case: Message, mode: Message, uuid: str | None, folder: str) -> Message:
+        """Write the files that an engine loads."""
+        return {"facts": dict(self._open(mode, uuid).export(ModelSubject(ModelSpec(**case)), Path(folder)))}
+
+    def load(
+        self,
+        case: Message,
+        mode: Message,
+        uuid: str | None,
+        cap_s: float | None,
+        folder: str | None = None,
+        reference: Message | None = None,
+    ) -> Message:
+        """Build a model and load it into its engine; what it is compared with has been made before."""
+        subject, engine = ModelSubject(ModelSpec(**case)), self._open(mode, uuid)
+        engine.folder = None if folder is None else Path(folder)
+        compared = None if reference is None else Reference.of_message(pictures_of(subject), reference)
+        self.loaded = LoadedSubject(subject, engine, cap_s, reference=compared)
         return {}
 
     def measure(self, batch_size: int, energy: bool) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,13 @@ def train_run(context: TrainingContext, run: Run, tell: Tell) -> tuple[Predictio
         test_every=request.test_every if run.keep_weights else config.recipe.epochs,
         test_batch_size=request.test_batch_size,
         flip=request.flip,
-        metadata={"dataset": dataset.name, "classes": dataset.num_classes, "seed": run.seed, "lr": run.lr},
+        metadata={
+            "dataset": dataset.name,
+            "classes": dataset.num_classes,
+            "class_names": json.dumps(list(dataset.class_names)),
+            "seed": run.seed,
+            "lr": run.lr,
+        },
     )
     if request.tracker:
         # TensorBoard tells runs apart by their folders, the other trackers by themselves.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+import torch
+from torch import nn
+
+from fgbench.deploy.quantize_torch import quantize_linear
 from fgbench.errors import FgbenchError
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.points import RunMode
@@ -14,6 +19,7 @@ class TorchCpu(TorchEngine):
 
     name = "torch_cpu"
     devices = ("cpu",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "tf32", "float16", "bfloat16", "amp", "int8")
     matrix_sides = (1024, 4096)  # the first whose product takes long enough to tell the rate
     copied_elements = 2**26
 
@@ -24,7 +30,15 @@ class TorchCpu(TorchEngine):
             raise FgbenchError("CUDA graphs run on CUDA devices, and this is a", "cpu", "leave --cuda-graph out")
         if mode.dtype == "tf32":
             raise FgbenchError("only CUDA devices have", "tf32", "--dtype float32 runs on a CPU")
+        if mode.dtype == "int8" and (mode.compiled or mode.channels_last):
+            raise FgbenchError("int8 runs in eager torch, and not with", "--compile or --channels-last")
         return super().settle(mode)
+
+    def prepare(self, network: nn.Module, has_weights: bool = True) -> Callable[..., Any]:
+        """Bring a network into the mode; for ``int8`` its linear layers are quantized."""
+        if self.mode.dtype == "int8" and has_weights:
+            network = quantize_linear(network)
+        return super().prepare(network, has_weights)
 
     def typical(self, seconds: list[float]) -> float:
         """The fastest run: others use a CPU as well."""

@@ -11,18 +11,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fgbench.measure.agreement import to_arrays
 from fgbench.measure.clocks import Step
 from fgbench.measure.devices import Device
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, is_out_of_memory
 from fgbench.measure.memory import settle_allocator
 from fgbench.measure.points import RunMode
-from fgbench.measure.subject import HALVES, Subject
+from fgbench.measure.subject import HALVES, Subject, TakesImages
+from fgbench.models.any_network import logits_of
+from fgbench.models.model import Model
+from fgbench.models.outputs import Outputs
 
 
 class TorchEngine(Engine):
     """Runs a network in torch, eager or compiled."""
 
-    dtypes = ("float32", "tf32", "float16", "bfloat16", "amp")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "tf32", "float16", "bfloat16", "amp")
     half_of_amp: ClassVar[torch.dtype] = torch.bfloat16  # that autocast computes matrix products in
     matrix_sides: ClassVar[tuple[int, ...]]  # of the products that give the device's rate, ascending
     copied_elements: ClassVar[int]  # float32, far beyond what caches hold
@@ -47,6 +51,11 @@ class TorchEngine(Engine):
         cls.check_dtype(mode.dtype)
         threads = (mode.threads or torch.get_num_threads()) if mode.device == "cpu" else None
         return replace(mode, threads=threads)
+
+    @classmethod
+    def is_reference(cls, mode: RunMode) -> bool:
+        """Eager, in float32, in torch's own memory format."""
+        return mode.dtype == "float32" and not (mode.compiled or mode.cuda_graph or mode.channels_last)
 
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
@@ -84,22 +93,38 @@ class TorchEngine(Engine):
 
     def load(self, subject: Subject) -> PrepareBatch:
         """Build the network on the device, in the mode's precision and memory format."""
-        network = self.prepare(subject.build(self.mode.device), subject.has_weights)
+        built = subject.build(self.mode.device)
+        named = isinstance(built, Model)  # its selection is compared beside its logits
+        network = self.prepare(Outputs(built) if named else built, subject.has_weights)
+        forward = (lambda *inputs: network(*inputs)["logits"]) if named else network
 
         def prepare_batch(batch_size: int) -> Batch:
             if self.mode.compiled:
                 forget_compiled()
-            return self.batch(network, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+            batch = self.batch(forward, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+            has_outputs = named or isinstance(subject, TakesImages)
+            if not has_outputs or self.mode.cuda_graph:  # a graph was compared with eager when it was captured
+                return batch
+            return replace(batch, outputs=lambda images: self.outputs(network, images))
 
         return prepare_batch
 
     def prepare(self, network: nn.Module, has_weights: bool = True) -> Callable[..., Any]:
         """Bring a network on the device into the mode."""
-        if has_weights:
+        if has_weights and self.mode.dtype != "int8":
             network = network.to(self.dtype)
         if self.mode.channels_last:
             network = network.to(memory_format=torch.channels_last)
         return torch.compile(network, dynamic=False) if self.mode.compiled else network
+
+    def outputs(self, network: Callable[..., Any], images: Tensor) -> dict[str, Any]:
+        """The outputs of a network for images (B, 3, S, S), by name."""
+        given = images.to(self.mode.device, self.dtype)
+        given = self._formatted(given) if self.mode.channels_last else given
+        with torch.inference_mode(), self.autocast():
+            found = network(given)
+        named = isinstance(found, dict) and "logits" in found
+        return to_arrays(found if named else {"logits": logits_of(found, "the network")})
 
     def inputs(self, subject: Subject, batch_size: int, seed: int = 0) -> tuple[Any, ...]:
         """The inputs of a subject in the mode's precision and memory format."""

@@ -36,8 +36,10 @@ class ModelSubject(TakesImages):
         self.spec, self.images = spec, images
 
     def build(self, device: str) -> Model:
-        """Build the model."""
-        with torch.device(device):
+        """Build the model; its random weights are the same on every call."""
+        gpus = [torch.cuda.current_device()] if torch.device(device).type == "cuda" else []
+        with torch.random.fork_rng(gpus), torch.device(device):
+            torch.manual_seed(0)
             return build(self.spec).eval()
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,10 +24,21 @@ def accurate_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which autocast does not round sums that are taken in float32."""
+    """A context in which autocast does not round sums that are taken in float32.
+
+    An exported graph has no autocast: the operators of the context stand in it as they are.
+    """
+    if is_exporting():
+        return nullcontext()
     if device.type in HAVE_AUTOCAST or torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+def is_exporting() -> bool:
+    """Whether ``torch.export`` traces this code."""
+    asked: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6
+    return asked()
 
 
 def padded_head_dim(head_dim: int) -> int:

@@ -1,0 +1,52 @@
+"""A model with its weights, labels and preprocessing, written as an ONNX file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import torch
+
+from fgbench.deploy.onnx_file import ModelFile, digest, metadata_of, read_labels, write_model
+from fgbench.deploy.packages import need
+from fgbench.deploy.request import ExportModelRequest
+from fgbench.errors import OnProblem
+from fgbench.explain.loaded_model import load_model
+from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
+from fgbench.models.checkpoints.files import read_metadata
+from fgbench.plugins.files import add_plugin_files
+
+
+def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelFile:
+    """Load a model and write its file.
+
+    Args:
+        request: The model and the file.
+        on_problem: Receives notes on the weights.
+
+    Raises:
+        FgbenchError: If the model cannot be built, loaded or exported.
+
+    """
+    need("onnx", "onnx", "onnxscript")
+    if request.selector is not None:
+        request = replace(request, model_options={**request.model_options, "selector": request.selector})
+    add_plugin_files(request.plugins, on_problem)
+    place = torch.device("cpu")
+    loaded = load_model(request, request.model, request.backbone, place, on_problem, request.num_classes)
+    classes, weights = int(loaded.model.num_classes), loaded.weights  # type: ignore[arg-type]
+    if request.checkpoint is not None:
+        weights += f", sha256 {digest(request.checkpoint)}"
+    labels = _labels(request, classes)
+    about = loaded.model, request.model, loaded.backbone, loaded.mean, loaded.std
+    return write_model(loaded.model, request.path, metadata_of(*about, labels, weights))
+
+
+def _labels(request: ExportModelRequest, classes: int) -> list[str]:
+    """The names of the classes: of the file that was given, or of the checkpoint."""
+    if request.labels is not None:
+        return read_labels(request.labels, classes)
+    if request.checkpoint is None or kind_of(request.checkpoint) != SAFETENSORS:
+        return []
+    labels = json.loads(read_metadata(request.checkpoint).get("class_names", "[]"))
+    return labels if isinstance(labels, list) and len(labels) == classes else []

@@ -1,0 +1,117 @@
+"""Ahead-of-time Inductor: a network that torch exports and compiles once, and that runs without Python's model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from fgbench.deploy.onnx_export import ExportError, trace
+from fgbench.errors import FgbenchError
+from fgbench.measure.agreement import to_arrays
+from fgbench.measure.engine import Batch, PrepareBatch, first_line
+from fgbench.measure.engines.torch_cpu import TorchCpu
+from fgbench.measure.engines.torch_cuda import TorchCuda
+from fgbench.measure.engines.torch_engine import TorchEngine
+from fgbench.measure.points import RunMode
+from fgbench.measure.subject import Subject, TakesImages
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+COMPILERS = ("g++", "clang++", "c++")
+EXAMPLE = 2  # images that are traced
+
+
+class Aoti(TorchEngine):
+    """Runs a package of AOTInductor."""
+
+    @classmethod
+    def why_unusable(cls, device: str) -> str | None:
+        """That there is no compiler for C++."""
+        wanted = os.environ.get("CXX")
+        if not any(map(shutil.which, (wanted,) if wanted else COMPILERS)):
+            return f"it needs a compiler for C++ ({wanted or ' or '.join(COMPILERS)})"
+        return None
+
+    @classmethod
+    def settle(cls, mode: RunMode) -> RunMode:
+        """Fill in the threads. Raises :class:`FgbenchError` for what only torch itself has."""
+        for option in ("compiled", "channels_last", "cuda_graph"):
+            if getattr(mode, option):
+                raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
+        return super().settle(mode)
+
+    @classmethod
+    def is_reference(cls, mode: RunMode) -> bool:
+        """False: it is compiled."""
+        return False
+
+    def why_not(self, subject: Subject) -> str | None:
+        """Only what reads images is exported."""
+        return None if isinstance(subject, TakesImages) else "it does not read images"
+
+    def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
+        """Export and compile the network, in the mode's precision."""
+        path, facts = self._package(folder), self._package(folder).with_suffix(".json")
+        if not facts.exists():
+            start = time.monotonic()
+            network = subject.build(self.mode.device).to(self.dtype)
+            (images,) = subject.inputs(EXAMPLE, self.dtype, self.mode.device)
+            self._compile(network, images, path)
+            known = {"export_s": time.monotonic() - start, "file_bytes": path.stat().st_size}
+            facts.write_text(json.dumps(known), encoding="utf-8")
+        found: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
+        return found
+
+    def load(self, subject: Subject) -> PrepareBatch:
+        """Load the package."""
+        assert self.folder is not None
+        package: Callable[[Tensor], Mapping[str, Tensor]] = torch._inductor.aoti_load_package(
+            str(self._package(self.folder))
+        )
+
+        def outputs(images: Tensor) -> dict[str, Any]:
+            with torch.inference_mode():
+                return to_arrays(package(images.to(self.mode.device, self.dtype)))
+
+        def prepare_batch(batch_size: int) -> Batch:
+            batch = self.batch(package, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+            return Batch(batch.run, batch.facts, outputs)
+
+        return prepare_batch
+
+    def _package(self, folder: Path) -> Path:
+        return folder / f"{self.mode.device}-{self.mode.dtype}.pt2"
+
+    @staticmethod
+    def _compile(network: nn.Module, images: Tensor, path: Path) -> None:
+        graph = trace(network, images)
+        try:
+            with torch.no_grad():
+                torch._inductor.aoti_compile_and_package(graph, package_path=str(path))
+        except Exception as error:
+            raise ExportError(f"it cannot be compiled ahead of time: {first_line(error)}") from error
+
+
+class AotiCpu(Aoti, TorchCpu):
+    """Ahead-of-time Inductor on a CPU."""
+
+    name = "aoti_cpu"
+    devices = ("cpu",)
+    dtypes = ("float32", "float16", "bfloat16")
+
+
+class AotiCuda(Aoti, TorchCuda):
+    """Ahead-of-time Inductor on a CUDA device."""
+
+    name = "aoti_cuda"
+    devices = ("cuda",)
+    dtypes = ("float32", "float16", "bfloat16")

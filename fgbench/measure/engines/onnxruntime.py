@@ -1,0 +1,153 @@
+"""ONNX Runtime: on a CPU, and on NVIDIA GPUs by its CUDA or its TensorRT provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fgbench.deploy.onnx_export import INPUT
+from fgbench.deploy.quantize import calibration, quantize_onnx
+from fgbench.measure.engine import Batch, PrepareBatch
+from fgbench.measure.engines.onnx_engine import OnnxEngine
+from fgbench.measure.points import RunMode
+from fgbench.measure.subject import Subject
+
+INT8_FILE, HALF_FILE = "int8.onnx", "float16.onnx"
+
+
+class OnnxRuntime(OnnxEngine):
+    """Runs an ONNX file in ONNX Runtime, by one of its providers."""
+
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    provider: ClassVar[str]
+
+    @classmethod
+    def why_unusable(cls, device: str) -> str | None:
+        """That the installed build has no such provider."""
+        import onnxruntime
+
+        there = onnxruntime.get_available_providers()
+        if cls.provider not in there:
+            return f"this build of onnxruntime has no {cls.provider}, only {', '.join(there)}"
+        return None
+
+    @classmethod
+    def describe(cls, mode: RunMode) -> dict[str, Any]:
+        """The versions of ONNX Runtime and of the exporter, and the provider."""
+        import onnx
+        import onnxruntime
+        import onnxscript
+
+        versions = {"version": onnxruntime.__version__, "onnx": onnx.__version__, "onnxscript": onnxscript.__version__}
+        return {**super().describe(mode), **versions, "provider": cls.provider}
+
+    def load(self, subject: Subject) -> PrepareBatch:
+        """Open a session on the exported file."""
+        path, outputs = self.exported()
+        session = self.session(self.file(path))
+        threads = session.get_session_options().intra_op_num_threads
+
+        def prepare_batch(batch_size: int) -> Batch:
+            (images,) = subject.inputs(batch_size)
+            return Batch(
+                self.step(session, images.numpy()),
+                {"intra_op_num_threads": threads, "providers": session.get_providers()},
+                lambda given: dict(zip(outputs, session.run(outputs, {INPUT: given.numpy()}), strict=True)),
+            )
+
+        return prepare_batch
+
+    def file(self, exported: Path) -> Path:
+        """The file that the mode runs."""
+        return exported.with_name(INT8_FILE) if self.mode.dtype == "int8" else exported
+
+    def session(self, path: Path) -> Any:
+        """A session with the mode's threads."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3  # errors
+        return onnxruntime.InferenceSession(str(path), options, providers=[self.provider])
+
+    def step(self, session: Any, images: Any) -> Any:
+        """One run on images (B, 3, S, S) of the host, for the logits alone."""
+        wanted, given = ["logits"], {INPUT: images}
+        return lambda: session.run(wanted, given)
+
+    def quantize(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
+        """Quantize by ONNX Runtime's own tools."""
+        (images,) = subject.inputs(1)
+        pictures, words = calibration(images)
+        path, _ = self.exported_in(folder)
+        return {**quantize_onnx(path, folder / INT8_FILE, pictures), "calibration": words}
+
+
+class OnnxRuntimeCpu(OnnxRuntime):
+    """ONNX Runtime on a CPU."""
+
+    name = "onnxruntime_cpu"
+    devices = ("cpu",)
+    dtypes = ("float32", "int8")
+    provider = "CPUExecutionProvider"
+
+
+class OnnxRuntimeCuda(OnnxRuntime):
+    """ONNX Runtime on a CUDA device; images and logits stay there."""
+
+    name = "onnxruntime_cuda"
+    devices = ("cuda",)
+    dtypes = ("float32", "float16")
+    first_passes = 2  # kernels are chosen in the first
+    provider = "CUDAExecutionProvider"
+
+    def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
+        """Write the file; in half precision where the mode says so, with images and logits in float32."""
+        facts = super().export(subject, folder)
+        if self.mode.dtype == "float16" and not (folder / HALF_FILE).exists():
+            import onnx
+            from onnxruntime.transformers.float16 import convert_float_to_float16
+
+            path, _ = self.exported_in(folder)
+            onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(folder / HALF_FILE))
+        return facts
+
+    def file(self, exported: Path) -> Path:
+        """The file of the mode's precision."""
+        return exported.with_name(HALF_FILE) if self.mode.dtype == "float16" else super().file(exported)
+
+    def step(self, session: Any, images: Any) -> Any:
+        """One run with images and logits on the device; it returns when the device has finished."""
+        import onnxruntime
+
+        binding = session.io_binding()
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(images, "cuda", 0)
+        binding.bind_ortvalue_input(INPUT, value)
+        binding.bind_output("logits", "cuda", 0)
+        return lambda: session.run_with_iobinding(binding)
+
+
+class OnnxRuntimeTensorRT(OnnxRuntimeCuda):
+    """ONNX Runtime on a CUDA device by its TensorRT provider."""
+
+    name = "onnxruntime_tensorrt"
+    dtypes = ("float32", "float16")
+    provider = "TensorrtExecutionProvider"
+
+    def file(self, exported: Path) -> Path:
+        """The file in float32: TensorRT chooses where to halve."""
+        return exported
+
+    def session(self, path: Path) -> Any:
+        """A session whose kernels TensorRT builds."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        half = {"trt_fp16_enable": self.mode.dtype == "float16"}
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=[(self.provider, half), "CUDAExecutionProvider"]
+        )
