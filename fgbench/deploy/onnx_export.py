@@ -25,7 +25,7 @@ from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs
 from fgbench_selectors import Selector
 
-INPUT = "images"
+INPUT, BATCH = "images", "batch"
 NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)', overload='([^']+)'\)>")
 
 
@@ -79,6 +79,7 @@ def export_onnx(network: nn.Module, images: Tensor, path: Path, metadata: Mappin
     except Exception as error:
         raise ExportError(f"it cannot be exported to ONNX: {_untranslated(error, graph)}") from error
     assert len(outputs) == len(names)
+    _name_batch(program.model)
     program.model.metadata_props.update(metadata or {})
     program.save(str(path))
     return Exported(
@@ -158,6 +159,16 @@ def _is_selector(name: str) -> bool:
         known.add(f"{kind.__module__}.{kind.__qualname__}")
         subclasses += kind.__subclasses__()
     return name in known
+
+
+def _name_batch(model: Any) -> None:
+    """Call the number of images "batch" wherever a shape depends on it."""
+    symbol = re.compile(rf"\b{re.escape(str(model.graph.inputs[0].shape[0]))}\b")
+    made = (value for node in model.graph for value in node.outputs)
+    for value in [*model.graph.inputs, *made]:
+        for axis, side in enumerate(value.shape or ()):
+            if not isinstance(side, int) and side.value is not None:
+                value.shape[axis] = symbol.sub(BATCH, str(side))
 
 
 @contextlib.contextmanager

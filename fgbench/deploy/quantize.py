@@ -6,6 +6,9 @@ attention and selection, stay in float32: a selector compares scores that lie cl
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,13 +106,15 @@ def quantize_openvino(source: Path, target: Path, pictures: Tensor) -> dict[str,
         for node in model.get_ops()
         if node.get_type_name() == "MatMul" and not any(map(_is_constant, node.inputs()))
     ]
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset([picture[np.newaxis] for picture in pictures.numpy()]),
-        subset_size=len(pictures),
-        model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=nncf.IgnoredScope(names=products) if products else None,
-    )
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset([picture[np.newaxis] for picture in pictures.numpy()]),
+            subset_size=len(pictures),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=products) if products else None,
+        )
     openvino.save_model(quantized, target, compress_to_fp16=False)
     size = target.stat().st_size + target.with_suffix(".bin").stat().st_size
     return {"quantize_s": time.monotonic() - start, "int8_file_bytes": size}
