@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fgbench.errors import FgbenchError
+from fgbench.values import names
 
 MAX_MEMORY = 10**15  # bytes
 UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -41,6 +42,9 @@ ENERGY = Quantity(  # case matters: mJ is not MJ
     name="an energy", units={"": 1.0, "j": 1.0, "mJ": 1e-3, "kJ": 1e3}, example="0.5J or 500mJ"
 )
 RATE = Quantity(name="images per second", units={"": 1.0, "img/s": 1.0, "images/s": 1.0}, example="100")
+ARRIVALS = Quantity(
+    name="a rate of arrivals", units={"": 1.0, "/s": 1.0, "/min": 1 / 60}, example="50/s or 30/min", largest=1e6
+)
 PERCENT = Quantity(name="a percentage", units={"": 1.0, "%": 1.0}, example="90", largest=100)
 MONEY = Quantity(name="an amount of money", units={"": 1.0}, example="2.50")
 
@@ -83,6 +87,12 @@ def quantity(text: str, what: str, kind: Quantity) -> float:
     if not 0 < (value := float(match[1]) * unit) <= kind.largest:
         raise FgbenchError(f"{what} must be above 0 and at most {kind.largest:g}, got", text, f"try {kind.example}")
     return value
+
+
+def arrival_rates(words: Sequence[str]) -> list[float]:
+    """Rates of arrivals such as ``50/s 100/s``, each once, per second; errors as of :func:`quantity`."""
+    rates = [quantity(word, "--rate", ARRIVALS) for word in names(words, "rate of arrivals")]
+    return list(dict.fromkeys(rates))
 
 
 def memory_size(text: str, what: str) -> int:

@@ -21,6 +21,7 @@ SUFFIXES = {
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 MAX_IMAGE_SIZE = 16384
 MAX_BATCH_SIZE = 1_000_000
+MAX_IN_FLIGHT = 1024
 
 
 def spread_values(args: Sequence[str], flags: Iterable[str]) -> list[str]:
@@ -120,6 +121,12 @@ def image_sizes(words: Sequence[str]) -> list[int]:
 def batch_sizes(words: Sequence[str]) -> list[int]:
     """Batch sizes in images."""
     return [whole_number(word, "batch size", 8, MAX_BATCH_SIZE) for word in names(words, "batch size")]
+
+
+def numbers_in_flight(words: Sequence[str]) -> list[int]:
+    """Numbers of requests in flight, each once."""
+    numbers = [whole_number(word, "requests in flight", 4, MAX_IN_FLIGHT) for word in names(words, "number")]
+    return list(dict.fromkeys(numbers))
 
 
 def choice(word: str, kind: str, known: Sequence[str]) -> str:

@@ -41,6 +41,8 @@ class Batch:
     facts: Mapping[str, Any] = field(default_factory=dict)  # kept beside the row
     # Images (B, 3, S, S) → arrays by name: "logits", and "selected" and "boxes" where the subject selects.
     outputs: Callable[[Tensor], Mapping[str, Any]] | None = None
+    # A number from 1 on → a step on inputs of its own, which may run at the same time as ``run`` and the other ones.
+    another: Callable[[int], Step] | None = None
 
 
 PrepareBatch = Callable[[int], Batch]  # a batch size → the batch
@@ -60,6 +62,7 @@ class Engine(ABC):
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)  # precisions, as --dtype names them
     packages: ClassVar[tuple[str, ...]] = ()  # that it imports, and fgbench does not need
     extra: ClassVar[str] = ""  # of fgbench, that has these packages
+    concurrent: ClassVar[bool] = False  # whether batches have ``another``: several of them run at once in threads
     first_passes: ClassVar[int] = 1  # before a pass is typical: 2 where kernels are compiled in the first
 
     def __init__(self, mode: RunMode, device: Device) -> None:
@@ -188,7 +191,7 @@ class Engine(ABC):
 
     def watch(self, missing: dict[str, str]) -> Watch:
         """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
-        return self.device.watch(missing, self.threads)
+        return self.device.watch(missing, self.threads * (self.mode.concurrency or 1))
 
     @property
     def threads(self) -> int:

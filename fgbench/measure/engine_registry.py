@@ -10,6 +10,7 @@ from fgbench.deploy.packages import why_missing
 from fgbench.errors import FgbenchError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine
+from fgbench.measure.load import check_load
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES
 from fgbench.plugins.code import foreign_code
@@ -81,6 +82,7 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
     refusals: list[FgbenchError] = []
     for mode in modes:
         try:
+            check_load(replace(mode, device=found), shared, concurrent=kind.concurrent)
             settled.append(kind.settle(replace(mode, device=found, engine=shared)))
         except FgbenchError as error:
             refusals.append(error)

@@ -37,7 +37,10 @@ def measure(
     channels_last: bool = False,
     cuda_graph: bool = False,
     threads: int | None = None,
+    concurrency: int | None = None,
+    rate_per_s: float | None = None,
     energy: bool = True,
+    tail: bool = False,
     max_time_s: float | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> ThroughputRow:
@@ -64,7 +67,10 @@ def measure(
         channels_last: Whether images and weights have that memory format.
         cuda_graph: Whether to replay a CUDA graph.
         threads: On a CPU; as many as the engine takes by default.
+        concurrency: Requests in flight, each a batch in a thread of its own; by default one batch after the other.
+        rate_per_s: Batches that arrive per second, at random times; latencies count from the arrival.
         energy: Whether to measure energy, where the device counts it.
+        tail: Whether to go on, within ``max_time_s``, until there are iterations enough for the 99th percentile.
         max_time_s: Limit of the timed blocks in seconds; 6 on a GPU and 10 on a CPU by default.
         plugins: Python files with engines, models or selectors.
 
@@ -82,7 +88,15 @@ def measure(
     from fgbench.measure.rows import environment_facts, make_row
 
     _load_plugins(plugins)
-    mode = RunMode(dtype=dtype, compiled=compiled, channels_last=channels_last, cuda_graph=cuda_graph, threads=threads)
+    mode = RunMode(
+        dtype=dtype,
+        compiled=compiled,
+        channels_last=channels_last,
+        cuda_graph=cuda_graph,
+        threads=threads,
+        concurrency=concurrency,
+        rate_per_s=rate_per_s,
+    )
     described = describe_engine(engine, device, [mode])
     settled = described["modes"][0]
     mode = RunMode(**settled["mode"])
@@ -95,10 +109,10 @@ def measure(
             opened.folder = Path(folder)
             exported = dict(opened.export(made, opened.folder))
             loaded = LoadedSubject(made, opened, max_time_s, reference=reference)
-            result = loaded.measure(batch, energy=energy)
+            result = loaded.measure(batch, energy=energy, tail=tail)
     finally:
         opened.close()
-    rates = _rates(mode)  # after the point: its memory is told from what the process holds before
+    rates = _rates(mode.unloaded)  # after the point: its memory is told from what the process holds before
     facts = {**environment_facts(described), "max_time_s": loaded.plan.cap_s, "engine": settled["engine"]}
     facts |= {"export": exported} if exported else {}
     return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)

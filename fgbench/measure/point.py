@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -17,10 +17,12 @@ from fgbench.measure.agreement import Reference, compare
 from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, first_line
+from fgbench.measure.load import LoadTiming, is_load, load_plan, time_requests
 from fgbench.measure.points import NOT_ASKED_FOR
 from fgbench.measure.rows import no_figures
 from fgbench.measure.subject import HALVES, Subject, Work, count_work
-from fgbench.measure.timer import Timing, time_iterations, timing_plan
+from fgbench.measure.tail import SAMPLES, Tail, tail_of
+from fgbench.measure.timer import Timing, TimingPlan, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
 from fgbench.results.records import Status
 from fgbench_selectors.backends.recording import record_backends
@@ -53,7 +55,8 @@ class LoadedSubject:
         count: bool = True,
         reference: Reference | None = None,
     ) -> None:
-        self.engine, self.plan, self.reference = engine, timing_plan(engine.mode.device, cap_s), reference
+        self.engine, self.reference = engine, reference
+        self.plan = load_plan(timing_plan(engine.mode.device, cap_s), engine.mode)
         if why := engine.why_not(subject):
             spec = subject.spec
             label = " ".join(word for word in (spec.model, spec.selector, spec.impl) if word)
@@ -63,21 +66,30 @@ class LoadedSubject:
         self.prepare_batch: PrepareBatch = engine.load(subject)
 
     def measure(
-        self, batch_size: int, *, energy: bool = True, first_pass: bool = False, progress: OnProgress = lambda *_: None
+        self,
+        batch_size: int,
+        *,
+        energy: bool = True,
+        tail: bool = False,
+        first_pass: bool = False,
+        progress: OnProgress = lambda *_: None,
     ) -> dict[str, Any]:
         """Measure one batch size.
 
         Args:
             batch_size: Images, or sets of features.
             energy: Whether to measure energy, where the device counts it.
+            tail: Whether to go on, as far as the limit of time allows, until there are samples enough for the 99th
+                percentile.
             first_pass: Whether to note what a first pass adds to the memory, and to stop there if it takes longer than
                 the plan's limit.
             progress: Called now and then while it is timed.
 
         Returns:
-            ``status`` and ``reason``; the latency in seconds with its interval and blocks; throughput, memory and
-            energy; ``agreement`` with the reference; ``macs_per_image`` and ``bytes_per_image``; ``missing``, by field
-            why it is null; ``seen``, what is kept beside the row. A wrong output has the status ``error`` and no time.
+            ``status`` and ``reason``; the latency in seconds with its interval, blocks and percentiles; throughput,
+            memory and energy; ``agreement`` with the reference; ``macs_per_image`` and ``bytes_per_image``;
+            ``missing``, by field why it is null; ``seen``, what is kept beside the row. A wrong output has the status
+            ``error`` and no time.
 
         Raises:
             Exception: Whatever the subject or the engine raises, out of memory included.
@@ -85,6 +97,7 @@ class LoadedSubject:
         """
         missing = dict(self.missing)
         watch = self.engine.watch(missing)
+        plan = replace(self.plan, min_samples=SAMPLES) if tail else self.plan
         batch = self.prepare_batch(batch_size)
         agreement, wrong = self._agreement(batch, batch_size, missing)
         if wrong:
@@ -95,23 +108,22 @@ class LoadedSubject:
             first = self._first_pass(clock, watch) if first_pass else {}
             if first.get("latency_s") is not None:
                 return {**first, "missing": missing, "seen": {"back_ends": chosen}}
-            timing, attempts, disturbed = self._timing(clock, watch, progress)
+            timing, attempts, disturbed = self._timing(batch, clock, plan, watch, progress)
         status, reason = self._verdict(timing, disturbed)
-        low, high = timing.interval_s
+        percentiles = _tail(timing, plan.min_samples)
         memory = watch.memory()
         spent = self._energy(batch.run, batch_size, missing, wanted=energy)
+        missing |= percentiles.missing
         seen = {**watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing), **batch.facts}
+        seen["percentiles"] = percentiles.seen
         if spent is not None and spent.reason is None:
             seen["energy"] = asdict(spent)
         return {
             **first,
             "status": status,
             "reason": reason,
-            "latency_s": timing.latency_s,
-            "latency_ci95_low_s": low,
-            "latency_ci95_high_s": high,
-            "blocks": timing.blocks,
-            "throughput_img_s": batch_size / timing.latency_s,
+            **_figures(timing, batch_size),
+            **percentiles.figures,
             **memory,
             "energy_j_per_image": spent.energy_j_per_image if spent else None,
             "agreement": agreement,
@@ -151,18 +163,44 @@ class LoadedSubject:
         row = no_figures(Status.UNCONVERGED, reason)
         return {**row, "latency_s": seconds, "blocks": [seconds], "added_memory_bytes": added}
 
-    def _timing(self, clock: Clock, watch: Watch, progress: OnProgress) -> tuple[Timing, int, str | None]:
+    def _timing(
+        self, batch: Batch, clock: Clock, plan: TimingPlan, watch: Watch, progress: OnProgress
+    ) -> tuple[Timing, int, str | None]:
         """Time the batch, once more where it was disturbed; how often, and what disturbed the last attempt."""
-        attempts = 0
+        attempts, mode = 0, self.engine.mode
+        steps = self._servers(batch) if is_load(mode) else []
         while True:
             attempts += 1
-            timing = time_iterations(clock, self.plan, warmed=watch.warmed, progress=progress)
+            timing: Timing
+            if steps:
+                told: dict[str, Any] = {"progress": progress, "glance": watch.glance}
+                timing = time_requests(steps, clock, mode, plan, warmed=watch.warmed, **told)
+            else:
+                timing = time_iterations(clock, plan, warmed=watch.warmed, progress=progress)
             disturbed = watch.disturbed()
             if disturbed is None or attempts == ATTEMPTS:
                 return timing, attempts, disturbed
 
+    def _servers(self, batch: Batch) -> list[Step]:
+        """One request of every server, on inputs of its own; it returns when the device has finished."""
+        runs, count = [batch.run], self.engine.mode.concurrency or 1
+        if count > 1:
+            assert batch.another is not None, "an engine that is concurrent has batches with another step"
+            runs += [batch.another(seed) for seed in range(1, count)]
+
+        def waiting(run: Step) -> Step:
+            def step() -> None:
+                run()
+                self.engine.synchronize()
+
+            return step
+
+        return [waiting(run) for run in runs]
+
     def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[Status, str | None]:
         busy = self.engine.device.busy
+        if isinstance(timing, LoadTiming) and timing.growing:
+            return Status.UNCONVERGED, "; ".join(filter(None, [timing.growing, busy or disturbed]))
         if busy or disturbed:
             return Status.CONTENDED, busy or disturbed
         if timing.converged:
@@ -187,14 +225,42 @@ class LoadedSubject:
         if not wanted:
             missing["energy_j_per_image"] = NOT_ASKED_FOR
             return None
+        if is_load(self.engine.mode):
+            missing["energy_j_per_image"] = "energy is measured of one batch after the other alone"
+            return None
         spent = measure_energy(self.engine.queue(step), device.energy_j, time.monotonic, batch_size)
         if spent.reason is not None:
             missing["energy_j_per_image"] = spent.reason
         return spent
 
 
+def _figures(timing: Timing, batch_size: int) -> dict[str, Any]:
+    """The latency and the throughput; null where a queue grows, as they would only tell how long it was measured."""
+    if isinstance(timing, LoadTiming) and timing.growing:
+        return {"latency_s": None, "latency_ci95_low_s": None, "latency_ci95_high_s": None, "blocks": []}
+    low, high = timing.interval_s
+    per_s = timing.per_s if isinstance(timing, LoadTiming) else 1 / timing.latency_s
+    return {
+        "latency_s": timing.latency_s,
+        "latency_ci95_low_s": low,
+        "latency_ci95_high_s": high,
+        "blocks": timing.blocks,
+        "throughput_img_s": batch_size * per_s,
+    }
+
+
+def _tail(timing: Timing, asked_for: int) -> Tail:
+    """The percentiles; null where a queue grows."""
+    if not isinstance(timing, LoadTiming):
+        return tail_of(timing.times, asked_for=asked_for)
+    if timing.growing is None:
+        return tail_of(timing.times, asked_for=asked_for, correlation=timing.correlation)
+    return Tail(seen={"samples": 0, "asked_for": asked_for})
+
+
 def _timing_facts(timing: Timing) -> dict[str, Any]:
     return {
+        **({"load": timing.facts} if isinstance(timing, LoadTiming) else {}),
         "iterations_per_block": timing.iterations,
         "warm_up_iterations": timing.warm_iterations,
         "warm_up_s": timing.warm_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 TORCH = "torch"  # the engine where none is named
@@ -42,6 +42,11 @@ class RunMode:
     concurrency: int | None = None  # requests in flight in one process; None: one batch after the other
     rate_per_s: float | None = None  # batches that arrive per second, at random times; None: each follows the last
 
+    @property
+    def unloaded(self) -> RunMode:
+        """The mode of one batch after the other, whose device rates are those of this mode too."""
+        return replace(self, concurrency=None, rate_per_s=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
@@ -66,6 +71,8 @@ class PointGroup:
         """The group in a few words, for people."""
         words = [self.case.model, self.case.selector, self.case.impl, self.case.backbone, f"at {self.case.image_size}"]
         words += [self.mode.dtype, None if self.mode.engine == TORCH else f"in {self.mode.engine}"]
+        words += [f"{self.mode.concurrency} at once" if self.mode.concurrency else None]
+        words += [f"{self.mode.rate_per_s:g}/s" if self.mode.rate_per_s else None]
         words += [f"repeat {self.repeat}" if self.repeat else None]
         return " ".join(word for word in words if word)
 

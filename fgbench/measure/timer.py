@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fgbench.measure.clocks import Clock
@@ -26,6 +27,7 @@ class TimingPlan:
     warm_s: float = 0.3  # at least, where iterations are short
     warm_cap_s: float = 3.0
     warm_spread: float = 0.02  # between the last warm blocks, relative
+    min_samples: int = 0  # single iterations that are asked for, as far as the cap allows
 
 
 GPU_PLAN = TimingPlan()
@@ -49,6 +51,7 @@ class Timing:
     converged: bool
     warm_iterations: int
     warm_s: float
+    times: Sequence[float] = field(default=(), repr=False)  # of every timed iteration, in order
 
     @property
     def latency_s(self) -> float:
@@ -89,19 +92,24 @@ def iterations_per_block(latency_s: float, plan: TimingPlan) -> int:
 
 def take_blocks(
     clock: Clock, plan: TimingPlan, latency_s: float, progress: Callable[[float, int], None] = lambda *_: None
-) -> tuple[list[float], int, bool]:
-    """Blocks until the interval is narrow enough or the time is up: medians, iterations per block, converged."""
+) -> tuple[list[float], array[float], int, bool]:
+    """Blocks until the interval is narrow enough and there are enough samples, or the time is up.
+
+    Returns the medians of the blocks, all times, the iterations per block, and whether the interval is narrow enough.
+    """
     count, blocks, spent = iterations_per_block(latency_s, plan), list[float](), 0.0
+    samples = array("d")  # a list of a million floats would be seen in the resident set
     while True:
         times = clock.run(count)
+        samples.extend(times)
         blocks.append(statistics.median(times))
         spent += sum(times)
         progress(statistics.median(blocks), len(blocks))
         narrow = half_width(blocks) <= plan.target * statistics.fmean(blocks)
-        if narrow and len(blocks) >= plan.min_blocks:
-            return blocks, count, True
+        if narrow and len(blocks) >= plan.min_blocks and len(samples) >= plan.min_samples:
+            return blocks, samples, count, True
         if spent >= plan.cap_s and len(blocks) >= FEWEST_BLOCKS:
-            return blocks, count, narrow
+            return blocks, samples, count, narrow
 
 
 def time_iterations(
@@ -114,5 +122,5 @@ def time_iterations(
     """Warm up, call ``warmed``, and take blocks. ``progress`` hears the median so far and the number of blocks."""
     done, spent, latency_s = warm_up(clock, plan)
     warmed()
-    blocks, count, converged = take_blocks(clock, plan, latency_s, progress)
-    return Timing(blocks=blocks, iterations=count, converged=converged, warm_iterations=done, warm_s=spent)
+    blocks, times, count, converged = take_blocks(clock, plan, latency_s, progress)
+    return Timing(blocks=blocks, times=times, iterations=count, converged=converged, warm_iterations=done, warm_s=spent)

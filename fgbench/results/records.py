@@ -210,7 +210,7 @@ class ThroughputRow(Record):
     compiled: bool
     status: Status
     reason: str | None  # why the status is not ok
-    throughput_img_s: Positive | None  # batch_size / latency_s
+    throughput_img_s: Positive | None  # batch_size / latency_s; under load, of all finished requests
     latency_s: Positive | None  # of one batch, the median of the blocks
     latency_ci95_low_s: Figure | None
     latency_ci95_high_s: Figure | None
@@ -224,7 +224,7 @@ class ThroughputRow(Record):
     environment: dict[str, Any]  # hardware, software and settings; "missing" says why fields are null
     repeat: Count | None = None  # from 1, where points are measured several times
     engine: str = "torch"  # that ran it, as users type it
-    latency_p50_s: Positive | None = None  # of single iterations; null where there are too few of them
+    latency_p50_s: Positive | None = None  # of single iterations or requests; null where there are too few of them
     latency_p95_s: Positive | None = None
     latency_p99_s: Positive | None = None
     part: str | None = None  # of the forward pass, such as "selector"; null for all of it

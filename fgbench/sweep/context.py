@@ -73,8 +73,9 @@ class SweepContext:
 
         """
         platform = self.platforms[group.mode]
-        if group.mode not in self.rates:
-            self.rates[group.mode] = measure_rates(pool, group.mode, platform.uuid, tick)
+        mode = group.mode.unloaded
+        if mode not in self.rates:
+            self.rates[mode] = measure_rates(pool, mode, platform.uuid, tick)
         limit_s, plugins = self.request.timeout_s, list(self.request.plugins)
         made, prepared = (pool, group), dict[str, Any]()
         if platform.exports:
@@ -189,7 +190,12 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
         "threads": request.threads,
         "memory_limit_bytes": request.memory_limit_bytes,
     }
-    modes = [asdict(RunMode(dtype=dtype, **options)) for dtype in request.dtypes]
+    modes = [
+        asdict(RunMode(dtype=dtype, concurrency=servers, rate_per_s=rate, **options))
+        for dtype in request.dtypes
+        for servers in request.concurrency or (None,)
+        for rate in request.rates_per_s or (None,)
+    ]
     platforms: dict[RunMode, Platform] = {}
     refusals: list[FgbenchError] = []
     for engine in dict.fromkeys(request.engines):

@@ -50,7 +50,7 @@ class Preparations:
 
         """
         case, folder = group.case, self._folder_of(group.case)
-        key = case, group.mode
+        key = case, group.mode.unloaded
         if key not in self._exported:
             arguments = {"case": asdict(case), "mode": asdict(group.mode), "uuid": uuid, "folder": str(folder)}
             try:
@@ -66,7 +66,7 @@ class Preparations:
 
     def export_facts(self, group: PointGroup) -> Mapping[str, Any] | None:
         """What is known of the export of a group: its time, its bytes."""
-        found = self._exported.get((group.case, group.mode))
+        found = self._exported.get((group.case, group.mode.unloaded))
         return None if isinstance(found, WorkerFailed) else found
 
     def reference(

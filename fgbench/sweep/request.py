@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
+from fgbench import values
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import TORCH
 from fgbench.options import (
@@ -27,13 +28,14 @@ from fgbench.options import (
     SIZES,
     THREADS,
     TIMEOUT,
+    many,
     one,
     real_paths,
     switch,
     time,
     whole,
 )
-from fgbench.quantities import memory_size
+from fgbench.quantities import arrival_rates, memory_size
 from fgbench.results import paper
 
 MAX_REPEATS = 1000
@@ -59,6 +61,20 @@ REPEAT = one(
     "N",
     read=whole("number of repeats", 2, MAX_REPEATS),
 )
+TAIL = switch("--tail", "go on until there are iterations enough for p99 (368), within --max-time")
+CONCURRENCY = many(
+    "--concurrency",
+    "so many requests in flight in one process: threads with a batch each",
+    "N…",
+    read=values.numbers_in_flight,
+)
+RATE = many(
+    "--rate",
+    "50/s: batches arrive at random times; latency counts from the arrival",
+    "RATE…",
+    read=arrival_rates,
+    write=lambda rate: f"{rate!r}/s",
+)
 NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
 WHAT, HOW, HOW_LONG = "What to measure", "How to measure", "How long"
 
@@ -82,8 +98,11 @@ class SweepRequest:
         compiled: Whether models are compiled by torch.
         channels_last: Whether images and weights have that memory format.
         cuda_graph: Whether a CUDA graph is replayed.
+        concurrency: Requests in flight in one process, each number a mode of its own; None: one batch after the other.
+        rates_per_s: Batches that arrive per second, each rate a mode of its own; None: each follows the last.
         memory_limit_bytes: What does not fit into it is out of memory; None: what the device has.
         energy: Whether energy is measured.
+        tail: Whether a timing goes on until there are samples enough for the 99th percentile.
         cap_s: Seconds of timed blocks per point; None: the device's plan.
         timeout_s: Seconds for one point, or the building of a model.
         budget_s: Seconds of all measuring; None: no limit.
@@ -108,6 +127,8 @@ class SweepRequest:
     compiled: Annotated[bool, COMPILE, HOW] = False
     channels_last: Annotated[bool, CHANNELS_LAST, HOW] = False
     cuda_graph: Annotated[bool, CUDA_GRAPH, HOW] = False
+    concurrency: Annotated[Sequence[int] | None, CONCURRENCY, HOW] = None
+    rates_per_s: Annotated[Sequence[float] | None, RATE, HOW] = None
     memory_limit_bytes: Annotated[int | None, MEMORY_LIMIT, HOW] = None
     cap_s: Annotated[
         float | None,
@@ -119,6 +140,7 @@ class SweepRequest:
     ] = 600.0
     budget_s: Annotated[float | None, BUDGET, HOW_LONG] = None
     repeats: Annotated[int, REPEAT, HOW_LONG] = 1
+    tail: Annotated[bool, TAIL, HOW_LONG] = False
     energy: Annotated[bool, NO_ENERGY, HOW_LONG] = True
     again: Annotated[bool, AGAIN, OUTPUT_SECTION] = False
     retry: Annotated[bool, RETRY, OUTPUT_SECTION] = False

@@ -137,9 +137,8 @@ class Sweep:
             start = time.monotonic()
             request = self.context.request
             try:
-                result = worker.ask(
-                    "measure", request.timeout_s, progress, stay, batch_size=size, energy=request.energy
-                )
+                wanted = {"batch_size": size, "energy": request.energy, "tail": request.tail}
+                result = worker.ask("measure", request.timeout_s, progress, stay, **wanted)
             finally:
                 self.measuring_s += time.monotonic() - start
         except WorkerFailed as failure:
@@ -162,7 +161,8 @@ class Sweep:
     def _keep(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
         """Store a finished point."""
         result = {**result, "missing": self.context.missing(group) | result.get("missing", {})}
-        row = make_row(group, size, result, self.context.facts(group), self.context.rates.get(group.mode, Rates()))
+        rates = self.context.rates.get(group.mode.unloaded, Rates())
+        row = make_row(group, size, result, self.context.facts(group), rates)
         self._finished[group, size] = row  # it is shown even where it cannot be stored
         key = self.context.key(group, size)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
@@ -203,6 +203,9 @@ class Sweep:
             return True
         if row.status is Status.TIMEOUT:
             return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
+        asked_for = environment["seen"].get("percentiles", {}).get("asked_for")
+        if request.tail and not asked_for and row.latency_s is not None and row.latency_p99_s is None:
+            return True
         return request.energy and environment["missing"].get("energy_j_per_image") == NOT_ASKED_FOR
 
     def _note(self, group: PointGroup, size: int, row: ThroughputRow) -> None:

@@ -142,7 +142,7 @@ class Worker:
         self.loaded = LoadedSubject(subject, engine, cap_s, reference=compared)
         return {}
 
-    def measure(self, batch_size: int, energy: bool) -> Message:
+    def measure(self, batch_size: int, energy: bool, tail: bool = False) -> Message:
         """Measure one batch size of the loaded model."""
         assert self.loaded is not None, "load comes first"
 
@@ -154,7 +154,7 @@ class Worker:
                 sent = time.monotonic()
                 self.messages.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
-        return self.loaded.measure(batch_size, energy=energy, progress=progress)
+        return self.loaded.measure(batch_size, energy=energy, tail=tail, progress=progress)
 
     def selector_codes(self, names: list[str]) -> Message:
         """A digest of the code of each selector that is not fgbench's own."""

@@ -22,6 +22,7 @@ TRAINED_WITH = tuple(
     "lr epochs batch_size accumulate optimizer weight_decay warmup_steps augreg mixed_precision".split()
 )
 MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
+LOADS = {"concurrency": "--concurrency", "rate_per_s": "--rate"}
 
 
 def sweep_command(rows: Sequence[ThroughputRow], *more: str, device: str | None = None) -> str:
@@ -49,6 +50,9 @@ def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | Non
     for field, option in MODES.items():
         is_set = rows and all(row.compiled if field == "compiled" else row.environment.get(field) for row in rows)
         words += [option] if is_set else []
+    for field, option in LOADS.items():
+        loads = sorted({load for row in rows if (load := row.environment.get(field))})
+        words += [f"{option} {' '.join(f'{load:g}' for load in loads)}"] if loads else []
     return " ".join([*words, *more])
 
 

@@ -179,11 +179,15 @@ def test_words_for_another_process_give_the_same_request():
         timeout_s=90.0,
         compiled=True,
         energy=False,
+        concurrency=[1, 2],
+        rates_per_s=[50.0, 0.1],
+        tail=True,
     )
     words = command_words(request)
     assert words == [
         *("--model=glsim", "--model=vit", "--batch-sizes=1", "--batch-sizes=8", "--selectors=gls", "--dtype=bfloat16"),
-        *("--threads=2", "--compile", "--max-time=0.5s", "--timeout=90s", "--no-energy"),
+        *("--threads=2", "--compile", "--concurrency=1", "--concurrency=2", "--rate=50.0/s", "--rate=0.1/s"),
+        *("--max-time=0.5s", "--timeout=90s", "--tail", "--no-energy"),
     ]
     typed: dict[str, object] = {}
     for name, option in options_of(SweepRequest).items():

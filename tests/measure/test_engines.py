@@ -117,6 +117,9 @@ def test_every_engine_keeps_the_contract(name):
             output = batch.run()
             engine.synchronize()
         torch.testing.assert_close(output.cpu().float(), module(images).detach(), rtol=1e-3, atol=1e-3)
+        assert (batch.another is not None) == engine.concurrent
+        if batch.another is not None:
+            assert str(batch.another(1)()) != str(output), "it has the same inputs"
         missing: dict[str, str] = {}
         watch = engine.watch(missing)
         times = engine.clock(batch.run, watch.glance).run(2)

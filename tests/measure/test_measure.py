@@ -64,6 +64,7 @@ def test_the_row_is_the_one_that_a_sweep_stores(pool, tmp_path):
     assert list(row) == list(stored)
     assert set(row["environment"]) == set(stored["environment"]) - {"time"}
     measured = {"status", "reason", "throughput_img_s", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s"}
+    measured |= {"latency_p50_s", "latency_p95_s", "latency_p99_s"}
     measured |= {"blocks", "device_memory_bytes", "mfu", "best", "environment"}
     assert {name: row[name] for name in row if name not in measured} == {
         name: stored[name] for name in stored if name not in measured

@@ -148,6 +148,30 @@ def test_a_budget_says_what_it_left_out_and_how_to_have_it(run):
     assert "the same command without --budget measures them" in result.stderr
 
 
+def test_each_load_is_a_mode_of_its_own(run):
+    words = ["--model", "vit", *TINY, "--batch-sizes", "1", "--concurrency", "1", "2", "--rate", "1000000/s", "--tail"]
+    result = run(*words, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
+    loads = [(row["environment"]["concurrency"], row["environment"]["rate_per_s"]) for row in rows]
+    assert loads == [(1, 1e6), (2, 1e6)]
+    assert {row["status"] for row in rows} == {"unconverged"}
+    assert {row["throughput_img_s"] for row in rows} == {row["latency_s"] for row in rows} == {None}
+    assert (
+        "vit test_vit at 64 float32 2 at once 1e+06/s batch 1: unconverged, the queue grows: 1e+06/s" in result.stderr
+    )
+
+
+def test_a_stored_point_is_measured_again_where_its_tail_is_wanted(run):
+    words = ["--model", "vit", *TINY, "--batch-sizes", "1", "--format", "json"]
+    (plain,) = json.loads(run(*words).stdout)
+    assert plain["latency_p99_s"] is None
+    assert plain["environment"]["missing"]["latency_p99_s"].endswith("--tail takes more")
+    (tail,) = json.loads(run(*words, "--tail").stdout)
+    assert tail["environment"]["seen"]["percentiles"]["asked_for"] == 368
+    assert "1 of 1 points were in" in run(*words, "--tail").stderr  # a longer --max-time is another point
+
+
 def test_a_worker_that_dies_is_in_the_table_with_its_reason(run):
     words = ["--model", "glsim", *TINY, "--batch-sizes", "1", "2", "--selectors", "killed", "--plugin", str(FAULTY)]
     result = run(*words)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fgbench_reports.choose.limits import Limits
 
 LIMITS, AMONG = "Limits", "Configurations"
+PERCENTILES = ("50", "95", "99")  # that rows of throughput have
 
 
 def _percentage(text: str) -> float:
@@ -27,6 +28,13 @@ def _percentage(text: str) -> float:
     if value <= 1:
         raise FgbenchError("--min-accuracy is no share of 1, got", text, f"in percent: {100 * value:g}")
     return value
+
+
+def _percentile(text: str) -> int:
+    """50, 95 or 99."""
+    if text.strip().lower().removeprefix("p") not in PERCENTILES:
+        raise FgbenchError("--percentile must be 50, 95 or 99, got", text, "rows have no others")
+    return int(text.strip().lower().removeprefix("p"))
 
 
 def _amount(flag: str, kind: Quantity) -> partial[float]:
@@ -43,6 +51,16 @@ class ChooseRequest:
     max_latency_s: Annotated[
         float | None,
         one("--max-latency", "of one batch, as 20ms", "TIME", read=_amount("--max-latency", LATENCY)),
+        LIMITS,
+    ] = None
+    percentile: Annotated[
+        int | None,
+        one(
+            "--percentile",
+            "50, 95 or 99: of the latency that --max-latency bounds, in place of the median",
+            "N",
+            read=_percentile,
+        ),
         LIMITS,
     ] = None
     max_memory_bytes: Annotated[

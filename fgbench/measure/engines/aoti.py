@@ -33,6 +33,8 @@ EXAMPLE = 2  # images that are traced
 class Aoti(TorchEngine):
     """Runs a package of AOTInductor."""
 
+    concurrent = False  # one runner of a package serves one call at a time
+
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
         """That there is no compiler for C++."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from fgbench.deploy.onnx_export import INPUT
 from fgbench.deploy.quantize import calibration, quantize_onnx
+from fgbench.measure.clocks import Step
 from fgbench.measure.engine import Batch, PrepareBatch
 from fgbench.measure.engines.onnx_engine import OnnxEngine
 from fgbench.measure.points import RunMode
@@ -50,10 +51,16 @@ class OnnxRuntime(OnnxEngine):
 
         def prepare_batch(batch_size: int) -> Batch:
             (images,) = subject.inputs(batch_size)
+
+            def another(number: int) -> Step:
+                step: Step = self.step(session, subject.inputs(batch_size, seed=number)[0].numpy())
+                return step
+
             return Batch(
                 self.step(session, images.numpy()),
                 {"intra_op_num_threads": threads, "providers": session.get_providers()},
                 lambda given: dict(zip(outputs, session.run(outputs, {INPUT: given.numpy()}), strict=True)),
+                another if self.concurrent else None,
             )
 
         return prepare_batch
@@ -91,6 +98,7 @@ class OnnxRuntimeCpu(OnnxRuntime):
 
     name = "onnxruntime_cpu"
     devices = ("cpu",)
+    concurrent = True  # calls of one session share its threads
     dtypes = ("float32", "int8")
     provider = "CPUExecutionProvider"
 

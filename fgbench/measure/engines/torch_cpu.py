@@ -20,6 +20,7 @@ class TorchCpu(TorchEngine):
     name = "torch_cpu"
     devices = ("cpu",)
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "tf32", "float16", "bfloat16", "amp", "int8")
+    concurrent = True
     matrix_sides = (1024, 4096)  # the first whose product takes long enough to tell the rate
     copied_elements = 2**26
 

@@ -102,6 +102,8 @@ class TorchEngine(Engine):
             if self.mode.compiled:
                 forget_compiled()
             batch = self.batch(forward, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+            if self.concurrent:
+                batch = replace(batch, another=lambda n: self.step(forward, self.inputs(subject, batch_size, n)))
             has_outputs = named or isinstance(subject, TakesImages)
             if not has_outputs or self.mode.cuda_graph:  # a graph was compared with eager when it was captured
                 return batch

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INTERVAL = "95 % interval"
 REPEATED = "range of its repeats"
 ONCE = "measured once"  # the figure is taken as it is
+NO_UPPER_END = "too few samples for an upper end"  # of a percentile, which is taken as it is
 UNKNOWN = "no interval"  # the figure says nothing certain
 Z_975 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 _Known = tuple[float, float, Hashable]  # low, high, what was measured
@@ -31,7 +32,7 @@ class Bounds:
     value: float
     low: float
     high: float
-    basis: str = INTERVAL  # what the ends are: INTERVAL, REPEATED, ONCE, UNKNOWN
+    basis: str = INTERVAL  # what the ends are: INTERVAL, REPEATED, ONCE, NO_UPPER_END, UNKNOWN
     of: Hashable = None  # what was measured: two figures of the same thing are equal, however wide their interval
 
     @property
@@ -111,6 +112,37 @@ def latency_bounds(point: Configuration) -> Bounds:
         return Bounds(value=value, low=0.0, high=math.inf, basis=UNKNOWN)
     ends += [row.latency_s for row in rows if row.latency_s is not None]
     return Bounds(value=value, low=max(0.0, min(ends)), high=max(ends))
+
+
+def tail_bounds(point: Configuration, percent: int) -> Bounds | None:
+    """A percentile of the latency of one batch in seconds; None where it was not measured.
+
+    Its ends are those of the 95 % interval by order statistics, of repeats the outermost ones. Where an end is not
+    known, the figure itself stands in.
+
+    Args:
+        point: The configuration.
+        percent: 50, 95 or 99.
+
+    """
+    field, rows = f"latency_p{percent}_s", point.repeats or (point.row,)
+    value: float | None = getattr(point.row, field)
+    if value is None:
+        return None
+    figures = [figure for row in rows if (figure := getattr(row, field)) is not None]
+    lows, highs = zip(*(_percentile_ends(row, percent) for row in rows), strict=True)
+    known = [end for end in (*lows, *highs) if end is not None]
+    whole = all(end is not None for end in highs)
+    ends = [*figures, *known]
+    return Bounds(value=value, low=min(ends), high=max(ends), basis=INTERVAL if whole else NO_UPPER_END)
+
+
+def _percentile_ends(row: ThroughputRow, percent: int) -> tuple[float | None, float | None]:
+    ends = (((row.environment or {}).get("seen") or {}).get("percentiles") or {}).get(f"p{percent}")
+    if not isinstance(ends, list) or len(ends) != 2:
+        return None, None
+    low, high = (float(end) if isinstance(end, (int, float)) and math.isfinite(end) else None for end in ends)
+    return low, high
 
 
 def throughput_bounds(point: Configuration) -> Bounds:

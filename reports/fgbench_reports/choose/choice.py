@@ -57,6 +57,7 @@ class Choice:
     objectives: Sequence[str]  # that the front is made over
     dataset: str
     gpu_hour_price: float | None
+    percentile: int | None = None  # of the latency that is limited; None: the median
     several_accuracies: bool = False  # some model has several, of which one counts
 
     @property
@@ -163,6 +164,7 @@ def choose(
         objectives=tuple(objectives),
         dataset=dataset,
         gpu_hour_price=gpu_hour_price,
+        percentile=limits.percentile,
         several_accuracies=any(len(same) > 1 for same in grouped),
     )
 

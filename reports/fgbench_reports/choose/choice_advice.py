@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from fgbench.results.paper import MODEL_SELECTORS, published_backbones
@@ -15,6 +16,7 @@ from fgbench_reports.dataset_subset import without_part
 from fgbench_reports.sweep_rows import as_text, places_of, sites_of
 
 MAX_COMMANDS = 3  # that a note names
+TAIL_SAMPLES = 500  # single iterations, somewhat more than p99 needs
 LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
 TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
 
@@ -55,7 +57,11 @@ def _selector_option(row: ThroughputRow) -> str:
 def doubt_notes(choice: Choice) -> list[str]:
     """The commands that narrow the intervals of uncertain configurations."""
     notes = []
-    timed = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
+    doubted = [one for one in choice.uncertain if any(doubt.option in TIMED for doubt in one.doubts)]
+    unjudged = [one for one in doubted if any(doubt.unknown for doubt in one.doubts)]
+    timed = [one for one in doubted if one not in unjudged]
+    if unjudged:
+        notes.append(_unjudged_note(choice, unjudged))
     if timed:
         commands = _longer_commands([one.configuration.row for one in timed])
         narrow = "narrows" if len(commands) == 1 else "narrow"
@@ -74,6 +80,21 @@ def doubt_notes(choice: Choice) -> list[str]:
     return notes
 
 
+def _unjudged_note(choice: Choice, unjudged: Sequence[Verdict]) -> str:
+    """The configurations whose percentile was not measured, and the command that measures it."""
+    rows = [one.configuration.row for one in unjudged]
+    what = next(doubt.told for doubt in unjudged[0].doubts if doubt.unknown)
+    slowest = max(one.configuration.latency_s for one in unjudged)
+    longer = f"{max(60, math.ceil(TAIL_SAMPLES * slowest))}s"
+    commands = _longer_commands(rows, f"--tail --max-time {longer}")
+    where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
+    return f"Not judged, as the {what} ({where}): {_listed(commands)} {_measures(commands)} it."
+
+
+def _measures(commands: Sequence[str]) -> str:
+    return "measures" if len(commands) == 1 else "measure"
+
+
 def basis_notes(choice: Choice) -> list[str]:
     """Which intervals limits are judged by, and which figures have none."""
     verdicts = [one for one in choice.verdicts if not any(breach.narrows for breach in one.breaches)]
@@ -84,6 +105,8 @@ def basis_notes(choice: Choice) -> list[str]:
     if any(len(point.repeats) > 1 for point in points):
         notes[0] = notes[0].replace("measured once", "measured once, or have the range of their repeats")
         notes.append("A latency that was measured repeatedly has the outermost ends of the intervals of its repeats.")
+    if (percent := choice.percentile) is not None:
+        notes.append(f"p{percent}: its interval is by order statistics; without an upper end (?) the figure counts.")
     bare = [point.row for point in points if not latency_bounds(point).known]
     if bare:
         where = places_of(bare, sites_of([point.row for point in points]))
@@ -117,7 +140,7 @@ def _listed(commands: Sequence[str]) -> str:
     return named + (f" and {left} more" if left > 0 else "")
 
 
-def _longer_commands(rows: Sequence[ThroughputRow]) -> list[str]:
+def _longer_commands(rows: Sequence[ThroughputRow], time: str = f"--max-time {LONGER}") -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
     groups: dict[str, list[ThroughputRow]] = {}
     for row in rows:
@@ -127,7 +150,7 @@ def _longer_commands(rows: Sequence[ThroughputRow]) -> list[str]:
         words = ["fgbench throughput --models", *_words(row.model for row in group)]
         words += ["--sizes", *_words(row.image_size for row in group)]
         words += ["--batch-sizes", *_words(row.batch_size for row in group)]
-        commands.append(f"{' '.join(words)}{options} --max-time {LONGER} --again")
+        commands.append(f"{' '.join(words)}{options} {time} --again")
     return commands
 
 
@@ -146,5 +169,7 @@ def _options(row: ThroughputRow) -> str:
     words += ["--compile"] if row.compiled else []
     words += ["--channels-last"] if environment.get("channels_last") else []
     words += ["--cuda-graph"] if environment.get("cuda_graph") else []
+    words += [f"--concurrency {servers}"] if (servers := environment.get("concurrency")) else []
+    words += [f"--rate {rate:g}/s"] if (rate := environment.get("rate_per_s")) else []
     words += [f"--threads {environment['threads']}"] if row.device == "cpu" and environment.get("threads") else []
     return "".join(f" {word}" for word in words) + _selector_option(row)

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, throughput_bounds
+from fgbench_reports.choose.bounds import (
+    NO_UPPER_END,
+    Bounds,
+    accuracy_bounds,
+    latency_bounds,
+    tail_bounds,
+    throughput_bounds,
+)
 from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nearest_misses
 from fgbench_reports.choose.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
 from fgbench_reports.choose.configurations import PUBLISHED
@@ -47,6 +54,7 @@ Line = dict[str, str]
 FIELDS = (
     *("model", "selector", "impl", "backbone", "image_size", "batch_size", "device", "dtype", "compiled"),
     *("status", "reason", "throughput_img_s", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s"),
+    *("latency_p50_s", "latency_p95_s", "latency_p99_s"),
     *("peak_memory_allocated_bytes", "device_memory_bytes", "energy_j_per_image", "mfu"),
 )
 NAMES = (
@@ -76,7 +84,7 @@ def choice_rows(choice: Choice) -> list[dict[str, object]]:
             | {"pareto": verdict.pareto, "satisfies": verdict.satisfies}
             | {"ruled_out_by": _texts([*verdict.breaches, *verdict.doubts])}
             | {"verdict": verdict.word, "uncertain_about": _texts(verdict.doubts)}
-            | _judged_ends(verdict, choice.gpu_hour_price)
+            | _judged_ends(verdict, choice)
         )
     return rows
 
@@ -85,11 +93,12 @@ def _texts(breaches: Sequence[Breach]) -> list[str]:
     return [f"{breach.option}: {breach.told}" for breach in breaches]
 
 
-def _judged_ends(verdict: Verdict, price: float | None) -> dict[str, float | int | None]:
+def _judged_ends(verdict: Verdict, choice: Choice) -> dict[str, float | int | None]:
     """The ends that limits and the front are judged by; None where there is no interval, or it has no end."""
-    point = verdict.configuration
+    point, price, percent = verdict.configuration, choice.gpu_hour_price, choice.percentile
     accuracy = None if point.accuracy is None else accuracy_bounds(point.accuracy)
     figures = {"top1{}_percent": accuracy, "latency{}_s": latency_bounds(point)}
+    figures |= {} if percent is None else {f"latency_p{percent}{{}}_s": tail_bounds(point, percent)}
     figures |= {"throughput{}_img_s": throughput_bounds(point)}
     figures |= {"cost_per_million{}": None if price is None else cost_bounds(point, price)}
     ends: dict[str, float | int | None] = {}
@@ -223,6 +232,8 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
             cells[TOP1_ENDS] = "–" if accuracy is None else ends_text(accuracy_bounds(accuracy))
         cells |= {"img/s": img_per_s(point.img_s), "latency ms": milliseconds(point.latency_s)}
         cells[LATENCY_ENDS] = _milliseconds_ends(latency_bounds(point))
+        if choice.percentile is not None:
+            cells |= _percentile_cells(tail_bounds(point, choice.percentile), choice.percentile)
         cells["GB"] = gigabytes(point.memory_bytes)
         if choice.gpu_hour_price is None:
             cells[HOURS] = significant(hours_per_million(point.img_s), decimals=5)
@@ -237,6 +248,14 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
 
 def _milliseconds_ends(figure: Bounds) -> str:
     return f"{milliseconds(figure.low)}–{milliseconds(figure.high)}" if figure.known else "–"
+
+
+def _percentile_cells(figure: Bounds | None, percent: int) -> Line:
+    """The percentile that is limited, and its ends."""
+    value, ends = ("–", "–") if figure is None else (milliseconds(figure.value), _milliseconds_ends(figure))
+    if figure is not None and figure.basis == NO_UPPER_END:
+        ends = f"{milliseconds(figure.low)}–?"
+    return {f"p{percent} ms": value, f"p{percent} from–to": ends}
 
 
 def _limit_lines(choice: Choice) -> Iterator[Line]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from fgbench.results.records import ThroughputRow
@@ -18,6 +19,7 @@ from fgbench_reports.choose.bounds import (
     energy_bounds,
     latency_bounds,
     memory_bounds,
+    tail_bounds,
     throughput_bounds,
 )
 from fgbench_reports.choose.configurations import Configuration
@@ -34,6 +36,7 @@ class Limits:
 
     min_accuracy_percent: float | None = None  # top-1
     max_latency_s: float | None = None  # of one batch
+    percentile: int | None = None  # of the latency that max_latency_s bounds; None: the median
     max_memory_bytes: int | None = None
     max_energy_j: float | None = None  # per image
     min_throughput_img_s: float | None = None
@@ -74,15 +77,17 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
         gpu_hour_price: The price of an hour; None where there is none.
 
     Raises:
-        ValueError: Where a cost is limited without a price.
+        ValueError: Where a cost is limited without a price, or a percentile is named and no latency is limited.
 
     """
+    if limits.percentile is not None and limits.max_latency_s is None:
+        raise ValueError(f"--percentile {limits.percentile} says which latency is limited; give one with --max-latency")
     if limits.max_cost is not None and gpu_hour_price is None:
         raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
     price = gpu_hour_price or 0.0
     rules = [
         _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, _accuracy, "{:g} %".format, least=True),
-        _bound("--max-latency", "latency", limits.max_latency_s, latency_bounds, lambda s: f"{milliseconds(s)} ms"),
+        _latency(limits),
         _bound("--max-memory", "memory", limits.max_memory_bytes, memory_bounds, lambda b: f"{gigabytes(int(b))} GB"),
         _bound("--max-energy", "energy", limits.max_energy_j, energy_bounds, lambda j: f"{significant(j)} J"),
         _bound(
@@ -121,6 +126,34 @@ def cost_bounds(point: Configuration, price: float) -> Bounds:
 
 def _accuracy(point: Configuration) -> Bounds | None:
     return None if point.accuracy is None else accuracy_bounds(point.accuracy)
+
+
+def _latency(limits: Limits) -> Limit | None:
+    """The latency, or a percentile of it.
+
+    A configuration whose percentile was not measured is not judged, unless its median misses the limit already.
+    """
+    percent = limits.percentile
+
+    def shown(seconds: float) -> str:
+        return f"{milliseconds(seconds)} ms"
+
+    median = _bound("--max-latency", "latency", limits.max_latency_s, latency_bounds, shown)
+    if percent is None or median is None:
+        return median
+    name, read = f"p{percent} of the latency", partial(tail_bounds, percent=percent)
+    rule = _bound("--max-latency", name, limits.max_latency_s, read, shown)
+    assert rule is not None
+
+    def judge(point: Configuration) -> Breach | None:
+        breach, of_median = rule.judge(point), median.judge(point)
+        if breach is None or not breach.unknown:
+            return breach
+        if of_median is not None and not of_median.uncertain:
+            return replace(of_median, told=f"{of_median.told} at the median")
+        return replace(breach, told=f"{name} is not known", uncertain=True)
+
+    return replace(rule, judge=judge)
 
 
 def _bound(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
+    NUMBER,
     SERIES,
     EnvironmentKey,
     by_environment,
@@ -19,6 +21,7 @@ from fgbench_reports.sweep_rows import (
     environment_of,
     field_name,
     first_notes,
+    in_common,
     in_order,
     label_lines,
     mode_name,
@@ -45,6 +48,19 @@ def _times(field: str, factor: float) -> Callable[[ThroughputRow], float | None]
     def value(row: ThroughputRow) -> float | None:
         figure = getattr(row, field)
         return None if figure is None else figure * factor
+
+    return value
+
+
+def tail_is_asked_for(row: ThroughputRow) -> bool:
+    """Whether percentiles were asked for, by ``--tail`` or as the latencies of requests under load."""
+    return bool((((row.environment or {}).get("seen") or {}).get("percentiles") or {}).get("asked_for"))
+
+
+def _percentile(percent: int) -> Callable[[ThroughputRow], float | None]:
+    def value(row: ThroughputRow) -> float | None:
+        figure = getattr(row, f"latency_p{percent}_s")
+        return figure * 1e3 if figure is not None and tail_is_asked_for(row) else None
 
     return value
 
@@ -76,6 +92,16 @@ COLUMNS = (
         note="latency: of one batch, the median of the blocks",
     ),
     Column("±%", _half_width_percent, short_percent, unit="%", note="±%: half of its 95 % interval"),
+    Column("p50 ms", _percentile(50), four_digits, unit="ms", better="low"),
+    Column("p95 ms", _percentile(95), four_digits, unit="ms", better="low"),
+    Column(
+        "p99 ms",
+        _percentile(99),
+        four_digits,
+        unit="ms",
+        better="low",
+        note="p50, p95, p99: percentiles of single iterations; under load, of requests",
+    ),
     Column(
         "allocated GB",
         _memory("peak_memory_allocated_bytes", on_gpu=True),
@@ -117,6 +143,7 @@ NEEDED_BY: dict[str, Callable[[ThroughputRow], bool]] = {
     "img/s": lambda row: True,
     "latency ms": lambda row: True,
     "±%": lambda row: True,
+    **dict.fromkeys(("p50 ms", "p95 ms", "p99 ms"), tail_is_asked_for),
     "allocated GB": lambda row: row.device == "cuda",
     "resident GB": lambda row: row.device != "cuda",
     "J/img": lambda row: row.energy_j_per_image is not None,
@@ -263,4 +290,15 @@ def _missing_notes(rows: Sequence[ThroughputRow]) -> list[str]:
         for field, reason in ((row.environment or {}).get("missing") or {}).items():
             if field in names:
                 columns.setdefault(one_line(reason), {})[names[field]] = None
-    return first_notes([f"No {', '.join(names)}: {reason}" for reason, names in columns.items()], "reason")
+    notes = [f"No {', '.join(names)}: {reason}" for reason, names in columns.items()]
+    return first_notes([*notes, *_missing_percentiles(rows)], "reason")
+
+
+def _missing_percentiles(rows: Sequence[ThroughputRow]) -> list[str]:
+    """Why percentiles that were asked for are missing: a note for reasons that differ only in their numbers."""
+    reasons: dict[tuple[int, str], list[str]] = {}
+    for row in filter(tail_is_asked_for, rows):
+        for percent in (50, 95, 99):
+            if reason := (row.environment.get("missing") or {}).get(f"latency_p{percent}_s"):
+                reasons.setdefault((percent, re.sub(NUMBER, "#", reason)), []).append(one_line(reason))
+    return [f"No p{percent}: {in_common(texts)}" for (percent, _), texts in reasons.items()]
