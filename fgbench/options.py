@@ -237,6 +237,7 @@ POSITION_INTERPOLATION = one(
     default="as its authors do",
     read=one_of("interpolation", INTERPOLATIONS),
 )
+BASELINE = one("--baseline", "one of the models: a column of ratios to it")
 AGAIN = switch("--again", "measure what is in the store once more")
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")

@@ -99,7 +99,7 @@ def _environment_key(row: Point) -> EnvironmentKey:
     return _spelt(
         str(row.device),
         str(row.dtype),
-        row.engine or TORCH if isinstance(row, ThroughputRow) else TORCH,
+        _engine_words(row),
         isinstance(row, ThroughputRow) and bool(row.compiled),
         tuple(flags),
         tuple([environment.get(name) for name in LOADS]),
@@ -107,6 +107,19 @@ def _environment_key(row: Point) -> EnvironmentKey:
         environment.get("num_classes"),
         tuple([None if value is None else str(value) for value in values]),
     )
+
+
+def _engine_words(row: Point) -> str:
+    """The engine, its version and its provider where that is not the device: others are measured apart."""
+    engine = row.engine if isinstance(row, ThroughputRow) else TORCH
+    if not engine or engine == TORCH:
+        return TORCH
+    facts = (row.environment or {}).get("engine")
+    facts = facts if isinstance(facts, Mapping) else {}
+    version, provider = facts.get("version"), str(facts.get("provider") or row.device)
+    short = provider.removesuffix("ExecutionProvider")
+    words = [engine, *([str(version)] if version else []), *([short] if short.lower() != row.device else [])]
+    return " ".join(words)
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of rows share a few

@@ -207,7 +207,12 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
 
 
 def fits(accuracy: Accuracy, row: ThroughputRow) -> bool:
-    """Whether this accuracy is that of the model in a row of throughput; published and fast have the same."""
+    """Whether this accuracy is that of the model in a row of throughput; published and fast have the same.
+
+    Accuracies are tested in floating point: none is known of a model in int8.
+    """
+    if row.dtype == "int8":
+        return False
     if (accuracy.model, accuracy.selector, accuracy.image_size) != (row.model, row.selector, row.image_size):
         return False
     if not _has_published_options(accuracy):  # what was timed is the model with its published ones
