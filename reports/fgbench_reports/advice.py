@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
@@ -72,7 +73,7 @@ class Wanted:
     model: str
     selector: str | None
     backbone: str | None
-    image_size: int
+    image_size: ImageSize
     dataset: str | None = None
     seed: int | None = None
     training: tuple[str, ...] = ()

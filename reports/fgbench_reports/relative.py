@@ -200,12 +200,9 @@ def one_of(rows: Sequence[Any], row: Any) -> Any | None:
     if any(other is row for other in rows):
         return row
     left = list(rows)
-    for fits in (
-        lambda other: other.backbone == row.backbone,
-        lambda other: other.impl == row.impl,
-        lambda other: other.selector == MODEL_SELECTORS.get(other.model),
-    ):
-        left = [other for other in left if fits(other)] or left
+    left = [other for other in left if other.backbone == row.backbone] or left
+    left = [other for other in left if other.impl == row.impl] or left
+    left = [other for other in left if other.selector == MODEL_SELECTORS.get(other.model)] or left
     return left[0] if len(left) == 1 else None
 
 

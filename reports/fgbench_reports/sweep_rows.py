@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fgbench.results.escaping import sentence
+from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import NUM_CLASSES
 from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
 from fgbench_reports.data import group_by
@@ -281,7 +282,7 @@ def sites_of(rows: Sequence[ThroughputRow]) -> dict[int, str]:
         ``id`` of a row → ``"glsim gls at 448"``.
 
     """
-    groups: dict[tuple[str, int], list[tuple[EnvironmentKey, ThroughputRow]]] = {}
+    groups: dict[tuple[str, ImageSize], list[tuple[EnvironmentKey, ThroughputRow]]] = {}
     for key, rows_of_key in by_environment(rows).items():
         for row in rows_of_key:
             groups.setdefault((row.model, row.image_size), []).append((key, row))

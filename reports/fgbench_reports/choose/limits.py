@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import (
     Bounds,
@@ -25,7 +26,7 @@ from fgbench_reports.price import cost_per_million
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
 
-Named = TypeVar("Named", str, int)
+Named = TypeVar("Named", str, int, ImageSize)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Limits:
     gpu: str | None = None  # part of the device's name
     dtypes: Sequence[str] = ()
     models: Sequence[str] = ()
-    image_sizes: Sequence[int] = ()
+    image_sizes: Sequence[ImageSize] = ()
     batch_sizes: Sequence[int] = ()
 
 

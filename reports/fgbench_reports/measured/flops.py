@@ -134,7 +134,7 @@ def _command_line(rows: Sequence[FlopsRow], impls: Sequence[str], beside_paper: 
 
 def _published(row: FlopsRow) -> str:
     """The paper's figure as it is printed; empty where it has none."""
-    if not row.selector:
+    if not row.selector or not isinstance(row.image_size, int):
         return ""
     return flops_percents().get((row.backbone.partition(".")[0], row.selector, row.image_size), "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
 from fgbench_reports.relative import FlopsBaseline, heading_of
 from fgbench_reports.tables.column import Column, Line
@@ -32,7 +33,7 @@ def impls_of(rows: Sequence[FlopsRow]) -> list[str]:
     return list(dict.fromkeys(row.impl for row in rows if row.impl)) or ["published"]
 
 
-def size_of(rows: ByImpl) -> int:
+def size_of(rows: ByImpl) -> ImageSize:
     """The image size in pixels."""
     return next(iter(rows.values())).image_size
 
