@@ -64,18 +64,23 @@ def grid_of(name: str, image_size: ImageSize, patch: int, stride: int) -> tuple[
     return rows, columns
 
 
-def pixels_cut_off(image_size: ImageSize, patch_size: int, stride: int, grid: tuple[int, int]) -> int:
-    """Pixels of a side of the image beyond the last patch, of the side that loses most.
+def pixels_cut_off(image_size: int, patch_size: int, stride: int, patches: int) -> int:
+    """Pixels of a side of the image beyond the last patch.
 
     Args:
-        image_size: Of the image, in pixels.
+        image_size: Side of the image in pixels.
         patch_size: Side of a patch in pixels.
         stride: Step between patches in pixels.
-        grid: Rows and columns of patches.
+        patches: Number of patches along the side.
 
     """
+    return image_size - ((patches - 1) * stride + patch_size)
+
+
+def most_cut_off(image_size: ImageSize, patch_size: int, stride: int, grid: tuple[int, int]) -> int:
+    """Pixels beyond the last patch, of the side that loses most; ``grid`` has rows and columns of patches."""
     sides = zip(height_width(image_size), grid, strict=True)
-    return max(side - ((patches - 1) * stride + patch_size) for side, patches in sides)
+    return max(pixels_cut_off(side, patch_size, stride, patches) for side, patches in sides)
 
 
 def cut_off_by(model: Any) -> int:
@@ -83,7 +88,7 @@ def cut_off_by(model: Any) -> int:
     encoder = getattr(model, "encoder", None)
     if encoder is None or not hasattr(encoder, "patch_size"):
         return 0
-    return pixels_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid)
+    return most_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid)
 
 
 def cut_off_line(name: str, pixels: Mapping[ImageSize, int]) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fgbench.backbone_shape import BackboneShape, cut_off_line, pixels_cut_off
+from fgbench.backbone_shape import BackboneShape, cut_off_line, most_cut_off
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache, WarningRecorder
@@ -164,7 +164,7 @@ def _report_cut_off(shapes: Sequence[BackboneShape], request: CountGrid, on_prob
     """Report the sizes that lose pixels at the edges, in one line per backbone."""
     for name in request.selector_backbones:
         pixels = {
-            shape.image_size: pixels_cut_off(
+            shape.image_size: most_cut_off(
                 shape.image_size, shape.patch_size, request.patch_stride or shape.patch_size, shape.grid
             )
             for shape in shapes

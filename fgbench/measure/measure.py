@@ -52,7 +52,8 @@ def measure(
     Args:
         subject: The name of a published model, which gets random weights; or a network, which is copied; or a subject
             of :mod:`fgbench.measure.subjects`.
-        images: Images (B, 3, S, S), or their side S in pixels for noise. A subject has its own inputs.
+        images: Images (B, 3, height, width); for noise their side in pixels, (height, width) or ``"224x448"``. A
+            subject has its own inputs.
         batch_size: B; by default that of the images, or 1.
         engine: A name of ``fgbench list engines``.
         device: ``cuda`` or ``cpu``; by default the best that the engine can use.

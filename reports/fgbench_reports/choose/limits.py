@@ -182,7 +182,10 @@ def _on_device(name: str) -> Limit:
 
 
 def _among(
-    option: str, name: str, values: Sequence[str] | Sequence[int], read: Callable[[ThroughputRow], str | int]
+    option: str,
+    name: str,
+    values: Sequence[str] | Sequence[int] | Sequence[ImageSize],
+    read: Callable[[ThroughputRow], str | int],
 ) -> Limit | None:
     if not values:
         return None
