@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgbench.errors import FgbenchError
+from fgbench.results.image_size import ImageSize, height_width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class BackboneShape:
     """A backbone at one image size."""
 
     name: str  # timm's
-    image_size: int  # pixels, square
+    image_size: ImageSize  # pixels
     patch_size: int  # pixels, square
     grid: tuple[int, int]  # patches per column and row
     num_prefix_tokens: int  # class token, distillation token, registers
@@ -57,6 +58,12 @@ def grid_side(name: str, image_size: int, patch: int, stride: int) -> int:
     return (image_size - patch) // stride + 1
 
 
+def grid_of(name: str, image_size: ImageSize, patch: int, stride: int) -> tuple[int, int]:
+    """Rows and columns of patches; arguments and errors as of :func:`grid_side`."""
+    rows, columns = (grid_side(name, side, patch, stride) for side in height_width(image_size))
+    return rows, columns
+
+
 def pixels_cut_off(image_size: int, patch_size: int, stride: int, patches: int) -> int:
     """Pixels of a side of the image beyond the last patch.
 
@@ -70,15 +77,21 @@ def pixels_cut_off(image_size: int, patch_size: int, stride: int, patches: int) 
     return image_size - ((patches - 1) * stride + patch_size)
 
 
+def most_cut_off(image_size: ImageSize, patch_size: int, stride: int, grid: tuple[int, int]) -> int:
+    """Pixels beyond the last patch, of the side that loses most; ``grid`` has rows and columns of patches."""
+    sides = zip(height_width(image_size), grid, strict=True)
+    return max(pixels_cut_off(side, patch_size, stride, patches) for side, patches in sides)
+
+
 def cut_off_by(model: Any) -> int:
     """Pixels of a side that the patches of a model do not cover; 0 for a model without patches."""
     encoder = getattr(model, "encoder", None)
     if encoder is None or not hasattr(encoder, "patch_size"):
         return 0
-    return pixels_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid[0])
+    return most_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid)
 
 
-def cut_off_line(name: str, pixels: Mapping[int, int]) -> str | None:
+def cut_off_line(name: str, pixels: Mapping[ImageSize, int]) -> str | None:
     """One line that says which image sizes lose pixels.
 
     Args:

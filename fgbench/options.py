@@ -214,6 +214,7 @@ BACKBONES = many("--backbones", "timm's names", read=names_of("backbone"))
 BACKBONE = one("--backbone", "timm's name")
 SELECTORS = many("--selectors", "in place of the published ones", read=names_of("selector"))
 SIZES = many("--sizes", "image sides", "PIXELS…", read=values.image_sizes)
+SHAPES = SIZES.but(help="image sides; 224x448: height x width", read=values.image_shapes)
 BATCH_SIZES = many("--batch-sizes", "images per batch", "N…", read=values.batch_sizes)
 IMPLEMENTATIONS = many("--impl", "published, fast", read=some_of("impl", IMPLS))
 IMPLEMENTATION = one("--impl", "published or fast: the same up to rounding", read=one_of("impl", IMPLS))
@@ -237,6 +238,7 @@ POSITION_INTERPOLATION = one(
     default="as its authors do",
     read=one_of("interpolation", INTERPOLATIONS),
 )
+BASELINE = one("--baseline", "one of the models: a column of ratios to it")
 AGAIN = switch("--again", "measure what is in the store once more")
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
+from fgbench.errors import FgbenchError
 from fgbench.options import (
+    BASELINE,
     DEFAULT_STORE,
     FORMAT,
     OUTPUT,
@@ -42,6 +44,27 @@ class StoreOptions:
     """The store that results are kept in."""
 
     store: Annotated[Path, STORE, OUTPUT_SECTION] = Path(DEFAULT_STORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineOptions:
+    """A model that others are compared with; None: no comparison."""
+
+    baseline: Annotated[str | None, BASELINE, OUTPUT_SECTION] = None
+
+    def check_among(self, models: Iterable[str]) -> None:
+        """Refuse a baseline that is none of these models.
+
+        Raises:
+            FgbenchError: With the models that are there.
+
+        """
+        from fgbench_reports.relative import is_same_model
+
+        there = list(dict.fromkeys(models))
+        if self.baseline is not None and not any(is_same_model(model, self.baseline) for model in there):
+            do = f"one of: {', '.join(there)}" if there else "there are no rows of models"
+            raise FgbenchError("--baseline must be one of the models, got", self.baseline, do)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from fgbench.models.encoder import Encoder
 from fgbench.models.model import Explanation, Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.registry import is_own, make_selector, selectors, usable_selectors
+from fgbench.results.image_size import height_width
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.heat import patch_scores
 from fgbench_selectors.selector import score_breach
@@ -279,6 +280,5 @@ def own_scores(model: Model, explanation: Explanation, size: int) -> tuple[Tenso
 
 def patches_of(encoder: Encoder) -> Patches:
     """Where the patches of an encoder's images lie."""
-    return Patches(
-        grid=encoder.grid, patch_size=encoder.patch_size, stride=encoder.stride, image_size=encoder.image_size
-    )
+    side, _ = height_width(encoder.image_size)  # pictures are explained as squares
+    return Patches(grid=encoder.grid, patch_size=encoder.patch_size, stride=encoder.stride, image_size=side)

@@ -11,6 +11,7 @@ from fgbench.flops.crosscheck import cross_check
 from fgbench.flops.grid import CountGrid
 from fgbench.models.backbone import MetaBackbone, build_on_meta, fused_attention
 from fgbench.plugins.registry import make_selector, selectors
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
 from fgbench_selectors import Selector
 from fgbench_selectors.plugins import describe
@@ -30,7 +31,7 @@ class BackboneCounter:
 
     """
 
-    def __init__(self, name: str, size: int, request: CountGrid) -> None:
+    def __init__(self, name: str, size: ImageSize, request: CountGrid) -> None:
         self._name, self._size, self._request = name, size, request
         with fused_attention(request.fused_attention):
             self._backbone = build_on_meta(name, size, request.num_classes, request.patch_stride)

@@ -18,6 +18,7 @@ from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
 from fgbench.models.vit import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
+from fgbench.results.image_size import ImageSize, height_width
 from fgbench.results.records import FlopsRow
 
 OUTSIDE = "(outside)"  # the work of a model that is in none of its stages
@@ -36,7 +37,7 @@ class ModelCounter:
 
     request: CountGrid
     conventions: list[str]
-    bases: dict[tuple[str, int], tuple[Count, list[FlopsRow]]] = field(default_factory=dict)
+    bases: dict[tuple[str, ImageSize], tuple[Count, list[FlopsRow]]] = field(default_factory=dict)
 
     def rows(self, case: ModelCase) -> tuple[list[FlopsRow], list[FlopsRow], int]:
         """Count one model.
@@ -75,12 +76,12 @@ class ModelCounter:
         return base_rows, own, cut_off_by(model)
 
 
-def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
+def count_model(model: Model, size: ImageSize, *, images: int = 1, dtype: torch.dtype | None = None) -> Count:
     """Count one forward pass of a model on the meta device.
 
     Args:
         model: The model.
-        size: Side of the images in pixels.
+        size: Of the images, in pixels.
         images: Number of images.
         dtype: Of the images; torch's default by default.
 
@@ -91,7 +92,7 @@ def count_model(model: Model, size: int, *, images: int = 1, dtype: torch.dtype 
     with torch.no_grad(), FlopCounter() as counter:
         model.on_step = counter.under
         try:
-            model.flow(torch.empty(images, 3, size, size, dtype=dtype, device="meta"))
+            model.flow(torch.empty(images, 3, *height_width(size), dtype=dtype, device="meta"))
         finally:
             model.on_step = None
     return counter.result()

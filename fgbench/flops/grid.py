@@ -15,12 +15,13 @@ from fgbench.options import (
     MODELS,
     NUM_CLASSES,
     SELECTORS,
-    SIZES,
+    SHAPES,
     one,
     switch,
     whole,
 )
 from fgbench.results import paper
+from fgbench.results.image_size import ImageSize, NonSquare
 
 PATCH_STRIDE = one(
     "--patch-stride", "step between patches; 12 overlaps patches of 16", "PIXELS", read=whole("patch stride", 12)
@@ -36,7 +37,7 @@ class CountGrid:
     :func:`fgbench.flops.rows.flops_rows` counts its selectors, :func:`fgbench.flops.models.model_rows` its models.
 
     Attributes:
-        sizes: Image sides in pixels.
+        sizes: Image sides in pixels, or height × width.
         backbones: timm's names. None: the paper's three beside selectors, and a model's own in models.
         selectors: Names. None: every registered one beside backbones, and the published ones in models.
         models: Names of whole models. None: every registered one, where models are counted.
@@ -49,7 +50,7 @@ class CountGrid:
 
     """
 
-    sizes: Annotated[Sequence[int], SIZES.but(default="224 448 768 1024"), WHAT] = paper.IMAGE_SIZES
+    sizes: Annotated[Sequence[ImageSize], SHAPES.but(default="224 448 768 1024"), WHAT] = paper.IMAGE_SIZES
     backbones: Annotated[
         Sequence[str] | None, BACKBONES.but(default="the paper's ViT-B/16, ViT-B/14, ViT-T/16"), WHAT
     ] = None
@@ -77,12 +78,16 @@ class CountGrid:
         """Refuse options of backbones beside models.
 
         Raises:
-            FgbenchError: For a patch stride, or a cross-check, of models.
+            FgbenchError: For a patch stride, or a cross-check, of models, and closed forms of what is no square.
 
         """
         if self.models and (self.patch_stride is not None or self.cross_check):
             flag = "--cross-check" if self.cross_check else "--patch-stride"
             raise FgbenchError(f"{flag} is for backbones, and has no meaning with", "--models", "leave one of them out")
+        others = [size for size in self.sizes if isinstance(size, NonSquare)]
+        if others and not self.models and ("paper" in self.conventions or self.cross_check):
+            what = "the paper's closed forms are those of square images, got size"
+            raise FgbenchError(what, others[0], "leave out --convention paper and --cross-check")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,4 +97,4 @@ class ModelCase:
     name: str
     backbone: str
     selector: str | None
-    size: int
+    size: ImageSize

@@ -12,6 +12,7 @@ from fgbench.flops.counted_cache import CountedCache, WarningRecorder
 from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def model_rows(
     conventions = _measured(request, on_problem)
     counting = _Counting(request, conventions, cache or CountedCache())
     problems: list[FgbenchError] = []
-    yielded: set[tuple[str, int]] = set()  # backbones and sizes whose rows are done
-    cut: dict[str, dict[int, int]] = {}
+    yielded: set[tuple[str, ImageSize]] = set()  # backbones and sizes whose rows are done
+    cut: dict[str, dict[ImageSize, int]] = {}
     for case in list(_cases(request, problems.append)):
         progress(f"{case.name} at {case.size}")
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fgbench.backbone_shape import BackboneShape, cut_off_line, pixels_cut_off
+from fgbench.backbone_shape import BackboneShape, cut_off_line, most_cut_off
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.flops import paper
 from fgbench.flops.counted_cache import CacheEntry, CountedCache, WarningRecorder
@@ -17,6 +17,7 @@ from fgbench.flops.grid import CountGrid
 from fgbench.plugins.names import check_selectors, reads_class_token
 from fgbench.plugins.registry import is_own, selectors, usable_selectors
 from fgbench.plugins.timm_names import shape_of
+from fgbench.results.image_size import ImageSize, height_width, image_size
 from fgbench.results.records import FlopsRow
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class _Point:
     def __init__(
         self,
         name: str,
-        size: int,
+        size: ImageSize,
         request: CountGrid,
         selectors: Sequence[str],
         conventions: Sequence[str],
@@ -124,7 +125,9 @@ class _Point:
 
     def _shape(self) -> BackboneShape:
         if self._cached is not None:
-            return BackboneShape(**{**self._cached["shape"], "grid": tuple(self._cached["shape"]["grid"])})
+            shape = self._cached["shape"]
+            told = {"grid": tuple(shape["grid"]), "image_size": image_size(shape["image_size"])}
+            return BackboneShape(**{**shape, **told})
         request = self._request
         closed = not self._conventions and not request.cross_check
         listed = shape_of(self._name, self._size, request.num_classes, request.patch_stride) if closed else None
@@ -141,7 +144,8 @@ class _Point:
 
     def _cache_entry(self, cache: CountedCache, names: Sequence[str]) -> CacheEntry:
         request = self._request
-        key = {"backbone": self._name, "size": self._size, "selectors": list(names), "impls": list(request.impls)}
+        key: dict[str, object] = {"backbone": self._name, "size": self._size, "selectors": list(names)}
+        key |= {"impls": list(request.impls)}
         key |= {"conventions": self._conventions, "num_classes": request.num_classes}
         key |= {"patch_stride": request.patch_stride, "fused_attention": request.fused_attention}
         return cache.entry("backbone", key, names)
@@ -160,8 +164,8 @@ def _report_cut_off(shapes: Sequence[BackboneShape], request: CountGrid, on_prob
     """Report the sizes that lose pixels at the edges, in one line per backbone."""
     for name in request.selector_backbones:
         pixels = {
-            shape.image_size: pixels_cut_off(
-                shape.image_size, shape.patch_size, request.patch_stride or shape.patch_size, shape.grid[0]
+            shape.image_size: most_cut_off(
+                shape.image_size, shape.patch_size, request.patch_stride or shape.patch_size, shape.grid
             )
             for shape in shapes
             if shape.name == name
@@ -228,7 +232,7 @@ def _paper_rows(
 def geometry_of(shape: BackboneShape, request: CountGrid) -> paper.Geometry:
     """The variables of the closed forms for a backbone."""
     return paper.Geometry(
-        image_size=shape.image_size,
+        image_size=height_width(shape.image_size)[0],
         patch_size=shape.patch_size,
         embed_dim=shape.embed_dim,
         depth=shape.depth,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode
+from fgbench.results.image_size import ImageSize, image_size
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +24,7 @@ NAMED_ONLY = ("backbone", "selector", "impl", "num_classes")  # options of a sub
 
 def measure(
     subject: str | nn.Module | Subject,
-    images: Tensor | int = 224,
+    images: Tensor | int | str | tuple[int, int] = 224,
     *,
     batch_size: int | None = None,
     engine: str = TORCH,
@@ -54,7 +55,8 @@ def measure(
     Args:
         subject: The name of a published model, which gets random weights; or a network, which is copied; or a subject
             of :mod:`fgbench.measure.subjects`.
-        images: Images (B, 3, S, S), or their side S in pixels for noise. A subject has its own inputs.
+        images: Images (B, 3, height, width); for noise their side in pixels, (height, width) or ``"224x448"``. A
+            subject has its own inputs.
         batch_size: B; by default that of the images, or 1.
         engine: A name of ``fgbench list engines``.
         device: ``cuda`` or ``cpu``; by default the best that the engine can use.
@@ -128,7 +130,9 @@ def _load_plugins(files: Sequence[str | Path]) -> None:
         raise problems[0]
 
 
-def _subject(subject: str | nn.Module | Subject, images: Tensor | int, named: dict[str, Any]) -> Subject:
+def _subject(
+    subject: str | nn.Module | Subject, images: Tensor | int | str | tuple[int, int], named: dict[str, Any]
+) -> Subject:
     """The subject of a name, a network or a subject. Raises :class:`FgbenchError` for what is none."""
     from torch import Tensor, nn
 
@@ -143,9 +147,9 @@ def _subject(subject: str | nn.Module | Subject, images: Tensor | int, named: di
         if not hasattr(subject, "build"):
             raise FgbenchError("cannot measure", subject, "give a model's name, an nn.Module or a subject")
         return subject
-    if isinstance(images, Tensor) and (images.dim() != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]):
-        raise FgbenchError("images must have the shape (B, 3, S, S), not", tuple(images.shape))
-    size = images.shape[-1] if isinstance(images, Tensor) else images
+    if isinstance(images, Tensor) and (images.dim() != 4 or images.shape[1] != 3):
+        raise FgbenchError("images must have the shape (B, 3, height, width), not", tuple(images.shape))
+    size = _size(tuple(images.shape[2:]) if isinstance(images, Tensor) else images)
     given = images if isinstance(images, Tensor) else None
     if isinstance(subject, nn.Module):
         return ModuleSubject(subject, size, given)
@@ -162,8 +166,15 @@ def _subject(subject: str | nn.Module | Subject, images: Tensor | int, named: di
     return ModelSubject(spec, given)
 
 
-def _batch_size(images: Tensor | int, batch_size: int | None) -> int:
-    if isinstance(images, int):
+def _size(value: object) -> ImageSize:
+    try:
+        return image_size(value)
+    except ValueError:
+        raise FgbenchError("images must be a side in pixels, (height, width) or a tensor, got", value) from None
+
+
+def _batch_size(images: Tensor | int | str | tuple[int, int], batch_size: int | None) -> int:
+    if isinstance(images, (int, str, tuple)):
         return batch_size or 1
     if batch_size not in (None, len(images)):
         raise FgbenchError(f"there are {len(images)} images, and the batch size is", batch_size)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fgbench.results.image_size import ImageSize, image_size
+
 TORCH = "torch"  # the engine where none is named
 LATER = ("engine", "training", "concurrency", "rate_per_s")  # attributes of modes that came later
 NOT_ASKED_FOR = "not asked for"  # why a figure is missing that could be had
@@ -21,9 +23,13 @@ class ModelSpec:
     backbone: str  # timm's name
     selector: str | None
     impl: str | None
-    image_size: int  # pixels, square
+    image_size: ImageSize  # pixels
     num_classes: int  # 0 where there is no head, or its size is not known
     foreign_code: str | None = None  # a digest of the source of a model or selector that is not fgbench's own
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image_size, (str, list, tuple)):  # as messages have it
+            object.__setattr__(self, "image_size", image_size(self.image_size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fgbench.results.image_size import ImageSize, height_width
+
 if TYPE_CHECKING:
     from fgbench.flops.count import Count
     from fgbench.measure.points import ModelSpec
@@ -107,7 +109,7 @@ def count_work(subject: Subject, dtype: torch.dtype = torch.float32) -> Work:
 
 
 def images_for(
-    given: Tensor | None, batch_size: int, image_size: int, dtype: torch.dtype, device: str, seed: int
+    given: Tensor | None, batch_size: int, image_size: ImageSize, dtype: torch.dtype, device: str, seed: int
 ) -> Tensor:
     """Images (B, 3, S, S) that were given, where there are so many and no other ones are wanted; or else noise."""
     if given is not None and seed == 0 and len(given) == batch_size:
@@ -116,13 +118,13 @@ def images_for(
 
 
 def random_images(
-    batch_size: int, image_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
+    batch_size: int, image_size: ImageSize, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
 ) -> Tensor:
     """Noise that differs from image to image: figures do not depend on it, and its values are not special.
 
     Args:
         batch_size: Images.
-        image_size: Pixels of a side.
+        image_size: Of the images, in pixels.
         dtype: Of the images.
         device: As torch names it.
         seed: Of the noise.
@@ -132,8 +134,9 @@ def random_images(
 
     """
     generator = torch.Generator().manual_seed(seed)
-    one = torch.randn(1, 3, image_size, image_size, generator=generator)
-    images = torch.empty(batch_size, 3, image_size, image_size, dtype=dtype, device=device)
+    height, width = height_width(image_size)
+    one = torch.randn(1, 3, height, width, generator=generator)
+    images = torch.empty(batch_size, 3, height, width, dtype=dtype, device=device)
     for index in range(batch_size):  # images that differ, without a second of random numbers per batch
         images[index] = one[0].roll((7 * index, 11 * index), (1, 2))
     return images

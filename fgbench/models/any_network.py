@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
-from fgbench.models.backbone import create_with_timm, takes_image_size
+from fgbench.models.backbone import create_with_timm, for_timm, takes_image_size
 from fgbench.models.model import Explanation, Model
-from fgbench.models.options import check_images, whole_number
+from fgbench.models.options import check_images, size_option, whole_number
 
 MakeNetwork = Callable[..., nn.Module]
 
@@ -22,7 +22,7 @@ class AnyNetwork(Model):
 
     Args:
         backbone: None, or the name of the network itself: it is its own backbone.
-        img_size: Side of the square images in pixels.
+        img_size: Side of the images in pixels, or (height, width).
         num_classes: Classes of the head.
         impl: ``published`` or ``fast``, which are the same.
         pretrained: Whether timm's weights are loaded; a function decides itself.
@@ -39,7 +39,7 @@ class AnyNetwork(Model):
         self,
         backbone: str | None = None,
         *,
-        img_size: int = 224,
+        img_size: int | str | tuple[int, int] = 224,
         num_classes: int = 200,
         impl: str = "fast",
         pretrained: bool = False,
@@ -48,7 +48,7 @@ class AnyNetwork(Model):
         super().__init__(impl, label_smoothing)
         if backbone not in (None, self.default_backbone):
             raise FgbenchError(f"{self.default_backbone!r} is a network of its own and is not built on", backbone)
-        self.image_size = whole_number(img_size, "img_size", 1)
+        self.image_size = size_option(img_size, 1)
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         self.network = self.make(pretrained=pretrained)
 
@@ -72,7 +72,7 @@ class TimmNetwork(AnyNetwork):
     def make(self, *, pretrained: bool) -> nn.Module:
         """Build it by ``timm.create_model``; for the image size where its family has that option."""
         name = self.default_backbone
-        options = {"img_size": self.image_size} if takes_image_size(name) else {}
+        options = {"img_size": for_timm(self.image_size)} if takes_image_size(name) else {}
         return create_with_timm(name, self.num_classes, pretrained=pretrained, **options)
 
 
@@ -88,7 +88,7 @@ class FunctionNetwork(AnyNetwork):
     def make(self, *, pretrained: bool) -> nn.Module:
         """Call the function on the CPU, as it may read files, and move what it returns."""
         device = torch.get_default_device()
-        given = {"img_size": self.image_size, "num_classes": self.num_classes, "pretrained": pretrained}
+        given = {"img_size": for_timm(self.image_size), "num_classes": self.num_classes, "pretrained": pretrained}
         with torch.device("cpu"):
             network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
         if not isinstance(network, nn.Module):

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgbench.backbone_shape import BackboneShape, grid_side
+from fgbench.backbone_shape import BackboneShape, grid_of
 from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.hub import hub_or_cache, why_not_had
 from fgbench.plugins.timm_names import load_plugin_files
+from fgbench.results.image_size import ImageSize, NonSquare, height_width
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -40,7 +41,7 @@ class MetaBackbone:
 
     name: str
     module: nn.Module
-    image_size: int  # pixels, square
+    image_size: ImageSize  # pixels
     patch_size: int  # pixels, square
     grid: tuple[int, int]
     num_prefix_tokens: int
@@ -87,7 +88,7 @@ class MetaBackbone:
 
     def image(self) -> Tensor:
         """One image (1, 3, S, S) on the meta device."""
-        return torch.empty(1, 3, self.image_size, self.image_size, device="meta")
+        return torch.empty(1, 3, *height_width(self.image_size), device="meta")
 
     def features(self, needs: Needs, *, ready_maps: bool) -> Features:
         """The input that a selector declares, for one image, on the meta device.
@@ -140,12 +141,12 @@ def backbone_names() -> list[str]:
     return sorted(name for name in families if not OTHER_STRUCTURE.search(name))
 
 
-def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
+def build_on_meta(name: str, image_size: ImageSize, num_classes: int = 200, stride: int | None = None) -> MetaBackbone:
     """Build a timm backbone on the meta device, with attention that is not fused, so that a count sees its operators.
 
     Args:
         name: timm's name.
-        image_size: Side of the image in pixels.
+        image_size: Of the image, in pixels.
         num_classes: Classes of the head.
         stride: Step between patches in pixels; the patch size by default.
 
@@ -161,7 +162,7 @@ def build_on_meta(name: str, image_size: int, num_classes: int = 200, stride: in
 
 def build_vit(
     name: str,
-    image_size: int,
+    image_size: ImageSize,
     num_classes: int = 200,
     stride: int | None = None,
     *,
@@ -174,7 +175,7 @@ def build_vit(
 
     Args:
         name: timm's name.
-        image_size: Side of the image in pixels.
+        image_size: Of the image, in pixels.
         num_classes: Classes of the head.
         stride: Step between patches in pixels (12 overlaps patches of 16, as TransFG does); the patch size minus
             ``overlap`` by default.
@@ -192,7 +193,7 @@ def build_vit(
     """
     if not isinstance(name, str) or not is_backbone(name):
         raise UnknownNameError("backbone", str(name), backbone_names())
-    side = image_size
+    size = for_timm(image_size)
     if stride or overlap:
         with torch.device("meta"):
             patch = _patch_size(name, create_with_timm(name, num_classes))
@@ -200,15 +201,21 @@ def build_vit(
             raise FgbenchError(f"patches of {patch} pixels cannot overlap by", overlap, f"give 0 to {patch - 1}")
         stride = stride or patch - overlap
         # An image with as many patches side by side as there will be overlapping ones; the step is set below.
-        side = grid_side(name, image_size, patch, stride) * patch
-    module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=side)
+        rows, columns = grid_of(name, image_size, patch, stride)
+        size = rows * patch if rows == columns else (rows * patch, columns * patch)
+    module = create_with_timm(name, num_classes, pretrained=pretrained, img_size=size)
     patch = _patch_size(name, module)
-    grid_side(name, image_size, patch, stride or patch)
+    grid_of(name, image_size, patch, stride or patch)
     if stride:
         embed: Any = module.patch_embed
         embed.proj.stride = (stride, stride)
-        embed.img_size = (image_size, image_size)
+        embed.img_size = height_width(image_size)
     return module
+
+
+def for_timm(size: ImageSize) -> int | tuple[int, int]:
+    """A size as timm takes it: a side, or (height, width)."""
+    return size.sides if isinstance(size, NonSquare) else size
 
 
 def unfuse_attention(module: nn.Module) -> None:
@@ -312,7 +319,7 @@ def _not_plain(name: str) -> FgbenchError:
     )
 
 
-def _describe(name: str, module: Any, image_size: int) -> MetaBackbone:
+def _describe(name: str, module: Any, image_size: ImageSize) -> MetaBackbone:
     attention = module.blocks[0].attn
     rows, columns = module.patch_embed.grid_size
     return MetaBackbone(

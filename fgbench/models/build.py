@@ -49,7 +49,8 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     Args:
         name: A registered name.
         backbone: timm's name of the backbone; that of the paper by default.
-        options: Options of the model. All models have ``img_size``, ``num_classes``, ``impl`` (``fast`` or
+        options: Options of the model. All models have ``img_size`` (a side in pixels; ``vit``, ``resnet101``, networks
+            of timm and functions take (height, width) too), ``num_classes``, ``impl`` (``fast`` or
             ``published``), ``pretrained`` (timm's weights for the backbone) and ``label_smoothing``; models on a vision
             transformer have ``head_init`` and ``dropout``; models with a selector have ``selector`` (a name or an
             instance).

@@ -14,7 +14,7 @@ from torch.nn import functional
 from fgbench.errors import FgbenchError
 from fgbench.models.losses import center_loss
 from fgbench.models.model import Explanation, Model, fuse
-from fgbench.models.options import check_images, number, whole_number
+from fgbench.models.options import check_images, number, square_side, whole_number
 from fgbench.models.resnet101 import build_resnet
 from fgbench.models.token_ops import cut
 
@@ -66,7 +66,7 @@ class CAL(Model):
         super().__init__(impl, label_smoothing)
         if passes not in (2, 8):
             raise FgbenchError("CAL is run with 2 or 8 passes, got", passes)
-        self.image_size, self.passes = whole_number(img_size, "img_size", 32), passes
+        self.image_size, self.passes = whole_number(square_side(img_size, "cal"), "img_size", 32), passes
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         whole_number(num_attentions, "num_attentions", 1)
         self.beta = number(beta, "beta", 0, 1)

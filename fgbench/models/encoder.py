@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fgbench.errors import FgbenchError
 from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project
 from fgbench.models.options import check_images
+from fgbench.results.image_size import ImageSize
 from fgbench_selectors import QK, Features, Maps, Needs
 
 BLOCK_ATTRIBUTES = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
@@ -45,7 +46,7 @@ class Encoder(nn.Module):
     Args:
         vit: timm's module.
         name: Its name, for errors.
-        image_size: Side of the images in pixels.
+        image_size: Of the images, in pixels.
         class_token: Whether a class token is required.
 
     Raises:
@@ -56,7 +57,7 @@ class Encoder(nn.Module):
 
     vit: Any
 
-    def __init__(self, vit: Any, name: str, image_size: int, *, class_token: bool = True) -> None:
+    def __init__(self, vit: Any, name: str, image_size: ImageSize, *, class_token: bool = True) -> None:
         super().__init__()
         self.vit = vit
         self.name, self.image_size = name, image_size

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
+from fgbench.results.image_size import ImageSize, NonSquare, height_width, image_size
 
 
 def whole_number(value: object, what: str, low: int, high: int | None = None) -> int:
@@ -68,20 +69,56 @@ def yes_or_no(value: object, what: str) -> bool:
     return value
 
 
-def check_images(images: Tensor, side: int) -> None:
-    """Check that images are a batch (B, 3, side, side).
+def size_option(value: object, low: int, *, square: bool = False, name: str = "") -> ImageSize:
+    """Check the option ``img_size``.
+
+    Args:
+        value: A side in pixels, (height, width), or a text as ``224x448``.
+        low: The smallest allowed side.
+        square: Whether the model takes square images alone.
+        name: The model, for the error.
+
+    Returns:
+        The size.
+
+    Raises:
+        FgbenchError: If it is no size, a side is too small, or the model needs squares.
+
+    """
+    if isinstance(value, (str, tuple, list)):
+        try:
+            value = image_size(value)
+        except ValueError:
+            raise FgbenchError("img_size must be a side in pixels or (height, width), got", value) from None
+    if isinstance(value, NonSquare):
+        for side in value.sides:
+            whole_number(side, "img_size", low)
+        if square:
+            raise FgbenchError(f"model {name!r} needs square images, got size", value, "give one side, as 224")
+        return value
+    return whole_number(value, "img_size", low)
+
+
+def square_side(value: object, name: str) -> object:
+    """The option ``img_size`` of a model that takes square images alone. Raises :class:`FgbenchError` for others."""
+    return size_option(value, 1, square=True, name=name) if isinstance(value, (str, tuple, list)) else value
+
+
+def check_images(images: Tensor, size: ImageSize) -> None:
+    """Check that images are a batch (B, 3, height, width).
 
     Args:
         images: The batch.
-        side: Side of the images that a model was built for, in pixels.
+        size: Of the images that a model was built for, in pixels.
 
     Raises:
         FgbenchError: If the shape is another one.
 
     """
-    if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or not images.shape[0]:
+    height, width = height_width(size)
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, height, width) or not images.shape[0]:
         raise FgbenchError(
-            f"the model was built for images of shape (B, 3, {side}, {side}), B from 1, got",
+            f"the model was built for images of shape (B, 3, {height}, {width}), B from 1, got",
             tuple(images.shape),
             "build it with another img_size, or resize the images",
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.models.backbone import create_with_timm, is_backbone
 from fgbench.models.model import Explanation, Model
-from fgbench.models.options import check_images, whole_number
+from fgbench.models.options import check_images, size_option, whole_number
 
 
 class ResNet101(Model):
@@ -19,7 +19,7 @@ class ResNet101(Model):
 
     Args:
         backbone: A ResNet of timm; resnet101 by default.
-        img_size: Side of the square images in pixels, from 32.
+        img_size: Side of the images in pixels, or (height, width), from 32.
         num_classes: Classes of the head.
         impl: ``published`` or ``fast``, which are the same.
         pretrained: Whether timm's weights are loaded.
@@ -37,14 +37,14 @@ class ResNet101(Model):
         self,
         backbone: str | None = None,
         *,
-        img_size: int = 224,
+        img_size: int | str | tuple[int, int] = 224,
         num_classes: int = 200,
         impl: str = "fast",
         pretrained: bool = False,
         label_smoothing: float = 0.1,
     ) -> None:
         super().__init__(impl, label_smoothing)
-        self.image_size = whole_number(img_size, "img_size", 32)
+        self.image_size = size_option(img_size, 32)
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         name = self.default_backbone if backbone is None else backbone
         self.backbone = build_resnet(name, num_classes, pretrained=pretrained)

@@ -15,7 +15,7 @@ from fgbench.models.checkpoints.names import written_options
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
-from fgbench.models.options import number, one_of, whole_number
+from fgbench.models.options import number, one_of, size_option, whole_number
 from fgbench.models.token_ops import cut, patch_boxes
 from fgbench_selectors import Features, Needs, Selector
 from fgbench_selectors.components import component_boxes
@@ -28,7 +28,7 @@ class VisionTransformerModel(Model):
 
     Args:
         backbone: timm's name.
-        img_size: Side of the square images in pixels.
+        img_size: Side of the images in pixels, or (height, width) in models that take other than squares.
         num_classes: Classes of the head.
         impl: ``published`` or ``fast``.
         pretrained: Whether timm's weights are loaded.
@@ -47,6 +47,7 @@ class VisionTransformerModel(Model):
 
     overlap: ClassVar[int] = 0  # pixels that patches share in the paper
     needs_class_token: ClassVar[bool] = True
+    needs_squares: ClassVar[bool] = True  # whether images of other shapes are refused
     released_head: ClassVar[str] = "backbone"  # initial weights of the head in the released code
     released_dropout_at: ClassVar[str] = "mlp"  # place of dropout in the released code
 
@@ -54,7 +55,7 @@ class VisionTransformerModel(Model):
         self,
         backbone: str | None = None,
         *,
-        img_size: int = 224,
+        img_size: int | str | tuple[int, int] = 224,
         num_classes: int = 200,
         impl: str = "fast",
         pretrained: bool = False,
@@ -71,14 +72,14 @@ class VisionTransformerModel(Model):
         place = self.released_dropout_at if dropout_at is None else dropout_at
         self.dropout_at = one_of(place, "place for dropout", DROPOUT_PLACES)
         name = self.default_backbone if backbone is None else backbone
-        whole_number(img_size, "img_size", 1)
+        size = size_option(img_size, 1, square=self.needs_squares, name=type(self).__name__.lower())
         whole_number(num_classes, "num_classes", 1)
         shared_pixels = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
-        vit: Any = build_vit(name, img_size, num_classes, pretrained=pretrained, overlap=shared_pixels)
+        vit: Any = build_vit(name, size, num_classes, pretrained=pretrained, overlap=shared_pixels)
         self.head: nn.Module = vit.head
         vit.head = nn.Identity()
         self.drop_other_readouts(vit)
-        self.encoder = Encoder(vit, name, img_size, class_token=self.needs_class_token)
+        self.encoder = Encoder(vit, name, size, class_token=self.needs_class_token)
         self.num_classes = num_classes
         if norm_eps is not None:
             self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
@@ -110,8 +111,8 @@ class VisionTransformerModel(Model):
 
     @property
     def image_size(self) -> int:
-        """Side of the square images in pixels."""
-        return self.encoder.image_size
+        """Side of the square images in pixels; of a model that takes others, it may be height × width."""
+        return self.encoder.image_size  # type: ignore[return-value]
 
     @property
     def reads_as_backbone(self) -> bool:
@@ -249,6 +250,7 @@ class ViT(VisionTransformerModel):
 
     two_impls = False
     needs_class_token = False
+    needs_squares = False
 
     def __init__(self, backbone: str | None = None, *, readout: str = "timm", **options: Any) -> None:
         self.readout = one_of(readout, "readout", READOUTS)

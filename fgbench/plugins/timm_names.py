@@ -14,11 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fgbench.backbone_shape import BackboneShape, grid_side
+from fgbench.backbone_shape import BackboneShape, grid_of
 from fgbench.errors import BrokenPluginError, UnknownNameError
 from fgbench.plugins.kinds import KINDS
 from fgbench.results import cache
 from fgbench.results.environment import installed_version
+from fgbench.results.image_size import ImageSize
 
 # Figures of a shape in a list. The number of parameters is params + params_per_patch · G² + params_per_class · classes.
 SHAPE = (
@@ -103,12 +104,12 @@ def _is_registered(architecture: str) -> bool:
     return timm is not None and bool(timm.is_model(architecture)) and not architecture.startswith("fgbench_")
 
 
-def shape_of(name: str, image_size: int, num_classes: int, stride: int | None) -> BackboneShape | None:
+def shape_of(name: str, image_size: ImageSize, num_classes: int, stride: int | None) -> BackboneShape | None:
     """The shape of a backbone whose blocks the paper's closed forms describe.
 
     Args:
         name: timm's name.
-        image_size: Side of the image in pixels.
+        image_size: Of the image, in pixels.
         num_classes: Classes of the head.
         stride: Step between patches in pixels; None for the patch size.
 
@@ -123,13 +124,13 @@ def shape_of(name: str, image_size: int, num_classes: int, stride: int | None) -
     if figures is None:
         return None
     listed = dict(zip(SHAPE, figures, strict=True))
-    side = grid_side(name, image_size, listed["patch_size"], stride or listed["patch_size"])
-    params = listed["params"] + listed["params_per_patch"] * side**2 + listed["params_per_class"] * num_classes
+    rows, columns = grid_of(name, image_size, listed["patch_size"], stride or listed["patch_size"])
+    params = listed["params"] + listed["params_per_patch"] * rows * columns + listed["params_per_class"] * num_classes
     return BackboneShape(
         name=name,
         image_size=image_size,
         patch_size=listed["patch_size"],
-        grid=(side, side),
+        grid=(rows, columns),
         num_prefix_tokens=listed["num_prefix_tokens"],
         has_class_token=bool(listed["has_class_token"]),
         embed_dim=listed["embed_dim"],

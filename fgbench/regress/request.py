@@ -35,6 +35,7 @@ from fgbench.options import (
 )
 from fgbench.regress.baseline import CONVENTIONS
 from fgbench.results import paper
+from fgbench.results.image_size import ImageSize
 from fgbench.sweep.request import SweepRequest
 
 START_S = 600.0  # of a run, beside its points: loading torch, naming devices, waiting for another sweep
@@ -239,7 +240,7 @@ class RunGroup:
     """The points that one run measures: they differ in batch size alone. None is what the side itself takes."""
 
     model: str
-    image_size: int  # pixels, square
+    image_size: ImageSize  # pixels
     backbone: str | None
     selector: str | None
     impl: str | None

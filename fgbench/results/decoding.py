@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from reprlib import Repr
 from types import NoneType
@@ -15,8 +15,19 @@ from typing import Any, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from fgbench.errors import FgbenchError
+from fgbench.results.image_size import NonSquare, image_size
 from fgbench.results.reading import parse_json
-from fgbench.results.records import RECORDS, SCHEMA_VERSION, STATUSES, Count, Figure, Record, saved_fields
+from fgbench.results.records import (
+    RECORDS,
+    SCHEMA_VERSION,
+    STATUSES,
+    Count,
+    Figure,
+    FlopsRow,
+    Record,
+    ThroughputRow,
+    saved_fields,
+)
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -197,12 +208,26 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any], *, strict: b
     if not strict:
         others = {name: cell for name, cell in others.items() if cell != ""}
     other = {name: _undeclared(name, value, strict=strict) for name, value in others.items()}
+    shape = _shape(row.get("image_size"), record)
+    row |= {"image_size": 1} if shape is not None else {}  # msgspec knows whole numbers there
     decoded: Record = _convert({**row, ENVIRONMENT: around, "other": other}, record, strict=strict)
+    decoded = decoded if shape is None else replace(decoded, image_size=shape)  # type: ignore[call-arg]
     _check_objects({"recipe": decoded.get("recipe"), ENVIRONMENT: around})
     low, high = (decoded.get(name) for name in INTERVAL)
     if low is not None and high is not None and low > high:
         raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
     return decoded
+
+
+def _shape(value: Any, record: type[Record]) -> NonSquare | None:
+    """The size of images that are no squares; None for all else, and in kinds of rows that have squares alone."""
+    if record not in (FlopsRow, ThroughputRow) or not isinstance(value, str) or "x" not in value:
+        return None
+    try:
+        size = image_size(value)
+    except ValueError:
+        return None  # msgspec says what is wrong
+    return size if isinstance(size, NonSquare) else None
 
 
 def decode(record: type[AnyRecord], row: Mapping[str, Any]) -> AnyRecord:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
 from html import escape
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 from msgspec import Meta
 
 from fgbench.results.escaping import visible
+from fgbench.results.image_size import ImageSize, image_size
 
 # History of the version of rows, and of files that hold rows by section:
 # none  rows have neither ``kind`` nor ``schema_version``; the kind follows from the fields
@@ -25,6 +26,10 @@ UNLISTED = {"saved": False, "listed": False}  # metadata of a field that the map
 LARGEST = 10**30  # far above any count and any rate
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Side = Annotated[int, Meta(ge=1, le=2**63 - 1)]  # a number that others are divided by
+if TYPE_CHECKING:
+    Size: TypeAlias = ImageSize
+else:
+    Size = Side  # texts of sizes that are no squares are read beside the others
 Figure = Annotated[float, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[float, Meta(gt=0, le=LARGEST)]  # a failed point has no figure, and not 0
 
@@ -88,6 +93,11 @@ class Record(Mapping[str, Any]):
     earlier_names: ClassVar[Mapping[str, str]] = {}  # of renamed fields: earlier name → name; rows have both
 
     other: Mapping[str, Any] = field(default_factory=dict, metadata=UNLISTED)  # undeclared fields of a file
+
+    def __post_init__(self) -> None:
+        size = getattr(self, "image_size", None)
+        if isinstance(size, str):
+            object.__setattr__(self, "image_size", image_size(size))
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it leaves the program.

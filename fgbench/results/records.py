@@ -17,6 +17,7 @@ from fgbench.results.record_base import (
     Positive,
     Record,
     Side,
+    Size,
     Status,
     saved_fields,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Record",
     "SelectionRow",
     "Side",
+    "Size",
     "Status",
     "ThroughputRow",
     "VisualizationRow",
@@ -120,7 +122,7 @@ class FlopsRow(Record):
     model: str | None  # a published model; null for a backbone or a selector
     selector: str | None  # null in the row of a backbone
     impl: str | None  # published or fast; null in the row of a backbone
-    image_size: Side  # pixels, square
+    image_size: Size  # pixels: the side of squares, "224x448" for a height and a width
     num_tokens: Count | None  # N, prefix tokens included; null for a convolutional network
     macs: Count  # multiply–adds of matrix products and convolutions, in every convention
     flops: Count  # in the convention's own unit
@@ -203,7 +205,7 @@ class ThroughputRow(Record):
     selector: str | None  # null for a model without a selector
     impl: str | None  # published or fast; null for a model with one implementation
     backbone: str  # timm's name
-    image_size: Side  # pixels, square
+    image_size: Size  # pixels: the side of squares, "224x448" for a height and a width
     batch_size: Side  # images
     device: str  # cuda or cpu
     dtype: str  # float32, tf32, float16, bfloat16 or amp

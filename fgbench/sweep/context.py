@@ -14,6 +14,7 @@ from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
+from fgbench.results.image_size import ImageSize
 from fgbench.sweep.preparations import Preparations
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
 from fgbench.sweep.setup import SETUP_S, ask, first_worker, key_facts, measure_rates, usable_names
@@ -221,7 +222,7 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
     return platforms
 
 
-def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_problem: OnProblem) -> list[ModelSpec]:
+def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[ImageSize], on_problem: OnProblem) -> list[ModelSpec]:
     """Cases with their defaults filled in."""
     wanted = [
         {
@@ -252,7 +253,7 @@ def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[int], on_probl
 
 def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem) -> None:
     """Say which sizes lose pixels, a line per model and backbone."""
-    cut: dict[str, dict[int, int]] = {}
+    cut: dict[str, dict[ImageSize, int]] = {}
     for answer in answers:
         if "case" in answer:
             case = answer["case"]

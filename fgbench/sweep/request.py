@@ -25,7 +25,7 @@ from fgbench.options import (
     PLUGINS,
     RETRY,
     SELECTORS,
-    SIZES,
+    SHAPES,
     THREADS,
     TIMEOUT,
     many,
@@ -37,6 +37,7 @@ from fgbench.options import (
 )
 from fgbench.quantities import arrival_rates, memory_size
 from fgbench.results import paper
+from fgbench.results.image_size import ImageSize
 
 MAX_REPEATS = 1000
 
@@ -85,7 +86,7 @@ class SweepRequest:
 
     Attributes:
         models: Names.
-        image_sizes: Sides in pixels; None: the device's default.
+        image_sizes: Sides in pixels, or height × width; None: the device's default.
         batch_sizes: Images per batch; None: the device's default.
         backbones: timm's names; None: every model on the one that it was published with.
         selectors: Names, in place of the published ones; None: those.
@@ -114,7 +115,9 @@ class SweepRequest:
     """
 
     models: Annotated[Sequence[str], MODELS.but(default="the eight of the paper's Table 4"), WHAT] = paper.MODELS
-    image_sizes: Annotated[Sequence[int] | None, SIZES.but(default="224 448 768 1024; on a CPU 224"), WHAT] = None
+    image_sizes: Annotated[Sequence[ImageSize] | None, SHAPES.but(default="224 448 768 1024; on a CPU 224"), WHAT] = (
+        None
+    )
     batch_sizes: Annotated[Sequence[int] | None, BATCH_SIZES.but(default="1 2 4 … 256; on a CPU 1 2 4 8"), WHAT] = None
     backbones: Annotated[Sequence[str] | None, BACKBONES.but(default="the published ones"), WHAT] = None
     selectors: Annotated[Sequence[str] | None, SELECTORS, WHAT] = None

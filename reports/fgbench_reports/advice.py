@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
 from fgbench_reports.data import KINDS
 from fgbench_reports.paper.names import DATASETS
-from fgbench_reports.sweep_rows import as_text
+from fgbench_reports.sweep_rows import TORCH, as_text
 
 MOST = 12  # models or sizes of a command; more are left to its defaults
 MOST_COMMANDS = 4  # one after the other
@@ -44,6 +45,8 @@ def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | Non
         words += _names("--batch-sizes", sorted(_values(rows, "batch_size")))
         words += _names("--impl", _values(rows, "impl"))
         words += _names("--dtype", _values(rows, "dtype"))
+        engines = _values(rows, "engine")
+        words += [] if set(engines) <= {TORCH} else _names("--engine", engines)
         words += [*_backbones(rows, "--backbones"), *_selectors(rows)]
     devices = [device] if device else _values(rows, "device")
     words += ["--device", devices[0]] if len(devices) == 1 else []
@@ -74,7 +77,7 @@ class Wanted:
     model: str
     selector: str | None
     backbone: str | None
-    image_size: int
+    image_size: ImageSize
     dataset: str | None = None
     seed: int | None = None
     training: tuple[str, ...] = ()

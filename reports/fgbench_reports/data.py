@@ -47,6 +47,7 @@ class Data:
     selection: Sequence[SelectionRow] = ()
     backend: Sequence[BackendRow] = ()
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
+    baseline: str | None = None  # a model: tables of throughput and of whole models have ratios to it
     sources: Sequence[str] = ()  # where the rows come from, for people
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fgbench.results.escaping import sentence
+from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import NUM_CLASSES
 from fgbench.results.records import BackendRow, SelectionRow, Status, ThroughputRow
 from fgbench_reports.data import group_by
@@ -99,7 +100,7 @@ def _environment_key(row: Point) -> EnvironmentKey:
     return _spelt(
         str(row.device),
         str(row.dtype),
-        row.engine or TORCH if isinstance(row, ThroughputRow) else TORCH,
+        _engine_words(row),
         isinstance(row, ThroughputRow) and bool(row.compiled),
         tuple(flags),
         tuple([environment.get(name) for name in LOADS]),
@@ -107,6 +108,19 @@ def _environment_key(row: Point) -> EnvironmentKey:
         environment.get("num_classes"),
         tuple([None if value is None else str(value) for value in values]),
     )
+
+
+def _engine_words(row: Point) -> str:
+    """The engine, its version and its provider where that is not the device: others are measured apart."""
+    engine = row.engine if isinstance(row, ThroughputRow) else TORCH
+    if not engine or engine == TORCH:
+        return TORCH
+    facts = (row.environment or {}).get("engine")
+    facts = facts if isinstance(facts, Mapping) else {}
+    version, provider = facts.get("version"), str(facts.get("provider") or row.device)
+    short = provider.removesuffix("ExecutionProvider")
+    words = [engine, *([str(version)] if version else []), *([short] if short.lower() != row.device else [])]
+    return " ".join(words)
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of rows share a few
@@ -268,7 +282,7 @@ def sites_of(rows: Sequence[ThroughputRow]) -> dict[int, str]:
         ``id`` of a row → ``"glsim gls at 448"``.
 
     """
-    groups: dict[tuple[str, int], list[tuple[EnvironmentKey, ThroughputRow]]] = {}
+    groups: dict[tuple[str, ImageSize], list[tuple[EnvironmentKey, ThroughputRow]]] = {}
     for key, rows_of_key in by_environment(rows).items():
         for row in rows_of_key:
             groups.setdefault((row.model, row.image_size), []).append((key, row))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, problems_told
-from fgbench.cli.options import OutputOptions, PluginOptions, StoreOptions
+from fgbench.cli.options import BaselineOptions, OutputOptions, PluginOptions, StoreOptions
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.flops.grid import HOW, CountGrid
 from fgbench.options import AGAIN, OUTPUT_SECTION, switch
@@ -27,11 +27,19 @@ class FlopsOptions:
 
 
 def flops(
-    grid: CountGrid, options: FlopsOptions, store: StoreOptions, plugin: PluginOptions, output: OutputOptions
+    grid: CountGrid,
+    options: FlopsOptions,
+    store: StoreOptions,
+    plugin: PluginOptions,
+    compared: BaselineOptions,
+    output: OutputOptions,
 ) -> None:
     """Count the work of every selection mechanism beside its backbone, for one image. No GPU, no weights."""
     if options.parts and not grid.models:
         raise FgbenchError("only models have parts", do="--parts goes with --models")
+    if compared.baseline is not None and not grid.models:
+        raise FgbenchError("only models are compared with another one", do="--baseline goes with --models")
+    compared.check_among(grid.models or ())
     check_names(models=grid.models, selectors=grid.selectors, backbones=grid.backbones, plugins=plugin.plugins)
     from fgbench.cli.progress import status_line
     from fgbench.flops.counting import count_grid
@@ -47,7 +55,11 @@ def flops(
                 progress=lambda name: show(f"counting {name}"),
             )
         if counted.rows or not counted.interrupted:
-            text = _models(counted.rows, options, output) if grid.models else _selectors(counted.rows, grid, output)
+            text = (
+                _models(counted.rows, options, compared.baseline, output)
+                if grid.models
+                else _selectors(counted.rows, grid, output)
+            )
             emit_as(output.style, text, output.output)
         if counted.interrupted:
             kept = " and kept" if counted.kept else ""
@@ -67,11 +79,15 @@ def _selectors(rows: Sequence[FlopsRow], grid: CountGrid, output: OutputOptions)
     return render(tables, output.style, to_file=output.to_file)
 
 
-def _models(rows: Sequence[FlopsRow], options: FlopsOptions, output: OutputOptions) -> str:
+def _models(rows: Sequence[FlopsRow], options: FlopsOptions, baseline: str | None, output: OutputOptions) -> str:
     """The text of rows of whole models."""
     from fgbench_reports.measured.model_flops import model_tables
+    from fgbench_reports.relative import FlopsBaseline
     from fgbench_reports.tables.render import render
 
-    saved = [row.as_dict(parts=options.parts) for row in rows if options.parts or row.stage is None]
-    tables = model_tables(rows, saved=saved)
+    saved = [(row, row.as_dict(parts=options.parts)) for row in rows if options.parts or row.stage is None]
+    if baseline is not None:
+        base = FlopsBaseline(baseline, rows)
+        saved = [(row, fields | base.fields(row)) for row, fields in saved]
+    tables = model_tables(rows, saved=[fields for _, fields in saved], baseline=baseline)
     return render(tables, output.style, to_file=output.to_file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from fgbench.cli.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.cli.commands.report_pages import fill_pages, split_self_tests
 from fgbench.cli.errors import complain, problems_told
-from fgbench.cli.options import PluginOptions, SavedRowsOptions
+from fgbench.cli.options import BaselineOptions, PluginOptions, SavedRowsOptions
 from fgbench.errors import FgbenchError, OnProblem
 from fgbench.options import FORMAT, OUTPUT, argument, many, names_of, one
 from fgbench.results.output import emit_as, prints_on_stderr
@@ -65,7 +65,7 @@ class ReportRequest:
             check_folder(self.output)
 
 
-def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOptions) -> None:
+def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOptions, compared: BaselineOptions) -> None:
     """Fill tables and figures from saved rows: a page with --output DIR, tables on standard output without.
 
     --fill fills the blocks of pages that you write: a block has the name of a report. Nothing is measured. What the
@@ -83,11 +83,11 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
             if request.fill:
-                _fill(request, saved, problems.append)
+                _fill(request, saved, compared, problems.append)
                 return
             for name in request.names or ():
                 reports.entry(name)  # a wrong name is met before anything is read
-            data = replace(read_data(saved.store, saved.files, problems.append), gpu_hour_price=request.price)
+            data = _with(request, compared, read_data(saved.store, saved.files, problems.append))
             if drawn:
                 import_seaborn_alone()  # two seconds
             made = make_reports(request.names, data, problems.append, drawn=drawn)
@@ -100,13 +100,21 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
         _remark(made, few=drawn)
 
 
-def _fill(request: ReportRequest, saved: SavedRowsOptions, on_problem: OnProblem) -> None:
+def _with(request: ReportRequest, compared: BaselineOptions, data: Data) -> Data:
+    """Rows with the price and the baseline that were asked for. Raises :class:`FgbenchError` for an unknown one."""
+    from fgbench_reports.relative import models_of
+
+    compared.check_among(models_of([*data.throughput, *data.flops]))
+    return replace(data, gpu_hour_price=request.price, baseline=compared.baseline)
+
+
+def _fill(request: ReportRequest, saved: SavedRowsOptions, compared: BaselineOptions, on_problem: OnProblem) -> None:
     """Fill pages, and say so."""
     from fgbench.cli.saved import read_data
     from fgbench_reports.blocks import Rows
 
     files, self_tests = split_self_tests(saved.files)
-    data = replace(read_data(saved.store, files, on_problem), gpu_hour_price=request.price)
+    data = _with(request, compared, read_data(saved.store, files, on_problem))
     for line in fill_pages([Path(page) for page in request.fill], Rows(data=data, self_tests=self_tests), on_problem):
         complain(line)
 

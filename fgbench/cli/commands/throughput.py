@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
-from fgbench.cli.options import OutputOptions, StoreOptions
+from fgbench.cli.options import BaselineOptions, OutputOptions, StoreOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.options import switch
 from fgbench.results.output import emit_as
@@ -30,7 +30,13 @@ class SelfTestOptions:
     ] = False
 
 
-def throughput(request: SweepRequest, test: SelfTestOptions, store: StoreOptions, output: OutputOptions) -> None:
+def throughput(
+    request: SweepRequest,
+    test: SelfTestOptions,
+    store: StoreOptions,
+    compared: BaselineOptions,
+    output: OutputOptions,
+) -> None:
     """Measure models × image sizes × batch sizes. What is finished is kept; start again, and the rest is measured.
 
     Without a GPU a small grid is measured on the CPU: --sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256
@@ -40,6 +46,7 @@ def throughput(request: SweepRequest, test: SelfTestOptions, store: StoreOptions
         raise FgbenchError("--a-a measures everything twice, and has no meaning with", f"--repeat {request.repeats}")
     if test.a_a:  # old figures would test nothing
         request = replace(request, repeats=2, again=True)
+    compared.check_among(request.models)
     check_names(
         models=request.models,
         selectors=request.selectors,
@@ -61,7 +68,7 @@ def throughput(request: SweepRequest, test: SelfTestOptions, store: StoreOptions
                 on_interrupt=ignore_interrupts,
             )
         if result.rows or output.style in ("json", "csv"):
-            emit_as(output.style, _text(result.rows, output, spread=request.repeats > 1), output.output)
+            emit_as(output.style, _text(result.rows, output, compared, spread=request.repeats > 1), output.output)
         for remark in result.remarks:
             complain(remark)
         _refuse_incomplete(result, store)
@@ -77,11 +84,12 @@ def _refuse_incomplete(result: SweepResult, store: StoreOptions) -> None:
         raise InterruptError(f"interrupted; {there}, start again for the others")
 
 
-def _text(rows: Sequence[ThroughputRow], output: OutputOptions, *, spread: bool) -> str:
+def _text(rows: Sequence[ThroughputRow], output: OutputOptions, compared: BaselineOptions, *, spread: bool) -> str:
     """The text of rows; with ``spread``, of how far repeats differ, too."""
+    from fgbench_reports.measured.engines import engine_tables
     from fgbench_reports.measured.spread import spread_tables
     from fgbench_reports.measured.throughput import throughput_tables
     from fgbench_reports.tables.render import render
 
-    tables = throughput_tables(rows) + spread_tables(rows) if spread else throughput_tables(rows)
-    return render(tables, output.style, to_file=output.to_file)
+    tables = throughput_tables(rows, baseline=compared.baseline) + engine_tables(rows)
+    return render(tables + spread_tables(rows) if spread else tables, output.style, to_file=output.to_file)

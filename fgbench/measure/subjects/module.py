@@ -14,6 +14,7 @@ from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import models
+from fgbench.results.image_size import ImageSize, height_width
 
 
 class ModuleSubject(TakesImages):
@@ -21,14 +22,14 @@ class ModuleSubject(TakesImages):
 
     Args:
         module: The network. Its row names its class; that of a published model names its selector as well.
-        image_size: Pixels of a side.
+        image_size: Of the images, in pixels.
         images: Images (B, 3, S, S) to run it on, in place of noise.
 
     """
 
     kind, has_weights = "module", True
 
-    def __init__(self, module: nn.Module, image_size: int, images: Tensor | None = None) -> None:
+    def __init__(self, module: nn.Module, image_size: ImageSize, images: Tensor | None = None) -> None:
         self.module, self.images = module, images
         self.spec = _spec(module, image_size)
 
@@ -39,15 +40,15 @@ class ModuleSubject(TakesImages):
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass of a copy on the meta device."""
         module = self.build("meta").to(dtype)
-        size = self.spec.image_size
-        return count_flops(lambda: module(torch.empty(batch_size, 3, size, size, dtype=dtype, device="meta")))
+        shape = (batch_size, 3, *height_width(self.spec.image_size))
+        return count_flops(lambda: module(torch.empty(shape, dtype=dtype, device="meta")))
 
     def small(self) -> Subject | None:
         """None: a network's memory is that of its warm state."""
         return None
 
 
-def _spec(module: nn.Module, image_size: int) -> ModelSpec:
+def _spec(module: nn.Module, image_size: ImageSize) -> ModelSpec:
     if not isinstance(module, Model):
         return ModelSpec(
             model=type(module).__name__,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import (
     Bounds,
@@ -200,7 +201,7 @@ def _surest_accuracy(point: Configuration) -> tuple[float, float]:
     return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
 
 
-def _cheapest_first(point: Configuration) -> tuple[tuple[float, ...], list[str], int, int, EnvironmentKey]:
+def _cheapest_first(point: Configuration) -> tuple[tuple[float, ...], list[str], ImageSize, int, EnvironmentKey]:
     row = point.row
     names = [str(name) for name in _series(row)]
     figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
@@ -231,7 +232,7 @@ def _series(row: ThroughputRow) -> Series:
     return row.model, row.selector, row.impl, row.backbone
 
 
-def _series_at_size(verdict: Verdict) -> tuple[Series, int]:
+def _series_at_size(verdict: Verdict) -> tuple[Series, ImageSize]:
     row = verdict.configuration.row
     return _series(row), row.image_size
 

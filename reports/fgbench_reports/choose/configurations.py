@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.recipe import RECIPE_FIELDS, published_model_options
 from fgbench.results.records import AccuracyRow, ThroughputRow
@@ -192,7 +193,7 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
     known = accuracies(data.accuracy)
     asked_for = {one.dataset for one in known} | {DEFAULT_DATASET} if dataset is None else {dataset}
     known = [*known, *(one for one in published_accuracies() if not any(_same(one, measured) for measured in known))]
-    by_model: dict[tuple[str, str | None, int], list[Accuracy]] = {}
+    by_model: dict[tuple[str, str | None, ImageSize], list[Accuracy]] = {}
     for one in known:
         if one.dataset in asked_for:
             by_model.setdefault((one.model, one.selector, one.image_size), []).append(one)
@@ -207,7 +208,12 @@ def configurations(data: Data, *, dataset: str | None = None, best_only: bool = 
 
 
 def fits(accuracy: Accuracy, row: ThroughputRow) -> bool:
-    """Whether this accuracy is that of the model in a row of throughput; published and fast have the same."""
+    """Whether this accuracy is that of the model in a row of throughput; published and fast have the same.
+
+    Accuracies are tested in floating point: none is known of a model in int8.
+    """
+    if row.dtype == "int8":
+        return False
     if (accuracy.model, accuracy.selector, accuracy.image_size) != (row.model, row.selector, row.image_size):
         return False
     if not _has_published_options(accuracy):  # what was timed is the model with its published ones

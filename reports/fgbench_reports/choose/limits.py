@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.choose.bounds import (
     Bounds,
@@ -27,7 +28,7 @@ from fgbench_reports.price import cost_per_million
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
 
-Named = TypeVar("Named", str, int)
+Named = TypeVar("Named", str, int, ImageSize)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Limits:
     gpu: str | None = None  # part of the device's name
     dtypes: Sequence[str] = ()
     models: Sequence[str] = ()
-    image_sizes: Sequence[int] = ()
+    image_sizes: Sequence[ImageSize] = ()
     batch_sizes: Sequence[int] = ()
 
 
@@ -214,7 +215,10 @@ def _on_device(name: str) -> Limit:
 
 
 def _among(
-    option: str, name: str, values: Sequence[str] | Sequence[int], read: Callable[[ThroughputRow], str | int]
+    option: str,
+    name: str,
+    values: Sequence[str] | Sequence[int] | Sequence[ImageSize],
+    read: Callable[[ThroughputRow], str | int],
 ) -> Limit | None:
     if not values:
         return None

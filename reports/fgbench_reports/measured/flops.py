@@ -23,6 +23,7 @@ from fgbench_reports.measured.flops_columns import (
     size_of,
 )
 from fgbench_reports.published import SOURCE, flops_percents
+from fgbench_reports.relative import FlopsBaseline
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.tables.column import Cell, Line, figure, line_of, word
 from fgbench_reports.tables.numbers import as_printed, how_many
@@ -133,16 +134,18 @@ def _command_line(rows: Sequence[FlopsRow], impls: Sequence[str], beside_paper: 
 
 def _published(row: FlopsRow) -> str:
     """The paper's figure as it is printed; empty where it has none."""
-    if not row.selector:
+    if not row.selector or not isinstance(row.image_size, int):
         return ""
     return flops_percents().get((row.backbone.partition(".")[0], row.selector, row.image_size), "")
 
 
-def _line(rows: ByImpl, impls: Sequence[str], selector: str | None) -> dict[str, Cell]:
+def _line(
+    rows: ByImpl, impls: Sequence[str], selector: str | None, baseline: FlopsBaseline | None = None
+) -> dict[str, Cell]:
     line = {"size": figure(size_of(rows), str), TOKENS.heading: TOKENS.cell(rows)}
     if selector is not None:
         line["selector"] = word(selector)
-    return line | line_of(cost_columns(impls), rows)
+    return line | line_of(cost_columns(impls, baseline), rows)
 
 
 class Flops(Report):
@@ -152,7 +155,7 @@ class Flops(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A table per convention, backbone, grid and head, then one of models per convention and head."""
-        selections, models = _selections(data.flops), _models(data.flops)
+        selections, models = _selections(data.flops), _models(data.flops, data.baseline)
         tables = [*selections, *models]
         names = distinct(table.name for table in tables)
         yield from (replace(table, name=name) for table, name in zip(tables, names, strict=True))
@@ -201,16 +204,18 @@ def _selections(rows: Sequence[FlopsRow]) -> list[Table]:
     ]
 
 
-def _models(rows: Sequence[FlopsRow]) -> list[Table]:
+def _models(rows: Sequence[FlopsRow], baseline: str | None) -> list[Table]:
+    base = None if baseline is None else FlopsBaseline(baseline, rows)
     whole = [row for row in rows if row.model is not None and row.stage is None]
     tables = []
     for (convention, classes), group in group_by(whole, "convention", _classes).items():
         unit = BY_CONVENTION.get(convention, "")
         notes = [f"{unit}. % is FLOPs over those of one pass of the plain backbone."] if unit else []
+        notes += [] if base is None else [base.note]
         lines = [
             {"model": word(model), "selector": word(selector), "backbone": word(backbone), **line}
             for (model, selector, backbone), rows_of_model in group_by(group, "model", "selector", "backbone").items()
-            for line in _report_lines(rows_of_model, by_selector=False)
+            for line in _report_lines(rows_of_model, by_selector=False, baseline=base)
         ]
         title = f"Work of whole models · convention {convention}" + (f" · {classes}" if classes else "")
         name = file_name("models", convention, classes)
@@ -230,10 +235,12 @@ def _classes(row: FlopsRow) -> str:
     return "" if classes in (None, NUM_CLASSES) else how_many(classes, "class", "classes")
 
 
-def _report_lines(rows: Sequence[FlopsRow], *, by_selector: bool) -> Iterator[dict[str, Cell]]:
+def _report_lines(
+    rows: Sequence[FlopsRow], *, by_selector: bool, baseline: FlopsBaseline | None = None
+) -> Iterator[dict[str, Cell]]:
     """A line per size, and per selector where these are rows of selectors."""
     impls, by_size = impls_of(rows), group_by(rows, "image_size")
     for size in sorted(by_size):
         groups = group_by(by_size[size], "selector") if by_selector else {None: by_size[size]}
         for selector, rows_of_selector in groups.items():
-            yield _line(by_impl(rows_of_selector), impls, (selector or BACKBONE) if by_selector else None)
+            yield _line(by_impl(rows_of_selector), impls, (selector or BACKBONE) if by_selector else None, baseline)

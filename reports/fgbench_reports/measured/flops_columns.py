@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
+from fgbench_reports.relative import FlopsBaseline, heading_of
 from fgbench_reports.tables.column import Column, Line
-from fgbench_reports.tables.numbers import percent, with_prefix
+from fgbench_reports.tables.numbers import percent, significant, with_prefix
 from fgbench_reports.tables.table import Layout
 
 BACKBONE = "(backbone)"
@@ -31,7 +33,7 @@ def impls_of(rows: Sequence[FlopsRow]) -> list[str]:
     return list(dict.fromkeys(row.impl for row in rows if row.impl)) or ["published"]
 
 
-def size_of(rows: ByImpl) -> int:
+def size_of(rows: ByImpl) -> ImageSize:
     """The image size in pixels."""
     return next(iter(rows.values())).image_size
 
@@ -39,8 +41,8 @@ def size_of(rows: ByImpl) -> int:
 TOKENS = Column("N", lambda rows: next(iter(rows.values())).num_tokens)
 
 
-def cost_columns(impls: Sequence[str]) -> list[Column]:
-    """MACs, FLOPs and percentage of every implementation, of :data:`ByImpl`."""
+def cost_columns(impls: Sequence[str], baseline: FlopsBaseline | None = None) -> list[Column]:
+    """MACs, FLOPs, percentage and ratio to the baseline of every implementation, of :data:`ByImpl`."""
     return [
         column
         for impl in impls
@@ -48,6 +50,11 @@ def cost_columns(impls: Sequence[str]) -> list[Column]:
             Column(f"{impl} MACs", _of(impl, "macs"), with_prefix, unit="MAC", better="low"),
             Column(f"{impl} FLOPs", _of(impl, "flops"), with_prefix, unit="FLOP", better="low"),
             Column(f"{impl} %", _of(impl, "percent_of_backbone"), percent, unit="%", better="low"),
+            *(
+                []
+                if baseline is None
+                else [Column(f"{impl} {heading_of(baseline.name)}", _ratio_of(impl, baseline), significant)]
+            ),
         )
     ]
 
@@ -60,8 +67,20 @@ def _of(impl: str, field: str) -> Callable[[ByImpl], Any]:
     return value
 
 
+def _ratio_of(impl: str, baseline: FlopsBaseline) -> Callable[[ByImpl], float | None]:
+    def value(rows: ByImpl) -> float | None:
+        row = rows.get(impl) or rows.get(None)
+        return baseline.ratio(row) if row else None
+
+    return value
+
+
 def cost_layout(
-    blocks: Sequence[Sequence[Line]], impls: Sequence[str], *, column_styles: Mapping[str, str] | None = None
+    blocks: Sequence[Sequence[Line]],
+    impls: Sequence[str],
+    *,
+    column_styles: Mapping[str, str] | None = None,
+    baseline: FlopsBaseline | None = None,
 ) -> Layout:
     """How a terminal shows blocks of lines: the first line of a block is bold, percentages have a colour."""
     styles: dict[tuple[int, str], str] = {}
@@ -74,7 +93,8 @@ def cost_layout(
                 colour = _colour(cell.value) if heading in {f"{impl} %" for impl in impls} else ""
                 styles[index, heading] = " ".join(filter(None, ["bold" if place == 0 else "", colour]))
         block_ends.append(index)
-    headings = {f"{impl} {word}": word for impl in impls for word in ("FLOPs", "%")}
+    words = ("FLOPs", "%", *([] if baseline is None else [heading_of(baseline.name)]))
+    headings = {f"{impl} {word}": word for impl in impls for word in words}
     return Layout(
         form="framed", headings=headings, styles=styles, column_styles=column_styles or {}, block_ends=block_ends
     )

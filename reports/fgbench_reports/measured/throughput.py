@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.data import KINDS, Row, group_by, records
+from fgbench_reports.measured.agreement import AGREEMENT, agreement_notes
+from fgbench_reports.relative import Baseline, ratio_column
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
     NUMBER,
@@ -31,7 +33,7 @@ from fgbench_reports.sweep_rows import (
     shown_sizes,
     varying_fields,
 )
-from fgbench_reports.tables.column import Cell, Column, as_text, filled, word
+from fgbench_reports.tables.column import Cell, Column, as_text, filled, line_of, word
 from fgbench_reports.tables.numbers import four_digits, gigabytes, img_per_s, short_percent, significant
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import BEST, Layout, Table, distinct, file_name
@@ -75,6 +77,10 @@ def _memory(field: str, *, on_gpu: bool) -> Callable[[ThroughputRow], int | None
         return getattr(row, field) if (row.device == "cuda") is on_gpu else None
 
     return value
+
+
+def _is_in(column: Column) -> Callable[[ThroughputRow], bool]:
+    return lambda row: column.of(row) is not None
 
 
 COLUMNS = (
@@ -131,9 +137,11 @@ COLUMNS = (
         better="high",
         note="MFU: share of the device's measured rate of matrix products",
     ),
+    *AGREEMENT,
     Column("status", "status", is_name=True),
 )
 BY_HEADING = {column.heading: column for column in COLUMNS}
+BEFORE_RATIO = ("latency ms", "±%")  # a ratio stands behind them
 ALWAYS = ("img/s", "latency ms")  # columns of the report, even where no row fills them
 # Columns of the command: which rows need them. The others of the report are left out.
 NEEDED_BY: dict[str, Callable[[ThroughputRow], bool]] = {
@@ -148,10 +156,11 @@ NEEDED_BY: dict[str, Callable[[ThroughputRow], bool]] = {
     "resident GB": lambda row: row.device != "cuda",
     "J/img": lambda row: row.energy_j_per_image is not None,
     "MFU %": lambda row: row.mfu is not None,
+    **{column.heading: _is_in(column) for column in AGREEMENT},
 }
 
 
-def throughput_tables(rows: Sequence[Row]) -> RowTables:
+def throughput_tables(rows: Sequence[Row], *, baseline: str | None = None) -> RowTables:
     """The rows of ``fgbench throughput`` as each format shows them.
 
     A terminal shows a table per device, dtype and environment, in which the best batch of a model and size is bold.
@@ -159,12 +168,15 @@ def throughput_tables(rows: Sequence[Row]) -> RowTables:
 
     Args:
         rows: Rows of throughput.
+        baseline: A model: a column, and fields in JSON and CSV, have the ratios of latencies to its own.
 
     """
     timed = records(ThroughputRow, rows)
+    base = None if baseline is None else Baseline(baseline, timed)
     groups = by_environment(timed)
-    narrow = [_narrow(common_title(group, mode_name(key, groups)), group) for key, group in groups.items()]
-    return RowTables(rows=rows, narrow=narrow, wide=[_wide(timed)], notes=throughput_notes(timed))
+    narrow = [_narrow(common_title(group, mode_name(key, groups)), group, base) for key, group in groups.items()]
+    saved = rows if base is None else [base.as_dict(row) for row in timed]
+    return RowTables(rows=saved, narrow=narrow, wide=[_wide(timed, base)], notes=throughput_notes(timed, baseline=base))
 
 
 class Throughput(Report):
@@ -175,16 +187,17 @@ class Throughput(Report):
     def items(self, data: Data) -> Iterable[Item]:
         """A table per environment; the best batch of every model and size is marked."""
         groups = by_environment(data.throughput)
+        base = None if data.baseline is None else Baseline(data.baseline, data.throughput)
         names = distinct(file_name("throughput", *key[:3], key[3]) for key in groups)
         for name, (key, rows) in zip(names, groups.items(), strict=True):
             ordered = [pair for rows_of_one in group_by(rows, *SERIES).values() for pair in in_order(rows_of_one)]
             yield Table.from_rows(
                 name,
                 f"Throughput · {mode_name(key, groups)}",
-                filled(COLUMNS, rows, ALWAYS),
+                _with_ratio(filled(COLUMNS, rows, ALWAYS), base),
                 [row for row, _ in ordered],
                 marks={(index, "img/s"): BEST for index, (_, best) in enumerate(ordered) if best},
-                notes=throughput_notes(rows, mark="Bold"),
+                notes=throughput_notes(rows, mark="Bold", baseline=base),
             )
         if not groups:
             yield Missing(what="throughput, latency and memory of models", command=KINDS["throughput"])
@@ -204,28 +217,47 @@ def throughput(data: Data) -> pd.DataFrame:
     )
 
 
-def throughput_notes(rows: Sequence[ThroughputRow], *, mark: str = MARK) -> list[str]:
+def throughput_notes(rows: Sequence[ThroughputRow], *, mark: str = MARK, baseline: Baseline | None = None) -> list[str]:
     """The columns, statuses and their reasons, reasons for missing figures, and the environments.
 
     Args:
         rows: Rows of throughput.
         mark: What marks the best batch of a model and size.
+        baseline: What the latencies are compared with; None: nothing.
 
     """
     if not rows:
         return []
-    columns = "; ".join(note for heading in _headings(rows) if (note := BY_HEADING[heading].note))
+    columns = "; ".join(note for column in _columns(rows) if (note := column.note))
     columns += f". {mark} marks the batch with the highest throughput of its model and size."
-    return [columns, *reason_notes(rows), *_missing_notes(rows), *environment_notes(rows)]
+    ratios = [] if baseline is None else baseline.notes(rows)
+    return [
+        columns,
+        *ratios,
+        *agreement_notes(rows),
+        *reason_notes(rows),
+        *_missing_notes(rows),
+        *environment_notes(rows),
+    ]
 
 
-def _headings(rows: Sequence[ThroughputRow]) -> list[str]:
+def _columns(rows: Sequence[ThroughputRow], baseline: Baseline | None = None) -> list[Column]:
     """The columns of figures of the command that these rows need."""
-    return [heading for heading, is_needed in NEEDED_BY.items() if any(map(is_needed, rows))]
+    needed = [BY_HEADING[heading] for heading, is_needed in NEEDED_BY.items() if any(map(is_needed, rows))]
+    return _with_ratio(needed, baseline)
 
 
-def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
-    headings, varying = _headings(rows), varying_fields(rows)
+def _with_ratio(columns: Sequence[Column], baseline: Baseline | None) -> list[Column]:
+    """The columns with that of the ratio, where there is a baseline."""
+    if baseline is None:
+        return list(columns)
+    behind = 1 + max(at for at, column in enumerate(columns) if column.heading in BEFORE_RATIO)
+    return [*columns[:behind], ratio_column(baseline), *columns[behind:]]
+
+
+def _narrow(title: str, rows: Sequence[ThroughputRow], baseline: Baseline | None) -> Table:
+    of_figures, varying = _columns(rows, baseline), varying_fields(rows)
+    headings = [column.heading for column in of_figures]
     failed = any(not row.status.is_ok for row in rows)
     behind = headings.index("img/s") + 1  # the mark stands beside the throughput
     columns = ["model", *headings[:behind], "", *headings[behind:], *(["status"] if failed else [])]
@@ -240,7 +272,7 @@ def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
             styles |= {
                 (len(lines), heading): "bold" for heading in columns[2:] if best
             }  # behind the model and the size
-            line = {heading: BY_HEADING[heading].cell(row) for heading in headings}
+            line = line_of(of_figures, row)
             line |= {"model": Cell(row.model, label), "size": Cell(row.image_size, size)}
             line |= {"": Cell(best, MARK if best else "")}
             if failed:
@@ -254,14 +286,14 @@ def _narrow(title: str, rows: Sequence[ThroughputRow]) -> Table:
     return Table.from_cells("throughput", title, lines, names=names, headings=columns, layout=layout)
 
 
-def _wide(rows: Sequence[ThroughputRow]) -> Table:
-    headings, differing = _headings(rows), differing_fields(by_environment(rows))
+def _wide(rows: Sequence[ThroughputRow], baseline: Baseline | None) -> Table:
+    of_figures, differing = _columns(rows, baseline), differing_fields(by_environment(rows))
+    columns = [*(BY_HEADING[name] for name in SERIES), *of_figures, BY_HEADING["status"]]
+    headings = [column.heading for column in of_figures]
     lines = []
     for key, ordered in by_series(rows):
         names = _names(key, differing)
-        for row, best in ordered:
-            line = names | {name: BY_HEADING[name].cell(row) for name in (*SERIES, *headings, "status")}
-            lines.append(line | {"best": Cell(best, "yes" if best else "")})
+        lines += [names | line_of(columns, row) | {"best": Cell(best, "yes" if best else "")} for row, best in ordered]
     first = [*map(field_name, differing), *SERIES, "device", "dtype", "mode"]
     return Table.from_cells(
         "throughput",
@@ -269,7 +301,7 @@ def _wide(rows: Sequence[ThroughputRow]) -> Table:
         lines,
         names=("device name", *SERIES, "device", "dtype", "mode", "status", "best"),
         headings=[*first, *headings, "status", "best"] if rows else [],
-        notes=throughput_notes(rows, mark="best"),
+        notes=throughput_notes(rows, mark="best", baseline=baseline),
     )
 
 

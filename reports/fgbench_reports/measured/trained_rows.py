@@ -89,7 +89,10 @@ def training_groups(data: Data) -> Iterator[tuple[TrainedRows, str]]:
         timed = [
             row
             for row in data.throughput
-            if row.image_size == size and row.throughput_img_s and (row.model, row.backbone) in trained
+            if row.image_size == size
+            and row.throughput_img_s
+            and row.dtype != "int8"
+            and (row.model, row.backbone) in trained
         ]
         one = TrainedRows(
             dataset=dataset,

@@ -30,7 +30,7 @@ def counted_costs(rows: Iterable[FlopsRow], backbone: str, patch_size: int) -> C
     for row in rows:
         if row.model or row.selector not in SELECTORS or row.backbone.partition(".")[0] != backbone:
             continue
-        if not _on_papers_terms(row, patch_size):
+        if not isinstance(row.image_size, int) or not _on_papers_terms(row, row.image_size, patch_size):
             left_out += 1
             continue
         found.setdefault((row.convention, row.impl), {})[row.selector, row.image_size] = row
@@ -42,7 +42,7 @@ def counted_costs(rows: Iterable[FlopsRow], backbone: str, patch_size: int) -> C
     )
 
 
-def _on_papers_terms(row: FlopsRow, patch_size: int) -> bool:
+def _on_papers_terms(row: FlopsRow, image_size: int, patch_size: int) -> bool:
     environment = row.environment or {}
     if environment.get("num_classes") not in (None, NUM_CLASSES):
         return False
@@ -51,7 +51,7 @@ def _on_papers_terms(row: FlopsRow, patch_size: int) -> bool:
     # A step that was given, be it the patch itself, takes the overlap from the paper's form as well.
     overlaps = row.convention == "paper" and row.selector in OVERLAPPED
     step = patch_size - OVERLAP if overlaps else patch_size
-    side: int = (row.image_size - patch_size) // step + 1
+    side: int = (image_size - patch_size) // step + 1
     return bool(row.num_tokens == side * side + 1)
 
 

@@ -85,6 +85,8 @@ def _by_mode(rows: Sequence[ThroughputRow]) -> list[Measured]:
     wanted = [row for row in rows if _is_the_papers(row)]
     for point in configurations(Data(throughput=wanted), dataset=""):  # no data set: accuracies do not matter here
         row = point.row
+        if not isinstance(row.image_size, int):
+            continue
         key = (SizedModel(row.model, row.image_size), row.impl)
         _, best = modes.setdefault(point.mode, (point.mode_name, {}))
         best[key] = max(best.get(key, point), point, key=lambda each: each.img_s)  # of two names of one backbone

@@ -69,16 +69,18 @@ class _Counted:
         self.stages: dict[ModelCount, dict[str, FlopsRow]] = {}
         self.plain_tokens: dict[int, int | None] = {}  # by image size
         for row in rows:
-            if row.convention == "full" and row.backbone in VIT_B16 and _on_papers_classes(row):
-                self._take(row)
+            size = row.image_size
+            is_papers = row.convention == "full" and row.backbone in VIT_B16 and _on_papers_classes(row)
+            if is_papers and isinstance(size, int):
+                self._take(row, size)
 
-    def _take(self, row: FlopsRow) -> None:
+    def _take(self, row: FlopsRow, size: int) -> None:
         if row.model is None and row.selector is None:
             stride = (row.environment or {}).get("patch_stride")
             if stride in (None, 16):
-                self.plain_tokens[row.image_size] = row.num_tokens
+                self.plain_tokens[size] = row.num_tokens
         elif row.model in MODEL_SELECTORS and row.selector == MODEL_SELECTORS[row.model]:
-            key = (row.model, row.image_size, row.impl)
+            key = (row.model, size, row.impl)
             if row.stage is None:
                 self.models[key] = row
             else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import Data
@@ -59,7 +60,7 @@ MARKS: dict[str, Style] = {  # marks of batch sizes without figures, by the reas
     "oom_inferred: a smaller batch did not fit": {"marker": "x", "markersize": 2.6, "markeredgewidth": 0.8},
     "failed otherwise": {"marker": "|", "markersize": 5.0, "markeredgewidth": 1.6},
 }
-Site = tuple[EnvironmentKey, int]  # mode and image size of a figure
+Site = tuple[EnvironmentKey, ImageSize]  # mode and image size of a figure
 Read = Callable[[Configuration], float | None]  # reads a figure of a point; None if the point has none
 
 
@@ -91,7 +92,7 @@ class Batch(Report):
 def _by_site(data: Data) -> tuple[dict[Site, list[Configuration]], dict[Site, list[ThroughputRow]]]:
     """Points with figures, and rows without figures, by mode and image size."""
     sized: dict[Site, list[Configuration]] = {}
-    for mode, some in measured(data, best_only=False).items():
+    for mode, some in measured(data, best_only=False, squares=False).items():
         for one in some:
             sized.setdefault((mode, one.row.image_size), []).append(one)
     ended: dict[Site, list[ThroughputRow]] = {}

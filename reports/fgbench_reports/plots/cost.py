@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
 from fgbench_reports.advice import flops_command
 from fgbench_reports.data import Data
@@ -52,7 +53,7 @@ def _groups(rows: Sequence[FlopsRow]) -> dict[tuple[str, ...], list[FlopsRow]]:
     """Rows of selections by convention, backbone, grid and number of classes, which a series must not mix."""
     groups: dict[tuple[str, ...], list[FlopsRow]] = {}
     for row in rows:
-        if row.model is None and row.selector is not None and not row.stage:
+        if row.model is None and row.selector is not None and not row.stage and isinstance(row.image_size, int):
             environment = row.environment or {}
             stride, classes = environment.get("patch_stride"), environment.get("num_classes")
             told = [
@@ -73,7 +74,7 @@ def _title(key: tuple[str, ...]) -> str:
 def _figure(
     key: tuple[str, ...], name: str, rows: Sequence[FlopsRow], looks: Mapping[str, Look], left: Sequence[str]
 ) -> Figure:
-    met: dict[tuple[str | None, str | None, int], list[FlopsRow]] = {}
+    met: dict[tuple[str | None, str | None, ImageSize], list[FlopsRow]] = {}
     for row in rows:
         met.setdefault((row.selector, row.impl, row.image_size), []).append(row)
     free = sorted({as_text(selector) for (selector, _, _), some in met.items() if some[0].percent_of_backbone <= 0})
@@ -169,4 +170,4 @@ class CostFigure(Figure):
 def _place(row: FlopsRow) -> Place:
     share = f"{percent(row.percent_of_backbone)} % of the backbone, {with_unit(row.flops, 'FLOPs')}"
     text = "\n".join([_name(row), f"{row.image_size} px", share])
-    return Place(x=row.image_size, y=row.percent_of_backbone, text=text, half=row.impl == "published")
+    return Place(x=int(row.image_size), y=row.percent_of_backbone, text=text, half=row.impl == "published")

@@ -126,7 +126,7 @@ class EnergyFigure(Figure):
 
     def _prepare(self, axes: Axes) -> list[End]:
         shown = [one for some in self.lines.values() for one in some]
-        as_powers(axes, "x", [one.row.image_size for one in shown])
+        as_powers(axes, "x", [int(one.row.image_size) for one in shown])
         as_log(axes, "y", [one.energy_j or 0.0 for one in shown])
         axes.set_xlabel("image size (pixels)")
         axes.set_ylabel("energy (J per image)")
@@ -136,7 +136,7 @@ class EnergyFigure(Figure):
 def _places(some: Sequence[Configuration], label: str) -> list[Place]:
     return [
         Place(
-            x=one.row.image_size,
+            x=int(one.row.image_size),
             y=one.energy_j or 0.0,
             text="\n".join(words_of(one, label)),
             status=one.row.status,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.configurations import Configuration, configurations
@@ -42,11 +43,19 @@ MAX_FIGURES, MAX_SERIES, MAX_POINTS = 6, 24, 120  # of a report; of a figure; of
 NO_ACCURACY = "no data set"  # a name that no data set has, for configurations without accuracies
 
 
-def measured(data: Data, *, best_only: bool = True) -> dict[EnvironmentKey, list[Configuration]]:
-    """Every point that has figures once, by mode; ``best_only``, the batch of the highest throughput of each size."""
+def measured(data: Data, *, best_only: bool = True, squares: bool = True) -> dict[EnvironmentKey, list[Configuration]]:
+    """Every point that has figures once, by mode.
+
+    Args:
+        data: Saved rows.
+        best_only: The batch of the highest throughput of each size alone.
+        squares: Points of square images alone: an axis of sizes has no place for others.
+
+    """
     groups: dict[EnvironmentKey, list[Configuration]] = {}
     for one in configurations(data, dataset=NO_ACCURACY, best_only=best_only):
-        groups.setdefault(one.mode, []).append(one)
+        if isinstance(one.row.image_size, int) or not squares:
+            groups.setdefault(one.mode, []).append(one)
     return groups
 
 
@@ -192,13 +201,13 @@ class HasSize(Protocol):
     """A row with an image size."""
 
     @property
-    def image_size(self) -> int:
-        """Pixels of a side."""
+    def image_size(self) -> ImageSize:
+        """Pixels of a side, or height × width."""
 
 
 def sizes_of(rows: Iterable[HasSize]) -> list[int]:
-    """The image sizes at hand, ascending."""
-    return sorted({int(row.image_size) for row in rows})
+    """The sides of square images at hand, ascending."""
+    return sorted({row.image_size for row in rows if isinstance(row.image_size, int)})
 
 
 def pixels(sizes: Sequence[int]) -> str:
