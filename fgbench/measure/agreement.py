@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbench.deploy.pictures import drawn_pictures
-from fgbench.measure.subject import Subject
+from fgbench.measure.engine import first_line
+from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.outputs import Outputs
 
 Arrays = Mapping[str, NDArray[Any]]  # outputs by name, as of fgbench.models.outputs.Outputs
@@ -86,6 +87,16 @@ def make_reference(subject: Subject, device: str = "cpu") -> Reference:
     finally:
         torch.set_float32_matmul_precision(precision)
     return Reference(pictures, {name: np.concatenate([one[name] for one in found]) for name in found[0]})
+
+
+def find_reference(subject: Subject, device: str) -> tuple[Reference | None, str | None]:
+    """The reference of a subject; None with the reason, where there is none."""
+    if not isinstance(subject, TakesImages):
+        return None, "only what reads images is compared"
+    try:
+        return make_reference(subject, device), None
+    except Exception as error:  # it may run in the engine's precision alone, or give no logits
+        return None, f"torch in float32 did not run: {first_line(error)}"
 
 
 def to_arrays(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -84,9 +84,9 @@ def measure(
         Exception: Whatever the subject raises while it runs, out of memory included.
 
     """
-    from fgbench.measure.agreement import make_reference
+    from fgbench.measure.agreement import find_reference
     from fgbench.measure.engine_registry import describe_engine, open_engine
-    from fgbench.measure.point import LoadedSubject
+    from fgbench.measure.point import LoadedSubject, check_loadable
     from fgbench.measure.rows import environment_facts, make_row
 
     _load_plugins(plugins)
@@ -104,9 +104,10 @@ def measure(
     mode = RunMode(**settled["mode"])
     named = {"backbone": backbone, "selector": selector, "impl": impl, "num_classes": num_classes}
     made, batch = _subject(subject, images, named), _batch_size(images, batch_size)
-    reference = None if settled["reference"] else make_reference(made, described["device"])
     opened = open_engine(mode, described["uuid"])
     try:
+        check_loadable(made, opened)
+        reference, why = (None, None) if settled["reference"] else find_reference(made, described["device"])
         with tempfile.TemporaryDirectory(prefix="fgbench-") as folder:
             opened.folder = Path(folder)
             exported = dict(opened.export(made, opened.folder))
@@ -114,6 +115,7 @@ def measure(
             result = loaded.measure(batch, energy=energy, tail=tail)
     finally:
         opened.close()
+    result["missing"] |= {"agreement": why} if why else {}
     rates = _rates(mode.unloaded)  # after the point: its memory is told from what the process holds before
     facts = {**environment_facts(described), "max_time_s": loaded.plan.cap_s, "engine": settled["engine"]}
     facts |= {"export": exported} if exported else {}

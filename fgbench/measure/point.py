@@ -31,6 +31,14 @@ OnProgress = Callable[[float, int], None]  # the median latency so far in second
 ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
 
 
+def check_loadable(subject: Subject, engine: Engine) -> None:
+    """Raise :class:`FgbenchError` with the reason, where an engine cannot load a subject."""
+    if why := engine.why_not(subject):
+        spec = subject.spec
+        label = " ".join(word for word in (spec.model, spec.selector, spec.impl) if word)
+        raise FgbenchError(f"engine {engine.mode.engine!r} cannot load {label} in {engine.mode.dtype}: {why}")
+
+
 class LoadedSubject:
     """A subject that an engine has loaded; it can be measured at any batch size.
 
@@ -57,10 +65,7 @@ class LoadedSubject:
     ) -> None:
         self.engine, self.reference = engine, reference
         self.plan = load_plan(timing_plan(engine.mode.device, cap_s), engine.mode)
-        if why := engine.why_not(subject):
-            spec = subject.spec
-            label = " ".join(word for word in (spec.model, spec.selector, spec.impl) if word)
-            raise FgbenchError(f"engine {engine.mode.engine!r} cannot load {label} in {engine.mode.dtype}: {why}")
+        check_loadable(subject, engine)
         self.missing: dict[str, str] = {}  # by field, why it is null
         self.work = self._work(subject) if count else None
         self.prepare_batch: PrepareBatch = engine.load(subject)

@@ -17,7 +17,7 @@ from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.agreement import Reference, make_reference, pictures_of
 from fgbench.measure.engine import Engine, first_line, is_out_of_memory
 from fgbench.measure.engine_registry import describe_engine, open_engine, why_unusable
-from fgbench.measure.point import LoadedSubject
+from fgbench.measure.point import LoadedSubject, check_loadable
 from fgbench.measure.points import TORCH, ModelSpec, RunMode
 from fgbench.measure.rates import copy_rate, matrix_rate, open_torch
 from fgbench.measure.selections import measure_kernels, measure_selection
@@ -124,7 +124,9 @@ class Worker:
 
     def export(self, case: Message, mode: Message, uuid: str | None, folder: str) -> Message:
         """Write the files that an engine loads."""
-        return {"facts": dict(self._open(mode, uuid).export(ModelSubject(ModelSpec(**case)), Path(folder)))}
+        subject, engine = ModelSubject(ModelSpec(**case)), self._open(mode, uuid)
+        check_loadable(subject, engine)
+        return {"facts": dict(engine.export(subject, Path(folder)))}
 
     def load(
         self,

@@ -151,7 +151,7 @@ def test_torch_in_other_modes_agrees(options):
     finally:
         engine.close()
     assert agreement["largest_logit_difference"] < 0.1
-    assert (agreement["largest_logit_difference"] > 0) == ("dtype" in options)
+    assert agreement["largest_logit_difference"] > 0 or "dtype" not in options
 
 
 def test_torch_in_float32_is_what_others_are_compared_with():

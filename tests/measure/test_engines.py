@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -87,7 +88,11 @@ def test_engines_are_listed_with_what_can_be_used_here(tmp_path):
         [sys.executable, "-m", "fgbench", *words], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=True
     )
     rows = {row["name"]: row for row in json.loads(run.stdout)}
-    assert set(rows) == {"stub", "torch_cpu", "torch_cuda"}
+    onnx = {"onnxruntime_cpu", "onnxruntime_cuda", "onnxruntime_tensorrt", "openvino", "tensorrt"}
+    assert set(rows) == {"stub", "torch_cpu", "torch_cuda", "aoti_cpu", "aoti_cuda", *onnx}
+    assert rows["onnxruntime_cpu"]["usable here"] == rows["openvino"]["usable here"] == "yes"
+    if not importlib.util.find_spec("tensorrt"):
+        assert rows["tensorrt"]["usable here"].endswith("tensorrt is not installed: pip install 'fgbench[tensorrt]'")
     assert (rows["stub"]["usable here"], rows["stub"]["from"], rows["stub"]["devices"]) == ("yes", str(STUB), "cpu")
     assert rows["torch_cpu"]["usable here"] == "yes"
     if not torch.cuda.is_available():
@@ -95,7 +100,7 @@ def test_engines_are_listed_with_what_can_be_used_here(tmp_path):
 
 
 @pytest.mark.parametrize("name", engines.names())
-def test_every_engine_keeps_the_contract(name):
+def test_every_engine_keeps_the_contract(name, tmp_path):
     """Loads a network, runs batches of several sizes, and describes itself; where it cannot be used, it says why."""
     assert engine_breach(engines.load(name)) is None
     if why := why_unusable(name):
@@ -110,13 +115,17 @@ def test_every_engine_keeps_the_contract(name):
     try:
         images = torch.randn(2, 3, 32, 32)
         subject = ModuleSubject(module, 32, images)
+        engine.folder = tmp_path
+        exported = engine.export(subject, tmp_path)
+        assert bool(exported) == engine.exports() == bool(list(tmp_path.iterdir()))
         prepare_batch = engine.load(subject)
         for batch_size in (1, 2):
             batch = prepare_batch(batch_size)
             assert isinstance(batch, Batch)
             output = batch.run()
             engine.synchronize()
-        torch.testing.assert_close(output.cpu().float(), module(images).detach(), rtol=1e-3, atol=1e-3)
+        found = torch.as_tensor(batch.outputs(images)["logits"])
+        torch.testing.assert_close(found.float(), module(images).detach(), rtol=1e-3, atol=1e-3)
         assert (batch.another is not None) == engine.concurrent
         if batch.another is not None:
             assert str(batch.another(1)()) != str(output), "it has the same inputs"

@@ -116,7 +116,7 @@ def test_a_selector_by_itself():
     ("subject", "images", "options", "said"),
     [
         ("glism", 64, {}, "did you mean glsim"),
-        ("vit", torch.zeros(1, 3, 8, 9), {}, r"\(B, 3, S, S\), not \(1, 3, 8, 9\)"),
+        ("vit", torch.zeros(1, 4, 8, 9), {}, r"\(B, 3, height, width\), not \(1, 4, 8, 9\)"),
         (nn.Flatten(), torch.zeros(2, 3, 8, 8), {"batch_size": 3}, "there are 2 images, and the batch size is 3"),
         (nn.Flatten(), 8, {"backbone": "test_vit"}, "only a model that is named has the option 'backbone'"),
         (nn.Flatten(), 8, {"engine": "troch"}, "did you mean torch"),

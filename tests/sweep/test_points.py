@@ -11,7 +11,15 @@ from fgbench.measure.points import ModelSpec, RunMode, point_key
 
 (GROUP,) = groups("vit")
 SESSION = {"torch": "2.11", "device_name": "H200", "code": "abc"}
-OTHER = {"str": "other", "str | None": "other", "int": 7, "int | None": 7, "float | None": 7.5, "bool": True}
+OTHER = {
+    "str": "other",
+    "str | None": "other",
+    "int": 7,
+    "int | None": 7,
+    "float | None": 7.5,
+    "ImageSize": 448,
+    "bool": True,
+}
 
 
 def test_the_key_is_the_same_in_every_process():

@@ -36,11 +36,13 @@ class ModelSubject(TakesImages):
         self.spec, self.images = spec, images
 
     def build(self, device: str) -> Model:
-        """Build the model; its random weights are the same on every call."""
-        gpus = [torch.cuda.current_device()] if torch.device(device).type == "cuda" else []
-        with torch.random.fork_rng(gpus), torch.device(device):
-            torch.manual_seed(0)
-            return build(self.spec).eval()
+        """Build the model; its random weights are the same on every call and every device."""
+        if torch.device(device).type == "meta":
+            with torch.device(device):
+                return build(self.spec).eval()
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(0)
+            return build(self.spec).eval().to(device)
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass, with its stages."""
