@@ -84,7 +84,7 @@ def test_the_table_has_the_sum_beside_the_whole_and_their_difference():
     assert ["sum", "−", "whole", "+0.500", "–", "+2.17", "–"] in lines
     names = [line[0] for line in lines if line and line[0] in MS]
     assert names == ["selector", "crop", "fusion", "sum", "whole", "sum"]
-    assert "The sum of the stages differs from the whole by +2.17 %." in text
+    assert "The sum of the stages differs from the whole by +2.17 %." in throughput_tables(MIXED).notes
 
 
 def test_the_speed_of_the_whole_way_stands_in_its_table():
