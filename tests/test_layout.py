@@ -74,7 +74,7 @@ BELOW: dict[str, set[str]] = {
     "measure": {*BASE, "plugins", "models", "flops", "datasets", "deploy"},
     "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers", "deploy"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
-    "sweep": {*BASE, "plugins", "models", "flops", "measure", "workers"},
+    "sweep": {*BASE, "plugins", "models", "flops", "measure", "datasets", "workers"},
     # The rules by which a comparison is judged are the reports'.
     "regress": {*BASE, "plugins", "models", "flops", "measure", "sweep", "workers", "reports"},
 }

@@ -131,24 +131,23 @@ def _untranslated(error: BaseException, graph: torch.export.ExportedProgram) -> 
     cause: BaseException | None = error
     while cause is not None:
         if met := NO_FUNCTION.search(str(cause)):
-            operator = ".".join(met.groups())
-            return f"{_owner(operator, graph)} has the operator {operator}, which has no form in ONNX"
+            return _with_owner(*met.groups(), graph)
         cause = cause.__cause__
     return _untraced(error)
 
 
-def _owner(operator: str, graph: torch.export.ExportedProgram) -> str:
-    """The innermost module that has an operator, a selector before others."""
-    for node in graph.graph.nodes:
-        if str(node.target) != operator:
-            continue
+def _with_owner(name: str, overload: str, graph: torch.export.ExportedProgram) -> str:
+    """An operator without a form in ONNX, with the module that has it: a selector, or the innermost one."""
+    plain = name.rpartition(".")[2]  # what a network calls aten.special_bessel_j0 may fail as prims.bessel_j0
+    nodes = [node for node in graph.graph.nodes if plain in str(node.target)]
+    exact = [node for node in nodes if str(node.target) == f"{name}.{overload}"]
+    for node in (exact or nodes)[:1]:
         stack = [kind for _, kind in (node.meta.get("nn_module_stack") or {}).values()]
         names = [kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}" for kind in stack]
-        selector = next((name for name in names if _is_selector(name)), None)
-        if selector:
-            return f"selector {selector.rpartition('.')[2]}"
-        return f"module {names[-1].rpartition('.')[2]}" if names else "the network"
-    return "the network"
+        selector = next((f"selector {kind.rpartition('.')[2]}" for kind in names if _is_selector(kind)), None)
+        owner = selector or (f"module {names[-1].rpartition('.')[2]}" if names else "the network")
+        return f"{owner} has the operator {node.target}, which has no form in ONNX"
+    return f"the network has the operator {name}.{overload}, which has no form in ONNX"
 
 
 def _is_selector(name: str) -> bool:

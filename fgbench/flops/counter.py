@@ -50,6 +50,8 @@ class FlopCounter(TorchDispatchMode):
 
     Args:
         modules: Whether work is also counted per module.
+        backward: Whether backward passes are counted too. Operators arrive as autograd records them then: fused
+            attention as its products and softmax.
 
     Raises:
         UncountedOperatorError: In the block, at the first operator without a cost that cannot be decomposed.
@@ -58,8 +60,9 @@ class FlopCounter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, *, modules: bool = False) -> None:
+    def __init__(self, *, modules: bool = False, backward: bool = False) -> None:
         super().__init__()
+        self._backward = backward
         self._operators: dict[str, Cost] = defaultdict(Cost)
         self._modules: dict[str, Cost] = defaultdict(Cost)
         self._labels: dict[str, Cost] = defaultdict(Cost)
@@ -73,7 +76,8 @@ class FlopCounter(TorchDispatchMode):
         self._is_eager = False
 
     def __enter__(self) -> FlopCounter:
-        self._around.enter_context(torch._C._AutoDispatchBelowAutograd())
+        if not self._backward:
+            self._around.enter_context(torch._C._AutoDispatchBelowAutograd())
         if self._paths is not None:
             self._around.enter_context(self._paths)
         self._stay_eager()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import CannotMeasureError
-from fgbench.flops import attention, sampling
+from fgbench.flops import attention, backward, sampling
 from fgbench.flops.attention import SOFTMAX, dense_attention
 from fgbench.flops.cost import Cost as Cost
 from fgbench.flops.cost import Handler as Handler
@@ -286,6 +286,7 @@ HANDLERS: dict[str, Handler] = {
     "aten::vdot": _vector_product(),
     "aten::linear": _linear,
     **sampling.HANDLERS,
+    **backward.HANDLERS,
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
     "aten::scaled_dot_product_attention": dense_attention(mask=3, dropout=4, causal=5),

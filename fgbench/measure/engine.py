@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Clock, HostClock, Step, WaitingQueue
 from fgbench.measure.devices import Device
+from fgbench.measure.parts import HostMarks, InParts, Marks
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES, ENGINE_DTYPES
 from fgbench.plugins.names import public_name
@@ -43,6 +44,8 @@ class Batch:
     outputs: Callable[[Tensor], Mapping[str, Any]] | None = None
     # A number from 1 on → a step on inputs of its own, which may run at the same time as ``run`` and the other ones.
     another: Callable[[int], Step] | None = None
+    in_parts: InParts | None = None  # runs it stage by stage; None where the engine cannot
+    feed: Callable[[Any], object] | None = None  # images (B, 3, S, S), float32 on the host, in place of its inputs
 
 
 PrepareBatch = Callable[[int], Batch]  # a batch size → the batch
@@ -64,6 +67,8 @@ class Engine(ABC):
     extra: ClassVar[str] = ""  # of fgbench, that has these packages
     concurrent: ClassVar[bool] = False  # whether batches have ``another``: several of them run at once in threads
     first_passes: ClassVar[int] = 1  # before a pass is typical: 2 where kernels are compiled in the first
+    runs_in_parts: ClassVar[bool] = False  # whether its batches can run stage by stage, eagerly
+    takes_pictures: ClassVar[bool] = False  # whether its batches can be fed
 
     def __init__(self, mode: RunMode, device: Device) -> None:
         self.mode, self.device = mode, device
@@ -102,7 +107,7 @@ class Engine(ABC):
 
         """
         cls.check_dtype(mode.dtype)
-        for option in ("compiled", "channels_last", "cuda_graph"):
+        for option in ("compiled", "channels_last", "cuda_graph", "training"):
             if getattr(mode, option):
                 raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
         if mode.memory_limit_bytes is not None and mode.device != "cpu":
@@ -181,6 +186,10 @@ class Engine(ABC):
     def clock(self, step: Step, glance: Callable[[], None] = lambda: None) -> Clock:
         """The clock that times a step; it calls ``glance`` while the device works, or between iterations."""
         return HostClock(step, self.synchronize, glance)
+
+    def marks(self) -> Marks:
+        """Notes the times between the parts of a run."""
+        return HostMarks(self.synchronize)
 
     def queue(self, step: Step) -> Queue:
         """Iterations of a step that are launched while energy is counted."""

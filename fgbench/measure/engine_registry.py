@@ -100,6 +100,8 @@ def describe_engine(name: str, device: str | None, modes: Sequence[RunMode]) -> 
                 "engine": {**kind.describe(mode), **({"code": code} if code else {})},
                 "exports": kind.exports(),
                 "reference": kind.is_reference(mode),
+                "runs_in_parts": kind.runs_in_parts,
+                "takes_pictures": kind.takes_pictures,
             }
             for mode in settled
         ],

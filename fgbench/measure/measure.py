@@ -37,6 +37,7 @@ def measure(
     compiled: bool = False,
     channels_last: bool = False,
     cuda_graph: bool = False,
+    training: bool = False,
     threads: int | None = None,
     concurrency: int | None = None,
     rate_per_s: float | None = None,
@@ -68,6 +69,7 @@ def measure(
         compiled: Whether to use torch.compile.
         channels_last: Whether images and weights have that memory format.
         cuda_graph: Whether to replay a CUDA graph.
+        training: Whether to measure a training step: forward, backward, optimizer step.
         threads: On a CPU; as many as the engine takes by default.
         concurrency: Requests in flight, each a batch in a thread of its own; by default one batch after the other.
         rate_per_s: Batches that arrive per second, at random times; latencies count from the arrival.
@@ -98,6 +100,7 @@ def measure(
         threads=threads,
         concurrency=concurrency,
         rate_per_s=rate_per_s,
+        training=training,
     )
     described = describe_engine(engine, device, [mode])
     settled = described["modes"][0]

@@ -20,15 +20,14 @@ from fgbench.measure.engine import Batch, Engine, PrepareBatch, first_line
 from fgbench.measure.load import LoadTiming, is_load, load_plan, time_requests
 from fgbench.measure.points import NOT_ASKED_FOR
 from fgbench.measure.rows import no_figures
-from fgbench.measure.subject import HALVES, Subject, Work, count_work
+from fgbench.measure.subject import HALVES, Subject, Work, count_training, count_work
 from fgbench.measure.tail import SAMPLES, Tail, tail_of
-from fgbench.measure.timer import Timing, TimingPlan, time_iterations, timing_plan
+from fgbench.measure.timer import ATTEMPTS, Timing, TimingPlan, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
 from fgbench.results.records import Status
 from fgbench_selectors.backends.recording import record_backends
 
 OnProgress = Callable[[float, int], None]  # the median latency so far in seconds, the number of blocks
-ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
 
 
 def check_loadable(subject: Subject, engine: Engine) -> None:
@@ -114,7 +113,7 @@ class LoadedSubject:
             if first.get("latency_s") is not None:
                 return {**first, "missing": missing, "seen": {"back_ends": chosen}}
             timing, attempts, disturbed = self._timing(batch, clock, plan, watch, progress)
-        status, reason = self._verdict(timing, disturbed)
+        status, reason = self.verdict(timing, disturbed)
         percentiles = _tail(timing, plan.min_samples)
         memory = watch.memory()
         spent = self._energy(batch.run, batch_size, missing, wanted=energy)
@@ -151,7 +150,8 @@ class LoadedSubject:
 
     def _work(self, subject: Subject) -> Work | None:
         try:
-            return count_work(subject, HALVES.get(self.engine.mode.dtype, torch.float32))
+            count = count_training if self.engine.mode.training else count_work
+            return count(subject, HALVES.get(self.engine.mode.dtype, torch.float32))
         except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
             self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
             return None
@@ -202,7 +202,8 @@ class LoadedSubject:
 
         return [waiting(run) for run in runs]
 
-    def _verdict(self, timing: Timing, disturbed: str | None) -> tuple[Status, str | None]:
+    def verdict(self, timing: Timing, disturbed: str | None) -> tuple[Status, str | None]:
+        """The status of a timing, and why it is not ok."""
         busy = self.engine.device.busy
         if isinstance(timing, LoadTiming) and timing.growing:
             return Status.UNCONVERGED, "; ".join(filter(None, [timing.growing, busy or disturbed]))
@@ -220,7 +221,8 @@ class LoadedSubject:
             return {"macs_per_image": None, "bytes_per_image": None}
         # Which operators autocast runs in half precision is not known without running them.
         moved = None if self.engine.mode.dtype == "amp" else self.work.bytes_per_image(batch_size)
-        return {"macs_per_image": self.work.macs_per_image, "bytes_per_image": moved}
+        counted = {"flops_per_image": self.work.flops_per_image} if self.work.flops_per_image is not None else {}
+        return {"macs_per_image": self.work.macs_per_image, "bytes_per_image": moved, **counted}
 
     def _energy(self, step: Step, batch_size: int, missing: dict[str, str], *, wanted: bool) -> Energy | None:
         device = self.engine.device

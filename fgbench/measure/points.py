@@ -77,27 +77,31 @@ class PointGroup:
         """The group in a few words, for people."""
         words = [self.case.model, self.case.selector, self.case.impl, self.case.backbone, f"at {self.case.image_size}"]
         words += [self.mode.dtype, None if self.mode.engine == TORCH else f"in {self.mode.engine}"]
+        words += ["training step" if self.mode.training else None]
         words += [f"{self.mode.concurrency} at once" if self.mode.concurrency else None]
         words += [f"{self.mode.rate_per_s:g}/s" if self.mode.rate_per_s else None]
         words += [f"repeat {self.repeat}" if self.repeat else None]
         return " ".join(word for word in words if word)
 
 
-def point_key(group: PointGroup, batch_size: int, session: Mapping[str, Any]) -> str:
+def point_key(group: PointGroup, batch_size: int, session: Mapping[str, Any], part: str | None = None) -> str:
     """The key of a point.
 
     Args:
         group: What is measured, and how.
         batch_size: Images.
         session: Facts of the device and the software that could change a figure, ready for JSON.
+        part: Of the run; None for all of it.
 
     Returns:
-        A digest of all three. Attributes of a mode that came later are part of it only where they are set: keys of
-        before there were any stay as they are.
+        A digest of all four, without the part where there is none. Attributes of a mode that came later are part of it
+        only where they are set: keys of before there were any stay as they are.
 
     """
     identity = {**asdict(group), "batch_size": batch_size, "session": dict(session)}
     for name in LATER:
         if identity["mode"][name] == asdict(RunMode())[name]:
             del identity["mode"][name]
+    if part is not None:
+        identity["part"] = part
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -76,6 +76,7 @@ def make_row(
         "copy_rate_bytes_s": rates.bytes_s,
         "macs_per_image": result.get("macs_per_image"),
         "bytes_per_image": result.get("bytes_per_image"),
+        **({"flops_per_image": result["flops_per_image"]} if "flops_per_image" in result else {}),
         "missing": missing,
         "seen": result.get("seen", {}),
     }

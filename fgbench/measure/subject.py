@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fgbench.flops.count_steps import count_step
 from fgbench.results.image_size import ImageSize, height_width
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Work:
     macs_per_image: int
     first_image_bytes: int  # weights included
     further_image_bytes: int  # that one more image in the batch adds
+    flops_per_image: int | None = None  # of a training step: 2·macs and every other operation
 
     def bytes_per_image(self, batch_size: int) -> float:
         """Bytes that operators read and write per image, each its arguments and results once."""
@@ -106,6 +108,30 @@ def count_work(subject: Subject, dtype: torch.dtype = torch.float32) -> Work:
     """
     one, two = (subject.count(batch_size, dtype) for batch_size in (1, 2))
     return Work(macs_per_image=one.total.macs, first_image_bytes=one.bytes, further_image_bytes=two.bytes - one.bytes)
+
+
+def count_training(subject: Subject, dtype: torch.dtype = torch.float32) -> Work:
+    """Count a training step of a subject: forward, backward, optimizer step.
+
+    Args:
+        subject: A network that classifies images.
+        dtype: Of its weights and inputs.
+
+    Returns:
+        Its work per image in a batch of two, as batch norm needs two, and bytes from batches of two and three.
+
+    """
+    size, classes = subject.spec.image_size, subject.spec.num_classes
+    two, three = (
+        count_step(subject.build("meta").to(dtype), size, classes, images=images, dtype=dtype) for images in (2, 3)
+    )
+    further = three.bytes - two.bytes
+    return Work(
+        macs_per_image=two.macs // 2,
+        first_image_bytes=two.bytes - further,
+        further_image_bytes=further,
+        flops_per_image=int(two.flops) // 2,
+    )
 
 
 def images_for(

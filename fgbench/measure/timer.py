@@ -12,6 +12,7 @@ from fgbench.measure.clocks import Clock
 from fgbench.measure.intervals import half_width
 
 FEWEST_BLOCKS = 3  # below, a spread cannot be estimated at all
+ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
 WARM_BLOCKS = 3  # that must agree before anything counts
 
 

@@ -229,8 +229,14 @@ class ThroughputRow(Record):
     latency_p50_s: Positive | None = None  # of single iterations or requests; null where there are too few of them
     latency_p95_s: Positive | None = None
     latency_p99_s: Positive | None = None
-    part: str | None = None  # of the forward pass, such as "selector"; null for all of it
+    part: str | None = None  # of the forward pass, such as "selector", or of the way to it; null for all of it
     agreement: dict[str, Any] | None = None  # of its outputs with those of torch in float32
+    added_memory_bytes: Count | None = None  # of a part at its peak, beyond what is held when it begins
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it is a training step: forward, backward, optimizer step."""
+        return bool(self.environment and self.environment.get("training"))
 
     def as_dict(self) -> dict[str, Any]:
         """The row as it leaves the program; ``repeat`` only where points are measured several times."""

@@ -62,12 +62,12 @@ def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
 
     Returns:
         The rows in their order; ``best`` is true for the highest throughput of each model and size in its mode, on its
-        device.
+        device. A part of a run is never the best.
 
     """
     best: dict[str, ThroughputRow] = {}
     for row in rows:
-        if row.status.has_figures and row.throughput_img_s is not None:
+        if row.status.has_figures and row.throughput_img_s is not None and row.part is None:
             group = _group(row)
             if group not in best or row.throughput_img_s > (best[group].throughput_img_s or 0):
                 best[group] = row

@@ -15,6 +15,7 @@ from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
 from fgbench.results.image_size import ImageSize
+from fgbench.sweep.picture_files import Pictures, check_parts, readable_pictures
 from fgbench.sweep.preparations import Preparations
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
 from fgbench.sweep.setup import SETUP_S, ask, first_worker, key_facts, measure_rates, usable_names
@@ -31,6 +32,8 @@ class Platform:
     facts: Mapping[str, Any]  # the environment of rows
     exports: bool = False  # whether the engine writes files before it loads a model
     is_reference: bool = True  # whether the outputs of others are compared with its
+    runs_in_parts: bool = False  # whether the engine runs models stage by stage
+    takes_pictures: bool = False  # whether it can be fed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +46,18 @@ class SweepContext:
     platforms: Mapping[RunMode, Platform]
     rates: dict[RunMode, Rates] = field(default_factory=dict)
     preparations: Preparations = field(default_factory=Preparations)
+    pictures: Pictures | None = None  # of the way from files to logits
 
     @property
     def device(self) -> str:
         """The device of the first engine: cuda or cpu."""
         return next(iter(self.platforms.values())).device
 
-    def key(self, group: PointGroup, batch_size: int) -> str:
-        """The key of a point."""
+    def key(self, group: PointGroup, batch_size: int, part: str | None = None, **session: Any) -> str:
+        """The key of a point, or of a part of it that more facts of a session may change."""
         facts = self.platforms[group.mode].facts
         more = ("max_time_s",) if group.mode.engine == TORCH else ("max_time_s", "engine")
-        return point_key(group, batch_size, key_facts(facts, *more))
+        return point_key(group, batch_size, key_facts(facts, *more) | session, part)
 
     def facts(self, group: PointGroup) -> dict[str, Any]:
         """The environment of the rows of a group."""
@@ -118,6 +122,8 @@ def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -
         on_cpu = any(platform.device == "cpu" for platform in platforms.values())
         sizes, batches = CPU_GRID if on_cpu else GPU_GRID
         cases = _cases(worker, request, request.image_sizes or sizes, on_problem)
+        pictures = None if request.end_to_end is None else readable_pictures(worker, request.end_to_end, on_problem)
+    check_parts(request, platforms, on_problem)
     repeats = range(1, request.repeats + 1) if request.repeats > 1 else [None]
     return SweepContext(
         request=request,
@@ -129,6 +135,7 @@ def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -
         ],
         batch_sizes=tuple(sorted(set(request.batch_sizes or batches))),
         platforms=platforms,
+        pictures=pictures,
     )
 
 
@@ -190,6 +197,7 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
         "cuda_graph": request.cuda_graph,
         "threads": request.threads,
         "memory_limit_bytes": request.memory_limit_bytes,
+        "training": request.training,
     }
     modes = [
         asdict(RunMode(dtype=dtype, concurrency=servers, rate_per_s=rate, **options))
@@ -214,6 +222,8 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
                 facts=facts | {"engine": settled["engine"]},
                 exports=settled["exports"],
                 is_reference=settled["reference"],
+                runs_in_parts=settled["runs_in_parts"],
+                takes_pictures=settled["takes_pictures"],
             )
     if not platforms:
         raise refusals[0]

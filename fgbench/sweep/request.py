@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from fgbench import values
@@ -76,6 +78,14 @@ RATE = many(
     read=arrival_rates,
     write=lambda rate: f"{rate!r}/s",
 )
+BY_PART = switch("--by-part", "the stages of the forward pass beside it: time and memory of each, torch in eager mode")
+TRAIN = switch("--train", "a training step in place of the forward pass: forward, backward, optimizer step")
+END_TO_END = one(
+    "--end-to-end",
+    "a folder of pictures: decoding, resizing, transfer and model beside the forward pass, a batch after the other",
+    "DIR",
+    read=os.path.realpath,
+)
 NO_ENERGY = switch("--no-energy", "do not measure energy: 5 s less per point on a GPU", value=False)
 WHAT, HOW, HOW_LONG = "What to measure", "How to measure", "How long"
 
@@ -102,6 +112,9 @@ class SweepRequest:
         concurrency: Requests in flight in one process, each number a mode of its own; None: one batch after the other.
         rates_per_s: Batches that arrive per second, each rate a mode of its own; None: each follows the last.
         memory_limit_bytes: What does not fit into it is out of memory; None: what the device has.
+        by_part: Whether the stages of the forward pass are measured too.
+        training: Whether a training step is measured in place of the forward pass.
+        end_to_end: A folder of pictures, on which the way from the file to logits is measured too.
         energy: Whether energy is measured.
         tail: Whether a timing goes on until there are samples enough for the 99th percentile.
         cap_s: Seconds of timed blocks per point; None: the device's plan.
@@ -133,6 +146,9 @@ class SweepRequest:
     concurrency: Annotated[Sequence[int] | None, CONCURRENCY, HOW] = None
     rates_per_s: Annotated[Sequence[float] | None, RATE, HOW] = None
     memory_limit_bytes: Annotated[int | None, MEMORY_LIMIT, HOW] = None
+    by_part: Annotated[bool, BY_PART, HOW] = False
+    training: Annotated[bool, TRAIN, HOW] = False
+    end_to_end: Annotated[str | None, END_TO_END, HOW] = None
     cap_s: Annotated[
         float | None,
         MAX_TIME.but(help="of timed blocks, per point, warm-up not counted", default="6s; CPU 10s"),
@@ -153,11 +169,33 @@ class SweepRequest:
         """Refuse options that contradict each other.
 
         Raises:
-            FgbenchError: For a compiled model in a CUDA graph.
+            FgbenchError: For a compiled model in a CUDA graph, stages of what has none, or a folder that is not there.
 
         """
+        self._check_parts()
         if self.cuda_graph and self.compiled:
             raise FgbenchError("each is a mode of its own:", "--compile and --cuda-graph", "leave one of them out")
+
+    def _check_parts(self) -> None:
+        """Refuse parts of a run that has none."""
+        for hidden, flag in ((self.compiled, "--compile"), (self.cuda_graph, "--cuda-graph")):
+            if self.by_part and hidden:
+                do = f"leave {flag} or --by-part out"
+                raise FgbenchError("stages run one by one in eager mode, and cannot be told apart with", flag, do)
+        for asked, flag in ((self.by_part, "--by-part"), (self.end_to_end, "--end-to-end")):
+            if self.training and asked:
+                raise FgbenchError(f"{flag} divides a forward pass, and this is a", "--train", "leave one of them out")
+        divided = self.by_part or self.end_to_end is not None
+        for load, flag in ((self.concurrency, "--concurrency"), (self.rates_per_s, "--rate")):
+            if load and (divided or self.training):
+                mine = "--train" if self.training else "--by-part" if self.by_part else "--end-to-end"
+                raise FgbenchError(f"{mine} runs one batch after the other, and is not measured under", flag)
+        if self.end_to_end is not None and not all(isinstance(size, int) for size in self.image_sizes or ()):
+            raise FgbenchError("--end-to-end resizes pictures to squares, and takes no size as", "224x448")
+        if self.training and self.cuda_graph:
+            raise FgbenchError("a training step is not captured in a", "--cuda-graph", "leave it or --train out")
+        if self.end_to_end is not None and not Path(self.end_to_end).is_dir():
+            raise FgbenchError("no such folder of pictures:", self.end_to_end)
 
 
 # Image sizes and batch sizes where none are given.

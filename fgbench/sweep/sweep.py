@@ -20,6 +20,7 @@ from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
+from fgbench.sweep.parts import PartsOfPoints
 from fgbench.sweep.preparations import CannotExportError
 from fgbench.sweep.setup import LOOK_S
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
@@ -54,6 +55,7 @@ class Sweep:
     _finished: dict[tuple[PointGroup, int], ThroughputRow] = field(default_factory=dict)
     _outdated: set[tuple[PointGroup, int]] = field(default_factory=set)  # stored, and wanted again
     _agenda: Agenda = field(init=False)
+    _parts: PartsOfPoints = field(init=False)
     _until: float | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +64,7 @@ class Sweep:
         if request.repeats > 1:
             random.shuffle(order)  # so that a drift of the machine is spread over the repeats
         self._agenda = Agenda(order, context.batch_sizes, informative_first=request.budget_s is not None)
+        self._parts = PartsOfPoints(context=context, store=self.store)
         self._until = None if request.budget_s is None else time.monotonic() + request.budget_s
         for group, size in self._points():
             self._take_stored(group, size)
@@ -73,8 +76,10 @@ class Sweep:
 
     @property
     def rows(self) -> list[ThroughputRow]:
-        """Rows of the finished points in the order of the request, the best batches marked."""
-        return mark_best([self._finished[point] for point in self._points() if point in self._finished])
+        """Rows of the finished points in the order of the request, the best batches marked; behind them, of parts."""
+        finished = [point for point in self._points() if point in self._finished]
+        parts = [row for point in finished for row in self._parts.rows(*point)]
+        return [*mark_best([self._finished[point] for point in finished]), *parts]
 
     def run(self) -> None:
         """Measure what is not stored yet."""
@@ -110,6 +115,7 @@ class Sweep:
                 try:
                     if not self._take_stored(group, size):
                         worker = self._measure(worker, group, size)
+                        worker = self._measure_parts(worker, group, size)
                 except CannotExportError as error:
                     self._agenda.drop(group)
                     self.on_problem(error)
@@ -122,25 +128,15 @@ class Sweep:
                 worker.close()
 
     def _measure(self, worker: Worker | None, group: PointGroup, size: int) -> Worker | None:
-        """Measure a point and keep its row; the worker, where it can be asked again."""
+        """Measure a point and keep its row, where there is none; the worker, where it can be asked again."""
+        if (group, size) in self._finished and (group, size) not in self._outdated:  # its parts are wanted
+            return worker
         what = f"{group.label} batch {size}"
-
-        def progress(now: dict[str, Any]) -> None:
-            self._say(what, latency_s=now["latency_s"])
-
-        def stay() -> None:
-            self.store.renew(KIND, self.context.key(group, size))  # as long as it takes
-
-        self._say(what)
         try:
-            worker = worker or self.context.worker(self.pool, group, stay)
-            start = time.monotonic()
             request = self.context.request
-            try:
-                wanted = {"batch_size": size, "energy": request.energy, "tail": request.tail}
-                result = worker.ask("measure", request.timeout_s, progress, stay, **wanted)
-            finally:
-                self.measuring_s += time.monotonic() - start
+            wanted = {"batch_size": size, "energy": request.energy, "tail": request.tail}
+            worker = self._worker(worker, group, size, what)
+            result = self._ask(worker, group, size, what, "measure", **wanted)
         except WorkerFailed as failure:
             seen = {"log": failure.log, "timeout_s": self.context.request.timeout_s}
             result = {"status": failure.status, "reason": failure.reason, "seen": seen}
@@ -149,6 +145,49 @@ class Sweep:
             worker = None
         self._keep(group, size, result)
         return worker
+
+    def _measure_parts(self, worker: Worker | None, group: PointGroup, size: int) -> Worker | None:
+        """Measure the parts of a point that are missing, and keep their rows."""
+        whole = self._finished[group, size]
+        for division in self._parts.missing(group, size, whole):
+            what = f"{group.label} batch {size}, {division.total}"
+            try:
+                worker = self._worker(worker, group, size, what)
+                wanted = {"batch_size": size, **division.arguments(group)}
+                results = self._ask(worker, group, size, what, division.request, **wanted)["parts"]
+            except WorkerFailed as failure:
+                reason = {"status": failure.status, "reason": failure.reason, "seen": {"log": failure.log}}
+                results = [{"part": division.total, **reason}]
+                if worker is not None:
+                    worker.close()
+                worker = None
+            row = self._parts.keep(group, size, division, results)
+            self._say(what, row=row)
+        self._note(group, size, whole)
+        return worker
+
+    def _worker(self, worker: Worker | None, group: PointGroup, size: int, what: str) -> Worker:
+        """The worker of a group, a new one where there is none. Raises :class:`WorkerFailed`."""
+        self._say(what)
+        return worker or self.context.worker(self.pool, group, lambda: self._stay(group, size))
+
+    def _ask(
+        self, worker: Worker, group: PointGroup, size: int, what: str, request: str, **arguments: Any
+    ) -> dict[str, Any]:
+        """Ask the worker of a group. Raises :class:`WorkerFailed`."""
+
+        def progress(now: dict[str, Any]) -> None:
+            self._say(what, latency_s=now["latency_s"])
+
+        start, limit_s = time.monotonic(), self.context.request.timeout_s
+        try:
+            return worker.ask(request, limit_s, progress, lambda: self._stay(group, size), **arguments)
+        finally:
+            self.measuring_s += time.monotonic() - start
+
+    def _stay(self, group: PointGroup, size: int) -> None:
+        """Hold on to a point, as long as it takes."""
+        self.store.renew(KIND, self.context.key(group, size))
 
     def _infer(self, group: PointGroup) -> bool:
         """Note the batches that cannot fit since a smaller one did not; True where nothing is left of the group."""
@@ -172,7 +211,7 @@ class Sweep:
         self._say(f"{group.label} batch {size}", row=self._finished[group, size])
 
     def _take_stored(self, group: PointGroup, size: int) -> bool:
-        """Take a point from the store, where it is there and not wanted again."""
+        """Take a point from the store, where it is there with the parts that are wanted, and not wanted again."""
         try:
             row = self._stored_row(self.context.key(group, size))
         except FgbenchError:  # it is replaced where that is asked for
@@ -186,9 +225,11 @@ class Sweep:
             self._finished.setdefault((group, size), row)  # shown until there is a newer one
             self._outdated.add((group, size))
             return False
-        if (group, size) not in self._finished:
-            self.stored += 1
+        is_new = (group, size) not in self._finished
         self._note(group, size, row)
+        if self._parts.missing(group, size, row):
+            return False
+        self.stored += is_new
         return True
 
     def _stored_row(self, key: str) -> ThroughputRow | None:
@@ -210,7 +251,8 @@ class Sweep:
 
     def _note(self, group: PointGroup, size: int, row: ThroughputRow) -> None:
         self._finished[group, size] = row
-        self._agenda.finished(group, size, row.status, row.throughput_img_s)
+        if not self._parts.missing(group, size, row):
+            self._agenda.finished(group, size, row.status, row.throughput_img_s)
 
     def _look_again(self) -> None:
         """Wait for points that another sweep is measuring; take back those that it gave up."""

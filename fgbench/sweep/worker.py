@@ -17,7 +17,8 @@ from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.agreement import Reference, make_reference, pictures_of
 from fgbench.measure.engine import Engine, first_line, is_out_of_memory
 from fgbench.measure.engine_registry import describe_engine, open_engine, why_unusable
-from fgbench.measure.point import LoadedSubject, check_loadable
+from fgbench.measure.parts import measure_end_to_end, measure_stages
+from fgbench.measure.point import LoadedSubject, OnProgress, check_loadable
 from fgbench.measure.points import TORCH, ModelSpec, RunMode
 from fgbench.measure.rates import copy_rate, matrix_rate, open_torch
 from fgbench.measure.selections import measure_kernels, measure_selection
@@ -54,6 +55,9 @@ class Worker:
             "export": self.export,
             "load": self.load,
             "measure": self.measure,
+            "measure_stages": self.measure_stages,
+            "measure_end_to_end": self.measure_end_to_end,
+            "pictures": self.pictures,
             "selector_codes": self.selector_codes,
             "count_selection": self.count_selection,
             "measure_selection": self.measure_selection,
@@ -147,7 +151,29 @@ class Worker:
     def measure(self, batch_size: int, energy: bool, tail: bool = False) -> Message:
         """Measure one batch size of the loaded model."""
         assert self.loaded is not None, "load comes first"
+        return self.loaded.measure(batch_size, energy=energy, tail=tail, progress=self._progress())
 
+    def measure_stages(self, batch_size: int) -> Message:
+        """Measure the stages of the loaded model at one batch size."""
+        assert self.loaded is not None, "load comes first"
+        return {"parts": measure_stages(self.loaded, batch_size, progress=self._progress())}
+
+    def measure_end_to_end(self, batch_size: int, image_size: int, files: list[str]) -> Message:
+        """Measure the way from files to logits at one batch size of the loaded model."""
+        assert self.loaded is not None, "load comes first"
+        from fgbench.sweep.pictures import PicturesInParts  # others need not load torchvision's transforms
+
+        way = PicturesInParts(files, batch_size, image_size)
+        return {"parts": measure_end_to_end(self.loaded, batch_size, way, progress=self._progress())}
+
+    def pictures(self, files: list[str]) -> Message:
+        """Read pictures; by the path of each that cannot be read, why."""
+        from fgbench.sweep.pictures import unreadable
+
+        return {"unreadable": unreadable(files)}
+
+    def _progress(self) -> OnProgress:
+        """What tells the figures so far, now and then."""
         sent = -TELL_S
 
         def progress(latency_s: float, blocks: int) -> None:
@@ -156,7 +182,7 @@ class Worker:
                 sent = time.monotonic()
                 self.messages.send({"now": {"latency_s": latency_s, "blocks": blocks}})
 
-        return self.loaded.measure(batch_size, energy=energy, tail=tail, progress=progress)
+        return progress
 
     def selector_codes(self, names: list[str]) -> Message:
         """A digest of the code of each selector that is not fgbench's own."""

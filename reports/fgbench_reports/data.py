@@ -49,13 +49,22 @@ class Data:
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     baseline: str | None = None  # a model: tables of throughput and of whole models have ratios to it
     sources: Sequence[str] = ()  # where the rows come from, for people
+    # Taken out of the rows of throughput: nothing but their own reports may mix them with forward passes.
+    training: Sequence[ThroughputRow] = ()  # steps of training
+    parts: Sequence[ThroughputRow] = ()  # of runs
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for kind in KINDS:
-            rows = self.of_kind(kind)
+            rows = getattr(self, kind)
             if not all(isinstance(row, Record) for row in rows):
                 object.__setattr__(self, kind, [_record(kind, row) for row in rows])
+        parts = [row for row in self.throughput if row.part is not None]
+        training = [row for row in self.throughput if row.part is None and row.is_training]
+        if parts or training:
+            passes = [row for row in self.throughput if row.part is None and not row.is_training]
+            for name, rows in (("throughput", passes), ("training", training), ("parts", parts)):
+                object.__setattr__(self, name, rows if name == "throughput" else [*getattr(self, name), *rows])
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What several reports make of the same rows, made at the first call.
@@ -70,9 +79,9 @@ class Data:
         return self._made[name]
 
     def of_kind(self, kind: str) -> Sequence[Row]:
-        """The rows of a kind out of :data:`KINDS`."""
+        """The rows of a kind out of :data:`KINDS`; those of throughput with training steps and parts."""
         rows: Sequence[Row] = getattr(self, kind)
-        return rows
+        return [*rows, *self.training, *self.parts] if kind == ThroughputRow.kind else rows
 
 
 def group_by(rows: Iterable[AnyRow], *fields: str | Callable[[AnyRow], Any]) -> dict[Any, list[AnyRow]]:

@@ -73,6 +73,10 @@ class TorchCuda(TorchEngine):
         """Events on torch's stream."""
         return EventClock(step, glance)
 
+    def marks(self) -> EventMarks:
+        """Events on torch's stream."""
+        return EventMarks()
+
     def queue(self, step: Step) -> EventQueue:
         """Iterations that are launched without waiting."""
         return EventQueue(step)
@@ -168,6 +172,33 @@ class EventClock:
         self.glance()
         events[-1].synchronize()
         return [a.elapsed_time(b) / 1000 for a, b in pairwise(events)]
+
+
+class EventMarks:
+    """Times on torch's stream: an event at each, in a queue that is not waited for between them."""
+
+    def __init__(self) -> None:
+        self._events: list[torch.cuda.Event] = []  # made once, as in EventClock
+        self._used = 0
+
+    def begin(self) -> None:
+        """Wait for the stream, and note the first time."""
+        torch.cuda.synchronize()
+        self._used = 0
+        self.mark()
+
+    def mark(self) -> None:
+        """Note the time behind what was launched."""
+        if self._used == len(self._events):
+            self._events.append(torch.cuda.Event(enable_timing=True))
+        self._events[self._used].record()
+        self._used += 1
+
+    def end(self) -> list[float]:
+        """The seconds between the times on the device."""
+        events = self._events[: self._used]
+        events[-1].synchronize()
+        return [before.elapsed_time(after) / 1000 for before, after in pairwise(events)]
 
 
 class EventQueue:

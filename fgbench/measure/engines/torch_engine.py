@@ -11,22 +11,28 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fgbench.errors import FgbenchError
 from fgbench.measure.agreement import to_arrays
 from fgbench.measure.clocks import Step
 from fgbench.measure.devices import Device
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, is_out_of_memory
 from fgbench.measure.memory import settle_allocator
+from fgbench.measure.parts import InParts, OnPart
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import HALVES, Subject, TakesImages
 from fgbench.models.any_network import logits_of
 from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs
+from fgbench.models.training_step import OPTIMIZER, TrainingStep, ready_to_train, targets_for
+
+TRAINED = ("model", "module")  # kinds of subjects that are run on images
 
 
 class TorchEngine(Engine):
     """Runs a network in torch, eager or compiled."""
 
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "tf32", "float16", "bfloat16", "amp")
+    runs_in_parts = takes_pictures = True
     half_of_amp: ClassVar[torch.dtype] = torch.bfloat16  # that autocast computes matrix products in
     matrix_sides: ClassVar[tuple[int, ...]]  # of the products that give the device's rate, ascending
     copied_elements: ClassVar[int]  # float32, far beyond what caches hold
@@ -47,20 +53,25 @@ class TorchEngine(Engine):
 
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
-        """Fill in torch's number of threads on a CPU. Raises :class:`FgbenchError` for another precision."""
+        """Fill in torch's number of threads on a CPU. Raises :class:`FgbenchError` for a mode that it does not have."""
         cls.check_dtype(mode.dtype)
+        if mode.training:
+            _check_training(mode)
         threads = (mode.threads or torch.get_num_threads()) if mode.device == "cpu" else None
         return replace(mode, threads=threads)
 
     @classmethod
     def is_reference(cls, mode: RunMode) -> bool:
-        """Eager, in float32, in torch's own memory format."""
+        """Eager, in float32, in torch's own memory format; a training step has no outputs to compare."""
+        if mode.training:
+            return True
         return mode.dtype == "float32" and not (mode.compiled or mode.cuda_graph or mode.channels_last)
 
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
-        """Torch's version beside the mode."""
-        return {**super().describe(mode), "version": torch.__version__}
+        """Torch's version beside the mode, and the optimizer of a training step."""
+        optimizer = {"optimizer": OPTIMIZER} if mode.training else {}
+        return {**super().describe(mode), "version": torch.__version__, **optimizer}
 
     @abstractmethod
     def typical(self, seconds: list[float]) -> float:
@@ -89,11 +100,15 @@ class TorchEngine(Engine):
         """Autocast chooses a precision by weights, and not every subject has some."""
         if self.mode.dtype == "amp" and not subject.has_weights:
             return "it has no weights that autocast could keep"
+        if self.mode.training and subject.kind not in TRAINED:
+            return "only a network that classifies images is trained"
         return None
 
     def load(self, subject: Subject) -> PrepareBatch:
         """Build the network on the device, in the mode's precision and memory format."""
         built = subject.build(self.mode.device)
+        if self.mode.training:
+            return self.load_training(subject, built)
         named = isinstance(built, Model)  # its selection is compared beside its logits
         network = self.prepare(Outputs(built) if named else built, subject.has_weights)
         forward = (lambda *inputs: network(*inputs)["logits"]) if named else network
@@ -101,7 +116,10 @@ class TorchEngine(Engine):
         def prepare_batch(batch_size: int) -> Batch:
             if self.mode.compiled:
                 forget_compiled()
-            batch = self.batch(forward, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
+            inputs = self.inputs(subject, batch_size)
+            batch = self.batch(forward, inputs, lambda: self.inputs(subject, batch_size, 1))
+            feed = inputs[0].copy_ if subject.kind in TRAINED else None
+            batch = replace(batch, in_parts=self.in_parts(built, forward, inputs), feed=feed)
             if self.concurrent:
                 batch = replace(batch, another=lambda n: self.step(forward, self.inputs(subject, batch_size, n)))
             has_outputs = named or isinstance(subject, TakesImages)
@@ -110,6 +128,42 @@ class TorchEngine(Engine):
             return replace(batch, outputs=lambda images: self.outputs(network, images))
 
         return prepare_batch
+
+    def trainer(self, network: nn.Module) -> TrainingStep:
+        """The training step of a network on the device, in the mode."""
+        ready = ready_to_train(network).to(self.dtype)
+        run = self.prepare(ready)
+        scaled = self.mode.dtype == "amp" and self.half_of_amp is torch.float16
+        scaler = torch.amp.GradScaler(self.mode.device) if scaled else None
+        return TrainingStep(ready, run, around=self.autocast, scaler=scaler)
+
+    def load_training(self, subject: Subject, network: nn.Module) -> PrepareBatch:
+        """Training steps of a network on the device."""
+        trainer = self.trainer(network)
+
+        def prepare_batch(batch_size: int) -> Batch:
+            if self.mode.compiled:
+                forget_compiled()
+            targets = targets_for(batch_size, subject.spec.num_classes, self.mode.device)
+            inputs = self.inputs(subject, batch_size)
+            return self.batch(trainer, (*inputs, targets), lambda: (*self.inputs(subject, batch_size, 1), targets))
+
+        return prepare_batch
+
+    def in_parts(self, network: nn.Module, forward: Callable[..., Any], inputs: tuple[Any, ...]) -> InParts | None:
+        """One forward pass stage by stage; None where it is compiled, captured, or has no stages."""
+        if self.mode.compiled or self.mode.cuda_graph or not isinstance(network, Model):
+            return None
+        step = self.step(forward, inputs)
+
+        def run(on_part: OnPart) -> object:
+            network.on_step = on_part
+            try:
+                return step()
+            finally:
+                network.on_step = None
+
+        return run
 
     def prepare(self, network: nn.Module, has_weights: bool = True) -> Callable[..., Any]:
         """Bring a network on the device into the mode."""
@@ -140,7 +194,9 @@ class TorchEngine(Engine):
         return Batch(self.step(network, inputs))
 
     def step(self, network: Callable[..., Any], inputs: tuple[Any, ...]) -> Step:
-        """One forward pass, as a call without arguments."""
+        """One forward pass, or one step of training, as a call without arguments."""
+        if self.mode.training:
+            return lambda: network(*inputs)
 
         def step() -> object:
             with torch.inference_mode(), self.autocast():
@@ -171,6 +227,17 @@ class TorchEngine(Engine):
     def _formatted(self, value: Any) -> Any:
         is_image = isinstance(value, Tensor) and value.dim() == 4
         return value.contiguous(memory_format=torch.channels_last) if is_image else value
+
+
+def _check_training(mode: RunMode) -> None:
+    """Refuse modes that cannot train."""
+    if mode.cuda_graph:
+        raise FgbenchError("a training step is not captured in a CUDA graph:", "--train", "leave --cuda-graph out")
+    if mode.dtype == "int8":
+        raise FgbenchError("weights of a training step cannot be", "int8", "--dtype float32 trains")
+    if mode.dtype == "float16":
+        do = "--dtype amp has one on a GPU, bfloat16 needs none"
+        raise FgbenchError("a training step with weights in float16 needs a scaler of its loss:", "--train", do)
 
 
 def forget_compiled() -> None:

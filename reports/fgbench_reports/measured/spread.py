@@ -39,7 +39,7 @@ def spread_tables(rows: Sequence[Row]) -> RowTables:
         rows: Rows of throughput.
 
     """
-    timed = records(ThroughputRow, rows)
+    timed = [row for row in records(ThroughputRow, rows) if row.part is None]
     return RowTables(rows=[], narrow=[spread_table(timed)], wide=[], notes=spread_notes(timed))
 
 

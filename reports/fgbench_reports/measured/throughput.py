@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fgbench.results.records import Status, ThroughputRow
 from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.measured.agreement import AGREEMENT, agreement_notes
+from fgbench_reports.measured.parts import part_tables
 from fgbench_reports.relative import Baseline, ratio_column
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
@@ -72,6 +73,12 @@ def _half_width_percent(row: ThroughputRow) -> float | None:
     return (high - low) / middle * 50 if low is not None and high is not None and middle else None
 
 
+def _step_gigaflops(row: ThroughputRow) -> float | None:
+    """The counted work of a training step; forward passes have theirs in the rows of ``fgbench flops``."""
+    flops = (row.environment or {}).get("flops_per_image")
+    return None if flops is None else flops / 1e9
+
+
 def _memory(field: str, *, on_gpu: bool) -> Callable[[ThroughputRow], int | None]:
     def value(row: ThroughputRow) -> int | None:
         return getattr(row, field) if (row.device == "cuda") is on_gpu else None
@@ -130,6 +137,12 @@ COLUMNS = (
         "J/img", "energy_j_per_image", significant, unit="J", better="low", note="J/img: the device's energy per image"
     ),
     Column(
+        "GFLOP/img",
+        _step_gigaflops,
+        significant,
+        note="GFLOP/img: counted work of a training step per image, 2·MACs and every other operation",
+    ),
+    Column(
         "MFU %",
         _times("mfu", 100),
         significant,
@@ -155,6 +168,7 @@ NEEDED_BY: dict[str, Callable[[ThroughputRow], bool]] = {
     "allocated GB": lambda row: row.device == "cuda",
     "resident GB": lambda row: row.device != "cuda",
     "J/img": lambda row: row.energy_j_per_image is not None,
+    "GFLOP/img": lambda row: _step_gigaflops(row) is not None,
     "MFU %": lambda row: row.mfu is not None,
     **{column.heading: _is_in(column) for column in AGREEMENT},
 }
@@ -167,16 +181,19 @@ def throughput_tables(rows: Sequence[Row], *, baseline: str | None = None) -> Ro
     Documents have one table, in which what differs between environments has columns of its own.
 
     Args:
-        rows: Rows of throughput.
+        rows: Rows of throughput. Those of parts stand in tables of their own behind the others.
         baseline: A model: a column, and fields in JSON and CSV, have the ratios of latencies to its own.
 
     """
-    timed = records(ThroughputRow, rows)
+    every = records(ThroughputRow, rows)
+    timed, parts = [row for row in every if row.part is None], [row for row in every if row.part is not None]
     base = None if baseline is None else Baseline(baseline, timed)
     groups = by_environment(timed)
     narrow = [_narrow(common_title(group, mode_name(key, groups)), group, base) for key, group in groups.items()]
-    saved = rows if base is None else [base.as_dict(row) for row in timed]
-    return RowTables(rows=saved, narrow=narrow, wide=[_wide(timed, base)], notes=throughput_notes(timed, baseline=base))
+    saved = rows if base is None else [base.as_dict(row) for row in every]
+    notes = throughput_notes(timed, baseline=base)
+    tables = RowTables(rows=saved, narrow=narrow, wide=[_wide(timed, base)], notes=notes)
+    return tables + part_tables(parts) if parts else tables
 
 
 class Throughput(Report):
@@ -186,8 +203,9 @@ class Throughput(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """A table per environment; the best batch of every model and size is marked."""
-        groups = by_environment(data.throughput)
-        base = None if data.baseline is None else Baseline(data.baseline, data.throughput)
+        every = [*data.throughput, *data.training]
+        groups = by_environment(every)
+        base = None if data.baseline is None else Baseline(data.baseline, every)
         names = distinct(file_name("throughput", *key[:3], key[3]) for key in groups)
         for name, (key, rows) in zip(names, groups.items(), strict=True):
             ordered = [pair for rows_of_one in group_by(rows, *SERIES).values() for pair in in_order(rows_of_one)]
@@ -212,7 +230,7 @@ def throughput(data: Data) -> pd.DataFrame:
         [
             {key: row[key] for key in row if key not in ("environment", "blocks")}
             | {name: row.environment.get(name) for name in fields}
-            for row in data.throughput
+            for row in (*data.throughput, *data.training)
         ]
     )
 
