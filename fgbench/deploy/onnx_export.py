@@ -131,7 +131,7 @@ def _untranslated(error: BaseException, graph: torch.export.ExportedProgram) -> 
     cause: BaseException | None = error
     while cause is not None:
         if met := NO_FUNCTION.search(str(cause)):
-            return _with_owner(*met.groups(), graph)
+            return _with_owner(met[1], met[2], graph)
         cause = cause.__cause__
     return _untraced(error)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbench.deploy.onnx_export import INPUT
+from fgbench.deploy.openvino_model import read_openvino
 from fgbench.deploy.packages import need
 from fgbench.deploy.pictures import CALIBRATED, SEED, drawn_pictures
 
@@ -100,7 +101,7 @@ def quantize_openvino(source: Path, target: Path, pictures: Tensor) -> dict[str,
     import openvino
 
     start = time.monotonic()
-    model = openvino.Core().read_model(source)
+    model = read_openvino(source)
     products = [
         node.get_friendly_name()
         for node in model.get_ops()

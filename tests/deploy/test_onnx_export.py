@@ -11,6 +11,7 @@ from torch import nn
 
 import fgbench
 from fgbench.deploy.onnx_export import INPUT, ExportError, export_onnx
+from fgbench.deploy.openvino_model import read_openvino
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.deploy.translations import MOST_BLOCKS, row_blocks
 from fgbench.measure.agreement import judge, to_arrays
@@ -39,8 +40,7 @@ def in_onnxruntime(path, images: torch.Tensor, names) -> dict:
 
 
 def in_openvino(path, images: torch.Tensor, names) -> dict:
-    core = openvino.Core()
-    model = core.read_model(path)
+    core, model = openvino.Core(), read_openvino(path)
     model.reshape({INPUT: list(images.shape)})
     request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     request.infer({INPUT: images.numpy()})

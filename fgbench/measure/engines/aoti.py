@@ -85,8 +85,9 @@ class Aoti(TorchEngine):
                 return to_arrays(package(images.to(self.mode.device, self.dtype)))
 
         def prepare_batch(batch_size: int) -> Batch:
-            batch = self.batch(package, self.inputs(subject, batch_size), lambda: self.inputs(subject, batch_size, 1))
-            return Batch(batch.run, batch.facts, outputs)
+            inputs = self.inputs(subject, batch_size)
+            batch = self.batch(package, inputs, lambda: self.inputs(subject, batch_size, 1))
+            return Batch(batch.run, batch.facts, outputs, feed=inputs[0].copy_)
 
         return prepare_batch
 

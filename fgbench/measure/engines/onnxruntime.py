@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fgbench.deploy.onnx_export import INPUT
 from fgbench.deploy.quantize import calibration, quantize_onnx
 from fgbench.measure.clocks import Step
@@ -50,17 +52,18 @@ class OnnxRuntime(OnnxEngine):
         threads = session.get_session_options().intra_op_num_threads
 
         def prepare_batch(batch_size: int) -> Batch:
-            (images,) = subject.inputs(batch_size)
+            images = subject.inputs(batch_size)[0].numpy()
 
             def another(number: int) -> Step:
                 step: Step = self.step(session, subject.inputs(batch_size, seed=number)[0].numpy())
                 return step
 
             return Batch(
-                self.step(session, images.numpy()),
+                self.step(session, images),
                 {"intra_op_num_threads": threads, "providers": session.get_providers()},
                 lambda given: dict(zip(outputs, session.run(outputs, {INPUT: given.numpy()}), strict=True)),
                 another if self.concurrent else None,
+                feed=(lambda given: np.copyto(images, given.numpy())) if self.takes_pictures else None,
             )
 
         return prepare_batch
@@ -99,6 +102,7 @@ class OnnxRuntimeCpu(OnnxRuntime):
     name = "onnxruntime_cpu"
     devices = ("cpu",)
     concurrent = True  # calls of one session share its threads
+    takes_pictures = True
     dtypes = ("float32", "int8")
     provider = "CPUExecutionProvider"
 

@@ -10,9 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from fgbench.deploy.onnx_export import INPUT
+from fgbench.deploy.openvino_model import read_openvino
 from fgbench.deploy.packages import why_missing
 from fgbench.deploy.quantize import calibration, quantize_openvino
 from fgbench.errors import FgbenchError
+from fgbench.measure.clocks import Step
 from fgbench.measure.engine import Batch, PrepareBatch
 from fgbench.measure.engines.onnx_engine import OnnxEngine
 from fgbench.measure.points import RunMode
@@ -31,6 +33,7 @@ class OpenVino(OnnxEngine):
     dtypes = ("float32", "float16", "bfloat16", "int8")
     packages = ("onnx", "onnxscript", "openvino")
     extra = "openvino"
+    concurrent = takes_pictures = True
 
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
@@ -68,7 +71,7 @@ class OpenVino(OnnxEngine):
 
         path, outputs = self.exported()
         core = openvino.Core()
-        model = core.read_model(path.with_name(INT8_FILE) if self.mode.dtype == "int8" else path)
+        model = read_openvino(path.with_name(INT8_FILE) if self.mode.dtype == "int8" else path)
         settings = {
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -93,7 +96,17 @@ class OpenVino(OnnxEngine):
                 return found
 
             seen = ("INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT", "NUM_STREAMS")
-            return Batch(request.infer, {name.lower(): _text(compiled.get_property(name)) for name in seen}, outputs_of)
+
+            def another(number: int) -> Step:
+                other = compiled.create_infer_request()
+                other.set_tensor(INPUT, openvino.Tensor(subject.inputs(batch_size, seed=number)[0].numpy()))
+                step: Step = other.infer
+                return step
+
+            facts = {name.lower(): _text(compiled.get_property(name)) for name in seen}
+            return Batch(
+                request.infer, facts, outputs_of, another, feed=lambda others: np.copyto(given, others.numpy())
+            )
 
         return prepare_batch
 

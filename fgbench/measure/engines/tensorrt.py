@@ -28,6 +28,7 @@ class TensorRT(OnnxEngine):
     packages = ("onnx", "onnxscript", "tensorrt")
     extra = "tensorrt"
     first_passes = 2
+    takes_pictures = True
 
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
@@ -63,7 +64,9 @@ class TensorRT(OnnxEngine):
                 images.copy_(own)
                 return found
 
-            return Batch(step, {"tensorrt_plan_bytes": context.engine.device_memory_size_v2}, outputs_of)
+            return Batch(
+                step, {"tensorrt_plan_bytes": context.engine.device_memory_size_v2}, outputs_of, feed=images.copy_
+            )
 
         return prepare_batch
 
