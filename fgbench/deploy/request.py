@@ -73,7 +73,7 @@ class ExportModelRequest(ReadsCheckpoint):
 
     model: Annotated[str, argument("MODEL", "'fgbench list models', any of timm's, FILE.py:FUNCTION")]
     backbone: Annotated[str | None, BACKBONE.but(default="the published one"), WHAT] = None
-    selector: Annotated[str | None, SELECTORS.of_one(), WHAT] = None
+    selector: Annotated[str | None, SELECTORS.of_one(read=str), WHAT] = None
     impl: Annotated[str, IMPLEMENTATION, WHAT] = "fast"
     image_size: Annotated[int, SIZE, WHAT] = 224
     num_classes: Annotated[int, NUM_CLASSES, WHAT] = paper.NUM_CLASSES

@@ -10,8 +10,9 @@ import torch
 from fgbench.deploy.onnx_file import ModelFile, digest, metadata_of, read_labels, write_model
 from fgbench.deploy.packages import need
 from fgbench.deploy.request import ExportModelRequest
-from fgbench.errors import OnProblem
+from fgbench.errors import FgbenchError, OnProblem
 from fgbench.explain.loaded_model import load_model
+from fgbench.models.build import model_class, model_options
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.plugins.files import add_plugin_files
@@ -30,6 +31,8 @@ def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelF
     """
     need("onnx", "onnx", "onnxscript")
     if request.selector is not None:
+        if "selector" not in model_options(model_class(request.model)):
+            raise FgbenchError("this model has no selector:", request.model, "leave --selectors out")
         request = replace(request, model_options={**request.model_options, "selector": request.selector})
     add_plugin_files(request.plugins, on_problem)
     place = torch.device("cpu")

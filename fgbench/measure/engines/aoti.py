@@ -34,6 +34,7 @@ class Aoti(TorchEngine):
     """Runs a package of AOTInductor."""
 
     concurrent = False  # one runner of a package serves one call at a time
+    runs_in_parts = False
 
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
@@ -46,7 +47,7 @@ class Aoti(TorchEngine):
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
         """Fill in the threads. Raises :class:`FgbenchError` for what only torch itself has."""
-        for option in ("compiled", "channels_last", "cuda_graph"):
+        for option in ("compiled", "channels_last", "cuda_graph", "training"):
             if getattr(mode, option):
                 raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
         return super().settle(mode)

@@ -1,0 +1,123 @@
+"""``fgbench export-model``: the file that people deploy, with labels and preprocessing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import fgbench
+from fgbench.cli import app
+from fgbench.datasets.dataset import HALF
+from fgbench.datasets.transforms import centre_transform
+from fgbench.results.recipe import resized_side
+
+SIZE, NAMES = 64, [f"kind {number}" for number in range(4)]
+SMALL = ("--backbone", "test_vit", "--sizes", str(SIZE))
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, ["export-model", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(3)
+    model = fgbench.create_model("ffvt", "test_vit", img_size=SIZE, num_classes=len(NAMES))
+    path = tmp_path_factory.mktemp("weights") / "ffvt.safetensors"
+    fgbench.save_checkpoint(model, path, dataset="synthetic", class_names=json.dumps(NAMES))
+    return path, model.eval()
+
+
+def preprocessed(image: Image.Image, how: dict) -> np.ndarray:
+    """As somebody reads the metadata who does not have fgbench."""
+    resized = image.convert(how["colours"]).resize(how["resize"][::-1], Image.Resampling.BICUBIC)
+    height, width = how["centre_crop"]
+    top, left = (round((side - size) / 2) for side, size in zip(how["resize"], (height, width), strict=True))
+    pixels = np.asarray(resized)[top : top + height, left : left + width] * how["scale"]
+    return ((pixels - how["mean"]) / how["std"]).transpose(2, 0, 1)[None].astype(np.float32)
+
+
+def test_the_file_of_a_checkpoint_classifies_as_the_model_does(checkpoint, tmp_path):
+    path, model = checkpoint
+    result = run("ffvt", *SMALL, "--checkpoint", path, "--output", tmp_path / "ffvt.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert "4 labels; logits differ by" in result.stderr
+    about = {entry.key: entry.value for entry in onnx.load(tmp_path / "ffvt.onnx").metadata_props}
+    assert json.loads(about["labels"]) == NAMES
+    assert (about["model"], about["selector"], about["backbone"]) == ("ffvt", "maws", "test_vit")
+    assert about["weights"].startswith("ffvt.safetensors, sha256 ")
+    how = json.loads(about["preprocessing"])
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((90, 60))
+    ours = centre_transform(resized_side(SIZE), SIZE, HALF, HALF)(image)
+    given = preprocessed(image, how)
+    assert np.abs(given[0] - ours.numpy()).max() < 0.03
+    session = onnxruntime.InferenceSession(str(tmp_path / "ffvt.onnx"), providers=["CPUExecutionProvider"])
+    logits, selected = session.run(["logits", "selected"], {"images": ours[None].numpy().repeat(3, axis=0)})
+    with torch.inference_mode():
+        truth = model.flow(ours[None])
+    assert np.abs(logits - truth.logits.numpy()).max() < 1e-5
+    assert (selected == truth.selected.numpy()).all()
+    assert list(tmp_path.iterdir()) == [tmp_path / "ffvt.onnx"]
+
+
+FILE = """
+import torch
+from torch import nn
+
+def tiny(num_classes=10):
+    pooled = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), pooled, nn.Flatten(), nn.Linear(4, num_classes))
+
+class Bessel(nn.Module):
+    def forward(self, images):
+        return torch.special.bessel_j0(images.mean(dim=(2, 3)))
+
+def bad():
+    return Bessel()
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    (tmp_path / "net.py").write_text(FILE, encoding="utf-8")
+    (tmp_path / "names.txt").write_text("a\nb\n\nc\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_a_function_with_labels_of_its_own(net):
+    words = ("--num-classes", "3", "--sizes", "32", "--labels", net / "names.txt", "--output", net / "o.onnx")
+    result = run(f"{net / 'net.py'}:tiny", *words)
+    assert result.exit_code == 0, result.stderr
+    (labels,) = [entry.value for entry in onnx.load(net / "o.onnx").metadata_props if entry.key == "labels"]
+    assert json.loads(labels) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("vitt",), "did you mean"),
+        (("net.py:bad", "--sizes", "32", "--output", "o.onnx"), "bessel_j0"),
+        (("net.py:tiny", "--labels", "names.txt", "--output", "o.onnx"), "has 3 labels"),
+        (("net.py:tiny", "--labels", "none.txt", "--output", "o.onnx"), "labels cannot be read"),
+        (("net.py:tiny", "--output", "model.pt"), "end in .onnx"),
+        (("net.py:tiny", "--output", "nowhere/o.onnx"), "nowhere"),
+        (("vit", *SMALL, "--checkpoint", "none.pth"), "no checkpoint file"),
+        (("vit", *SMALL, "--weights", "ema"), "--checkpoint FILE"),
+        (("vit", *SMALL, "--selector", "gls"), "selector"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_file(words, said, net, monkeypatch):
+    monkeypatch.chdir(net)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.strip().count("\n") == 0
+    assert not list(net.glob("*.onnx"))
