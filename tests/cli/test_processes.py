@@ -56,13 +56,24 @@ def third_party(tmp_path_factory) -> Path:
         '        frame = pd.DataFrame({"kind": ["flops"], "rows": [len(data.flops)]})\n'
         '        yield made("kinds", "Rows by kind", frame, {"rows": str})\n'
     )
+    (project / "tiny_engine.py").write_text(
+        "import torch\n\n"
+        "from fgbench.measure.engine import Batch, Engine\n\n\n"
+        "class Traced(Engine):\n"
+        '    """A traced graph of torch."""\n\n'
+        "    def load(self, subject):\n"
+        '        network = subject.build("cpu")\n'
+        '        run = lambda images: {"logits": network(images).detach().numpy()}\n'
+        "        return lambda size: Batch(lambda: network(*subject.inputs(size)), outputs=run)\n"
+    )
     (project / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
         '[project]\nname = "tiny-selector"\nversion = "1.0"\ndependencies = ["fgbench"]\n\n'
         '[project.entry-points."fgbench.selectors"]\n'
         'energy = "tiny_selector:Energy"\nlost = "tiny_selector_that_is_not_there:Lost"\n\n'
         '[project.entry-points."fgbench.reports"]\nkinds = "tiny_report:Kinds"\nlost = "tiny_report:Lost"\n\n'
-        '[tool.hatch.build.targets.wheel]\nonly-include = ["tiny_selector.py", "tiny_report.py"]\n'
+        '[project.entry-points."fgbench.engines"]\ntraced = "tiny_engine:Traced"\n\n'
+        '[tool.hatch.build.targets.wheel]\nonly-include = ["tiny_selector.py", "tiny_report.py", "tiny_engine.py"]\n'
     )
     subprocess.run(
         [
@@ -121,6 +132,51 @@ def test_a_third_party_report_stands_beside_the_others_and_a_broken_one_takes_no
     assert "plug-in 'lost' from tiny-selector is broken" in all_of_them.stderr
     assert (tmp_path / "out" / "tables" / "kinds.csv").is_file()
     assert (tmp_path / "out" / "tables" / "table1.csv").is_file()
+
+
+def test_a_third_party_engine_is_listed_measured_and_reported(third_party, warm, tmp_path):
+    listed = warm.run("list", "engines", "--format", "json", env=beside(third_party))
+    row = next(row for row in json.loads(listed.stdout) if row["name"] == "traced")
+    assert (row["from"], row["usable here"], row["devices"]) == ("tiny-selector", "yes", "cpu")
+    small = (
+        "--model",
+        "vit",
+        "--backbones",
+        "test_vit",
+        "--sizes",
+        "64",
+        "--batch-sizes",
+        "1",
+        "2",
+        "--max-time",
+        "0.1s",
+    )
+    sweep = (
+        "throughput",
+        *small,
+        "--engine",
+        "torch",
+        "traced",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--store",
+        "s.db",
+    )
+    measured = warm.run(*sweep, cwd=tmp_path, env=beside(third_party))
+    assert measured.returncode == 0, measured.stderr
+    assert "traced" in measured.stdout
+    rows = json.loads(warm.run("export", "throughput", "--store", "s.db", cwd=tmp_path, env=beside(third_party)).stdout)
+    agreement = {row["engine"]: row["agreement"] for row in rows}
+    assert agreement["torch"] is None
+    assert agreement["traced"]["equal_top1_percent"] == 100
+    words = ("report", "throughput", "engines", "batch", "--store", "s.db", "--output", "out")
+    assert warm.run(*words, cwd=tmp_path, env=beside(third_party)).returncode == 0
+    tables = [path.read_text(encoding="utf-8") for path in (tmp_path / "out" / "tables").glob("*.csv")]
+    assert sum("traced" in table for table in tables) >= 2
+    figures = [path.read_text(encoding="utf-8") for path in (tmp_path / "out").rglob("*.svg")]
+    assert any("traced" in figure for figure in figures)
 
 
 def test_an_interrupt_keeps_what_is_finished_and_says_so(warm, tmp_path):
