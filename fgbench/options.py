@@ -223,7 +223,7 @@ MODEL_OPTIONS = many(
 )
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
 CONVENTION = many("--convention", ", ".join(CONVENTIONS), default="full", read=some_of("convention", CONVENTIONS))
-DTYPE = many("--dtype", ", ".join(DTYPES), default="float32", read=some_of("dtype", ENGINE_DTYPES))
+DTYPE = many("--dtype", ", ".join(ENGINE_DTYPES), default="float32", read=some_of("dtype", ENGINE_DTYPES))
 ENGINES = many("--engine", "'fgbench list engines'", default="torch", read=names_of("engine"))
 DEVICE = one("--device", "cuda or cpu", default="cuda where there is one", read=one_of("device", DEVICES))
 THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("number of threads", 4, MAX_THREADS))
