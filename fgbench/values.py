@@ -115,7 +115,7 @@ def real_number(text: str, what: str, example: float, largest: float) -> float:
 
 def image_sizes(words: Sequence[str]) -> list[int]:
     """Image sides in pixels, each once, where all images are squares."""
-    if any("x" in word for word in split_list(words)):
+    if any(re.fullmatch(r"\d+x\d+", word) for word in split_list(words)):
         raise FgbenchError("this command takes square images, got size", " ".join(words), "give a side, as 224")
     sizes = [whole_number(word, "image size", 224, MAX_IMAGE_SIZE) for word in names(words, "image size")]
     return list(dict.fromkeys(sizes))
@@ -125,11 +125,10 @@ def image_shapes(words: Sequence[str]) -> list[ImageSize]:
     """Image sizes, each once: sides of squares in pixels, or height and width as ``224x448``."""
     sizes: list[ImageSize] = []
     for word in names(words, "image size"):
-        height, cross, width = word.partition("x")
-        sides = [
-            whole_number(side, "image size", 224, MAX_IMAGE_SIZE) for side in ((height, width) if cross else (word,))
-        ]
-        sizes.append(image_size(tuple(sides)) if cross else sides[0])
+        height, _, width = word.partition("x")
+        both = (height, width) if height.isdecimal() and width.isdecimal() else (word,)
+        sides = [whole_number(side, "image size", 224, MAX_IMAGE_SIZE) for side in both]
+        sizes.append(image_size(tuple(sides)) if len(sides) == 2 else sides[0])
     return list(dict.fromkeys(sizes))
 
 

@@ -52,7 +52,7 @@ class ExportModelRequest(ReadsCheckpoint):
     """A model, its weights and its file.
 
     Attributes:
-        model: Its name.
+        subject: Its name.
         backbone: timm's name; None: the published one.
         selector: In place of the published one.
         impl: ``"published"`` or ``"fast"``.
@@ -71,7 +71,7 @@ class ExportModelRequest(ReadsCheckpoint):
 
     """
 
-    model: Annotated[str, argument("MODEL", "'fgbench list models', any of timm's, FILE.py:FUNCTION")]
+    subject: Annotated[str, argument("MODEL", "'fgbench list models', any of timm's, FILE.py:FUNCTION")]
     backbone: Annotated[str | None, BACKBONE.but(default="the published one"), WHAT] = None
     selector: Annotated[str | None, SELECTORS.of_one(read=str), WHAT] = None
     impl: Annotated[str, IMPLEMENTATION, WHAT] = "fast"
@@ -91,7 +91,7 @@ class ExportModelRequest(ReadsCheckpoint):
     @property
     def path(self) -> Path:
         """The ONNX file."""
-        stem = Path(self.model.rpartition(":")[2]).name.replace("/", "_")
+        stem = Path(self.subject.rpartition(":")[2]).name.replace("/", "_")
         return self.output or Path(f"{stem}{SUFFIX}")
 
     def check(self) -> None:

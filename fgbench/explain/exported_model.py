@@ -31,17 +31,17 @@ def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelF
     """
     need("onnx", "onnx", "onnxscript")
     if request.selector is not None:
-        if "selector" not in model_options(model_class(request.model)):
-            raise FgbenchError("this model has no selector:", request.model, "leave --selectors out")
+        if "selector" not in model_options(model_class(request.subject)):
+            raise FgbenchError("this model has no selector:", request.subject, "leave --selectors out")
         request = replace(request, model_options={**request.model_options, "selector": request.selector})
     add_plugin_files(request.plugins, on_problem)
     place = torch.device("cpu")
-    loaded = load_model(request, request.model, request.backbone, place, on_problem, request.num_classes)
+    loaded = load_model(request, request.subject, request.backbone, place, on_problem, request.num_classes)
     classes, weights = int(loaded.model.num_classes), loaded.weights  # type: ignore[arg-type]
     if request.checkpoint is not None:
         weights += f", sha256 {digest(request.checkpoint)}"
     labels = _labels(request, classes)
-    about = loaded.model, request.model, loaded.backbone, loaded.mean, loaded.std
+    about = loaded.model, request.subject, loaded.backbone, loaded.mean, loaded.std
     return write_model(loaded.model, request.path, metadata_of(*about, labels, weights))
 
 

@@ -13,9 +13,11 @@ from fgbench.explain.loaded_model import LoadedModel, load_model, models_that_fi
 from fgbench.explain.picture import Picture, read_picture
 from fgbench.explain.records import ImageResult
 from fgbench.explain.request import VisualizeRequest
+from fgbench.models.any_network import AnyNetwork
 from fgbench.options import check_device
 from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.registry import usable_selectors
+from fgbench.plugins.timm_names import shape_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,11 @@ class ExplainRun:
         for problem in broken:
             self.on_problem(problem)
         if not any(image.selectors for results in self.results for image in results.images):
-            raise FgbenchError("no model has a selection for any of these pictures")
+            networks = [results.explainer.loaded for results in self.results]
+            others = [loaded.backbone for loaded in networks if isinstance(loaded.model, AnyNetwork)]
+            plain = [name for name in others if shape_of(name, self.request.image_size, 1, None) is not None]
+            do = f"selectors read it as a backbone: --model vit --backbones {plain[0]}" if plain else ""
+            raise FgbenchError("no model has a selection for any of these pictures", do=do)
 
     def _run_model(self, loaded: LoadedModel) -> None:
         explainer = Explainer(loaded, self.request, self.on_problem)

@@ -100,7 +100,7 @@ class FlopCounter(TorchDispatchMode):
         if any(map(_dispatches_itself, types)):
             return NotImplemented  # it runs other operators instead, and these are counted
         if func not in self._known:
-            self._known[func] = _Operator.of(func)
+            self._known[func] = _Operator.of(func, backward=self._backward)
         operator = self._known[func]
         if operator is None:
             return self._decompose(func.decompose, args, kwargs)
@@ -213,11 +213,11 @@ class _Operator:
     defaults: tuple[Any, ...]
 
     @classmethod
-    def of(cls, func: Any) -> _Operator | None:
+    def of(cls, func: Any, *, backward: bool = False) -> _Operator | None:
         """The operator with its handler; None where it has no cost of its own and can be decomposed."""
         schema = func._schema
         try:
-            handler = handler_for(schema.name)
+            handler = handler_for(schema.name, backwards=backward)
         except UncountedOperatorError:
             if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
                 return None

@@ -286,7 +286,6 @@ HANDLERS: dict[str, Handler] = {
     "aten::vdot": _vector_product(),
     "aten::linear": _linear,
     **sampling.HANDLERS,
-    **backward.HANDLERS,
     "aten::convolution": _convolution,
     "aten::convolution_overrideable": _convolution,
     "aten::scaled_dot_product_attention": dense_attention(mask=3, dropout=4, causal=5),
@@ -362,14 +361,18 @@ def register(name: str, handler: Handler) -> None:
     HANDLERS[name] = handler
 
 
-def handler_for(name: str) -> Handler:
+def handler_for(name: str, *, backwards: bool = False) -> Handler:
     """The handler of an operator such as ``aten::mul``; ``aten::mul_`` has the same one.
+
+    Args:
+        name: Of the operator.
+        backwards: Whether those of backward passes have one.
 
     Raises:
         UncountedOperatorError: If there is none.
 
     """
-    handler = HANDLERS.get(name)
+    handler = HANDLERS.get(name) or (backward.HANDLERS.get(name) if backwards else None)
     if handler is None and name.endswith("_") and not name.endswith("__"):
         handler = HANDLERS.get(name[:-1])
     if handler is None:

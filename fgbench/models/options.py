@@ -86,10 +86,13 @@ def size_option(value: object, low: int, *, square: bool = False, name: str = ""
 
     """
     if isinstance(value, (str, tuple, list)):
+        given = value
         try:
-            value = image_size(value)
+            value = image_size(given)
         except ValueError:
-            raise FgbenchError("img_size must be a side in pixels or (height, width), got", value) from None
+            raise FgbenchError("img_size must be a side in pixels or (height, width), got", given) from None
+        if square and not isinstance(value, NonSquare):
+            raise FgbenchError(f"model {name!r} takes img_size as a whole number, got", given, "give one side, as 224")
     if isinstance(value, NonSquare):
         for side in value.sides:
             whole_number(side, "img_size", low)

@@ -26,12 +26,14 @@ ENDS = {
     "list": ([],),
     "selection": (["--output", "."], ["--timeout", "never"]),
     "export": (["--rows", "rows.json"], ["--output", "."]),
+    "export-model": (["--output", "."], ["--checkpoint", "missing.pth", "--backbone", "test_vit"]),
 }
 POSITIONAL = {
     "visualize": ("missing.png", "text.txt"),
     "report": ("table9",),
     "list": ("selectors", "models", "reports"),
     "export": ("throughput", "flops"),
+    "export-model": ("vit", "glsim", "nowhere.py:mine"),
 }
 
 

@@ -167,7 +167,10 @@ def test_what_only_cuda_has_is_refused_on_a_cpu():
         TorchCpu.settle(replace(ONE, cuda_graph=True))
     with pytest.raises(FgbenchError, match="only CUDA devices have 'tf32'"):
         TorchCpu.settle(replace(ONE, dtype="tf32"))
-    for engine in (TorchCpu, TorchCuda):
+    for option in ("compiled", "channels_last"):
+        with pytest.raises(FgbenchError, match="int8 runs in eager torch"):
+            TorchCpu.settle(replace(ONE, dtype="int8", **{option: True}))
+    for engine in (TorchCuda,):
         with pytest.raises(FgbenchError, match="engine 'torch' does not compute in 'int8'; it has: float32, tf32, "):
             engine.settle(replace(ONE, dtype="int8"))
 

@@ -15,8 +15,8 @@ def export_model(request: ExportModelRequest) -> None:
     The file is compared with torch before it is there. It needs the extra fgbench[onnx].
     """
     selectors, backbones = [[name] if name else None for name in (request.selector, request.backbone)]
-    check_names(models=[request.model], selectors=selectors, backbones=backbones, plugins=request.plugins)
-    check_model_options(request.model_options, [request.model])
+    check_names(models=[request.subject], selectors=selectors, backbones=backbones, plugins=request.plugins)
+    check_model_options(request.model_options, [request.subject])
     check_checkpoint(request.checkpoint)
     check_output(request.path)
     from fgbench.cli.progress import status_line
