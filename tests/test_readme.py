@@ -38,7 +38,7 @@ def test_ci_runs_the_test_command_it_gives():
 
 
 def test_every_example_is_a_command_that_exists():
-    lines = re.findall(r"^fgbench (\w+)", README, re.MULTILINE)
+    lines = re.findall(r"^fgbench ([\w-]+)", README, re.MULTILINE)
     assert set(lines) == set(COMMANDS)
 
 

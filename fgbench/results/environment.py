@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 # The code that computes a measured figure; tables and command lines may change without making the figure old.
-MEASURED_BY = ("backbone_shape.py", "flops", "measure", "models")  # folders: no file in them can be forgotten
+MEASURED_BY = ("backbone_shape.py", "deploy", "flops", "measure", "models")  # folders: no file in them can be forgotten
 
 # Environment variables that change how libraries compute. Thread counts are recorded as they came out, and which GPU
 # is visible by its name.

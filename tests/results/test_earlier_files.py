@@ -24,7 +24,16 @@ EARLIER = Path(__file__).parent / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
 ROWS = [name for name in EXPECTED if not name.endswith(".safetensors")]
 TAIL = {"latency_p50_s", "latency_p95_s", "latency_p99_s"}
-ADDED = {"kind", "schema_version", "stage", "engine", "part", "agreement", *TAIL}  # fields that rows have since then
+ADDED = {
+    "kind",
+    "schema_version",
+    "stage",
+    "engine",
+    "part",
+    "agreement",
+    "added_memory_bytes",
+    *TAIL,
+}  # fields that rows have since then
 
 
 @pytest.fixture

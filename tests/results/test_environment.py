@@ -22,6 +22,7 @@ NOT_MEASURED_BY = {
     "hub.py",
     "options.py",
     "quantities.py",
+    "values.py",
 }
 
 
