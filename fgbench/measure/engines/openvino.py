@@ -57,7 +57,8 @@ class OpenVino(OnnxEngine):
         import onnxscript
         import openvino
 
-        facts = {**super().describe(mode), "version": openvino.__version__, "provider": "CPU"}
+        version, _, build = openvino.__version__.partition("-")
+        facts = {**super().describe(mode), "version": version, "build": build, "provider": "CPU"}
         facts |= {"onnx": onnx.__version__, "onnxscript": onnxscript.__version__}
         if mode.dtype == "int8":
             import nncf
