@@ -28,6 +28,7 @@ DEVICES = ("cuda", "cpu")  # the best first
 CONVENTIONS = ("full", "fvcore", "paper")  # of counting
 DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")  # of fgbench's own engines
 ENGINE_DTYPES = (*DTYPES, "int8")  # that engines of plug-ins may have
+NORMS = ("imagenet", "half")  # of colours
 INTERPOLATIONS = ("bilinear", "bicubic")
 STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
 OUTPUT_SECTION = "Output"  # of the help, the last one
@@ -215,6 +216,9 @@ BACKBONE = one("--backbone", "timm's name")
 SELECTORS = many("--selectors", "in place of the published ones", read=names_of("selector"))
 SIZES = many("--sizes", "image sides", "PIXELS…", read=values.image_sizes)
 SHAPES = SIZES.but(help="image sides; 224x448: height x width", read=values.image_shapes)
+SIZE = one(
+    " ".join(SIZES.flags), "side of the network's input", "PIXELS", read=whole("image size", 224, values.MAX_IMAGE_SIZE)
+)
 BATCH_SIZES = many("--batch-sizes", "images per batch", "N…", read=values.batch_sizes)
 IMPLEMENTATIONS = many("--impl", "published, fast", read=some_of("impl", IMPLS))
 IMPLEMENTATION = one("--impl", "published or fast: the same up to rounding", read=one_of("impl", IMPLS))
@@ -239,6 +243,13 @@ POSITION_INTERPOLATION = one(
     read=one_of("interpolation", INTERPOLATIONS),
 )
 BASELINE = one("--baseline", "one of the models: a column of ratios to it")
+NORM = one(
+    "--norm",
+    "mean and deviation of colours: imagenet or half",
+    default="the weights' own",
+    read=one_of("norm", NORMS),
+)
+WEIGHTS_SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
 AGAIN = switch("--again", "measure what is in the store once more")
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
 PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")

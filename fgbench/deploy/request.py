@@ -12,8 +12,8 @@ from fgbench.options import (
     BACKBONE,
     CHECKPOINT,
     IMPLEMENTATION,
-    MAX_SEED,
     MODEL_OPTIONS,
+    NORM,
     NUM_CLASSES,
     OUTPUT,
     OUTPUT_SECTION,
@@ -21,30 +21,19 @@ from fgbench.options import (
     POSITION_INTERPOLATION,
     PRETRAINED,
     SELECTORS,
-    SIZES,
+    SIZE,
     WEIGHTS,
+    WEIGHTS_SEED,
     ReadsCheckpoint,
     argument,
     one,
-    one_of,
-    whole,
 )
 from fgbench.results import paper
-from fgbench.values import MAX_IMAGE_SIZE
 
-NORMS = ("imagenet", "half")
 SUFFIX = ".onnx"
 WHAT, READING = "Model", "Weights"
 
-SIZE = one(" ".join(SIZES.flags), "side of its images", "PIXELS", read=whole("image size", 224, MAX_IMAGE_SIZE))
 LABELS = one("--labels", "names of the classes, one a line", "FILE", read=Path, default="those of the checkpoint")
-NORM = one(
-    "--norm",
-    "mean and deviation of colours: imagenet or half",
-    default="the weights' own",
-    read=one_of("norm", NORMS),
-)
-SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +71,7 @@ class ExportModelRequest(ReadsCheckpoint):
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights: ours, released, timm's, Google's"), READING] = None
     weights: Annotated[str | None, WEIGHTS, READING] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, READING] = None
-    seed: Annotated[int, SEED, READING] = 0
+    seed: Annotated[int, WEIGHTS_SEED, READING] = 0
     norm: Annotated[str | None, NORM, READING] = None
     labels: Annotated[Path | None, LABELS, READING] = None
     output: Annotated[Path | None, OUTPUT.but(help="the ONNX file", default="MODEL.onnx"), OUTPUT_SECTION] = None

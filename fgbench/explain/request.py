@@ -14,45 +14,34 @@ from fgbench.options import (
     CHECKPOINT,
     DEVICE,
     IMPLEMENTATION,
-    MAX_SEED,
     MODEL_OPTIONS,
     MODELS,
+    NORM,
     OUTPUT_SECTION,
     PLUGINS,
     POSITION_INTERPOLATION,
     PRETRAINED,
     SELECTORS,
-    SIZES,
+    SIZE,
     WEIGHTS,
+    WEIGHTS_SEED,
     ReadsCheckpoint,
     argument,
     one,
     one_of,
     whole,
 )
-from fgbench.values import MAX_IMAGE_SIZE
 from fgbench_selectors.entries import RULES
 
 VIEWS = ("centre", "whole")
-NORMS = ("imagenet", "half")
 MAX_PATCHES = 10_000_000
 
 IMAGES = argument("IMAGE", "any files that Pillow reads", several=True, read=lambda words: list(dict.fromkeys(words)))
-SIZE = one(
-    " ".join(SIZES.flags), "side of the network's input", "PIXELS", read=whole("image size", 224, MAX_IMAGE_SIZE)
-)
 VIEW = one("--view", "centre, as models are tested, or whole", read=one_of("view", VIEWS))
-NORM = one(
-    "--norm",
-    "mean and deviation of colours: imagenet or half",
-    default="the weights' own",
-    read=one_of("norm", NORMS),
-)
 TOP_K = one(
     "--top-k", "patches that a crop holds", "N", default="8 at 224, 16 at 448", read=whole("top-k", 8, MAX_PATCHES)
 )
 RULE = one("--rule", "of crops: enclosing or released", read=one_of("rule", RULES))
-SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
 WHAT, READING, HOW = "Models and selectors", "Weights", "Input and crops"
 
 
@@ -102,7 +91,7 @@ class VisualizeRequest(ReadsCheckpoint):
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights: ours, released, timm's, Google's"), READING] = None
     weights: Annotated[str | None, WEIGHTS, READING] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, READING] = None
-    seed: Annotated[int, SEED, READING] = 0
+    seed: Annotated[int, WEIGHTS_SEED, READING] = 0
     image_size: Annotated[int, SIZE, HOW] = 224
     view: Annotated[str, VIEW, HOW] = "centre"
     norm: Annotated[str | None, NORM, HOW] = None
