@@ -76,6 +76,15 @@ def one_host_for_plugins(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_plugins_left_behind(monkeypatch):
+    """Every test is a process of its own as far as plug-in files are known."""
+    from fgbench.plugins.kinds import KINDS
+
+    for kind in KINDS:
+        monkeypatch.setattr(kind.registry, "_from_files", {})
+
+
 @pytest.fixture(scope="session")
 def warm():
     """Starts commands in processes of their own that need not load torch."""

@@ -47,7 +47,6 @@ def test_the_selector_of_contributing_md_conforms(tmp_path, monkeypatch):
     code = re.search(r"```python\n# spread\.py\n(.*?)```", text, re.DOTALL).group(1)
     path = tmp_path / "spread.py"
     path.write_text(code)
-    monkeypatch.setattr(selectors, "_from_files", {})
     assert selectors.add_file(path) == ["spread"]
     check_selector("spread")
 
@@ -56,7 +55,6 @@ def test_the_model_of_contributing_md_is_counted_selects_and_trains(tmp_path, mo
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     path = tmp_path / "centred.py"
     path.write_text(re.search(r"```python\n# centred\.py\n(.*?)```", text, re.DOTALL).group(1))
-    monkeypatch.setattr(models, "_from_files", {})
     assert models.add_file(path) == ["centred"]
     images = torch.randn(2, 3, 64, 64)
     for selector in ("gls", "rollout"):
@@ -82,7 +80,6 @@ def test_the_report_of_contributing_md_is_made(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     path = tmp_path / "slowest.py"
     path.write_text(re.search(r"```python\n# slowest\.py\n(.*?)```", text, re.DOTALL).group(1))
-    monkeypatch.setattr(reports, "_from_files", {})
     assert reports.add_file(path) == ["slowest"]
     (made,) = make_reports(["slowest"], Data(throughput=ROWS), lambda problem: pytest.fail(str(problem)))
     (table,) = made.items

@@ -43,6 +43,11 @@ def translations() -> dict[Any, Callable[..., Any]]:
         largest = 1 if descending else 0
         return op.TopK(self, integers(self.shape[dim]), axis=dim, largest=largest, sorted=1)
 
+    def attention(q: Any, k: Any, v: Any, *_: Any, scale: float, **__: Any) -> Any:
+        """The output and ℓ of torch's kernel for CPUs."""
+        logits = op.MatMul(q, scaled(k, scale))
+        return op.MatMul(op.Softmax(logits, axis=-1), v), op.ReduceLogSumExp(logits, integers(-1), keepdims=0)
+
     def left(q: Any, k: Any, lse: Any, v: Any, scale: float) -> Any:
         keys: Any = scaled(k, scale)
         total: Any = None
@@ -67,6 +72,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
     ours, aten = torch.ops.fgbench, torch.ops.aten
     return {
         aten.sort.stable: sort,
+        aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
         ours.left.default: left,
         ours.left_of_maps.default: left_of_maps,
         ours.logsumexp.default: logsumexp,

@@ -20,11 +20,6 @@ FLOPS_FIELDS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_plugins_left_behind(monkeypatch):
-    monkeypatch.setattr(selectors, "_from_files", {})
-
-
 def run(*words: str):
     return CliRunner().invoke(app, list(words))
 

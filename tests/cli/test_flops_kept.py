@@ -31,7 +31,6 @@ PLUGIN = (
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
-    monkeypatch.setattr(selectors, "_from_files", {})
     return tmp_path
 
 

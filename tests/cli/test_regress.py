@@ -43,7 +43,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setattr(selectors, "_from_files", {})  # every command line is a process of its own
     return tmp_path
 
 

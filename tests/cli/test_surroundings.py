@@ -18,7 +18,6 @@ from fgbench.cli import app
 from fgbench.errors import FgbenchError
 from fgbench.results import reading
 from fgbench.training.launch import is_main_process
-from fgbench_selectors import selectors
 
 LONG, NO_TEXT = "x" * 300, os.fsdecode(b"\xff\xfe")
 FLOPS_ROW = {
@@ -33,7 +32,6 @@ DRAWN = ["accuracy", "--dataset-options", "classes=2", "train_images=2", "test_i
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(selectors, "_from_files", {})
     monkeypatch.setattr(reading, "WRITER_S", 0.05)
     Path("loop").symlink_to("loop")
     os.mkfifo("pipe")

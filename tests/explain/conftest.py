@@ -12,14 +12,8 @@ from helpers.small_pictures import BRIGHTNESS, saved, scene
 
 from fgbench.models.build import create_model
 from fgbench.models.checkpoints.load import save_checkpoint
-from fgbench_selectors import selectors
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def no_plugins_left_behind(monkeypatch):
-    monkeypatch.setattr(selectors, "_from_files", {})
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,6 @@ class Mine(Selector):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FGBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(selectors, "_from_files", {})
     monkeypatch.chdir(tmp_path)
     forget()
     known = set(sys.modules)

@@ -143,7 +143,6 @@ def test_one_combination_that_does_not_fit_leaves_the_others_standing():
 def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_counted(tmp_path, monkeypatch):
     from fgbench.plugins.registry import selectors
 
-    monkeypatch.setattr(selectors, "_from_files", {})
     (tmp_path / "boom.py").write_text(
         "from fgbench_selectors import Needs, Selector\n"
         "class Boom(Selector):\n"
@@ -180,7 +179,6 @@ class Staged(ViT):
 
 
 def test_stages_of_its_own_and_work_outside_of_stages_are_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "_from_files", {})
     (tmp_path / "staged.py").write_text(STAGED)
     models.add_file(tmp_path / "staged.py")
     rows = {row.stage: row for row in rows_of("staged", impls=("fast",), backbones=(TINY,)) if row.model}

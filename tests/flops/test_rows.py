@@ -169,7 +169,6 @@ def test_a_selector_that_breaks_is_reported_once_and_left_out_at_every_size(monk
         "        calls.append(1)\n"
         "        raise KeyError(len(calls))\n"
     )
-    monkeypatch.setattr(selectors, "_from_files", {})
     selectors.add_file(path)
     problems: list[FgbenchError] = []
     rows = list(flops_rows(CountGrid(backbones=TINY, sizes=(224, 448), selectors=["gls", "broken"]), problems.append))

@@ -32,8 +32,7 @@ TINY = ["--model", "vit", "--backbones", "test_vit", "--sizes", "64", "--batch-s
 
 
 @pytest.fixture(autouse=True)
-def same_threads_and_engines_as_before(monkeypatch):
-    monkeypatch.setattr(engines, "_from_files", {})
+def same_threads_as_before():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -15,15 +15,13 @@ from fgbench.measure.points import RunMode
 from fgbench.measure.subjects.kernel import KernelSubject
 from fgbench.models.build import create_model
 from fgbench.models.training_step import LR, MOMENTUM, TrainingStep, ready_to_train, targets_for
-from fgbench.plugins.kinds import engines
 
 STUB = Path(__file__).parents[1] / "helpers" / "stub_engine.py"
 SMALL = {"backbone": "test_vit", "num_classes": 10, "threads": 1, "max_time_s": 0.05, "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
-def same_threads_and_engines_as_before(monkeypatch):
-    monkeypatch.setattr(engines, "_from_files", {})
+def same_threads_as_before():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

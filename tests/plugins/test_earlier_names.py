@@ -36,12 +36,6 @@ MODULES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch):
-    for registry in (selectors, datasets, reports):
-        monkeypatch.setattr(registry, "_from_files", {})
-
-
 def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return done.stdout.strip() or done.stderr

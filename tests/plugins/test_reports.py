@@ -108,8 +108,7 @@ ENDLESS = ("while True: pass", "time.sleep(9999)", "os.kill(os.getpid(), signal.
 
 
 @pytest.fixture(autouse=True)
-def no_plugins_left_behind(monkeypatch, tmp_path):
-    monkeypatch.setattr(reports, "_from_files", {})
+def in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.py").write_text(plugin("reports", "Good"))
     (tmp_path / "rows.json").write_text("[]")

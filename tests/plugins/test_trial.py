@@ -25,9 +25,7 @@ BUILT_IN = {"selectors": "psm", "models": "glsim", "datasets": "synthetic", "eng
 
 
 @pytest.fixture(autouse=True)
-def no_plugins_left_behind(monkeypatch, tmp_path):
-    for kind in ALL_KINDS:
-        monkeypatch.setattr(kind.registry, "_from_files", {})
+def in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 

@@ -47,7 +47,6 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """The model that was trained."""
-    monkeypatch.setattr(models, "_from_files", {})
     models.add_file(EARLIER / "tiny.py")
     return models.load("tiny")()
 

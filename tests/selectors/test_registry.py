@@ -13,11 +13,6 @@ from fgbench_selectors.selector import contract_breach
 BUILT_IN = ["attention", "gls", "maws", "psm", "rollout", "sacm"]
 
 
-@pytest.fixture(autouse=True)
-def no_plugins_left_behind(monkeypatch):
-    monkeypatch.setattr(selectors, "_from_files", {})
-
-
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Put a distribution's metadata on the path; return the registry that then finds it."""

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.plugins.reports import reports
 from fgbench_reports.tables import render
-from fgbench_selectors import selectors
 
 ODD = "é \x1b]0;t\x07\x9b2J\x7f\n::error::a\r::x ##[b]##vso[c]\u202e\u2028\udcff[/x]"
 NAMES = [*HOSTILE, ODD]
@@ -57,8 +56,6 @@ def job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("FGBENCH_STORE", str(tmp_path / "fgbench.db"))
-    for registry in (selectors, reports):
-        monkeypatch.setattr(registry, "_from_files", {})
 
 
 def harmless(*words: object, codes: tuple[int, ...]) -> str:

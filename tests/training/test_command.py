@@ -212,7 +212,6 @@ class Raises(Norm):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    monkeypatch.setattr(selectors, "_from_files", {})
     (tmp_path / "mine.py").write_text(BROKEN)
     return ["--plugin", str(tmp_path / "mine.py")]
 

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fgbench_selectors.backends.blocks import logsumexp_by_blocks
-from fgbench_selectors.backends.precision import accurate_dtype, is_exporting
+from fgbench_selectors.backends.precision import accurate_dtype
 from fgbench_selectors.backends.recording import note
 
 ALIGNMENT = 8  # head dimensions must be a multiple of it for the kernels of a GPU
@@ -39,11 +39,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tenso
 
     Returns:
         The output (B, H, N, d) of ``scaled_dot_product_attention`` by the same kernel, with gradient; and ℓ (B, H, N)
-        in float32 (float64 for float64) without gradient, or None: an exported graph holds no kernel's log-sum-exp.
+        in float32 (float64 for float64) without gradient, or None if no such kernel takes these arguments.
 
     """
-    if is_exporting():
-        return functional.scaled_dot_product_attention(q, k, v, scale=scale), None
     if q.is_meta:  # no kernel runs: tensors have shapes only
         lse = q.new_empty(q.shape[:3], dtype=accurate_dtype(q.dtype))
         return functional.scaled_dot_product_attention(q, k, v, scale=scale), lse
