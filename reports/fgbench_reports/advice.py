@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgbench.results.image_size import ImageSize
-from fgbench.results.paper import MODEL_SELECTORS, published_backbones
+from fgbench.results.paper import MODEL_SELECTORS, NUM_CLASSES, published_backbones
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
 from fgbench_reports.data import KINDS
@@ -22,7 +22,10 @@ RANDOM = "random"  # begun from no weights
 TRAINED_WITH = tuple(
     "lr epochs batch_size accumulate optimizer weight_decay warmup_steps augreg mixed_precision".split()
 )
-MODES = {"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"}
+MODES = {
+    **{"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"},
+    **{"training": "--train"},
+}
 LOADS = {"concurrency": "--concurrency", "rate_per_s": "--rate"}
 
 
@@ -50,13 +53,34 @@ def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | Non
         words += [*_backbones(rows, "--backbones"), *_selectors(rows)]
     devices = [device] if device else _values(rows, "device")
     words += ["--device", devices[0]] if len(devices) == 1 else []
-    for field, option in MODES.items():
-        is_set = rows and all(row.compiled if field == "compiled" else row.environment.get(field) for row in rows)
-        words += [option] if is_set else []
+    words += [option for field, option in MODES.items() if rows and all(_has_mode(row, field) for row in rows)]
     for field, option in LOADS.items():
         loads = sorted({load for row in rows if (load := row.environment.get(field))})
         words += [f"{option} {' '.join(f'{load:g}' for load in loads)}"] if loads else []
     return " ".join([*words, *more])
+
+
+def sweep_options(row: ThroughputRow) -> tuple[str, ...]:
+    """The options of ``fgbench throughput`` that measure a point as this one was, beside model, size and batch."""
+    environment = row.environment or {}
+    words = [] if _is_usual(row) else [f"--backbones {word(row.backbone)}"]
+    words += [f"--impl {row.impl}"] if row.impl not in (None, "fast") else []
+    words += [f"--engine {word(row.engine)}"] if row.engine != TORCH else []
+    words += [f"--device {row.device}"] if row.device == "cpu" else []
+    words += [f"--dtype {row.dtype}"] if row.dtype != "float32" else []
+    words += [option for field, option in MODES.items() if _has_mode(row, field)]
+    words += [f"{option} {load:g}" for field, option in LOADS.items() if (load := environment.get(field))]
+    for option, value, usual in (
+        ("--threads", environment.get("threads") if row.device == "cpu" else None, None),
+        ("--num-classes", environment.get("num_classes"), NUM_CLASSES),
+        ("--selectors", row.selector, MODEL_SELECTORS.get(row.model)),
+    ):
+        words += [f"{option} {word(value)}"] if value not in (None, usual) else []
+    return tuple(words)
+
+
+def _has_mode(row: ThroughputRow, field: str) -> bool:
+    return bool(row.compiled if field == "compiled" else (row.environment or {}).get(field))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +232,8 @@ def _by_backbone(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
 
 
 def _is_usual(row: ThroughputRow | Wanted) -> bool:
-    """Whether a model is on the backbone that it takes where none is named."""
-    return row.backbone in (None, published_backbones(row.model)[0])
+    """Whether a model is on the backbone that it takes where none is named; any other network is its own."""
+    return row.backbone in (None, row.model, row.model.removeprefix("timm/"), published_backbones(row.model)[0])
 
 
 def _values(rows: Iterable[object], field: str) -> list[Any]:

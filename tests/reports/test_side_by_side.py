@@ -8,8 +8,9 @@ from helpers.throughput_rows import CPU, in_terminal, row, timed, tried
 from fgbench_reports.choose.configurations import configurations
 from fgbench_reports.data import Data
 from fgbench_reports.measured.agreement import share
-from fgbench_reports.measured.engines import Engines, comparisons, engine_tables, fastest
+from fgbench_reports.measured.engines import comparisons, engine_tables, fastest
 from fgbench_reports.measured.throughput import throughput_tables
+from fgbench_reports.plots.engines import Engines
 from fgbench_reports.price import price_table
 from fgbench_reports.report import Missing
 
@@ -123,11 +124,24 @@ def test_columns_of_agreement_are_there_only_where_rows_have_it():
     assert "int8 was calibrated with 128 drawn pictures, seed 0." in tables.notes
 
 
-def test_a_report_has_both_tables_with_their_environment():
-    speed, agreement = Engines().items(Data(throughput=[point(), point("ort", agreement=AGREES)]))
+def test_a_report_has_a_figure_and_both_tables_with_their_environment():
+    figure, speed, agreement = Engines().items(Data(throughput=[point(), point("ort", agreement=AGREES)]))
     assert list(speed.frame["ort"]) == [100.0]
     assert any(note.startswith("Measured on Intel Xeon") for note in speed.notes)
     assert any("64 pictures" in note for note in agreement.notes)
+    drawing = figure.draw()
+    assert [(point.x, point.y) for point in drawing.points] == [(100.0, 0), (100.0, 0)]
+    names = [point.text.splitlines()[0] for point in drawing.points]
+    assert names == ["glsim, batch 1, torch eager", "glsim, batch 1, ort"]
+    assert "glsim, batch 1: torch eager has the most images per second with 100" in figure.alt
+
+
+def test_a_figure_draws_what_can_be_compared():
+    rows = [point(), point("ort"), point(batch=8), point("ort", batch=8, img_s=None, status="oom", reason="none")]
+    rows += [point(f"engine{number}") for number in range(8)]
+    figure, _ = Engines().items(Data(throughput=rows))
+    assert figure.notes == ["Not drawn: engine6 and engine7; the table has all."]
+    assert len(figure.draw().points) == 8
 
 
 def test_no_accuracy_of_floats_is_given_to_int8():

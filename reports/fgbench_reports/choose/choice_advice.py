@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.records import ThroughputRow
-from fgbench_reports.advice import Wanted, accuracy_commands, training_options, wanted, word
+from fgbench_reports.advice import Wanted, accuracy_commands, sweep_options, training_options, wanted, word
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED
@@ -31,8 +30,14 @@ def unknown_notes(choice: Choice) -> list[str]:
     told = f"{len(rows)} configuration{'s have' if len(rows) > 1 else ' has'} no known accuracy on "
     told += as_text(choice.dataset)
     where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    commands = accuracy_commands([wanted(row, dataset=without_part(choice.dataset)) for row in rows])
-    return [f"{told} ({where}); {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
+    squares = [row for row in rows if isinstance(row.image_size, int)]
+    told += f" ({where})"
+    if len(squares) < len(rows):
+        told += "; models are trained on square images alone"
+    if not squares:
+        return [f"{told}."]
+    commands = accuracy_commands([wanted(row, dataset=without_part(choice.dataset)) for row in squares])
+    return [f"{told}; {_listed(commands)} {'measures it' if len(commands) == 1 else 'measure them'}."]
 
 
 def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
@@ -47,11 +52,6 @@ def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
             options = training_options(accuracy.lr, accuracy.recipe, accuracy.begun_from)
             trainings.append(wanted(row, dataset=dataset, training=options))
     return accuracy_commands(trainings)
-
-
-def _selector_option(row: ThroughputRow) -> str:
-    usual = MODEL_SELECTORS.get(row.model)
-    return f" --selectors {word(row.selector)}" if row.selector not in (None, usual) else ""
 
 
 def doubt_notes(choice: Choice) -> list[str]:
@@ -142,34 +142,17 @@ def _listed(commands: Sequence[str]) -> str:
 
 def _longer_commands(rows: Sequence[ThroughputRow], time: str = f"--max-time {LONGER}") -> list[str]:
     """The commands that measure these points again, and longer: one for all that are measured in one way."""
-    groups: dict[str, list[ThroughputRow]] = {}
+    groups: dict[tuple[str, ...], list[ThroughputRow]] = {}
     for row in rows:
-        groups.setdefault(_options(row), []).append(row)
+        groups.setdefault(sweep_options(row), []).append(row)
     commands = []
     for options, group in groups.items():
         words = ["fgbench throughput --models", *_words(row.model for row in group)]
         words += ["--sizes", *_words(row.image_size for row in group)]
         words += ["--batch-sizes", *_words(row.batch_size for row in group)]
-        commands.append(f"{' '.join(words)}{options} {time} --again")
+        commands.append(" ".join([*words, *options, time, "--again"]))
     return commands
 
 
 def _words(values: Iterable[str | int]) -> list[str]:
     return [word(value) for value in dict.fromkeys(values)]
-
-
-def _options(row: ThroughputRow) -> str:
-    """The options that the points of one command share."""
-    environment = row.environment or {}
-    usual = published_backbones(row.model)[0]
-    words = [f"--backbones {word(row.backbone)}"] if row.backbone != usual else []
-    words += [f"--impl {row.impl}"] if row.impl not in (None, "fast") else []
-    words += [f"--device {row.device}"] if row.device == "cpu" else []
-    words += [f"--dtype {row.dtype}"] if row.dtype != "float32" else []
-    words += ["--compile"] if row.compiled else []
-    words += ["--channels-last"] if environment.get("channels_last") else []
-    words += ["--cuda-graph"] if environment.get("cuda_graph") else []
-    words += [f"--concurrency {servers}"] if (servers := environment.get("concurrency")) else []
-    words += [f"--rate {rate:g}/s"] if (rate := environment.get("rate_per_s")) else []
-    words += [f"--threads {environment['threads']}"] if row.device == "cpu" and environment.get("threads") else []
-    return "".join(f" {word}" for word in words) + _selector_option(row)

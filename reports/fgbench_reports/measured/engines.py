@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fgbench.results.records import ThroughputRow
@@ -10,27 +10,23 @@ from fgbench_reports.choose.bounds import throughput_bounds
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.measured.agreement import AGREEMENT, LOGITS, agreement_notes
-from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import (
     SERIES,
     EnvironmentKey,
     as_text,
     by_environment,
-    environment_notes,
     mode_name,
-    reason_notes,
     varying_fields,
 )
 from fgbench_reports.tables.column import NOTHING, Cell, Column, word
 from fgbench_reports.tables.numbers import img_per_s
 from fgbench_reports.tables.render import RowTables
-from fgbench_reports.tables.table import BEST, Layout, Marks, Table, distinct, file_name
+from fgbench_reports.tables.table import BEST, Layout, Marks, Table
 
 INT8 = "int8"
 DISTURBED = "?"  # behind a figure of a row that is unconverged or contended
 SAME_WORK = ("channels last", "CUDA graph")  # words of a mode that do not change what is computed
 OWN_MODES = {"eager": "torch eager", "compiled": "torch compiled"}
-COMMAND = "fgbench throughput --dtype float32 bfloat16"
 MEASURE = "agreement"
 
 Way = tuple[str, str]  # mode and dtype: what has a column
@@ -262,27 +258,3 @@ def engine_tables(rows: Sequence[Row]) -> RowTables:
         wide += [agreement] if agreement else []
     notes = engine_notes([row for comparison in compared for row in comparison.rows]) if compared else []
     return RowTables(rows=[], narrow=narrow, wide=wide, notes=[f"Side by side: {notes[0]}"] if notes else [])
-
-
-class Engines(Report):
-    """Engines, precisions and modes side by side: throughput of the same models, and agreement with float32."""
-
-    title = "Engines and precisions side by side"
-
-    def items(self, data: Data) -> Iterable[Item]:
-        """Per device and environment a table of throughput, and one of agreement where rows have it."""
-        compared = comparisons(data.throughput)
-        names = distinct(file_name("engines", comparison.title) for comparison in compared)
-        for name, comparison in zip(names, compared, strict=True):
-            yield from _items(name, comparison)
-        if not compared:
-            why = "no device was measured in several" if data.throughput else "there are no rows for it"
-            yield Missing(what="engines, precisions and modes side by side", command=COMMAND, why=why)
-
-
-def _items(name: str, comparison: Comparison) -> Iterator[Item]:
-    notes = engine_notes(comparison.rows, mark="Bold")
-    told = [*reason_notes(comparison.rows), *environment_notes(comparison.rows)]
-    yield speed_table(name, comparison, notes=[notes[0], *told])
-    if agreement := agreement_table(f"{name[:70]}-agreement", comparison, notes=notes[1:]):
-        yield agreement
