@@ -11,6 +11,7 @@ from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import ModelSpec, PointGroup, RunMode
+from fgbench.sweep.export_folder import ExportFolder
 from fgbench.workers.pool import WorkerFailed, WorkerPool
 
 KEPT = 4  # models whose files are kept: each takes as much as its weights, a few times over
@@ -26,7 +27,7 @@ class Preparations:
     """Exported files and reference outputs, each made in a worker of its own, whose memory counts for nothing."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: ExportFolder | None = None
         self._folders: dict[ModelSpec, Path] = {}
         self._exported: dict[tuple[ModelSpec, RunMode], Mapping[str, Any] | WorkerFailed] = {}
         self._references: dict[tuple[ModelSpec, str], Mapping[str, Any] | WorkerFailed] = {}
@@ -91,18 +92,18 @@ class Preparations:
     def close(self) -> None:
         """Remove the files."""
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.close()
         self._folder, self._folders, self._exported = None, {}, {}
 
     def _folder_of(self, case: ModelSpec) -> Path:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="fgbench-", ignore_cleanup_errors=True)
+            self._folder = ExportFolder()
         if case not in self._folders:
             if len(self._folders) >= KEPT:
                 oldest = next(iter(self._folders))
                 shutil.rmtree(self._folders.pop(oldest), ignore_errors=True)
                 self._exported = {key: facts for key, facts in self._exported.items() if key[0] != oldest}
-            self._folders[case] = Path(tempfile.mkdtemp(dir=self._folder.name))
+            self._folders[case] = Path(tempfile.mkdtemp(dir=self._folder.path))
         return self._folders[case]
 
 
