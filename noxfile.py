@@ -92,6 +92,23 @@ def cost(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Measures eight models in the engines of a CPU and the parts of five, and fills docs/engines.md."""
+    session.install(".[onnx,openvino]")
+    selecting = ("vit", "glsim", "transfg", "ffvt", "cal")
+    models = (*selecting, "resnet101", "convnext_tiny", "swin_tiny_patch4_window7_224")
+    place = ("--sizes", "224", "--device", "cpu", "--store", _store(session), "-o", os.devnull)
+    sweep = ("fgbench", "throughput", "--model", *models, "--batch-sizes", "1", "8", *place)
+    session.run(*sweep, "--engine", "torch", "onnxruntime", "openvino", *session.posargs)
+    session.run(*sweep, "--engine", "onnxruntime", "openvino", "--dtype", "int8", *session.posargs)
+    session.run(*sweep, "--compile", *session.posargs)
+    parts = ("fgbench", "throughput", "--model", *selecting, "--batch-sizes", "1", *place)
+    session.run(*parts, "--by-part", *session.posargs)
+    _export(session, "throughput", "throughput", name="engines")
+    _fill(session, "throughput", "docs/engines.md")
+
+
+@nox.session
 def reports(session: nox.Session) -> None:
     """Makes reports/gallery/report of the saved rows; ``-- --measure`` counts and sweeps first."""
     session.install(".")
@@ -119,6 +136,7 @@ def pages(session: nox.Session) -> None:
     session.install(".")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
     _fill(session, "selection", "docs/cost.md")
+    _fill(session, "throughput", "docs/engines.md")
     _fill(session, "regress", "docs/regress.md")
 
 
