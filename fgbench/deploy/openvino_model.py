@@ -28,6 +28,8 @@ def read_openvino(path: Path) -> Any:
         if node.get_type_name() != "TopK" or attributes.get("stable"):
             continue
         named = {name: attributes[name] for name in ("axis", "mode", "sort", "index_element_type")}
+        if str(named["sort"]).lower() == "none":  # in any order is in this one, too
+            named["sort"] = "value"
         ordered = opset11.topk(node.input_value(0), node.input_value(1), **named, stable=True)
         ordered.set_friendly_name(node.get_friendly_name())
         for before, after in zip(node.outputs(), ordered.outputs(), strict=True):

@@ -1,7 +1,7 @@
 """Operators that torch's ONNX exporter does not know, in those of ONNX.
 
 A stable sort is a TopK of all elements: among equal ones ONNX has the lower index first, as a stable sort has. ``v A``
-and the log-sum-exp are computed from blocks of rows, so that no N×N map of a long sequence is in memory.
+and a log-sum-exp that no attention has are computed from blocks of rows, a part of an N×N map at a time.
 """
 
 from __future__ import annotations
@@ -43,8 +43,19 @@ def translations() -> dict[Any, Callable[..., Any]]:
         largest = 1 if descending else 0
         return op.TopK(self, integers(self.shape[dim]), axis=dim, largest=largest, sorted=1)
 
-    def attention(q: Any, k: Any, v: Any, *_: Any, scale: float, **__: Any) -> Any:
+    def attention(
+        q: Any,
+        k: Any,
+        v: Any,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        attn_mask: Any = None,
+        scale: float | None = None,
+    ) -> Any:
         """The output and ℓ of torch's kernel for CPUs."""
+        if is_causal or attn_mask is not None:
+            raise NotImplementedError("attention with a mask and its log-sum-exp")
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
         logits = op.MatMul(q, scaled(k, scale))
         return op.MatMul(op.Softmax(logits, axis=-1), v), op.ReduceLogSumExp(logits, integers(-1), keepdims=0)
 

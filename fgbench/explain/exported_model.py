@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import torch
@@ -16,6 +15,7 @@ from fgbench.models.build import model_class, model_options
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.plugins.files import add_plugin_files
+from fgbench.results.reading import parse_json
 
 
 def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelFile:
@@ -30,11 +30,11 @@ def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelF
 
     """
     need("onnx", "onnx", "onnxscript")
+    add_plugin_files(request.plugins, on_problem)
     if request.selector is not None:
         if "selector" not in model_options(model_class(request.subject)):
             raise FgbenchError("this model has no selector:", request.subject, "leave --selectors out")
         request = replace(request, model_options={**request.model_options, "selector": request.selector})
-    add_plugin_files(request.plugins, on_problem)
     place = torch.device("cpu")
     loaded = load_model(request, request.subject, request.backbone, place, on_problem, request.num_classes)
     classes, weights = int(loaded.model.num_classes), loaded.weights  # type: ignore[arg-type]
@@ -51,5 +51,9 @@ def _labels(request: ExportModelRequest, classes: int) -> list[str]:
         return read_labels(request.labels, classes)
     if request.checkpoint is None or kind_of(request.checkpoint) != SAFETENSORS:
         return []
-    labels = json.loads(read_metadata(request.checkpoint).get("class_names", "[]"))
-    return labels if isinstance(labels, list) and len(labels) == classes else []
+    try:
+        labels = parse_json(read_metadata(request.checkpoint).get("class_names", "[]"))
+    except ValueError:  # of somebody else
+        return []
+    is_list = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    return labels if is_list and len(labels) == classes else []

@@ -79,13 +79,16 @@ def make_reference(subject: Subject, device: str = "cpu") -> Reference:
     """
     pictures = pictures_of(subject)
     network = Outputs(subject.build(device)).eval()
-    precision = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
+    cudnn.allow_tf32 = False
     try:
         with torch.inference_mode():
             found = [to_arrays(network(picture[None].to(device))) for picture in pictures]
     finally:
-        torch.set_float32_matmul_precision(precision)
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32 = before[1]
     return Reference(pictures, {name: np.concatenate([one[name] for one in found]) for name in found[0]})
 
 

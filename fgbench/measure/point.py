@@ -219,8 +219,8 @@ class LoadedSubject:
     def _work_fields(self, batch_size: int) -> dict[str, Any]:
         if self.work is None:
             return {"macs_per_image": None, "bytes_per_image": None}
-        # Which operators autocast runs in half precision is not known without running them.
-        moved = None if self.engine.mode.dtype == "amp" else self.work.bytes_per_image(batch_size)
+        # Which operators autocast runs in half precision, or an engine in int8, is not known without running them.
+        moved = None if self.engine.mode.dtype in ("amp", "int8") else self.work.bytes_per_image(batch_size)
         counted = {"flops_per_image": self.work.flops_per_image} if self.work.flops_per_image is not None else {}
         return {"macs_per_image": self.work.macs_per_image, "bytes_per_image": moved, **counted}
 

@@ -12,9 +12,10 @@ from typing import Any
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import ModelSpec, PointGroup, RunMode
 from fgbench.sweep.export_folder import ExportFolder
+from fgbench.results.records import Status
 from fgbench.workers.pool import WorkerFailed, WorkerPool
 
-KEPT = 4  # models whose files are kept: each takes as much as its weights, a few times over
+KEPT, ROOM = 4, 20 * 2**30  # models whose files are kept at least; more, as long as the disk has so many bytes
 
 Tick = Callable[[], None]
 
@@ -57,7 +58,7 @@ class Preparations:
             try:
                 self._exported[key] = _ask(pool, "export", limit_s, plugins, tick, arguments)["facts"]
             except WorkerFailed as failure:
-                self._exported[key] = failure
+                self._exported[key] = _of_export(failure)
         found = self._exported[key]
         if isinstance(found, WorkerFailed):
             if found.refused:
@@ -98,13 +99,23 @@ class Preparations:
     def _folder_of(self, case: ModelSpec) -> Path:
         if self._folder is None:
             self._folder = ExportFolder()
-        if case not in self._folders:
-            if len(self._folders) >= KEPT:
+        folder = self._folders.pop(case, None)
+        if folder is None:
+            while len(self._folders) >= KEPT and shutil.disk_usage(self._folder.path).free < ROOM:
                 oldest = next(iter(self._folders))
                 shutil.rmtree(self._folders.pop(oldest), ignore_errors=True)
                 self._exported = {key: facts for key, facts in self._exported.items() if key[0] != oldest}
-            self._folders[case] = Path(tempfile.mkdtemp(dir=self._folder.path))
-        return self._folders[case]
+            folder = Path(tempfile.mkdtemp(dir=self._folder.path))
+        self._folders[case] = folder  # the last one of them: those that were not used for long go first
+        return folder
+
+
+def _of_export(failure: WorkerFailed) -> WorkerFailed:
+    """A failure of an export as one of a point: no batch of any size is the reason for it."""
+    if failure.refused:
+        return failure
+    status = Status.ERROR if failure.status is Status.OOM else failure.status
+    return WorkerFailed(status, f"its export failed: {failure.reason}", log=failure.log)
 
 
 def _ask(

@@ -127,10 +127,11 @@ class Worker:
         return {"outputs": make_reference(ModelSubject(ModelSpec(**case)), device).message()}
 
     def export(self, case: Message, mode: Message, uuid: str | None, folder: str) -> Message:
-        """Write the files that an engine loads."""
-        subject, engine = ModelSubject(ModelSpec(**case)), self._open(mode, uuid)
-        check_loadable(subject, engine)
-        return {"facts": dict(engine.export(subject, Path(folder)))}
+        """Write the files that an engine loads. Memory is limited where the model runs, not here."""
+        subject = ModelSubject(ModelSpec(**case))
+        self.engine = open_engine(RunMode(**mode), uuid)
+        check_loadable(subject, self.engine)
+        return {"facts": dict(self.engine.export(subject, Path(folder)))}
 
     def load(
         self,

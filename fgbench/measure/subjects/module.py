@@ -34,8 +34,8 @@ class ModuleSubject(TakesImages):
         self.spec = _spec(module, image_size)
 
     def build(self, device: str) -> nn.Module:
-        """Copy the network to a device."""
-        return copy.deepcopy(self.module).eval().to(device)
+        """Copy the network to a device, in float32."""
+        return copy.deepcopy(self.module).float().eval().to(device)
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass of a copy on the meta device."""
