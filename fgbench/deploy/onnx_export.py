@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import logging
 import re
@@ -26,6 +27,7 @@ from fgbench.models.outputs import Outputs
 from fgbench_selectors import Selector
 
 INPUT, BATCH = "images", "batch"
+EXAMPLE = 2  # images that are traced: one alone would look like a constant
 NO_FUNCTION = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)', overload='([^']+)'\)>")
 
 
@@ -65,6 +67,7 @@ def export_onnx(network: nn.Module, images: Tensor, path: Path, metadata: Mappin
     graph = trace(network, images)
     outputs = tuple(graph.graph_signature.user_outputs)
     names = output_names(network, images)
+    assert len(outputs) == len(names)
     try:
         with _quiet():
             program: Any = torch.onnx.export(
@@ -78,13 +81,10 @@ def export_onnx(network: nn.Module, images: Tensor, path: Path, metadata: Mappin
             )
     except Exception as error:
         raise ExportError(f"it cannot be exported to ONNX: {_untranslated(error, graph)}") from error
-    assert len(outputs) == len(names)
     _name_batch(program.model)
     program.model.metadata_props.update(metadata or {})
     program.save(str(path))
-    return Exported(
-        outputs=names, opset=OPSET, seconds=time.monotonic() - start, file_bytes=sum(map(_size, _files(path)))
-    )
+    return Exported(outputs=names, opset=OPSET, seconds=time.monotonic() - start, file_bytes=bytes_of(path))
 
 
 def trace(network: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
@@ -96,7 +96,7 @@ def trace(network: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     """
     try:
         with torch.no_grad(), _quiet():
-            shapes = ({0: torch.export.Dim("batch", min=1)},)
+            shapes = ({0: torch.export.Dim(BATCH, min=1)},)
             return torch.export.export(Outputs(network), (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise ExportError(f"it cannot be exported: {_untraced(error)}") from error
@@ -184,10 +184,11 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _files(path: Path) -> list[Path]:
-    """A file of ONNX, and those beside it that hold its weights."""
-    return [path, *path.parent.glob(f"{path.name}.data*")]
+def data_of(path: Path) -> list[Path]:
+    """The files beside a file of ONNX that hold its weights, where it has more than 2 GB."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}*data"))
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def bytes_of(path: Path) -> int:
+    """The bytes of a file of ONNX, with those beside it."""
+    return sum(file.stat().st_size for file in (path, *data_of(path)))

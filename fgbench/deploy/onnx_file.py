@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import fgbench
-from fgbench.deploy.onnx_export import Exported, ExportError, export_onnx
+from fgbench.deploy.agreement import judge
+from fgbench.deploy.onnx_export import INPUT, Exported, ExportError, data_of, export_onnx
 from fgbench.deploy.packages import why_missing
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
+from fgbench.models.outputs import Outputs, to_arrays
 from fgbench.results.recipe import resized_side
 
+PICTURES = 4  # that the file is compared with torch on
 Colours = Sequence[float]
 
 
@@ -26,7 +29,7 @@ class ModelFile:
     """A file that was written."""
 
     exported: Exported
-    largest_difference: float | None  # of logits in ONNX Runtime from torch's; None: it is not installed
+    agreement: Mapping[str, Any] | None  # with torch in float32, in ONNX Runtime; None: it is not installed
     labels: int  # how many
 
 
@@ -47,14 +50,18 @@ def write_model(model: Model, path: Path, metadata: Mapping[str, str]) -> ModelF
 
     """
     side = int(model.image_size)  # type: ignore[arg-type]
-    pictures = drawn_pictures(4, side, side)
+    pictures = drawn_pictures(PICTURES, side, side)
     with tempfile.TemporaryDirectory(dir=_folder(path), prefix=".fgbench-") as folder:
         draft = Path(folder) / path.name
         exported = export_onnx(model, pictures[:2], draft, metadata)
-        difference = None if why_missing("onnx", ["onnxruntime"]) else _difference(model, draft, pictures)
-        for file in draft.parent.iterdir():  # weights beyond 2 GB lie in a second file
+        agreement = None if why_missing("onnx", ["onnxruntime"]) else _agreement(model, draft, pictures)
+        data = data_of(draft)  # weights beyond 2 GB; the model comes after them
+        for file in (*data, draft):
             file.replace(path.with_name(file.name))
-    return ModelFile(exported=exported, largest_difference=difference, labels=len(json.loads(metadata["labels"])))
+        for file in data_of(path):
+            if file.name not in {one.name for one in data}:  # of the file that was there
+                file.unlink()
+    return ModelFile(exported=exported, agreement=agreement, labels=len(json.loads(metadata["labels"])))
 
 
 def metadata_of(
@@ -125,22 +132,22 @@ def digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def _difference(model: Model, path: Path, pictures: Any) -> float:
-    """The largest difference of logits. Raises :class:`ExportError` where the file computes something else."""
-    import numpy as np
+def _agreement(model: Model, path: Path, pictures: Any) -> dict[str, Any]:
+    """The agreement of a file with torch. Raises :class:`ExportError` where it computes something else."""
     import onnxruntime
     import torch
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": pictures.numpy()})
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(names, {INPUT: pictures.numpy()}), strict=True))
     with torch.inference_mode():
-        wanted = model(pictures).numpy()
-    difference = float(np.abs(logits - wanted).max())
-    if not difference <= 1e-3 * max(1.0, float(np.abs(wanted).max())):
-        raise ExportError("the exported file computes something else; logits differ by", difference)
-    return difference
+        wanted = to_arrays(Outputs(model)(pictures))
+    agreement, wrong = judge(found, wanted, "float32")
+    if wrong:
+        raise ExportError(f"the exported file computes something else: {wrong.partition(': ')[2]}")
+    return agreement
 
 
 def _folder(path: Path) -> Path:

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fgbench.deploy.onnx_export import INPUT
+from fgbench.deploy.onnx_export import INPUT, bytes_of, data_of
 from fgbench.deploy.openvino_model import read_openvino
 from fgbench.deploy.packages import need
 from fgbench.deploy.pictures import CALIBRATED, SEED, drawn_pictures
 
 CALIBRATION_PICTURES = 32
+LARGE = 1.5 * 2**30  # bytes; a file of ONNX holds 2 GB, and the rest lies beside it
 LAYERS = ("Conv", "Gemm", "MatMul")
 
 
@@ -63,8 +64,9 @@ def quantize_onnx(source: Path, target: Path, pictures: Tensor) -> dict[str, Any
             return None if picture is None else {INPUT: picture[np.newaxis]}
 
     start = time.monotonic()
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    prepared, is_large = target.with_suffix(".prepared.onnx"), bytes_of(source) > LARGE
+    beside: dict[str, Any] = {"save_as_external_data": True, "all_tensors_to_one_file": True} if is_large else {}
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True, **beside)
     quantize_static(
         str(prepared),
         str(target),
@@ -76,9 +78,11 @@ def quantize_onnx(source: Path, target: Path, pictures: Tensor) -> dict[str, Any
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         reduce_range=not _has_dot_products(),
+        use_external_data_format=is_large,
     )
-    prepared.unlink()
-    return {"quantize_s": time.monotonic() - start, "int8_file_bytes": target.stat().st_size}
+    for file in (prepared, *data_of(prepared)):
+        file.unlink()
+    return {"quantize_s": time.monotonic() - start, "int8_file_bytes": bytes_of(target)}
 
 
 def quantize_openvino(source: Path, target: Path, pictures: Tensor) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from torch import nn
+from torch.ao.nn.quantized.dynamic import Linear as QuantizedLinear
 from torch.ao.quantization import quantize_dynamic
 
 
@@ -32,3 +33,19 @@ def _can_be_quantized(name: str, module: nn.Module, network: nn.Module) -> bool:
         return False
     parent: Any = network.get_submodule(name.rpartition(".")[0])
     return getattr(parent, "q_bias", None) is None and not isinstance(parent, nn.MultiheadAttention)
+
+
+def quantized_weights(before: int, network: nn.Module) -> dict[str, float]:
+    """How much of a network is quantized.
+
+    Args:
+        before: Its number of parameters in float.
+        network: The network with quantized layers.
+
+    Returns:
+        ``quantized_layers``, and ``quantized_percent`` of the parameters.
+
+    """
+    layers = [module for module in network.modules() if isinstance(module, QuantizedLinear)]
+    left = sum(parameter.numel() for parameter in network.parameters())
+    return {"quantized_layers": len(layers), "quantized_percent": 100 * (1 - left / before) if before else 0.0}

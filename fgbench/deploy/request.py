@@ -80,7 +80,7 @@ class ExportModelRequest(ReadsCheckpoint):
     @property
     def path(self) -> Path:
         """The ONNX file."""
-        stem = Path(self.subject.rpartition(":")[2]).name.replace("/", "_")
+        stem = Path(self.subject.rpartition(":")[2]).name
         return self.output or Path(f"{stem}{SUFFIX}")
 
     def check(self) -> None:

@@ -107,12 +107,17 @@ class Engine(ABC):
 
         """
         cls.check_dtype(mode.dtype)
-        for option in ("compiled", "channels_last", "cuda_graph", "training"):
-            if getattr(mode, option):
-                raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
+        cls.refuse_options(mode)
         if mode.memory_limit_bytes is not None and mode.device != "cpu":
             raise FgbenchError(f"engine {cls.shown_name()!r} has no limit of memory on", mode.device)
         return replace(mode, threads=(mode.threads or cores()) if mode.device == "cpu" else None)
+
+    @classmethod
+    def refuse_options(cls, mode: RunMode) -> None:
+        """Raise :class:`FgbenchError` for an option that only torch itself has."""
+        for option in ("compiled", "channels_last", "cuda_graph", "training"):
+            if getattr(mode, option):
+                raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
 
     @classmethod
     def check_dtype(cls, dtype: str) -> None:
@@ -233,10 +238,15 @@ def is_out_of_memory(error: BaseException | None, kinds: tuple[type[BaseExceptio
     while error is not None:
         if isinstance(error, kinds):
             return True
-        if isinstance(error, (RuntimeError, OSError)) and any(words in str(error).lower() for words in NO_MEMORY):
+        if isinstance(error, (RuntimeError, OSError)) and has_words_of_no_memory(error):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def has_words_of_no_memory(error: BaseException) -> bool:
+    """Whether the message of an exception says that memory ran out."""
+    return any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def first_line(error: BaseException) -> str:

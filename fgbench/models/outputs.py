@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fgbench.models.any_network import logits_of
@@ -42,3 +46,11 @@ class Outputs(nn.Module):
         result = network.flow(images)
         named = {name: getattr(result, name) for name in OUTPUTS}
         return {name: value for name, value in named.items() if value is not None}
+
+
+def to_arrays(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Named tensors as arrays on the host; numbers in half precision become float32."""
+    return {
+        name: (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+        for name, value in outputs.items()
+    }

@@ -76,6 +76,21 @@ def run_sweep(
         )
 
 
+def _about_devices(sweep: Sweep) -> list[str]:
+    """Which engines are measured on the CPU, and that the grid is a small one therefore."""
+    platforms = sweep.context.platforms
+    devices = {mode.engine: platform.device for mode, platform in platforms.items()}
+    on_cpu = [engine for engine, device in devices.items() if device == "cpu"]
+    if not on_cpu:
+        return []
+    if len(on_cpu) < len(devices):
+        why = f"{' and '.join(on_cpu)} can use the CPU alone, so this is"
+    else:
+        why = "no CUDA device is there, so this is" if TORCH in devices else "this is"
+        why += " the CPU and"
+    return [f"{why} a small grid; --sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"]
+
+
 def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
     """What a reader of the rows should know beside them."""
     remarks = []
@@ -88,12 +103,8 @@ def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
             f"the budget is spent; {len(sweep.left_out)} of {sweep.total} points are left out: {listed}; "
             "the same command without --budget measures them"
         )
-    if sweep.context.device == "cpu" and request.device is None and not (request.image_sizes or request.batch_sizes):
-        why = "no CUDA device is there, so this is" if TORCH in request.engines else "this is"
-        remarks.append(
-            f"{why} the CPU and a small grid; "
-            "--sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"
-        )
+    if request.device is None and not (request.image_sizes or request.batch_sizes):
+        remarks += _about_devices(sweep)
     if sweep.stored:
         already = f"{sweep.stored} of {sweep.total} points were in {store} already"
         remarks.append(f"{already}; --again measures them once more")

@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ from fgbench.sweep.setup import LOOK_S
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
 
 KIND = ThroughputRow.kind
+UNLOAD_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,14 @@ class Sweep:
             self._infer(group)
         finally:
             if worker is not None:
-                worker.close()
+                self._end(worker, group)
+
+    def _end(self, worker: Worker, group: PointGroup) -> None:
+        """End a worker; what its engine has unpacked is taken away before."""
+        if self.context.platforms[group.mode].exports:
+            with suppress(WorkerFailed):
+                worker.ask("unload", UNLOAD_S)
+        worker.close()
 
     def _measure(self, worker: Worker | None, group: PointGroup, size: int) -> Worker | None:
         """Measure a point and keep its row, where there is none; the worker, where it can be asked again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import traceback
@@ -54,6 +55,7 @@ class Worker:
             "reference": self.reference,
             "export": self.export,
             "load": self.load,
+            "unload": self.unload,
             "measure": self.measure,
             "measure_stages": self.measure_stages,
             "measure_end_to_end": self.measure_end_to_end,
@@ -147,6 +149,12 @@ class Worker:
         engine.folder = None if folder is None else Path(folder)
         compared = None if reference is None else Reference.of_message(pictures_of(subject), reference)
         self.loaded = LoadedSubject(subject, engine, cap_s, reference=compared)
+        return {}
+
+    def unload(self) -> Message:
+        """Let go of the loaded model: libraries remove what they have unpacked."""
+        self.loaded = self.engine = None
+        gc.collect()
         return {}
 
     def measure(self, batch_size: int, energy: bool, tail: bool = False) -> Message:

@@ -28,6 +28,8 @@ def export_model(request: ExportModelRequest) -> None:
             written = export_to_file(request, problems.append)
         exported = written.exported
         size = f"{exported.file_bytes / 1e6:.0f} MB, opset {exported.opset}, outputs {', '.join(exported.outputs)}"
-        same = written.largest_difference
-        checked = "not compared: onnxruntime is not installed" if same is None else f"logits differ by {same:.1g}"
+        same = written.agreement
+        checked = "not compared: onnxruntime is not installed"
+        if same is not None:
+            checked = f"logits differ by {same['largest_logit_difference']:.1g} on {same['pictures']} pictures"
         complain(f"wrote {request.path}: {size}, {written.labels or 'no'} labels; {checked}")

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from fgbench.deploy.onnx_export import ExportError, trace
+from fgbench.deploy.onnx_export import EXAMPLE, ExportError, trace
 from fgbench.errors import FgbenchError
-from fgbench.measure.agreement import to_arrays
 from fgbench.measure.engine import Batch, PrepareBatch, first_line
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.engines.torch_cuda import TorchCuda
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import Subject, TakesImages
+from fgbench.models.outputs import to_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 COMPILERS = ("g++", "clang++", "c++")
-EXAMPLE = 2  # images that are traced
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class Aoti(TorchEngine):
@@ -39,17 +42,21 @@ class Aoti(TorchEngine):
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
         """That there is no compiler for C++."""
-        wanted = os.environ.get("CXX")
-        if not any(map(shutil.which, (wanted,) if wanted else COMPILERS)):
-            return f"it needs a compiler for C++ ({wanted or ' or '.join(COMPILERS)})"
+        if _compiler() is None:
+            return f"it needs a compiler for C++ ({os.environ.get('CXX') or ' or '.join(COMPILERS)})"
         return None
+
+    @classmethod
+    def describe(cls, mode: RunMode) -> dict[str, Any]:
+        """Torch's version, and the first line that the compiler says of itself."""
+        command = [*(_compiler() or ["false"]), "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return {**super().describe(mode), "compiler": said.partition("\n")[0]}
 
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
         """Fill in the threads. Raises :class:`FgbenchError` for what only torch itself has."""
-        for option in ("compiled", "channels_last", "cuda_graph", "training"):
-            if getattr(mode, option):
-                raise FgbenchError(f"engine {cls.shown_name()!r} has no mode", option)
+        cls.refuse_options(mode)
         return super().settle(mode)
 
     @classmethod
@@ -99,10 +106,33 @@ class Aoti(TorchEngine):
     def _compile(network: nn.Module, images: Tensor, path: Path) -> None:
         graph = trace(network, images)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _compiled_in(path.with_suffix(".build")):
                 torch._inductor.aoti_compile_and_package(graph, package_path=str(path))
         except Exception as error:
-            raise ExportError(f"it cannot be compiled ahead of time: {first_line(error)}") from error
+            lines = (line.strip() for line in str(error).splitlines())
+            why = next((line for line in lines if "error:" in line), first_line(error))
+            raise ExportError(f"it cannot be compiled ahead of time: {why}") from error
+
+
+def _compiler() -> list[str] | None:
+    """The command of a compiler for C++; None where there is none."""
+    wanted = shlex.split(os.environ.get("CXX", ""))
+    found = next(filter(shutil.which, wanted[:1] or COMPILERS), None)
+    return None if found is None else wanted or [found]
+
+
+@contextlib.contextmanager
+def _compiled_in(folder: Path) -> Iterator[None]:
+    """What is compiled in here is in a folder that goes away, and what was compiled earlier is not found."""
+    before = os.environ.get(CACHE)
+    os.environ[CACHE] = str(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.pop(CACHE)
+        if before is not None:
+            os.environ[CACHE] = before
 
 
 class AotiCpu(Aoti, TorchCpu):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from fgbench.deploy.onnx_export import export_onnx
+from fgbench.deploy.onnx_export import EXAMPLE, export_onnx
 from fgbench.errors import FgbenchError
 from fgbench.measure.engine import Engine
 from fgbench.measure.points import RunMode
@@ -18,7 +18,6 @@ from fgbench.measure.subject import Subject, TakesImages
 from fgbench.results.environment import cores
 
 FILE, FACTS = "model.onnx", "model.json"
-EXAMPLE = 2  # images that are traced: one alone would look like a constant
 
 
 class OnnxEngine(Engine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,8 +11,9 @@ import numpy as np
 
 from fgbench.deploy.onnx_export import INPUT
 from fgbench.deploy.quantize import calibration, quantize_onnx
+from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Step
-from fgbench.measure.engine import Batch, PrepareBatch
+from fgbench.measure.engine import Batch, PrepareBatch, has_words_of_no_memory
 from fgbench.measure.engines.onnx_engine import OnnxEngine
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import Subject
@@ -24,6 +26,7 @@ class OnnxRuntime(OnnxEngine):
 
     packages = ("onnx", "onnxscript", "onnxruntime")
     provider: ClassVar[str]
+    settings: ClassVar[Mapping[str, str]] = {}  # of the provider
 
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
@@ -81,7 +84,20 @@ class OnnxRuntime(OnnxEngine):
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # errors
-        return onnxruntime.InferenceSession(str(path), options, providers=[self.provider])
+        session = onnxruntime.InferenceSession(str(path), options, providers=self.providers())
+        session.disable_fallback()
+        if self.provider not in (loaded := session.get_providers()):
+            raise FgbenchError(f"ONNX Runtime could not load its {self.provider}, only", ", ".join(loaded))
+        return session
+
+    def providers(self) -> list[Any]:
+        """The provider with its settings, and those that run what it cannot."""
+        return [(self.provider, dict(self.settings))]
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception says so; those of ONNX Runtime have no class for it."""
+        of_runtime = type(error).__module__.partition(".")[0] == "onnxruntime"
+        return super().is_out_of_memory(error) or (of_runtime and has_words_of_no_memory(error))
 
     def step(self, session: Any, images: Any) -> Any:
         """One run on images (B, 3, S, S) of the host, for the logits alone."""
@@ -108,24 +124,35 @@ class OnnxRuntimeCpu(OnnxRuntime):
 
 
 class OnnxRuntimeCuda(OnnxRuntime):
-    """ONNX Runtime on a CUDA device; images and logits stay there."""
+    """ONNX Runtime on a CUDA device; images and logits stay there. It is timed by the host, which waits for each run."""
 
     name = "onnxruntime_cuda"
     devices = ("cuda",)
     dtypes = ("float32", "float16")
     first_passes = 2  # kernels are chosen in the first
     provider = "CUDAExecutionProvider"
+    settings = {"use_tf32": "0"}  # which is on unless somebody asks
 
     def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
         """Write the file; in half precision where the mode says so, with images and logits in float32."""
-        facts = super().export(subject, folder)
-        if self.mode.dtype == "float16" and not (folder / HALF_FILE).exists():
+        facts, file = super().export(subject, folder), folder / HALF_FILE
+        if self.mode.dtype != "float16":
+            return facts
+        if not file.exists():
             import onnx
             from onnxruntime.transformers.float16 import convert_float_to_float16
 
             path, _ = self.exported_in(folder)
-            onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(folder / HALF_FILE))
-        return facts
+            onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(file))
+        return {**facts, "file_bytes": file.stat().st_size}
+
+    def session(self, path: Path) -> Any:
+        """A session, with the libraries of CUDA that torch brought."""
+        import onnxruntime
+
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        return super().session(path)
 
     def file(self, exported: Path) -> Path:
         """The file of the mode's precision."""
@@ -146,20 +173,18 @@ class OnnxRuntimeTensorRT(OnnxRuntimeCuda):
     """ONNX Runtime on a CUDA device by its TensorRT provider."""
 
     name = "onnxruntime_tensorrt"
-    dtypes = ("float32", "float16")
     provider = "TensorrtExecutionProvider"
 
+    def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
+        """Write the file in float32: TensorRT chooses where to halve."""
+        return OnnxRuntime.export(self, subject, folder)
+
     def file(self, exported: Path) -> Path:
-        """The file in float32: TensorRT chooses where to halve."""
+        """The file in float32."""
         return exported
 
-    def session(self, path: Path) -> Any:
-        """A session whose kernels TensorRT builds."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        half = {"trt_fp16_enable": self.mode.dtype == "float16"}
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=[(self.provider, half), "CUDAExecutionProvider"]
-        )
+    def providers(self) -> list[Any]:
+        """TensorRT, and CUDA for what it cannot build."""
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT has no other switch here; read when it loads
+        half = {"trt_fp16_enable": str(self.mode.dtype == "float16")}
+        return [(self.provider, half), (OnnxRuntimeCuda.provider, dict(self.settings))]

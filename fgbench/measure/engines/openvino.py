@@ -74,10 +74,10 @@ class OpenVino(OnnxEngine):
         core = openvino.Core()
         model = read_openvino(path.with_name(INT8_FILE) if self.mode.dtype == "int8" else path)
         settings = {
-            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_NUM_THREADS": self.threads,  # of all streams together
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.mode.dtype],
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": self.mode.concurrency or 1,
         }
 
         def prepare_batch(batch_size: int) -> Batch:

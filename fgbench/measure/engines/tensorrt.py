@@ -5,6 +5,8 @@ Written after the documentation of TensorRT 10 (Python API: Builder, OnnxParser,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +14,14 @@ from torch import Tensor
 
 from fgbench.deploy.onnx_export import INPUT
 from fgbench.errors import FgbenchError
-from fgbench.measure.agreement import to_arrays
+from fgbench.measure.clocks import Step, do_nothing
+from fgbench.measure.devices import Device
 from fgbench.measure.engine import Batch, PrepareBatch
 from fgbench.measure.engines.onnx_engine import OnnxEngine
+from fgbench.measure.engines.torch_cuda import EventClock, EventQueue
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import Subject
+from fgbench.models.outputs import to_arrays
 
 
 class TensorRT(OnnxEngine):
@@ -30,6 +35,10 @@ class TensorRT(OnnxEngine):
     first_passes = 2
     takes_pictures = True
 
+    def __init__(self, mode: RunMode, device: Device) -> None:
+        super().__init__(mode, device)
+        torch.cuda.set_stream(torch.cuda.Stream())  # on the default one TensorRT waits by itself
+
     @classmethod
     def describe(cls, mode: RunMode) -> dict[str, Any]:
         """The version of TensorRT."""
@@ -40,11 +49,11 @@ class TensorRT(OnnxEngine):
     def load(self, subject: Subject) -> PrepareBatch:
         """Read the exported file; every batch is built for its shape, as a plan of fixed shapes is the fastest."""
         path, outputs = self.exported()
-        model = path.read_bytes()
 
         def prepare_batch(batch_size: int) -> Batch:
+            torch.cuda.empty_cache()  # what torch holds of earlier batches is not of this one
             (images,) = subject.inputs(batch_size, device="cuda")
-            context = self._context(model, tuple(images.shape))
+            context, plan_bytes = self._context(path, tuple(images.shape))
             stream = torch.cuda.current_stream()
             tensors: dict[str, Tensor] = {INPUT: images} | {name: _empty(context, name) for name in outputs}
             for name, tensor in tensors.items():
@@ -60,29 +69,42 @@ class TensorRT(OnnxEngine):
                 images.copy_(others)
                 step()
                 torch.cuda.synchronize()
-                found = to_arrays({name: tensors[name].clone() for name in outputs})
+                found = to_arrays({name: tensors[name] for name in outputs})
                 images.copy_(own)
+                del own
+                torch.cuda.empty_cache()
                 return found
 
-            return Batch(
-                step, {"tensorrt_plan_bytes": context.engine.device_memory_size_v2}, outputs_of, feed=images.copy_
-            )
+            facts = {"tensorrt_plan_bytes": plan_bytes, "tensorrt_work_bytes": context.engine.device_memory_size_v2}
+            return Batch(step, facts, outputs_of, feed=images.copy_)
 
         return prepare_batch
+
+    def clock(self, step: Step, glance: Callable[[], None] = do_nothing) -> EventClock:
+        """Events on the stream that the batches run on."""
+        return EventClock(step, glance)
+
+    def queue(self, step: Step) -> EventQueue:
+        """Iterations that are launched without waiting."""
+        return EventQueue(step)
 
     def synchronize(self) -> None:
         """Wait for the stream that the batches run on."""
         torch.cuda.current_stream().synchronize()
 
-    def _context(self, model: bytes, shape: tuple[int, ...]) -> Any:
-        """Build the model for images of one shape, and open it."""
+    def close(self) -> None:
+        """Give torch its stream back."""
+        torch.cuda.set_stream(torch.cuda.default_stream())
+
+    def _context(self, path: Path, shape: tuple[int, ...]) -> tuple[Any, int]:
+        """Build the model for images of one shape, and open it; with the bytes of its plan."""
         import tensorrt
 
         logger = tensorrt.Logger(tensorrt.Logger.ERROR)
         builder = tensorrt.Builder(logger)
         network = builder.create_network(0)
         parser = tensorrt.OnnxParser(network, logger)
-        if not parser.parse(model):
+        if not parser.parse_from_file(str(path)):  # weights beyond 2 GB lie beside it
             raise FgbenchError("TensorRT cannot read the exported file:", parser.get_error(0).desc())
         settings, profile = builder.create_builder_config(), builder.create_optimization_profile()
         profile.set_shape(INPUT, shape, shape, shape)
@@ -94,9 +116,12 @@ class TensorRT(OnnxEngine):
         plan = builder.build_serialized_network(network, settings)
         if plan is None:
             raise FgbenchError("TensorRT cannot build the exported file for images of the shape", shape)
-        context = tensorrt.Runtime(logger).deserialize_cuda_engine(plan).create_execution_context()
+        engine = tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
+        context = None if engine is None else engine.create_execution_context()
+        if context is None:
+            raise MemoryError("TensorRT could not open its plan: the memory of the GPU does not suffice")
         context.set_input_shape(INPUT, shape)
-        return context
+        return context, plan.nbytes
 
 
 def _empty(context: Any, name: str) -> Tensor:

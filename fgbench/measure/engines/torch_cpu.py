@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from fgbench.deploy.quantize_torch import quantize_linear
+from fgbench.deploy.quantize_torch import quantize_linear, quantized_weights
 from fgbench.errors import FgbenchError
+from fgbench.measure.engine import Batch
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.points import RunMode
 
@@ -23,6 +25,7 @@ class TorchCpu(TorchEngine):
     concurrent = True
     matrix_sides = (1024, 4096)  # the first whose product takes long enough to tell the rate
     copied_elements = 2**26
+    quantized: Mapping[str, float] = MappingProxyType({})  # as quantized_weights says
 
     @classmethod
     def settle(cls, mode: RunMode) -> RunMode:
@@ -38,8 +41,18 @@ class TorchCpu(TorchEngine):
     def prepare(self, network: nn.Module, has_weights: bool = True) -> Callable[..., Any]:
         """Bring a network into the mode; for ``int8`` its linear layers are quantized."""
         if self.mode.dtype == "int8" and has_weights:
+            before = sum(parameter.numel() for parameter in network.parameters())
             network = quantize_linear(network)
+            self.quantized = quantized_weights(before, network)
+            if not self.quantized["quantized_layers"]:
+                raise FgbenchError("torch quantizes linear layers, and this network has none:", "--dtype int8")
         return super().prepare(network, has_weights)
+
+    def batch(
+        self, network: Callable[..., Any], inputs: tuple[Any, ...], others: Callable[[], tuple[Any, ...]]
+    ) -> Batch:
+        """Make a batch; that of a quantized network says how much of it is quantized."""
+        return Batch(self.step(network, inputs), self.quantized)
 
     def typical(self, seconds: list[float]) -> float:
         """The fastest run: others use a CPU as well."""

@@ -18,6 +18,8 @@ from fgbench.measure.engine import Batch, first_line
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.nvml import Gpu
 from fgbench.measure.watch import GpuWatch
+from fgbench.models.any_network import logits_of
+from fgbench.models.outputs import to_arrays
 from fgbench_selectors.backends.recording import record_backends
 
 GRAPH_WARM_RUNS = 3  # kernels and workspaces must exist before a capture; torch's own notes ask for three
@@ -66,8 +68,17 @@ class TorchCuda(TorchEngine):
         if not self.mode.cuda_graph:
             return Batch(step)
         with record_backends() as chosen:  # a replay chooses none
-            step, difference = graph_step(step, inputs, others, GRAPH_TOLERANCE[self.matrix_dtype])
-        return Batch(step, {"cuda_graph_relative_difference": difference, "back_ends": chosen})
+            step, replayed, difference = graph_step(step, inputs, others, GRAPH_TOLERANCE[self.matrix_dtype])
+
+        def outputs(images: Tensor) -> dict[str, Any]:
+            before = inputs[0].clone()
+            inputs[0].copy_(images)
+            step()
+            found = to_arrays({"logits": logits_of(replayed, "the network")})
+            inputs[0].copy_(before)
+            return found
+
+        return Batch(step, {"cuda_graph_relative_difference": difference, "back_ends": chosen}, outputs)
 
     def clock(self, step: Step, glance: Callable[[], None] = do_nothing) -> EventClock:
         """Events on torch's stream."""
@@ -234,7 +245,7 @@ class EventQueue:
 
 def graph_step(
     step: Step, inputs: tuple[Any, ...], others: Callable[[], tuple[Any, ...]], tolerance: float
-) -> tuple[Step, float]:
+) -> tuple[Step, Any, float]:
     """Capture a forward pass in a CUDA graph, and check its replay against eager on other inputs.
 
     Args:
@@ -244,7 +255,7 @@ def graph_step(
         tolerance: The largest relative difference between replay and eager.
 
     Returns:
-        The replay as a step, and the relative difference on the other inputs.
+        The replay as a step, the tensor that it writes, and the relative difference on the other inputs.
 
     Raises:
         FgbenchError: Where the pass cannot be captured, or its replay computes something else.
@@ -273,7 +284,7 @@ def graph_step(
         raise FgbenchError(
             "the CUDA graph computes something else on other images, relative difference", round(difference, 6)
         )
-    return graph.replay, difference
+    return graph.replay, replayed, difference
 
 
 def _overwrite(tensors: Any, values: Any) -> None:

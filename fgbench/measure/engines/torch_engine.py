@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.agreement import to_arrays
 from fgbench.measure.clocks import Step
 from fgbench.measure.devices import Device
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, is_out_of_memory
@@ -22,7 +21,7 @@ from fgbench.measure.points import RunMode
 from fgbench.measure.subject import HALVES, Subject, TakesImages
 from fgbench.models.any_network import logits_of
 from fgbench.models.model import Model
-from fgbench.models.outputs import Outputs
+from fgbench.models.outputs import Outputs, to_arrays
 from fgbench.models.training_step import OPTIMIZER, TrainingStep, ready_to_train, targets_for
 
 TRAINED = ("model", "module")  # kinds of subjects that are run on images
@@ -122,10 +121,9 @@ class TorchEngine(Engine):
             batch = replace(batch, in_parts=self.in_parts(built, forward, inputs), feed=feed)
             if self.concurrent:
                 batch = replace(batch, another=lambda n: self.step(forward, self.inputs(subject, batch_size, n)))
-            has_outputs = named or isinstance(subject, TakesImages)
-            if not has_outputs or self.mode.cuda_graph:  # a graph was compared with eager when it was captured
-                return batch
-            return replace(batch, outputs=lambda images: self.outputs(network, images))
+            if not (named or isinstance(subject, TakesImages)):
+                return replace(batch, outputs=None)
+            return batch if batch.outputs else replace(batch, outputs=lambda images: self.outputs(network, images))
 
         return prepare_batch
 
