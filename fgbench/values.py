@@ -51,7 +51,13 @@ def _is_flag(word: str) -> bool:
 
 def split_list(words: Sequence[str]) -> list[str]:
     """``["224,448", "768 1024"]`` → ``["224", "448", "768", "1024"]``, each once, in order."""
-    return list(dict.fromkeys(name for word in words for name in word.replace(",", " ").split()))
+    return list(dict.fromkeys(name for word in words for name in _split(word)))
+
+
+def _split(word: str) -> list[str]:
+    """The names in a word; a file with a function in it is one, whatever its path has."""
+    file, colon, _ = word.rpartition(":")
+    return [word] if colon and file.endswith(".py") and Path(file).is_file() else word.replace(",", " ").split()
 
 
 def names(words: Sequence[str], kind: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
@@ -102,16 +103,16 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
 
 
 def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> list[ThroughputRow]:
-    """The rows without those of models and selectors of plug-ins whose code was measured again in a newer state."""
-    newest: dict[tuple[str | None, ...], tuple[str, str | None]] = {}
+    """The rows without those of models, selectors and engines of plug-ins that were measured in a newer state."""
+    newest: dict[tuple[str | None, ...], tuple[str, Any]] = {}
     for row in rows:
-        measured_at, code = str(row.environment.get("time") or ""), row.environment.get("foreign_code")
+        measured_at, code = str(row.environment.get("time") or ""), _code_of(row)
         if measured_at >= newest.get(_series(row), ("", None))[0]:
             newest[_series(row)] = measured_at, code
-    kept = [row for row in rows if row.environment.get("foreign_code") == newest[_series(row)][1]]
+    kept = [row for row in rows if _code_of(row) == newest[_series(row)][1]]
     earlier: dict[str, int] = {}
     for row in rows:
-        if row.environment.get("foreign_code") != newest[_series(row)][1]:
+        if _code_of(row) != newest[_series(row)][1]:
             earlier[row.model] = earlier.get(row.model, 0) + 1
     for model, count in earlier.items():
         what = f"left out: {how_many(count, 'row')} of {model} that earlier code of its plug-in gave"
@@ -120,7 +121,13 @@ def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> lis
 
 
 def _series(row: ThroughputRow) -> tuple[str | None, ...]:
-    return row.model, row.selector, row.impl, row.backbone
+    return row.model, row.selector, row.impl, row.backbone, row.engine
+
+
+def _code_of(row: ThroughputRow) -> tuple[Any, Any]:
+    """Digests of the code of a plug-in's model or selector, and of its engine."""
+    engine = row.environment.get("engine")
+    return row.environment.get("foreign_code"), engine.get("code") if isinstance(engine, dict) else None
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:

@@ -7,12 +7,12 @@ from torch import nn
 
 from fgbench.flops.count import Count
 from fgbench.flops.counter import FlopCounter
-from fgbench.models.training_step import TrainingStep, ready_to_train, targets_for
+from fgbench.models.training_step import TrainingStep, classes_of, ready_to_train, targets_for
 from fgbench.results.image_size import ImageSize, height_width
 
 
 def count_step(
-    network: nn.Module, size: ImageSize, num_classes: int, *, images: int = 2, dtype: torch.dtype | None = None
+    network: nn.Module, size: ImageSize, *, images: int = 2, dtype: torch.dtype | None = None
 ) -> Count:
     """Count one step of training on the meta device, after the first one, which has no momentum yet.
 
@@ -21,7 +21,6 @@ def count_step(
     Args:
         network: A network on the meta device; it is changed.
         size: Side of the images in pixels, or height × width.
-        num_classes: Classes of the head.
         images: Number of images.
         dtype: Of the images; torch's default by default.
 
@@ -32,9 +31,9 @@ def count_step(
         UncountedOperatorError: If an operator has no cost.
 
     """
-    step = TrainingStep(ready_to_train(network))
     pictures = torch.empty(images, 3, *height_width(size), dtype=dtype, device="meta")
-    targets = targets_for(images, num_classes, "meta")
+    targets = targets_for(images, classes_of(network, pictures), "meta")
+    step = TrainingStep(ready_to_train(network))
     step(pictures, targets)
     with FlopCounter(backward=True) as counter:
         step(pictures, targets)

@@ -66,6 +66,7 @@ class Engine(ABC):
     packages: ClassVar[tuple[str, ...]] = ()  # that it imports, and fgbench does not need
     extra: ClassVar[str] = ""  # of fgbench, that has these packages
     concurrent: ClassVar[bool] = False  # whether batches have ``another``: several of them run at once in threads
+    shares_threads: ClassVar[bool] = True  # whether batches that run at once share the engine's threads
     first_passes: ClassVar[int] = 1  # before a pass is typical: 2 where kernels are compiled in the first
     runs_in_parts: ClassVar[bool] = False  # whether its batches can run stage by stage, eagerly
     takes_pictures: ClassVar[bool] = False  # whether its batches can be fed
@@ -205,7 +206,10 @@ class Engine(ABC):
 
     def watch(self, missing: dict[str, str]) -> Watch:
         """Start to note memory and disturbances; ``missing`` receives by field why a figure is missing."""
-        return self.device.watch(missing, self.threads * (self.mode.concurrency or 1))
+        return self.device.watch(missing, self.threads * (1 if self.shares_threads else self.mode.concurrency or 1))
+
+    def enter_thread(self) -> None:  # noqa: B027  # most engines have nothing to set
+        """Called in every thread that serves requests, before the first one."""
 
     @property
     def threads(self) -> int:

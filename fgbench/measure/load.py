@@ -100,6 +100,7 @@ class RequestLoop(ABC):
         warm_s: Requests from before are not counted.
         progress: Hears the median so far and the number of blocks.
         glance: Called after every block.
+        enter: Called in every thread of a server, before its first request.
         now: The time in seconds.
         sleep: Waits for so many seconds; by default until the loop is stopped, at most.
 
@@ -114,17 +115,18 @@ class RequestLoop(ABC):
         warm_s: float,
         progress: Callable[[float, int], None] = lambda *_: None,
         glance: Callable[[], None] = do_nothing,
+        enter: Callable[[], None] = do_nothing,
         now: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.plan, self.servers, self.per_block = plan, servers, per_block
-        self.progress, self.glance, self.now = progress, glance, now
+        self.progress, self.glance, self.enter, self.now = progress, glance, enter, now
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.sleep = sleep or self.stopped.wait
         self.start = now()
         self.counts_from = self.start + warm_s
         self.until = math.inf  # requests that begin or arrive later are not served
-        self.times, self.blocks, self.means = array("d"), list[float](), list[float]()
+        self.times, self.blocks = array("d"), list[float]()
         self.converged = False
         self.growing: str | None = None  # why, in words
 
@@ -159,7 +161,6 @@ class RequestLoop(ABC):
         if len(self.times) % self.per_block == 0:
             block = self.times[-self.per_block :]
             self.blocks.append(statistics.median(block))
-            self.means.append(statistics.fmean(block))
             self.glance()
             self.progress(statistics.median(self.blocks), len(self.blocks))
 
@@ -184,6 +185,7 @@ class RequestLoop(ABC):
 
         def work(server: int, step: Step) -> None:
             try:
+                self.enter()
                 self.work(server, step)
             except BaseException as error:
                 errors.append(error)
@@ -282,7 +284,7 @@ class OpenLoop(RequestLoop):
 
     def correlation(self) -> float:
         """Requests that share a queue resemble each other."""
-        return correlation_time(self.means, self.per_block, self.times)
+        return correlation_time(self.times)
 
     def facts(self) -> dict[str, Any]:
         """Of the arrivals and the servers, ready for JSON."""
@@ -319,7 +321,7 @@ def time_requests(
         mode: With the requests in flight, or the rate of arrivals.
         plan: As :func:`load_plan` makes it.
         warmed: Called between the two.
-        **more: ``progress``, ``glance``, ``now``, ``sleep`` of :class:`RequestLoop`.
+        **more: ``progress``, ``glance``, ``enter``, ``now``, ``sleep`` of :class:`RequestLoop`.
 
     Returns:
         The latencies of requests. Where the queue grows there is no figure, and ``growing`` says so.

@@ -179,8 +179,12 @@ def _size(value: object) -> ImageSize:
 
 
 def _batch_size(images: Tensor | int | str | tuple[int, int], batch_size: int | None) -> int:
-    if isinstance(images, (int, str, tuple)):
-        return batch_size or 1
+    from torch import Tensor
+
+    if not isinstance(images, Tensor):
+        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
+            raise FgbenchError("a batch has 1 image or more, got", batch_size)
+        return 1 if batch_size is None else batch_size
     if batch_size not in (None, len(images)):
         raise FgbenchError(f"there are {len(images)} images, and the batch size is", batch_size)
     return len(images)

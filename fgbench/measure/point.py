@@ -178,7 +178,7 @@ class LoadedSubject:
             attempts += 1
             timing: Timing
             if steps:
-                told: dict[str, Any] = {"progress": progress, "glance": watch.glance}
+                told: dict[str, Any] = {"progress": progress, "glance": watch.glance, "enter": self.engine.enter_thread}
                 timing = time_requests(steps, clock, mode, plan, warmed=watch.warmed, **told)
             else:
                 timing = time_iterations(clock, plan, warmed=watch.warmed, progress=progress)

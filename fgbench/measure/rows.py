@@ -61,7 +61,10 @@ def make_row(
     case, mode = group.case, group.mode
     flop_s, why = rates.flop_s, rates.why
     missing = dict(result.get("missing", {}))
-    mfu = _mfu(result, flop_s)
+    under_load = bool(mode.concurrency or mode.rate_per_s)  # other threads compute, or wait, than the rate was taken by
+    mfu = None if under_load else _mfu(result, flop_s)
+    if under_load:
+        missing.setdefault("mfu", "the device's rate is that of one batch after the other")
     if mfu is not None and mfu > 1:
         mfu, why = None, "the matrix products that it would be a share of were disturbed: this model was faster"
     if mfu is None and why and result.get("throughput_img_s"):

@@ -121,10 +121,8 @@ def count_training(subject: Subject, dtype: torch.dtype = torch.float32) -> Work
         Its work per image in a batch of two, as batch norm needs two, and bytes from batches of two and three.
 
     """
-    size, classes = subject.spec.image_size, subject.spec.num_classes
-    two, three = (
-        count_step(subject.build("meta").to(dtype), size, classes, images=images, dtype=dtype) for images in (2, 3)
-    )
+    size = subject.spec.image_size
+    two, three = (count_step(subject.build("meta").to(dtype), size, images=images, dtype=dtype) for images in (2, 3))
     further = three.bytes - two.bytes
     return Work(
         macs_per_image=two.macs // 2,

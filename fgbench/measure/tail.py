@@ -45,6 +45,7 @@ def fewest_samples(percent: int) -> int:
 
 
 SAMPLES = max(map(fewest_samples, PERCENTS))  # that --tail asks for
+BATCHES, LEAST_BATCH, FEWEST_BATCHES = 20, 10, 5  # of samples in order; samples of a batch; batches that can tell anything
 
 
 def interval_ranks(samples: int, percent: int) -> tuple[int | None, int | None]:
@@ -83,23 +84,24 @@ def _first(holds: Any, samples: int) -> int:
     return low
 
 
-def correlation_time(means: Sequence[float], of_each: int, times: Sequence[float]) -> float:
+def correlation_time(times: Sequence[float]) -> float:
     """How many neighbouring samples count as one independent sample, by the method of batch means.
 
     Args:
-        means: Of blocks of consecutive samples.
-        of_each: Samples of a block.
-        times: All samples.
+        times: Consecutive samples. They are divided into 20 batches, of ten samples at least: shorter ones resemble
+            their neighbours as single samples do.
 
     Returns:
-        At least 1; 1 where there are fewer than two blocks.
+        At least 1; as many as there are, where they are too few to tell.
 
     """
-    if len(means) < 2:
-        return 1.0
+    size = max(LEAST_BATCH, len(times) // BATCHES)
+    means = [statistics.fmean(times[start : start + size]) for start in range(0, len(times) - size + 1, size)]
+    if len(means) < FEWEST_BATCHES:
+        return float(max(1, len(times)))
     mean = statistics.fmean(times)
     variance = statistics.fmean((time - mean) ** 2 for time in times)
-    return max(1.0, of_each * statistics.variance(means) / variance) if variance > 0 else 1.0
+    return max(1.0, size * statistics.variance(means) / variance) if variance > 0 else 1.0
 
 
 def tail_of(times: Sequence[float], *, asked_for: int = 0, correlation: float = 1.0) -> Tail:

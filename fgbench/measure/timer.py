@@ -15,6 +15,8 @@ FEWEST_BLOCKS = 3  # below, a spread cannot be estimated at all
 ATTEMPTS = 2  # at a point that is disturbed, before it is kept as such
 WARM_BLOCKS = 3  # that must agree before anything counts
 
+Middle = Callable[[Sequence[float]], float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingPlan:
@@ -92,18 +94,22 @@ def iterations_per_block(latency_s: float, plan: TimingPlan) -> int:
 
 
 def take_blocks(
-    clock: Clock, plan: TimingPlan, latency_s: float, progress: Callable[[float, int], None] = lambda *_: None
+    clock: Clock,
+    plan: TimingPlan,
+    latency_s: float,
+    progress: Callable[[float, int], None] = lambda *_: None,
+    middle: Middle = statistics.median,
 ) -> tuple[list[float], array[float], int, bool]:
     """Blocks until the interval is narrow enough and there are enough samples, or the time is up.
 
-    Returns the medians of the blocks, all times, the iterations per block, and whether the interval is narrow enough.
+    Returns the middles of the blocks, all times, the iterations per block, and whether the interval is narrow enough.
     """
     count, blocks, spent = iterations_per_block(latency_s, plan), list[float](), 0.0
     samples = array("d")  # a list of a million floats would be seen in the resident set
     while True:
         times = clock.run(count)
         samples.extend(times)
-        blocks.append(statistics.median(times))
+        blocks.append(middle(times))
         spent += sum(times)
         progress(statistics.median(blocks), len(blocks))
         narrow = half_width(blocks) <= plan.target * statistics.fmean(blocks)
@@ -119,9 +125,14 @@ def time_iterations(
     *,
     warmed: Callable[[], None] = lambda: None,
     progress: Callable[[float, int], None] = lambda *_: None,
+    middle: Middle = statistics.median,
 ) -> Timing:
-    """Warm up, call ``warmed``, and take blocks. ``progress`` hears the median so far and the number of blocks."""
+    """Warm up, call ``warmed``, and take blocks. ``progress`` hears the median so far and the number of blocks.
+
+    ``middle`` is what the times of a block's iterations are summed up by: iterations that are meant to differ have a
+    mean.
+    """
     done, spent, latency_s = warm_up(clock, plan)
     warmed()
-    blocks, times, count, converged = take_blocks(clock, plan, latency_s, progress)
+    blocks, times, count, converged = take_blocks(clock, plan, latency_s, progress, middle)
     return Timing(blocks=blocks, times=times, iterations=count, converged=converged, warm_iterations=done, warm_s=spent)

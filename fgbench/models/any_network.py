@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import create_with_timm, for_timm, takes_image_size
+from fgbench.models.copies import copy_to
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import check_images, size_option, whole_number
 
@@ -59,11 +60,7 @@ class AnyNetwork(Model):
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
         check_images(images, self.image_size)
-        network: Any = self.network
-        if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
-            features = self.step("pass 1", network.forward_features, images)
-            return Explanation(logits_of(self.step("fusion", network.forward_head, features), self.default_backbone))
-        return Explanation(logits_of(self.step("pass 1", network, images), self.default_backbone))
+        return Explanation(logits_of(self.step("pass 1", self.network, images), self.default_backbone))
 
 
 class TimmNetwork(AnyNetwork):
@@ -74,6 +71,15 @@ class TimmNetwork(AnyNetwork):
         name = self.default_backbone
         options = {"img_size": for_timm(self.image_size)} if takes_image_size(name) else {}
         return create_with_timm(name, self.num_classes, pretrained=pretrained, **options)
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, the head as a stage of its own where the network runs so."""
+        network: Any = self.network
+        if not type(network).forward.__module__.startswith("timm.models.") or not hasattr(network, "forward_head"):
+            return super().flow(images)
+        check_images(images, self.image_size)
+        features = self.step("pass 1", network.forward_features, images)
+        return Explanation(logits_of(self.step("fusion", network.forward_head, features), self.default_backbone))
 
 
 class FunctionNetwork(AnyNetwork):
@@ -86,14 +92,14 @@ class FunctionNetwork(AnyNetwork):
     function: ClassVar[MakeNetwork]
 
     def make(self, *, pretrained: bool) -> nn.Module:
-        """Call the function on the CPU, as it may read files, and move what it returns."""
+        """Call the function on the CPU, as it may read files; a copy of what it returns is in float32 and moved."""
         device = torch.get_default_device()
         given = {"img_size": for_timm(self.image_size), "num_classes": self.num_classes, "pretrained": pretrained}
         with torch.device("cpu"):
             network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
         if not isinstance(network, nn.Module):
             raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
-        return network.to(device)
+        return copy_to(network, device)
 
 
 def timm_network(name: str) -> type[TimmNetwork]:
@@ -122,6 +128,8 @@ def function_network(name: str, function: MakeNetwork) -> type[FunctionNetwork]:
         raise FgbenchError(
             "a class of a model is a plug-in:", name, "give its file by --plugin and its name by --model"
         )
+    if isinstance(function, nn.Module):
+        raise FgbenchError("the name after the colon is of a network, write a function that returns it:", name)
     if not callable(function):
         raise FgbenchError("the name after the colon must be of a function that returns a network:", name)
     doc = inspect.getdoc(function) or f"The network that {name} returns."
@@ -152,8 +160,6 @@ def logits_of(output: Any, name: str) -> Tensor:
 def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The arguments that a function has parameters for. Raises :class:`FgbenchError` for one that needs others."""
     parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return dict(given)
     needed = [
         parameter.name
         for parameter in parameters
@@ -163,4 +169,5 @@ def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict
     ]
     if needed:
         raise FgbenchError(f"{name!r} needs an argument that nobody gives:", needed[0], f"it gets {', '.join(given)}")
-    return {parameter.name: given[parameter.name] for parameter in parameters if parameter.name in given}
+    named = (parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY)
+    return {parameter: given[parameter] for parameter in named if parameter in given}

@@ -11,6 +11,7 @@ from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]  # it i
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fgbench.errors import FgbenchError
 from fgbench.models.any_network import logits_of
 from fgbench.models.model import Model
 from fgbench.results.recipe import Recipe
@@ -66,17 +67,29 @@ class TrainingStep:
         if self.has_loss:
             loss: Tensor = self.run(images, targets)[0]
             return loss
-        logits = logits_of(self.run(images), self.name)
-        return functional.cross_entropy(logits, targets % logits.shape[1])
+        return functional.cross_entropy(logits_of(self.run(images), self.name), targets)
 
 
 def ready_to_train(network: nn.Module) -> nn.Module:
-    """Bring a network into the state of its training, in place."""
+    """Bring a network into the state of its training, in place; what is frozen stays frozen.
+
+    Raises:
+        FgbenchError: Where everything is frozen.
+
+    """
     if isinstance(network, Model):
         network.make_room(network.buffers_of_training)
-    return network.train().requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise FgbenchError("no parameter of this network is trained, all of them are frozen:", type(network).__name__)
+    return network.train()
+
+
+def classes_of(network: nn.Module, images: Tensor) -> int:
+    """The number of classes that a network has logits of, for images (B, 3, S, S) on its device."""
+    with torch.inference_mode():
+        return logits_of(network.eval()(images), type(network).__name__).shape[1]
 
 
 def targets_for(batch_size: int, num_classes: int, device: str) -> Tensor:
     """Classes (B,) of images of noise: each of its own, as long as there are so many."""
-    return torch.arange(batch_size, device=device) % max(num_classes, 2)
+    return torch.arange(batch_size, device=device) % num_classes

@@ -71,7 +71,12 @@ _distributions = functools.cache(packages_distributions)
 
 
 def _unwrapped(value: Any) -> Any:
-    return value if isinstance(value, type) else inspect.unwrap(value)
+    if isinstance(value, functools.partial):
+        return _unwrapped(value.func)
+    if isinstance(value, type):
+        return value
+    unwrapped = inspect.unwrap(value)
+    return unwrapped if inspect.isroutine(unwrapped) else type(unwrapped)  # an object that can be called
 
 
 def loaded_files() -> list[list[Any]]:

@@ -22,8 +22,8 @@ MEASURED_BY = ("backbone_shape.py", "deploy", "flops", "measure", "models")  # f
 # Environment variables that change how libraries compute. Thread counts are recorded as they came out, and which GPU
 # is visible by its name.
 SETTINGS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH_", "TORCHINDUCTOR_",
-            "PYTORCH_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_TF32", "MALLOC_", "GLIBC_TUNABLES",
-            "LD_PRELOAD")  # fmt: skip
+            "PYTORCH_", "TIMM_", "ORT_", "OV_", "OPENVINO_", "CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_TF32", "MALLOC_",
+            "GLIBC_TUNABLES", "LD_PRELOAD")  # fmt: skip
 NO_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
                "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR")  # fmt: skip
 

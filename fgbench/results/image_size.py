@@ -66,7 +66,7 @@ def image_size(value: object) -> ImageSize:
         ValueError: For anything else.
 
     """
-    if isinstance(value, NonSquare) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, NonSquare) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
         height, width = value

@@ -62,17 +62,22 @@ def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
 
     Returns:
         The rows in their order; ``best`` is true for the highest throughput of each model and size in its mode, on its
-        device. A part of a run is never the best.
+        device. A part of a run is never the best, nor is a load that arrives at its own rate.
 
     """
     best: dict[str, ThroughputRow] = {}
     for row in rows:
-        if row.status.has_figures and row.throughput_img_s is not None and row.part is None:
+        if row.status.has_figures and row.throughput_img_s is not None and row.part is None and has_capacity(row):
             group = _group(row)
             if group not in best or row.throughput_img_s > (best[group].throughput_img_s or 0):
                 best[group] = row
     chosen = set(map(id, best.values()))
     return [row if row.best == (id(row) in chosen) else replace(row, best=not row.best) for row in rows]
+
+
+def has_capacity(row: ThroughputRow) -> bool:
+    """Whether a throughput is what a device can do: requests that arrive by themselves are served at their rate."""
+    return not (row.environment or {}).get("rate_per_s")
 
 
 def _group(row: ThroughputRow) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnPro
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
+from fgbench.plugins.any_model import is_function
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
 from fgbench.results.image_size import ImageSize
@@ -119,11 +121,11 @@ def open_sweep(request: SweepRequest, pool: WorkerPool, on_problem: OnProblem) -
         for problem in ask(worker, "plugins", files=list(request.plugins))["problems"]:
             on_problem(FgbenchError(problem))
         platforms = _platforms(worker, request, on_problem)
-        on_cpu = any(platform.device == "cpu" for platform in platforms.values())
-        sizes, batches = CPU_GRID if on_cpu else GPU_GRID
-        cases = _cases(worker, request, request.image_sizes or sizes, on_problem)
+        check_parts(request, platforms, on_problem)
         pictures = None if request.end_to_end is None else readable_pictures(worker, request.end_to_end, on_problem)
-    check_parts(request, platforms, on_problem)
+    on_cpu = any(platform.device == "cpu" for platform in platforms.values())
+    sizes, batches = CPU_GRID if on_cpu else GPU_GRID
+    cases = _cases(pool, request, request.image_sizes or sizes, on_problem)
     repeats = range(1, request.repeats + 1) if request.repeats > 1 else [None]
     return SweepContext(
         request=request,
@@ -225,15 +227,14 @@ def _platforms(worker: Worker, request: SweepRequest, on_problem: OnProblem) -> 
                 runs_in_parts=settled["runs_in_parts"],
                 takes_pictures=settled["takes_pictures"],
             )
-    if not platforms:
-        raise refusals[0]
-    for refusal in refusals:
-        on_problem(refusal)
+    _report(refusals, on_problem, nothing_left=not platforms)
     return platforms
 
 
-def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[ImageSize], on_problem: OnProblem) -> list[ModelSpec]:
-    """Cases with their defaults filled in."""
+def _cases(
+    pool: WorkerPool, request: SweepRequest, sizes: Sequence[ImageSize], on_problem: OnProblem
+) -> list[ModelSpec]:
+    """Cases with their defaults filled in. Each function is called in a worker of its own, which it may end."""
     wanted = [
         {
             "model": model,
@@ -249,16 +250,40 @@ def _cases(worker: Worker, request: SweepRequest, sizes: Sequence[ImageSize], on
         for impl in request.impls
         for size in sizes
     ]
-    answers = ask(worker, "resolve", cases=wanted)["cases"]
+    together = itertools.groupby(wanted, lambda case: case["model"] if is_function(str(case["model"])) else "")
+    answers = [answer for function, some in together for answer in _resolved(pool, request, function, list(some))]
     found = list(dict.fromkeys(ModelSpec(**answer["case"]) for answer in answers if "case" in answer))
     refusals = list(dict.fromkeys(answer["refused"] for answer in answers if "refused" in answer))
     unknown = [answer["refused"] for answer in answers if answer.get("unknown")]
-    if unknown or not found:
-        raise FgbenchError((unknown or refusals)[0])
-    for refusal in refusals:
-        on_problem(FgbenchError(refusal))
+    if unknown:
+        raise FgbenchError(unknown[0])
+    _report(list(map(FgbenchError, refusals)), on_problem, nothing_left=not found)
     _report_cut_off(answers, on_problem)
     return found
+
+
+def _resolved(
+    pool: WorkerPool, request: SweepRequest, function: Any, cases: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The answers of a fresh worker to some cases: those of one function, or of all other models."""
+    with first_worker(pool) as worker:
+        ask(worker, "plugins", files=list(request.plugins))
+        if not function:
+            found: list[dict[str, Any]] = ask(worker, "resolve", cases=cases)["cases"]
+            return found
+        try:
+            found = worker.ask("resolve", SETUP_S, cases=cases)["cases"]
+        except WorkerFailed as failure:
+            return [{"refused": f"{function!r} cannot be built: {failure.reason}"}]
+    return found
+
+
+def _report(refusals: Sequence[FgbenchError], on_problem: OnProblem, *, nothing_left: bool) -> None:
+    """Report what does not fit. Raises the last one where nothing is left to be measured."""
+    for refusal in refusals[:-1] if nothing_left else refusals:
+        on_problem(refusal)
+    if nothing_left:
+        raise refusals[-1]
 
 
 def _report_cut_off(answers: Sequence[Mapping[str, Any]], on_problem: OnProblem) -> None:

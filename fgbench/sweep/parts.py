@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from fgbench.measure.parts import END_TO_END, SUM
 from fgbench.measure.points import PointGroup, Rates
 from fgbench.measure.rows import make_row
 from fgbench.results.decoding import decode
-from fgbench.results.records import ThroughputRow
+from fgbench.results.environment import digest_of_code, installed_version
+from fgbench.results.records import Status, ThroughputRow
 from fgbench.results.store import Store
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.picture_files import Pictures
 
 KIND = ThroughputRow.kind
 NO_ENERGY = "energy is measured of whole runs"
+PACKAGE = Path(__file__).parents[1]
+WAY = ("sweep/pictures.py", "datasets/images.py", "datasets/transforms.py", "results/recipe.py")
 _Divided: TypeAlias = tuple[PointGroup, int, str]  # a point, and the total of its division
 
 
@@ -37,7 +42,10 @@ class Division:
     @property
     def session(self) -> dict[str, Any]:
         """More facts that could change a figure."""
-        return {} if self.pictures is None else {"pictures": self.pictures.digest}
+        if self.pictures is None:
+            return {}
+        read_by = {name: installed_version(name) for name in ("pillow", "torchvision")}
+        return {"pictures": self.pictures.digest, "read_by": read_by, "way": _way_digest()}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -45,6 +53,17 @@ class Division:
         if self.pictures is None:
             return {}
         return {"pictures": {"count": len(self.pictures.files), "digest": self.pictures.digest, "reading_threads": 1}}
+
+
+def had_as_much_time(row: ThroughputRow, timeout_s: float) -> bool:
+    """Whether a row that timed out had as many seconds as are asked for now."""
+    return bool(row.environment["seen"].get("timeout_s", 0) >= timeout_s)
+
+
+@functools.cache
+def _way_digest() -> str:
+    """A digest of the code that reads pictures."""
+    return digest_of_code(PACKAGE / place for place in WAY)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +129,9 @@ class PartsOfPoints:
         if point not in self._rows and (stored := self._stored(group, batch_size, division)):
             self._rows[point] = stored
         rows = self._rows.get(point, [])
-        return bool(rows) and (rows[-1].status.is_ok or not self.context.request.retry)
+        if not rows or (self.context.request.retry and not rows[-1].status.is_ok):
+            return False
+        return rows[-1].status is not Status.TIMEOUT or had_as_much_time(rows[-1], self.context.request.timeout_s)
 
     def _stored(self, group: PointGroup, batch_size: int, division: Division) -> list[ThroughputRow]:
         """The stored rows of a division, the total last; none where there is no total."""

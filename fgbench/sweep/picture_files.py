@@ -88,12 +88,14 @@ def check_parts(request: SweepRequest, platforms: Mapping[RunMode, Platform], on
         (request.end_to_end is not None, "take pictures, as --end-to-end needs", "takes_pictures"),
     ):
         lacking = dict.fromkeys(mode.engine for mode, one in platforms.items() if not getattr(one, ability))
-        if asked and lacking:
-            able = any(getattr(one, ability) for one in platforms.values())
-            refusal = FgbenchError(f"engine {next(iter(lacking))!r} does not {does}", do="engine torch does")
-            if not able:
-                raise refusal
+        if not asked or not lacking:
+            continue
+        refusals = [FgbenchError(f"engine {engine!r} does not {does}", do="engine torch does") for engine in lacking]
+        able = any(getattr(one, ability) for one in platforms.values())
+        for refusal in refusals if able else refusals[:-1]:
             on_problem(refusal)
+        if not able:
+            raise refusals[-1]
 
 
 def _digest(folder: str, files: tuple[str, ...]) -> str:

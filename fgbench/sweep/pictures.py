@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,11 +18,14 @@ from fgbench.errors import FgbenchError
 from fgbench.measure.parts import InParts, OnPart
 from fgbench.results.recipe import resized_side
 
+ORDER_SEED = 0
 DECODE, RESIZE, TRANSFER, MODEL = "decode", "resize", "transfer", "model"
 
 
 class PicturesInParts:
-    """Batches of a folder's pictures, one after the other, in one thread: it begins anew behind the last picture.
+    """Batches of a folder's pictures in a fixed random order, in one thread: it begins anew behind the last picture.
+
+    Timing may be over before each picture was read: those that come first by name would stand for all.
 
     Args:
         files: Paths of pictures that can be read.
@@ -32,7 +36,7 @@ class PicturesInParts:
 
     def __init__(self, files: Sequence[str], batch_size: int, image_size: int) -> None:
         self.batch_size = batch_size
-        self._files = cycle(map(Path, files))
+        self._files = cycle(random.Random(ORDER_SEED).sample([Path(file) for file in files], len(files)))
         self._transform = centre_transform(resized_side(image_size), image_size, IMAGENET_MEAN, IMAGENET_STD)
 
     def __call__(self, feed: Callable[[Any], object], run: Callable[[], object]) -> InParts:

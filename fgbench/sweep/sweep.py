@@ -21,7 +21,7 @@ from fgbench.results.store import Store
 from fgbench.sweep.agenda import Agenda, Visit
 from fgbench.sweep.context import SweepContext
 from fgbench.sweep.device_lock import device_lock
-from fgbench.sweep.parts import PartsOfPoints
+from fgbench.sweep.parts import PartsOfPoints, had_as_much_time
 from fgbench.sweep.preparations import CannotExportError
 from fgbench.sweep.setup import LOOK_S
 from fgbench.workers.pool import Worker, WorkerFailed, WorkerPool
@@ -147,8 +147,7 @@ class Sweep:
             worker = self._worker(worker, group, size, what)
             result = self._ask(worker, group, size, what, "measure", **wanted)
         except WorkerFailed as failure:
-            seen = {"log": failure.log, "timeout_s": self.context.request.timeout_s}
-            result = {"status": failure.status, "reason": failure.reason, "seen": seen}
+            result = self._failed(failure)
             if worker is not None:
                 worker.close()  # after an exception, too: what it kept would be in the way of the next batch
             worker = None
@@ -165,8 +164,7 @@ class Sweep:
                 wanted = {"batch_size": size, **division.arguments(group)}
                 results = self._ask(worker, group, size, what, division.request, **wanted)["parts"]
             except WorkerFailed as failure:
-                reason = {"status": failure.status, "reason": failure.reason, "seen": {"log": failure.log}}
-                results = [{"part": division.total, **reason}]
+                results = [{"part": division.total, **self._failed(failure)}]
                 if worker is not None:
                     worker.close()
                 worker = None
@@ -174,6 +172,11 @@ class Sweep:
             self._say(what, row=row)
         self._note(group, size, whole)
         return worker
+
+    def _failed(self, failure: WorkerFailed) -> dict[str, Any]:
+        """The result of a point that has none."""
+        seen = {"log": failure.log, "timeout_s": self.context.request.timeout_s}
+        return {"status": failure.status, "reason": failure.reason, "seen": seen}
 
     def _worker(self, worker: Worker | None, group: PointGroup, size: int, what: str) -> Worker:
         """The worker of a group, a new one where there is none. Raises :class:`WorkerFailed`."""
@@ -252,7 +255,7 @@ class Sweep:
         if request.again or (request.retry and not row.status.is_ok):
             return True
         if row.status is Status.TIMEOUT:
-            return bool(environment["seen"].get("timeout_s", 0) < request.timeout_s)
+            return not had_as_much_time(row, request.timeout_s)
         asked_for = environment["seen"].get("percentiles", {}).get("asked_for")
         if request.tail and not asked_for and row.latency_s is not None and row.latency_p99_s is None:
             return True

@@ -106,6 +106,10 @@ class Worker:
                 answers.append({"case": asdict(resolved), "cut_off": cut})
             except FgbenchError as error:
                 answers.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
+            except Exception as error:  # of foreign code: the other models are measured
+                traceback.print_exc()
+                why = f"{case['model']!r} cannot be built: {type(error).__name__}: {first_line(error)}"
+                answers.append({"refused": why, "unknown": False})
         return {"cases": answers}
 
     def why_unusable(self, engine: str) -> Message:

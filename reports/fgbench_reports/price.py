@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fgbench.results.records import ThroughputRow
+from fgbench.results.rows import has_capacity
 from fgbench_reports.choose.bounds import Bounds, time_bounds
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.data import KINDS, Data
@@ -118,7 +119,7 @@ def top1_text(top1_percent: float | None, source: str | None) -> str:
 
 def _points(data: Data) -> list[list[Configuration]]:
     """Every best batch, with each of its accuracies."""
-    return list(grouped_by_row(configurations(data)).values())
+    return list(grouped_by_row(point for point in configurations(data) if has_capacity(point.row)).values())
 
 
 def grouped_by_row(points: Iterable[Configuration]) -> dict[int, list[Configuration]]:

@@ -29,7 +29,7 @@ def on_meta(name: str, backbone: str, size: int = 64) -> nn.Module:
     ],
 )
 def test_products_and_convolutions_are_those_of_torchs_counter(name, backbone):
-    count = count_step(on_meta(name, backbone), 64, 10)
+    count = count_step(on_meta(name, backbone), 64)
     step = TrainingStep(ready_to_train(on_meta(name, backbone)))
     images, targets = torch.empty(2, 3, 64, 64, device="meta"), targets_for(2, 10, "meta")
     step(images, targets)
@@ -44,7 +44,7 @@ def test_a_step_is_three_passes_less_the_gradient_of_the_images():
     model = on_meta("vit", "test_vit")
     forward = 2 * count_flops(model, torch.empty(1, 3, 64, 64)).macs
     first_layer = 2 * count_flops(model, torch.empty(1, 3, 64, 64)).by_operator["aten::convolution"].macs
-    assert count_step(on_meta("vit", "test_vit"), 64, 10).macs == 3 * forward - first_layer
+    assert count_step(on_meta("vit", "test_vit"), 64).macs == 3 * forward - first_layer
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 3, groups=1), nn.ConvTranspose2d(3, 4, 3, stride=2)])
@@ -60,7 +60,7 @@ def test_the_optimizer_is_counted():
     """Momentum: a product, an addition, and the addition to the weight with its product, per parameter."""
     model = on_meta("vit", "test_vit")
     params = sum(parameter.numel() for parameter in model.parameters())
-    count = count_step(model, 64, 10)
+    count = count_step(model, 64)
     assert count.by_operator["aten::mul_"].others >= params
     assert sum(cost.others for name, cost in count.by_operator.items() if name in ("aten::add_", "aten::mul_")) >= (
         3 * params

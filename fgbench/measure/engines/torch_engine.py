@@ -22,7 +22,7 @@ from fgbench.measure.subject import HALVES, Subject, TakesImages
 from fgbench.models.any_network import logits_of
 from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs, to_arrays
-from fgbench.models.training_step import OPTIMIZER, TrainingStep, ready_to_train, targets_for
+from fgbench.models.training_step import OPTIMIZER, TrainingStep, classes_of, ready_to_train, targets_for
 
 TRAINED = ("model", "module")  # kinds of subjects that are run on images
 
@@ -32,6 +32,7 @@ class TorchEngine(Engine):
 
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "tf32", "float16", "bfloat16", "amp")
     runs_in_parts = takes_pictures = True
+    shares_threads = False
     half_of_amp: ClassVar[torch.dtype] = torch.bfloat16  # that autocast computes matrix products in
     matrix_sides: ClassVar[tuple[int, ...]]  # of the products that give the device's rate, ascending
     copied_elements: ClassVar[int]  # float32, far beyond what caches hold
@@ -137,12 +138,13 @@ class TorchEngine(Engine):
 
     def load_training(self, subject: Subject, network: nn.Module) -> PrepareBatch:
         """Training steps of a network on the device."""
+        classes = classes_of(network, subject.inputs(1, device=self.mode.device)[0])
         trainer = self.trainer(network)
 
         def prepare_batch(batch_size: int) -> Batch:
             if self.mode.compiled:
                 forget_compiled()
-            targets = targets_for(batch_size, subject.spec.num_classes, self.mode.device)
+            targets = targets_for(batch_size, classes, self.mode.device)
             inputs = self.inputs(subject, batch_size)
             return self.batch(trainer, (*inputs, targets), lambda: (*self.inputs(subject, batch_size, 1), targets))
 
@@ -207,6 +209,11 @@ class TorchEngine(Engine):
         if self.mode.dtype != "amp":
             return nullcontext()
         return torch.autocast(self.mode.device, dtype=self.half_of_amp)
+
+    def enter_thread(self) -> None:
+        """Give this thread as many threads for its operators as the others have: OpenMP has a number for each."""
+        if self.mode.threads is not None:
+            torch.set_num_threads(self.mode.threads)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says so, torch's own among them."""

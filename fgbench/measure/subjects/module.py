@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +9,7 @@ from fgbench.flops.count import Count
 from fgbench.flops.counter import count_flops
 from fgbench.measure.points import ModelSpec
 from fgbench.measure.subject import Subject, TakesImages
+from fgbench.models.copies import copy_to
 from fgbench.models.model import Model
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import models
@@ -35,7 +34,7 @@ class ModuleSubject(TakesImages):
 
     def build(self, device: str) -> nn.Module:
         """Copy the network to a device, in float32."""
-        return copy.deepcopy(self.module).float().eval().to(device)
+        return copy_to(self.module, device).eval()
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count a forward pass of a copy on the meta device."""

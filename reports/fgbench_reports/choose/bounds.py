@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fgbench.results.records import ThroughputRow
+from fgbench.results.rows import has_capacity
 
 if TYPE_CHECKING:
     from fgbench_reports.choose.configurations import Accuracy, Configuration
@@ -148,6 +149,8 @@ def _percentile_ends(row: ThroughputRow, percent: int) -> tuple[float | None, fl
 def throughput_bounds(point: Configuration) -> Bounds:
     """Images per second, with the ends that follow from those of the latency."""
     latency = latency_bounds(point)
+    if not has_capacity(point.row):  # so many arrived, however long each took
+        return exact(point.img_s)
     low = point.img_s * (latency.value / latency.high)
     high = point.img_s * (latency.value / latency.low) if latency.low > 0 else math.inf
     return Bounds(value=point.img_s, low=low, high=high, basis=latency.basis)

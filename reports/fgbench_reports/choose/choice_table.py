@@ -32,6 +32,7 @@ from fgbench_reports.price import (
     top1_text,
 )
 from fgbench_reports.sweep_rows import (
+    LOADS,
     SERIES,
     as_text,
     common_title,
@@ -76,6 +77,7 @@ def choice_rows(choice: Choice) -> list[dict[str, object]]:
         point, accuracy = verdict.configuration, verdict.configuration.accuracy
         rows.append(
             {name: point.row[name] for name in FIELDS}
+            | {"engine": point.row.engine, **{name: point.row.environment.get(name) for name in LOADS}}
             | {"memory_bytes": point.memory_bytes, "device_name": device_name(point), "mode": point.mode_name}
             | {"dataset": choice.dataset, "top1_percent": top1_of(point)}
             | {"accuracy_source": None if accuracy is None else accuracy.source}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fgbench.results.records import ThroughputRow
+from fgbench.results.rows import has_capacity
 from fgbench_reports.choose.bounds import throughput_bounds
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import Row, group_by, records
@@ -52,13 +53,13 @@ def comparisons(rows: Sequence[ThroughputRow]) -> list[Comparison]:
     """What can be compared: per device and environment, the rows of several engines, precisions or modes.
 
     Args:
-        rows: Rows of throughput. Those of a part of a pass are left out.
+        rows: Rows of throughput. Those of a part of a pass are left out, and loads that arrive at their own rate.
 
     Returns:
         A comparison per device, environment and work; nothing where there is one way alone.
 
     """
-    whole = [row for row in rows if row.part is None]
+    whole = [row for row in rows if row.part is None and has_capacity(row)]
     environments = by_environment(whole)
     groups: dict[tuple[EnvironmentKey, str], dict[Way, list[ThroughputRow]]] = {}
     for key, group in environments.items():

@@ -81,7 +81,7 @@ def divisions(parts: Sequence[ThroughputRow]) -> dict[EnvironmentKey, list[Divis
     """
     found: dict[EnvironmentKey, list[Division]] = {}
     for key, rows in by_environment(parts).items():
-        for point, of_point in group_by(rows, *POINT, _way).items():
+        for point, of_point in group_by(rows, *POINT, _pictures, _way).items():
             newest = {row.part: row for row in of_point}
             whole, total = newest.pop(WHOLE, None), newest.pop(SUM, None) or newest.pop(END_TO_END, None)
             some = _in_order(newest.values(), total)
@@ -90,15 +90,23 @@ def divisions(parts: Sequence[ThroughputRow]) -> dict[EnvironmentKey, list[Divis
     return found
 
 
+def _pictures(row: ThroughputRow) -> str | None:
+    """A digest of the pictures that a row was measured on."""
+    pictures = (row.environment or {}).get("pictures")
+    return pictures.get("digest") if isinstance(pictures, Mapping) else None
+
+
 def _way(row: ThroughputRow) -> str:
     return PICTURES if (row.environment or {}).get("pictures") or row.part == END_TO_END else STAGES
 
 
 def _in_order(rows: Iterable[ThroughputRow], total: ThroughputRow | None) -> list[ThroughputRow]:
-    """Parts as they ran, as far as the row of all of them says it."""
-    seen = ((total.environment if total else None) or {}).get("seen") or {}
-    order = {part: place for place, part in enumerate(seen.get("parts") or ())}
-    return sorted(rows, key=lambda row: order.get(row.part, len(order)))
+    """The parts that the row of all of them names, as they ran; without such a row, all that there are."""
+    if total is None:
+        return list(rows)
+    parts = ((total.environment or {}).get("seen") or {}).get("parts") or ()
+    order = {part: place for place, part in enumerate(parts)}
+    return sorted((row for row in rows if row.part in order), key=lambda row: order[row.part])
 
 
 def part_tables(parts: Sequence[ThroughputRow]) -> RowTables:

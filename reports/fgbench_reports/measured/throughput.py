@@ -187,7 +187,7 @@ def throughput_tables(rows: Sequence[Row], *, baseline: str | None = None) -> Ro
     """
     every = records(ThroughputRow, rows)
     timed, parts = [row for row in every if row.part is None], [row for row in every if row.part is not None]
-    base = None if baseline is None else Baseline(baseline, timed)
+    base = None if baseline is None else Baseline(baseline, every)
     groups = by_environment(timed)
     narrow = [_narrow(common_title(group, mode_name(key, groups)), group, base) for key, group in groups.items()]
     saved = rows if base is None else [base.as_dict(row) for row in every]
