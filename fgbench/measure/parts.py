@@ -223,7 +223,7 @@ def _measure(
         clock.begin()
 
     for attempts in range(1, ATTEMPTS + 1):  # noqa: B007  # how many there were
-        timing = time_iterations(clock, loaded.plan, warmed=warmed, progress=progress)
+        timing = time_iterations(clock, loaded.plan, warmed=warmed, progress=progress, middle=clock.middle)
         disturbed = watch.disturbed()
         if disturbed is None:
             break
@@ -241,8 +241,7 @@ def _measure(
         rows.append({"part": part, **fields, "added_memory_bytes": added.get(part)})
     names = [row["part"] for row in rows]
     rows.append({"part": total, **_timed(replace(timing, blocks=list(clock.totals)), batch_size)})
-    why = "no part of this run has a peak of its own"
-    why_not = missing.get("device_memory_bytes") or missing.get("peak_memory_allocated_bytes") or why
+    why_not = "it lies inside of another part, or the system tells no peak that begins anew"
     about = {"status": status, "reason": reason, "seen": {**seen, "parts": names}}
     for row in rows:
         row |= about

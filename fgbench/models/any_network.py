@@ -99,6 +99,8 @@ class FunctionNetwork(AnyNetwork):
             network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
         if not isinstance(network, nn.Module):
             raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
+        own = {type(module) for module in network.modules()}
+        self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
         return copy_to(network, device)
 
 

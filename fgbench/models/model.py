@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 # Stages of a forward pass, in their order; each is counted and timed by itself.
 STAGES = ("pass 1", "selector", "crop", "pass 2", "fusion")
 
+NO_STAGES = ("rest", "sum", "whole", "end to end")  # names of rows that stand beside those of stages
+
 FUSIONS = ("mean", "probabilities", "first", "last")
 
 
@@ -70,7 +72,7 @@ class Model(nn.Module):
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # shapes of scores; empty for a model without a selector
     # Parameters that get no gradient from any loss: first part of their names → the reason.
     without_gradient: ClassVar[Mapping[str, str]] = {}
-    built_by: ClassVar[tuple[Callable[..., Any], ...]] = ()  # functions of others that build a part of the model
+    built_by: tuple[Callable[..., Any], ...] = ()  # functions and classes of others that build a part of the model
     buffers_of_training: ClassVar[tuple[str, ...]] = ()  # buffers that exist after the first training step only
     two_impls: ClassVar[bool] = True  # whether published and fast differ; False for a model that selects nothing
 
@@ -268,6 +270,8 @@ class Model(nn.Module):
         """
         if self.on_step is None:
             return run(*args, **options)
+        if stage in NO_STAGES:
+            raise FgbenchError("no stage of a model can have this name:", stage)
         result: Result = self.on_step(stage, lambda: run(*args, **options))
         return result
 

@@ -45,6 +45,14 @@ def any_model(name: str) -> Entry | None:
     return None
 
 
+def short_name(name: str) -> str:
+    """A model's name without ``timm/``, unless a registered model has that name."""
+    from fgbench.plugins.kinds import models  # which asks this module for names that it does not know
+
+    short = name.removeprefix(PREFIX)
+    return name if short in models.names() else short
+
+
 def near_names(name: str) -> list[str]:
     """Names of timm that are like a name."""
     return difflib.get_close_matches(name.removeprefix(PREFIX), timm_names.model_names(), n=2, cutoff=0.7)
@@ -66,8 +74,15 @@ def _of_timm(name: str) -> Any:
 
 
 def _of_file(name: str, path: Path, function: str) -> Any:
-    existing_file(path)
-    return _made("function_network", name, _member(import_file(path), function, str(path)))
+    file, status = existing_file(path).resolve(), path.stat()
+    module = _module_of(file, status.st_mtime_ns, status.st_size)
+    return _made("function_network", name, _member(module, function, str(path)))
+
+
+@functools.lru_cache(maxsize=16)
+def _module_of(file: Path, *_: int) -> Any:
+    """The module of a file, which may load weights: it runs once in a process, as long as the file stays the same."""
+    return import_file(file)
 
 
 def _of_module(name: str, module: str, function: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from fgbench_selectors.plugins import PREFIX
 
 OURS = ("fgbench", "fgbench_selectors", "fgbench_reports", "builtins")
+KNOWN = frozenset((*OURS, "torch", "timm"))
 KNOWN_BY_VERSION = frozenset({*OURS, *sys.stdlib_module_names, "torch", "timm", "fvcore", "__main__"})
 
 
@@ -29,7 +32,7 @@ def foreign_code(*objects: Any) -> str | None:
         objects: Classes and functions.
 
     """
-    foreign = [value for value in map(_unwrapped, objects) if value.__module__.partition(".")[0] not in OURS]
+    foreign = [value for value in map(_unwrapped, objects) if value.__module__.partition(".")[0] not in KNOWN]
     own = [file for file in map(inspect.getsourcefile, foreign) if file]
     used, libraries = _used_by({value.__module__ for value in foreign})
     files = [*own, *sorted(used - set(own))]
@@ -43,12 +46,8 @@ def _used_by(names: set[str]) -> tuple[set[str], set[str]]:
     packages = {name.partition(".")[0] for name in names}
     files, libraries, seen, queue = set(), set(), set(names), list(names)
     while queue:
-        module = sys.modules.get(queue.pop())
-        for value in list(vars(module).values()) if isinstance(module, ModuleType) else ():
-            name = None
-            with suppress(Exception):  # attributes of plug-ins can raise anything
-                name = value.__name__ if isinstance(value, ModuleType) else value.__module__
-            if not isinstance(name, str) or name in seen or name.partition(".")[0] in KNOWN_BY_VERSION:
+        for name in _names_in(sys.modules.get(queue.pop())):
+            if name in seen or name.partition(".")[0] in KNOWN_BY_VERSION:
                 continue
             seen.add(name)
             file, package = getattr(sys.modules.get(name), "__file__", None), name.partition(".")[0]
@@ -60,6 +59,23 @@ def _used_by(names: set[str]) -> tuple[set[str], set[str]]:
                 files.add(file)
                 queue.append(name)
     return files, libraries
+
+
+def _names_in(module: Any) -> Iterator[str]:
+    """The names of modules that a module has something of, or imports anywhere: inside of a function, a constant."""
+    for value in list(vars(module).values()) if isinstance(module, ModuleType) else ():
+        with suppress(Exception):  # attributes of plug-ins can raise anything
+            name = value.__name__ if isinstance(value, ModuleType) else value.__module__
+            if isinstance(name, str):
+                yield name
+    with suppress(Exception):  # there may be no source
+        package = module.__package__
+        for node in ast.walk(ast.parse(Path(module.__file__).read_bytes())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                home = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                yield from (home, *(f"{home}.{alias.name}" for alias in node.names))
 
 
 def _library_folder() -> Path | None:

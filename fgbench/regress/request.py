@@ -293,7 +293,7 @@ class PairsRequest(SweepRequest):
         """The command line that measures batches of a group, but for its plug-in files and its store."""
         asked = replace(
             self,
-            models=[group.model],
+            models=[_from_anywhere(group.model)],
             image_sizes=[group.image_size],
             batch_sizes=list(batch_sizes),
             backbones=group.backbone and [group.backbone],
@@ -310,3 +310,9 @@ class PairsRequest(SweepRequest):
         if self.run_limit_s is not None:
             return self.run_limit_s
         return START_S + self.timeout_s * (1 + len(batch_sizes))
+
+
+def _from_anywhere(model: str) -> str:
+    """A model as it is typed in any folder: the file of a function has its whole path."""
+    file, colon, function = model.rpartition(":")
+    return f"{Path(file).absolute()}:{function}" if colon and file.endswith(".py") else model

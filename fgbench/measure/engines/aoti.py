@@ -18,12 +18,14 @@ from torch import nn
 
 from fgbench.deploy.onnx_export import EXAMPLE, ExportError, trace
 from fgbench.errors import FgbenchError
+from fgbench.measure.devices import NvidiaGpu
 from fgbench.measure.engine import Batch, PrepareBatch, first_line
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.engines.torch_cuda import TorchCuda
 from fgbench.measure.engines.torch_engine import TorchEngine
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import Subject, TakesImages
+from fgbench.measure.watch import GpuWatch
 from fgbench.models.outputs import to_arrays
 
 if TYPE_CHECKING:
@@ -149,3 +151,9 @@ class AotiCuda(Aoti, TorchCuda):
     name = "aoti_cuda"
     devices = ("cuda",)
     dtypes = ("float32", "float16", "bfloat16")
+
+    def watch(self, missing: dict[str, str]) -> GpuWatch:
+        """Start to note the figures of NVML: weights of a package are not in torch's allocator."""
+        device = self.device
+        assert isinstance(device, NvidiaGpu)
+        return GpuWatch(missing, device.gpu, device.memory_before)

@@ -45,16 +45,17 @@ class OnnxRuntime(OnnxEngine):
         import onnxruntime
         import onnxscript
 
-        versions = {"version": onnxruntime.__version__, "onnx": onnx.__version__, "onnxscript": onnxscript.__version__}
+        build = getattr(onnxruntime, "get_build_info", lambda: None)()
+        versions = {"version": onnxruntime.__version__, "build": build, "onnx": onnx.__version__, "onnxscript": onnxscript.__version__}
         return {**super().describe(mode), **versions, "provider": cls.provider}
 
     def load(self, subject: Subject) -> PrepareBatch:
-        """Open a session on the exported file."""
+        """Find the exported file; every batch has a session of its own, as one keeps what its largest batch took."""
         path, outputs = self.exported()
-        session = self.session(self.file(path))
-        threads = session.get_session_options().intra_op_num_threads
 
         def prepare_batch(batch_size: int) -> Batch:
+            session = self.session(self.file(path))
+            threads = session.get_session_options().intra_op_num_threads
             images = subject.inputs(batch_size)[0].numpy()
 
             def another(number: int) -> Step:

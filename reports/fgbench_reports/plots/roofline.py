@@ -98,7 +98,8 @@ def _models(data: Data) -> Iterator[Item]:
 def _roof_of_run(row: ThroughputRow) -> Roof | None:
     """The device's rates; None if the row lacks a value that a roofline needs."""
     environment = row.environment or {}
-    if not all(environment.get(name) for name in NEEDED):
+    under_load = environment.get("concurrency") or environment.get("rate_per_s")
+    if under_load or not all(environment.get(name) for name in NEEDED):
         return None
     return Roof(product_flop_s=float(environment[NEEDED[0]]), copy_bytes_s=float(environment[NEEDED[1]]))
 
