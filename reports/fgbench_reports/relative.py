@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgbench.plugins.any_model import short_name
-from fgbench.results.paper import MODEL_SELECTORS
+from fgbench.results.paper import MODEL_SELECTORS, MODELS
 from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables.column import MISSING, NOTHING, Cell, Column
 from fgbench_reports.tables.numbers import significant
 
+TIMM = "timm/"  # that people may type before timm's names
 DISTURBED = "?"  # behind a ratio of a row that is not ok
 AnyRow = ThroughputRow | FlopsRow
 Figures = tuple[float, float | None, float | None]  # a positive figure and both ends of its interval
@@ -53,7 +53,11 @@ def models_of(rows: Iterable[AnyRow]) -> list[str]:
 
 def is_same_model(model: str | None, name: str) -> bool:
     """Whether a row's model has this name; ``timm/`` before it does not matter where it is no other model."""
-    return model is not None and short_name(model) == short_name(name)
+    return model is not None and _short(model) == _short(name)
+
+
+def _short(model: str) -> str:
+    return model if (short := model.removeprefix(TIMM)) in MODELS else short
 
 
 def ratio_interval(one: Figures, other: Figures) -> tuple[float, float] | None:
