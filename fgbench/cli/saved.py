@@ -67,7 +67,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
             on_problem(LeftOutNotice(f"left out: {repeats} of the same training; the last row of each seed counts"))
     return Data(
         flops=_of(FlopsRow, saved_rows),
-        throughput=_marked(_of_newest_code(_of(ThroughputRow, saved_rows), on_problem)),
+        throughput=_marked(_of_longest(_of_newest_code(_of(ThroughputRow, saved_rows), on_problem))),
         accuracy=each_run,
         selection_quality=each_judged,
         selection=_of(SelectionRow, saved_rows),
@@ -118,6 +118,27 @@ def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> lis
         what = f"left out: {how_many(count, 'row')} of {model} that earlier code of its plug-in gave"
         on_problem(LeftOutNotice(f"{what}; 'fgbench export' has all rows"))
     return kept
+
+
+def _of_longest(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
+    """The rows without those of points that were timed for longer later: the longer one was asked to replace them."""
+    longest: dict[tuple[Any, ...], float] = {}
+    points = {id(row): (key, *_point(row)) for key, group in by_environment(rows).items() for row in group}
+    for row in rows:
+        if row.latency_s is not None:
+            longest[points[id(row)]] = max(_max_time_s(row), longest.get(points[id(row)], 0.0))
+    return [row for row in rows if _max_time_s(row) >= longest.get(points[id(row)], 0.0)]
+
+
+def _point(row: ThroughputRow) -> tuple[Any, ...]:
+    pictures = row.environment.get("pictures")
+    digest = pictures.get("digest") if isinstance(pictures, dict) else None
+    return (*_series(row), row.image_size, row.batch_size, row.repeat, row.part, digest)
+
+
+def _max_time_s(row: ThroughputRow) -> float:
+    time_s = row.environment.get("max_time_s")
+    return float(time_s) if isinstance(time_s, (int, float)) else 0.0
 
 
 def _series(row: ThroughputRow) -> tuple[str | None, ...]:
