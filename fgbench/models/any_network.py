@@ -171,5 +171,7 @@ def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict
     ]
     if needed:
         raise FgbenchError(f"{name!r} needs an argument that nobody gives:", needed[0], f"it gets {', '.join(given)}")
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(given)
     named = (parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY)
-    return {parameter: given[parameter] for parameter in named if parameter in given}
+    return {name: given[name] for name in named if name in given}

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import fgbench
+from fgbench.deploy.agreement import judge
 from fgbench.deploy.onnx_export import INPUT, ExportError, export_onnx
 from fgbench.deploy.openvino_model import read_openvino
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.deploy.translations import MOST_BLOCKS, row_blocks
-from fgbench.measure.agreement import judge, to_arrays
-from fgbench.models.outputs import Outputs
+from fgbench.models.outputs import Outputs, to_arrays
 from fgbench_selectors import QK, Maps, Needs, Selector
 
 SIZE = 64

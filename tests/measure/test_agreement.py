@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import fgbench
-from fgbench.measure.agreement import Reference, compare, judge, make_reference, pictures_of
+from fgbench.deploy.agreement import judge
+from fgbench.measure.agreement import Reference, compare, make_reference, pictures_of
 from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.engines.torch_cpu import TorchCpu
 from fgbench.measure.point import LoadedSubject
@@ -48,6 +49,34 @@ def test_another_output_is_wrong(logits):
     agreement, wrong = judged(logits)
     assert wrong.startswith("wrong output: ")
     assert agreement["pictures"] == 20
+
+
+COMMON = 50 * np.random.default_rng(1).normal(size=(1, 7))  # logits that all pictures have, nearly
+
+
+@pytest.mark.parametrize("logits", [COMMON + 0 * LOGITS, COMMON + LOGITS[::-1], COMMON + LOGITS[:1], COMMON - LOGITS])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_does_not_follow_the_pictures_is_wrong_however_near_it_is(logits, dtype):
+    assert judge({"logits": logits}, {"logits": COMMON + LOGITS}, dtype)[1].endswith("as those of torch in float32 do")
+    assert judge({"logits": COMMON + 0.9 * LOGITS}, {"logits": COMMON + LOGITS}, dtype)[1] == ""
+
+
+def test_where_pictures_cannot_be_told_apart_nothing_is_said():
+    assert judge({"logits": COMMON + 1e-6 * LOGITS}, {"logits": COMMON - 1e-6 * LOGITS}, "float32")[1] == ""
+
+
+def test_every_picture_of_a_large_batch_is_judged():
+    pictures = torch.randn(4, 3, 8, 8)
+    reference = Reference(pictures, {"logits": pictures.flatten(1)[:, :5].numpy()})
+
+    def outputs(images):
+        logits = images.flatten(1)[:, :5].numpy().copy()
+        logits[4:] = 0
+        return {"logits": logits}
+
+    agreement, wrong = compare(outputs, 12, reference, "float32")
+    assert wrong
+    assert agreement["pictures"] == 4
 
 
 def test_one_picture_that_selects_otherwise_is_a_figure():

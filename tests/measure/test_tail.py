@@ -88,12 +88,15 @@ def test_batch_means_tell_how_many_neighbours_resemble_each_other():
     independent = [generator.gauss(0, 1) for _ in range(20_000)]
     repeated = [value for value in independent[:2000] for _ in range(10)]
 
-    def means(values):
-        return [statistics.fmean(values[at : at + 500]) for at in range(0, len(values), 500)]
+    assert correlation_time(independent) == pytest.approx(1.0, abs=0.7)
+    assert correlation_time(repeated) == pytest.approx(10.0, rel=0.6)
+    assert correlation_time([1.0] * 100) == correlation_time([1.0]) == 1.0
 
-    assert correlation_time(means(independent), 500, independent) == pytest.approx(1.0, abs=0.7)
-    assert correlation_time(means(repeated), 500, repeated) == pytest.approx(10.0, rel=0.5)
-    assert correlation_time([1.0], 500, repeated) == correlation_time([1.0, 1.0], 1, [1.0, 1.0]) == 1.0
+
+def test_too_few_requests_tell_nothing_of_their_neighbours():
+    times = [random.Random(0).random() for _ in range(40)]
+    assert correlation_time(times) == 40
+    assert all(tail_of(times, correlation=40.0).seen[f"p{percent}"] == [None, None] for percent in PERCENTS)
 
 
 def test_single_iterations_of_the_blocks_are_kept_and_those_of_the_warm_up_are_not():

@@ -89,6 +89,31 @@ def test_modes_that_cannot_train_are_refused(options, message):
         fgbench.measure("glsim", 64, training=True, **SMALL | options)
 
 
+class Ten(nn.Module):
+    """Ten classes, whatever is asked for; its first layer is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3).requires_grad_(False), nn.Linear(4, 10)
+
+    def forward(self, images):
+        return self.head(self.conv(images).mean(dim=(2, 3)))
+
+
+def test_classes_are_those_of_the_logits_and_frozen_weights_stay(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def ten(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))\n"
+    )
+    small = {"training": True, "device": "cpu", "threads": 1, "max_time_s": 0.05}
+    assert fgbench.measure(f"{tmp_path / 'net.py'}:ten", 16, batch_size=12, **small).latency_s
+    all_of_it = fgbench.measure(Ten().requires_grad_(True), 16, batch_size=2, **small)
+    head_only = fgbench.measure(Ten(), 16, batch_size=2, **small)
+    assert head_only.environment["macs_per_image"] < all_of_it.environment["macs_per_image"]
+    with pytest.raises(FgbenchError, match="all of them are frozen: 'Ten'"):
+        fgbench.measure(Ten().requires_grad_(False), 16, batch_size=2, **small)
+
+
 def test_a_kernel_is_not_trained():
     with pytest.raises(FgbenchError, match="only a network that classifies images is trained"):
         fgbench.measure(KernelSubject("dense", 20), training=True, device="cpu", threads=1, max_time_s=0.05)

@@ -21,6 +21,8 @@ from fgbench.plugins.kinds import models
 from fgbench.plugins.names import check_models, default_backbone
 
 FILE = """
+import functools
+import timm
 import torch
 from torch import nn
 
@@ -47,6 +49,38 @@ def maps():
     return nn.Conv2d(3, 4, 3)
 
 value = 3
+
+network = nn.Conv2d(3, 4, 3)
+
+bound = functools.partial(tiny, 7)
+
+class Twice(timm.models.VisionTransformer):
+    def forward(self, images):
+        return super().forward(images) + super().forward(images.flip(-1))
+
+def twice():
+    return Twice(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=5)
+
+kept = tiny()
+
+def cached():
+    return kept
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+        self.two.weight = self.one.weight
+        self.head.requires_grad_(False)
+
+    def forward(self, images):
+        return self.head(self.two(self.one(images.mean(dim=(2, 3)))))
+
+def tied():
+    return Tied()
+
+def half():
+    return tiny().bfloat16()
 """
 COUNT = ("flops", "--sizes", "32", "--format", "json")
 
@@ -154,6 +188,7 @@ REFUSED = {
     "needs": "needs an argument that nobody gives: 'depth'; it gets img_size, num_classes, pretrained",
     "absent": "has no function 'absent'",
     "value": "must be of a function that returns a network",
+    "network": "is of a network, write a function that returns it",
 }
 
 
@@ -235,3 +270,66 @@ def test_the_row_of_a_network_names_it(net):
     assert cut_off == 0
     row = fgbench.measure("convnext_atto", 64, num_classes=3, threads=1, max_time_s=0.05)
     assert (row.model, row.backbone, row.selector, row.impl) == ("convnext_atto", "convnext_atto", None, None)
+
+
+def test_a_forward_pass_of_its_own_is_run_and_counted(net):
+    """Not that of the class that it derives from."""
+    model = fgbench.create_model(f"{net}:twice", img_size=32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), model.network(images), rtol=0, atol=0)
+        once = timm.models.VisionTransformer.forward(model.network, images)
+    assert not torch.allclose(model(images), once)
+    result = run(*COUNT, "--models", f"{net}:twice")
+    macs = next(row["macs"] for row in json.loads(result.stdout) if row["model"])
+    assert macs == 2 * fgbench.count_flops(timm.models.VisionTransformer.forward.__get__(model.network), images[:1]).macs
+
+
+def test_a_network_that_a_function_keeps_stays_as_it_is(net):
+    rows = [
+        fgbench.measure(f"{net}:cached", 32, threads=1, max_time_s=0.05, device="cpu", dtype=dtype)
+        for dtype in ("int8", "bfloat16", "float32")
+    ]
+    assert all(row.latency_s for row in rows)
+    assert len({row.environment["macs_per_image"] for row in rows}) == 1
+
+
+def test_shared_weights_are_shared_and_frozen_ones_frozen_wherever_a_network_is_copied(net):
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            network = fgbench.create_model(f"{net}:tied", img_size=32).network
+        assert network.one.weight is network.two.weight
+        assert network.one.weight.device.type == device
+        assert [parameter.requires_grad for parameter in network.head.parameters()] == [False, False]
+        assert sum(parameter.numel() for parameter in network.parameters()) == 9 + 3 + 3 + 8
+
+
+def test_weights_in_half_precision_are_measured_in_the_precision_that_is_asked_for(net):
+    assert {p.dtype for p in fgbench.create_model(f"{net}:half", img_size=32).parameters()} == {torch.float32}
+
+
+def test_a_function_with_arguments_that_were_given_is_a_function(net):
+    assert fgbench.create_model(f"{net}:bound", img_size=32)(torch.randn(1, 3, 32, 32)).shape == (1, 7)
+    spec = ModelSpec(model=f"{net}:bound", backbone="", selector=None, impl=None, image_size=32, num_classes=2)
+    assert resolve(spec)[0].foreign_code
+
+
+def test_a_file_runs_once_in_a_process(tmp_path):
+    path = tmp_path / "loud.py"
+    path.write_text("from torch import nn\nruns = []\ndef net():\n    return nn.Linear(len(runs) + 1, 2)\nruns.append(1)\n")
+    first, second = (models.load(f"{path}:net") for _ in range(2))
+    assert first.function is second.function
+
+
+def test_a_path_with_a_space_is_one_name(tmp_path):
+    (tmp_path / "my nets").mkdir()
+    net = written(tmp_path / "my nets" / "a, b.py")
+    result = run(*COUNT, "--models", f"{net}:tiny", "convnext_atto", "--num-classes", "3")
+    assert result.exit_code == 0, result.stderr
+    assert {row["model"] for row in json.loads(result.stdout)} == {None, f"{net}:tiny", "convnext_atto"}
+
+
+@pytest.mark.parametrize(("typed", "named"), [("timm/convnext_atto", "convnext_atto"), ("timm/resnet101",) * 2])
+def test_a_network_of_timm_has_one_name(typed, named):
+    spec = ModelSpec(model=typed, backbone="", selector=None, impl=None, image_size=32, num_classes=2)
+    assert resolve(spec)[0].model == named

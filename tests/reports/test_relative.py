@@ -161,3 +161,20 @@ def test_flops_have_exact_ratios_of_whole_models():
     (_, table, *_) = [*Flops().items(Data(flops=rows, baseline="vit"))]
     assert "fast × vit" in table.frame or "fast × vit" in next(Flops().items(Data(flops=rows, baseline="vit"))).frame
     assert "× vit" not in in_terminal(model_tables(rows).narrow)
+
+
+def test_rows_of_parts_have_the_ratio_of_their_part():
+    environment = {**CPU, "seen": {"parts": ["pass 1"]}}
+    rows = [
+        {**made, "part": part}
+        for made in (vit(environment=environment), row(img_s=50.0, environment=environment))
+        for part in (None, "pass 1", "sum")
+    ]
+    saved = throughput_tables(rows, baseline="vit").rows
+    assert [each["ratio"] for each in saved] == [1.0] * 3 + [2.0] * 3
+
+
+def test_timms_network_of_a_name_that_is_ours_is_another_model():
+    rows = [vit(), row("resnet101", img_s=50.0), row("timm/resnet101", img_s=25.0), row("timm/x", img_s=20.0)]
+    assert ratios(rows, "resnet101") == [0.5, 1.0, 2.0, 2.5]
+    assert ratios(rows, "x")[-1] == 1.0

@@ -45,7 +45,7 @@ def test_engines_share_an_export_and_what_cannot_be_exported_is_named(pool, tmp_
     with Store(tmp_path / "s.db") as store:
         sweep = Sweep(context=context, store=store, pool=pool, on_problem=problems.append)
         sweep.run()
-    folder = Path(context.preparations._folder.name)
+    folder = Path(context.preparations._folder.path)
     assert len(list(folder.rglob("model.onnx"))) == 1
     context.preparations.close()
     assert not folder.exists()

@@ -1,0 +1,74 @@
+"""Functions that return networks are called in workers of their own: one that ends its worker costs nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.sweeping import sweep
+
+from fgbench.errors import FgbenchError
+
+FILE = """
+import os
+import torch
+from torch import nn
+
+def good():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 10))
+
+def ends():
+    os._exit(7)
+
+def raises():
+    raise RuntimeError("no weights here")
+
+def nothing():
+    return 7
+
+class Odd:
+    def __call__(self):
+        return good()
+
+odd = Odd()
+"""
+OPTIONS = {"backbones": None, "image_sizes": [32], "batch_sizes": [2]}
+
+
+def names(folder, *functions: str) -> list[str]:
+    (folder / "net.py").write_text(FILE)
+    return [f"{folder / 'net.py'}:{function}" for function in functions]
+
+
+@pytest.mark.slow
+def test_each_function_that_fails_has_a_line_and_the_others_are_measured(pool, tmp_path):
+    problems: list = []
+    models = names(tmp_path, "ends", "good", "raises", "nothing", "odd")
+    rows = sweep(pool, tmp_path / "s.db", problems, models=models, **OPTIONS).rows
+    assert [(row.model, row.latency_s is not None) for row in rows] == [(models[1], True), (models[4], True)]
+    said = list(map(str, problems))
+    assert len(said) == 3, said
+    assert all("\n" not in line for line in said)
+    assert [words in line for words, line in zip(("exit", "no weights here", "nn.Module"), said, strict=True)] == [True] * 3
+
+
+def test_where_none_is_left_each_is_named(pool, tmp_path):
+    problems: list = []
+    with pytest.raises(FgbenchError, match="must return an nn.Module"):
+        sweep(pool, tmp_path / "s.db", problems, models=names(tmp_path, "raises", "nothing"), **OPTIONS)
+    assert len(problems) == 1
+    assert "no weights here" in str(problems[0])
+
+
+@pytest.mark.slow
+def test_an_export_has_more_memory_than_the_model_may_take(pool, tmp_path):
+    """The limit is that of what is measured: loading torch's exporter alone takes more."""
+    (row,) = sweep(
+        pool,
+        tmp_path / "s.db",
+        models=names(tmp_path, "good"),
+        engines=["onnxruntime"],
+        memory_limit_bytes=64 * 2**20,
+        **OPTIONS,
+    ).rows
+    assert row.environment["export"]["file_bytes"] > 0
+    assert row.status != "oom" or "export" not in row.reason
