@@ -23,7 +23,7 @@ def environment_facts(described: Mapping[str, Any]) -> dict[str, Any]:
     """The environment of rows: an engine on its device, and this host with its software.
 
     Args:
-        described: As :func:`fgbench.measure.engine.describe_engine` returns it.
+        described: As :func:`fgbench.measure.engine_registry.describe_engine` returns it.
 
     """
     host = processor()

@@ -116,7 +116,8 @@ def tail_of(times: Sequence[float], *, asked_for: int = 0, correlation: float = 
             intervals, and leaves the percentiles as they are.
 
     Returns:
-        The percentiles. One whose interval would have an end outside of so many independent samples is None.
+        The percentiles. One that has too few samples is None, with the reason; so is an end of an interval that would
+        lie outside of so many independent samples.
 
     """
     ordered, count = sorted(times), len(times)

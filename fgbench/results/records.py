@@ -208,7 +208,7 @@ class ThroughputRow(Record):
     image_size: Size  # pixels: the side of squares, "224x448" for a height and a width
     batch_size: Side  # images
     device: str  # cuda or cpu
-    dtype: str  # float32, tf32, float16, bfloat16 or amp
+    dtype: str  # float32, tf32, float16, bfloat16, amp or int8
     compiled: bool
     status: Status
     reason: str | None  # why the status is not ok
