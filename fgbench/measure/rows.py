@@ -8,10 +8,10 @@ from typing import Any
 from fgbench.measure.points import PointGroup, Rates
 from fgbench.results.environment import code_digest, processor, software
 from fgbench.results.records import Status, ThroughputRow, saved_fields
-from fgbench.results.rows import FLAGS
+from fgbench.results.rows import FLAGS, PERCENTS, percentile_field
 
 _FIELDS = saved_fields(ThroughputRow)
-PERCENTILES = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
+PERCENTILES = tuple(map(percentile_field, PERCENTS))
 # As a worker answers it.
 MEASURED = (*_FIELDS[_FIELDS.index("status") : _FIELDS.index("mfu")], *PERCENTILES, "agreement")
 _TIMES = ("latency_s", "latency_ci95_low_s", "latency_ci95_high_s")

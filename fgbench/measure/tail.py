@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PERCENTS = (50, 95, 99)
+from fgbench.results.rows import PERCENTS, percentile_field
+
 OUTSIDE = 0.025  # the chance that the percentile lies beyond one end of its interval, for each end
 
 
@@ -29,11 +30,6 @@ class Tail:
     seen: dict[str, Any] = field(default_factory=dict)
 
 
-def percentile_field(percent: int) -> str:
-    """The field of a row that holds a percentile."""
-    return f"latency_p{percent}_s"
-
-
 def fewest_samples(percent: int) -> int:
     """The fewest samples among which both ends of the 95 % interval of a percentile lie.
 
@@ -45,7 +41,8 @@ def fewest_samples(percent: int) -> int:
 
 
 SAMPLES = max(map(fewest_samples, PERCENTS))  # that --tail asks for
-BATCHES, LEAST_BATCH, FEWEST_BATCHES = 20, 10, 5  # of samples in order; samples of a batch; batches that can tell anything
+BATCHES, LEAST_BATCH = 20, 10  # of consecutive samples; samples of a batch
+FEWEST_BATCHES = 5  # that can tell anything
 
 
 def interval_ranks(samples: int, percent: int) -> tuple[int | None, int | None]:

@@ -21,6 +21,7 @@ from fgbench.regress.counting import Counted, count_all, counted_with
 from fgbench.regress.request import RegressRequest
 from fgbench.results.output import check_output, emit, prints_on_stderr
 from fgbench.results.reading import read_text
+from fgbench.results.rows import FLAGS
 from fgbench_reports.regression.exact import (
     FIGURES,
     IDENTITY,
@@ -36,7 +37,7 @@ from fgbench_reports.regression.exact import (
 from fgbench_reports.regression.findings import FAILING, Finding, Outcome
 from fgbench_reports.tables.numbers import how_many
 
-SPECIAL_MODES = ("channels_last", "cuda_graph", "memory_limit_bytes")  # that a baseline does not tell apart
+SPECIAL_MODES = tuple(name for name in FLAGS if name != "threads")  # that a baseline does not tell apart
 
 
 def compare_with_baseline(
@@ -263,7 +264,8 @@ def saved_memory(
 
 def _is_plain(row: Row, num_classes: int) -> bool:
     environment = row["environment"]
-    is_special = row.get("engine") not in (None, TORCH) or any(environment.get(name) for name in SPECIAL_MODES)
+    is_special = row.get("engine") not in (None, TORCH) or row.get("part") is not None
+    is_special |= any(environment.get(name) for name in SPECIAL_MODES)
     return not is_special and environment.get("num_classes") in (None, num_classes)
 
 

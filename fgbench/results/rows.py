@@ -11,6 +11,7 @@ from fgbench.results.decoding import AnyRecord
 from fgbench.results.records import ThroughputRow, saved_fields
 
 # Of a mode, beside what has a field.
+PERCENTS = (50, 95, 99)
 FLAGS = ("channels_last", "cuda_graph", "threads", "memory_limit_bytes", "training", "concurrency", "rate_per_s")
 
 
@@ -52,6 +53,11 @@ def _telling(kind: str, environment: Mapping[str, Any]) -> str:
     else:
         values = {name: value for name, value in environment.items() if name != "time"}
     return json.dumps(values, sort_keys=True) if values else ""
+
+
+def percentile_field(percent: int) -> str:
+    """The field of a row of throughput that has a percentile of the latency."""
+    return f"latency_p{percent}_s"
 
 
 def mark_best(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:

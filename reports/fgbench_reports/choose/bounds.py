@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fgbench.results.records import ThroughputRow
-from fgbench.results.rows import has_capacity
+from fgbench.results.rows import has_capacity, percentile_field
 
 if TYPE_CHECKING:
     from fgbench_reports.choose.configurations import Accuracy, Configuration
@@ -126,7 +126,7 @@ def tail_bounds(point: Configuration, percent: int) -> Bounds | None:
         percent: 50, 95 or 99.
 
     """
-    field, rows = f"latency_p{percent}_s", point.repeats or (point.row,)
+    field, rows = percentile_field(percent), point.repeats or (point.row,)
     value: float | None = getattr(point.row, field)
     if value is None:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fgbench.results.rows import PERCENTS, percentile_field
 from fgbench_reports.choose.bounds import (
     NO_UPPER_END,
     Bounds,
@@ -55,7 +56,7 @@ Line = dict[str, str]
 FIELDS = (
     *("model", "selector", "impl", "backbone", "image_size", "batch_size", "device", "dtype", "compiled"),
     *("status", "reason", "throughput_img_s", "latency_s", "latency_ci95_low_s", "latency_ci95_high_s"),
-    *("latency_p50_s", "latency_p95_s", "latency_p99_s"),
+    *map(percentile_field, PERCENTS),
     *("peak_memory_allocated_bytes", "device_memory_bytes", "energy_j_per_image", "mfu"),
 )
 NAMES = (

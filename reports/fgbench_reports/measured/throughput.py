@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fgbench.results.records import Status, ThroughputRow
+from fgbench.results.rows import percentile_field
 from fgbench_reports.data import KINDS, Row, group_by, records
 from fgbench_reports.measured.agreement import AGREEMENT, agreement_notes
 from fgbench_reports.measured.parts import part_tables
@@ -62,7 +63,7 @@ def tail_is_asked_for(row: ThroughputRow) -> bool:
 
 def _percentile(percent: int) -> Callable[[ThroughputRow], float | None]:
     def value(row: ThroughputRow) -> float | None:
-        figure = getattr(row, f"latency_p{percent}_s")
+        figure = getattr(row, percentile_field(percent))
         return figure * 1e3 if figure is not None and tail_is_asked_for(row) else None
 
     return value
@@ -349,6 +350,6 @@ def _missing_percentiles(rows: Sequence[ThroughputRow]) -> list[str]:
     reasons: dict[tuple[int, str], list[str]] = {}
     for row in filter(tail_is_asked_for, rows):
         for percent in (50, 95, 99):
-            if reason := (row.environment.get("missing") or {}).get(f"latency_p{percent}_s"):
+            if reason := (row.environment.get("missing") or {}).get(percentile_field(percent)):
                 reasons.setdefault((percent, re.sub(NUMBER, "#", reason)), []).append(one_line(reason))
     return [f"No p{percent}: {in_common(texts)}" for (percent, _), texts in reasons.items()]
