@@ -11,9 +11,7 @@ from fgbench.models.training_step import TrainingStep, classes_of, ready_to_trai
 from fgbench.results.image_size import ImageSize, height_width
 
 
-def count_step(
-    network: nn.Module, size: ImageSize, *, images: int = 2, dtype: torch.dtype | None = None
-) -> Count:
+def count_step(network: nn.Module, size: ImageSize, *, images: int = 2, dtype: torch.dtype | None = None) -> Count:
     """Count one step of training on the meta device, after the first one, which has no momentum yet.
 
     Attention is counted as its products and softmax, as if no fused kernel computed its maps once more.

@@ -11,8 +11,8 @@ from typing import Any
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import ModelSpec, PointGroup, RunMode
-from fgbench.sweep.export_folder import ExportFolder
 from fgbench.results.records import Status
+from fgbench.sweep.export_folder import ExportFolder
 from fgbench.workers.pool import WorkerFailed, WorkerPool
 
 KEPT, ROOM = 4, 20 * 2**30  # models whose files are kept at least; more, as long as the disk has so many bytes

@@ -48,12 +48,13 @@ def test_each_function_that_fails_has_a_line_and_the_others_are_measured(pool, t
     said = list(map(str, problems))
     assert len(said) == 3, said
     assert all("\n" not in line for line in said)
-    assert [words in line for words, line in zip(("exit", "no weights here", "nn.Module"), said, strict=True)] == [True] * 3
+    for words, line in zip(("exit", "no weights here", "nn.Module"), said, strict=True):
+        assert words in line
 
 
 def test_where_none_is_left_each_is_named(pool, tmp_path):
     problems: list = []
-    with pytest.raises(FgbenchError, match="must return an nn.Module"):
+    with pytest.raises(FgbenchError, match="must return an nn"):
         sweep(pool, tmp_path / "s.db", problems, models=names(tmp_path, "raises", "nothing"), **OPTIONS)
     assert len(problems) == 1
     assert "no weights here" in str(problems[0])

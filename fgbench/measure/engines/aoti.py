@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from fgbench.deploy.onnx_export import EXAMPLE, ExportError, trace
-from fgbench.errors import FgbenchError
 from fgbench.measure.devices import NvidiaGpu
 from fgbench.measure.engine import Batch, PrepareBatch, first_line
 from fgbench.measure.engines.torch_cpu import TorchCpu

@@ -46,7 +46,12 @@ class OnnxRuntime(OnnxEngine):
         import onnxscript
 
         build = getattr(onnxruntime, "get_build_info", lambda: None)()
-        versions = {"version": onnxruntime.__version__, "build": build, "onnx": onnx.__version__, "onnxscript": onnxscript.__version__}
+        versions = {
+            "version": onnxruntime.__version__,
+            "build": build,
+            "onnx": onnx.__version__,
+            "onnxscript": onnxscript.__version__,
+        }
         return {**super().describe(mode), **versions, "provider": cls.provider}
 
     def load(self, subject: Subject) -> PrepareBatch:
