@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +27,7 @@ class OnnxRuntime(OnnxEngine):
 
     packages = ("onnx", "onnxscript", "onnxruntime")
     provider: ClassVar[str]
-    settings: ClassVar[Mapping[str, str]] = {}  # of the provider
+    settings: ClassVar[Mapping[str, str]] = MappingProxyType({})  # of the provider
 
     @classmethod
     def why_unusable(cls, device: str) -> str | None:
@@ -130,14 +131,14 @@ class OnnxRuntimeCpu(OnnxRuntime):
 
 
 class OnnxRuntimeCuda(OnnxRuntime):
-    """ONNX Runtime on a CUDA device; images and logits stay there. It is timed by the host, which waits for each run."""
+    """ONNX Runtime on a CUDA device; images and logits stay there. The host times it, and waits for each run."""
 
     name = "onnxruntime_cuda"
     devices = ("cuda",)
     dtypes = ("float32", "float16")
     first_passes = 2  # kernels are chosen in the first
     provider = "CUDAExecutionProvider"
-    settings = {"use_tf32": "0"}  # which is on unless somebody asks
+    settings = MappingProxyType({"use_tf32": "0"})  # which is on unless somebody asks
 
     def export(self, subject: Subject, folder: Path) -> Mapping[str, Any]:
         """Write the file; in half precision where the mode says so, with images and logits in float32."""
