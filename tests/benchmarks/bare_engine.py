@@ -9,7 +9,8 @@ import time
 import numpy as np
 import onnxruntime
 
-path, size, batch, threads = sys.argv[1], *map(int, sys.argv[2:])
+path, size, batch, threads = sys.argv[1], *map(int, sys.argv[2:5])
+timed_s = float(sys.argv[5])
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -19,7 +20,7 @@ for _ in range(3):
 print("ready", flush=True)
 for _ in sys.stdin:
     times: list[float] = []
-    while sum(times) < 3:
+    while sum(times) < timed_s:
         start = time.perf_counter()
         session.run(["logits"], {"images": images})
         times.append(time.perf_counter() - start)

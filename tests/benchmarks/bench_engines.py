@@ -5,49 +5,45 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import pytest
-from helpers.sweeping import sweep
 
-from fgbench.deploy.onnx_export import export_onnx
-from fgbench.deploy.pictures import drawn_pictures
-from fgbench.measure.points import ModelSpec
-from fgbench.measure.subjects.model import build
-from fgbench.workers.pool import WorkerPool
+from fgbench.measure.engine_registry import describe_engine, open_engine
+from fgbench.measure.engines.onnx_engine import FILE
+from fgbench.measure.point import LoadedSubject
+from fgbench.measure.points import ModelSpec, RunMode
+from fgbench.measure.subjects.model import ModelSubject
 
-THREADS, ROUNDS, SIZE, WITHIN = 2, 5, 224, 0.03
-MODEL = {"models": ["vit"], "backbones": None, "image_sizes": [SIZE], "threads": THREADS, "cap_s": None}
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with WorkerPool() as pool:
-        pool.start()
-        yield pool
+THREADS, ROUNDS, SIZE, WITHIN = 2, 7, 224, 0.03
+TIMED_S = 4.0  # by each of the two
+SPEC = ModelSpec(model="vit", backbone="", selector=None, impl=None, image_size=SIZE, num_classes=200)
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    spec = ModelSpec(model="vit", backbone="", selector=None, impl=None, image_size=SIZE, num_classes=200)
-    path = tmp_path_factory.mktemp("exported") / "vit.onnx"
-    export_onnx(build(spec).eval(), drawn_pictures(2, SIZE, SIZE), path)
-    return path
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported")
 
 
-def ours(pool, store: Path, engine: str, batch_size: int) -> float:
-    (row,) = sweep(pool, store, **MODEL, batch_sizes=[batch_size], engines=[engine], again=True).rows
-    return row.latency_s
+def measured(name: str, batch_size: int, folder: Path) -> Callable[[], float]:
+    """What fgbench measures: seconds of a batch, as often as it is called."""
+    described = describe_engine(name, "cpu", [RunMode(threads=THREADS)])
+    engine, subject = open_engine(RunMode(**described["modes"][0]["mode"])), ModelSubject(SPEC)
+    engine.folder = folder
+    engine.export(subject, folder)
+    loaded = LoadedSubject(subject, engine, TIMED_S, count=False)
+    return lambda: loaded.measure(batch_size)["latency_s"]
 
 
-def compare(benchmark, own_tool, measured) -> None:
+def compare(benchmark, own_tool: Callable[[], float], ours: Callable[[], float]) -> None:
     """Within 3 %, as the median of triples that follow each other: the machine changes more than that."""
     ratios: list[float] = []
 
     def triple() -> None:
         before = own_tool()
-        latency_s = measured()
+        latency_s = ours()
         ratios.append(latency_s / ((before + own_tool()) / 2))
 
     benchmark.pedantic(triple, rounds=ROUNDS, iterations=1)
@@ -57,9 +53,10 @@ def compare(benchmark, own_tool, measured) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_onnxruntime_is_as_fast_as_in_a_bare_loop(benchmark, pool, exported, tmp_path, batch_size):
-    words = [sys.executable, str(Path(__file__).with_name("bare_engine.py")), str(exported)]
-    words += map(str, (SIZE, batch_size, THREADS))
+def test_onnxruntime_is_as_fast_as_in_a_bare_loop(benchmark, folder, batch_size):
+    ours = measured("onnxruntime", batch_size, folder)
+    words = [sys.executable, str(Path(__file__).with_name("bare_engine.py")), str(folder / FILE)]
+    words += map(str, (SIZE, batch_size, THREADS, TIMED_S))
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as bare:
         assert bare.stdout.readline() == "ready\n"
 
@@ -68,18 +65,27 @@ def test_onnxruntime_is_as_fast_as_in_a_bare_loop(benchmark, pool, exported, tmp
             bare.stdin.flush()
             return float(bare.stdout.readline())
 
-        compare(benchmark, bare_s, lambda: ours(pool, tmp_path / "s.db", "onnxruntime", batch_size))
+        compare(benchmark, bare_s, ours)
         bare.stdin.close()
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_openvino_is_as_fast_as_in_its_benchmark_app(benchmark, pool, exported, tmp_path, batch_size):
-    words = [str(Path(sys.executable).with_name("benchmark_app")), "-m", str(exported), "-d", "CPU", "-api", "sync"]
-    words += ["-hint", "none", "-nstreams", "1", "-nthreads", str(THREADS), "-infer_precision", "f32", "-t", "4"]
-    words += ["-shape", f"images[{batch_size},3,{SIZE},{SIZE}]"]
+def test_openvino_is_as_fast_as_in_its_benchmark_app(benchmark, folder, batch_size):
+    ours = measured("openvino", batch_size, folder)
+    words = [
+        str(Path(sys.executable).with_name("benchmark_app")),
+        "-m",
+        str(folder / FILE),
+        "-d",
+        "CPU",
+        "-api",
+        "sync",
+    ]
+    words += ["-hint", "none", "-nstreams", "1", "-nthreads", str(THREADS), "-infer_precision", "f32"]
+    words += ["-t", f"{TIMED_S:g}", "-shape", f"images[{batch_size},3,{SIZE},{SIZE}]"]
 
     def tool_s() -> float:
         said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
         return float(re.search(r"Median:\s+([\d.]+) ms", said)[1]) / 1000
 
-    compare(benchmark, tool_s, lambda: ours(pool, tmp_path / "s.db", "openvino", batch_size))
+    compare(benchmark, tool_s, ours)
