@@ -7,6 +7,7 @@ import functools
 import importlib
 import pkgutil
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,20 @@ def _of_file(name: str, path: Path, function: str) -> Any:
 @functools.lru_cache(maxsize=16)
 def _module_of(file: Path, *_: int) -> Any:
     """The module of a file, which may load weights: it runs once in a process, as long as the file stays the same."""
-    return import_file(file)
+    with _on_cpu():
+        return import_file(file)
 
 
 def _of_module(name: str, module: str, function: str) -> Any:
-    return _made("function_network", name, _member(importlib.import_module(module), function, module))
+    with _on_cpu():
+        imported = importlib.import_module(module)
+    return _made("function_network", name, _member(imported, function, module))
+
+
+def _on_cpu() -> AbstractContextManager[Any]:
+    """A context in which a module makes tensors on the CPU, wherever its networks are built later."""
+    context: AbstractContextManager[Any] = pkgutil.resolve_name("torch:device")("cpu")
+    return context
 
 
 def _made(function: str, *arguments: Any) -> Any:

@@ -54,7 +54,9 @@ def test_another_output_is_wrong(logits):
 COMMON = 50 * np.random.default_rng(1).normal(size=(1, 7))  # logits that all pictures have, nearly
 
 
-@pytest.mark.parametrize("logits", [COMMON + 0 * LOGITS, COMMON + LOGITS[::-1], COMMON + LOGITS[:1], COMMON - LOGITS])
+@pytest.mark.parametrize(
+    "logits", [COMMON + 0 * LOGITS, COMMON + LOGITS[::-1], COMMON + 0 * LOGITS + LOGITS[:1], COMMON - LOGITS]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_does_not_follow_the_pictures_is_wrong_however_near_it_is(logits, dtype):
     assert judge({"logits": logits}, {"logits": COMMON + LOGITS}, dtype)[1].endswith("as those of torch in float32 do")

@@ -96,7 +96,7 @@ class TorchCuda(TorchEngine):
         """Wait for torch's stream."""
         torch.cuda.synchronize()
 
-    def watch(self, missing: dict[str, str]) -> TorchCudaWatch:
+    def watch(self, missing: dict[str, str]) -> GpuWatch:
         """Start to note the figures of NVML and of torch's allocator."""
         device = self.device
         assert isinstance(device, NvidiaGpu)

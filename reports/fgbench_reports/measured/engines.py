@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fgbench.results.records import ThroughputRow
@@ -104,7 +104,7 @@ def _in_order(
     return dict(sorted(points.items(), key=lambda item: (series[item[0][:-2]], item[0][-2], item[0][-1])))
 
 
-def fastest(ways: dict[Way, Configuration]) -> Way | None:
+def fastest(ways: Mapping[Way, Configuration]) -> Way | None:
     """The way that is certainly the fastest of one line; None where intervals do not say so.
 
     Its row is ok, and its interval lies above those of all others. Points of int8 take part where their agreement with
