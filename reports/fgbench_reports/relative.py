@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fgbench.results.paper import MODEL_SELECTORS, MODELS
+from fgbench.results.paper import MODEL_SELECTORS, MODELS, published_backbones
 from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables.column import MISSING, NOTHING, Cell, Column
@@ -57,7 +57,9 @@ def is_same_model(model: str | None, name: str) -> bool:
 
 
 def _short(model: str) -> str:
-    return model if (short := model.removeprefix(TIMM)) in MODELS else short
+    """The name without ``timm/``; that of a model of the paper which timm has as well stays."""
+    short = model.removeprefix(TIMM)
+    return model if short in MODELS and published_backbones(short)[0] == short else short
 
 
 def ratio_interval(one: Figures, other: Figures) -> tuple[float, float] | None:

@@ -126,7 +126,8 @@ def test_a_graph_whose_replay_follows_its_input_is_taken_and_the_images_are_as_b
         return kept.copy_(x.flatten(1).cumsum(1))
 
     graph_on_cpu(monkeypatch, replay=lambda: run(images))
-    step, difference = capture(run, images)
+    step, replayed, difference = capture(run, images)
+    assert replayed is kept
     assert difference == 0
     assert torch.equal(images, before)
     step()
