@@ -72,6 +72,7 @@ BELOW: dict[str, set[str]] = {
     "flops": {*BASE, "plugins", "models"},
     "deploy": {*BASE, "plugins", "models", "datasets"},
     "measure": {*BASE, "plugins", "models", "flops", "datasets", "deploy"},
+    "audit": {*BASE, "plugins", "models", "deploy", "explain"},
     "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers", "deploy"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "datasets", "workers"},

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fgbench.cli.commands.accuracy import accuracy
+from fgbench.cli.commands.audit import audit
 from fgbench.cli.commands.choose import choose
 from fgbench.cli.commands.export import export
 from fgbench.cli.commands.export_model import export_model
@@ -53,6 +54,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "throughput": (throughput, "Time, memory and energy of whole models on this device."),
     "selection": (selection, "The cost of every selector by itself: work, time, memory."),
     "accuracy": (accuracy, "Fine-tune and test models: their accuracy."),
+    "audit": (audit, "Whether models answer the same, alone and in batches, in every process."),
     "export": (export, "Saved rows as JSON or CSV."),
     "export-model": (export_model, "A model as an ONNX file, with labels and preprocessing."),
     "report": (report, "Tables, figures and a page of saved rows."),

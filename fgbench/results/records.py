@@ -29,6 +29,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "STATUSES",
     "AccuracyRow",
+    "AuditRow",
     "BackendRow",
     "Count",
     "Figure",
@@ -321,6 +322,30 @@ class VisualizationRow(Record):
     boxes_are: str | None  # crops or patches
     prediction: dict[str, Any] | None  # {"class": index, "probability": 0 to 1}; null where the head is random
     reason: str | None  # why there is no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditRow(Record):
+    """Whether a model keeps one promise, such as the same answer alone and in a batch. Reports do not read them."""
+
+    kind: ClassVar[str] = "audit"
+
+    model: str
+    backbone: str  # timm's name
+    selector: str | None  # null for a model without a selector
+    impl: str | None  # published or fast; null for a model with one implementation
+    image_size: Side  # pixels, square
+    question: str  # repeat, batch, order, process, impl or half
+    kept: bool | None  # null where it could not be asked
+    reason: str | None  # why it is not kept, or could not be asked
+    pictures: Count | None
+    largest_logit_difference: Figure | None
+    relative_logit_difference: Figure | None  # over the largest logit
+    equal_top1_percent: Figure | None
+    equal_selected_percent: Figure | None  # tokens that both select; null where none are selected
+    equal_boxes_percent: Figure | None
+    weights: str  # where they come from
+    options: dict[str, Any]  # of the model
 
 
 # In the order in which the kind of a row without ``kind`` is looked for.
