@@ -1,0 +1,134 @@
+"""Models that break a promise are found, by the question that asks for it; the published ones keep all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fgbench.audit.questions import NAMES
+from fgbench.cli import app
+
+FILE = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 5)
+
+    def forward(self, images):
+        return self.head(self.pooled(images))
+
+    def pooled(self, images):
+        return self.conv(images).relu().mean(dim=(2, 3))
+
+class Dropping(Net):
+    def pooled(self, images):
+        return functional.dropout(super().pooled(images), 0.3)
+
+class Leaning(Net):
+    def pooled(self, images):
+        x = super().pooled(images)
+        return x - x.mean(dim=0)
+
+class First(Net):
+    def pooled(self, images):
+        x = super().pooled(images)
+        return x + x[:1]
+
+class Kept(Net):
+    def __init__(self):
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Linear(8, 8) for _ in range(6))
+        self.order = {name: place for place, name in enumerate({f"branch {i}" for i in range(6)})}
+
+    def pooled(self, images):
+        x = super().pooled(images)
+        for index in range(6):
+            x = x + (index + 1) * self.branches[self.order[f"branch {index}"]](x)
+        return x
+
+class Coarse(Net):
+    def pooled(self, images):
+        x = super().pooled(images)
+        return x if x.dtype == torch.float32 else -x
+
+def made(kind):
+    def net():
+        torch.manual_seed(0)
+        return kind()
+    return net
+
+plain, dropping, leaning, first, kept, coarse = map(made, (Net, Dropping, Leaning, First, Kept, Coarse))
+"""
+SMALL = ("--size", "64", "--pictures", "4", "--format", "json", "--device", "cpu")
+
+
+def answers(*words: str) -> tuple[int, dict[str, dict], str]:
+    result = CliRunner().invoke(app, ["audit", *words, *SMALL])
+    rows = {row["question"]: row for row in json.loads(result.stdout)} if result.stdout else {}
+    return result.exit_code, rows, result.stderr
+
+
+@pytest.fixture
+def net(tmp_path):
+    (tmp_path / "net.py").write_text(FILE)
+    return tmp_path / "net.py"
+
+
+@pytest.mark.parametrize(
+    ("function", "broken"),
+    [
+        ("plain", set()),
+        ("dropping", {"repeat"}),
+        ("leaning", {"batch"}),
+        ("first", {"batch", "order"}),
+        ("kept", {"process"}),
+        ("coarse", {"half"}),
+    ],
+)
+def test_what_breaks_a_promise_is_found_by_its_question_alone(net, function, broken):
+    code, rows, said = answers(f"{net}:{function}")
+    assert list(rows) == list(NAMES)
+    assert {name for name, row in rows.items() if row["kept"] is False} == broken, rows
+    assert code == bool(broken)
+    assert rows["impl"]["kept"] is None
+    for name in broken:
+        assert rows[name]["reason"].startswith("logits differ by")
+        assert name in said
+
+
+@pytest.mark.parametrize("model", ["vit", "transfg", "ffvt", "glsim"])
+def test_published_models_keep_their_promises(model):
+    code, rows, _ = answers(model, "--backbones", "test_vit", "--questions", "repeat", "batch", "order", "impl")
+    assert (code, [row["kept"] for row in rows.values()]) == (0, [True] * (3 if model == "vit" else 4)), rows
+    if model == "glsim":
+        assert rows["batch"]["equal_boxes_percent"] == 100
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("vitt",), 2, "did you mean"),
+        (("nowhere.py:net",), 2, "no file with a function"),
+        (("vit", "--questions", "truth"), 2, "question"),
+        (("vit", "glsim", "--checkpoint", "x.pth"), 2, "one checkpoint cannot be that of several models"),
+        (("vit", "--pictures", "1"), 2, "pictures"),
+    ],
+)
+def test_bad_input_is_one_line(words, code, said):
+    found, rows, stderr = answers(*words)
+    assert (found, rows) == (code, {})
+    assert said in stderr
+    assert stderr.strip().count("\n") == 0
+
+
+def test_a_table_has_a_line_per_model(net):
+    result = CliRunner().invoke(app, ["audit", f"{net}:plain", f"{net}:first", *SMALL[:4], "--questions", "batch"])
+    assert result.exit_code == 1
+    assert "NO" in result.stdout
+    assert "first, batch: logits differ by" in result.stdout
