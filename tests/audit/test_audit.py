@@ -84,7 +84,6 @@ def net(tmp_path):
     ("function", "broken"),
     [
         ("plain", set()),
-        ("dropping", {"repeat"}),
         ("leaning", {"batch"}),
         ("first", {"batch", "order"}),
         ("kept", {"process"}),
@@ -100,6 +99,12 @@ def test_what_breaks_a_promise_is_found_by_its_question_alone(net, function, bro
     for name in broken:
         assert rows[name]["reason"].startswith("logits differ by")
         assert name in said
+
+
+def test_random_answers_are_told_from_those_that_depend_on_the_batch(net):
+    """Random numbers are drawn anew where an image comes again, and are the same everywhere else."""
+    code, rows, _ = answers(f"{net}:dropping", "--questions", "repeat", "process")
+    assert (code, [row["kept"] for row in rows.values()]) == (1, [False, True])
 
 
 @pytest.mark.parametrize("model", ["vit", "transfg", "ffvt", "glsim"])
