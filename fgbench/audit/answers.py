@@ -81,7 +81,11 @@ def ask_in_a_process(request: AuditRequest, name: str, model: nn.Module, hash_se
         torch.save(weights, Path(folder) / "weights.pt")
         given.write_bytes(pickle.dumps((request, name)))
         command = [sys.executable, "-c", f"from {__name__} import answer; answer({str(folder)!r})"]
-        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": str(hash_seed),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, env=environment, timeout=LIMIT_S, check=False
@@ -100,7 +104,7 @@ def ask_in_a_process(request: AuditRequest, name: str, model: nn.Module, hash_se
 
 def answer(folder: str) -> None:
     """What a fresh process does: it loads a model and weights, asks it, and writes the answers."""
-    request, name = pickle.loads((Path(folder) / "given").read_bytes())  # noqa: S301  # written by the process that waits
+    request, name = pickle.loads((Path(folder) / "given").read_bytes())  # written by the process that waits
     add_plugin_files(request.plugins, lambda problem: None)
     device = device_of(request)
     loaded = load(request, name, device, lambda problem: None)

@@ -44,7 +44,9 @@ SUBJECTS = argument(
     read=lambda words: names(words, "model"),
 )
 QUESTIONS = many("--questions", ", ".join(NAMES), default="all", read=some_of("question", NAMES))
-PICTURES = one("--pictures", "drawn pictures that they are asked about", "N", read=whole("pictures", 8, MOST_PICTURES, 2))
+PICTURES = one(
+    "--pictures", "drawn pictures that they are asked about", "N", read=whole("pictures", 8, MOST_PICTURES, 2)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,5 +100,5 @@ class AuditRequest(ReadsCheckpoint):
         if self.pretrained and self.checkpoint is not None:
             raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
         if self.checkpoint is not None and len(self.subjects) > 1:
-            raise FgbenchError("one checkpoint cannot be that of several models:", str(self.checkpoint), "name one model")
+            raise FgbenchError("one checkpoint is that of one model alone:", str(self.checkpoint), "name one model")
         self.check_reading()

@@ -121,7 +121,7 @@ def test_published_models_keep_their_promises(model):
         (("vitt",), 2, "did you mean"),
         (("nowhere.py:net",), 2, "no file with a function"),
         (("vit", "--questions", "truth"), 2, "question"),
-        (("vit", "glsim", "--checkpoint", "x.pth"), 2, "one checkpoint cannot be that of several models"),
+        (("vit", "glsim", "--checkpoint", "x.pth"), 2, "one checkpoint is that of one model alone"),
         (("vit", "--pictures", "1"), 2, "pictures"),
     ],
 )

@@ -11,8 +11,8 @@ from fgbench_reports.tables.table import Table
 
 KEPT, BROKEN, NOT_ASKED = "yes", "NO", "–"
 NOTES = (
-    "repeat: the same images come again; batch: alone and in a batch; order: in another order; process: in two processes "
-    "with the same weights; impl: published and fast; half: bfloat16 and float32.",
+    "repeat: the same images come again; batch: alone and in a batch; order: in another order; process: in two "
+    "processes with the same weights; impl: published and fast; half: bfloat16 and float32.",
     "yes: logits, selected tokens and boxes are the same, as far as rounding lets them; –: it cannot be asked.",
 )
 
@@ -33,7 +33,9 @@ def audit_tables(rows: Sequence[AuditRow]) -> RowTables:
         line = {"model": word(model), "backbone": word(backbone), "size": word(size)}
         lines.append(line | {name: _cell(answers.get(name)) for name in questions})
     reasons = [f"{row.model}, {row.question}: {row.reason}." for row in rows if row.reason is not None]
-    table = Table.from_cells("audit", "Promises kept", lines, names=("model", "backbone", *questions), notes=[*NOTES, *reasons])
+    table = Table.from_cells(
+        "audit", "Promises kept", lines, names=("model", "backbone", *questions), notes=[*NOTES, *reasons]
+    )
     return RowTables(rows=rows, narrow=[table], wide=[table], notes=[*NOTES, *reasons])
 
 
