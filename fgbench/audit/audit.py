@@ -127,6 +127,6 @@ def _row(
         kept=None if figures is None else reason is None,
         reason=reason,
         weights=loaded.weights,
-        options={name: value for name, value in request.model_options.items()},
+        options=dict(request.model_options),
         **told,
     )
