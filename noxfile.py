@@ -109,6 +109,15 @@ def engines(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Asks every model what it promises, and fills docs/audit.md."""
+    session.install(".")
+    models = ("vit", "resnet101", "cal", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+    page = ("--fill", "docs/audit.md", "-o", os.devnull)
+    session.run("fgbench", "audit", *models, "--device", DEVICE, *page, *session.posargs, success_codes=[0, 1])
+
+
+@nox.session
 def reports(session: nox.Session) -> None:
     """Makes reports/gallery/report of the saved rows; ``-- --measure`` counts and sweeps first."""
     session.install(".")

@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
 from fgbench.audit.request import AuditRequest
 from fgbench.cli.checks import check_checkpoint, check_model_options, check_names
 from fgbench.cli.errors import problems_told
 from fgbench.cli.options import OutputOptions
-from fgbench.errors import CheckFailedError
-from fgbench.results.output import emit_as, prints_on_stderr
+from fgbench.errors import CheckFailedError, FgbenchError
+from fgbench.options import OUTPUT_SECTION, one
+from fgbench.results.output import check_output, emit, emit_as, prints_on_stderr
+from fgbench.results.reading import read_text
+from fgbench.results.records import AuditRow
+
+BLOCK = "audit"
 
 
-def audit(request: AuditRequest, output: OutputOptions) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillOptions:
+    """A page that gets the table as well."""
+
+    fill: Annotated[
+        Path | None,
+        one("--fill", f"a Markdown page, whose block {BLOCK!r} gets the table as well", "PAGE", read=Path),
+        OUTPUT_SECTION,
+    ] = None
+
+    def check(self) -> None:
+        """Refuse what cannot be written. Raises :class:`FgbenchError`."""
+        check_output(self.fill)
+
+    def page(self) -> str | None:
+        """The page as it is. Raises :class:`FgbenchError` where it cannot be read."""
+        if self.fill is None:
+            return None
+        try:
+            return read_text(self.fill)
+        except (OSError, UnicodeDecodeError) as error:
+            raise FgbenchError(f"the page {self.fill} cannot be read: {error}") from error
+
+
+def audit(request: AuditRequest, options: FillOptions, output: OutputOptions) -> None:
     """Ask models whether an image has one answer: again, alone and in a batch, in another order, in two processes.
 
     The published implementation is held against the fast one, and bfloat16 against float32. Differences are those of
@@ -21,6 +55,7 @@ def audit(request: AuditRequest, output: OutputOptions) -> None:
     check_names(models=request.subjects, backbones=backbones, plugins=request.plugins)
     check_model_options(request.model_options, request.subjects)
     check_checkpoint(request.checkpoint)
+    page = options.page()
     from fgbench.cli.progress import status_line
 
     with problems_told() as problems:
@@ -28,10 +63,28 @@ def audit(request: AuditRequest, output: OutputOptions) -> None:
             from fgbench.audit.audit import audit_models
 
             rows = audit_models(request, problems.append, show)
-        from fgbench_reports.measured.audit import audit_tables
-        from fgbench_reports.tables.render import render
-
-        emit_as(output.style, render(audit_tables(rows), output.style, to_file=output.to_file), output.output)
+        _show(rows, output)
+        if page is not None:
+            _fill(page, rows, options)
         if broken := [row for row in rows if row.kept is False]:
             told = ", ".join(dict.fromkeys(f"{row.model} ({row.question})" for row in broken))
             raise CheckFailedError(f"promises that are not kept: {told}")
+
+
+def _show(rows: Sequence[AuditRow], output: OutputOptions) -> None:
+    from fgbench_reports.measured.audit import audit_tables
+    from fgbench_reports.tables.render import render
+
+    emit_as(output.style, render(audit_tables(rows), output.style, to_file=output.to_file), output.output)
+
+
+def _fill(page: str, rows: Sequence[AuditRow], options: FillOptions) -> None:
+    """Put the table into a page. Raises :class:`FgbenchError` where the page has no place for it."""
+    from fgbench_reports.measured.audit import audit_tables
+    from fgbench_reports.pages import filled
+    from fgbench_reports.tables.render import render
+
+    try:
+        emit(filled(page, {BLOCK: render(audit_tables(rows), "markdown")}), options.fill)
+    except ValueError as error:
+        raise FgbenchError(f"{options.fill}: {error}") from error
