@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -67,9 +68,13 @@ class R2Trans(VisionTransformerModel):
         self.pair_head = nn.Linear(2 * self.encoder.embed_dim, self.num_classes)
 
     def flow(self, images: Tensor) -> Explanation:
-        """Images → logits, and what both passes compute where the prediction or the implementation needs them."""
+        """Images → logits; with both passes also scores and heads, and the kept patches where their number is fixed.
+
+        Both passes run where the prediction or the implementation needs them.
+        """
         if self.published or self.predict != "first":
-            return self.pass_twice(images)
+            result = self.pass_twice(images)
+            return replace(result, selected=None) if self.drop is None else result
         tokens = self.step("pass 1", self.encoder, images)
         return Explanation(self.step("fusion", self.head, tokens[:, 0]))
 
