@@ -89,7 +89,7 @@ class Encoder(nn.Module):
 
     @property
     def last_norm(self) -> nn.Module:
-        """timm's last norm, which is ``norm`` or ``fc_norm``."""
+        """The last norm of timm's module, which is ``norm`` or ``fc_norm``."""
         norm: nn.Module = self.vit.fc_norm if isinstance(self.vit.norm, nn.Identity) else self.vit.norm
         return norm
 

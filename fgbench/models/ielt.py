@@ -31,8 +31,8 @@ class IELT(LastBlockModel):
 
     The class token of block L − 1 and the tokens selected from every block's output go through the cross-layer block.
     The class token's attention there votes for key tokens; block L runs on the class token of block L − 1 and the key
-    tokens. One head reads both class tokens: logits = W x + b + assist, where assist = softmax(W r + b) times the sum of
-    each row of W, r is the class token of the cross-layer block and x that of block L. The class token is never
+    tokens. One head reads both class tokens: logits = W x + b + assist, where assist = softmax(W r + b) times the sum
+    of each row of W, r is the class token of the cross-layer block and x that of block L. The class token is never
     selected. The loss is the cross-entropy of the logits and of W r + b.
 
     In training, from an epoch on, blocks whose tokens become key tokens get more tokens (:meth:`move_shares`). The
@@ -87,7 +87,7 @@ class IELT(LastBlockModel):
     def build_own_layers(self) -> None:
         """Build the cross-layer block and its norm, like those of the backbone."""
         self.cross_layer_block: nn.Module = copy.deepcopy(self.encoder.vit.blocks[-1])
-        self.cross_layer_norm: nn.Module = copy.deepcopy(self.encoder.last_norm)
+        self.cross_layer_norm: Any = copy.deepcopy(self.encoder.last_norm)
         start_block(self.cross_layer_block, "timm", released=RELEASED_BLOCK)
 
     def start_from_backbone(self) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ class IELT(LastBlockModel):
             tokens: (B, 1 + Σ K, D).
 
         Returns:
-            Normalised after the block, the class token (B, D) and the key tokens (B, K, D); and the places (B, K) of key
+            Normalised after the block, the class token (B, D) and the key tokens (B, K, D); the places (B, K) of key
             tokens among the collected ones.
 
         """
@@ -228,7 +228,7 @@ class IELT(LastBlockModel):
         return best(votes, k)
 
     def classify(self, token: Tensor, cross: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The logits (B, classes) of the class tokens (B, D) of block L and of the cross-layer block, and both heads."""
+        """The logits (B, classes), and both heads, by the class tokens (B, D) of block L and the cross-layer block."""
         heads = {"key": self.head(token), "cross-layer": self.head(cross)}
         weight: Any = self.head.weight
         weight = weight if isinstance(weight, Tensor) else weight().dequantize()  # a quantized layer has a method
@@ -261,7 +261,7 @@ class IELT(LastBlockModel):
     def move_shares(self, places: Tensor) -> None:
         """Move the shares of the blocks a thousandth of the way to those of the key tokens.
 
-        A block's number of tokens is its share of all tokens of the schedule, rounded half to even: their sum can become
+        A block's number of tokens is its share of all tokens of the schedule, rounded half to even; their sum can be
         another one. A place belongs to the block whose share of the places it lies in, by numbers that are not rounded;
         places beyond the last share belong to none.
 

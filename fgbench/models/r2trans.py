@@ -27,7 +27,7 @@ class R2Trans(VisionTransformerModel):
 
     The scores of all patches are normalised, with a weight and a bias for each place of the grid, and pass a sigmoid.
     Patches below the mean of their image are counted, and as many patches as the mean of these counts over the *batch*
-    are dropped from every image, those with the lowest values. The head reads the class token of each pass, and a second
+    are dropped from every image, those with the lowest values. The head reads the class token of each pass, and another
     head reads both. The published accuracy is that of the first pass: ``predict="first"``. Then the fast implementation
     does nothing else, and the selection changes training only. Other predictions of an image depend on the other images
     of its batch, unless ``drop`` is given.
@@ -116,7 +116,7 @@ class R2Trans(VisionTransformerModel):
             Patches (B, K), K ≥ 1, in ascending order of their values.
 
         """
-        values = self.score_norm(scores).sigmoid()
+        values: Tensor = self.score_norm(scores).sigmoid()
         return values.sort(dim=1, stable=True).indices[:, self.number_dropped(values) :]
 
     def number_dropped(self, values: Tensor) -> int:

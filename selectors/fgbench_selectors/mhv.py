@@ -46,7 +46,7 @@ class MHV(Selector):
         scores = []
         for block in features.read_blocks(slice(None, -1)):
             counts = count_votes(block.probs_map()[:, :, 0, features.num_prefix_tokens :], self.votes)
-            image = counts.unflatten(1, features.grid).unsqueeze(1)  # type: ignore[arg-type]  # Features fills it in
+            image = counts.unflatten(1, features.grid).unsqueeze(1)
             with without_autocast(image.device):
                 smooth = functional.conv2d(image, image.new_tensor(KERNEL).expand(1, 1, 3, 3), padding=1)
             scores.append(smooth.flatten(1))
@@ -57,7 +57,7 @@ class MHV(Selector):
         scores = []
         for block in features.read_blocks(slice(None, -1)):
             counts = count_votes(block.row(0)[..., features.num_prefix_tokens :], self.votes)
-            image = counts.unflatten(1, features.grid)  # type: ignore[arg-type]  # Features fills it in
+            image = counts.unflatten(1, features.grid)
             scores.append(_smoothed(_smoothed(image, 1), 2).flatten(1))
         return torch.stack(scores, dim=1)
 

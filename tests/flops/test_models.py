@@ -123,9 +123,10 @@ def test_r2trans_is_a_plain_vit_unless_the_published_code_runs():
     stages = count_model(mixture, 224).by_label
     tokens = 197
     assert stages["selector"].macs == 12 * tokens**2 * (width + 3)  # v A: logits of all heads, and a product with v
-    assert stages["pass 2"].macs == rows["published", "pass 2"].macs - (kept - 1) * 10 * width**2 - 2 * (
-        kept**2 - kept
-    ) * width
+    assert (
+        stages["pass 2"].macs
+        == rows["published", "pass 2"].macs - (kept - 1) * 10 * width**2 - 2 * (kept**2 - kept) * width
+    )
 
 
 def test_another_selector_is_counted_in_the_published_one_s_place():

@@ -479,6 +479,5 @@ def cal(weights: Weights, image: Tensor, *, img_size: int, passes: int = 2) -> A
 
 
 MODELS: dict[str, Callable[..., Answer]] = {
-    f.__name__: f
-    for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim, ielt, r2trans)
+    f.__name__: f for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim, ielt, r2trans)
 }

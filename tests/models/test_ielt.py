@@ -84,7 +84,8 @@ def test_every_selector_with_a_score_per_block_can_take_its_place():
 
 def test_shares_move_a_thousandth_towards_the_blocks_of_key_tokens():
     model = built(num_tokens=[4, 2, 2])
-    model.move_shares(torch.tensor([[0, 3, 4, 6], [7, 7, 6, 5]]))  # 2 in the first four, 2 in the next two, 4 in the last
+    # two in the first four places, two in the next two, four in the last two
+    model.move_shares(torch.tensor([[0, 3, 4, 6], [7, 7, 6, 5]]))
     expected = 0.999 * torch.tensor([0.5, 0.25, 0.25]) + 0.001 * torch.tensor([0.25, 0.25, 0.5])
     torch.testing.assert_close(model.token_shares, expected)
     assert model.tokens_per_block == [4, 2, 2]

@@ -153,9 +153,9 @@ def load_checkpoint(
     """Load weights into a model.
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
-    R2-Trans and CAL; files of timm; Google's .npz. A released file may be a whole checkpoint or a dictionary of weights,
-    with or without ``model.`` before their names. No code in the file is executed, and the model changes only if all
-    shapes fit.
+    R2-Trans and CAL; files of timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or
+    without ``model.`` before their names. No code in the file is executed, and the model changes only if all shapes
+    fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -196,8 +196,8 @@ def load_checkpoint(
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, CAL, timm's ViT, ResNets, "
-            "Google's npz",
+            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, CAL, timm's ViT, "
+            "ResNets, Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
