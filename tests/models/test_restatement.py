@@ -30,7 +30,11 @@ CLASSES = 10
 ROUNDING = 2e-5
 
 
-def case(name: str, backbone: str, size: int = 224, seed: int = 0, **options: Any) -> Any:
+SEEDS = {("r2trans", TINY, 224): 1}  # where seed 0 has two nearly equal values at the edge of what is selected
+
+
+def case(name: str, backbone: str, size: int = 224, seed: int | None = None, **options: Any) -> Any:
+    seed = SEEDS.get((name, backbone, size), 0) if seed is None else seed
     words = [name, backbone.split("_patch")[0], str(size), *(f"{k} {v}" for k, v in options.items())]
     return pytest.param((name, backbone, size, seed, options), id=", ".join(words))
 
@@ -59,9 +63,9 @@ CASES = [
     case("ielt", TINY, num_tokens=11),
     case("ielt", TINY, num_tokens=[1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1], votes=5, num_key_tokens=7),
     case("r2trans", TINY, predict="mixture"),
-    case("r2trans", TINY, predict="mixture", drop=0.3),
+    case("r2trans", TINY, seed=2, predict="mixture", drop=0.3),
     case("r2trans", REGISTERS, 182, predict="mixture"),
-    case("r2trans", TINY, drop=0.9),
+    case("r2trans", TINY, seed=0, drop=0.9),
     case("glsim", TINY, rule="enclosing"),
     case("glsim", TINY, 230, rule="enclosing", crop_class_token=True),
     case("glsim", REGISTERS, 182, rule="enclosing", crop_class_token=True, top_k=3),
