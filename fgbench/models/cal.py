@@ -15,6 +15,7 @@ from fgbench.errors import FgbenchError
 from fgbench.models.losses import center_loss
 from fgbench.models.model import Explanation, Model, fuse
 from fgbench.models.options import check_images, number, square_side, whole_number
+from fgbench.models.processes import is_shared, of_all_processes
 from fgbench.models.resnet101 import build_resnet
 from fgbench.models.token_ops import cut
 
@@ -203,7 +204,7 @@ class CAL(Model):
         self.make_room(["feature_center"])
         assert self.feature_center is not None
         own = len(targets)
-        pooled, targets = _of_all_processes(pooled), _of_all_processes(targets)
+        pooled, targets = of_all_processes(pooled), of_all_processes(targets)
         dtype = self.feature_center.dtype  # that of the weights, where the whole model was converted
         before = self.feature_center[targets].to(torch.promote_types(dtype, torch.float32))
         centers = functional.normalize(before, dim=-1)
@@ -211,21 +212,8 @@ class CAL(Model):
         same_class = (targets.unsqueeze(0) == targets.unsqueeze(1)).to(before.dtype)
         step = (same_class @ step) / same_class.sum(dim=1, keepdim=True)
         self.feature_center = self.feature_center.index_put((targets,), (before + step).to(dtype))
-        first = own * distributed.get_rank() if _is_shared() else 0
+        first = own * distributed.get_rank() if is_shared() else 0
         return centers[first : first + own]
-
-
-def _is_shared() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def _of_all_processes(tensor: Tensor) -> Tensor:
-    """The tensors of all processes, in their order: centers belong to the whole batch."""
-    if not _is_shared():
-        return tensor
-    tensors = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(tensors, tensor.contiguous())
-    return torch.cat(tensors)
 
 
 def attention_boxes(heat: Tensor, size: int, theta: Any, padding: float) -> Tensor:

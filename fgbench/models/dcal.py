@@ -55,9 +55,8 @@ class DCAL(VisionTransformerModel):
         share = number(ratio, "the ratio of selected patches", 0, 1)
         self.top_k = max(1, int(share * self.encoder.num_patches))
         self.readout, self.fusion = one_of(readout, "readout", READOUTS), one_of(fusion, "fusion", FUSIONS)
-        vit = self.encoder.vit
-        norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
-        self.cross_block, self.cross_norm = copy.deepcopy(vit.blocks[-1]), copy.deepcopy(norm)
+        last = self.encoder.vit.blocks[-1]
+        self.cross_block, self.cross_norm = copy.deepcopy(last), copy.deepcopy(self.encoder.last_norm)
         self.cross_head = copy.deepcopy(self.head)
         self.log_variances = nn.Parameter(torch.zeros(3))  # of the losses: self-attention, GLCA, PWCA
 
@@ -78,10 +77,9 @@ class DCAL(VisionTransformerModel):
 
     def start_from_backbone(self) -> tuple[str, ...]:
         """Copy the weights of the last block and norm to the cross-attention block; draw the heads."""
-        vit = self.encoder.vit
-        norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
-        self.cross_block.load_state_dict(vit.blocks[-1].state_dict())
-        self.cross_norm.load_state_dict(norm.state_dict())
+        last = self.encoder.vit.blocks[-1]
+        self.cross_block.load_state_dict(last.state_dict())
+        self.cross_norm.load_state_dict(self.encoder.last_norm.state_dict())
         super().start_from_backbone()
         if not self.takes_head:  # both heads start with the same weights, as when they are built
             self.cross_head.load_state_dict(self.head.state_dict())

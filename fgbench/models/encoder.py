@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fgbench.errors import FgbenchError
 from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project
 from fgbench.models.options import check_images
+from fgbench.models.token_ops import take
 from fgbench.results.image_size import ImageSize
 from fgbench_selectors import QK, Features, Maps, Needs
 
@@ -85,6 +87,12 @@ class Encoder(nn.Module):
         """N: prefix tokens and patches."""
         return self.num_prefix_tokens + self.num_patches
 
+    @property
+    def last_norm(self) -> nn.Module:
+        """The last norm of timm's module, which is ``norm`` or ``fc_norm``."""
+        norm: nn.Module = self.vit.fc_norm if isinstance(self.vit.norm, nn.Identity) else self.vit.norm
+        return norm
+
     def forward(self, images: Tensor) -> Tensor:
         """The normalised tokens (B, N, D) of images (B, 3, S, S), as timm's ``forward_features``."""
         state = self.start(images)
@@ -142,20 +150,14 @@ class Encoder(nn.Module):
 
         """
         recorded = self.recorded_blocks(record, depth)
+        logits = record is not None and record.logits
         for index in blocks:
-            block = self.vit.blocks[index]
-            x = block.norm1(state.tokens)
-            projected = project(block.attn, x, self._rope(state, index))
             attention: QK | Maps | None = None
-            if index in recorded and maps:
-                out, probs, logits = attend_densely(block.attn, projected)
-                attention = Maps(probs.detach(), logits.detach() if record is not None and record.logits else None)
-            elif index in recorded:  # no gradient reaches the backbone through a selector
-                out, lse = attend_recorded(block.attn, projected)
-                attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
+            if index in recorded:
+                block, rope = self.vit.blocks[index], self._rope(state, index)
+                state.tokens, attention = run_recorded(block, state.tokens, rope, maps=maps, logits=logits)
             else:
-                out = attend(block.attn, projected)
-            state.tokens = _finish_block(block, state.tokens, merge_heads(block.attn, x, out))
+                state.tokens = self.block_on(index, state)
             state.attention.append(attention)
             if hidden:
                 state.hidden.append(state.tokens)
@@ -199,6 +201,24 @@ class Encoder(nn.Module):
             pair = Projected(q, torch.cat([k, k[partner]], dim=2), torch.cat([v, v[partner]], dim=2))
             state.tokens = _finish_block(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, pair)))
 
+    def keep(self, state: State, index: Tensor) -> State:
+        """Leave out patches.
+
+        Args:
+            state: A state before block 1.
+            index: Patches (B, K) that are kept.
+
+        Returns:
+            The state of the prefix tokens and of these patches, in this order.
+
+        """
+        prefix = state.tokens.shape[1] - self.num_patches
+        tokens, rope = torch.cat([state.tokens[:, :prefix], take(state.tokens, index + prefix)], dim=1), state.rope
+        if rope is not None:  # (G², d) for all blocks and heads, or (L, H, G², d)
+            chosen = rope[..., index, :]
+            rope = chosen.unsqueeze(1) if rope.ndim == 2 else chosen.movedim(-3, -4)
+        return State(tokens, rope)
+
     def recorded_blocks(self, record: Needs | None, depth: int | None = None) -> range:
         """Indices, from 0, of the blocks that these needs read of ``depth`` blocks (all by default)."""
         return range(0) if record is None or record.blocks is None else range(depth or self.depth)[record.blocks]
@@ -231,6 +251,54 @@ class Encoder(nn.Module):
         if state.rope is None:
             return None
         return state.rope[index] if getattr(self.vit, "rope_mixed", False) else state.rope
+
+
+def run_recorded(
+    block: Any, tokens: Tensor, rope: Tensor | None = None, *, maps: bool = False, logits: bool = False
+) -> tuple[Tensor, QK | Maps]:
+    """Run a block, and record its attention. No gradient reaches the block through what is recorded.
+
+    Args:
+        block: A timm block.
+        tokens: (B, N, D).
+        rope: Rotary positions, where the backbone has them.
+        maps: Record N×N maps in place of queries and keys.
+        logits: Record the logits of maps, too.
+
+    Returns:
+        The tokens (B, N, D) after the block, and its attention.
+
+    """
+    x = block.norm1(tokens)
+    projected = project(block.attn, x, rope)
+    attention: QK | Maps
+    if maps:
+        out, probs, before = attend_densely(block.attn, projected)
+        attention = Maps(probs.detach(), before.detach() if logits else None)
+    else:
+        out, lse = attend_recorded(block.attn, projected)
+        attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
+    return _finish_block(block, tokens, merge_heads(block.attn, x, out)), attention
+
+
+def run_for_chosen(block: Any, tokens: Tensor, choose: Callable[[QK], Tensor]) -> Tensor:
+    """Run a block for tokens that are chosen by the block's own attention; they attend to all tokens.
+
+    Args:
+        block: A timm block.
+        tokens: (B, N, D).
+        choose: A function from the block's attention, without gradient, to the indices (B, K) of tokens.
+
+    Returns:
+        These tokens (B, K, D) after the block.
+
+    """
+    x = block.norm1(tokens)
+    q, k, v = project(block.attn, x)
+    index = choose(QK(q.detach(), k.detach(), block.attn.scale))
+    asking = q.gather(2, index[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[3]))
+    out = attend(block.attn, Projected(asking, k, v))
+    return _finish_block(block, take(tokens, index), merge_heads(block.attn, take(x, index), out))
 
 
 def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Base of the models that select tokens and run the backbone's last block on them (TransFG, FFVT)."""
+"""Base of the models that select tokens and run the backbone's last block on them (TransFG, FFVT, IELT)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from fgbench.models.options import one_of, yes_or_no
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 
+RELEASED_BLOCK = ("linear", "xavier")  # rules of the released codes for the attention and the MLP of a new block
+
 
 class LastBlockModel(VisionTransformerModel):
     """Blocks 1 … L − 1, a selection among their tokens, block L on the class token and the selected tokens.
 
-    Source: TransFG, section 3.2; FFVT, section 3.1; released codes.
+    Source: TransFG, section 3.2; FFVT, section 3.1; IELT, released code; released codes.
 
     Args:
         backbone: timm's name.
@@ -45,10 +47,14 @@ class LastBlockModel(VisionTransformerModel):
         fresh_norm = self.released_last_norm if fresh_last_norm is None else fresh_last_norm
         self.fresh_last_norm = yes_or_no(fresh_norm, "fresh_last_norm")
         self.block_init = one_of("released" if block_init is None else block_init, "block_init", BLOCK_INITS)
+        self.build_own_layers()
         if options.get("pretrained"):
             self.start_from_backbone()
         elif block_init is not None:
             self.start_last_block()
+
+    def build_own_layers(self) -> None:
+        """Build layers that the backbone does not have, before any weights are drawn."""
 
     def start_from_backbone(self) -> tuple[str, ...]:
         """Draw the last block and the head anew; with ``fresh_last_norm`` set the last norm to 1 and 0."""
@@ -62,7 +68,7 @@ class LastBlockModel(VisionTransformerModel):
         if not self.fresh_last_block:
             return ()
         last = self.encoder.depth - 1
-        start_block(self.encoder.vit.blocks[last], self.block_init, released=("linear", "xavier"))
+        start_block(self.encoder.vit.blocks[last], self.block_init, released=RELEASED_BLOCK)
         return (f"encoder.vit.blocks.{last}.",)
 
     @property

@@ -212,6 +212,12 @@ class Model(nn.Module):
     def make_room(self, names: Collection[str]) -> None:
         """Create those buffers of these names that exist only after the first training step."""
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch of training, counted from 1; training calls it at the beginning of each."""
+
+    def weights_loaded(self) -> None:
+        """Update what follows from weights; called after those of a file were loaded."""
+
     @property
     def reads_as_backbone(self) -> bool:
         """Whether the head has the same input as timm's head of the backbone, so that its weights can be used."""

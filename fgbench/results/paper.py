@@ -23,7 +23,10 @@ MODEL_SELECTORS = {
     "aftrans": "sacm",
     "dcal": "rollout",
     "glsim": "gls",
+    "ielt": "mhv",
+    "r2trans": "column_mass",
 }
+SELECTING_MODELS = ("transfg", "ffvt", "ramstrans", "aftrans", "dcal", "glsim")  # of Table 6
 # Patches of TransFG and AF-Trans overlap: stride P − 4 (TransFG, section 3.1). Tables 1, 7 and 8 count their selectors
 # on these patches.
 OVERLAP = 4  # pixels

@@ -12,6 +12,8 @@ RESIZE = 1.34  # images are resized to a square of int(1.34 · S) pixels, then c
 LARGE = 50_000  # train-val images beyond which a fifth is searched on, and two seeds are run
 LARGE_SEEDS = (1, 10)
 SHORT_CAL = ("dafb", "food", "inat17")  # CAL is trained for 160 epochs but on these
+EVEN_SETS = ("dogs", "flowers", "pets")  # those of its paper on which IELT selects as many tokens of every block
+EVEN_IELT = 11  # of every block there: 126 / 11, rounded down
 MAX_WARMUP = 0.2  # of all steps, where a run is too short for the published warm-up
 
 
@@ -72,7 +74,12 @@ def published_recipe(model: str, dataset: str) -> dict[str, Any]:
 
 
 def published_model_options(model: str, dataset: str, image_size: int) -> dict[str, Any]:
-    """What the paper changes of a model for a data set: more tokens on Dogs. GLSim, section 4; FFVT, section 4.1."""
+    """What the papers change of a model for a data set.
+
+    More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code.
+    """
+    if model == "ielt":
+        return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
     if dataset != "dogs":
         return {}
     return {"glsim": {"top_k": round(16 * image_size / 224)}, "ffvt": {"num_tokens": 24}}.get(model, {})

@@ -183,6 +183,7 @@ class _Trainer:
     def train_epoch(self, epoch: int) -> tuple[float, float]:
         """Train one epoch; mean loss and top-1 in percent over all processes."""
         self._set_order(epoch)
+        self.plan.model.begin_epoch(epoch)
         self.wrapped.train()
         # Random numbers in a model (dropped branches, CAL's maps) depend on the epoch alone, and differ by process.
         torch.manual_seed(draw_seed(self.plan.seed, epoch, self.accelerator.process_index, 1))

@@ -20,13 +20,18 @@ from fgbench_selectors import QK, Maps, Needs, Selector
 
 SIZE = 64
 BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
-MODELS = ("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+MODELS = (
+    *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
+    *("r2trans", "r2trans, a fixed share"),
+)
+OPTIONS = {"r2trans, a fixed share": {"predict": "mixture", "drop": 0.4}}
 
 
 def built(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
-    backbone = BACKBONES.get(name, "test_vit")
-    return fgbench.create_model(name, backbone, img_size=SIZE, num_classes=20, **options).eval()
+    options |= OPTIONS.get(name, {})
+    name = name.partition(",")[0]
+    return fgbench.create_model(name, BACKBONES.get(name, "test_vit"), img_size=SIZE, num_classes=20, **options).eval()
 
 
 def wanted(network: nn.Module, images: torch.Tensor) -> dict:

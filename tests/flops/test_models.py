@@ -91,6 +91,44 @@ def test_transfg_published_pays_its_matrices_and_fast_does_not():
     assert rows["fast", "pass 1"].macs == rows["published", "pass 1"].macs
 
 
+def test_ielt_s_blocks_on_selected_tokens_cost_the_same_at_every_size():
+    rows = {(row.impl, row.stage, row.image_size): row for row in rows_of("ielt", sizes=(224, 448))}
+    width, classes, tokens, keys = 192, 200, 127, 25
+    heads = 2 * width * classes
+    both = (tokens + keys) * 12 * width**2 + 2 * (tokens**2 + keys**2) * width
+    # fast: the row of the class token, then 25 queries with keys and values of 127 tokens; one query in the last block
+    row = tokens * width
+    cross = tokens * 3 * width**2 + 2 * keys * tokens * width + keys * 9 * width**2
+    last = keys * 2 * width**2 + width**2 + 2 * keys * width + 9 * width**2
+    for size, patches in ((224, 196), (448, 784)):
+        assert rows["published", "fusion", size].macs == both + heads
+        assert rows["fast", "fusion", size].macs == row + cross + last + heads
+        assert rows["published", "selector", size].macs == 11 * 9 * patches  # smoothing; its maps are there
+        assert rows["fast", "selector", size].macs == 11 * (patches + 1) * width  # a row of every block
+        assert rows["fast", "pass 1", size].macs == rows["published", "pass 1", size].macs
+
+
+def test_r2trans_is_a_plain_vit_unless_the_published_code_runs():
+    rows = {(row.impl, row.stage): row for row in rows_of("r2trans")}
+    width, classes = 192, 200
+    vit = rows[None, None].macs
+    assert rows["fast", None].macs == vit
+    assert ("fast", "selector") not in rows
+    kept = 1 + 196 - 98  # on the meta device one half of the patches is dropped
+    assert rows["published", "pass 2"].macs == 12 * (kept * 12 * width**2 + 2 * kept**2 * width)
+    assert rows["published", "fusion"].macs == 2 * width * classes + 2 * width * classes
+    assert rows["published", "pass 1"].macs == vit - width * classes
+    with torch.device("meta"):
+        mixture = create_model("r2trans", TINY, predict="mixture").eval()
+    stages = count_model(mixture, 224).by_label
+    tokens = 197
+    assert stages["selector"].macs == 12 * tokens**2 * (width + 3)  # v A: logits of all heads, and a product with v
+    assert (
+        stages["pass 2"].macs
+        == rows["published", "pass 2"].macs - (kept - 1) * 10 * width**2 - 2 * (kept**2 - kept) * width
+    )
+
+
 def test_another_selector_is_counted_in_the_published_one_s_place():
     rows = [row for row in rows_of("glsim", selectors=("gls", "rollout"), impls=("fast",)) if row.stage == "selector"]
     assert [row.selector for row in rows] == ["gls", "rollout"]

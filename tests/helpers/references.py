@@ -74,3 +74,25 @@ def gls(tokens: np.ndarray, prefix: int, metric: str = "cosine", class_token: bo
 
 def attention(blocks: list[np.ndarray], prefix: int, block: int = -1) -> np.ndarray:
     return softmax(blocks[block], axis=2).mean(axis=0)[0, prefix:]
+
+
+def mhv(blocks: list[np.ndarray], prefix: int, grid: tuple[int, int], votes: int = 24) -> np.ndarray:
+    rows, columns = grid
+    scores = np.zeros((len(blocks) - 1, rows * columns))
+    for block, m in enumerate(blocks[:-1]):
+        counts = np.zeros((rows, columns))
+        for head in softmax(m, axis=2)[:, 0, prefix:]:
+            for j in sorted(range(len(head)), key=lambda j: (-head[j], j))[:votes]:
+                counts[divmod(j, columns)] += 1
+        for r in range(rows):
+            for c in range(columns):
+                near = [(r + y, c + x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+                inside = [(y, x) for y, x in near if 0 <= y < rows and 0 <= x < columns]
+                smooth = sum((2 - abs(y - r)) * (2 - abs(x - c)) * counts[y, x] for y, x in inside)
+                scores[block, r * columns + c] = smooth
+    return scores
+
+
+def column_mass(blocks: list[np.ndarray], prefix: int) -> np.ndarray:
+    maps = np.stack([softmax(m, axis=2) for m in blocks])  # (L, H, N, N)
+    return maps.mean(axis=(0, 1))[prefix:, prefix:].sum(axis=0)

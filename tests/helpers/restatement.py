@@ -313,6 +313,122 @@ def glsim(
     return linear(layer_norm(pair, weights, "aggregator_norm", eps)[0], weights, "head"), [box]
 
 
+def ballots(rows: Tensor, votes: int) -> list[int]:
+    """(H, M) attention → how many heads have each token among the `votes` that they attend to most."""
+    counts = [0] * rows.shape[1]
+    for row in rows:
+        for j in top(row, votes):
+            counts[j] += 1
+    return counts
+
+
+def most(votes: list[int], k: int) -> list[int]:
+    return sorted(range(len(votes)), key=lambda j: (-votes[j], j))[:k]
+
+
+def smooth_votes(votes: list[int], side: int) -> list[int]:
+    """Every vote counts 4 for its own patch, 2 for those beside it, 1 for those at its corners."""
+    out = [0] * len(votes)
+    for j, count in enumerate(votes):
+        r, c = divmod(j, side)
+        for y in range(max(r - 1, 0), min(r + 2, side)):
+            for x in range(max(c - 1, 0), min(c + 2, side)):
+                out[y * side + x] += count * (2 - abs(y - r)) * (2 - abs(x - c))
+    return out
+
+
+def voted_patches(rows: Tensor, side: int, votes: int, k: int) -> list[int]:
+    return most(smooth_votes(ballots(rows, votes), side), k)
+
+
+def voted_keys(rows: Tensor, votes: int, k: int) -> list[int]:
+    return most(ballots(rows, votes), k)
+
+
+def ielt(
+    weights: Weights,
+    image: Tensor,
+    *,
+    img_size: int,
+    patch: int,
+    heads: int,
+    num_prefix: int = 1,
+    num_tokens: int | tuple[int, ...] | list[int] = (16, 14, 12, 10, 8, 6, 8, 10, 12, 14, 16),
+    num_key_tokens: int = 24,
+    votes: int = 24,
+    eps: float = 1e-6,
+) -> Answer:
+    encoder = Encoder(weights, patch, heads, num_prefix, eps=eps)
+    side = encoder.side(img_size)
+    outputs, maps = encoder.blocks(encoder.embed(image), encoder.depth - 1)
+    counts = [num_tokens] * len(maps) if isinstance(num_tokens, int) else num_tokens
+    class_token = outputs[-1][0]
+    gathered, boxes = [class_token], []
+    for output, m, k in zip(outputs, maps, counts, strict=True):
+        rows = torch.softmax(m[:, 0, :], dim=1)[:, num_prefix:]
+        for j in decide(partial(voted_patches, side=side, votes=votes, k=k), rows):
+            gathered.append(output[num_prefix + j])
+            boxes.append(patch_box(j, side, patch, patch))
+    x, m = block(torch.stack(gathered), weights, "cross_layer_block", heads, eps)
+    refined = layer_norm(x, weights, "cross_layer_norm", eps)
+    rows = torch.softmax(m[:, 0, :], dim=1)[:, 1:]
+    keys = decide(partial(voted_keys, votes=votes, k=num_key_tokens), rows)
+    y, _ = encoder.block(torch.stack([class_token, *(refined[1 + p] for p in keys)]), encoder.depth - 1)
+    beside = linear(refined[0], weights, "head")
+    assist = torch.softmax(beside, dim=0) * torch.stack([row.sum() for row in weights["head.weight"]])
+    return linear(encoder.norm(y)[0], weights, "head") + assist, boxes
+
+
+def r2trans_values(weights: Weights, maps: list[Tensor], num_prefix: int) -> Tensor:
+    """What patches get from patches, normalised over the image with a weight and a bias each, through a sigmoid."""
+    mass = torch.zeros_like(maps[0][0, 0, num_prefix:])
+    for m in maps:
+        for head in m:
+            for row in torch.softmax(head, dim=1)[num_prefix:]:
+                mass = mass + row[num_prefix:] / (len(maps) * len(m))
+    return torch.sigmoid(layer_norm(mass, weights, "score_norm", 1e-5))
+
+
+def r2trans_dropped(
+    weights: Weights, images: Tensor, *, patch: int, heads: int, num_prefix: int = 1, eps: float = 1e-6
+) -> int:
+    """How many patches are dropped from every image of a batch."""
+    encoder = Encoder(weights, patch, heads, num_prefix, eps=eps)
+    below = []
+    for image in images:
+        values = r2trans_values(weights, encoder(image)[1], num_prefix)
+        below.append(float(sum(1 for value in values if value < values.mean())))
+    return int(torch.tensor(below).mean() / len(values) * len(values))
+
+
+def r2trans(
+    weights: Weights,
+    image: Tensor,
+    *,
+    img_size: int,
+    patch: int,
+    heads: int,
+    num_prefix: int = 1,
+    predict: str = "first",
+    drop: float | None = None,
+    dropped: int | None = None,
+    eps: float = 1e-6,
+) -> Answer:
+    """Its boxes are in reading order: the order of the tokens in the second pass does not matter."""
+    encoder = Encoder(weights, patch, heads, num_prefix, eps=eps)
+    tokens, maps = encoder(image)
+    values = r2trans_values(weights, maps, num_prefix)
+    fewer = int(drop * len(values)) if dropped is None else dropped
+    kept = decide(lambda values: sorted(top(-values, len(values))[fewer:]), values)
+    embedded = encoder.embed(image)
+    x = torch.cat([embedded[:num_prefix], embedded[[num_prefix + j for j in kept]]])
+    again = encoder.norm(encoder.blocks(x)[0][-1])
+    first, second = (linear(pass_[0], weights, "head") for pass_ in (tokens, again))
+    both = linear(torch.cat([tokens[0], again[0]]), weights, "pair_head")
+    boxes = [patch_box(j, encoder.side(img_size), patch, patch) for j in kept]
+    return first if predict == "first" else 0.4 * first + 0.4 * second + 0.2 * both, boxes
+
+
 def resnet101(weights: Weights, image: Tensor, *, img_size: int) -> Answer:
     x = resnet_features(image, weights, "backbone.", last_stride=2)
     return linear(x.mean(dim=(1, 2)), weights, "backbone.fc"), []
@@ -363,5 +479,5 @@ def cal(weights: Weights, image: Tensor, *, img_size: int, passes: int = 2) -> A
 
 
 MODELS: dict[str, Callable[..., Answer]] = {
-    f.__name__: f for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim)
+    f.__name__: f for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim, ielt, r2trans)
 }

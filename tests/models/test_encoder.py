@@ -10,7 +10,7 @@ from helpers.model_scenes import enliven, images
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import build_vit
 from fgbench.models.build import create_model
-from fgbench.models.encoder import Encoder
+from fgbench.models.encoder import Encoder, run_for_chosen, run_recorded
 from fgbench_selectors import QK, Maps, Needs
 
 # A plain ViT, distilled, class token without position, patches of 14 with registers and layer scale, CLIP's norm before
@@ -72,6 +72,43 @@ def test_what_is_recorded_is_what_the_attention_used(name):
         assert isinstance(maps, Maps)
         assert (qk.probs_map() - maps.probs).abs().max() < 1e-4
         assert (qk.logits_map() - maps.logits).abs().max() < 1e-3 * maps.logits.abs().max()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_patches_that_are_kept_keep_their_positions(name):
+    """The class token does not depend on the order of patches; it does on which ones there are."""
+    encoder, batch = made(name)
+    generator = torch.Generator().manual_seed(0)
+    shuffled = torch.stack([torch.randperm(encoder.num_patches, generator=generator) for _ in batch])
+    with torch.no_grad():
+        expected = encoder(batch)[:, 0]
+        whole, half = (encoder.keep(encoder.start(batch), shuffled[:, :k]) for k in (None, encoder.num_patches // 2))
+        for state in (whole, half):
+            encoder.run(state, range(encoder.depth))
+    scale = expected.abs().max()
+    assert half.tokens.shape[1] == encoder.num_prefix_tokens + encoder.num_patches // 2
+    assert (encoder.norm(whole.tokens)[:, 0] - expected).abs().max() < 1e-4 * scale
+    assert (encoder.norm(half.tokens)[:, 0] - expected).abs().max() > 1e-3 * scale
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit3_small_patch16_224", "vit_base_patch32_clip_224"])
+def test_a_block_for_chosen_tokens_computes_what_it_does_for_all(name):
+    encoder, batch = made(name)
+    block, met = encoder.vit.blocks[0], []
+
+    def best_two(attention: QK) -> torch.Tensor:
+        met.append(attention.row(0))
+        return met[0].mean(dim=1).topk(2).indices
+
+    with torch.no_grad():
+        tokens = encoder.start(batch).tokens
+        chosen = run_for_chosen(block, tokens, best_two)
+        for maps in (False, True):
+            every, attention = run_recorded(block, tokens, maps=maps)
+            index = best_two(attention)
+            torch.testing.assert_close(attention.row(0), met[0])
+            expected = every.gather(1, index.unsqueeze(-1).expand(-1, -1, every.shape[-1]))
+            torch.testing.assert_close(chosen, expected, rtol=0, atol=1e-4 * every.abs().max().item())
 
 
 def test_only_what_a_selector_declares_is_recorded():
@@ -143,6 +180,6 @@ def test_models_live_under_timm_s_roof_too():
     made = timm.create_model("fgbench_glsim", backbone="fgtest_vit", img_size=64, num_classes=3, top_k=2)
     assert type(made).__name__ == "GLSim"
     assert made(images(1, 64)).shape == (1, 3)
-    assert "fgbench_transfg" in timm.list_models("fgbench_*")
+    assert {"fgbench_transfg", "fgbench_ielt", "fgbench_r2trans"} <= set(timm.list_models("fgbench_*"))
     with pytest.raises(FgbenchError, match="3 channels"):
         timm.create_model("fgbench_vit", backbone="fgtest_vit", in_chans=1)

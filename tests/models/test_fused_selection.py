@@ -13,14 +13,15 @@ from torch.utils._pytree import tree_leaves
 from fgbench import create_model
 from fgbench_selectors.backends.recording import record_backends
 
-STREAMING = ("transfg", "ramstrans", "dcal", "ev", "aftrans", "ffvt")
+STREAMING = ("transfg", "ramstrans", "dcal", "ev", "aftrans", "ffvt", "ielt", "r2trans")
+OPTIONS = {"r2trans": {"predict": "mixture"}}  # with its first prediction alone it selects nothing
 COMPILERS_MAY_WARN = pytest.mark.filterwarnings("default")  # of their own affairs, and torch 2.6 does
 MODES = ("float32", "bfloat16", "float16", "autocast")
 
 
 def build(name: str, size: int, impl: str = "fast"):
     torch.manual_seed(0)
-    return create_model(name, "fgtest_vit", img_size=size, num_classes=5, impl=impl).eval()
+    return create_model(name, "fgtest_vit", img_size=size, num_classes=5, impl=impl, **OPTIONS.get(name, {})).eval()
 
 
 def in_mode(model, images: torch.Tensor, mode: str):

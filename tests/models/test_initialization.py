@@ -22,8 +22,8 @@ from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INIT
 from fgbench.values import key_values, literal
 
 CLASSES, WIDTH = 21, 64
-NPZ_MODELS = ("vit", "transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans")
-OWN_HEADS = ("transfg", "ffvt", "ramstrans", "glsim")  # whose codes never take the head of the .npz
+NPZ_MODELS = ("vit", "transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans", "ielt", "r2trans")
+OWN_HEADS = ("transfg", "ffvt", "ramstrans", "glsim", "ielt")  # whose codes never take the head of the .npz
 
 
 def built(name: str, **options: Any) -> Any:
@@ -71,7 +71,8 @@ def check_linear(layer: nn.Linear, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "how"), [("transfg", "linear"), ("ffvt", "zeros"), ("ramstrans", "linear"), ("glsim", "zeros")]
+    ("name", "how"),
+    [("transfg", "linear"), ("ffvt", "zeros"), ("ramstrans", "linear"), ("glsim", "zeros"), ("ielt", "zeros")],
 )
 def test_the_head_begins_as_in_the_released_code_and_that_of_the_npz_is_not_taken(name, how, tmp_path):
     model, report, _ = begun(name, tmp_path)
@@ -118,6 +119,8 @@ def test_the_head_of_another_number_of_classes_is_drawn_by_the_same_rule(tmp_pat
     [
         ("ffvt", {}, True),
         ("ffvt", {"fresh_last_norm": False}, False),
+        ("ielt", {}, True),
+        ("ielt", {"fresh_last_norm": False}, False),
         ("ramstrans", {}, True),
         ("ramstrans", {"fresh_last_norm": False}, False),
         ("transfg", {}, False),
@@ -138,7 +141,7 @@ def test_the_last_norm_is_that_of_the_npz_or_stays_1_and_0(name, options, fresh,
         assert own <= set(report.loaded)
 
 
-@pytest.mark.parametrize("name", ["transfg", "ffvt"])
+@pytest.mark.parametrize("name", ["transfg", "ffvt", "ielt"])
 @pytest.mark.parametrize("how", BLOCK_INITS)
 def test_the_last_block_is_drawn_by_its_rule_and_its_norms_are_1_and_0(name, how, tmp_path):
     model, _, _ = begun(name, tmp_path, block_init=how)
@@ -151,6 +154,32 @@ def test_the_last_block_is_drawn_by_its_rule_and_its_norms_are_1_and_0(name, how
     for norm in (block.norm1, block.norm2):
         assert torch.equal(norm.weight, torch.ones(WIDTH))
         assert torch.equal(norm.bias, torch.zeros(WIDTH))
+
+
+@pytest.mark.parametrize("how", BLOCK_INITS)
+def test_ielt_s_cross_layer_block_is_drawn_as_its_last_one_and_by_itself(how, tmp_path):
+    model, report, _ = begun("ielt", tmp_path, block_init=how)
+    block, last = model.cross_layer_block, model.encoder.vit.blocks[3]
+    attention, mlp = ("linear", "xavier") if how == "released" else (how, how)
+    check_linear(block.attn.qkv, attention)
+    check_linear(block.mlp.fc2, mlp)
+    assert not torch.equal(block.mlp.fc1.weight, last.mlp.fc1.weight)
+    for norm in (block.norm1, block.norm2, model.cross_layer_norm):
+        assert torch.equal(norm.weight, torch.ones(WIDTH))
+        assert torch.equal(norm.bias, torch.zeros(WIDTH))
+    own = {name for name in model.state_dict() if name.startswith("cross_layer_")}
+    assert own <= set(report.started)
+    without = built("ielt")
+    assert not torch.equal(without.cross_layer_block.mlp.fc1.weight, without.encoder.vit.blocks[3].mlp.fc1.weight)
+
+
+def test_ielt_can_start_from_the_backbone_s_last_block_and_norm(tmp_path):
+    model, report, _ = begun("ielt", tmp_path, fresh_last_block=False, fresh_last_norm=False)
+    vit = model.encoder.vit
+    for own, source in ((model.cross_layer_block, vit.blocks[3]), (model.cross_layer_norm, vit.norm)):
+        for name, tensor in source.state_dict().items():
+            assert torch.equal(own.state_dict()[name], tensor), name
+    assert not any(name.startswith("encoder.vit.") for name in report.started)
 
 
 def test_glsim_s_aggregator_is_drawn_by_xavier_s_rule_on_a_backbone_and_as_torch_does_without(tmp_path):
@@ -175,8 +204,8 @@ def test_timm_s_pretrained_weights_begin_as_a_file_does(name, monkeypatch):
     monkeypatch.setattr(vit, "build_vit", enlivened)
     model = built(name, pretrained=True)
     check_linear(model.head, model.released_head)
-    assert bool((model.encoder.vit.norm.weight == 1).all()) == (name in ("ffvt", "ramstrans"))
-    if name in ("transfg", "ffvt"):
+    assert bool((model.encoder.vit.norm.weight == 1).all()) == (name in ("ffvt", "ramstrans", "ielt"))
+    if name in ("transfg", "ffvt", "ielt"):
         check_linear(model.encoder.vit.blocks[3].mlp.fc1, "xavier")
 
 
@@ -244,7 +273,7 @@ def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_al
         assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
 
 
-@pytest.mark.parametrize("name", ["transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans"])
+@pytest.mark.parametrize("name", [name for name in NPZ_MODELS if name != "vit"])
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
     plain = enliven(built(name, impl=impl)).eval()
@@ -318,6 +347,7 @@ def test_ramstrans_trains_both_predictions_or_the_first_alone():
         ("transfg", {"fresh_last_block": "no"}),
         ("ffvt", {"fresh_last_norm": 1}),
         ("ramstrans", {"loss_heads": "second"}),
+        ("ielt", {"fresh_last_block": None}),
         ("ramstrans", {"fresh_last_norm": None}),
         ("glsim", {"block_init": None, "crop_class_token": 0}),
         ("ev", {"search": "cells"}),
@@ -334,7 +364,7 @@ def test_a_bad_option_is_one_line(name, options):
 def test_the_commands_of_the_page_name_options_that_the_models_have():
     page = Path(__file__).parents[2].joinpath("docs", "differences.md").read_text(encoding="utf-8")
     commands = re.findall(r"`fgbench accuracy --model (\w+) [^`]*--model-options ([^`]+)`", page)
-    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim"}
+    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim", "ielt"}
     for model, words in commands:
         options = {key: literal(value) for key, value in key_values(words.split(), "--model-options").items()}
         made = built(model, **options)

@@ -155,6 +155,33 @@ def test_dcal_trains_three_predictions_weighted_by_their_uncertainty():
     assert loss.item() == pytest.approx(weigh_by_uncertainty(losses, model.log_variances).item(), rel=1e-4)
 
 
+def test_ielt_weighs_its_two_predictions():
+    model = enliven(create_model("ielt", "fgtest_vit", img_size=64, num_classes=3, label_smoothing=0.0)).eval()
+    batch, targets = images(3, 64), torch.tensor([0, 1, 2])
+    loss, logits = model(batch, targets)
+    found = model.flow(batch)
+    final, cross = (functional.cross_entropy(x, targets) for x in (found.logits, found.heads["cross-layer"]))
+    assert loss.item() == pytest.approx((0.6 * final + 0.4 * cross).item(), rel=1e-5)
+    assert torch.equal(logits, found.logits)
+    assist = found.heads["cross-layer"].softmax(dim=1) * model.head.weight.sum(dim=1)
+    torch.testing.assert_close(found.logits, found.heads["key"] + assist)
+    model.loss_weight = 0.25
+    assert model(batch, targets)[0].item() == pytest.approx((0.25 * final + 0.75 * cross).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("predict", ["first", "mixture"])
+def test_r2trans_trains_three_predictions_whatever_it_predicts_by(predict):
+    model = create_model("r2trans", "fgtest_vit", img_size=64, num_classes=3, label_smoothing=0.0, predict=predict)
+    model, batch, targets = enliven(model).eval(), images(3, 64), torch.tensor([0, 1, 2])
+    loss, logits = model(batch, targets)
+    heads = model.explain(batch).heads
+    first, second, both = (functional.cross_entropy(heads[name], targets) for name in ("first", "second", "both"))
+    assert loss.item() == pytest.approx((0.4 * first + 0.4 * second + 0.2 * both).item(), rel=1e-5)
+    mixture = (4 * heads["first"] + 4 * heads["second"] + 2 * heads["both"]) / 10
+    torch.testing.assert_close(logits, heads["first"] if predict == "first" else mixture)
+    assert abs(first - second) > 0.01
+
+
 def test_cal_boxes_surround_what_reaches_the_threshold():
     heat = torch.zeros(2, 1, 5, 5)
     heat[0, 0, 1, 3] = 1.0  # at 17 pixels and corners aligned, cell c lies at pixel 4·c: row 4, column 12

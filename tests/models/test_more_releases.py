@@ -1,4 +1,4 @@
-"""RAMS-Trans' own files, GLSim's port to timm, positions of another grid, files of another model."""
+"""Files of RAMS-Trans, IELT and R2-Trans, GLSim's port to timm, positions of another grid, files of another model."""
 
 from __future__ import annotations
 
@@ -57,6 +57,53 @@ def test_the_second_class_token_keeps_its_own_position_on_another_grid(tmp_path)
     both = embeddings.cls_token2 + embeddings.position_embeddings[:, 1:2]
     torch.testing.assert_close(model.second_class_token, both, rtol=0, atol=0)
     assert (report.grids, report.interpolation) == ((14, 18), "bilinear")
+
+
+# IELT and R2-Trans ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("impl", ["fast", "published"])
+def test_a_file_of_ielt_holds_a_block_twice_and_is_read_once(tmp_path, impl):
+    module = trained(released_models.IELT, IMAGES)
+    model = ours("ielt", TINY, impl=impl)
+    report = fgbench.load_checkpoint(model, save(module, tmp_path / "ielt.pth", prefix=""), strict=True)
+    torch.testing.assert_close(model(IMAGES), module(IMAGES), rtol=0, atol=1e-4)
+    assert (report.format, report.norm_eps, report.complete) == ("ielt", 1e-6, True)
+    state = {name: w for name, w in module.state_dict().items() if not name.startswith("encoder.clr_layer.")}
+    torch.save({"model": state}, tmp_path / "once.pth")
+    again = ours("ielt", TINY, impl=impl)
+    assert fgbench.load_checkpoint(again, tmp_path / "once.pth", strict=True).complete
+    assert torch.equal(again(IMAGES), model(IMAGES))
+
+
+def test_a_file_of_ielt_that_holds_two_different_blocks_is_refused(tmp_path):
+    state = dict(trained(released_models.IELT, IMAGES).state_dict())
+    state["encoder.clr_layer.ffn.fc1.bias"] = state["encoder.clr_layer.ffn.fc1.bias"] + 1
+    torch.save({"model": state}, tmp_path / "ielt.pth")
+    with pytest.raises(FgbenchError, match="their values differ: which is meant") as caught:
+        fgbench.load_checkpoint(ours("ielt", TINY), tmp_path / "ielt.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("impl", ["fast", "published"])
+def test_a_file_of_r2_trans_gives_all_three_predictions(tmp_path, impl):
+    module = trained(released_models.R2Trans, IMAGES)
+    model = ours("r2trans", TINY, impl=impl, predict="mixture")
+    report = fgbench.load_checkpoint(model, save(module, tmp_path / "r2.pth", prefix=""), strict=True)
+    expected = module.predictions(IMAGES)
+    heads = model.explain(IMAGES).heads
+    for head, logits in zip(("first", "second", "both"), expected, strict=True):
+        torch.testing.assert_close(heads[head], logits, rtol=0, atol=1e-4)
+    ranked = 4 * expected[0] + 4 * expected[1] + 2 * expected[2]
+    torch.testing.assert_close(10 * model(IMAGES), ranked, rtol=0, atol=1e-3)
+    assert (report.format, report.norm_eps, report.complete) == ("r2-trans", 1e-6, True)
+
+
+def test_a_file_of_r2_trans_is_of_one_grid(tmp_path):
+    path = save(trained(released_models.R2Trans, IMAGES), tmp_path / "r2.pth", prefix="")
+    with pytest.raises(FgbenchError, match=r"score_norm.weight \(196,\) in the file, \(324,\) in the model") as caught:
+        fgbench.load_checkpoint(ours("r2trans", TINY, size=288), path)
+    assert "\n" not in str(caught.value)
 
 
 # GLSim's port to timm -------------------------------------------------------------------------------------------------
@@ -169,7 +216,7 @@ def test_glsim_s_resnet_is_a_resnet(tmp_path):
 
 
 def zoomed(positions: Tensor, side: int, prefix: int) -> Tensor:
-    """As the authors of GLSim, TransFG, FFVT, RAMS-Trans and Google do it."""
+    """As the authors of GLSim, TransFG, FFVT, RAMS-Trans, IELT and Google do it."""
     grid = positions[0, prefix:].numpy()
     old = round(len(grid) ** 0.5)
     patches = zoom(grid.reshape(old, old, -1), (side / old, side / old, 1), order=1)
@@ -181,6 +228,7 @@ AUTHORS = {
     "transfg": ("transfg", released_models.TransFG, "transformer.embeddings.position_embeddings", 1),
     "ffvt": ("ffvt", released_models.FFVT, "transformer.embeddings.position_embeddings", 1),
     "rams-trans": ("ramstrans", released_models.RAMSTrans, "transformer.embeddings.position_embeddings", 2),
+    "ielt": ("ielt", released_models.IELT, "embeddings.position_embeddings", 1),
 }
 
 
@@ -238,6 +286,9 @@ OTHERS = {
     "a GLSim's plain vit in a transfg": (released_models.GLSimViT, "transfg", "ViT"),
     "a RAMS-Trans in a vit": (released_models.RAMSTrans, "vit", "RAMSTrans"),
     "a RAMS-Trans in a transfg": (released_models.RAMSTrans, "transfg", "RAMSTrans"),
+    "an IELT in a vit": (released_models.IELT, "vit", "IELT"),
+    "an IELT in an ffvt": (released_models.IELT, "ffvt", "IELT"),
+    "an R2-Trans in a vit": (released_models.R2Trans, "vit", "R2Trans"),
 }
 
 

@@ -22,15 +22,19 @@ SHAPES = {
     "resnet26": {},
     "resnet50": {},
 }
-TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt", "r2trans")
 CONVOLUTIONS = ("resnet101", "cal")
-SELECT_TOKENS = ("transfg", "ffvt", "dcal")
+SELECT_TOKENS = ("transfg", "ffvt", "dcal")  # the best by their scores, in this order
 CLASSES = 10
 # Of scores. Rounding moves them by up to 8e-6 of their value, and on every processor by something else.
 ROUNDING = 2e-5
 
 
-def case(name: str, backbone: str, size: int = 224, seed: int = 0, **options: Any) -> Any:
+SEEDS = {("r2trans", TINY, 224): 1}  # where seed 0 has two nearly equal values at the edge of what is selected
+
+
+def case(name: str, backbone: str, size: int = 224, seed: int | None = None, **options: Any) -> Any:
+    seed = SEEDS.get((name, backbone, size), 0) if seed is None else seed
     words = [name, backbone.split("_patch")[0], str(size), *(f"{k} {v}" for k, v in options.items())]
     return pytest.param((name, backbone, size, seed, options), id=", ".join(words))
 
@@ -56,6 +60,12 @@ CASES = [
     case("ev", TINY, part_size=90),
     case("ev", TINY, search="pixels", part_size=90),
     case("ev", TINY, seed=2, search="pixels", min_area=4000, max_iou=0.3),
+    case("ielt", TINY, num_tokens=11),
+    case("ielt", TINY, num_tokens=[1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1], votes=5, num_key_tokens=7),
+    case("r2trans", TINY, predict="mixture"),
+    case("r2trans", TINY, seed=2, predict="mixture", drop=0.3),
+    case("r2trans", REGISTERS, 182, predict="mixture"),
+    case("r2trans", TINY, seed=0, drop=0.9),
     case("glsim", TINY, rule="enclosing"),
     case("glsim", TINY, 230, rule="enclosing", crop_class_token=True),
     case("glsim", REGISTERS, 182, rule="enclosing", crop_class_token=True, top_k=3),
@@ -93,12 +103,15 @@ class Run:
     def restate(self, dtype: torch.dtype) -> tuple[Tensor, list[list[restatement.Box]], list[list[Decision]]]:
         """Logits, boxes and decisions of every image."""
         weights = {name: w.to(dtype) for name, w in self.weights.items()}
+        images, options = self.images.to(dtype), dict(self.options)
+        if self.name == "r2trans" and "drop" not in options:  # what depends on the whole batch
+            options["dropped"] = restatement.r2trans_dropped(weights, images, **SHAPES[self.backbone])
         answers, decided = [], []
-        for image in self.images:
+        for image in images:
             with decisions() as made:
                 answers.append(
                     restatement.MODELS[self.name](
-                        weights, image.to(dtype), img_size=self.size, **SHAPES[self.backbone], **self.options
+                        weights, image, img_size=self.size, **SHAPES[self.backbone], **options
                     )
                 )
             decided.append(made)
@@ -137,6 +150,8 @@ def test_a_batch_equals_the_restatement_image_by_image(run, impl):
     explanation = run.model.flow(run.images) if run.name in ("ev", "cal") else run.model.explain(run.images)
     torch.testing.assert_close(explanation.logits, run.logits, rtol=0, atol=1e-4)
     boxes = [[], [], []] if explanation.boxes is None else explanation.boxes.tolist()
+    if run.name == "r2trans":
+        boxes = [sorted(own) for own in boxes]
     if run.name not in SELECT_TOKENS:
         assert run.boxes == boxes
         return

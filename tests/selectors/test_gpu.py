@@ -71,13 +71,13 @@ def test_half_precision_selects_what_float64_selects(dtype):
     for seed in range(10):
         halves = lifelike_features(images=8, seed=seed).map(lambda x: x.to("cuda", dtype))
         handed_over = [QK(b.q, b.k, b.scale, fused.attend(b.q, b.k, b.k, b.scale)[1]) for b in halves.attention]
-        for name in ("psm", "rollout", "maws", "attention"):
+        for name in ("psm", "rollout", "maws", "attention", "column_mass"):
             found = get(name)(Features(attention=handed_over)).argmax(dim=-1)
             equal.append((found == get(name)(halves.map(lambda x: x.double())).argmax(dim=-1)).flatten())
     assert torch.cat(equal).double().mean() >= 0.999
 
 
-@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "sacm", "gls", "attention"])
+@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "sacm", "gls", "attention", "mhv", "column_mass"])
 def test_selection_never_waits_for_the_host(name):
     q, k, _ = on_gpu((2, 12, 197, 64), torch.bfloat16)
     lse = logsumexp(q, k, 0.125)

@@ -8,9 +8,9 @@ that. So there are two questions:
 * what the rounding of queries and keys costs before: the choice from rounded ones, against that from float32 ones.
   At least 99.9 % are equal in float16; bfloat16 has three digits of precision less than it takes for that.
 
-A choice is what a model makes: the best patch of a head (PSM, TransFG), of an image (rollout, attention), of a block
-(MAWS). Where two choices differ, they are near-ties: by the exact scores the chosen patch is worth as much as the
-best one, within the rounding of a logit.
+A choice is what a model makes: the best patch of a head (PSM, TransFG), of an image (rollout, attention, column mass),
+of a block (MAWS). Where two choices differ, they are near-ties: by the exact scores the chosen patch is worth as much
+as the best one, within the rounding of a logit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import fgbench_selectors.backends.left
 from fgbench_selectors import Features, get
 from fgbench_selectors.backends import fused
 
-NAMES = ("psm", "rollout", "attention", "maws")
+NAMES = ("psm", "rollout", "attention", "maws", "column_mass")
 SAME = 0.999
 HALVES = {torch.float16: SAME, torch.bfloat16: 0.99}  # and what is left after the inputs alone are rounded
 NEAR_TIE = {torch.float16: 2**-9, torch.bfloat16: 2**-6}  # of the best score: a logit of 4, rounded

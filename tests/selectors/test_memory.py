@@ -58,7 +58,7 @@ def test_fast_takes_a_few_rows_of_a_large_batch_at_a_time(name):
 
 
 @pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "sacm", "attention"])
+@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "sacm", "attention", "mhv", "column_mass"])
 def test_published_builds_the_maps(name, side):
     """The checks above can fail."""
     assert largest(name, "published", side, device="meta") >= HEADS * (side**2 + 1) ** 2

@@ -21,6 +21,8 @@ REFERENCES = {
     "sacm": lambda case, b: references.sacm_untrained(case.logits[b], case.prefix),
     "gls": lambda case, b: references.gls(case.tokens[b], case.prefix),
     "attention": lambda case, b: references.attention(case.logits[b], case.prefix),
+    "mhv": lambda case, b: references.mhv(case.logits[b], case.prefix, case.features.grid),
+    "column_mass": lambda case, b: references.column_mass(case.logits[b], case.prefix),
 }
 
 
@@ -201,15 +203,53 @@ def test_scores_are_no_view_of_the_callers_maps(impl):
     assert torch.equal(maps.probs, before)
 
 
-@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("name", [name for name in REFERENCES if name != "mhv"])
 def test_equal_patches_score_equally(name):
-    """Ties stay ties: with equal tokens everywhere no patch is preferred."""
+    """Ties stay ties: with equal tokens everywhere no patch is preferred, but by votes, which have an order."""
     case = make_case()
     features = case.features.map(lambda x: x[..., :1, :].expand_as(x).contiguous())
     for impl in IMPLS:
         scores = get(name, impl=impl)(features).detach()
         patches = scores[..., 1:] if name == "maws" else scores
         torch.testing.assert_close(patches, patches[..., :1].expand_as(patches))
+
+
+def one_row(row: list[float], heads: int = 1) -> Features:
+    """Features of two blocks whose class token attends to the patches as given, in every head."""
+    probs = torch.zeros(1, heads, len(row) + 1, len(row) + 1)
+    probs[..., 0, 1:] = torch.tensor(row)
+    return Features(attention=[Maps(probs)] * 2)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        (4, [1, 2, 1, 2, 4, 2, 1, 2, 1]),  # the middle of 3×3 patches
+        (0, [4, 2, 0, 2, 1, 0, 0, 0, 0]),  # a corner: nothing lies outside of the grid
+    ],
+)
+def test_a_vote_counts_for_its_neighbours_too(impl, best, expected):
+    row = [0.1] * 9
+    row[best] = 0.2
+    scores = get("mhv", impl=impl, votes=1)(one_row(row, heads=5))
+    assert scores.tolist() == [[[5 * score for score in expected]]]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_among_equal_attention_a_head_votes_for_the_first_patches(impl):
+    first_two, all_alike = (get("mhv", impl=impl, votes=votes)(one_row([0.1] * 9))[0, 0] for votes in (2, 9))
+    assert first_two.tolist() == [6, 6, 2, 3, 3, 1, 0, 0, 0]
+    assert all_alike.tolist() == [9, 12, 9, 12, 16, 12, 9, 12, 9]
+    more = get("mhv", impl=impl, votes=100)(one_row([0.3, 0.2, 0.1] * 3))[0, 0]
+    assert torch.equal(more, all_alike)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_column_mass_leaves_out_the_class_token_and_registers(impl):
+    probs = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.6, 0.2, 0.1, 0.1], [0.1, 0.1, 0.6, 0.2], [0.1, 0.2, 0.3, 0.4]])
+    features = Features(attention=[Maps(probs.expand(1, 2, 4, 4))], num_prefix_tokens=2, grid=(1, 2))
+    torch.testing.assert_close(get("column_mass", impl=impl)(features), torch.tensor([[0.9, 0.6]]))
 
 
 @pytest.mark.parametrize("name", ["psm", "rollout"])
@@ -239,7 +279,7 @@ def test_blocks_that_were_not_recorded_are_named():
         get("gls")(Features(attention=case.features.attention))
 
 
-@pytest.mark.parametrize("name", ["psm", "maws"])
+@pytest.mark.parametrize("name", ["psm", "maws", "mhv"])
 def test_the_last_block_is_not_needed_where_the_paper_does_not_read_it(name):
     case = make_case()
     without = Features(attention=[*case.features.attention[:-1], None])
@@ -257,6 +297,8 @@ def test_the_last_block_is_not_needed_where_the_paper_does_not_read_it(name):
         ("sacm", {"depth": "12"}, "depth must be a whole number from 1, got '12'"),
         ("sacm", {"hidden_ratio": -1}, "hidden_ratio must be a positive number, got -1"),
         ("sacm", {"hidden_ratio": float("nan")}, "hidden_ratio must be a positive number, got nan"),
+        ("mhv", {"votes": 0}, "votes must be a whole number from 1, got 0"),
+        ("mhv", {"votes": True}, "votes must be a whole number from 1, got True"),
         ("sacm", {"activation": "relu"}, "activation must be a class of torch.nn modules, got 'relu'; such as nn.ReLU"),
         ("psm", {"heads": 3}, "has no option 'heads'"),
     ],

@@ -152,9 +152,10 @@ def load_checkpoint(
 ) -> LoadReport:
     """Load weights into a model.
 
-    Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans and CAL;
-    files of timm; Google's .npz. A released file may be a whole checkpoint or a dictionary of weights, with or without
-    ``model.`` before their names. No code in the file is executed, and the model changes only if all shapes fit.
+    Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
+    R2-Trans and CAL; files of timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or
+    without ``model.`` before their names. No code in the file is executed, and the model changes only if all shapes
+    fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -168,7 +169,8 @@ def load_checkpoint(
             key of the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …),
             else the only one.
         interpolation: How position embeddings are resized: ``bilinear`` (corners aligned, as Google, GLSim, TransFG,
-            FFVT and RAMS-Trans do) or ``bicubic`` (as timm does); by default as the code that wrote the file does.
+            FFVT, RAMS-Trans, IELT and R2-Trans do) or ``bicubic`` (as timm does); by default as the code that wrote the
+            file does.
 
     Returns:
         A report of the weights.
@@ -194,7 +196,8 @@ def load_checkpoint(
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL, timm's ViT, ResNets, Google's npz",
+            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, CAL, timm's ViT, "
+            "ResNets, Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
@@ -267,6 +270,7 @@ def _put(
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(weights[name])
+    model.weights_loaded()
     eps = format_.norm_eps if format_.norm_eps is not None else _written_eps(metadata)
     model.read_norm_eps(eps)
     begun: tuple[str, ...] = ()

@@ -32,12 +32,19 @@ TRANSFORMER_BLOCK = (
     (r"\.attn\.key\.", ".attn.k."),
     (r"\.attn\.value\.", ".attn.v."),
 )
-EMBEDDINGS = (
-    (r"^transformer\.embeddings\.patch_embeddings\.", "encoder.vit.patch_embed.proj."),
-    (r"^transformer\.embeddings\.position_embeddings$", "encoder.vit.pos_embed"),
-    (r"^transformer\.embeddings\.cls_token$", "encoder.vit.cls_token"),
-    (r"^transformer\.encoder\.layer\.", "encoder.vit.blocks."),
-)
+
+
+def _embeddings(root: str) -> tuple[tuple[str, str], ...]:
+    """Names of embeddings and blocks in the family of TransFG, below a module ``root``."""
+    return (
+        (rf"^{root}embeddings\.patch_embeddings\.", "encoder.vit.patch_embed.proj."),
+        (rf"^{root}embeddings\.position_embeddings$", "encoder.vit.pos_embed"),
+        (rf"^{root}embeddings\.cls_token$", "encoder.vit.cls_token"),
+        (rf"^{root}encoder\.layer\.", "encoder.vit.blocks."),
+    )
+
+
+EMBEDDINGS = _embeddings(r"transformer\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Format:
         model: Class of the model that the weights belong to.
         interpolation: How the code that wrote the file resizes position embeddings.
         split_positions: Whether the second position belongs to a second class token.
+        repeated: First parts of two names under which a file holds the same weights; None where it holds each once.
 
     """
 
@@ -66,6 +74,7 @@ class Format:
     model: str | None = None
     interpolation: str = "bicubic"
     split_positions: bool = False
+    repeated: tuple[str, str] | None = None
 
     def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
         """Rename weights to the names of our models; queries, keys and values of a block become one matrix.
@@ -85,7 +94,7 @@ class Format:
         renamed: Weights = {}
         origins: dict[str, str] = {}
         for name, tensor in weights.items():
-            if name in self.ignored:
+            if name in self.ignored or self._is_repeated(name, weights):
                 continue
             new = name
             for pattern, replacement in self.renames:
@@ -94,12 +103,19 @@ class Format:
                 raise FgbenchError(
                     f"{origins[new]} and {name} in the checkpoint have one place in the model:",
                     new,
-                    "does its depth fit?",
+                    "their values differ: which is meant?" if self.repeated else "does its depth fit?",
                 )
             renamed[new], origins[new] = tensor, name
         if self.split_positions:
             _split_positions(renamed, origins)
         return _join_projections(renamed, origins), origins
+
+    def _is_repeated(self, name: str, weights: Mapping[str, Tensor]) -> bool:
+        """Whether the file holds a weight under its other name as well, with equal values."""
+        if self.repeated is None or not name.startswith(self.repeated[1]):
+            return False
+        other, tensor = weights.get(self.repeated[0] + name.removeprefix(self.repeated[1])), weights[name]
+        return other is not None and other.shape == tensor.shape and torch.equal(other, tensor)
 
 
 RESNET_IN_SEQUENCE = tuple(
@@ -176,6 +192,37 @@ FORMATS = (
         ),
         norm_eps=1e-6,
         model="FFVT",
+        interpolation="bilinear",
+    ),
+    Format(
+        "ielt",
+        "encoder.clr_encoder.clr_norm.weight",
+        (
+            *_embeddings(""),
+            (r"^encoder\.(clr_encoder\.)?clr_layer\.", "cross_layer_block."),
+            (r"^encoder\.clr_encoder\.clr_norm\.", "cross_layer_norm."),
+            (r"^encoder\.key_layer\.", "encoder.vit.blocks.{last}."),
+            (r"^encoder\.key_norm\.", "encoder.vit.norm."),
+            *TRANSFORMER_BLOCK,
+        ),
+        norm_eps=1e-6,
+        model="IELT",
+        interpolation="bilinear",
+        repeated=("encoder.clr_layer.", "encoder.clr_encoder.clr_layer."),
+    ),
+    Format(
+        "r2-trans",
+        "base_model_one.transformer.embeddings.cls_token",
+        (
+            *_embeddings(r"base_model_one\.transformer\."),
+            (r"^base_model_one\.transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."),
+            (r"^base_model_one\.head\.", "head."),
+            (r"^norm\.", "score_norm."),
+            (r"^classifier\.", "pair_head."),
+            *TRANSFORMER_BLOCK,
+        ),
+        norm_eps=1e-6,
+        model="R2Trans",
         interpolation="bilinear",
     ),
     Format(

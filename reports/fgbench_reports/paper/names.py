@@ -12,6 +12,8 @@ MODELS = {
     "aftrans": "AF-Trans",
     "dcal": "DCAL",
     "glsim": "GLSim",
+    "ielt": "IELT",
+    "r2trans": "R2-Trans",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
@@ -20,6 +22,8 @@ METHODS = {
     "RAMS-Trans": "ramstrans",
     "AFTrans": "aftrans",
     "GLSim (Ours)": "glsim",
+    "IELT": "ielt",
+    "R2-Trans": "r2trans",
 }
 DATASETS = {
     **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fgbench.results.paper import IMAGE_SIZES, MODEL_SELECTORS, NUM_CLASSES, VIT_B16
+from fgbench.results.paper import IMAGE_SIZES, MODEL_SELECTORS, NUM_CLASSES, SELECTING_MODELS, VIT_B16
 from fgbench.results.records import FlopsRow
 from fgbench_reports.data import Data
 from fgbench_reports.paper.names import MODELS
@@ -30,7 +30,6 @@ PUBLISHED = {
 }
 OVERLAP, SECOND_PASS = "PO, counted", "Crops, counted"
 SIGNS = {"yes": "✓", "no": "–"}
-NAMES = tuple(MODEL_SELECTORS)
 OVERLAPPING = 1.2  # times the plain tokens, at least; a class token more, as RAMS-Trans has, is no overlap
 
 Line = dict[str, Cell]
@@ -79,7 +78,7 @@ class _Counted:
             stride = (row.environment or {}).get("patch_stride")
             if stride in (None, 16):
                 self.plain_tokens[size] = row.num_tokens
-        elif row.model in MODEL_SELECTORS and row.selector == MODEL_SELECTORS[row.model]:
+        elif row.model in SELECTING_MODELS and row.selector == MODEL_SELECTORS[row.model]:
             key = (row.model, size, row.impl)
             if row.stage is None:
                 self.models[key] = row
@@ -106,7 +105,7 @@ def _on_papers_classes(row: FlopsRow) -> bool:
 
 def _lines(counted: _Counted) -> list[Line]:
     flags = {OVERLAP: counted.overlaps, SECOND_PASS: counted.passes_twice}
-    counts = {heading: {model: flag_of(model) for model in NAMES} for heading, flag_of in flags.items()}
+    counts = {heading: {model: flag_of(model) for model in SELECTING_MODELS} for heading, flag_of in flags.items()}
     known = {heading: by_model for heading, by_model in counts.items() if set(by_model.values()) != {None}}
     lines = []
     for row in published_rows():
@@ -150,7 +149,7 @@ def _cost_lines(counted: _Counted) -> list[Line]:
         if any(key[1:] == (size, impl) for key in counted.models)
     ]
     lines = []
-    for model in NAMES:
+    for model in SELECTING_MODELS:
         rows = {heading: counted.models.get((model, size, impl)) for heading, size, impl in columns}
         if any(rows.values()):
             lines.append({MODEL: word(MODELS[model]), **{heading: _share(row) for heading, row in rows.items()}})
@@ -187,7 +186,7 @@ def _missing(counted: _Counted) -> Iterator[Missing]:
     lacking: dict[tuple[str, ...], list[int]] = {}
     sizes = [size for size in IMAGE_SIZES if any(key[1] == size for key in counted.models)] or [IMAGE_SIZES[0]]
     for size in sizes:
-        if models := tuple(model for model in NAMES if not _whole(counted, model, size)):
+        if models := tuple(model for model in SELECTING_MODELS if not _whole(counted, model, size)):
             lacking.setdefault(models, []).append(size)
     for models, lacking_sizes in lacking.items():
         yield Missing(

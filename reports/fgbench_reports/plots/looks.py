@@ -23,6 +23,7 @@ FAMILIES: dict[
     **{"psm": (BLUE, "o"), "transfg": (BLUE, "o"), "maws": (ORANGE, "s"), "ffvt": (ORANGE, "s")},
     **{"rollout": (PINK, "^"), "ramstrans": (PINK, "^"), "dcal": (PINK, "v"), "ev": (PINK, "<")},
     **{"sacm": (RED, "P"), "aftrans": (RED, "P"), "tpskg": (BROWN, ">"), "gls": (GREEN, "D"), "glsim": (GREEN, "D")},
+    **{"mhv": (BROWN, (5, 1, 0.0)), "ielt": (BROWN, (5, 1, 0.0)), "column_mass": (SKY, "H"), "r2trans": (SKY, "H")},
     **{"attention": (SKY, "X"), "random": (GREY, "d"), "centre": (GREY, "p")},
 }
 REST_COLOURS = (SKY, BROWN, BLUE, RED, GREEN)

@@ -15,7 +15,10 @@ from fgbench_reports.plots.energy import Energy
 from fgbench_reports.plots.looks import FAMILIES, Look, labels_of, looks_of, series_looks
 from fgbench_reports.plots.style import INK
 
-PAIRS = {"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"}
+PAIRS = {
+    **{"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"},
+    **{"mhv": "ielt", "column_mass": "r2trans"},
+}
 
 
 def test_a_model_looks_like_its_selector():
@@ -42,7 +45,7 @@ def test_known_names_keep_their_looks_whatever_else_is_there():
 def test_plug_ins_differ_from_each_other_and_from_known_selectors_without_colour():
     names = [f"plugin {index}" for index in range(40)]
     looks = looks_of(names)
-    selectors = ["psm", "maws", "gls", "rollout", "sacm", "attention", "random", "centre", "own", *names]
+    selectors = [*PAIRS, "attention", "random", "centre", "own", *names]
     assert len({(looks[name].marker, looks[name].line) for name in selectors}) == len(selectors)
 
 
