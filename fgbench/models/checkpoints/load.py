@@ -16,16 +16,8 @@ from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of, shown
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
-from fgbench.models.checkpoints.names import (
-    FGBENCH,
-    GOOGLE,
-    POSITIONS,
-    Format,
-    Weights,
-    google_weights,
-    recognise,
-    written_options,
-)
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.names import FGBENCH, GOOGLE, google_weights, recognise, written_options
 from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
@@ -152,9 +144,10 @@ def load_checkpoint(
 ) -> LoadReport:
     """Load weights into a model.
 
-    Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans and CAL;
-    files of timm; Google's .npz. A released file may be a whole checkpoint or a dictionary of weights, with or without
-    ``model.`` before their names. No code in the file is executed, and the model changes only if all shapes fit.
+    Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL,
+    SIM-Trans and AA-Trans; files of timm; Google's .npz. A released file may be a whole checkpoint or a dictionary of
+    weights, with or without ``model.`` before their names. No code in the file is executed, and the model changes only
+    if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -194,7 +187,8 @@ def load_checkpoint(
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL, timm's ViT, ResNets, Google's npz",
+            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, CAL, SIM-Trans, AA-Trans, "
+            "timm's ViT, ResNets, Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
