@@ -21,6 +21,7 @@ from fgbench_selectors import QK, Maps, Needs, Selector
 SIZE = 64
 BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
 MODELS = ("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+MODELS += ("simtrans", "aatrans")
 
 
 def built(name: str, **options) -> nn.Module:
@@ -47,7 +48,7 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
     return {name: request.get_tensor(name).data for name in names}
 
 
-@pytest.mark.parametrize(("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published")])
+@pytest.mark.parametrize(("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published")])
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)
     exported = export_onnx(network, pictures[:2], tmp_path / "model.onnx")

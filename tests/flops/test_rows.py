@@ -18,7 +18,7 @@ from fgbench.plugins.registry import selectors
 from fgbench.results.files import rows_of as saved_rows
 
 TINY = ("vit_tiny_patch16_224",)
-REGISTERED = ("attention", "gls", "maws", "psm", "rollout", "sacm")
+REGISTERED = ("attention", "column_entropy", "gls", "maws", "psm", "rollout", "sacm")
 
 
 def rows_of(**request) -> list:
@@ -63,7 +63,7 @@ def test_a_backbones_macs_equal_torchs_counter_and_the_closed_form(backbone, siz
         assert count.macs == paper.backbone_cost(geometry).macs
 
 
-@pytest.mark.parametrize("selector", ["psm", "rollout", "maws", "sacm", "gls", "attention"])
+@pytest.mark.parametrize("selector", ["psm", "rollout", "maws", "sacm", "gls", "attention", "column_entropy"])
 @pytest.mark.parametrize("impl", ["published", "fast"])
 def test_selectors_macs_equal_torchs_counter(selector, impl):
     from fgbench_selectors import get
@@ -135,14 +135,14 @@ def test_every_listed_backbone_can_be_built_at_another_size():
 )
 def test_one_backbone_of_every_family_passes_the_cross_check(name):
     rows = rows_of(backbones=(name,), cross_check=True)
-    assert len(rows) == 1 + 2 * 6
+    assert len(rows) == 1 + 2 * len(REGISTERED)
 
 
 def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
     request = {"backbones": ("vit_base_patch16_siglip_224", *TINY), "sizes": (224,)}
     problems: list[FgbenchError] = []
     rows = list(flops_rows(CountGrid(**request), problems.append))
-    assert {row.selector for row in rows if "siglip" in row.backbone} == {None, "gls"}
+    assert {row.selector for row in rows if "siglip" in row.backbone} == {None, "gls", "column_entropy"}
     assert {row.selector for row in rows if "tiny" in row.backbone} == {None, *REGISTERED}
     (notice,) = problems
     assert notice.exit_code == 0

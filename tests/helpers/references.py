@@ -74,3 +74,15 @@ def gls(tokens: np.ndarray, prefix: int, metric: str = "cosine", class_token: bo
 
 def attention(blocks: list[np.ndarray], prefix: int, block: int = -1) -> np.ndarray:
     return softmax(blocks[block], axis=2).mean(axis=0)[0, prefix:]
+
+
+def column_entropy(blocks: list[np.ndarray], prefix: int, sigma: float = 1.0) -> np.ndarray:
+    """Of the joint map's columns over patches: entropy of their softmax, less that of an even one."""
+    heads = []
+    for h in range(blocks[0].shape[0]):
+        joint = softmax(blocks[0][h], axis=1)
+        for m in blocks[1:-1]:
+            joint = sigma * softmax(m[h], axis=1) @ joint
+        k = softmax(joint[prefix:, prefix:], axis=0)
+        heads.append(-(k * np.log(k)).sum(axis=0) - np.log(len(k)))
+    return np.stack(heads)

@@ -10,7 +10,7 @@ from fgbench_selectors import BrokenPluginError, FgbenchError, UnknownNameError,
 from fgbench_selectors.registry import Registry
 from fgbench_selectors.selector import contract_breach
 
-BUILT_IN = ["attention", "gls", "maws", "psm", "rollout", "sacm"]
+BUILT_IN = ["attention", "gls", "maws", "psm", "rollout", "sacm", "column_entropy"]
 
 
 @pytest.fixture

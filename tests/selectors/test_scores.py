@@ -21,7 +21,9 @@ REFERENCES = {
     "sacm": lambda case, b: references.sacm_untrained(case.logits[b], case.prefix),
     "gls": lambda case, b: references.gls(case.tokens[b], case.prefix),
     "attention": lambda case, b: references.attention(case.logits[b], case.prefix),
+    "column_entropy": lambda case, b: references.column_entropy(case.logits[b], case.prefix),
 }
+IN_FLOAT64 = ("sacm", "column_entropy")
 
 
 @pytest.fixture(params=["dense", "few blocks", "many blocks", "kernel"], autouse=True)
@@ -134,7 +136,7 @@ def test_fast_scores_of_half_precision_are_exact_for_the_halves(name, dtype, bac
     rounded = make_case(grid=(6, 6), head_dim=16).features.map(lambda x: x.to(dtype))
     exact = rounded.map(lambda x: x.double())
     scores = get(name)(rounded)
-    assert scores.dtype == (torch.float64 if name == "sacm" else torch.float32)
+    assert scores.dtype == (torch.float64 if name in IN_FLOAT64 else torch.float32)
     rtol, atol = (1e-4, 1e-5) if backend == "kernel" else (2e-5, 1e-7)
     torch.testing.assert_close(scores.double(), get(name)(exact), rtol=rtol, atol=atol)
 
