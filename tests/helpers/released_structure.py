@@ -67,7 +67,7 @@ class StructureEncoder(nn.Module):
 
 
 class SIMTrans(nn.Module):
-    """`complete` as its first version, with modules of a fixed size that nothing calls; its second one has fewer."""
+    """`complete` with the modules of a fixed size that one version has and never calls; another version has fewer."""
 
     def __init__(
         self, classes: int, size: int = 224, width: int = 192, heads: int = 3, *, complete: bool = True

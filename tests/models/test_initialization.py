@@ -363,7 +363,7 @@ def test_a_bad_option_is_one_line(name, options):
 def test_the_commands_of_the_page_name_options_that_the_models_have():
     page = Path(__file__).parents[2].joinpath("docs", "differences.md").read_text(encoding="utf-8")
     commands = re.findall(r"`fgbench accuracy --model (\w+) [^`]*--model-options ([^`]+)`", page)
-    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim"}
+    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim", "simtrans", "aatrans"}
     for model, words in commands:
         options = {key: literal(value) for key, value in key_values(words.split(), "--model-options").items()}
         made = built(model, **options)

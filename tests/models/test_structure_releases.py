@@ -20,7 +20,7 @@ FORMATS = {"simtrans": "sim-trans", "aatrans": "aa-trans"}
 AUTHORS = {"simtrans": released_structure.SIMTrans, "aatrans": released_structure.AATrans}
 VERSIONS = {
     "simtrans": ("simtrans", {}),
-    "simtrans, second version": ("simtrans", {"complete": False}),
+    "simtrans, with fewer modules": ("simtrans", {"complete": False}),
     "aatrans": ("aatrans", {}),
 }
 

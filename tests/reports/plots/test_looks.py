@@ -16,6 +16,7 @@ from fgbench_reports.plots.looks import FAMILIES, Look, labels_of, looks_of, ser
 from fgbench_reports.plots.style import INK
 
 PAIRS = {"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"}
+PAIRS |= {"column_entropy": "aatrans"}
 
 
 def test_a_model_looks_like_its_selector():
@@ -43,6 +44,7 @@ def test_plug_ins_differ_from_each_other_and_from_known_selectors_without_colour
     names = [f"plugin {index}" for index in range(40)]
     looks = looks_of(names)
     selectors = ["psm", "maws", "gls", "rollout", "sacm", "attention", "random", "centre", "own", *names]
+    selectors.append("column_entropy")
     assert len({(looks[name].marker, looks[name].line) for name in selectors}) == len(selectors)
 
 
