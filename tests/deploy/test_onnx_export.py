@@ -48,7 +48,9 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
     return {name: request.get_tensor(name).data for name in names}
 
 
-@pytest.mark.parametrize(("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published")])
+@pytest.mark.parametrize(
+    ("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published")]
+)
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)
     exported = export_onnx(network, pictures[:2], tmp_path / "model.onnx")

@@ -273,7 +273,7 @@ def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_al
         assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
 
 
-@pytest.mark.parametrize("name", ["transfg", "ffvt", "ramstrans", "glsim", "dcal", "ev", "aftrans", "simtrans", "aatrans"])
+@pytest.mark.parametrize("name", [*NPZ_MODELS[1:], "simtrans", "aatrans"])
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
     plain = enliven(built(name, impl=impl)).eval()

@@ -152,7 +152,9 @@ def test_transfg_adds_the_contrastive_term_on_its_class_token():
     assert torch.equal(logits, found.logits)
 
 
-@pytest.mark.parametrize(("name", "term", "margin"), [("simtrans", near_contrastive_loss, 0.3), ("aatrans", contrastive_loss, 0.4)])
+@pytest.mark.parametrize(
+    ("name", "term", "margin"), [("simtrans", near_contrastive_loss, 0.3), ("aatrans", contrastive_loss, 0.4)]
+)
 def test_simtrans_and_aatrans_add_their_contrastive_terms(name, term, margin):
     model = enliven(create_model(name, "fgtest_vit", img_size=64, num_classes=3, contrastive=2.0)).eval()
     batch, targets = images(3, 64), torch.tensor([0, 0, 2])
