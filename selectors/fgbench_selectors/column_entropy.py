@@ -25,9 +25,9 @@ class ColumnEntropy(Selector):
     ``fast`` has less memory.
 
     Values of J are in [0, 1] and columns of K nearly even, so that e differs in its fifth digit or later: in float32
-    rounding can select, in half precision it does. Here the product, the entropies and the scores are float64. Entropies
-    are differences from the even column, and rows of maps that were rounded before are made to sum to one again.
-    Devices without float64 (MPS) are refused.
+    rounding can select, in half precision it does. Here the product, the entropies and the scores are float64.
+    Entropies are differences from the even column, and rows of maps that were rounded before are made to sum to one
+    again. Devices without float64 (MPS) are refused.
     Source: AA-Trans, released code (``sigma`` included, which no gradient reaches).
 
     Args:
