@@ -137,6 +137,8 @@ class SIMTrans(NewLastBlockModel):
     def add_structure(self, state: State, read_row: Callable[[], Tensor]) -> AttendedObject:
         """Add the structure to the class token of a state; the object that it is of."""
         row = read_row()[..., -self.encoder.num_patches :]
+        added: Tensor
+        found: AttendedObject
         added, found = self.structure(row, self.encoder.grid, published=self.published)
         first = state.tokens[:, :1] + added.unsqueeze(1).to(state.tokens.dtype)
         only = state.tokens.shape[1] == 1
