@@ -119,8 +119,14 @@ def test_a_tenth_is_dropped_at_test_where_it_is_asked_for_and_never_otherwise():
 
 @pytest.mark.parametrize(
     ("dropout", "test_dropout", "training", "kept"),
-    [(0.0, False, True, 1), (0.0, True, False, 0.9), (0.0, True, True, 0.9), (0.3, False, True, 0.7**2)]
-    + [(0.3, False, False, 1), (0.3, True, True, 0.7 * 0.9)],
+    [
+        (0.0, False, True, 1),
+        (0.0, True, False, 0.9),
+        (0.0, True, True, 0.9),
+        (0.3, False, True, 0.7**2),
+        (0.3, False, False, 1),
+        (0.3, True, True, 0.7 * 0.9),
+    ],
 )
 def test_the_share_that_is_kept_between_the_layers(dropout, test_dropout, training, kept):
     graph = StructureGraph(8, dropout=dropout, test_dropout=test_dropout).train(training)

@@ -17,8 +17,8 @@ from fgbench_selectors.conformance import as_maps
 
 
 def nearly_even(seed: int = 0) -> Case:
-    """Twelve blocks that mix all tokens: the columns of their product are even to the tenth digit of their values."""
-    return make_case(depth=12, grid=(6, 6), head_dim=16, spread=0.6, seed=seed)
+    """Twelve blocks that mix all tokens: the columns of their product are even to the fifth digit of their values."""
+    return make_case(depth=12, grid=(6, 6), head_dim=16, spread=1.1, seed=seed)
 
 
 def joint_maps(case: Case, image: int) -> np.ndarray:
