@@ -13,6 +13,8 @@ from fgbench_selectors.features import Features, Needs
 from fgbench_selectors.qk import QK, Maps
 from fgbench_selectors.selector import Selector
 
+SMALL = 1e-3  # of a difference whose exponential is taken as a series: its next term is 10⁻¹⁵ of the sum
+
 
 class ColumnEntropy(Selector):
     """Entropy of every column of the product of the maps of blocks L−1 … 1, for every head → (B, H, G²).
@@ -24,10 +26,10 @@ class ColumnEntropy(Selector):
     All rows of the product are read, so that no chain of vectors replaces it: both implementations cost O(L·H·N³).
     ``fast`` has less memory.
 
-    Values of J are in [0, 1] and columns of K nearly even, so that e differs in its fifth digit or later: in float32
-    rounding can select, in half precision it does. Here the product, the entropies and the scores are float64.
-    Entropies are differences from the even column, and rows of maps that were rounded before are made to sum to one
-    again. Devices without float64 (MPS) are refused.
+    Columns of a product of many maps are even up to digits that float32 does not have, and often up to those that float64
+    does not have: there rounding selects in the released code. Here it does not. With rows of maps that sum to one, the
+    mean of a column stays what it is, and the softmax does not see it: it is subtracted after every product, and the
+    differences keep their digits. All of it is float64. Devices without float64 (MPS) are refused.
     Source: AA-Trans, released code (``sigma`` included, which no gradient reaches).
 
     Args:
@@ -45,13 +47,14 @@ class ColumnEntropy(Selector):
 
     def published(self, features: Features) -> Tensor:
         """Multiply all heads' N×N matrices, then read all of the product."""
-        joint: Tensor | None = None
+        deviation: Tensor | None = None
         for block in _read(features):
-            probs = _sum_to_one(block.probs_map().double())
-            joint = probs if joint is None else (self.sigma.double() * probs) @ joint
-        assert joint is not None
+            probs = block.probs_map().double()
+            product = probs if deviation is None else (self.sigma.double() * probs) @ deviation
+            deviation = _less_mean(product)
+        assert deviation is not None
         prefix = features.num_prefix_tokens
-        return _column_scores(joint[:, :, prefix:, prefix:])
+        return _column_scores(deviation[:, :, prefix:, prefix:])
 
     def fast(self, features: Features) -> Tensor:
         """Multiply a few heads' maps with a few columns at a time: no larger matrix, and the same O(L·H·N³).
@@ -63,20 +66,21 @@ class ColumnEntropy(Selector):
         prefix, patches = features.num_prefix_tokens, features.num_patches
         scale = self.sigma.double() ** (len(read) - 1)
         if torch.compiler.is_compiling() or features.device.type == "meta":
-            joint = _map_of(read[0].map(_double))
+            deviation = _less_mean(read[0].map(_double).probs_map())
             for block in read[1:]:
-                joint = _map_of(block.map(_double)) @ joint
-            return _column_scores(scale * joint[:, :, prefix:, prefix:])
+                deviation = _less_mean(block.map(_double).probs_map() @ deviation)
+            return _column_scores(scale * deviation[:, :, prefix:, prefix:])
         scores = torch.empty(batch * heads, patches, dtype=torch.float64, device=features.device)
         for group in _slices(batch * heads, blocks.STREAM_ELEMENTS // 2 // tokens**2):
             own = [block.map(_part(group)) for block in read]
             width = blocks.STREAM_ELEMENTS // 2 // (tokens * (group.stop - group.start))
             for columns in _slices(patches, width):
                 places = slice(prefix + columns.start, prefix + columns.stop)
-                joint = torch.cat([rows[..., places].clone() for rows in _rows(own[0])], dim=1)
+                # The next block of rows may overwrite the last one.
+                deviation = _less_mean(torch.cat([rows[..., places].clone() for _, rows in own[0].row_blocks()], dim=1))
                 for block in own[1:]:
-                    joint = torch.cat([rows @ joint for rows in _rows(block)], dim=1)
-                scores[group, columns] = _column_scores(scale * joint[:, prefix:])
+                    deviation = _less_mean(torch.cat([rows @ deviation for _, rows in block.row_blocks()], dim=1))
+                scores[group, columns] = _column_scores(scale * deviation[:, prefix:])
         return scores.view(batch, heads, patches)
 
 
@@ -86,28 +90,22 @@ def _read(features: Features) -> Sequence[QK | Maps]:
     return features.read_blocks(slice(None, -1))
 
 
-def _column_scores(joint: Tensor) -> Tensor:
-    """−(e_j + ln n) of the columns of maps (…, n, C) → (…, C), as −mean_i((1 + r) ln(1 + r) − r) with r = n·K − 1.
+def _less_mean(columns: Tensor) -> Tensor:
+    return columns - columns.mean(dim=-2, keepdim=True)
 
-    The mean of r is 0. Subtracting r leaves r²/2 where r is small; a sum of K ln K would lose it in ln n.
+
+def _column_scores(columns: Tensor) -> Tensor:
+    """−(e_j + ln n) of the columns of (…, n, C) → (…, C), however small their differences are.
+
+    With d a column less its mean, z the mean of exp(d) − 1, and the mean of d·exp(d) in place of that of K ln K, it is
+    ln(1 + z) − mean(d·exp(d))/(1 + z). As the mean of d is 0, both are taken without their first order, which rounding
+    would leave in them.
     """
-    r = joint.softmax(dim=-2) * joint.shape[-2] - 1
-    return -((1 + r) * r.log1p() - r).mean(dim=-2)
-
-
-def _sum_to_one(probs: Tensor) -> Tensor:
-    return probs / probs.sum(dim=-1, keepdim=True)
-
-
-def _map_of(block: QK | Maps) -> Tensor:
-    """The dense map; of queries and keys its rows sum to one to float64's precision."""
-    return _sum_to_one(block.probs_map()) if isinstance(block, Maps) else block.probs_map()
-
-
-def _rows(block: QK | Maps) -> Iterator[Tensor]:
-    """Rows of the map in blocks (B·H, rows, N); the next block may overwrite the last one."""
-    for _, probs in block.row_blocks():
-        yield _sum_to_one(probs) if isinstance(block, Maps) else probs
+    d = _less_mean(columns)
+    grown = d.expm1()
+    second = d.square() * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120)))  # exp(d) − 1 − d, where d is small
+    z = torch.where(d.abs() < SMALL, second, grown - d).mean(dim=-2)
+    return z.log1p() - (d * grown).mean(dim=-2) / (1 + z)
 
 
 def _part(group: slice) -> Callable[[Tensor], Tensor]:
