@@ -50,7 +50,7 @@ class ColumnEntropy(Selector):
         deviation: Tensor | None = None
         for block in _read(features):
             probs = block.probs_map().double()
-            product = probs if deviation is None else (self.sigma.double() * probs) @ deviation
+            product = probs if deviation is None else (self._factor(features) * probs) @ deviation
             deviation = _less_mean(product)
         assert deviation is not None
         prefix = features.num_prefix_tokens
@@ -64,7 +64,7 @@ class ColumnEntropy(Selector):
         read = _read(features)
         batch, heads, tokens = read[0].shape
         prefix, patches = features.num_prefix_tokens, features.num_patches
-        scale = self.sigma.double() ** (len(read) - 1)
+        scale = self._factor(features) ** (len(read) - 1)
         if torch.compiler.is_compiling() or features.device.type == "meta":
             deviation = _less_mean(read[0].map(_double).probs_map())
             for block in read[1:]:
@@ -82,6 +82,10 @@ class ColumnEntropy(Selector):
                     deviation = _less_mean(torch.cat([rows @ deviation for _, rows in block.row_blocks()], dim=1))
                 scores[group, columns] = _column_scores(scale * deviation[:, prefix:])
         return scores.view(batch, heads, patches)
+
+    def _factor(self, features: Features) -> Tensor:
+        """σ in float64, where the features are."""
+        return self.sigma.to(features.device, torch.float64)
 
 
 def _read(features: Features) -> Sequence[QK | Maps]:

@@ -165,7 +165,8 @@ def test_published_runs_in_half_precision(name, dtype):
     scores = get(name, impl="published")(features)
     assert scores.isfinite().all()
     expected = get(name)(features)
-    torch.testing.assert_close(scores.double(), expected.double(), rtol=4 * torch.finfo(dtype).eps, atol=0)
+    roundings = 8 if name == "column_entropy" else 4  # it squares differences
+    torch.testing.assert_close(scores.double(), expected.double(), rtol=roundings * torch.finfo(dtype).eps, atol=0)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
