@@ -13,7 +13,7 @@ from fgbench_selectors.features import Features, Needs
 from fgbench_selectors.qk import QK, Maps
 from fgbench_selectors.selector import Selector
 
-SMALL = 1e-3  # of a difference whose exponential is taken as a series: its next term is 10⁻¹⁵ of the sum
+SMALL = 1e-3  # below it an exponential or a logarithm is a series, whose next term is 10⁻¹⁵ of the sum or less
 
 
 class ColumnEntropy(Selector):
@@ -26,10 +26,10 @@ class ColumnEntropy(Selector):
     All rows of the product are read, so that no chain of vectors replaces it: both implementations cost O(L·H·N³).
     ``fast`` has less memory.
 
-    Columns of a product of many maps are even up to digits that float32 does not have, and often up to those that float64
-    does not have: there rounding selects in the released code. Here it does not. With rows of maps that sum to one, the
-    mean of a column stays what it is, and the softmax does not see it: it is subtracted after every product, and the
-    differences keep their digits. All of it is float64. Devices without float64 (MPS) are refused.
+    Columns of a product of many maps are even up to digits that float32 does not have, and often up to those that
+    float64 does not have: there rounding selects in the released code. Here it does not. With rows of maps that sum to
+    one, the mean of a column stays what it is, and the softmax does not see it: it is subtracted after every product,
+    and the differences keep their digits. All of it is float64. Devices without float64 (MPS) are refused.
     Source: AA-Trans, released code (``sigma`` included, which no gradient reaches).
 
     Args:
@@ -103,13 +103,14 @@ def _column_scores(columns: Tensor) -> Tensor:
 
     With d a column less its mean, z the mean of exp(d) − 1, and the mean of d·exp(d) in place of that of K ln K, it is
     ln(1 + z) − mean(d·exp(d))/(1 + z). As the mean of d is 0, both are taken without their first order, which rounding
-    would leave in them.
+    would leave in them. Small values are series, so that an exported graph, which has no expm1, keeps their digits.
     """
     d = _less_mean(columns)
-    grown = d.expm1()
-    second = d.square() * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120)))  # exp(d) − 1 − d, where d is small
-    z = torch.where(d.abs() < SMALL, second, grown - d).mean(dim=-2)
-    return z.log1p() - (d * grown).mean(dim=-2) / (1 + z)
+    second = d.square() * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120)))  # exp(d) − 1 − d
+    second = torch.where(d.abs() < SMALL, second, d.expm1() - d)
+    z = second.mean(dim=-2)
+    logarithm = torch.where(z < SMALL, z * (1 - z * (1 / 2 - z * (1 / 3 - z * (1 / 4 - z / 5)))), z.log1p())
+    return logarithm - (d * (d + second)).mean(dim=-2) / (1 + z)
 
 
 def _part(group: slice) -> Callable[[Tensor], Tensor]:
