@@ -127,7 +127,7 @@ def reports(session: nox.Session) -> None:
         Path(counted).unlink(missing_ok=True)  # rows that other versions counted are not of this report
         count = ("fgbench", "flops", "--sizes", "224", "448", "768", "1024", "--store", counted, "-o", os.devnull)
         session.run(*count, "--convention", "full", "paper")
-        session.run(*count, "--models", *models, "aftrans", "ev", "ielt", "r2trans")
+        session.run(*count, "--models", *models, "aftrans", "ev", "ielt", "r2trans", "simtrans", "aatrans")
         _export(session, "flops", "flops", name="counted", store=counted)
         sweep = ("--sizes", "224", "448", "--batch-sizes", "1", "2", "4", "8", "--impl", "fast", "published")
         place = ("--device", DEVICE, "--store", _store(session))

@@ -180,8 +180,8 @@ def load_model(
 
 
 def selects(model: Model) -> bool:
-    """Whether a model may have a selection of its own: not a vision transformer without a selector."""
-    return model.selector is not None or not isinstance(model, VisionTransformerModel)
+    """Whether a model may have a selection of its own: not a vision transformer without a selector and scores."""
+    return model.selector is not None or not isinstance(model, VisionTransformerModel) or bool(model.score_shape)
 
 
 def guarded(name: str) -> AbstractContextManager[None]:

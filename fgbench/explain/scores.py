@@ -261,8 +261,8 @@ def own_scores(model: Model, explanation: Explanation, size: int) -> tuple[Tenso
     scores = explanation.scores
     if scores is None:
         raise FgbenchError("it selects nothing")
-    if isinstance(model, VisionTransformerModel) and model.selector is not None:
-        axes = model.selector.score_shape
+    if isinstance(model, VisionTransformerModel) and (model.selector is not None or model.score_shape):
+        axes = model.score_shape if model.selector is None else model.selector.score_shape
         prefix = scores.shape[-1] - model.encoder.num_patches if "patches" not in axes else 0
         scores, patches = patch_scores(scores, axes, prefix), patches_of(model.encoder)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from fgbench.models.options import check_images
 from fgbench.models.token_ops import take
 from fgbench.results.image_size import ImageSize
 from fgbench_selectors import QK, Features, Maps, Needs
+from fgbench_selectors.qk import attention_row
 
 BLOCK_ATTRIBUTES = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
 ATTENTION_ATTRIBUTES = ("qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "scale", "num_heads", "fused_attn")
@@ -178,12 +180,37 @@ class Encoder(nn.Module):
             These tokens (B, N_q, D) after the block.
 
         """
+        return self.block_with_row(index, state, asking)[0]
+
+    def block_with_row(
+        self, index: int, state: State, asking: slice = slice(None), *, maps: bool = False
+    ) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Run one block as :meth:`block_on`, and give access to the attention of the first token.
+
+        Args:
+            index: Index of the block, from 0.
+            state: The state before the block, which is not changed.
+            asking: The tokens that are computed, from the first one on; all by default.
+            maps: Build the map of their attention; otherwise attention is fused.
+
+        Returns:
+            These tokens (B, N_q, D) after the block; and a function that returns A[0, :] (B, H, N), with gradient: a
+            row of the map, or computed from the token's query and all keys, float32 or better.
+
+        """
         block = self.vit.blocks[index]
         x = block.norm1(state.tokens)
         queries = None if asking == slice(None) else x[:, asking]
         projected = project(block.attn, x, self._rope(state, index), asking=queries)
-        merged = merge_heads(block.attn, x if queries is None else queries, attend(block.attn, projected))
-        return _finish_block(block, state.tokens[:, asking], merged)
+        read: Callable[[], Tensor]
+        if maps:
+            out, probs, _ = attend_densely(block.attn, projected)
+            read = partial(probs.select, 2, 0)
+        else:
+            out = attend(block.attn, projected)
+            read = partial(attention_row, projected.q[:, :, :1], projected.k, block.attn.scale)
+        merged = merge_heads(block.attn, x if queries is None else queries, out)
+        return _finish_block(block, state.tokens[:, asking], merged), read
 
     def run_in_pairs(self, state: State, partner: Tensor) -> None:
         """Run all blocks; every image attends to its own tokens and to those of a partner.

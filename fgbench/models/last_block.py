@@ -1,4 +1,4 @@
-"""Base of the models that select tokens and run the backbone's last block on them (TransFG, FFVT, IELT)."""
+"""Bases of the models whose last block is drawn anew; most run it on selected tokens (TransFG, FFVT, IELT)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from torch import Tensor
 
 from fgbench.models.encoder import State
 from fgbench.models.initialization import BLOCK_INITS, start_block, start_norms
-from fgbench.models.options import one_of, yes_or_no
+from fgbench.models.losses import contrastive_loss
+from fgbench.models.model import Explanation
+from fgbench.models.options import number, one_of, yes_or_no
+from fgbench.models.token_ops import best, take
 from fgbench.models.vit import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 
 RELEASED_BLOCK = ("linear", "xavier")  # rules of the released codes for the attention and the MLP of a new block
 
 
-class LastBlockModel(VisionTransformerModel):
-    """Blocks 1 … L − 1, a selection among their tokens, block L on the class token and the selected tokens.
+class NewLastBlockModel(VisionTransformerModel):
+    """The last block does not start with the weights of the backbone.
 
-    Source: TransFG, section 3.2; FFVT, section 3.1; IELT, released code; released codes.
+    Source: released codes of TransFG, FFVT, IELT and SIM-Trans.
 
     Args:
         backbone: timm's name.
@@ -71,6 +74,18 @@ class LastBlockModel(VisionTransformerModel):
         start_block(self.encoder.vit.blocks[last], self.block_init, released=RELEASED_BLOCK)
         return (f"encoder.vit.blocks.{last}.",)
 
+
+class LastBlockModel(NewLastBlockModel):
+    """Blocks 1 … L − 1, a selection among their tokens, block L on the class token and the selected tokens.
+
+    Source: TransFG, section 3.2; FFVT, section 3.1; IELT, released code; released codes.
+
+    Args:
+        backbone: timm's name.
+        options: Options of :class:`NewLastBlockModel`.
+
+    """
+
     @property
     def selection_depth(self) -> int:
         """L − 1: blocks that have run when the model selects."""
@@ -101,3 +116,65 @@ class LastBlockModel(VisionTransformerModel):
         asking = slice(None) if self.published else slice(0, 1)
         out = self.encoder.block_on(self.encoder.depth - 1, selected, asking)
         return self.encoder.norm(out)[:, 0]
+
+
+class TokenPerHeadModel(LastBlockModel):
+    """One pass over overlapping patches: L − 1 blocks, the best token of every head, block L on the selected tokens.
+
+    Block L runs on the class token and the H selected tokens of block L − 1; the class token classifies. A selector
+    with one score per patch selects the H best patches. A selector that reads all blocks reads L − 1 blocks, because
+    the last one runs after the selection. The loss is cross-entropy and a contrastive term.
+    Source: TransFG, sections 3.2–3.3; released codes of TransFG and AA-Trans.
+
+    Args:
+        backbone: timm's name.
+        selector: ``published_selector`` by default.
+        contrastive: Weight of the contrastive term.
+        margin: Margin of the contrastive term.
+        options: Options of :class:`LastBlockModel`.
+
+    """
+
+    overlap = 4
+    released_head = "linear"
+    accepts = (("batch", "heads", "patches"), ("batch", "patches"))
+    published_selector: ClassVar[str]
+
+    def __init__(
+        self,
+        backbone: str | None = None,
+        *,
+        selector: str | Selector | None = None,
+        contrastive: float = 1.0,
+        margin: float = 0.4,
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, **options)
+        depth = self.encoder.depth - 1
+        self.selector: Selector = self.use_selector(selector, self.published_selector, depth=depth)
+        self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", -1, 1)
+
+    def flow(self, images: Tensor) -> Explanation:
+        """Images → logits, scores, the selected patches (B, H)."""
+        state, features = self.step("pass 1", self.all_but_last, images, self.selector)
+        scores = self.step("selector", self.selector, features)
+        token, index = self.step("fusion", self.last_block, state, scores)
+        return Explanation(self.step("fusion", self.head, token), scores, index, token=token)
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The forward pass with the boxes of the selected patches."""
+        return self.with_patch_boxes(self.flow(images))
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and the contrastive term on the class token."""
+        result = self.flow(images)
+        assert result.token is not None
+        loss = self.cross_entropy(result.logits, targets)
+        return loss + self.contrastive * contrastive_loss(result.token, targets, self.margin), result.logits
+
+    def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The class token (B, D) after the last block on [class token; selected tokens], and their patches (B, H)."""
+        index = best(scores, 1).squeeze(-1) if scores.ndim == 3 else best(scores, self.encoder.num_heads)
+        tokens = state.tokens
+        chosen = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
+        return self.last_block_on(state, chosen), index

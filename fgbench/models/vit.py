@@ -50,6 +50,8 @@ class VisionTransformerModel(Model):
     needs_squares: ClassVar[bool] = True  # whether images of other shapes are refused
     released_head: ClassVar[str] = "backbone"  # initial weights of the head in the released code
     released_dropout_at: ClassVar[str] = "mlp"  # place of dropout in the released code
+    # Axes of the scores of a model that has some without a selector; empty for the others.
+    score_shape: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class VisionTransformerModel(Model):
         whole_number(num_classes, "num_classes", 1)
         shared_pixels = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
         vit: Any = build_vit(name, size, num_classes, pretrained=pretrained, overlap=shared_pixels)
-        self.head: nn.Module = vit.head
+        self.head: nn.Module = self.build_head(vit)
         vit.head = nn.Identity()
         self.drop_other_readouts(vit)
         self.encoder = Encoder(vit, name, size, class_token=self.needs_class_token)
@@ -96,6 +98,11 @@ class VisionTransformerModel(Model):
         """Draw the head, unless it is that of the backbone."""
         self.start_head()
         return ()
+
+    def build_head(self, vit: Any) -> nn.Module:
+        """The head of the model: that of timm's module, or another one."""
+        head: nn.Module = vit.head
+        return head
 
     def start_head(self) -> None:
         """Draw the head by the rule ``head_init``, unless it is that of the backbone."""
@@ -158,8 +165,12 @@ class VisionTransformerModel(Model):
         """
         state = self.start(images)
         all_blocks = None if all(need.blocks is None for need in needs) else Needs(blocks=slice(None))
-        self.encoder.run(state, range(self.selection_depth), all_blocks)
+        self.run_to_selection(state, all_blocks)
         return [self.encoder.features(state, need, depth=self.depth_for(need)).declared(need) for need in needs]
+
+    def run_to_selection(self, state: State, record: Needs | None) -> None:
+        """Run the blocks before the selection from the state before block 1, and record the needs of a selector."""
+        self.encoder.run(state, range(self.selection_depth), record)
 
     def read(self, images: Tensor, selector: Selector) -> tuple[Tensor, Features]:
         """Run a full pass on images (B, 3, S, S).

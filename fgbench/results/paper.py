@@ -25,6 +25,7 @@ MODEL_SELECTORS = {
     "glsim": "gls",
     "ielt": "mhv",
     "r2trans": "column_mass",
+    "aatrans": "column_entropy",
 }
 SELECTING_MODELS = ("transfg", "ffvt", "ramstrans", "aftrans", "dcal", "glsim")  # of Table 6
 # Patches of TransFG and AF-Trans overlap: stride P − 4 (TransFG, section 3.1). Tables 1, 7 and 8 count their selectors

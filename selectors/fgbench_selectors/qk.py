@@ -22,6 +22,22 @@ from fgbench_selectors.backends.precision import accurate, accurate_dtype, witho
 from fgbench_selectors.errors import FeaturesError
 
 
+def attention_row(query: Tensor, k: Tensor, scale: float) -> Tensor:
+    """The attention of one query, softmax(scale · query kᵀ), without a map and with gradient, in O(N·d).
+
+    Args:
+        query: (B, H, 1, d).
+        k: Keys (B, H, N, d).
+        scale: Factor of the products.
+
+    Returns:
+        (B, H, N), float32 or better.
+
+    """
+    with without_autocast(k.device):
+        return (accurate(query) * scale @ accurate(k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+
+
 class _Attention:
     """Methods that ``QK`` and ``Maps`` compute from blocks of rows."""
 
@@ -140,9 +156,7 @@ class QK(_Attention):
 
     def row(self, index: int) -> Tensor:
         """A[index, :], the attention of one query: (B, H, N), in O(N·d)."""
-        with without_autocast(self.device):
-            query = accurate(self.q[:, :, index : index + 1]) * self.scale
-            return (query @ accurate(self.k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+        return attention_row(self.q[:, :, index : index + 1], self.k, self.scale)
 
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over *queries* of M[:, index]: (B, H, N), in O(N·d)."""

@@ -22,7 +22,7 @@ SIZE = 64
 BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
 MODELS = (
     *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
-    *("r2trans", "r2trans, a fixed share"),
+    *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans"),
 )
 OPTIONS = {"r2trans, a fixed share": {"predict": "mixture", "drop": 0.4}}
 
@@ -52,7 +52,9 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
     return {name: request.get_tensor(name).data for name in names}
 
 
-@pytest.mark.parametrize(("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published")])
+@pytest.mark.parametrize(
+    ("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published")]
+)
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)
     exported = export_onnx(network, pictures[:2], tmp_path / "model.onnx")
@@ -63,7 +65,7 @@ def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
             assert exported.outputs == tuple(truth)
             agreement, wrong = judge(run(tmp_path / "model.onnx", images, exported.outputs), truth, "float32")
             assert not wrong
-            assert agreement["relative_logit_difference"] < 1e-5
+            assert agreement["relative_logit_difference"] < (5e-5 if name == "simtrans" else 1e-5)  # small logits
             assert agreement["equal_selected_percent"] in (None, 100.0)
             assert agreement["equal_boxes_percent"] in (None, 100.0)
         assert run(tmp_path / "model.onnx", even, ["logits"])["logits"].shape == (1, 20)

@@ -23,7 +23,7 @@ FIELDS = (
     "image height width orientation model backbone weights selector impl image_size view top_k rule seen_box grid "
     "scores equal best_patch best_box boxes upright_boxes boxes_are prediction reason"
 ).split()
-SELECT_TOKENS = ("transfg", "ffvt", "dcal", "ielt", "r2trans")
+OF_PATCHES = ("transfg", "ffvt", "dcal", "ielt", "r2trans", "simtrans", "aatrans")
 
 
 def caption_of(svg: Path) -> str:
@@ -143,8 +143,10 @@ def test_selectors_that_do_not_fit_a_backbone_are_in_the_caption_with_the_reason
     ) in caption
     rows = rows_of_left(words)
     kept = [(row["backbone"], row["selector"]) for row in rows if row["reason"] is None]
-    without = [("fgtest_vit_gap", name) for name in ("column_mass", "gls")]
-    assert kept == [*without, *(("fgtest_vit_reg4", name) for name in selectors.names())]
+    fitting = [name for name in selectors.names() if not selectors.load(name).needs.class_token]
+    assert {"gls", "column_mass", "column_entropy"} == set(fitting)
+    every = [("fgtest_vit_reg4", name) for name in selectors.names()]
+    assert kept == [*(("fgtest_vit_gap", name) for name in fitting), *every]
     assert rows[0]["scores"] is None
     assert "no class token" in rows[0]["reason"]
     assert {tuple(row["grid"]) for row in rows if row["grid"]} == {(7, 7), (8, 8)}
@@ -211,7 +213,7 @@ def test_every_model_shows_its_own_selection(name, here):
     (row,) = json.loads(result.stdout)
     assert (row["selector"], row["model"], row["equal"]) == ("own", name, False)
     assert row["boxes"] or name == "ffvt"
-    assert row["boxes_are"] == ("patches" if name in SELECT_TOKENS else "crops")
+    assert row["boxes_are"] == ("patches" if name in OF_PATCHES else "crops")
     for y0, x0, y1, x1 in row["boxes"]:
         seen = row["seen_box"]
         assert seen[0] <= y0 < y1 <= seen[2]

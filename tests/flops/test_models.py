@@ -129,6 +129,31 @@ def test_r2trans_is_a_plain_vit_unless_the_published_code_runs():
     )
 
 
+def test_simtrans_published_pays_its_graph_and_fast_does_not():
+    """The stage beside the others, in both conventions: 2.94 · 10⁹ multiply–adds a place and image at 448 pixels."""
+    request = {"sizes": (448,), "backbones": ("vit_base_patch16_224",), "conventions": ("full", "fvcore")}
+    rows = {(row.convention, row.impl, row.stage): row for row in rows_of("simtrans", **request)}
+    stages = [stage for convention, impl, stage in rows if (convention, impl) == ("full", "published")]
+    assert stages == [None, "pass 1", "fusion", "structure"]
+    published, fast = (rows["full", impl, "structure"] for impl in ("published", "fast"))
+    assert round(published.macs / 3e9, 2) == 2.94
+    assert published.percent_of_backbone > 10
+    assert published.macs > 2000 * fast.macs
+    for row in (published, fast):
+        assert rows["fvcore", row.impl, "structure"].flops == row.macs
+        assert row.flops > 2 * row.macs
+    # without the patches of the last block: queries, attention and the MLP
+    assert rows["full", "fast", "pass 1"].macs < rows["full", "published", "pass 1"].macs
+
+
+def test_aatrans_pays_its_matrices_in_both_implementations():
+    rows = {(row.impl, row.stage): row for row in rows_of("aatrans", sizes=(448,))}
+    tokens, heads, width = 37 * 37 + 1, 3, 192
+    assert rows["published", "selector"].macs == 10 * heads * tokens**3
+    assert rows["fast", "selector"].macs == rows["published", "selector"].macs + 11 * tokens**2 * width
+    assert rows["fast", "selector"].percent_of_backbone > 100
+
+
 def test_another_selector_is_counted_in_the_published_one_s_place():
     rows = [row for row in rows_of("glsim", selectors=("gls", "rollout"), impls=("fast",)) if row.stage == "selector"]
     assert [row.selector for row in rows] == ["gls", "rollout"]

@@ -32,6 +32,8 @@ def enliven(model: Any, seed: int = 0) -> Any:
     for name, parameter in model.named_parameters():
         if "bn" in name and name.endswith("bias"):
             draw(parameter, 0.3, 0.1)  # channels that live: CAL's signed root jumps where a feature is all but zero
+        elif name.startswith("structure.weight"):  # products of small weights of patches, which matter
+            draw(parameter, 0.0, 1.0 if name.endswith("1") else 100.0)
         elif "norm" in name or "bn" in name or name.endswith("gamma"):
             draw(parameter, 0.0 if name.endswith("bias") else 1.0, 0.1)
         elif parameter.ndim == 1:
@@ -43,7 +45,7 @@ def enliven(model: Any, seed: int = 0) -> Any:
         else:
             draw(parameter, 0.0, (2.0 / parameter[0].numel()) ** 0.5)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             draw(module.running_mean, 0.0, 0.1)
             module.running_var.copy_(1 + 0.2 * torch.rand(module.running_var.shape, generator=generator))
     return model

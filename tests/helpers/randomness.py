@@ -43,6 +43,12 @@ def randomise(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
             out[name] = 0.5 + 1.5 * torch.rand(w.shape, generator=made)
         elif last == "running_mean":
             out[name] = normal(w, 0.2)
+        elif last == "sigma":  # the factor of AA-Trans' maps
+            out[name] = normal(w, 0.05, 1.0)
+        elif name.endswith(("structure.weight1", "gc1.weight")):  # SIM-Trans: products of small weights, which matter
+            out[name] = normal(w, 1.0)
+        elif name.endswith(("structure.weight2", "gc2.weight")):
+            out[name] = normal(w, 100.0)
         elif last == "gamma":
             out[name] = normal(w, 0.1, 0.7)
         elif name.endswith(("bn3.weight", "downsample.1.weight")):

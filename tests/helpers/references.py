@@ -96,3 +96,15 @@ def mhv(blocks: list[np.ndarray], prefix: int, grid: tuple[int, int], votes: int
 def column_mass(blocks: list[np.ndarray], prefix: int) -> np.ndarray:
     maps = np.stack([softmax(m, axis=2) for m in blocks])  # (L, H, N, N)
     return maps.mean(axis=(0, 1))[prefix:, prefix:].sum(axis=0)
+
+
+def column_entropy(blocks: list[np.ndarray], prefix: int, sigma: float = 1.0) -> np.ndarray:
+    """Of the joint map's columns over patches: entropy of their softmax, less that of an even one."""
+    heads = []
+    for h in range(blocks[0].shape[0]):
+        joint = softmax(blocks[0][h], axis=1)
+        for m in blocks[1:-1]:
+            joint = sigma * softmax(m[h], axis=1) @ joint
+        k = softmax(joint[prefix:, prefix:], axis=0)
+        heads.append(-(k * np.log(k)).sum(axis=0) - np.log(len(k)))
+    return np.stack(heads)

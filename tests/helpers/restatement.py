@@ -32,6 +32,7 @@ from helpers.plain_models import (
     rollout,
     top,
 )
+from helpers.restated_structure import aatrans, simtrans
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
@@ -481,3 +482,4 @@ def cal(weights: Weights, image: Tensor, *, img_size: int, passes: int = 2) -> A
 MODELS: dict[str, Callable[..., Answer]] = {
     f.__name__: f for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim, ielt, r2trans)
 }
+MODELS |= {"simtrans": simtrans, "aatrans": aatrans}

@@ -111,6 +111,36 @@ def test_a_block_for_chosen_tokens_computes_what_it_does_for_all(name):
             torch.testing.assert_close(chosen, expected, rtol=0, atol=1e-4 * every.abs().max().item())
 
 
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_block_gives_its_tokens_and_the_first_one_s_row_of_attention(name, maps):
+    encoder, batch = made(name)
+    with torch.no_grad():
+        whole, state = encoder.start(batch), encoder.start(batch)
+        encoder.run(whole, range(2), ALL)
+        encoder.run(state, range(1))
+        before = state.tokens.clone()
+        row = whole.attention[1].row(0)
+        for asking in (slice(None), slice(0, 1)):
+            tokens, read = encoder.block_with_row(1, state, asking, maps=maps)
+            expected = whole.tokens[:, asking]
+            assert (tokens - expected).abs().max() < 1e-4 * expected.abs().max()
+            assert (read() - row).abs().max() < 1e-4
+    assert torch.equal(state.tokens, before)
+
+
+def test_gradient_reaches_the_backbone_through_a_row_of_attention():
+    for maps in (False, True):
+        encoder, batch = made("fgtest_vit")
+        _, read = encoder.block_with_row(0, encoder.start(batch), maps=maps)
+        read()[..., 1:].square().sum().backward()
+        gradient = encoder.vit.blocks[0].attn.qkv.weight.grad
+        q, k, v = gradient.chunk(3)
+        assert q.abs().max() > 0
+        assert k.abs().max() > 0
+        assert not v.any()
+
+
 def test_only_what_a_selector_declares_is_recorded():
     encoder, batch = made("fgtest_vit")
     state = encoder.start(batch)

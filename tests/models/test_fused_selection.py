@@ -58,7 +58,7 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", [*STREAMING, "simtrans"])
 def test_no_model_builds_a_map(name):
     size = 960  # 3,601 tokens, 6,401 where patches overlap; EV cuts three crops of that size
     images = torch.randn(1, 3, size, size)

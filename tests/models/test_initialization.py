@@ -229,6 +229,35 @@ def test_a_block_of_eva_is_drawn_anew_with_its_own_biases():
     assert (block.norm1.weight == 1).all()
 
 
+@pytest.mark.parametrize("name", ["simtrans", "aatrans"])
+def test_simtrans_and_aatrans_begin_as_transfg_does(name, tmp_path):
+    """The last block is drawn and the last norm is loaded; heads are torch's own, that of the .npz is not taken."""
+    model, report, arrays = begun(name, tmp_path)
+    block = model.encoder.vit.blocks[3]
+    check_linear(block.attn.qkv, "linear")
+    check_linear(block.mlp.fc1, "xavier")
+    assert torch.equal(model.encoder.vit.norm.weight, torch.from_numpy(arrays["Transformer/encoder_norm/scale"]))
+    given = arrays["Transformer/encoderblock_2/MlpBlock_3/Dense_0/kernel"].T.copy()
+    assert torch.equal(model.encoder.vit.blocks[2].mlp.fc1.weight, torch.from_numpy(given))
+    assert set(report.unexpected) == {"head/kernel", "head/bias"}
+    for layer in (layer for layer in model.head.modules() if isinstance(layer, nn.Linear)):
+        check_linear(layer, "linear")
+    if name == "simtrans":
+        assert model.head.fc.out_features == CLASSES
+        assert {"structure.weight1", "structure.weight2", "head.norm.running_var"} <= set(report.missing)
+    kept, _, _ = begun(name, tmp_path, fresh_last_block=False, fresh_last_norm=True)
+    given = arrays["Transformer/encoderblock_3/MlpBlock_3/Dense_0/kernel"].T.copy()
+    assert torch.equal(kept.encoder.vit.blocks[3].mlp.fc1.weight, torch.from_numpy(given))
+    assert (kept.encoder.vit.norm.weight == 1).all()
+
+
+@pytest.mark.parametrize("how", HEAD_INITS)
+def test_every_way_to_begin_can_be_asked_for_of_all_layers_of_a_head(how, tmp_path):
+    for model in (built("simtrans", head_init=how), begun("simtrans", tmp_path, head_init=how)[0]):
+        for layer in (model.head.hidden, model.head.fc):
+            check_linear(layer, "linear" if how == "backbone" else how)
+
+
 # Dropout --------------------------------------------------------------------------------------------------------------
 
 PLACES = {"mlp": ("pos_drop", "drop1", "drop2"), "branches": ("proj_drop", "drop2"), "embedding": ("pos_drop",)}
@@ -273,7 +302,7 @@ def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_al
         assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
 
 
-@pytest.mark.parametrize("name", [name for name in NPZ_MODELS if name != "vit"])
+@pytest.mark.parametrize("name", [*(name for name in NPZ_MODELS if name != "vit"), "simtrans", "aatrans"])
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
     plain = enliven(built(name, impl=impl)).eval()
@@ -364,7 +393,8 @@ def test_a_bad_option_is_one_line(name, options):
 def test_the_commands_of_the_page_name_options_that_the_models_have():
     page = Path(__file__).parents[2].joinpath("docs", "differences.md").read_text(encoding="utf-8")
     commands = re.findall(r"`fgbench accuracy --model (\w+) [^`]*--model-options ([^`]+)`", page)
-    assert {model for model, _ in commands} == {"transfg", "ffvt", "ramstrans", "glsim", "ielt"}
+    models = {"transfg", "ffvt", "ramstrans", "glsim", "ielt", "simtrans", "aatrans"}
+    assert {model for model, _ in commands} == models
     for model, words in commands:
         options = {key: literal(value) for key, value in key_values(words.split(), "--model-options").items()}
         made = built(model, **options)

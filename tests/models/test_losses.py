@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fgbench.models.build import create_model, models
 from fgbench.models.cal import attention_boxes, choose_maps, drop
-from fgbench.models.losses import center_loss, contrastive_loss, weigh_by_uncertainty
+from fgbench.models.losses import center_loss, contrastive_loss, near_contrastive_loss, weigh_by_uncertainty
 from fgbench.models.model import fuse
 
 
@@ -26,6 +26,27 @@ def test_contrastive_loss_of_two_of_a_class_and_one_stranger():
 def test_contrastive_loss_is_nothing_for_equals_of_a_class_and_strangers_below_the_margin():
     tokens = torch.tensor([[2.0, 0.0], [5.0, 0.0], [0.3, 1.0]])
     assert contrastive_loss(tokens, torch.tensor([0, 0, 1]), margin=0.4).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_near_contrastive_loss_keeps_a_stranger_up_to_a_margin_beyond_its_class():
+    # Distances (1 − cos)/2 of a to b, c and d: 0.2, 0.4 and 0.84; of b to c and d: 0.83 and 0.41; of c to d: 0.93.
+    angles = torch.tensor([0.0, math.acos(0.6), -math.acos(0.2), math.acos(0.6) + math.radians(80)])
+    tokens = torch.stack([angles.cos(), angles.sin()], dim=1) * torch.tensor([[1.0], [2.0], [0.5], [3.0]])
+    targets = torch.tensor([7, 7, 3, 5])
+    cos = [[math.cos(a - b) for b in angles.tolist()] for a in angles.tolist()]
+    # The mean distance to the own class is 0.2 for a and b, and 0 for c and d.
+    kept = [(i, j) for i in range(4) for j in range(4) if targets[i] != targets[j]]
+    kept = [(i, j) for i, j in kept if (1 - cos[i][j]) / 2 <= 0.3 + (0.2 if i < 2 else 0.0)]
+    assert kept == [(0, 2), (1, 3)]
+    expected = 2 * (1 - 0.6) + sum(1 + cos[i][j] for i, j in kept)
+    assert near_contrastive_loss(tokens, targets).item() == pytest.approx(expected / 16, abs=1e-6)
+    assert near_contrastive_loss(tokens, targets, margin=0.1).item() == pytest.approx(2 * 0.4 / 16, abs=1e-6)
+
+
+def test_near_contrastive_loss_of_one_class_is_the_sum_of_its_distances():
+    tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    assert near_contrastive_loss(tokens, torch.tensor([4, 4, 4])).item() == pytest.approx(2 * (1 + 1 + 2) / 9)
+    assert near_contrastive_loss(tokens[:1], torch.tensor([4])).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_center_loss_adds_over_features_and_averages_over_images():
@@ -127,6 +148,20 @@ def test_transfg_adds_the_contrastive_term_on_its_class_token():
     found = model.flow(batch)
     expected = functional.cross_entropy(found.logits, targets, label_smoothing=0.1)
     expected = expected + 2 * contrastive_loss(found.token, targets, 0.4)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.equal(logits, found.logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "term", "margin"), [("simtrans", near_contrastive_loss, 0.3), ("aatrans", contrastive_loss, 0.4)]
+)
+def test_simtrans_and_aatrans_add_their_contrastive_terms(name, term, margin):
+    model = enliven(create_model(name, "fgtest_vit", img_size=64, num_classes=3, contrastive=2.0)).eval()
+    batch, targets = images(3, 64), torch.tensor([0, 0, 2])
+    loss, logits = model(batch, targets)
+    found = model.flow(batch)
+    expected = functional.cross_entropy(found.logits, targets, label_smoothing=0.1)
+    expected = expected + 2 * term(found.token, targets, margin)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert torch.equal(logits, found.logits)
 

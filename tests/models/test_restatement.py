@@ -22,12 +22,16 @@ SHAPES = {
     "resnet26": {},
     "resnet50": {},
 }
-TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt", "r2trans")
+TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
+TRANSFORMERS += ("ielt", "r2trans", "simtrans", "aatrans")
 CONVOLUTIONS = ("resnet101", "cal")
-SELECT_TOKENS = ("transfg", "ffvt", "dcal")  # the best by their scores, in this order
+SELECT_TOKENS = ("transfg", "ffvt", "dcal", "aatrans")  # the best by their scores, in this order
+TOKENS_OVERLAP = ("transfg", "aatrans")
 CLASSES = 10
 # Of scores. Rounding moves them by up to 8e-6 of their value, and on every processor by something else.
 ROUNDING = 2e-5
+# Columns are nearly even: the last digits of their values tell them apart.
+ROUNDING_OF = {"aatrans": 1e-3}
 
 
 SEEDS = {("r2trans", TINY, 224): 1}  # where seed 0 has two nearly equal values at the edge of what is selected
@@ -117,10 +121,15 @@ class Run:
             decided.append(made)
         return torch.stack([logits for logits, _ in answers]), [boxes for _, boxes in answers], decided
 
+    @property
+    def rounding(self) -> float:
+        """By how much of their value rounding can move the scores, at most."""
+        return ROUNDING_OF.get(self.name, ROUNDING)
+
     def boxes_of(self, tokens: list[int]) -> list[restatement.Box]:
         """The boxes of selected tokens; FFVT's number includes those before the patches, whose box is the image."""
         patch, prefix = SHAPES[self.backbone]["patch"], SHAPES[self.backbone].get("num_prefix", 1)
-        stride, prefix = patch - 4 if self.name == "transfg" else patch, prefix if self.name == "ffvt" else 0
+        stride, prefix = patch - 4 if self.name in TOKENS_OVERLAP else patch, prefix if self.name == "ffvt" else 0
         columns, whole = (self.size - patch) // stride + 1, [0, 0, self.size, self.size]
         return [whole if j < prefix else patch_box(j - prefix, columns, patch, stride) for j in tokens]
 
@@ -156,21 +165,21 @@ def test_a_batch_equals_the_restatement_image_by_image(run, impl):
         assert run.boxes == boxes
         return
     scores, chosen = rankings(run.decisions)
-    assert_same_selection(scores, chosen, explanation.selected.reshape(chosen.shape), 3 * ROUNDING)
+    assert_same_selection(scores, chosen, explanation.selected.reshape(chosen.shape), 3 * run.rounding)
     assert boxes == [run.boxes_of(tokens) for tokens in explanation.selected.flatten(1).tolist()]
 
 
 def test_the_restatement_selects_nothing_by_rounding(run):
     """Otherwise a box, or which tokens are selected, would hang on the last bit, and on the machine."""
     for decision in (decision for made in run.decisions for decision in made):
-        for other in decision.others(ROUNDING):
+        for other in decision.others(run.rounding):
             if run.name in SELECT_TOKENS:  # in which order is compared as far as it is defined
                 assert set(other) == set(decision.chosen)
             else:
                 assert other == decision.chosen
     if run.name in SELECT_TOKENS:
         scores, chosen = rankings(run.decisions)
-        assert defined(scores, chosen.shape[-1], 3 * ROUNDING) > 0.95 * chosen.numel()
+        assert defined(scores, chosen.shape[-1], 3 * run.rounding) > 0.95 * chosen.numel()
         assert run.boxes == [run.boxes_of(tokens) for tokens in chosen.flatten(1).tolist()]
 
 
@@ -191,7 +200,7 @@ def test_the_restatement_selects_the_same_in_double_precision(run):
     logits, boxes, decided = run.restate(torch.float64)
     if run.name in SELECT_TOKENS:
         scores, exact = rankings(decided)
-        assert_same_selection(scores, exact, rankings(run.decisions)[1], 3 * ROUNDING)
+        assert_same_selection(scores, exact, rankings(run.decisions)[1], 3 * run.rounding)
     else:
         assert boxes == run.boxes
     torch.testing.assert_close(run.logits.double(), logits, rtol=0, atol=3e-5)

@@ -77,7 +77,9 @@ def test_half_precision_selects_what_float64_selects(dtype):
     assert torch.cat(equal).double().mean() >= 0.999
 
 
-@pytest.mark.parametrize("name", ["psm", "rollout", "maws", "sacm", "gls", "attention", "mhv", "column_mass"])
+@pytest.mark.parametrize(
+    "name", ["psm", "rollout", "maws", "sacm", "gls", "attention", "mhv", "column_mass", "column_entropy"]
+)
 def test_selection_never_waits_for_the_host(name):
     q, k, _ = on_gpu((2, 12, 197, 64), torch.bfloat16)
     lse = logsumexp(q, k, 0.125)

@@ -16,16 +16,8 @@ from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of, shown
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
-from fgbench.models.checkpoints.names import (
-    FGBENCH,
-    GOOGLE,
-    POSITIONS,
-    Format,
-    Weights,
-    google_weights,
-    recognise,
-    written_options,
-)
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.names import FGBENCH, GOOGLE, google_weights, recognise, written_options
 from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
@@ -153,9 +145,9 @@ def load_checkpoint(
     """Load weights into a model.
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
-    R2-Trans and CAL; files of timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or
-    without ``model.`` before their names. No code in the file is executed, and the model changes only if all shapes
-    fit.
+    R2-Trans, SIM-Trans, AA-Trans and CAL; files of timm; Google's .npz. A released file may be a whole checkpoint or
+    only weights, with or without ``model.`` before their names. No code in the file is executed, and the model changes
+    only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -169,8 +161,8 @@ def load_checkpoint(
             key of the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …),
             else the only one.
         interpolation: How position embeddings are resized: ``bilinear`` (corners aligned, as Google, GLSim, TransFG,
-            FFVT, RAMS-Trans, IELT and R2-Trans do) or ``bicubic`` (as timm does); by default as the code that wrote the
-            file does.
+            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans and AA-Trans do) or ``bicubic`` (as timm does); by default as
+            the code that wrote the file does.
 
     Returns:
         A report of the weights.
@@ -196,8 +188,8 @@ def load_checkpoint(
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
-            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, CAL, timm's ViT, "
-            "ResNets, Google's npz",
+            "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, "
+            "CAL, timm's ViT, ResNets, Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,13 +11,9 @@ from torch import Tensor
 
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.file_kinds import shown
+from fgbench.models.checkpoints.format import Format, Weights
 from fgbench.models.model import Model
 from fgbench.results.reading import parse_json
-
-Weights = dict[str, Tensor]
-
-POSITIONS = "encoder.vit.pos_embed"
-SECOND_TOKEN = "second_class_token"
 
 # First parts of names where a model was saved inside of another module.
 WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "backbone.")
@@ -46,78 +41,6 @@ def _embeddings(root: str) -> tuple[tuple[str, str], ...]:
 
 EMBEDDINGS = _embeddings(r"transformer\.")
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format of files: the name that it is recognised by, and the names of our models for its names.
-
-    Args:
-        name: Its name.
-        signature: A name of a weight that no other format has.
-        renames: Pairs of a pattern and its replacement, applied in order.
-        norm_eps: ε of LayerNorm in the code that trained the file.
-        ignored: Names of weights that the code creates and does not use.
-        backbone_only: Whether the file holds a backbone only.
-        model: Class of the model that the weights belong to.
-        interpolation: How the code that wrote the file resizes position embeddings.
-        split_positions: Whether the second position belongs to a second class token.
-        repeated: First parts of two names under which a file holds the same weights; None where it holds each once.
-
-    """
-
-    name: str
-    signature: str
-    renames: tuple[tuple[str, str], ...] = ()
-    norm_eps: float | None = None
-    ignored: tuple[str, ...] = ()
-    backbone_only: bool = False
-    model: str | None = None
-    interpolation: str = "bicubic"
-    split_positions: bool = False
-    repeated: tuple[str, str] | None = None
-
-    def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
-        """Rename weights to the names of our models; queries, keys and values of a block become one matrix.
-
-        Args:
-            weights: Weights by the names of the file.
-            model: The model that they are for.
-
-        Returns:
-            Weights by the names of the model, and for each of these names one of the file.
-
-        Raises:
-            FgbenchError: If two weights get the same name, or shapes do not fit.
-
-        """
-        depth = getattr(getattr(model, "encoder", None), "depth", 0)
-        renamed: Weights = {}
-        origins: dict[str, str] = {}
-        for name, tensor in weights.items():
-            if name in self.ignored or self._is_repeated(name, weights):
-                continue
-            new = name
-            for pattern, replacement in self.renames:
-                new = re.sub(pattern, replacement.replace("{last}", str(depth - 1)), new)
-            if new in renamed:
-                raise FgbenchError(
-                    f"{origins[new]} and {name} in the checkpoint have one place in the model:",
-                    new,
-                    "their values differ: which is meant?" if self.repeated else "does its depth fit?",
-                )
-            renamed[new], origins[new] = tensor, name
-        if self.split_positions:
-            _split_positions(renamed, origins)
-        return _join_projections(renamed, origins), origins
-
-    def _is_repeated(self, name: str, weights: Mapping[str, Tensor]) -> bool:
-        """Whether the file holds a weight under its other name as well, with equal values."""
-        if self.repeated is None or not name.startswith(self.repeated[1]):
-            return False
-        other, tensor = weights.get(self.repeated[0] + name.removeprefix(self.repeated[1])), weights[name]
-        return other is not None and other.shape == tensor.shape and torch.equal(other, tensor)
-
-
 RESNET_IN_SEQUENCE = tuple(
     (rf"^features\.{index}\.", f"features.{name}.")
     for index, name in {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}.items()
@@ -133,8 +56,61 @@ FGBENCH = "fgbench"
 TIMM_FORMAT = "timm ViT"
 PORT = "glsim's port to timm"
 
+# SIM-Trans and AA-Trans have the names of TransFG, and some of their own.
+PART_BLOCK = (
+    (r"^transformer\.encoder\.part_layer\.", "encoder.vit.blocks.{last}."),
+    (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
+)
+SIM_TRANS_HEAD = {0: "norm", 1: "hidden", 2: "hidden_norm", 4: "fc"}
+# Modules that the versions of SIM-Trans' code create and do not use, and whether they are norms over the batch.
+SIM_TRANS_UNUSED = {
+    **{f"embeddings.struct_head.{index}": index in (0, 2) for index in (0, 1, 2, 4)},
+    **{f"encoder.part_structure.struct_head.{index}": index == 0 for index in (0, 1)},
+    **{f"encoder.part_structure.struct_head_new.{index}": index in (0, 2) for index in (0, 1, 2, 4)},
+    "encoder.part_structure.fc1": False,
+}
+OF_LINEAR, OF_BATCH_NORM = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+SIM_TRANS = Format(
+    "sim-trans",
+    "transformer.encoder.part_structure.gcn.gc1.weight",
+    (
+        *EMBEDDINGS,
+        *PART_BLOCK,
+        (r"^transformer\.encoder\.part_structure\.gcn\.gc(\d)\.weight$", r"structure.weight\1"),
+        *((rf"^part_head\.{index}\.", f"head.{name}.") for index, name in SIM_TRANS_HEAD.items()),
+        *TRANSFORMER_BLOCK,
+    ),
+    norm_eps=1e-6,
+    ignored=(
+        "transformer.embeddings.struc_token",
+        *(
+            f"transformer.{module}.{weight}"
+            for module, is_norm in SIM_TRANS_UNUSED.items()
+            for weight in (OF_BATCH_NORM if is_norm else OF_LINEAR)
+        ),
+    ),
+    model="SIMTrans",
+    interpolation="bilinear",
+)
+AA_TRANS = Format(
+    "aa-trans",
+    "transformer.encoder.part_select.sigma",
+    (
+        *EMBEDDINGS,
+        *PART_BLOCK,
+        (r"^transformer\.encoder\.part_select\.sigma$", "selector.sigma"),
+        (r"^part_head\.", "head."),
+        *TRANSFORMER_BLOCK,
+    ),
+    norm_eps=1e-6,
+    model="AATrans",
+    interpolation="bilinear",
+)
+
 # The first format whose signature is in a file is that of the file: weights of single models come before common ones.
 FORMATS = (
+    SIM_TRANS,
+    AA_TRANS,
     Format(
         "glsim",
         "positional_embedding.pos_embedding",
@@ -362,34 +338,3 @@ def _without(prefix: str, weights: Weights) -> Weights:
                 "which of them is meant? save the state dict of the model alone",
             )
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-
-
-def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
-    """Give a second class token its position, and leave the others (1, 1 + G², D) to the first and the patches."""
-    positions, second = renamed.get(POSITIONS), renamed.get(SECOND_TOKEN)
-    if positions is None or second is None or positions.ndim != 3 or positions.shape[1] < 3:
-        return  # the shape does not fit, which is reported later
-    if second.shape != (1, 1, positions.shape[2]):
-        raise FgbenchError(f"{origins[SECOND_TOKEN]} must have shape (1, 1, {positions.shape[2]}), got", second.shape)
-    renamed[SECOND_TOKEN] = second + positions[:, 1:2]
-    renamed[POSITIONS] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
-
-
-def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
-    """Put queries, keys and values of a block into one matrix, in that order, where all three are there."""
-    joined = dict(weights)
-    for name in weights:
-        match = re.fullmatch(r"(.*\.attn)\.q\.(weight|bias)", name)
-        if match is None:
-            continue
-        stem, kind = match.groups()
-        projections = [f"{stem}.{letter}.{kind}" for letter in "qkv"]
-        if all(projection in weights for projection in projections):
-            shapes = [tuple(weights[projection].shape) for projection in projections]
-            if len(set(shapes)) > 1 or not shapes[0]:
-                pairs = zip(projections, shapes, strict=True)
-                listing = ", ".join(f"{origins[projection]} {shape}" for projection, shape in pairs)
-                raise FgbenchError(f"queries, keys and values of a block must have one shape, got {listing}")
-            joined[f"{stem}.qkv.{kind}"] = torch.cat([joined.pop(projection) for projection in projections])
-            origins[f"{stem}.qkv.{kind}"] = origins[name]
-    return joined

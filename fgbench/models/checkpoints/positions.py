@@ -12,7 +12,8 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn import functional
 
-from fgbench.models.checkpoints.names import POSITIONS, TIMM_FORMAT, Format, Weights
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.names import TIMM_FORMAT
 from fgbench.models.model import Model
 
 FLEXIBLE = "timm's bilinear"  # without aligned corners or antialiasing, as timm resizes those of FlexiViT and RADIO

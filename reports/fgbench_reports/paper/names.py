@@ -14,6 +14,8 @@ MODELS = {
     "glsim": "GLSim",
     "ielt": "IELT",
     "r2trans": "R2-Trans",
+    "simtrans": "SIM-Trans",
+    "aatrans": "AA-Trans",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
@@ -24,6 +26,7 @@ METHODS = {
     "GLSim (Ours)": "glsim",
     "IELT": "ielt",
     "R2-Trans": "r2trans",
+    "SIM-Trans": "simtrans",
 }
 DATASETS = {
     **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},
