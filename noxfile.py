@@ -93,7 +93,7 @@ def cost(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Measures eight models in the engines of a CPU and the parts of five, and fills docs/engines.md."""
+    """Measures eight models in the engines of a CPU and the parts of five, and fills reports/gallery/engines.md."""
     session.install(".[onnx,openvino]")
     selecting = ("vit", "glsim", "transfg", "ffvt", "cal")
     models = (*selecting, "resnet101", "convnext_tiny", "swin_tiny_patch4_window7_224")
@@ -105,7 +105,7 @@ def engines(session: nox.Session) -> None:
     parts = ("fgbench", "throughput", "--model", *selecting, "--batch-sizes", "1", *place)
     session.run(*parts, "--by-part", *session.posargs)
     _export(session, "throughput", "throughput", name="engines")
-    _fill(session, "throughput", "docs/engines.md")
+    _fill(session, "throughput", "reports/gallery/engines.md")
 
 
 @nox.session
@@ -145,7 +145,7 @@ def pages(session: nox.Session) -> None:
     session.install(".")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
     _fill(session, "selection", "docs/cost.md")
-    _fill(session, "throughput", "docs/engines.md")
+    _fill(session, "throughput", "reports/gallery/engines.md")
     _fill(session, "regress", "docs/regress.md")
 
 

@@ -26,7 +26,7 @@ MODES = {
     **{"compiled": "--compile", "channels_last": "--channels-last", "cuda_graph": "--cuda-graph"},
     **{"training": "--train"},
 }
-LOADS = {"concurrency": "--concurrency", "rate_per_s": "--rate"}
+LOADS = {"concurrency": ("--concurrency", ""), "rate_per_s": ("--rate", "/s")}  # option, unit
 
 
 def sweep_command(rows: Sequence[ThroughputRow], *more: str, device: str | None = None) -> str:
@@ -54,9 +54,9 @@ def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | Non
     devices = [device] if device else _values(rows, "device")
     words += ["--device", devices[0]] if len(devices) == 1 else []
     words += [option for field, option in MODES.items() if rows and all(_has_mode(row, field) for row in rows)]
-    for field, option in LOADS.items():
+    for field, (option, unit) in LOADS.items():
         loads = sorted({load for row in rows if (load := row.environment.get(field))})
-        words += [f"{option} {' '.join(f'{load:g}' for load in loads)}"] if loads else []
+        words += [f"{option} {' '.join(f'{load:g}{unit}' for load in loads)}"] if loads else []
     return " ".join([*words, *more])
 
 
@@ -69,14 +69,14 @@ def sweep_options(row: ThroughputRow) -> tuple[str, ...]:
     words += [f"--device {row.device}"] if row.device == "cpu" else []
     words += [f"--dtype {row.dtype}"] if row.dtype != "float32" else []
     words += [option for field, option in MODES.items() if _has_mode(row, field)]
-    words += [f"{option} {load:g}" for field, option in LOADS.items() if (load := environment.get(field))]
     for option, value, usual in (
         ("--threads", environment.get("threads") if row.device == "cpu" else None, None),
         ("--num-classes", environment.get("num_classes"), NUM_CLASSES),
         ("--selectors", row.selector, MODEL_SELECTORS.get(row.model)),
     ):
         words += [f"{option} {word(value)}"] if value not in (None, usual) else []
-    return tuple(words)
+    loads = ((*told, environment.get(field)) for field, told in LOADS.items())
+    return (*words, *(f"{option} {load:g}{unit}" for option, unit, load in loads if load))
 
 
 def _has_mode(row: ThroughputRow, field: str) -> bool:
