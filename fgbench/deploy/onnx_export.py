@@ -127,13 +127,14 @@ def _place(trace: TracebackType | None) -> str | None:
 
 
 def _untranslated(error: BaseException, graph: torch.export.ExportedProgram) -> str:
-    """The operator that ONNX has no form of, and the module that has it."""
-    cause: BaseException | None = error
-    while cause is not None:
+    """The operator that ONNX has no form of, and the module that has it; or what the first error says."""
+    cause = error
+    while True:
         if met := NO_FUNCTION.search(str(cause)):
             return _with_owner(met[1], met[2], graph)
+        if cause.__cause__ is None:
+            return _untraced(cause)
         cause = cause.__cause__
-    return _untraced(error)
 
 
 def _with_owner(name: str, overload: str, graph: torch.export.ExportedProgram) -> str:
