@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fgbench.audit.questions import Answers
+from fgbench.audit.agreement import Answers
 from fgbench.audit.request import AuditRequest
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.errors import FgbenchError

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fgbench.audit.agreement import Answers, agreement
 from fgbench.audit.answers import ask, ask_in_a_process, device_of, load, pictures_of
-from fgbench.audit.questions import QUESTIONS, ROUNDING, Answers, Question, agreement, why_broken
+from fgbench.audit.questions import QUESTIONS, ROUNDING, Question, why_broken
 from fgbench.audit.request import AuditRequest
 from fgbench.deploy.agreement import TOLERANCE
 from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem, UnknownNameError
