@@ -57,8 +57,8 @@ def audit_models(request: AuditRequest, on_problem: OnProblem, progress: Callabl
             refused.append(error)
     if not rows:
         raise refused[-1]
-    for error in refused:
-        on_problem(error)
+    for refusal in refused:
+        on_problem(refusal)
     return rows
 
 
