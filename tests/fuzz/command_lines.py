@@ -26,6 +26,7 @@ ENDS = {
     "list": ([],),
     "selection": (["--output", "."], ["--timeout", "never"]),
     "export": (["--rows", "rows.json"], ["--output", "."]),
+    "audit": (["--output", "."], ["--questions", "repeat", "--backbone", "test_vit", "--size", "32", "--pictures", "2"]),
     "export-model": (["--output", "."], ["--checkpoint", "missing.pth", "--backbone", "test_vit"]),
 }
 POSITIONAL = {
@@ -33,6 +34,7 @@ POSITIONAL = {
     "report": ("table9",),
     "list": ("selectors", "models", "reports"),
     "export": ("throughput", "flops"),
+    "audit": ("vit", "glsim", "nowhere.py:mine"),
     "export-model": ("vit", "glsim", "nowhere.py:mine"),
 }
 
