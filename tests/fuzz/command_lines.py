@@ -26,7 +26,10 @@ ENDS = {
     "list": ([],),
     "selection": (["--output", "."], ["--timeout", "never"]),
     "export": (["--rows", "rows.json"], ["--output", "."]),
-    "audit": (["--output", "."], ["--questions", "repeat", "--backbone", "test_vit", "--size", "32", "--pictures", "2"]),
+    "audit": (
+        ["--output", "."],
+        ["--questions", "repeat", "--backbone", "test_vit", "--size", "32", "--pictures", "2"],
+    ),
     "export-model": (["--output", "."], ["--checkpoint", "missing.pth", "--backbone", "test_vit"]),
 }
 POSITIONAL = {
