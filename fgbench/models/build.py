@@ -11,6 +11,7 @@ from timm.models import register_model
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
+from fgbench.plugins.facts import GROUPS
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 from fgbench_selectors.selector import AXES
 
@@ -38,6 +39,10 @@ def model_breach(candidate: object) -> str | None:
     shapes = candidate.accepts
     if not isinstance(shapes, tuple) or not all(isinstance(s, tuple) and all(a in AXES for a in s) for s in shapes):
         return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
+    if candidate.group not in GROUPS:
+        return f"its attribute 'group' must be one of {', '.join(GROUPS)}, got {candidate.group!r}"
+    if not isinstance(candidate.passes, int) or not isinstance(candidate.year, int | None):
+        return f"its attributes 'passes' and 'year' must be whole numbers, got {candidate.passes!r}, {candidate.year!r}"
     if not isinstance(candidate.two_impls, bool):
         return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
     model_options(candidate)  # raises where the options cannot be read

@@ -38,6 +38,9 @@ class DCAL(VisionTransformerModel):
 
     """
 
+    group = "tokens"
+    year = 2022
+    published_selector = "rollout"
     accepts = (("batch", "patches"),)
 
     def __init__(
@@ -51,7 +54,7 @@ class DCAL(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="dcal")
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth, reading="dcal")
         share = number(ratio, "the ratio of selected patches", 0, 1)
         self.top_k = max(1, int(share * self.encoder.num_patches))
         self.readout, self.fusion = one_of(readout, "readout", READOUTS), one_of(fusion, "fusion", FUSIONS)

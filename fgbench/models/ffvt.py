@@ -29,6 +29,9 @@ class FFVT(LastBlockModel):
 
     """
 
+    group = "tokens"
+    year = 2021
+    published_selector = "maws"
     accepts = (("batch", "blocks", "tokens"),)
     released_head = "zeros"
     released_last_norm = True
@@ -42,7 +45,7 @@ class FFVT(LastBlockModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "maws", depth=self.encoder.depth - 1)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth - 1)
         self.num_tokens = whole_number(num_tokens, "num_tokens", 1, self.encoder.num_tokens)
 
     def flow(self, images: Tensor) -> Explanation:

@@ -47,6 +47,10 @@ class GLSim(VisionTransformerModel):
 
     """
 
+    group = "regions"
+    year = 2024
+    passes = 2
+    published_selector = "gls"
     accepts = (("batch", "patches"),)
     released_head = "zeros"
     released_dropout_at = "branches"
@@ -65,7 +69,7 @@ class GLSim(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "gls", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         patches = self.encoder.num_patches
         default = max(1, min(round(8 * self.image_size / 224), patches))
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)

@@ -54,6 +54,9 @@ class IELT(LastBlockModel):
 
     """
 
+    group = "tokens"
+    year = 2023
+    published_selector = "mhv"
     accepts = (("batch", "blocks", "patches"), ("batch", "blocks", "tokens"))
     released_head = "zeros"
     released_last_norm = True
@@ -77,7 +80,7 @@ class IELT(LastBlockModel):
         self.num_key_tokens = whole_number(num_key_tokens, "num_key_tokens", 1)
         self.ties, self.loss_weight = one_of(ties, "order of ties", TIES), number(loss_weight, "loss_weight", 0, 1)
         self.update_warm = None if update_warm is None else whole_number(update_warm, "update_warm", 0)
-        self.selector: Selector = self.use_selector(selector, "mhv", depth=self.encoder.depth - 1, votes=self.votes)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth - 1, votes=self.votes)
         self.num_tokens = self.schedule(num_tokens)
         self.tokens_per_block = self.num_tokens  # as training has changed it
         self.epoch = 0

@@ -138,7 +138,6 @@ class TokenPerHeadModel(LastBlockModel):
     overlap = 4
     released_head = "linear"
     accepts = (("batch", "heads", "patches"), ("batch", "patches"))
-    published_selector: ClassVar[str]
 
     def __init__(
         self,
@@ -151,7 +150,7 @@ class TokenPerHeadModel(LastBlockModel):
     ) -> None:
         super().__init__(backbone, **options)
         depth = self.encoder.depth - 1
-        self.selector: Selector = self.use_selector(selector, self.published_selector, depth=depth)
+        self.selector: Selector = self.use_selector(selector, depth=depth)
         self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", -1, 1)
 
     def flow(self, images: Tensor) -> Explanation:

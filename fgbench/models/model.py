@@ -70,6 +70,10 @@ class Model(nn.Module):
 
     default_backbone: ClassVar[str] = "vit_base_patch16_224"
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # shapes of scores; empty for a model without a selector
+    published_selector: ClassVar[str | None] = None  # its name
+    group: ClassVar[str] = "none"  # what is selected, one of fgbench.plugins.facts.GROUPS
+    year: ClassVar[int | None] = None  # of publication
+    passes: int = 1  # images that the backbone reads for each image, in the published code
     # Parameters that get no gradient from any loss: first part of their names → the reason.
     without_gradient: ClassVar[Mapping[str, str]] = {}
     built_by: tuple[Callable[..., Any], ...] = ()  # functions and classes of others that build a part of the model
@@ -281,12 +285,14 @@ class Model(nn.Module):
         result: Result = self.on_step(stage, lambda: run(*args, **options))
         return result
 
-    def use_selector(self, selector: str | Selector | None, published: str, *, depth: int, **options: Any) -> Selector:
+    def use_selector(
+        self, selector: str | Selector | None, published: str | None = None, *, depth: int, **options: Any
+    ) -> Selector:
         """Make the selector of this model.
 
         Args:
             selector: A name, an instance (which is copied), or None for the published one.
-            published: Name of the selector that the model was published with.
+            published: Name of the selector that the model was published with; ``published_selector`` by default.
             depth: Number of blocks that the selector reads from.
             options: Options of the published selector.
 
@@ -297,6 +303,7 @@ class Model(nn.Module):
             FgbenchError: If the model cannot select by the shape of its scores.
 
         """
+        published = published or self.published_selector
         choice = published if selector is None else selector
         if isinstance(choice, Selector):  # copied, because the model sets the implementation of its selector
             made, self.selector_name = copy.deepcopy(choice), type(choice).__name__.lower()

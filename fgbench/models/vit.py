@@ -259,6 +259,7 @@ class ViT(VisionTransformerModel):
 
     """
 
+    year = 2021
     two_impls = False
     needs_class_token = False
     needs_squares = False

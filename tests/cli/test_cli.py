@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from fgbench.cli import app
 from fgbench.errors import UnknownNameError
+from fgbench.plugins.facts import GROUPS
 from fgbench_selectors import selectors
 
 TINY = ["--backbones", "vit_tiny_patch16_224"]
@@ -359,8 +360,21 @@ def test_models_that_cannot_be_counted_are_one_line_and_exit_2(words, why):
 
 def test_every_model_is_listed_and_the_one_that_cannot_be_built_says_why():
     rows = json.loads(run("list", "models", "-f", "json").stdout)
-    names = "aatrans aftrans cal dcal ev ffvt glsim ielt r2trans ramstrans resnet101 simtrans tpskg transfg vit".split()
-    assert [row["name"] for row in rows] == names
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["selects"], []).append(row["name"])
+    assert list(groups) == [*GROUPS, "–"], "what each group selects, and what cannot be built"
+    assert groups == {
+        "none": ["resnet101", "vit"],
+        "tokens": ["aatrans", "dcal", "ffvt", "ielt", "r2trans", "transfg"],
+        "regions": ["aftrans", "cal", "ev", "glsim", "ramstrans"],
+        "parts": ["simtrans"],
+        "–": ["tpskg"],
+    }
+    glsim = next(row for row in rows if row["name"] == "glsim")
+    assert [glsim[name] for name in ("year", "backbone", "passes", "selector", "selects by")] == [
+        *(2024, "vit_base_patch16_224", 2, "gls", "(batch, patches)")
+    ]
     assert all(row["description"] for row in rows)
     (tpskg,) = [row for row in rows if row["name"] == "tpskg"]
     assert "not reproducible yet" in tpskg["description"]

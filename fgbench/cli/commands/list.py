@@ -12,6 +12,8 @@ from fgbench.results.output import emit_as, prints_on_stderr
 
 KINDS = ("selectors", "models", "datasets", "engines", "reports", "backbones")
 
+NOT_PRINTED = ("selects by",)  # axes of scores, which programs read
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
@@ -30,4 +32,8 @@ def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) ->
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
             rows = rows_of(options.kind, problems.append)
-        emit_as(output.style, render_words(rows, output.style, to_file=output.to_file), output.output)
+        emit_as(
+            output.style,
+            render_words(rows, output.style, to_file=output.to_file, not_printed=NOT_PRINTED),
+            output.output,
+        )
