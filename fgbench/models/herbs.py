@@ -79,23 +79,24 @@ class HERBS(PIM):
         features = self.bottom_up(first)
         return LevelOutputs(features, classify(self.classifiers, features), first)
 
-    def level_heads(self, found: LevelOutputs) -> dict[str, Tensor]:
+    def level_heads(self, found: LevelOutputs, *, every_token: bool) -> dict[str, Tensor]:
         """The mean logits (B, classes) of every level of the second pyramid, then of the first one."""
-        heads = super().level_heads(found)
-        for index, (classifier, features) in enumerate(zip(self.first_classifiers, found.first, strict=True), start=1):
-            is_whole = self.published or self.training
-            heads[f"first level {index}"] = (
-                classifier(features).mean(dim=1) if is_whole else classifier.mean_logits(features)
-            )
-        return heads
+        heads = super().level_heads(found, every_token=every_token)
+        if every_token:
+            found.first_logits = classify(self.first_classifiers, found.first)
+            means = [logits.mean(dim=1) for logits in found.first_logits]
+        else:
+            pairs = zip(self.first_classifiers, found.first, strict=True)
+            means = [classifier.mean_logits(features) for classifier, features in pairs]
+        return heads | {f"first level {index}": mean for index, mean in enumerate(means, start=1)}
 
     def level_terms(self, found: LevelOutputs, targets: Tensor) -> list[Tensor]:
         """The terms of PIM, and the divergence of each level of the first pyramid from the second one."""
         terms, temperature = super().level_terms(found, targets), self.epoch_temperature
-        for first, logits in zip(classify(self.first_classifiers, found.first), found.logits, strict=True):
+        for first, logits in zip(found.first_logits, found.logits, strict=True):
             wanted = (logits.detach() / temperature).softmax(dim=-1)
-            divergence = functional.kl_div((first / temperature).log_softmax(dim=-1), wanted, reduction="mean")
-            terms.append(self.first_weight * divergence)
+            given = (first / temperature).log_softmax(dim=-1)
+            terms.append(self.first_weight * functional.kl_div(given, wanted, reduction="none").mean())
         return terms
 
     @property

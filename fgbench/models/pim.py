@@ -31,6 +31,7 @@ class LevelOutputs:
         features: (B, S, F).
         logits: (B, S, classes).
         first: Features (B, S, F) of the first pyramid, where there are two.
+        first_logits: Logits (B, S, classes) of the first pyramid, where they were computed for every token.
         scores: Scores (B, S) of the selector.
         order: Indices (B, S) of all tokens, those of the highest scores first.
 
@@ -39,6 +40,7 @@ class LevelOutputs:
     features: list[Tensor]
     logits: list[Tensor]
     first: list[Tensor] = field(default_factory=list)
+    first_logits: list[Tensor] = field(default_factory=list)
     scores: list[Tensor] = field(default_factory=list)
     order: list[Tensor] = field(default_factory=list)
 
@@ -177,7 +179,7 @@ class PIM(Model):
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sum of the terms of levels and of the combiner, and the logits."""
-        result, found = self.run(images, every_head=True)
+        result, found = self.run(images, everything=True)
         loss = self.combiner_weight * self.cross_entropy(result.heads["combiner"], targets)
         for term in self.level_terms(found, targets):
             loss = loss + term
@@ -196,32 +198,42 @@ class PIM(Model):
                 terms.append(self.dropped_weight * (take(logits, order[:, k:]).tanh() + 1).square().mean())
         return terms
 
-    def run(self, images: Tensor, *, every_head: bool = False) -> tuple[Explanation, LevelOutputs]:
+    def run(self, images: Tensor, *, everything: bool = False) -> tuple[Explanation, LevelOutputs]:
         """The forward pass, and what it is made of.
 
         Args:
             images: (B, 3, S, S).
-            every_head: Whether heads are computed that the prediction does not need, as the published code does.
+            everything: Whether all heads are computed, and all tokens are classified, as the published code does; by
+                default what the implementation and the prediction need.
 
         """
         tokens = self.step("pass 1", self.pyramid, images)
         found = self.step("pyramid", self.read_levels, tokens)
-        self.step("selector", self.rank, found)
-        selected = self.selected(found)
+        selected, index = self.step("selector", self.select, found)
         heads = {"combiner": self.step("fusion", self.combiner, found.features, selected, published=self.published)}
-        if every_head or self.published or self.predict == "all":
-            heads = self.step("fusion", self.level_heads, found) | heads
+        everything = everything or self.published
+        if everything or self.predict == "all":
+            heads = self.step("pyramid", self.level_heads, found, every_token=everything) | heads
         logits = heads["combiner"] if self.predict == "combiner" else self.step("fusion", fuse, heads, "probabilities")
-        return Explanation(logits, selected=self.counted_through(selected), heads=heads), found
+        return Explanation(logits, selected=index, heads=heads), found
 
     def read_levels(self, tokens: list[Tensor]) -> LevelOutputs:
         """Features and logits of the tokens (B, S, C) of every level."""
         features = self.top_down(tokens)
         return LevelOutputs(features, classify(self.classifiers, features))
 
-    def level_heads(self, found: LevelOutputs) -> dict[str, Tensor]:
-        """The mean logits (B, classes) of every level."""
+    def level_heads(self, found: LevelOutputs, *, every_token: bool) -> dict[str, Tensor]:
+        """The mean logits (B, classes) of every level; ``every_token`` asks for logits that are not there yet."""
         return {f"level {index}": logits.mean(dim=1) for index, logits in enumerate(found.logits, start=1)}
+
+    def select(self, found: LevelOutputs) -> tuple[list[Tensor], Tensor]:
+        """The selected tokens (B, k) of every level, and as indices (B, Σ k) among the tokens of all levels."""
+        self.rank(found)
+        selected, first, indices = self.selected(found), 0, []
+        for level, index in zip(self.pyramid.levels, selected, strict=True):
+            indices.append(index + first)
+            first += level.num_tokens
+        return selected, torch.cat(indices, dim=1)
 
     def rank(self, found: LevelOutputs) -> None:
         """Add the scores and the order of the tokens of every level."""
@@ -242,19 +254,13 @@ class PIM(Model):
         """The selected tokens (B, k) of every level, the best first."""
         return [order[:, :k] for order, k in zip(found.order, self.num_tokens, strict=True)]
 
-    def counted_through(self, selected: list[Tensor]) -> Tensor:
-        """Tokens (B, k) of every level as indices (B, Σ k) among the tokens of all levels."""
-        first, indices = 0, []
-        for level, index in zip(self.pyramid.levels, selected, strict=True):
-            indices.append(index + first)
-            first += level.num_tokens
-        return torch.cat(indices, dim=1)
-
     def heat(self, scores: list[Tensor]) -> Tensor:
         """Scores (B, S) of every level → the mean over levels on the grid of the first one (B, G²)."""
         levels = self.pyramid.levels
         maps = [
-            functional.interpolate(given[:, level.num_prefix_tokens :].unflatten(1, level.grid)[:, None], levels[0].grid)
+            functional.interpolate(
+                given[:, level.num_prefix_tokens :].unflatten(1, level.grid)[:, None], levels[0].grid
+            )
             for given, level in zip(scores, levels, strict=True)
         ]
         return torch.cat(maps, dim=1).mean(dim=1).flatten(1)
