@@ -86,7 +86,7 @@ class HERBS(PIM):
             found.first_logits = classify(self.first_classifiers, found.first)
             means = [logits.mean(dim=1) for logits in found.first_logits]
         else:
-            pairs = zip(self.first_classifiers, found.first, strict=True)
+            pairs: Any = zip(self.first_classifiers, found.first, strict=True)
             means = [classifier.mean_logits(features) for classifier, features in pairs]
         return heads | {f"first level {index}": mean for index, mean in enumerate(means, start=1)}
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Explanation, Model, fuse
-from fgbench.models.options import number, one_of, size_option, whole_number
+from fgbench.models.options import number, one_of, square_side, whole_number
 from fgbench.models.plug_in import Combiner, TokenClassifier, TopDown
 from fgbench.models.pyramid import RESNET, SWIN, Level, Pyramid
 from fgbench.models.token_ops import best, patch_boxes, take
@@ -111,7 +111,7 @@ class PIM(Model):
         combiner_weight: float = 1.0,
     ) -> None:
         super().__init__(impl, label_smoothing)
-        self.image_size = size_option(img_size, 1, square=True, name=type(self).__name__.lower())
+        self.image_size = whole_number(square_side(img_size, type(self).__name__.lower()), "img_size", 1)
         self.num_classes = whole_number(num_classes, "num_classes", 1)
         self.predict = one_of(predict, "prediction", PREDICTIONS)
         self.level_weight = number(level_weight, "level_weight", 0)

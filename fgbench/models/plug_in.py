@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class TopDown(nn.Module):
         super().__init__()
         self.project = nn.ModuleList(two_layers(level.width, level.width, width) for level in levels)
         self.steps = nn.ModuleList()  # number i leads from level i + 1 to level i, counted from 0
-        for finer, coarser in zip(levels[:-1], levels[1:], strict=True):
+        for finer, coarser in pairwise(levels):
             if bilinear:
                 self.steps.append(Resize(coarser.grid, finer.grid))
             elif between_equal or coarser.num_tokens != finer.num_tokens:
@@ -64,7 +65,7 @@ class BottomUp(nn.Module):
     def __init__(self, levels: Sequence[Level], width: int) -> None:
         super().__init__()
         self.project = nn.ModuleList(two_layers(width, width, width) for _ in levels)
-        pairs = zip(levels[:-1], levels[1:], strict=True)
+        pairs = pairwise(levels)
         self.steps = nn.ModuleList(PositionMap(finer.num_tokens, coarser.num_tokens) for finer, coarser in pairs)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:

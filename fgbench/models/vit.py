@@ -178,7 +178,7 @@ class VisionTransformerModel(Model):
         return isinstance(self.head, nn.Linear) and self.head.in_features == self.encoder.embed_dim
 
     def token_logits(self, state: State) -> Tensor | None:
-        """The logits (B, N, classes) that the head gives every normalised token of a state; None where it reads others."""
+        """The head's logits (B, N, classes) of every normalised token of a state; None where it reads others."""
         return self.head(self.encoder.norm(state.tokens)).detach() if self.classifies_tokens else None
 
     def run_to_selection(self, state: State, record: Needs | None) -> None:

@@ -161,8 +161,8 @@ def load_checkpoint(
             key of the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …),
             else the only one.
         interpolation: How position embeddings are resized: ``bilinear`` (corners aligned, as Google, GLSim, TransFG,
-            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans and PIM do) or ``bicubic`` (as timm does); by default as
-            the code that wrote the file does.
+            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans and PIM do) or ``bicubic`` (as timm does); by default
+            as the code that wrote the file does.
 
     Returns:
         A report of the weights.
