@@ -23,15 +23,22 @@ BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
 MODELS = (
     *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
     *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans"),
+    *("pim", "pim, on a ViT", "pim, on a ResNet", "herbs"),
 )
-OPTIONS = {"r2trans, a fixed share": {"predict": "mixture", "drop": 0.4}}
+OPTIONS = {
+    "r2trans, a fixed share": {"predict": "mixture", "drop": 0.4},
+    "pim, on a ResNet": {"backbone": "resnet26", "width": 32, "predict": "combiner"},
+    "pim, on a ViT": {"backbone": "test_vit", "width": 32},
+    **{name: {"backbone": "swin_tiny_patch4_window7_224", "width": 32} for name in ("pim", "herbs")},
+}
 
 
 def built(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
     options |= OPTIONS.get(name, {})
     name = name.partition(",")[0]
-    return fgbench.create_model(name, BACKBONES.get(name, "test_vit"), img_size=SIZE, num_classes=20, **options).eval()
+    backbone = options.pop("backbone", BACKBONES.get(name, "test_vit"))
+    return fgbench.create_model(name, backbone, img_size=SIZE, num_classes=20, **options).eval()
 
 
 def wanted(network: nn.Module, images: torch.Tensor) -> dict:
@@ -53,7 +60,8 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("name", "impl"), [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published")]
+    ("name", "impl"),
+    [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published"), ("pim", "published")],
 )
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)

@@ -6,6 +6,7 @@ from typing import Any
 
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 
 NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
@@ -47,6 +48,15 @@ def fgtest_resnet(**options: Any) -> ResNet:
 def fgtest_resnet_basic(**options: Any) -> ResNet:
     """A narrow ResNet of five basic blocks, whose stride is in another convolution."""
     return _resnet(options, block=BasicBlock, layers=[1, 1, 1, 2], channels=(8, 8, 16, 32))
+
+
+@register_model
+def fgtest_swin(**options: Any) -> SwinTransformer:
+    """A narrow Swin of six blocks, two of them with shifted windows of 4 by 4 patches; no branch is dropped."""
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    shape = {"patch_size": 4, "embed_dim": 16, "depths": (2, 1, 2, 1), "num_heads": (1, 2, 2, 4), "window_size": 4}
+    return SwinTransformer(**shape, drop_path_rate=0.0, **options)
 
 
 def _resnet(options: dict[str, Any], **shape: Any) -> ResNet:

@@ -55,6 +55,8 @@ def backbones_of(kind: type[Model]) -> tuple[str, str]:
     """Two small backbones that a model can be built on."""
     if kind.default_backbone.startswith("resnet"):
         return "fgtest_resnet", "fgtest_resnet_basic"
+    if kind.default_backbone.startswith("swin"):
+        return "fgtest_swin", "fgtest_vit_reg4"
     return "fgtest_vit", "fgtest_vit_reg4"
 
 
