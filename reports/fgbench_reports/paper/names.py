@@ -16,6 +16,8 @@ MODELS = {
     "r2trans": "R2-Trans",
     "simtrans": "SIM-Trans",
     "aatrans": "AA-Trans",
+    "mpsa": "MPSA",
+    "vitnet": "ViT-NeT",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
