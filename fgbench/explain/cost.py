@@ -66,4 +66,5 @@ def without_data(features: Features) -> Features:
         num_prefix_tokens=features.num_prefix_tokens,
         grid=features.grid,
         has_class_token=features.has_class_token,
+        class_logits=None if features.class_logits is None else described(features.class_logits),
     )

@@ -250,13 +250,16 @@ class Encoder(nn.Module):
         """Indices, from 0, of the blocks that these needs read of ``depth`` blocks (all by default)."""
         return range(0) if record is None or record.blocks is None else range(depth or self.depth)[record.blocks]
 
-    def features(self, state: State, record: Needs, *, depth: int | None = None) -> Features:
+    def features(
+        self, state: State, record: Needs, *, depth: int | None = None, class_logits: Tensor | None = None
+    ) -> Features:
         """The recorded input of a selector; blocks that have not run are not recorded.
 
         Args:
             state: The state after the blocks that were run.
             record: Needs of the selector.
             depth: The number of blocks that ``record`` refers to; all by default.
+            class_logits: Logits (B, N, classes) of a classifier for every token, where they are needed.
 
         """
         not_run = (depth or self.depth) - len(state.attention)
@@ -266,6 +269,7 @@ class Encoder(nn.Module):
             num_prefix_tokens=state.tokens.shape[1] - self.num_patches,
             grid=self.grid,
             has_class_token=self.has_class_token,
+            class_logits=class_logits if record.class_logits else None,
         )
 
     def norm(self, tokens: Tensor) -> Tensor:

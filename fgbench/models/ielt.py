@@ -16,7 +16,7 @@ from fgbench.models.last_block import RELEASED_BLOCK, LastBlockModel
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.processes import of_all_processes
-from fgbench.models.token_ops import best, take
+from fgbench.models.token_ops import best, linear_weights, take
 from fgbench_selectors import QK, Maps, Needs, Selector
 from fgbench_selectors.mhv import count_votes
 
@@ -230,8 +230,7 @@ class IELT(LastBlockModel):
     def classify(self, token: Tensor, cross: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits (B, classes), and both heads, by the class tokens (B, D) of block L and the cross-layer block."""
         heads = {"key": self.head(token), "cross-layer": self.head(cross)}
-        weight: Any = self.head.weight
-        weight = weight if isinstance(weight, Tensor) else weight().dequantize()  # a quantized layer has a method
+        weight, _ = linear_weights(self.head)
         return heads["key"] + heads["cross-layer"].softmax(dim=-1) * weight.sum(dim=1), heads
 
     # Shares of blocks -------------------------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ class Pyramid(nn.Module):
 
     The levels are the four stages of a Swin or of a ResNet, or the outputs of some blocks of a plain ViT. ``levels``
     has their widths and grids. Tokens are in reading order, behind the prefix tokens of a ViT. What comes after the
-    last level, and the backbone's head, is removed.
+    last level, and the backbone's head, is removed. A model keeps its pyramid as ``pyramid``: files of weights find it
+    there.
 
     Args:
         name: timm's name of a Swin (both versions), a plain ViT or a ResNet.

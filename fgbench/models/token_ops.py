@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +35,13 @@ def best(scores: Tensor, k: int) -> Tensor:
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """The tokens (B, K, D) of tokens (B, N, D) at indices (B, K)."""
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def linear_weights(layer: Any) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, inputs) and bias (outputs,) of a linear layer; a quantized one has methods that give them."""
+    if isinstance(layer.weight, Tensor):
+        return layer.weight, layer.bias
+    return layer.weight().dequantize(), layer.bias()
 
 
 def patch_boxes(index: Tensor, grid: tuple[int, int], patch_size: int, stride: int) -> Tensor:

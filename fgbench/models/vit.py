@@ -166,7 +166,20 @@ class VisionTransformerModel(Model):
         state = self.start(images)
         all_blocks = None if all(need.blocks is None for need in needs) else Needs(blocks=slice(None))
         self.run_to_selection(state, all_blocks)
-        return [self.encoder.features(state, need, depth=self.depth_for(need)).declared(need) for need in needs]
+        logits = self.token_logits(state) if any(need.class_logits for need in needs) else None
+        return [
+            self.encoder.features(state, need, depth=self.depth_for(need), class_logits=logits).declared(need)
+            for need in needs
+        ]
+
+    @property
+    def classifies_tokens(self) -> bool:
+        """Whether the head is one linear layer that reads a token, so that every token has logits."""
+        return isinstance(self.head, nn.Linear) and self.head.in_features == self.encoder.embed_dim
+
+    def token_logits(self, state: State) -> Tensor | None:
+        """The head's logits (B, N, classes) of every normalised token of a state; None where it reads others."""
+        return self.head(self.encoder.norm(state.tokens)).detach() if self.classifies_tokens else None
 
     def run_to_selection(self, state: State, record: Needs | None) -> None:
         """Run the blocks before the selection from the state before block 1, and record the needs of a selector."""

@@ -129,7 +129,8 @@ def expected_shape(selector: Selector, features: Features) -> tuple[int, ...]:
     if blocks:
         batch, heads, tokens = blocks[0].shape
     else:
-        batch, tokens, _ = features.read_tokens().shape
+        given = features.read_class_logits() if selector.needs.class_logits else features.read_tokens()
+        batch, tokens, _ = given.shape
         heads = 0
     axes = {
         "batch": batch,

@@ -12,6 +12,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.checkpoints.format import Format, Weights
+from fgbench.models.checkpoints.plug_in_names import EARLIER_SWIN, HERBS, PIM, SWIN
 from fgbench.models.model import Model
 from fgbench.results.reading import parse_json
 
@@ -111,6 +112,7 @@ AA_TRANS = Format(
 FORMATS = (
     SIM_TRANS,
     AA_TRANS,
+    *(PIM, HERBS, EARLIER_SWIN, SWIN),
     Format(
         "glsim",
         "positional_embedding.pos_embedding",
@@ -285,7 +287,8 @@ def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def timm_resnet(model: Model) -> Format:
     """The format of a ResNet of timm or torchvision for a model."""
-    home = "features" if hasattr(model, "features") else "backbone"
+    homes = {"features": "features", "pyramid": "pyramid.net"}
+    home = next((home for part, home in homes.items() if hasattr(model, part)), "backbone")
     return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True, model="ResNet101")
 
 

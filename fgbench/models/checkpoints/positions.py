@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn import functional
 
-from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights, encoder_of, placed
 from fgbench.models.checkpoints.names import TIMM_FORMAT
 from fgbench.models.model import Model
 
@@ -35,10 +34,11 @@ def resize_positions(
         Patches per side in the file and in the model; None where nothing was resized.
 
     """
-    given, wanted = weights.get(POSITIONS), own.get(POSITIONS)
+    name = placed(POSITIONS, model)
+    given, wanted = weights.get(name), own.get(name)
     if given is None or wanted is None or given.shape == wanted.shape or given.ndim != 3:
         return None
-    encoder: Any = model.encoder
+    encoder = encoder_of(model)
     prefix = wanted.shape[1] - encoder.num_patches
     side = math.isqrt(max(given.shape[1] - prefix, 0))
     if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
@@ -48,7 +48,7 @@ def resize_positions(
         resize = _bilinear
     elif interpolation == FLEXIBLE:
         resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
-    weights[POSITIONS] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
+    weights[name] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
     return side, encoder.grid[0]
 
 
@@ -63,7 +63,7 @@ def interpolation_of(format_: Format, model: Model) -> str:
         ``bicubic``, ``bilinear`` (corners aligned), or :data:`FLEXIBLE`.
 
     """
-    name = getattr(getattr(model, "encoder", None), "name", "").partition(".")[0]
+    name = getattr(encoder_of(model), "name", "").partition(".")[0]
     if format_.name != TIMM_FORMAT or not ("flexivit" in name or "radio" in name):
         return format_.interpolation
     return "bilinear" if name in ALIGNED else FLEXIBLE
