@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fgbench.models.checkpoints.format import Format
-
-MERGINGS = 3  # of a Swin: one between two stages
+from fgbench.models.checkpoints.format import VIT, Format
+from fgbench.models.checkpoints.plug_in_names import BUFFERS, MERGING
 
 PARTS_OF_MPSA = (  # below ``block``; {} is the number of a stage
     (r"norm_list\.{}\.", "norm."),
@@ -21,11 +20,12 @@ MPSA = Format(
     "mpsa",
     "block.mpsa_list.0.atten_pos",
     (
-        (r"^backbone\.", "pyramid.{home}"),
+        (r"^backbone\.", VIT),
         *((r"^block\." + name.replace("{}", r"(\d+)"), rf"stages.\1.{own}") for name, own in PARTS_OF_MPSA),
         (r"^pooling_weights$", "pooling"),
     ),
     model="MPSA",
+    unused=BUFFERS,
 )
 
 PARTS_OF_TREE = (  # below ``tree``, in this order: some have the names of others
@@ -50,12 +50,9 @@ VIT_NET = Format(
         (r"^tree\._root\.", "tree.root."),
         *PARTS_OF_TREE,
         (r"^patch_embedding\.head\.", "head."),
-        # Its Swin merges patches at the end of a stage, that of timm at the beginning of the next one.
-        *(
-            (rf"^patch_embedding\.layers\.{stage}\.downsample\.", f"pyramid.net.layers.{stage + 1}.downsample.")
-            for stage in range(MERGINGS)
-        ),
-        (r"^patch_embedding\.", "pyramid.net."),
+        *((rf"^patch_embedding\.{given}", VIT + own) for given, own in MERGING),
+        (r"^patch_embedding\.", VIT),
     ),
     model="ViTNeT",
+    unused=BUFFERS,
 )
