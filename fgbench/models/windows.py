@@ -48,7 +48,7 @@ class WindowedPyramid(Pyramid):
         with torch.device("meta"):  # for its levels; its windows would be those of its name
             super().__init__(name, image_size, **options)
         norm, shape = self.net.norm, {"img_size": for_timm(image_size), "window_size": side}
-        self.net = create_with_timm(name, 0, pretrained=pretrained, **shape)
+        self.net = create_with_timm(name, 0, pretrained=pretrained, drop_path_rate=0.0, **shape)  # training sets it
         self.net.head = nn.Identity()
         if isinstance(norm, nn.Identity):
             self.net.norm = norm
