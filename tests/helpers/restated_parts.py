@@ -149,9 +149,9 @@ def finish(
     return linear(pooled, weights, "head"), share, fused
 
 
-def mpsa(weights: Weights, image: Tensor, **options) -> Tensor:
+def mpsa(weights: Weights, image: Tensor, names: dict[str, str] = OURS, **options) -> Tensor:
     """(3, S, S) → logits (classes,) of an image by itself."""
-    return finish(weights, look(weights, image, **options))[0]
+    return finish(weights, look(weights, image, names, **options), names)[0]
 
 
 def mpsa_in_a_batch(
