@@ -59,6 +59,10 @@ def _returns_dataset(function: Any) -> bool:
 # Models that cannot be built, and why. Commands refuse their names with the reason.
 NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
+    "dualtr": "Dual-TR (two parallel transformers): its assembly of tokens in and between layers is not established; "
+    "no code was published",
+    "deit-net": "DeiT-NeT (the tree of ViT-NeT on a DeiT): the tokens that the tree reads, its width, its depth and "
+    "the training are not established; no code was published. On a Swin it is vitnet",
 }
 
 models = Registry(

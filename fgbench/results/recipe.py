@@ -14,6 +14,7 @@ LARGE_SEEDS = (1, 10)
 SHORT_CAL = ("dafb", "food", "inat17")  # CAL is trained for 160 epochs but on these
 EVEN_SETS = ("dogs", "flowers", "pets")  # those of its paper on which IELT selects as many tokens of every block
 EVEN_IELT = 11  # of every block there: 126 / 11, rounded down
+MPSA_ON_NABIRDS = 0.2  # share of the parts that are dropped there
 MAX_WARMUP = 0.2  # of all steps, where a run is too short for the published warm-up
 
 
@@ -77,9 +78,12 @@ def published_model_options(model: str, dataset: str, image_size: int) -> dict[s
     """What the papers change of a model for a data set.
 
     More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code.
+    Fewer parts dropped on NABirds: MPSA, released code.
     """
     if model == "ielt":
         return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
+    if model == "mpsa":
+        return {"parts_drop": MPSA_ON_NABIRDS} if dataset == "nabirds" else {}
     if dataset != "dogs":
         return {}
     return {"glsim": {"top_k": round(16 * image_size / 224)}, "ffvt": {"num_tokens": 24}}.get(model, {})

@@ -25,7 +25,8 @@ from fgbench.models.options import one_of
 from fgbench.options import INTERPOLATIONS
 from fgbench.results.reading import parse_json
 
-CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
+# Weights that have an entry per class.
+CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc|predict|class_norm)\.(weight|bias)$|^feature_center$")
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 SHOWN = 8  # shapes that do not fit, in one line
 

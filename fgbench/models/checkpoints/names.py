@@ -12,6 +12,7 @@ from torch import Tensor
 from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.checkpoints.format import Format, Weights
+from fgbench.models.checkpoints.part_formats import MPSA, VIT_NET
 from fgbench.models.checkpoints.plug_in_names import EARLIER_SWIN, HERBS, PIM, SWIN
 from fgbench.models.model import Model
 from fgbench.results.reading import parse_json
@@ -113,6 +114,7 @@ FORMATS = (
     SIM_TRANS,
     AA_TRANS,
     *(PIM, HERBS, EARLIER_SWIN, SWIN),
+    *(MPSA, VIT_NET),
     Format(
         "glsim",
         "positional_embedding.pos_embedding",

@@ -18,6 +18,8 @@ MODELS = {
     "aatrans": "AA-Trans",
     "pim": "PIM",
     "herbs": "HERBS",
+    "mpsa": "MPSA",
+    "vitnet": "ViT-NeT",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
