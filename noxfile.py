@@ -37,7 +37,10 @@ def tests(session: nox.Session) -> None:
     session.install(".[dev]")
     # Two processes of a thread each: what measures is one's, tests/conftest.py says, and takes nearly half of the time.
     # Whatever the environment says, Python keeps what it compiles: dozens of processes load torch, in half the time.
-    session.run("pytest", "-n", "2", *session.posargs, env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""})
+    slowest = ("--durations", "40", "--durations-min", "10")
+    session.run(
+        "pytest", "-n", "2", *slowest, *session.posargs, env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+    )
 
 
 @nox.session
