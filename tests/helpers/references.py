@@ -108,3 +108,7 @@ def column_entropy(blocks: list[np.ndarray], prefix: int, sigma: float = 1.0) ->
         k = softmax(joint[prefix:, prefix:], axis=0)
         heads.append(-(k * np.log(k)).sum(axis=0) - np.log(len(k)))
     return np.stack(heads)
+
+
+def attention_sum(blocks: list[np.ndarray], prefix: int, count: int = 9) -> np.ndarray:
+    return sum(attention(blocks, prefix, block) for block in range(len(blocks))[-count:])

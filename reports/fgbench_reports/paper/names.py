@@ -16,6 +16,8 @@ MODELS = {
     "r2trans": "R2-Trans",
     "simtrans": "SIM-Trans",
     "aatrans": "AA-Trans",
+    "accvit": "ACC-ViT",
+    "falvit": "FAL-ViT",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
