@@ -98,6 +98,14 @@ def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
     return result
 
 
+def rope_of(rope: Tensor | None, index: Tensor) -> Tensor | None:
+    """The rotary positions of patches (B, K), of those of all patches: (G², d), or (L, H, G², d)."""
+    if rope is None:
+        return None
+    chosen = rope[..., index, :]
+    return chosen.unsqueeze(1) if rope.ndim == 2 else chosen.movedim(-3, -4)
+
+
 def _dropout(attn: Any) -> float:
     p: float = attn.attn_drop.p
     return p if attn.training else 0.0

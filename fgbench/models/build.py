@@ -24,7 +24,7 @@ ARGUMENTS_OF_TIMM = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "s
 OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
-    *("loss_weight", "update_warm", "attention_dropout", "head_dropout"),
+    *("loss_weight", "update_warm", "attention_dropout", "head_dropout", "early_weight", "collage", "cells"),
 )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
-from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project
+from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project, rope_of
 from fgbench.models.options import check_images
 from fgbench.models.token_ops import take
 from fgbench.results.image_size import ImageSize
@@ -138,6 +138,7 @@ class Encoder(nn.Module):
         *,
         maps: bool = False,
         hidden: bool = False,
+        asking: slice = slice(None),
         depth: int | None = None,
     ) -> None:
         """Run some blocks, in order, and record the input of a selector.
@@ -148,6 +149,7 @@ class Encoder(nn.Module):
             record: Needs of the selector.
             maps: Record N×N maps in place of queries and keys.
             hidden: Record the output of every block.
+            asking: The first tokens, which alone the last of these blocks computes; all by default, and with maps.
             depth: The number of blocks that ``record`` refers to; all by default.
 
         """
@@ -155,11 +157,12 @@ class Encoder(nn.Module):
         logits = record is not None and record.logits
         for index in blocks:
             attention: QK | Maps | None = None
+            rows = asking if index == blocks[-1] else slice(None)
             if index in recorded:
                 block, rope = self.vit.blocks[index], self._rope(state, index)
-                state.tokens, attention = run_recorded(block, state.tokens, rope, maps=maps, logits=logits)
+                state.tokens, attention = run_recorded(block, state.tokens, rope, maps=maps, logits=logits, asking=rows)
             else:
-                state.tokens = self.block_on(index, state)
+                state.tokens = self.block_on(index, state, rows)
             state.attention.append(attention)
             if hidden:
                 state.hidden.append(state.tokens)
@@ -241,10 +244,7 @@ class Encoder(nn.Module):
         """
         prefix = state.tokens.shape[1] - self.num_patches
         tokens, rope = torch.cat([state.tokens[:, :prefix], take(state.tokens, index + prefix)], dim=1), state.rope
-        if rope is not None:  # (G², d) for all blocks and heads, or (L, H, G², d)
-            chosen = rope[..., index, :]
-            rope = chosen.unsqueeze(1) if rope.ndim == 2 else chosen.movedim(-3, -4)
-        return State(tokens, rope)
+        return State(tokens, rope_of(rope, index))
 
     def recorded_blocks(self, record: Needs | None, depth: int | None = None) -> range:
         """Indices, from 0, of the blocks that these needs read of ``depth`` blocks (all by default)."""
@@ -263,10 +263,12 @@ class Encoder(nn.Module):
 
         """
         not_run = (depth or self.depth) - len(state.attention)
+        recorded = next((block.shape[2] for block in reversed(state.attention) if block is not None), None)
+        tokens = state.tokens.shape[1] if recorded is None else recorded  # the last block may be computed for fewer
         return Features(
             tokens=self.norm(state.tokens).detach() if record.tokens else None,
             attention=[*state.attention, *[None] * not_run],
-            num_prefix_tokens=state.tokens.shape[1] - self.num_patches,
+            num_prefix_tokens=tokens - self.num_patches,
             grid=self.grid,
             has_class_token=self.has_class_token,
             class_logits=class_logits if record.class_logits else None,
@@ -285,7 +287,13 @@ class Encoder(nn.Module):
 
 
 def run_recorded(
-    block: Any, tokens: Tensor, rope: Tensor | None = None, *, maps: bool = False, logits: bool = False
+    block: Any,
+    tokens: Tensor,
+    rope: Tensor | None = None,
+    *,
+    maps: bool = False,
+    logits: bool = False,
+    asking: slice = slice(None),
 ) -> tuple[Tensor, QK | Maps]:
     """Run a block, and record its attention. No gradient reaches the block through what is recorded.
 
@@ -295,9 +303,10 @@ def run_recorded(
         rope: Rotary positions, where the backbone has them.
         maps: Record N×N maps in place of queries and keys.
         logits: Record the logits of maps, too.
+        asking: The first tokens, which alone are computed; all by default, and with maps.
 
     Returns:
-        The tokens (B, N, D) after the block, and its attention.
+        The tokens (B, N, D) after the block, and its attention; that of all tokens, whichever are computed.
 
     """
     x = block.norm1(tokens)
@@ -306,9 +315,13 @@ def run_recorded(
     if maps:
         out, probs, before = attend_densely(block.attn, projected)
         attention = Maps(probs.detach(), before.detach() if logits else None)
-    else:
+    elif asking == slice(None):
         out, lse = attend_recorded(block.attn, projected)
         attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale, lse)
+    else:
+        tokens, x = tokens[:, asking], x[:, asking]
+        out = attend(block.attn, projected._replace(q=projected.q[:, :, asking]))
+        attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale)  # no log-sum-exp of the others
     return _finish_block(block, tokens, merge_heads(block.attn, x, out)), attention
 
 

@@ -227,6 +227,11 @@ class Model(nn.Module):
         """Whether the head has the same input as timm's head of the backbone, so that its weights can be used."""
         return True
 
+    @property
+    def position_grids(self) -> Mapping[str, tuple[int, int]]:
+        """Grids of position embeddings beside those of the encoder, by their names. A backbone's file begins them."""
+        return {}
+
     def leaves_out(self, name: str) -> bool:
         """Whether the options of the model leave out a weight of a file; ``name`` is its name in this model."""
         return False

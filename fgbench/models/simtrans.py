@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgbench.errors import FgbenchError
 from fgbench.models.encoder import State
 from fgbench.models.last_block import NewLastBlockModel
+from fgbench.models.last_three import PLACES, check_depth, classify_jointly, joint_head
 from fgbench.models.losses import near_contrastive_loss
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, yes_or_no
 from fgbench.models.structure import AttendedObject, StructureGraph
 from fgbench_selectors import Needs
 
-PLACES = 3  # last blocks that get the structure and whose class tokens classify
-HEAD_WIDTH = 1024
 EVERY_BLOCK = Needs(blocks=slice(None))
 
 
@@ -64,9 +61,7 @@ class SIMTrans(NewLastBlockModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        if self.encoder.depth < PLACES:
-            what = f"SIM-Trans reads the class tokens of the last {PLACES} blocks; {self.encoder.name} has"
-            raise FgbenchError(what, self.encoder.depth, "choose a deeper backbone")
+        check_depth(self.encoder, "SIM-Trans")
         self.test_dropout = yes_or_no(test_dropout, "test_dropout")
         self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", 0, 1)
         rate = self.dropout if self.dropout_at == "mlp" else 0.0
@@ -74,15 +69,7 @@ class SIMTrans(NewLastBlockModel):
 
     def build_head(self, vit: Any) -> nn.Module:
         """Normalisation over the batch and a layer of 1024, twice: three class tokens (B, 3·D) → (B, classes)."""
-        width = PLACES * vit.embed_dim
-        layers = {
-            "norm": nn.BatchNorm1d(width),
-            "hidden": nn.Linear(width, HEAD_WIDTH),
-            "hidden_norm": nn.BatchNorm1d(HEAD_WIDTH),
-            "activation": nn.ELU(),
-            "fc": nn.Linear(HEAD_WIDTH, vit.num_classes),
-        }
-        return nn.Sequential(OrderedDict(layers))
+        return joint_head(vit.embed_dim, vit.num_classes)
 
     @property
     def places(self) -> range:
@@ -153,9 +140,4 @@ class SIMTrans(NewLastBlockModel):
 
     def classify(self, tokens: list[Tensor]) -> Tensor:
         """The logits (B, classes) of the class tokens of the three places, (B, D) each."""
-        joined = torch.cat(tokens, dim=1)
-        by_batch = any(layer.training for layer in self.head.modules() if isinstance(layer, nn.BatchNorm1d))
-        if by_batch and len(joined) == 1:
-            raise FgbenchError("SIM-Trans' head normalises over the batch; to train it takes 2 images or more, got", 1)
-        logits: Tensor = self.head(joined)
-        return logits
+        return classify_jointly(self.head, tokens, "SIM-Trans")

@@ -73,6 +73,8 @@ class WindowedModel(Model):
 
     """
 
+    head: nn.Linear  # that of :meth:`build_head`
+
     def __init__(
         self,
         backbone: str | None = None,

@@ -32,6 +32,8 @@ MODEL_SELECTORS = {
     "aatrans": "column_entropy",
     "pim": "confidence",
     "herbs": "confidence",
+    "accvit": "rollout",
+    "falvit": "attention_sum",
 }
 SELECTING_MODELS = ("transfg", "ffvt", "ramstrans", "aftrans", "dcal", "glsim")  # of Table 6
 # Patches of TransFG and AF-Trans overlap: stride P − 4 (TransFG, section 3.1). Tables 1, 7 and 8 count their selectors

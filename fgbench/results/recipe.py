@@ -15,6 +15,8 @@ SHORT_CAL = ("dafb", "food", "inat17")  # CAL is trained for 160 epochs but on t
 EVEN_SETS = ("dogs", "flowers", "pets")  # those of its paper on which IELT selects as many tokens of every block
 EVEN_IELT = 11  # of every block there: 126 / 11, rounded down
 MPSA_ON_NABIRDS = 0.2  # share of the parts that are dropped there
+EVEN_ACCVIT = 1.0  # weight of every head, but on CUB
+EARLY_ACCVIT_ON_DOGS = 0.01  # weight of the losses of its first two heads there
 MAX_WARMUP = 0.2  # of all steps, where a run is too short for the published warm-up
 
 
@@ -77,13 +79,17 @@ def published_recipe(model: str, dataset: str) -> dict[str, Any]:
 def published_model_options(model: str, dataset: str, image_size: int) -> dict[str, Any]:
     """What the papers change of a model for a data set.
 
-    More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code.
-    Fewer parts dropped on NABirds: MPSA, released code.
+    More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code. Fewer
+    parts dropped on NABirds: MPSA, released code. Equal weights of heads, and small ones of the losses of two of them
+    on Dogs: ACC-ViT, released code.
     """
     if model == "ielt":
         return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
     if model == "mpsa":
         return {"parts_drop": MPSA_ON_NABIRDS} if dataset == "nabirds" else {}
+    if model == "accvit" and dataset != "cub":
+        early = {"early_weight": EARLY_ACCVIT_ON_DOGS} if dataset == "dogs" else {}
+        return {"head_weights": EVEN_ACCVIT, **early}
     if dataset != "dogs":
         return {}
     return {"glsim": {"top_k": round(16 * image_size / 224)}, "ffvt": {"num_tokens": 24}}.get(model, {})

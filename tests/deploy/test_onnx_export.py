@@ -22,7 +22,7 @@ SIZE = 64
 BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
 MODELS = (
     *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
-    *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans"),
+    *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans", "accvit", "falvit"),
     *("pim", "pim, on a ViT", "pim, on a ResNet", "herbs"),
 )
 OPTIONS = {
@@ -61,7 +61,10 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
 
 @pytest.mark.parametrize(
     ("name", "impl"),
-    [*((name, "fast") for name in MODELS), ("glsim", "published"), ("simtrans", "published"), ("pim", "published")],
+    [
+        *((name, "fast") for name in MODELS),
+        *((name, "published") for name in ("glsim", "simtrans", "accvit", "falvit", "pim")),
+    ],
 )
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)

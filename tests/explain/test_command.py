@@ -23,8 +23,7 @@ FIELDS = (
     "image height width orientation model backbone weights selector impl image_size view top_k rule seen_box grid "
     "scores equal best_patch best_box boxes upright_boxes boxes_are prediction reason"
 ).split()
-OF_PATCHES = ("transfg", "ffvt", "dcal", "ielt", "r2trans", "simtrans", "aatrans")
-OF_PATCHES += ("pim", "herbs")
+OF_PATCHES = ("transfg", "ffvt", "dcal", "ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit", "pim", "herbs")
 
 
 def caption_of(svg: Path) -> str:
@@ -139,7 +138,7 @@ def test_selectors_that_do_not_fit_a_backbone_are_in_the_caption_with_the_reason
     assert "left out: selector 'maws': MAWS reads the class token's row" in result.stderr
     caption = caption_of(here / "x.svg")
     assert (
-        "vit on fgtest_vit_gap: Left out: attention, maws, mhv, psm, rollout, sacm "
+        "vit on fgtest_vit_gap: Left out: attention, attention_sum, maws, mhv, psm, rollout, sacm "
         "(reads the class token's row, and the backbone has no class token)."
     ) in caption
     rows = rows_of_left(words)

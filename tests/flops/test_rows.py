@@ -19,7 +19,7 @@ from fgbench.results.files import rows_of as saved_rows
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = (
-    *("attention", "column_entropy", "column_mass", "confidence"),
+    *("attention", "attention_sum", "column_entropy", "column_mass", "confidence"),
     *("gls", "maws", "mhv", "psm", "rollout", "sacm"),
 )
 
@@ -150,7 +150,7 @@ def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
     assert {row.selector for row in rows if "tiny" in row.backbone} == {None, *REGISTERED}
     (notice,) = problems
     assert notice.exit_code == 0
-    assert "attention, maws, mhv, psm, rollout, sacm" in str(notice)
+    assert "attention, attention_sum, maws, mhv, psm, rollout, sacm" in str(notice)
     with pytest.raises(FgbenchError, match="has no class token"):
         list(flops_rows(CountGrid(**request, selectors=("psm",)), problems.append))
 

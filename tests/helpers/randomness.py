@@ -68,7 +68,7 @@ def randomise(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
             out[name] = normal(w, 1.0)  # what the background has in common
         elif w.dim() == 1:
             out[name] = normal(w, 0.1)
-        elif last in ("pos_embed", "pos_embedding", "position_embeddings"):
+        elif last.rstrip("12") in ("pos_embed", "pos_embedding", "position_embeddings"):  # FAL-ViT has two
             out[name] = normal(w, 0.15)
         elif "token" in last:
             out[name] = normal(w, 0.5)

@@ -32,6 +32,8 @@ from helpers.plain_models import (
     rollout,
     top,
 )
+from helpers.restated_accvit import accvit
+from helpers.restated_falvit import falvit
 from helpers.restated_structure import aatrans, simtrans
 from scipy import ndimage
 from torch import Tensor
@@ -483,3 +485,4 @@ MODELS: dict[str, Callable[..., Answer]] = {
     f.__name__: f for f in (vit, resnet101, cal, transfg, ffvt, ramstrans, aftrans, dcal, ev, glsim, ielt, r2trans)
 }
 MODELS |= {"simtrans": simtrans, "aatrans": aatrans}
+MODELS |= {"accvit": accvit, "falvit": falvit}

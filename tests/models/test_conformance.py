@@ -103,7 +103,7 @@ def test_gradient_reaches_every_trainable_parameter_or_the_model_says_why_not(na
     torch.manual_seed(0)
     model = build(name, backbone, size).train()
     # Batch statistics of one image and one pixel do not exist, and an addend before them has no gradient.
-    if (batch == 1 and name in ("cal", "resnet101")) or name in ("simtrans", "pim", "herbs"):
+    if (batch == 1 and name in ("cal", "resnet101")) or name in ("simtrans", "pim", "herbs", "falvit"):
         for module in model.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.eval()
@@ -293,6 +293,21 @@ BAD_OPTIONS = [
     ("pim", {"backbone": "vit_base_r50_s16_224"}),
     ("herbs", {"temperature": 0}),
     ("herbs", {"first_weight": "1"}),
+    ("accvit", {"ratio": 1.5}),
+    ("accvit", {"head_weights": [1, 1, 1]}),
+    ("accvit", {"head_weights": [1, 1, 1, "1"]}),
+    ("accvit", {"head_weights": -1}),
+    ("accvit", {"head_weights": 0}),
+    ("accvit", {"early_weight": -0.1}),
+    ("accvit", {"collage": "yes"}),
+    ("accvit", {"cells": 1}),
+    ("accvit", {"fresh_last_norm": None}),
+    ("accvit", {"selector": "psm"}),
+    ("falvit", {"ratio": -0.1}),
+    ("falvit", {"margin": 2}),
+    ("falvit", {"contrastive": "1"}),
+    ("falvit", {"overlap": 4}),
+    ("falvit", {"selector": "mhv"}),
 ]
 
 

@@ -210,6 +210,6 @@ def test_models_live_under_timm_s_roof_too():
     made = timm.create_model("fgbench_glsim", backbone="fgtest_vit", img_size=64, num_classes=3, top_k=2)
     assert type(made).__name__ == "GLSim"
     assert made(images(1, 64)).shape == (1, 3)
-    assert {"fgbench_transfg", "fgbench_ielt", "fgbench_r2trans"} <= set(timm.list_models("fgbench_*"))
+    assert {"fgbench_transfg", "fgbench_ielt", "fgbench_accvit", "fgbench_falvit"} <= set(timm.list_models("fgbench_*"))
     with pytest.raises(FgbenchError, match="3 channels"):
         timm.create_model("fgbench_vit", backbone="fgtest_vit", in_chans=1)

@@ -58,7 +58,7 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("name", [*STREAMING, "simtrans"])
+@pytest.mark.parametrize("name", [*STREAMING, "simtrans", "accvit", "falvit"])
 def test_no_model_builds_a_map(name):
     size = 960  # 3,601 tokens, 6,401 where patches overlap; EV cuts three crops of that size
     images = torch.randn(1, 3, size, size)
@@ -147,7 +147,7 @@ def test_what_training_keeps_grows_as_the_tokens_do():
     assert published[1] > 1.5 * published[0]
 
 
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", [*STREAMING, "accvit", "falvit"])
 def test_selection_takes_no_graph(name):
     model = build(name, 96).train()
     explanation = model.explain(torch.randn(2, 3, 96, 96))

@@ -302,7 +302,9 @@ def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_al
         assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
 
 
-@pytest.mark.parametrize("name", [*(name for name in NPZ_MODELS if name != "vit"), "simtrans", "aatrans"])
+@pytest.mark.parametrize(
+    "name", [*(name for name in NPZ_MODELS if name != "vit"), "simtrans", "aatrans", "accvit", "falvit"]
+)
 @pytest.mark.parametrize("impl", ["fast", "published"])
 def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
     plain = enliven(built(name, impl=impl)).eval()
@@ -393,7 +395,7 @@ def test_a_bad_option_is_one_line(name, options):
 def test_the_commands_of_the_page_name_options_that_the_models_have():
     page = Path(__file__).parents[2].joinpath("docs", "differences.md").read_text(encoding="utf-8")
     commands = re.findall(r"`fgbench accuracy --model (\w+) [^`]*--model-options ([^`]+)`", page)
-    models = {"transfg", "ffvt", "ramstrans", "glsim", "ielt", "simtrans", "aatrans"}
+    models = {"transfg", "ffvt", "ramstrans", "glsim", "ielt", "simtrans", "aatrans", "accvit", "falvit"}
     assert {model for model, _ in commands} == models
     for model, words in commands:
         options = {key: literal(value) for key, value in key_values(words.split(), "--model-options").items()}

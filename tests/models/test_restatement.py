@@ -23,9 +23,9 @@ SHAPES = {
     "resnet50": {},
 }
 TRANSFORMERS = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
-TRANSFORMERS += ("ielt", "r2trans", "simtrans", "aatrans")
+TRANSFORMERS += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit")
 CONVOLUTIONS = ("resnet101", "cal")
-SELECT_TOKENS = ("transfg", "ffvt", "dcal", "aatrans")  # the best by their scores, in this order
+SELECT_TOKENS = ("transfg", "ffvt", "dcal", "aatrans", "accvit", "falvit")  # the best by their scores, in this order
 TOKENS_OVERLAP = ("transfg", "aatrans")
 CLASSES = 10
 # Of scores. Rounding moves them by up to 8e-6 of their value, and on every processor by something else.
@@ -66,6 +66,8 @@ CASES = [
     case("ev", TINY, seed=2, search="pixels", min_area=4000, max_iou=0.3),
     case("ielt", TINY, num_tokens=11),
     case("ielt", TINY, num_tokens=[1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1], votes=5, num_key_tokens=7),
+    case("accvit", TINY, ratio=0.05, head_weights=[0.5, 0, 1, 2]),
+    case("falvit", TINY, ratio=0.1),
     case("r2trans", TINY, predict="mixture"),
     case("r2trans", TINY, seed=2, predict="mixture", drop=0.3),
     case("r2trans", REGISTERS, 182, predict="mixture"),

@@ -51,7 +51,7 @@ def test_contradictions_are_refused_in_one_line(make, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["psm", "maws", "sacm", "rollout", "attention", "mhv"])
+@pytest.mark.parametrize("name", ["psm", "maws", "sacm", "rollout", "attention", "attention_sum", "mhv"])
 def test_the_class_tokens_row_is_not_read_from_another_token(name):
     q = torch.randn(1, 2, 20, 4)
     features = Features(attention=[QK(q, q)] * 3, num_prefix_tokens=4, has_class_token=False)

@@ -78,7 +78,11 @@ def test_half_precision_selects_what_float64_selects(dtype):
 
 
 @pytest.mark.parametrize(
-    "name", ["psm", "rollout", "maws", "sacm", "gls", "attention", "mhv", "column_mass", "column_entropy", "confidence"]
+    "name",
+    [
+        *("psm", "rollout", "maws", "sacm", "gls", "attention", "attention_sum"),
+        *("mhv", "column_mass", "column_entropy", "confidence"),
+    ],
 )
 def test_selection_never_waits_for_the_host(name):
     q, k, _ = on_gpu((2, 12, 197, 64), torch.bfloat16)

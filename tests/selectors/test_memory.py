@@ -61,7 +61,8 @@ def test_fast_takes_a_few_rows_of_a_large_batch_at_a_time(name):
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize(
-    "name", ["psm", "rollout", "maws", "sacm", "attention", "mhv", "column_mass", "column_entropy"]
+    "name",
+    ["psm", "rollout", "maws", "sacm", "attention", "attention_sum", "mhv", "column_mass", "column_entropy"],
 )
 def test_published_builds_the_maps(name, side):
     """The checks above can fail."""

@@ -25,6 +25,7 @@ REFERENCES = {
     "column_mass": lambda case, b: references.column_mass(case.logits[b], case.prefix),
     "column_entropy": lambda case, b: references.column_entropy(case.logits[b], case.prefix),
     "confidence": lambda case, b: references.confidence(case.class_logits[b]),
+    "attention_sum": lambda case, b: references.attention_sum(case.logits[b], case.prefix),
 }
 IN_FLOAT64 = ("sacm", "column_entropy")
 
@@ -265,6 +266,19 @@ def test_column_mass_leaves_out_the_class_token_and_registers(impl):
     torch.testing.assert_close(get("column_mass", impl=impl)(features), torch.tensor([[0.9, 0.6]]))
 
 
+@pytest.mark.parametrize("impl", IMPLS)
+def test_the_attention_of_the_last_blocks_is_added(impl):
+    case = make_case(depth=11)
+    for count in (1, 3, 9, 20):
+        scores = get("attention_sum", impl=impl, blocks=count)(case.features).numpy()
+        expected = batch_of(lambda case, b, n=count: references.attention_sum(case.logits[b], case.prefix, n), case)
+        np.testing.assert_allclose(scores, expected, rtol=1e-9)
+    first = Features(attention=[None, None, *case.features.attention[2:]], num_prefix_tokens=case.prefix)
+    torch.testing.assert_close(get("attention_sum", impl=impl)(first), get("attention_sum")(case.features))
+    with pytest.raises(FeaturesError, match="attention of block 2 is needed"):
+        get("attention_sum", impl=impl, blocks=10)(first)
+
+
 @pytest.mark.parametrize("name", ["psm", "rollout"])
 def test_fast_picks_the_same_patches_in_float32(name):
     for seed in range(5):
@@ -310,6 +324,8 @@ def test_the_last_block_is_not_needed_where_the_paper_does_not_read_it(name):
         ("sacm", {"depth": "12"}, "depth must be a whole number from 1, got '12'"),
         ("sacm", {"hidden_ratio": -1}, "hidden_ratio must be a positive number, got -1"),
         ("sacm", {"hidden_ratio": float("nan")}, "hidden_ratio must be a positive number, got nan"),
+        ("attention_sum", {"blocks": 0}, "blocks must be a whole number from 1, got 0"),
+        ("attention_sum", {"blocks": 2.5}, "blocks must be a whole number from 1, got 2.5"),
         ("mhv", {"votes": 0}, "votes must be a whole number from 1, got 0"),
         ("mhv", {"votes": True}, "votes must be a whole number from 1, got True"),
         ("confidence", {"reading": "class"}, "unknown reading of confidence 'class'"),

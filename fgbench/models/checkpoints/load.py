@@ -146,9 +146,9 @@ def load_checkpoint(
     """Load weights into a model.
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
-    R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS and CAL; files of timm; Google's .npz. A released file may be a whole
-    checkpoint or only weights, with or without ``model.`` before their names. No code in the file is executed, and the
-    model changes only if all shapes fit.
+    R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT and CAL; files of timm; Google's .npz. A
+    released file may be a whole checkpoint or only weights, with or without ``model.`` before their names. No code in
+    the file is executed, and the model changes only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -162,8 +162,8 @@ def load_checkpoint(
             key of the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …),
             else the only one.
         interpolation: How position embeddings are resized: ``bilinear`` (corners aligned, as Google, GLSim, TransFG,
-            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans and PIM do) or ``bicubic`` (as timm does); by default
-            as the code that wrote the file does.
+            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, PIM, ACC-ViT and FAL-ViT do) or ``bicubic`` (timm
+            does); by default as the code that wrote the file does.
 
     Returns:
         A report of the weights.
@@ -190,7 +190,7 @@ def load_checkpoint(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
             "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, "
-            "PIM, HERBS, CAL, timm's ViT, Swin, ResNets, Google's npz",
+            "PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, timm's ViT, Swin, ResNets, Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
@@ -236,7 +236,8 @@ def _put(
         other_classes = next((len(weights[n]) for n in head if len(weights[n]) != len(own[n])), None)
         taken = fits and model.reads_as_backbone and model.takes_head
         other_head = {} if taken else {name: weights.pop(name) for name in head}
-    grids = resize_positions(model, weights, own, interpolation)
+    grids = resize_positions(model, weights, own, interpolation, spread=format_.backbone_only)
+    origins |= {name: origins[POSITIONS] for name in model.position_grids if name in weights and name not in origins}
     misfits = [
         f"{name} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
         for name, tensor in own.items()
@@ -279,9 +280,9 @@ def _put(
         unexpected=tuple(origins[name] for name in surplus),
         started=tuple(started),
         ignored=(*ignored, *(origins[name] for name in dropped)),
-        resized=() if grids is None else (placed(POSITIONS, model),),
-        grids=grids,
-        interpolation=None if grids is None else interpolation,
+        resized=tuple(grids),
+        grids=grids.get(placed(POSITIONS, model)),
+        interpolation=interpolation if grids else None,
         norm_eps=eps,
         backbone_only=format_.backbone_only,
         other_classes=other_classes,

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
+from fgbench.models.checkpoints.family import EMBEDDINGS, JOINT_HEAD, TRANSFORMER_BLOCK, embeddings
 from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.checkpoints.format import Format, Weights
+from fgbench.models.checkpoints.last_three import ACC_VIT, FAL_VIT
 from fgbench.models.checkpoints.part_formats import MPSA, VIT_NET
 from fgbench.models.checkpoints.plug_in_names import EARLIER_SWIN, HERBS, PIM, SWIN
 from fgbench.models.model import Model
@@ -19,29 +21,6 @@ from fgbench.results.reading import parse_json
 
 # First parts of names where a model was saved inside of another module.
 WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "model.", "net.", "backbone.")
-
-TRANSFORMER_BLOCK = (
-    (r"\.attention_norm\.", ".norm1."),
-    (r"\.ffn_norm\.", ".norm2."),
-    (r"\.ffn\.(fc\d)\.", r".mlp.\1."),
-    (r"\.attn\.out\.", ".attn.proj."),
-    (r"\.attn\.query\.", ".attn.q."),
-    (r"\.attn\.key\.", ".attn.k."),
-    (r"\.attn\.value\.", ".attn.v."),
-)
-
-
-def _embeddings(root: str) -> tuple[tuple[str, str], ...]:
-    """Names of embeddings and blocks in the family of TransFG, below a module ``root``."""
-    return (
-        (rf"^{root}embeddings\.patch_embeddings\.", "encoder.vit.patch_embed.proj."),
-        (rf"^{root}embeddings\.position_embeddings$", "encoder.vit.pos_embed"),
-        (rf"^{root}embeddings\.cls_token$", "encoder.vit.cls_token"),
-        (rf"^{root}encoder\.layer\.", "encoder.vit.blocks."),
-    )
-
-
-EMBEDDINGS = _embeddings(r"transformer\.")
 
 RESNET_IN_SEQUENCE = tuple(
     (rf"^features\.{index}\.", f"features.{name}.")
@@ -63,7 +42,6 @@ PART_BLOCK = (
     (r"^transformer\.encoder\.part_layer\.", "encoder.vit.blocks.{last}."),
     (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
 )
-SIM_TRANS_HEAD = {0: "norm", 1: "hidden", 2: "hidden_norm", 4: "fc"}
 # Modules that the versions of SIM-Trans' code create and do not use, and whether they are norms over the batch.
 SIM_TRANS_UNUSED = {
     **{f"embeddings.struct_head.{index}": index in (0, 2) for index in (0, 1, 2, 4)},
@@ -79,7 +57,7 @@ SIM_TRANS = Format(
         *EMBEDDINGS,
         *PART_BLOCK,
         (r"^transformer\.encoder\.part_structure\.gcn\.gc(\d)\.weight$", r"structure.weight\1"),
-        *((rf"^part_head\.{index}\.", f"head.{name}.") for index, name in SIM_TRANS_HEAD.items()),
+        *((rf"^part_head\.{index}\.", f"head.{name}.") for index, name in JOINT_HEAD.items()),
         *TRANSFORMER_BLOCK,
     ),
     norm_eps=1e-6,
@@ -115,6 +93,8 @@ FORMATS = (
     AA_TRANS,
     *(PIM, HERBS, EARLIER_SWIN, SWIN),
     *(MPSA, VIT_NET),
+    ACC_VIT,
+    FAL_VIT,
     Format(
         "glsim",
         "positional_embedding.pos_embedding",
@@ -178,7 +158,7 @@ FORMATS = (
         "ielt",
         "encoder.clr_encoder.clr_norm.weight",
         (
-            *_embeddings(""),
+            *embeddings(""),
             (r"^encoder\.(clr_encoder\.)?clr_layer\.", "cross_layer_block."),
             (r"^encoder\.clr_encoder\.clr_norm\.", "cross_layer_norm."),
             (r"^encoder\.key_layer\.", "encoder.vit.blocks.{last}."),
@@ -194,7 +174,7 @@ FORMATS = (
         "r2-trans",
         "base_model_one.transformer.embeddings.cls_token",
         (
-            *_embeddings(r"base_model_one\.transformer\."),
+            *embeddings(r"base_model_one\.transformer\."),
             (r"^base_model_one\.transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."),
             (r"^base_model_one\.head\.", "head."),
             (r"^norm\.", "score_norm."),

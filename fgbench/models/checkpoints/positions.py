@@ -20,8 +20,8 @@ ALIGNED = ("vit_base_patch16_radio_v3", "vit_huge_patch16_radio_v3")  # RADIO mo
 
 
 def resize_positions(
-    model: Model, weights: Weights, own: dict[str, Tensor], interpolation: str
-) -> tuple[int, int] | None:
+    model: Model, weights: Weights, own: dict[str, Tensor], interpolation: str, *, spread: bool = False
+) -> dict[str, tuple[int, int]]:
     """Resize position embeddings of another grid.
 
     Args:
@@ -29,27 +29,34 @@ def resize_positions(
         weights: Weights of a file by the names of the model; the embeddings are replaced.
         own: Weights of the model.
         interpolation: ``bicubic``, ``bilinear`` (corners aligned), or :data:`FLEXIBLE`.
+        spread: Whether embeddings of further grids that the file lacks are those of its grid, resized.
 
     Returns:
-        Patches per side in the file and in the model; None where nothing was resized.
+        Patches per side in the file and in the model, by the names of the embeddings that were resized.
 
     """
-    name = placed(POSITIONS, model)
-    given, wanted = weights.get(name), own.get(name)
-    if given is None or wanted is None or given.shape == wanted.shape or given.ndim != 3:
-        return None
     encoder = encoder_of(model)
-    prefix = wanted.shape[1] - encoder.num_patches
-    side = math.isqrt(max(given.shape[1] - prefix, 0))
-    if side < 1 or side * side != given.shape[1] - prefix or given.shape[2] != wanted.shape[2]:
-        return None  # the shape does not fit, which is reported later
+    home = placed(POSITIONS, model)
+    places = {home: encoder.grid} if home in own else {}
     resize: Callable[..., Tensor] = resample_abs_pos_embed
     if interpolation == "bilinear":
-        resize = _bilinear
+        resize = resize_bilinear
     elif interpolation == FLEXIBLE:
         resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
-    weights[name] = resize(given, list(encoder.grid), [side, side], num_prefix_tokens=prefix)
-    return side, encoder.grid[0]
+    spread_from = weights.get(home) if spread else None
+    resized: dict[str, tuple[int, int]] = {}
+    for name, grid in {**places, **model.position_grids}.items():
+        given, wanted = weights.get(name, spread_from), own[name]
+        if given is None or given.ndim != 3:
+            continue
+        prefix = wanted.shape[1] - grid[0] * grid[1]
+        side = math.isqrt(max(given.shape[1] - prefix, 0))
+        if given.shape == wanted.shape:
+            weights[name] = given
+        elif side and side * side == given.shape[1] - prefix and given.shape[2] == wanted.shape[2]:
+            weights[name] = resize(given, list(grid), [side, side], num_prefix_tokens=prefix)
+            resized[name] = side, grid[0]
+    return resized  # other shapes do not fit, which is reported later
 
 
 def interpolation_of(format_: Format, model: Model) -> str:
@@ -69,7 +76,7 @@ def interpolation_of(format_: Format, model: Model) -> str:
     return "bilinear" if name in ALIGNED else FLEXIBLE
 
 
-def _bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
+def resize_bilinear(positions: Tensor, new_size: list[int], old_size: list[int], num_prefix_tokens: int) -> Tensor:
     """Resize positions (1, P + G², D) bilinearly with corners aligned, which is ``scipy.ndimage.zoom(order=1)``."""
     prefix, patches = positions[:, :num_prefix_tokens], positions[:, num_prefix_tokens:]
     grid = patches.unflatten(1, old_size).permute(0, 3, 1, 2).float()

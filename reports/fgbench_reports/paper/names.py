@@ -20,6 +20,8 @@ MODELS = {
     "herbs": "HERBS",
     "mpsa": "MPSA",
     "vitnet": "ViT-NeT",
+    "accvit": "ACC-ViT",
+    "falvit": "FAL-ViT",
 }
 # The methods of Tables 2 and 3 that are models here.
 METHODS = {
