@@ -87,7 +87,8 @@ def _notes(results: ModelResults) -> Iterator[str]:
     names_by_reason: dict[str, list[str]] = {}
     for name, why in explainer.left_out.items():
         first, _, rest = why.partition(" ")  # a reason that begins with the selector's name is one for all of them
-        names_by_reason.setdefault(rest if first.lower() == name.lower() else why, []).append(name)
+        is_its_name = first.lower() == name.replace("_", "").lower()
+        names_by_reason.setdefault(rest if is_its_name else why, []).append(name)
     for why, names in names_by_reason.items():
         labels = [f"{loaded.name}'s own selection" if name == OWN else name for name in names]
         yield f"Left out: {', '.join(labels)} ({why})."
