@@ -33,6 +33,8 @@ OPTIONS = {
     **{name: {"backbone": "fgtest_swin"} for name in ("pim", "herbs")},
 }
 
+SMALL_LOGITS = ("simtrans", "pim")  # where rounding is a larger share of them
+
 
 def built(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
@@ -74,7 +76,7 @@ def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
             assert exported.outputs == tuple(truth)
             agreement, wrong = judge(run(tmp_path / "model.onnx", images, exported.outputs), truth, "float32")
             assert not wrong
-            assert agreement["relative_logit_difference"] < (5e-5 if name == "simtrans" else 1e-5)  # small logits
+            assert agreement["relative_logit_difference"] < (5e-5 if name.startswith(SMALL_LOGITS) else 1e-5)
             assert agreement["equal_selected_percent"] in (None, 100.0)
             assert agreement["equal_boxes_percent"] in (None, 100.0)
         assert run(tmp_path / "model.onnx", even, ["logits"])["logits"].shape == (1, 20)
