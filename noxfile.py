@@ -113,7 +113,7 @@ def audit(session: nox.Session) -> None:
     """Asks every model what it promises, and fills docs/audit.md."""
     session.install(".")
     models = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
-    models += ("ielt", "r2trans", "simtrans", "aatrans", "mpsa")
+    models += ("ielt", "r2trans", "simtrans", "aatrans", "pim", "herbs", "mpsa")
     small = ("--backbones", "test_vit", "--size", "160", "--device", "cpu")
     page = ("--fill", "docs/audit.md", "-o", os.devnull)
     session.run("fgbench", "audit", *models, *small, *page, *session.posargs, success_codes=[0, 1])
@@ -129,8 +129,8 @@ def reports(session: nox.Session) -> None:
         Path(counted).unlink(missing_ok=True)  # rows that other versions counted are not of this report
         count = ("fgbench", "flops", "--sizes", "224", "448", "768", "1024", "--store", counted, "-o", os.devnull)
         session.run(*count, "--convention", "full", "paper")
-        models_of_count = (*models, "aftrans", "ev", "ielt", "r2trans", "simtrans", "aatrans", "mpsa", "vitnet")
-        session.run(*count, "--models", *models_of_count)
+        others = ("aftrans", "ev", "ielt", "r2trans", "simtrans", "aatrans", "pim", "herbs", "mpsa", "vitnet")
+        session.run(*count, "--models", *models, *others)
         _export(session, "flops", "flops", name="counted", store=counted)
         sweep = ("--sizes", "224", "448", "--batch-sizes", "1", "2", "4", "8", "--impl", "fast", "published")
         place = ("--device", DEVICE, "--store", _store(session))

@@ -19,7 +19,7 @@ from fgbench.models.token_ops import best, patch_boxes, take
 from fgbench_selectors import Features, Selector
 
 PREDICTIONS = ("all", "combiner")
-SWIN_WIDTH, OTHER_WIDTH = 1536, 512  # of the features: in the configuration for CUB, and in the released builders
+WIDTH = 512  # of the features on a ViT or a ResNet in the released builders
 FEW_TOKENS = 32  # selected tokens per level in the released builders
 
 
@@ -67,7 +67,8 @@ class PIM(Model):
         pretrained: Whether timm's weights are loaded.
         label_smoothing: Of the cross-entropies.
         selector: Confidence by default; another one may read tokens or their logits, not attention.
-        width: Channels of the features; None for 1536 on a Swin and 512 on others.
+        width: Channels of the features; None for those of the last level of a Swin, which are 1536 as published for
+            Swin-L, and 512 on others.
         num_tokens: Selected tokens per level: a number for all levels (all tokens of a level that has fewer), a list
             with one per level, or None: on a Swin the published shares, which are 2048, 512, 128 and 32 of images of
             384 pixels; 32 on others.
@@ -121,8 +122,8 @@ class PIM(Model):
         rate = number(dropout, "dropout", 0, 0.999)
         name = self.default_backbone if backbone is None else backbone
         self.pyramid = Pyramid(name, self.image_size, merged=True, pretrained=pretrained)
-        levels, is_swin = self.pyramid.levels, self.pyramid.family == SWIN
-        default_width = SWIN_WIDTH if is_swin else OTHER_WIDTH
+        levels = self.pyramid.levels
+        default_width = levels[-1].width if self.pyramid.family == SWIN else WIDTH
         self.width = whole_number(default_width if width is None else width, "width", 4)
         self.num_tokens = self.schedule(num_tokens)
         self.build_pyramids(levels)

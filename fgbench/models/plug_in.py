@@ -189,9 +189,7 @@ class Combiner(nn.Module):
         """The vector (B, F) that is classified, of the selected tokens (B, K, F): O(K·J·F + J·F²) per image."""
         nodes = self.pool_in(tokens.transpose(1, 2)).transpose(1, 2)  # (B, J, F)
         if self.norm.training and nodes.shape[0] * nodes.shape[1] == 1:
-            raise FgbenchError(
-                "the combiner normalises over the batch; with one node it is trained on 2 images, got", 1
-            )
+            raise FgbenchError("the combiner normalises over the batch; one node needs 2 images to train, got", 1)
         adjacency = self.adjacent(self.query(nodes).mean(dim=-1), self.key(nodes).mean(dim=-1))
         mixed = self.graph(nodes).transpose(1, 2) @ adjacency  # (B, F, J)
         joined: Tensor = self.pool_out(self.norm(mixed)).squeeze(-1)

@@ -100,7 +100,7 @@ class Features:
         if not sizes:
             raise FeaturesError("features are empty", do="give tokens, attention, or both")
         if any(size != sizes[0] for size in sizes):
-            raise FeaturesError("tokens, class_logits and blocks disagree on (batch, tokens):", sorted(set(sizes)))
+            raise FeaturesError("class_logits, tokens and blocks disagree on (batch, tokens):", sorted(set(sizes)))
         if not isinstance(self.num_prefix_tokens, int) or self.num_prefix_tokens < 0:
             raise FeaturesError("num_prefix_tokens must be 0 or a positive whole number, got", self.num_prefix_tokens)
         if self.has_class_token and self.num_prefix_tokens == 0:

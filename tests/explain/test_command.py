@@ -24,6 +24,7 @@ FIELDS = (
     "scores equal best_patch best_box boxes upright_boxes boxes_are prediction reason"
 ).split()
 OF_PATCHES = ("transfg", "ffvt", "dcal", "ielt", "r2trans", "simtrans", "aatrans")
+OF_PATCHES += ("pim", "herbs")
 
 
 def caption_of(svg: Path) -> str:
@@ -144,7 +145,7 @@ def test_selectors_that_do_not_fit_a_backbone_are_in_the_caption_with_the_reason
     rows = rows_of_left(words)
     kept = [(row["backbone"], row["selector"]) for row in rows if row["reason"] is None]
     fitting = [name for name in selectors.names() if not selectors.load(name).needs.class_token]
-    assert {"gls", "column_mass", "column_entropy"} == set(fitting)
+    assert {"gls", "column_mass", "column_entropy", "confidence"} == set(fitting)
     every = [("fgtest_vit_reg4", name) for name in selectors.names()]
     assert kept == [*(("fgtest_vit_gap", name) for name in fitting), *every]
     assert rows[0]["scores"] is None

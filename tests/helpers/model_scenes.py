@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fgbench.models.build import create_model, models
 from fgbench.models.model import Model
 
-ON_SWIN = {"MPSA": ("fgtest_windows", "fgtest_vit"), "ViTNeT": ("fgtest_windows", "fgtest_windows_deep")}
+ON_SWIN = {"MPSA": ("fgtest_swin", "fgtest_vit"), "ViTNeT": ("fgtest_swin", "fgtest_swin_deep")}
 
 
 def images(batch: int, size: int, seed: int = 0) -> Tensor:
@@ -61,6 +61,8 @@ def backbones_of(kind: type[Model]) -> tuple[str, str]:
         return ON_SWIN[kind.__name__]
     if kind.default_backbone.startswith("resnet"):
         return "fgtest_resnet", "fgtest_resnet_basic"
+    if kind.default_backbone.startswith("swin"):
+        return "fgtest_swin", "fgtest_vit_reg4"
     return "fgtest_vit", "fgtest_vit_reg4"
 
 

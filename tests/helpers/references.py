@@ -108,3 +108,10 @@ def column_entropy(blocks: list[np.ndarray], prefix: int, sigma: float = 1.0) ->
         k = softmax(joint[prefix:, prefix:], axis=0)
         heads.append(-(k * np.log(k)).sum(axis=0) - np.log(len(k)))
     return np.stack(heads)
+
+
+def confidence(class_logits: np.ndarray, reading: str = "token") -> np.ndarray:
+    """Logits (N, classes) of every token → (N,)."""
+    probabilities = softmax(class_logits, axis=1)
+    likeliest = class_logits.mean(axis=0).argmax()
+    return probabilities.max(axis=1) if reading == "token" else probabilities[:, likeliest]

@@ -18,8 +18,8 @@ from fgbench_selectors.registry import selectors
 
 CLASSES = 5
 # Models that select tokens, but not those of the highest scores: by votes or counts that scores alone do not tell.
-NOT_BY_SCORES = ("IELT", "R2Trans")
-SMALLER = {"aatrans": (112, 224)}  # it multiplies whole maps
+NOT_BY_SCORES = ("IELT", "R2Trans", "PIM", "HERBS")
+SMALLER = {"aatrans": (112, 224), "pim": (112, 224), "herbs": (112, 224)}  # whole maps; thousands of boxes
 CASES = [
     (name, backbone, size)
     for name in models.names()
@@ -102,7 +102,7 @@ def test_gradient_reaches_every_trainable_parameter_or_the_model_says_why_not(na
     torch.manual_seed(0)
     model = build(name, backbone, size).train()
     # Batch statistics of one image and one pixel do not exist, and an addend before them has no gradient.
-    if (batch == 1 and name in ("cal", "resnet101")) or name == "simtrans":
+    if (batch == 1 and name in ("cal", "resnet101")) or name in ("simtrans", "pim", "herbs"):
         for module in model.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.eval()
@@ -278,6 +278,20 @@ BAD_OPTIONS = [
     ("simtrans", {"selector": "psm"}),
     ("aatrans", {"margin": 2}),
     ("aatrans", {"selector": "maws"}),
+    ("pim", {"num_tokens": 0}),
+    ("pim", {"num_tokens": [4, 4]}),
+    ("pim", {"num_tokens": [1000, 4, 4, 4]}),
+    ("pim", {"num_tokens": [4, 4, 4, 0.5]}),
+    ("pim", {"width": 2}),
+    ("pim", {"predict": "mean"}),
+    ("pim", {"dropout": 1}),
+    ("pim", {"dropped_weight": -1}),
+    ("pim", {"selector": "gls"}),
+    ("pim", {"img_size": (64, 96)}),
+    ("pim", {"backbone": "convnext_tiny"}),
+    ("pim", {"backbone": "vit_base_r50_s16_224"}),
+    ("herbs", {"temperature": 0}),
+    ("herbs", {"first_weight": "1"}),
 ]
 
 

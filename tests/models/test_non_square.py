@@ -20,6 +20,7 @@ from fgbench.models.any_network import function_network
 TALL, WIDE = (96, 64), (64, 96)
 SQUARE_ONLY = ("cal", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
 SQUARE_ONLY += ("ielt", "r2trans", "simtrans", "aatrans")
+SQUARE_ONLY += ("pim", "herbs")
 SQUARE_ONLY += ("mpsa", "vitnet")
 
 

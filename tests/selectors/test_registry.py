@@ -10,7 +10,7 @@ from fgbench_selectors import BrokenPluginError, FgbenchError, UnknownNameError,
 from fgbench_selectors.registry import Registry
 from fgbench_selectors.selector import contract_breach
 
-BUILT_IN = ["attention", "column_entropy", "column_mass", "gls", "maws", "mhv", "psm", "rollout", "sacm"]
+BUILT_IN = ["attention", "column_entropy", "column_mass", "confidence", "gls", "maws", "mhv", "psm", "rollout", "sacm"]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ MODELS = {
     "r2trans": "R2-Trans",
     "simtrans": "SIM-Trans",
     "aatrans": "AA-Trans",
+    "pim": "PIM",
+    "herbs": "HERBS",
     "mpsa": "MPSA",
     "vitnet": "ViT-NeT",
 }

@@ -26,7 +26,8 @@ FAMILIES: dict[
     **{"mhv": (BROWN, (5, 1, 0.0)), "ielt": (BROWN, (5, 1, 0.0)), "column_mass": (SKY, "H"), "r2trans": (SKY, "H")},
     **{"attention": (SKY, "X"), "random": (GREY, "d"), "centre": (GREY, "p")},
     **{"column_entropy": (BROWN, (8, 1, 0.0)), "aatrans": (BROWN, (8, 1, 0.0)), "simtrans": (YELLOW, (5, 1, 36.0))},
-    **{"mpsa": (LIGHT, (7, 1, 0.0)), "vitnet": (LIGHT, (3, 0, 30.0))},
+    **{"confidence": (GREEN, (7, 1, 0.0)), "pim": (GREEN, (7, 1, 0.0)), "herbs": (GREEN, (7, 1, 25.0))},
+    **{"mpsa": (LIGHT, (9, 1, 0.0)), "vitnet": (LIGHT, (3, 0, 30.0))},
 }
 REST_COLOURS = (SKY, BROWN, BLUE, RED, GREEN)
 REST_MARKERS: tuple[Marker, ...] = ((4, 1, 0.0), "8", (3, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0))

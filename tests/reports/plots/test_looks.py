@@ -17,7 +17,7 @@ from fgbench_reports.plots.style import INK
 
 PAIRS = {
     **{"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"},
-    **{"mhv": "ielt", "column_mass": "r2trans", "column_entropy": "aatrans"},
+    **{"mhv": "ielt", "column_mass": "r2trans", "column_entropy": "aatrans", "confidence": "pim"},
 }
 
 
