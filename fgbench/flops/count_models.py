@@ -122,9 +122,13 @@ def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     """The backbone of a model with a linear head."""
     if isinstance(model, AnyNetwork):  # it is its own backbone
         return model
-    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
+    family = getattr(getattr(model, "pyramid", None), "family", None)
+    shape = {"img_size": case.size, "num_classes": request.num_classes}
     with torch.device("meta"):
-        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
+        if family == "swin":
+            return create_model(case.backbone, **shape).eval()
+        name = "vit" if family == "vit" or isinstance(model, VisionTransformerModel) else "resnet101"
+        return create_model(name, case.backbone, **shape).eval()
 
 
 def _rows(
