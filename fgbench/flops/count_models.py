@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -123,7 +124,7 @@ def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     if isinstance(model, AnyNetwork):  # it is its own backbone
         return model
     family = getattr(getattr(model, "pyramid", None), "family", None)
-    shape = {"img_size": case.size, "num_classes": request.num_classes}
+    shape: dict[str, Any] = {"img_size": case.size, "num_classes": request.num_classes}
     with torch.device("meta"):
         if family == "swin":
             return create_model(case.backbone, **shape).eval()
