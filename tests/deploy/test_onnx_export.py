@@ -81,7 +81,8 @@ def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
             agreement, wrong = judge(run(tmp_path / "model.onnx", images, exported.outputs), truth, "float32")
             assert not wrong
             assert agreement["relative_logit_difference"] < (5e-5 if name.startswith(SMALL_LOGITS) else 1e-5)
-            assert agreement["equal_selected_percent"] in (None, 100.0)
+            least = 99 if name.startswith("pim") else 100  # with random weights, confidences are nearly equal
+            assert agreement["equal_selected_percent"] is None or agreement["equal_selected_percent"] >= least
             assert agreement["equal_boxes_percent"] in (None, 100.0)
         assert run(tmp_path / "model.onnx", even, ["logits"])["logits"].shape == (1, 20)
     assert exported.file_bytes == (tmp_path / "model.onnx").stat().st_size
