@@ -116,7 +116,7 @@ def audit(session: nox.Session) -> None:
     """Asks every model what it promises, and fills docs/audit.md."""
     session.install(".")
     models = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
-    models += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit", "mpsa")
+    models += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit", "pim", "herbs", "mpsa")
     small = ("--backbones", "test_vit", "--size", "160", "--device", "cpu")
     page = ("--fill", "docs/audit.md", "-o", os.devnull)
     session.run("fgbench", "audit", *models, *small, *page, *session.posargs, success_codes=[0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -122,9 +123,13 @@ def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     """The backbone of a model with a linear head."""
     if isinstance(model, AnyNetwork):  # it is its own backbone
         return model
-    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
+    family = getattr(getattr(model, "pyramid", None), "family", None)
+    shape: dict[str, Any] = {"img_size": case.size, "num_classes": request.num_classes}
     with torch.device("meta"):
-        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
+        if family == "swin":
+            return create_model(case.backbone, **shape).eval()
+        name = "vit" if family == "vit" or isinstance(model, VisionTransformerModel) else "resnet101"
+        return create_model(name, case.backbone, **shape).eval()
 
 
 def _rows(

@@ -214,9 +214,9 @@ class Combiner(nn.Module):
         read = [(x @ rows).gather(1, pairs(chosen)) for x, chosen in zip(features, index, strict=True)]
         constant = pool_bias.unsqueeze(1) * rows.sum(dim=0) + torch.stack([bias.mean() for _, bias in maps])  # (J, 2)
         query, key = (pool @ torch.cat(read, dim=1) + constant).unbind(dim=-1)  # (B, J) each
-        by_node = self.adjacent(query, key) @ last[0]  # (B, J)
+        by_node = (self.adjacent(query, key) @ last.T).squeeze(-1)  # (B, J)
         by_token = (by_node @ pool).split([chosen.shape[1] for chosen in index], dim=1)
-        summed = (by_node @ pool_bias).unsqueeze(1)  # (B, 1), and for all channels
+        summed = by_node @ pool_bias.unsqueeze(1)  # (B, 1), and for all channels
         for x, chosen, weights in zip(features, index, by_token, strict=True):
             spread = weights.new_zeros(x.shape[:2]).scatter(1, chosen, weights)
             summed = summed + (spread.unsqueeze(1) @ x).squeeze(1)

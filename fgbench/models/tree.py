@@ -172,7 +172,7 @@ class PrototypeTree(nn.Module):
     def _by_levels(self, patches: Tensor, logits: Tensor, hard: bool) -> Tensor:
         """The distribution (B, classes) of the root, level by level."""
         patches = patches.unsqueeze(1)
-        weights = accurate(patches).new_ones(len(patches), 1)
+        weights = accurate(patches).new_ones(patches.shape[0], 1)
         prototypes = self.prototypes.flatten(1).unbind()
         level: list[tuple[int, Any]] = [(0, self.root)]  # nodes with their numbers among the branches
         for below in (2**height - 1 for height in reversed(range(self.depth))):  # branches on each side of one

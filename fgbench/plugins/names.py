@@ -102,7 +102,7 @@ def check_backbones(
     foreign = plugin_files or not all(entry.is_own for entry in entries)
     for name in () if foreign else names or ():
         if not timm_names.is_timm_model(name):
-            resnets = bool(beside) and not default_backbone(beside[0]).startswith("vit")
+            resnets = bool(beside) and default_backbone(beside[0]).startswith("resnet")
             raise timm_names.unknown_backbone(name, of_resnets=resnets)
 
 

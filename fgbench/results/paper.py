@@ -15,7 +15,8 @@ VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_bas
 SWIN_L = ("swin_large_patch4_window12_384", "swin_large_patch4_window12_384.ms_in22k")
 OTHER_BACKBONES = {
     **{"resnet101": ("resnet101",), "cal": ("resnet101",), "pim": SWIN_L, "herbs": SWIN_L},
-    **{"mpsa": ("swin_base_patch4_window12_384",), "vitnet": ("swin_base_patch4_window7_224",)},
+    "mpsa": ("swin_base_patch4_window12_384", "swin_base_patch4_window12_384.ms_in22k"),
+    "vitnet": ("swin_base_patch4_window7_224", "swin_base_patch4_window7_224.ms_in22k"),
 }
 
 SELECTORS = ("psm", "rollout", "maws", "sacm", "gls")  # of Tables 1, 7 and 8

@@ -53,16 +53,25 @@ def fgtest_resnet_basic(**options: Any) -> ResNet:
 @register_model
 def fgtest_swin(**options: Any) -> SwinTransformer:
     """A narrow Swin of six blocks, two of them with shifted windows of 4 by 4 patches; no branch is dropped."""
-    for name in NOT_OF_THE_ARCHITECTURE:
-        options.pop(name, None)
-    shape = {"patch_size": 4, "embed_dim": 16, "depths": (2, 1, 2, 1), "num_heads": (1, 2, 2, 4), "window_size": 4}
-    return SwinTransformer(**shape, drop_path_rate=0.0, **options)
+    return _swin(options, embed_dim=16, depths=(2, 1, 2, 1), num_heads=(1, 2, 2, 4))
+
+
+@register_model
+def fgtest_swin_deep(**options: Any) -> SwinTransformer:
+    """A Swin of seven blocks, wider and with other heads."""
+    return _swin(options, embed_dim=24, depths=(2, 2, 2, 1), num_heads=(3, 3, 6, 6))
 
 
 def _resnet(options: dict[str, Any], **shape: Any) -> ResNet:
     for name in NOT_OF_THE_ARCHITECTURE:
         options.pop(name, None)
     return ResNet(**shape, **options)
+
+
+def _swin(options: dict[str, Any], **shape: Any) -> SwinTransformer:
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    return SwinTransformer(**{"patch_size": 4, "window_size": 4, "drop_path_rate": 0.0, **shape, **options})
 
 
 def _vit(options: dict[str, Any], **shape: Any) -> VisionTransformer:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fgbench.models.build import create_model, models
 from fgbench.models.model import Model
 
-ON_SWIN = {"MPSA": ("fgtest_windows", "fgtest_vit"), "ViTNeT": ("fgtest_windows", "fgtest_windows_deep")}
+ON_SWIN = {"MPSA": ("fgtest_swin", "fgtest_vit"), "ViTNeT": ("fgtest_swin", "fgtest_swin_deep")}
 
 
 def images(batch: int, size: int, seed: int = 0) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Size
 
-WIDTHS, DEPTHS, HEADS = (16, 32, 64, 128), (1, 2, 1, 2), (1, 2, 4, 8)  # of the small Swin of the tests
+WIDTHS, DEPTHS, HEADS = (16, 32, 64, 128), (2, 1, 2, 1), (1, 2, 2, 4)  # of the small Swin of the tests
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -42,7 +42,7 @@ def swin_buffers(root: str, window: int) -> dict[str, Size]:
     places = window**2
     return {
         f"{root}layers.0.blocks.0.attn.relative_position_index": Size((places, places)),
-        f"{root}layers.1.blocks.1.attn_mask": Size((16, places, places)),
+        f"{root}layers.0.blocks.1.attn_mask": Size((64, places, places)),
     }
 
 

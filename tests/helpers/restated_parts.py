@@ -113,7 +113,7 @@ def look(
 ) -> list[Attended]:
     """Of every stage what the last tokens get; `kept` are the parts, by default the last ones that have a place."""
     if vit is None:
-        tokens = restated_swin.stages(weights, image, names["swin"])
+        tokens = restated_swin.normed_stages(weights, image, names["swin"])
     else:
         tokens = vit_stages(weights, image, names["vit"], **vit)
     tokens = [layer_norm(x, weights, names["norm"].format(stage), EPS) for stage, x in enumerate(tokens)]

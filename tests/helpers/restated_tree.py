@@ -77,7 +77,7 @@ def vitnet(
 ) -> Tensor:
     """(3, S, S) → the distribution (classes,); `order` has the prototype of every branch, the left side first."""
     if tokens is None:
-        tokens = restated_swin.stages(weights, image)[-1]
+        tokens = restated_swin.normed_stages(weights, image)[-1]
     z = torch.sigmoid(linear(tokens, weights, names["narrow"]))
     everyone = list(range(len(weights[names["prototypes"]])))
     logits = linear(tokens.mean(dim=0), weights, names["head"])

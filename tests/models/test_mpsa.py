@@ -19,10 +19,10 @@ CLASSES = 10
 VIT = {"patch": 16, "heads": 2}  # of fgtest_vit
 IMPLS = pytest.mark.parametrize("impl", ["fast", "published"])
 CASES = {
-    "swin, 64": ("fgtest_windows", 64, {}),
-    "swin, 96": ("fgtest_windows_deep", 96, {"heads": 16, "parts_drop": 0.2}),
-    "swin, 128, other windows": ("fgtest_windows", 128, {"window": 2, "parts_ratio": 4}),
-    "swin, nothing dropped": ("fgtest_windows", 64, {"parts_drop": 0.0}),
+    "swin, 64": ("fgtest_swin", 64, {}),
+    "swin, 96": ("fgtest_swin_deep", 96, {"heads": 16, "parts_drop": 0.2}),
+    "swin, 128, other windows": ("fgtest_swin", 128, {"window": 2, "parts_ratio": 4}),
+    "swin, nothing dropped": ("fgtest_swin", 64, {"parts_drop": 0.0}),
     "vit": ("fgtest_vit", 64, {}),
 }
 
@@ -56,7 +56,7 @@ def without_gradients():
 def test_the_restated_swin_has_the_stages_of_timm_s():
     model, weights, batch = model_of("swin, 128, other windows")
     for one in range(2):
-        restated = restated_swin.stages(weights, batch[one])
+        restated = restated_swin.normed_stages(weights, batch[one])
         for found, expected in zip(model.pyramid(batch[one : one + 1]), restated, strict=True):
             torch.testing.assert_close(found[0], expected, rtol=0, atol=2e-4)
 
@@ -117,7 +117,7 @@ def test_an_image_without_anything_in_it_has_logits():
         model = built("mpsa", normalize=normalize)
         assert model(torch.zeros(2, 3, 64, 64)).isfinite().all()
     assert (
-        create_model("mpsa", "fgtest_windows", img_size=32, num_classes=3)
+        create_model("mpsa", "fgtest_swin", img_size=32, num_classes=3)
         .eval()(torch.randn(1, 3, 32, 32))
         .isfinite()
         .all()
@@ -159,7 +159,7 @@ def test_the_last_parts_are_kept_unless_they_are_drawn():
 
 @pytest.mark.parametrize(("drop", "dropped"), [(0.4, [3, 6, 12, 25]), (0.2, [1, 3, 6, 12]), (0, [0, 0, 0, 0])])
 def test_as_many_parts_are_dropped_as_in_the_released_code(drop, dropped):
-    model = create_model("mpsa", "fgtest_windows", img_size=64, num_classes=3, parts_drop=drop)
+    model = create_model("mpsa", "fgtest_swin", img_size=64, num_classes=3, parts_drop=drop)
     assert [stage.parts for stage in model.stages] == [8, 16, 32, 64]
     assert [stage.dropped for stage in model.stages] == dropped
     assert [stage.attention.heads for stage in model.stages] == [4, 8, 16, 32]
@@ -184,7 +184,7 @@ def test_dropout_acts_in_training_alone_and_leaves_the_names_of_weights():
 
 def test_layers_are_drawn_by_kaiming_s_rule_and_factors_begin_as_released():
     torch.manual_seed(0)
-    model = create_model("mpsa", "fgtest_windows", img_size=64, num_classes=3)
+    model = create_model("mpsa", "fgtest_swin", img_size=64, num_classes=3)
     for stage in model.stages:
         for layer in (stage.sampling.linear, stage.attention.q, stage.attention.kv, stage.attention.out):
             assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / layer.in_features), rel=0.3)
@@ -198,7 +198,7 @@ def test_layers_are_drawn_by_kaiming_s_rule_and_factors_begin_as_released():
 
 @pytest.mark.parametrize(("how", "spread"), [(None, 0.02), ("zeros", 0.0), ("backbone", 0.02)])
 def test_the_head_begins_as_timm_s_without_weights_unless_a_rule_is_given(how, spread):
-    head = create_model("mpsa", "fgtest_windows", img_size=64, num_classes=300, head_init=how).head
+    head = create_model("mpsa", "fgtest_swin", img_size=64, num_classes=300, head_init=how).head
     assert head.weight.std().item() == pytest.approx(spread, rel=0.05)
 
 
@@ -220,13 +220,13 @@ def test_fast_saves_the_sampling_of_the_parts_that_are_dropped():
 @pytest.mark.parametrize(
     ("backbone", "options", "said"),
     [
-        ("fgtest_windows", {"heads": 24}, "heads do not divide stages of 16, 32, 64, 128 channels"),
-        ("fgtest_windows", {"heads": 4}, "heads do not divide"),
+        ("fgtest_swin", {"heads": 24}, "heads do not divide stages of 16, 32, 64, 128 channels"),
+        ("fgtest_swin", {"heads": 4}, "heads do not divide"),
         ("fgtest_vit", {"window": 7}, "only a Swin has windows"),
-        ("fgtest_windows", {"window": 0}, "window"),
-        ("fgtest_windows", {"normalize": "all"}, "unknown normalize 'all'"),
-        ("fgtest_windows", {"parts_drop": 1}, "parts_drop"),
-        ("fgtest_windows", {"img_size": (64, 96)}, "needs square images"),
+        ("fgtest_swin", {"window": 0}, "window"),
+        ("fgtest_swin", {"normalize": "all"}, "unknown normalize 'all'"),
+        ("fgtest_swin", {"parts_drop": 1}, "parts_drop"),
+        ("fgtest_swin", {"img_size": (64, 96)}, "needs square images"),
         ("convnext_tiny", {}, "convnext_tiny"),
     ],
 )

@@ -16,7 +16,7 @@ from fgbench.models.build import create_model
 CLASSES, SIZE, WINDOW = 5, 64, 2
 IMAGES = randomness.images(2, SIZE)
 IMPLS = pytest.mark.parametrize("impl", ["fast", "published"])
-SWIN, VIT = "fgtest_windows", "fgtest_vit"
+SWIN, VIT = "fgtest_swin", "fgtest_vit"
 ON_SWIN = released_parts.mpsa(
     released_parts.swin("backbone.", WINDOW, merges_at_the_end=False), released_parts.WIDTHS, (256, 64, 16, 4), CLASSES
 )
@@ -48,7 +48,7 @@ def tokens_of_the_net(weights: dict[str, Tensor], image: Tensor) -> Tensor:
     for name, w in weights.items():
         found = [old for old in earlier if name.startswith(f"patch_embedding.{old}.")]
         moved[name.replace(found[0], earlier[found[0]]) if found else name] = w
-    return restated_swin.stages(moved, image, "patch_embedding.")[-1]
+    return restated_swin.normed_stages(moved, image, "patch_embedding.")[-1]
 
 
 @IMPLS

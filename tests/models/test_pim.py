@@ -18,6 +18,7 @@ from fgbench.models.build import create_model
 from fgbench_selectors import Needs, Selector
 
 CLASSES, WIDTH, SHARPNESS = 6, 24, 4
+HEADS = (1, 2, 2, 4)  # of the stages of fgtest_swin
 CASES = [  # the last number is a seed of weights with which no order hangs on rounding
     ("pim", "fgtest_swin", 64, {}, 4),
     ("pim", "fgtest_swin", 64, {"predict": "combiner", "num_tokens": [40, 9, 4, 1]}, 4),
@@ -61,7 +62,8 @@ class Run:
     def tokens(self, image: Tensor) -> list[Tensor]:
         """The tokens (S, C) of every level."""
         if "swin" in self.backbone:
-            return restated_swin.stages(self.weights, image, merged=True)
+            found = restated_swin.stages(self.weights, image, "pyramid.net.", HEADS, 4)
+            return [stage[-1].flatten(0, 1) for stage in found]
         if "vit" in self.backbone:
             shape = (14, 3, 5) if "reg4" in self.backbone else (16, 2, 1)
             encoder = plain_models.Encoder(self.weights, *shape, root="pyramid.net.vit.")

@@ -22,7 +22,7 @@ IMPLS = pytest.mark.parametrize("impl", ["fast", "published"])
 SHUFFLED = [3, 0, 14, 7, 1, 9, 2, 13, 5, 11, 4, 12, 6, 10, 8]
 
 
-def model_of(backbone: str = "fgtest_windows", size: int = 64, seed: int = 0, **options):
+def model_of(backbone: str = "fgtest_swin", size: int = 64, seed: int = 0, **options):
     model = create_model("vitnet", backbone, img_size=size, num_classes=CLASSES, **options).eval()
     weights = randomness.randomise(model.state_dict(), seed)
     model.load_state_dict(weights)
@@ -63,10 +63,10 @@ def no_gradients():
 @pytest.mark.parametrize(
     ("backbone", "size", "options"),
     [
-        ("fgtest_windows", 64, {}),
-        ("fgtest_windows_deep", 96, {"tree_depth": 2}),
-        ("fgtest_windows", 64, {"prototype_order": SHUFFLED}),
-        ("fgtest_windows", 64, {"hard": True}),
+        ("fgtest_swin", 64, {}),
+        ("fgtest_swin_deep", 96, {"tree_depth": 2}),
+        ("fgtest_swin", 64, {"prototype_order": SHUFFLED}),
+        ("fgtest_swin", 64, {"hard": True}),
     ],
 )
 def test_a_batch_equals_the_restatement_image_by_image(backbone, size, options, impl, no_gradients):
@@ -239,13 +239,13 @@ def test_the_loss_is_the_negative_log_likelihood_of_the_mixture(impl):
 
 def test_layers_begin_as_in_the_released_code():
     torch.manual_seed(0)
-    model = create_model("vitnet", "fgtest_windows", img_size=64, num_classes=30)
+    model = create_model("vitnet", "fgtest_swin", img_size=64, num_classes=30)
     assert model.tree.prototypes.mean().item() == pytest.approx(0.5, abs=0.02)
     assert model.tree.prototypes.std().item() == pytest.approx(0.1, rel=0.1)
     assert model.tree.narrow.weight.std().item() == pytest.approx((2 / (128 + 32)) ** 0.5, rel=0.05)
     assert isinstance(model.tree.root.left_gate.hidden, nn.Linear)
     assert model.head.weight.std().item() == pytest.approx(0.02, rel=0.1)
-    assert not create_model("vitnet", "fgtest_windows", img_size=64, head_init="zeros").head.weight.any()
+    assert not create_model("vitnet", "fgtest_swin", img_size=64, head_init="zeros").head.weight.any()
 
 
 # What it refuses ------------------------------------------------------------------------------------------------------
@@ -256,16 +256,16 @@ def test_layers_begin_as_in_the_released_code():
     [
         ("fgtest_vit", {}, "ViT-NeT is published on a Swin"),
         ("fgtest_resnet", {}, "ViT-NeT is published on a Swin"),
-        ("fgtest_windows", {"tree_depth": 0}, "tree_depth"),
-        ("fgtest_windows", {"tree_depth": 9}, "tree_depth"),
-        ("fgtest_windows", {"prototype_order": "sorted"}, "unknown order of prototypes 'sorted'"),
-        ("fgtest_windows", {"prototype_order": [0, 1]}, "each number from 0 to 14 once"),
-        ("fgtest_windows", {"prototype_order": [0] * 15}, "each number from 0 to 14 once"),
-        ("fgtest_windows", {"prototype_order": ["a"] * 15}, "each number from 0 to 14 once"),
-        ("fgtest_windows", {"prototype_order": None}, "each number from 0 to 14 once"),
-        ("fgtest_windows", {"hard": 1}, "hard must be True or False"),
-        ("fgtest_windows", {"img_size": (64, 96)}, "needs square images"),
-        ("fgtest_windows", {"head_init": "ones"}, "head_init"),
+        ("fgtest_swin", {"tree_depth": 0}, "tree_depth"),
+        ("fgtest_swin", {"tree_depth": 9}, "tree_depth"),
+        ("fgtest_swin", {"prototype_order": "sorted"}, "unknown order of prototypes 'sorted'"),
+        ("fgtest_swin", {"prototype_order": [0, 1]}, "each number from 0 to 14 once"),
+        ("fgtest_swin", {"prototype_order": [0] * 15}, "each number from 0 to 14 once"),
+        ("fgtest_swin", {"prototype_order": ["a"] * 15}, "each number from 0 to 14 once"),
+        ("fgtest_swin", {"prototype_order": None}, "each number from 0 to 14 once"),
+        ("fgtest_swin", {"hard": 1}, "hard must be True or False"),
+        ("fgtest_swin", {"img_size": (64, 96)}, "needs square images"),
+        ("fgtest_swin", {"head_init": "ones"}, "head_init"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(backbone, options, said):
