@@ -169,16 +169,50 @@ class PrototypeTree(nn.Module):
         right = self._walk(node.right, node.right_gate(patches), logits, order, hard)
         return weight * left + (1 - weight) * right
 
+    def path(self, tokens: Tensor) -> Tensor:
+        """What an image is decided by: the branches on its path, which leads to the heavier child of each.
+
+        Args:
+            tokens: (B, S, D), normalised.
+
+        Returns:
+            Similarities (B, depth, S) of all patches to the prototypes of these branches, from the root on.
+
+        """
+        found: list[Tensor] = []
+        node = torch.zeros(tokens.shape[0], 1, 1, dtype=torch.long, device=tokens.device)  # in its level
+        for squared in self._descend(self.narrow(tokens).sigmoid())[0]:
+            own = similarity(squared.gather(1, node.expand(-1, 1, squared.shape[2])))
+            found.append(own)
+            node = 2 * node + (own.amax(dim=2, keepdim=True) <= 0.5)
+        return torch.cat(found, dim=1)
+
     def _by_levels(self, patches: Tensor, logits: Tensor, hard: bool) -> Tensor:
         """The distribution (B, classes) of the root, level by level."""
-        patches = patches.unsqueeze(1)
+        distances, leaves, largest = self._descend(patches)
         weights = accurate(patches).new_ones(patches.shape[0], 1)
+        for squared in distances:
+            left = _decided(similarity(squared.amin(dim=2)), hard)
+            weights = torch.stack((weights * left, weights * (1 - left)), dim=2).flatten(1)
+        return (weights.unsqueeze(2) * classify_at_leaves(leaves, largest, logits)).sum(dim=1)
+
+    def _descend(self, patches: Tensor) -> tuple[list[Tensor], list[Leaf], Tensor]:
+        """Run the gates level by level.
+
+        Args:
+            patches: (B, S, C).
+
+        Returns:
+            Of each level the squared distances (B, n, S) of the patches from the prototypes of its branches; the
+            leaves; and the largest values (B, leaves, C) of the channels that they see.
+
+        """
+        patches, distances = patches.unsqueeze(1), list[Tensor]()
         prototypes = self.prototypes.flatten(1).unbind()
         level: list[tuple[int, Any]] = [(0, self.root)]  # nodes with their numbers among the branches
         for below in (2**height - 1 for height in reversed(range(self.depth))):  # branches on each side of one
             nearest = torch.stack([prototypes[self.order[number]] for number, _ in level])
-            left = _decided(similarity(squared_distances(patches, nearest).amin(dim=2)), hard)
-            weights = torch.stack((weights * left, weights * (1 - left)), dim=2).flatten(1)
+            distances.append(squared_distances(patches, nearest))
             gates = [gate for _, branch in level for gate in (branch.left_gate, branch.right_gate)]
             patches = open_gates(gates, patches, only_largest=not below)
             level = [
@@ -186,8 +220,7 @@ class PrototypeTree(nn.Module):
                 for number, branch in level
                 for child in ((number + 1, branch.left), (number + 1 + below, branch.right))
             ]
-        leaves = classify_at_leaves([leaf for _, leaf in level], patches, logits)
-        return (weights.unsqueeze(2) * leaves).sum(dim=1)
+        return distances, [leaf for _, leaf in level], patches
 
 
 def _grown(width: int, classes: int, depth: int) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from fgbench.errors import FgbenchError
 from fgbench.models.model import Explanation
 from fgbench.models.options import whole_number, yes_or_no
 from fgbench.models.pyramid import SWIN, family_of
+from fgbench.models.token_ops import patch_boxes
 from fgbench.models.tree import PrototypeTree
 from fgbench.models.windows import WindowedModel, WindowedPyramid
 
@@ -73,7 +75,22 @@ class ViTNeT(WindowedModel):
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits (B, classes), the logarithms of probabilities; heads ``linear`` and ``tree``."""
+        return self.decide(self.step("pass 1", self.last_tokens, images))
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The forward pass with what decides about an image: the branches on the path of heavier children.
+
+        ``selected`` are the patches (B, depth) nearest to their prototypes, from the root on, with their boxes
+        (B, depth, 4). The scores (B, S) are the largest similarity of each patch to one of these prototypes.
+        """
         tokens = self.step("pass 1", self.last_tokens, images)
+        seen, level = self.tree.path(tokens), self.pyramid.levels[-1]
+        nearest = seen.argmax(dim=-1)
+        boxes = patch_boxes(nearest, level.grid, level.stride, level.stride).clamp(max=self.image_size)
+        return replace(self.decide(tokens), scores=seen.amax(dim=1), selected=nearest, boxes=boxes)
+
+    def decide(self, tokens: Tensor) -> Explanation:
+        """The logits of tokens (B, S, D), and both heads."""
         linear = self.step("fusion", self.classify, tokens)
         logits = self.step("tree", self.ask_the_tree, tokens, linear)
         return Explanation(logits, heads={"tree": logits, "linear": linear})

@@ -136,6 +136,27 @@ def test_a_hard_tree_follows_one_path_and_training_stays_soft(impl, no_gradients
     assert (model.eval()(batch) - plain(batch)).abs().max() > 1e-2
 
 
+def test_the_path_of_an_image_is_explained_by_the_nearest_patches(no_gradients):
+    model, weights, batch = model_of(prototype_order=SHUFFLED)
+    found = model.explain(batch)
+    assert torch.equal(found.logits, model(batch))
+    branches = list(branches_of(model.tree.root))
+    prototypes = weights["tree.prototypes"].flatten(1)
+    for image in range(3):
+        node, patches = model.tree.root, model.tree.narrow(model.last_tokens(batch[image : image + 1])).sigmoid()
+        similarities, boxes = [], []
+        while isinstance(node, Branch):
+            distances = (patches[0] - prototypes[SHUFFLED[branches.index(node)]]).norm(dim=1)
+            similarities.append(((distances + 1) / (distances + 1e-4)).log())
+            r, c = divmod(int(distances.argmin()), 2)
+            boxes.append([32 * r, 32 * c, 32 * r + 32, 32 * c + 32])
+            goes_left = similarities[-1].max() > 0.5
+            patches = (node.left_gate if goes_left else node.right_gate)(patches)
+            node = node.left if goes_left else node.right
+        torch.testing.assert_close(found.scores[image], torch.stack(similarities).amax(dim=0), rtol=0, atol=1e-5)
+        assert found.boxes[image].tolist() == boxes
+
+
 def grown_leaves(grown, tokens, logits) -> list[torch.Tensor]:
     """The distribution of every leaf."""
     found = []
