@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -16,11 +17,13 @@ from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import number, one_of, size_option, whole_number
+from fgbench.models.reductions.build import chosen_reduction
 from fgbench.models.token_ops import cut, patch_boxes
+from fgbench.results.reduced_name import ReducedName
 from fgbench_selectors import Features, Needs, Selector
 from fgbench_selectors.components import component_boxes
 
-READOUTS = ("timm", "class_token")
+READOUTS = ("timm", "class_token", "mean_patch")
 
 
 class VisionTransformerModel(Model):
@@ -39,6 +42,11 @@ class VisionTransformerModel(Model):
             backbone's weights are loaded, those of the released code.
         dropout: Probability that a unit is dropped in training.
         dropout_at: Its place (:data:`fgbench.models.initialization.DROPOUT_PLACES`).
+        reduction: Name of a reduction of tokens (``fgbench list reductions``); none by default.
+        keep_rate: Share of the tokens that it keeps; that of its paper by default.
+        reduction_at: Blocks, from 1, in which it reduces tokens; those of its paper by default.
+        reduction_selector: Scores the tokens for it: a name or an instance; the class token's attention by default.
+        reduction_options: Options of its own.
 
     Raises:
         FgbenchError: If an option is wrong, or options do not fit each other.
@@ -52,6 +60,7 @@ class VisionTransformerModel(Model):
     released_dropout_at: ClassVar[str] = "mlp"  # place of dropout in the released code
     # Axes of the scores of a model that has some without a selector; empty for the others.
     score_shape: ClassVar[tuple[str, ...]] = ()
+    reduced: ClassVar[ReducedName | None] = None  # the parts of a name such as vit+evit@0.7
 
     def __init__(
         self,
@@ -67,6 +76,11 @@ class VisionTransformerModel(Model):
         head_init: str | None = None,
         dropout: float = 0.0,
         dropout_at: str | None = None,
+        reduction: str | None = None,
+        keep_rate: float | None = None,
+        reduction_at: Sequence[int] | int | None = None,
+        reduction_selector: str | Selector | None = None,
+        reduction_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(impl, label_smoothing)
         self.head_init = one_of(self.released_head if head_init is None else head_init, "head_init", HEAD_INITS)
@@ -83,6 +97,10 @@ class VisionTransformerModel(Model):
         self.drop_other_readouts(vit)
         self.encoder = Encoder(vit, name, size, class_token=self.needs_class_token)
         self.num_classes = num_classes
+        given = {"keep_rate": keep_rate, "at": reduction_at, "selector": reduction_selector, **(reduction_options or {})}
+        found = chosen_reduction(self.encoder, self.reduced, reduction, given, self.impl)
+        self.encoder.reduction, self._reduction_options = found
+        self.two_impls = self.two_impls or (self.reduction is not None and self.reduction.two_impls)
         if norm_eps is not None:
             self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
         if head_init is not None:
@@ -95,9 +113,20 @@ class VisionTransformerModel(Model):
         return self.head_init == "backbone"
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the head, unless it is that of the backbone."""
+        """Draw the head, unless it is that of the backbone. A reduction keeps the weights that it was built with."""
         self.start_head()
-        return ()
+        learns = self.reduction is not None and any(True for _ in self.reduction.parameters())
+        return ("encoder.reduction.",) if learns else ()
+
+    @property
+    def reduction_options(self) -> dict[str, Any]:
+        """The options of the reduction of tokens; empty where there is none."""
+        return dict(self._reduction_options)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Tell the epoch to the reduction of tokens."""
+        if self.reduction is not None:
+            self.reduction.begin_epoch(epoch)
 
     def build_head(self, vit: Any) -> nn.Module:
         """The head of the model: that of timm's module, or another one."""
@@ -252,6 +281,8 @@ class ViT(VisionTransformerModel):
         readout: ``timm``, the pooling, last norm and heads that timm has for the backbone: the class token for most,
             the mean of the patches for EVA-02 and the ``gap`` models, attention pooling for SigLIP, the mean of two
             heads for distilled DeiT. ``class_token``, the class token with one head, for files that were trained so.
+            ``mean_patch``, the norm of the mean of all patches, as Evo-ViT; in training the class token has a norm and
+            a head of its own, and the loss is the mean of both cross-entropies.
         options: Options of :class:`VisionTransformerModel`.
 
     Raises:
@@ -266,8 +297,11 @@ class ViT(VisionTransformerModel):
     def __init__(self, backbone: str | None = None, *, readout: str = "timm", **options: Any) -> None:
         self.readout = one_of(readout, "readout", READOUTS)
         super().__init__(backbone, **options)
-        if readout == "class_token" and not self.encoder.has_class_token:
+        if readout != "timm" and not self.encoder.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", self.encoder.name, "readout='timm'")
+        reads_patches = readout == "mean_patch"
+        self.class_norm: nn.Module | None = copy.deepcopy(self.encoder.last_norm) if reads_patches else None
+        self.class_head: nn.Module | None = copy.deepcopy(self.head) if reads_patches else None
 
     @property
     def reads_as_backbone(self) -> bool:
@@ -277,15 +311,15 @@ class ViT(VisionTransformerModel):
     def drop_other_readouts(self, vit: Any) -> None:
         """Use timm's second head, or remove modules that the class-token readout does not use."""
         self.head_dist: nn.Module | None = getattr(vit, "head_dist", None) if self.readout == "timm" else None
-        if self.readout == "class_token":
+        if self.readout != "timm":
             super().drop_other_readouts(vit)
         elif self.head_dist is not None:
             vit.head_dist = nn.Identity()
 
     def leaves_out(self, name: str) -> bool:
-        """The class-token readout leaves out a second head and attention pooling."""
+        """Other readouts than timm's leave out a second head and attention pooling."""
         unused = ("head_dist.", "encoder.vit.attn_pool.")
-        return self.readout == "class_token" and name.startswith(unused)
+        return self.readout != "timm" and name.startswith(unused)
 
     def adapt(
         self, source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
@@ -315,6 +349,23 @@ class ViT(VisionTransformerModel):
         self.options = self.options | self.adapted
         return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
+    def start_from_backbone(self) -> tuple[str, ...]:
+        """Draw the head; the norm and the head of the class token, where it has some, start like those of the patches."""
+        names = super().start_from_backbone()
+        if self.class_norm is None or self.class_head is None:
+            return names
+        self.class_norm.load_state_dict(self.encoder.last_norm.state_dict())
+        self.class_head.load_state_dict(self.head.state_dict())
+        return (*names, "class_norm.", "class_head.")
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The cross-entropy, or the mean of those of both heads; and the logits."""
+        if self.class_head is None or not self.training:
+            return super().loss(images, targets)
+        tokens = self.encode(images)
+        logits = self.classify(tokens)
+        return self.cross_entropy(logits, targets, self.class_head(tokens[:, 1])) / 2, logits
+
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
         tokens = self.step("pass 1", self.encode, images)
@@ -326,12 +377,17 @@ class ViT(VisionTransformerModel):
             return self.encoder(images)  # type: ignore[no-any-return]
         state = self.start(images)
         self.encoder.run(state, range(self.encoder.depth))
+        if self.class_norm is not None:
+            patches = state.tokens[:, self.encoder.prefix_of(state) :]
+            mean = self.encoder.norm(patches.mean(dim=1, keepdim=True))
+            first = state.tokens[:, :1]
+            return torch.cat([mean, self.class_norm(first)], dim=1) if self.training else mean
         tokens: Tensor = self.encoder.vit.norm(state.tokens)
         return tokens
 
     def classify(self, tokens: Tensor) -> Tensor:
         """The logits (B, classes) of tokens (B, N, D)."""
-        if self.readout == "class_token":
+        if self.readout != "timm":
             logits: Tensor = self.head(tokens[:, 0])
         elif self.head_dist is not None:
             drop = self.encoder.vit.head_drop

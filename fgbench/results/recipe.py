@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fgbench.results.reduced_name import base_model
+
 LEARNING_RATES = (0.03, 0.01, 0.003, 0.001)  # what the paper searches
 SEEDS = (1, 10, 100)
 RESIZE = 1.34  # images are resized to a square of int(1.34 · S) pixels, then cropped to S: 300 for 224, 600 for 448
@@ -68,7 +70,7 @@ RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
 
 def published_recipe(model: str, dataset: str) -> dict[str, Any]:
     """What the paper changes of :class:`Recipe` for a model on a data set. GLSim, appendix C."""
-    if model != "cal":
+    if base_model(model) != "cal":
         return {}
     return {"epochs": 50 if dataset in SHORT_CAL else 160, "weight_decay": 1e-5, "warmup_steps": 1500}
 
@@ -78,6 +80,7 @@ def published_model_options(model: str, dataset: str, image_size: int) -> dict[s
 
     More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code.
     """
+    model = base_model(model)
     if model == "ielt":
         return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
     if dataset != "dogs":
