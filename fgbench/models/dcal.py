@@ -106,7 +106,7 @@ class DCAL(VisionTransformerModel):
         tokens, queries = state.tokens, self.encoder.tokens_at(state, index + self.encoder.prefix_of(state))
         if self.readout == "class_token":
             queries = torch.cat([tokens[:, :1], queries], dim=1)
-        local = self.cross_norm(cross_block(self.cross_block, queries, tokens))
+        local = self.cross_norm(cross_block(self.cross_block, queries, tokens, state.key_bias))
         token = local[:, 0] if self.readout == "class_token" else local.mean(dim=1)
         logits: Tensor = self.cross_head(token)
         return logits

@@ -380,13 +380,14 @@ def run_for_chosen(block: Any, tokens: Tensor, choose: Callable[[QK], Tensor]) -
     return finish_block(block, take(tokens, index), merge_heads(block.attn, take(x, index), out))
 
 
-def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:
+def cross_block(block: Any, asking: Tensor, tokens: Tensor, key_bias: Tensor | None = None) -> Tensor:
     """Run a block in which some tokens attend to others.
 
     Args:
         block: A timm block.
         asking: Tokens with queries (B, N_q, D).
         tokens: Tokens with keys and values (B, N, D).
+        key_bias: Added to the logits of every key (B, 1, 1, N); None for nothing.
 
     Returns:
         (B, N_q, D).
@@ -394,5 +395,4 @@ def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:
     """
     queries = block.norm1(asking)
     projected = project(block.attn, block.norm1(tokens), asking=queries)
-    return finish_block(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected)))
-
+    return finish_block(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected, key_bias)))

@@ -17,7 +17,7 @@ from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import number, one_of, size_option, whole_number
-from fgbench.models.reductions.build import chosen_reduction
+from fgbench.models.reductions.build import chosen_reduction, refuse_padding
 from fgbench.models.token_ops import cut, patch_boxes
 from fgbench.results.reduced_name import ReducedName
 from fgbench_selectors import Features, Needs, Selector
@@ -299,6 +299,9 @@ class ViT(VisionTransformerModel):
         super().__init__(backbone, **options)
         if readout != "timm" and not self.encoder.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", self.encoder.name, "readout='timm'")
+        reads_all = readout == "mean_patch" or (readout == "timm" and self.encoder.vit.global_pool != "token")
+        if reads_all:
+            refuse_padding(self.reduction, self.encoder.name)
         reads_patches = readout == "mean_patch"
         self.class_norm: nn.Module | None = copy.deepcopy(self.encoder.last_norm) if reads_patches else None
         self.class_head: nn.Module | None = copy.deepcopy(self.head) if reads_patches else None

@@ -36,6 +36,8 @@ class ATS(Reduction):
 
     """
 
+    pads_tokens = True
+
     def queries(self, index: int, state: State, view: BlockView) -> Tensor | None:
         """The places (B, 1 + K) of the prefix and the sampled tokens, in ascending order of their significance."""
         stage = self.stage_at(index)

@@ -111,6 +111,13 @@ def reduced_name(name: str, model: Model) -> str:
     return ReducedName(name, told["reduction"], told["keep_rate"], options).name
 
 
+def refuse_padding(reduction: Reduction | None, backbone: str) -> None:
+    """Refuse a reduction that pads images, in a model that reads the mean of all tokens. Raises FgbenchError."""
+    if reduction is not None and reduction.pads_tokens:
+        what = f"{type(reduction).__name__} pads the tokens of a batch, and the model reads the mean of all tokens of"
+        raise FgbenchError(what, backbone, "choose another reduction, or readout='class_token'")
+
+
 @functools.lru_cache(maxsize=256)
 def reduced_model(name: str) -> type[Model]:
     """The class of a model whose name says how its tokens are reduced, such as ``vit+evit@0.7``.

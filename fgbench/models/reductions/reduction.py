@@ -104,6 +104,7 @@ class Reduction(nn.Module):
     default_at: ClassVar[tuple[int, ...]] = (4, 7, 10)
     scores_tokens: ClassVar[bool] = True  # whether a selector can score its tokens
     makes_tokens: ClassVar[bool] = False  # whether it merges tokens: they have no rotary position
+    pads_tokens: ClassVar[bool] = False  # whether images of a batch are padded: the mean of all tokens has no meaning
     two_impls: ClassVar[bool] = True  # whether published and fast differ
 
     on_step: Callable[[str, Callable[[], Any]], Any] | None = None  # as that of a model, which sets it
