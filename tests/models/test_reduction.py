@@ -327,7 +327,8 @@ def test_a_masked_patch_changes_no_other_token():
         masked.memo["kept"] = kept
         model.reduction.at = ()
         model.encoder.run(masked, range(1, 4))
-    assert (state.tokens[:, 0] - masked.tokens[:, 0]).abs().max() < 1e-4
+    # The released softmax adds 1e-6 before it divides, which counts where a masked logit is the largest by far.
+    assert (state.tokens[:, 0] - masked.tokens[:, 0]).abs().max() < 5e-3
 
 
 def test_evo_vit_reads_the_mean_of_all_patches():
@@ -341,10 +342,10 @@ def test_evo_vit_reads_the_mean_of_all_patches():
         assert torch.allclose(model(batch), expected, atol=1e-6)
     targets = torch.tensor([0, 1])
     loss, logits = model.train()(batch, targets)
-    first = model.class_head(model.class_norm(model.encoder_tokens(batch))) if hasattr(model, "encoder_tokens") else None
-    assert first is None
-    assert loss > 0
-    assert logits.shape == (2, 3)
+    first = model.class_head(model.class_norm(state.tokens[:, 0]))
+    both = [nn.functional.cross_entropy(each, targets, label_smoothing=0.1) for each in (logits, first)]
+    assert loss.item() == pytest.approx(sum(both).item() / 2, abs=1e-5)
+    assert torch.allclose(logits, expected, atol=1e-6)
 
 
 def test_every_reduction_says_what_it_is():
