@@ -13,8 +13,8 @@ from fgbench.flops.grid import CountGrid, ModelCase
 from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
 from fgbench.results.image_size import ImageSize
-from fgbench.results.reduced_name import base_model
 from fgbench.results.records import FlopsRow
+from fgbench.results.reduced_name import base_model
 
 if TYPE_CHECKING:
     from fgbench.flops.count_models import ModelCounter

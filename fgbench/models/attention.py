@@ -73,9 +73,7 @@ def attend_recorded(attn: Any, projected: Projected) -> tuple[Tensor, Tensor | N
     return fused.attend(*projected, attn.scale)
 
 
-def attend_densely(
-    attn: Any, projected: Projected, key_bias: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def attend_densely(attn: Any, projected: Projected, key_bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """The output, the softmaxed map (B, H, N_q, N) and the logits, as the published models compute them."""
     probs, logits = dense_map(attn, projected, key_bias)
     return attn.attn_drop(probs) @ projected.v, probs, logits

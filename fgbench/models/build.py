@@ -26,7 +26,7 @@ OF_TRAINING = (
     *("loss_weight", "update_warm"),
 )
 
-# Options of a reduction of tokens, which most models have none of: :attr:`Model.reduction_options` has them.
+# Options of a reduction of tokens, which most models have none of: ``Model.reduction_options`` has them.
 OF_REDUCTION = ("reduction", "keep_rate", "reduction_at", "reduction_selector", "reduction_options")
 
 
@@ -56,8 +56,8 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
         options: Options of the model. All models have ``img_size`` (a side in pixels; ``vit``, ``resnet101``, networks
             of timm and functions take (height, width) too), ``num_classes``, ``impl`` (``fast`` or
             ``published``), ``pretrained`` (timm's weights for the backbone) and ``label_smoothing``; models on a vision
-            transformer have ``head_init``, ``dropout`` and ``reduction``; models with a selector have ``selector`` (a name or an
-            instance).
+            transformer have ``head_init``, ``dropout`` and ``reduction``; models with a selector have ``selector`` (a
+            name or an instance).
 
     Returns:
         The model.

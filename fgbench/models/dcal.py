@@ -103,7 +103,7 @@ class DCAL(VisionTransformerModel):
             Logits (B, classes).
 
         """
-        tokens, queries = state.tokens, self.encoder.tokens_at(state, index + self.encoder.prefix_of(state))
+        tokens, queries = state.tokens, self.encoder.patches_at(state, index)
         if self.readout == "class_token":
             queries = torch.cat([tokens[:, :1], queries], dim=1)
         local = self.cross_norm(cross_block(self.cross_block, queries, tokens, state.key_bias))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,39 +16,12 @@ from fgbench.models.options import check_images
 from fgbench.models.reductions.reduction import Reduction
 from fgbench.models.reductions.run import run_reduced
 from fgbench.models.reductions.sources import Sources
+from fgbench.models.state import State as State
 from fgbench.models.token_ops import take, take_rope
 from fgbench.results.image_size import ImageSize
 from fgbench_selectors import QK, Features, Maps, Needs
 from fgbench_selectors.lifted import Lifted
 from fgbench_selectors.qk import attention_row
-
-
-@dataclass(slots=True)
-class State:
-    """The state of a forward pass between two blocks.
-
-    Args:
-        tokens: (B, N, D).
-        rope: Rotary positions, where the backbone has them.
-        attention: Recorded attention of every block that has run; None where it was not recorded.
-        hidden: Output (B, N, D) of every block that ran with ``hidden=True``.
-        sources: Where the patches are, where the encoder reduces tokens.
-        places: The same after every block that has run.
-        key_bias: Added to the logits of every key (B, 1, 1, N) in the next block; None for nothing.
-        memo: Values that a reduction keeps from block to block.
-        is_selection: Whether the tokens were selected by a model: no reduction acts on them.
-
-    """
-
-    tokens: Tensor
-    rope: Tensor | None = None
-    attention: list[QK | Maps | Lifted | None] = field(default_factory=list)
-    hidden: list[Tensor] = field(default_factory=list)
-    sources: Sources | None = None
-    places: list[Sources] = field(default_factory=list)
-    key_bias: Tensor | None = None
-    memo: dict[str, Any] = field(default_factory=dict)
-    is_selection: bool = False
 
 
 class Encoder(nn.Module):
@@ -179,8 +151,8 @@ class Encoder(nn.Module):
         for index in blocks:
             attention: QK | Maps | Lifted | None = None
             if self.reduction is not None:
-                options = {"record": index in recorded, "maps": maps and index in recorded, "logits": logits}
-                state.tokens, attention, _ = run_reduced(self, index, state, **options)
+                asked = {"record": index in recorded, "maps": maps and index in recorded, "logits": logits}
+                state.tokens, attention, _ = run_reduced(self, index, state, slice(None), **asked)
                 state.places.append(state.sources)  # type: ignore[arg-type]  # set by the first block
             elif index in recorded:
                 block, rope = self.vit.blocks[index], self.rope_at(state, index)
@@ -302,6 +274,12 @@ class Encoder(nn.Module):
     def prefix_of(self, state: State) -> int:
         """The number of tokens before the patches of a state."""
         return state.tokens.shape[1] - self.num_patches if state.sources is None else state.sources.num_prefix
+
+    def patches_at(self, state: State, index: Tensor) -> Tensor:
+        """The tokens (B, K, D) of a state for patches (B, K), as :meth:`tokens_at`."""
+        if state.sources is None:
+            return take(state.tokens, index + state.tokens.shape[1] - self.num_patches)
+        return self.tokens_at(state, index + state.sources.num_prefix)
 
     def tokens_at(self, state: State, index: Tensor, block: int | None = None) -> Tensor:
         """Tokens of a state, or of the recorded output of a block.

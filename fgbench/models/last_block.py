@@ -175,5 +175,5 @@ class TokenPerHeadModel(LastBlockModel):
     def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The class token (B, D) after the last block on [class token; selected tokens], and their patches (B, H)."""
         index = best(scores, 1).squeeze(-1) if scores.ndim == 3 else best(scores, self.encoder.num_heads)
-        chosen = self.encoder.tokens_at(state, index + self.encoder.prefix_of(state))
+        chosen = self.encoder.patches_at(state, index)
         return self.last_block_on(state, chosen), index

@@ -82,6 +82,7 @@ class Model(nn.Module):
         super().__init__()
         self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
         self.options: dict[str, Any] = {}  # options that change what is computed; set by create_model
+        self.reduction_options: dict[str, Any] = {}  # of the reduction of tokens; empty where there is none
         self.norm_eps: float | None = None  # ε of every LayerNorm; None for timm's own
         self._built_norm_eps: float | None = None
         self.adapted: dict[str, Any] = {}  # options that a file of weights has changed
@@ -95,13 +96,8 @@ class Model(nn.Module):
         return getattr(getattr(self, "encoder", None), "reduction", None)
 
     @property
-    def reduction_options(self) -> dict[str, Any]:
-        """The options of the reduction of tokens; empty where there is none."""
-        return {}
-
-    @property
     def on_step(self) -> Callable[[str, Callable[[], Any]], Any] | None:
-        """Called by :meth:`step` with the name of the stage and a function that runs it; set to count or time stages."""
+        """Called by :meth:`step` with the name of a stage and a function that runs it; set to count or time stages."""
         return self._on_step
 
     @on_step.setter
@@ -237,6 +233,8 @@ class Model(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare for an epoch of training, counted from 1; training calls it at the beginning of each."""
+        if self.reduction is not None:
+            self.reduction.begin_epoch(epoch)
 
     def weights_loaded(self) -> None:
         """Update what follows from weights; called after those of a file were loaded."""

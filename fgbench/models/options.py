@@ -140,7 +140,7 @@ def defaults_of(cls: type, root: type) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for base in cls.__mro__:
         if issubclass(base, root) and "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+            parameters = inspect.signature(base.__init__).parameters.values()
             own = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
             defaults = {
                 name: None if default is inspect.Parameter.empty else default for name, default in own.items()

@@ -97,9 +97,14 @@ class VisionTransformerModel(Model):
         self.drop_other_readouts(vit)
         self.encoder = Encoder(vit, name, size, class_token=self.needs_class_token)
         self.num_classes = num_classes
-        given = {"keep_rate": keep_rate, "at": reduction_at, "selector": reduction_selector, **(reduction_options or {})}
+        given = {
+            "keep_rate": keep_rate,
+            "at": reduction_at,
+            "selector": reduction_selector,
+            **(reduction_options or {}),
+        }
         found = chosen_reduction(self.encoder, self.reduced, reduction, given, self.impl)
-        self.encoder.reduction, self._reduction_options = found
+        self.encoder.reduction, self.reduction_options = found
         self.two_impls = self.two_impls or (self.reduction is not None and self.reduction.two_impls)
         if norm_eps is not None:
             self.set_norm_eps(number(norm_eps, "norm_eps", 0, 1))
@@ -117,16 +122,6 @@ class VisionTransformerModel(Model):
         self.start_head()
         learns = self.reduction is not None and any(True for _ in self.reduction.parameters())
         return ("encoder.reduction.",) if learns else ()
-
-    @property
-    def reduction_options(self) -> dict[str, Any]:
-        """The options of the reduction of tokens; empty where there is none."""
-        return dict(self._reduction_options)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Tell the epoch to the reduction of tokens."""
-        if self.reduction is not None:
-            self.reduction.begin_epoch(epoch)
 
     def build_head(self, vit: Any) -> nn.Module:
         """The head of the model: that of timm's module, or another one."""
@@ -353,7 +348,7 @@ class ViT(VisionTransformerModel):
         return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the head; the norm and the head of the class token, where it has some, start like those of the patches."""
+        """Draw the head; the norm and the head of the class token, where it has some, start like the others."""
         names = super().start_from_backbone()
         if self.class_norm is None or self.class_head is None:
             return names

@@ -26,8 +26,8 @@ def any_model(name: str) -> Entry | None:
     """The entry of a model that is not registered; None for a name that is none.
 
     Args:
-        name: A name of timm, perhaps behind ``timm/``; ``file.py:function`` or ``package.module:function``; a model with
-            a reduction, such as ``vit+evit@0.7``.
+        name: A name of timm, perhaps behind ``timm/``; ``file.py:function`` or ``package.module:function``; a model
+            with a reduction, such as ``vit+evit@0.7``.
 
     Raises:
         FgbenchError: If there is no such file, or no such reduction.

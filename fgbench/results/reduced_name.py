@@ -1,7 +1,7 @@
 """Names of models that reduce their tokens: ``vit+evit@0.7``, ``vit+tome+r=13``, ``glsim+topk@0.5+at=4-7``. No torch.
 
-A name says all: the model, the reduction, the share of tokens that is kept, and options. Rows, keys of stores and tables
-hold it as the name of the model.
+A name says all: the model, the reduction, the share of tokens that is kept, and options. Rows, keys of stores and
+tables hold it as the name of the model.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NONE = "none"  # the reduction of the model itself, beside others
-NAME = re.compile(r"(?P<model>[\w@./-]+)\+(?P<reduction>[A-Za-z_]\w*)(@(?P<rate>\d*\.?\d+))?(?P<options>(\+\w+=[^+\s]+)*)")
+NAME = re.compile(
+    r"(?P<model>[\w@./-]+)\+(?P<reduction>[A-Za-z_]\w*)(@(?P<rate>\d*\.?\d+))?(?P<options>(\+\w+=[^+\s]+)*)"
+)
 NUMBERS = re.compile(r"\d+(-\d+)+")
 WORDS = {"true": True, "false": False}
 

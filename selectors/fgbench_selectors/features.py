@@ -55,8 +55,8 @@ class Features:
 
     Args:
         tokens: (B, N, D) after the encoder's last norm, or None.
-        attention: A :class:`QK`, :class:`Maps` or :class:`fgbench_selectors.lifted.Lifted` per block 1…L; None where it was
-            not recorded.
+        attention: A :class:`QK`, :class:`Maps` or :class:`fgbench_selectors.lifted.Lifted` per block 1…L; None where it
+            was not recorded.
         num_prefix_tokens: Tokens before the patches (class token, distillation token, registers).
         grid: Patches per column and row (G_h, G_w), N = num_prefix_tokens + G_h·G_w; a square by default.
         has_class_token: Whether token 0 is a class token; by default it is where there are prefix tokens.

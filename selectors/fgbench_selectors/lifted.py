@@ -68,7 +68,7 @@ class Lifted(BlockAttention):
         return Lifted(self.block.map(change), high.long() * BASE + low.long(), change(share))
 
     def logits_map(self) -> Tensor:
-        """The logits M (B, H, N, N): log w is added to rows and columns, which is the lowest number for a dropped one."""
+        """The logits M (B, H, N, N), with log w of rows and columns: the lowest number for a dropped token."""
         logits = self._spread(self.block.logits_map())
         lowest = torch.finfo(logits.dtype).min / 4
         shares = self.share.to(logits.dtype).log().clamp_min(lowest)

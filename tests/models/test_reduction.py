@@ -109,7 +109,9 @@ def test_tome_merges_at_most_the_tokens_that_have_a_partner():
     with torch.device("meta"):
         model = create_model("vit", "vit_tiny_patch16_224", reduction="tome", reduction_options={"r": 16})
     assert model.reduction.num_merged(11, 21, 1) == 10
-    falling = create_model("vit", "fgtest_vit", img_size=96, reduction="tome", reduction_options={"r": 6, "decreasing": True})
+    falling = create_model(
+        "vit", "fgtest_vit", img_size=96, reduction="tome", reduction_options={"r": 6, "decreasing": True}
+    )
     assert [falling.reduction.num_merged(stage, 100, 1) for stage in range(4)] == [12, 8, 4, 0]
 
 
@@ -168,9 +170,7 @@ def test_the_scores_of_a_selector_decide_which_tokens_stay():
     assert model.reduction_options["reduction_selector"] == "last"
 
 
-@given(
-    st.integers(2, 60), st.integers(0, 3), st.floats(0.5, 1.0), st.integers(0, 2**31 - 1)
-)
+@given(st.integers(2, 60), st.integers(0, 3), st.floats(0.5, 1.0), st.integers(0, 2**31 - 1))
 @settings(max_examples=60, deadline=None)
 def test_matching_pairs_each_token_once_and_leaves_the_prefix(patches, prefix, rate, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ class ListOptions:
 
 
 def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) -> None:
-    """List what can be named: selectors and what they read, models, reductions of tokens, data sets, engines, reports, backbones."""
+    """List what can be named: selectors, models, reductions of tokens, data sets, engines, reports, backbones."""
     from fgbench.cli.listing import rows_of
     from fgbench.plugins.files import add_plugin_files
     from fgbench_reports.tables.render import render_words

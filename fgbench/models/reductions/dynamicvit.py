@@ -24,10 +24,10 @@ INITIAL_STD = 0.02
 class DynamicViT(Reduction):
     """Before a block, a predictor scores the patches, and the best ⌊keep_rate^s · G²⌋ of stage s stay.
 
-    In training all tokens stay. A Gumbel-softmax of the two log-probabilities of a patch decides whether it is kept, and
-    a patch that is not kept is masked in the attention of all others from there on. The loss of its own is the squared
-    distance of the kept share from keep_rate^s in each stage; the released one also has terms of distillation, which
-    need a teacher. Both implementations are the same.
+    In training all tokens stay. A Gumbel-softmax of the two log-probabilities of a patch decides whether it is kept,
+    and a patch that is not kept is masked in the attention of all others from there on. The loss of its own is the
+    squared distance of the kept share from keep_rate^s in each stage; the released one also has terms of distillation,
+    which need a teacher. Both implementations are the same.
     Source: DynamicViT, section 3; released code.
 
     Args:

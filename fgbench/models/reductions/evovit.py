@@ -80,9 +80,9 @@ class EvoViT(Reduction):
             mine = self.scores(state, tokens, view)
             if self.selector is None:
                 mine = mine * view.attn.num_heads
-            carried = state.memo.get("attention")
-            begun = index + 1 >= self.at[0] and carried is not None
-            state.memo["attention"] = MEMORY * carried + (1 - MEMORY) * mine if begun else mine
+            carried: Tensor | None = state.memo.get("attention")
+            begun = carried is not None and index + 1 >= self.at[0]
+            state.memo["attention"] = mine if carried is None or not begun else MEMORY * carried + (1 - MEMORY) * mine
         return tokens
 
     def after_block(self, index: int, state: State) -> None:

@@ -43,8 +43,8 @@ class ToMe(Reduction):
     tokens that stay, then of the odd ones. No training is needed. Published builds the maps; fast adds the sizes as a
     bias to fused attention.
 
-    With ``keep_rate``, blocks 4, 7 and 10 leave ⌈keep_rate · n⌉ of n tokens each; with ``r`` every block merges as many,
-    as in the released code.
+    With ``keep_rate``, blocks 4, 7 and 10 leave ⌈keep_rate · n⌉ of n tokens each; with ``r`` every block merges as
+    many, as in the released code.
     Source: ToMe, section 3; released code.
 
     Args:
@@ -72,9 +72,8 @@ class ToMe(Reduction):
         self.decreasing = yes_or_no(decreasing, "decreasing")
         if r is None and decreasing:
             raise FgbenchError("a schedule of merged tokens needs their number:", "decreasing", "give r, such as 13")
-        if r is not None:
-            if keep_rate is not None:
-                raise FgbenchError("either of keep_rate and r says how many tokens are merged, got r", r)
+        if r is not None and keep_rate is not None:
+            raise FgbenchError("either of keep_rate and r says how many tokens are merged, got r", r)
         blocks = {} if r is None else {"at": range(1, encoder.depth + 1)}
         super().__init__(encoder, keep_rate=keep_rate, **{**blocks, **options})
         self.has_default_blocks = "at" not in options
