@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import build_vit
-from fgbench.models.checkpoints.names import written_options
+from fgbench.models.checkpoints.names import EVO_VIT, written_options
 from fgbench.models.encoder import Encoder, State
 from fgbench.models.initialization import DROPOUT_PLACES, HEAD_INITS, set_dropout, start_head
 from fgbench.models.model import Explanation, Model
@@ -324,6 +324,11 @@ class ViT(VisionTransformerModel):
     ) -> tuple[list[str], Callable[[], None]]:
         """Read the class token where a file of fgbench was written before there was another readout."""
         vit: Any = self.encoder.vit
+        if source == EVO_VIT.name and self.readout != "mean_patch":
+            do = "build the model with readout='mean_patch'"
+            raise FgbenchError(
+                "a file of Evo-ViT classifies by the mean of all patches, and the model by", self.readout, do
+            )
         is_earlier_file = source == "fgbench" and "options" not in metadata and "head_dist.weight" not in weights
         if not is_earlier_file:
             self.refuse_variant("readout", written_options(metadata).get("readout", "timm"))

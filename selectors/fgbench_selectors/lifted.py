@@ -89,7 +89,8 @@ class Lifted(BlockAttention):
     def column_softmax(self, index: int) -> Tensor:
         """Softmax over queries of M[:, index]: (B, H, N); column 0 takes O(N·d)."""
         if index == 0:
-            return self._lift(self.block.column_softmax(0))
+            column = self._lift(self.block.column_softmax(0))
+            return column / column.sum(dim=-1, keepdim=True)  # without padding, which no token of the image is in
         return accurate(self.logits_map()[..., index]).softmax(dim=-1)
 
     def row_blocks(self, *, keep: bool = False) -> Iterator[tuple[slice, Tensor]]:
