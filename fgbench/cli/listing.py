@@ -60,6 +60,14 @@ def model_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     return rows
 
 
+def reduction_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per reduction of tokens."""
+    from fgbench.plugins.kinds import reductions
+
+    empty = {"blocks": "", "keep rate": "", "takes a selector": "", "from": "", "description": ""}
+    return _registered(reductions, empty, on_problem)
+
+
 def backbone_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     """A row per timm architecture of the vision-transformer family."""
     from fgbench.plugins.timm_names import backbone_names
@@ -121,6 +129,7 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
 ROWS: Mapping[str, Callable[[OnProblem], list[dict[str, Any]]]] = {
     "selectors": selector_rows,
     "models": model_rows,
+    "reductions": reduction_rows,
     "datasets": dataset_rows,
     "engines": engine_rows,
     "reports": report_rows,

@@ -16,7 +16,7 @@ from fgbench.explain.cost import SelectionCost, backbone_flops, selection_flops,
 from fgbench.explain.records import OWN
 from fgbench.models.encoder import Encoder
 from fgbench.models.model import Explanation, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.registry import is_own, make_selector, selectors, usable_selectors
 from fgbench.results.image_size import height_width
 from fgbench_selectors import Features, Selector

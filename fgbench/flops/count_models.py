@@ -17,7 +17,7 @@ from fgbench.models.any_network import AnyNetwork
 from fgbench.models.backbone import fused_attention
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.image_size import ImageSize, height_width
 from fgbench.results.records import FlopsRow

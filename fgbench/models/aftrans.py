@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.entries import RULES
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from fgbench.errors import FgbenchError
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, whole_number
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.components import peak_boxes
 from fgbench_selectors.regions import crop_resize, window_boxes

@@ -33,7 +33,7 @@ class FALViT(LastThreeModel):
         ratio: Share of the patches that are split, rounded up.
         contrastive: Weight of the contrastive term.
         margin: Margin of the contrastive term.
-        options: Options of :class:`fgbench.models.vit.VisionTransformerModel`.
+        options: Options of :class:`fgbench.models.vision_transformer.VisionTransformerModel`.
 
     Raises:
         FgbenchError: If the patches of the backbone cannot be split in four, or an option is wrong.

@@ -15,7 +15,7 @@ from fgbench.models.checkpoints.names import FGBENCH, PORT, written_options
 from fgbench.models.initialization import BLOCK_INITS, start_block
 from fgbench.models.model import Explanation
 from fgbench.models.options import one_of, whole_number, yes_or_no
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.entries import RULES
 from fgbench_selectors.regions import top_k_boxes

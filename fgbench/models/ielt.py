@@ -181,14 +181,13 @@ class IELT(LastBlockModel):
             Tokens (B, 1 + Σ K, D), and the selected patches (B, Σ K).
 
         """
-        patches = self.encoder.num_patches
-        prefix = state.tokens.shape[1] - patches
+        patches, prefix = self.encoder.num_patches, self.encoder.prefix_of(state)
         chosen, indices = [state.tokens[:, :1]], []
         blocks = self.selecting_blocks(self.selector.needs)
         for row, (block, k) in enumerate(zip(blocks, self.tokens_per_block, strict=True)):
             if k:  # a block can lose all of its tokens in training
                 indices.append(self.order(scores[:, row, -patches:], k))
-                chosen.append(take(state.hidden[block], indices[-1] + prefix))
+                chosen.append(self.encoder.tokens_at(state, indices[-1] + prefix, block))
         return torch.cat(chosen, dim=1), torch.cat(indices, dim=1)
 
     def cross_layers(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -240,6 +239,7 @@ class IELT(LastBlockModel):
 
     def begin_epoch(self, epoch: int) -> None:
         """Count the epochs, of which the first ``update_warm`` keep the schedule."""
+        super().begin_epoch(epoch)
         self.epoch = epoch
 
     def make_room(self, names: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.encoder import Encoder, State
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 
 PLACES = 3  # last blocks whose class tokens classify

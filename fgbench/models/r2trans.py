@@ -13,7 +13,7 @@ from torch.nn import functional
 from fgbench.models.encoder import State
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 
 PREDICTIONS = ("first", "mixture")

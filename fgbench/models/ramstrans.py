@@ -12,7 +12,7 @@ from fgbench.models.encoder import State
 from fgbench.models.initialization import start_norms
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, yes_or_no
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.entries import RULES
 

@@ -44,6 +44,25 @@ def linear_weights(layer: Any) -> tuple[Tensor, Tensor]:
     return layer.weight().dequantize(), layer.bias()
 
 
+def take_rope(rope: Tensor, index: Tensor, *, mixed: bool) -> Tensor:
+    """Rotary positions of some patches.
+
+    Args:
+        rope: (G², d), or (L, H, G², d) where every block and head has its own; or what this function has returned.
+        index: Patches (B, K).
+        mixed: Whether every block and head has its own.
+
+    Returns:
+        (B, 1, K, d), or (L, B, H, K, d).
+
+    """
+    if rope.ndim == (4 if mixed else 2):
+        chosen = rope[..., index, :]
+        return chosen.movedim(-3, -4) if mixed else chosen.unsqueeze(1)
+    expanded = index[:, None, :, None].expand(-1, rope.shape[-3], -1, rope.shape[-1])
+    return rope.gather(-2, expanded.expand(len(rope), -1, -1, -1, -1) if mixed else expanded)
+
+
 def patch_boxes(index: Tensor, grid: tuple[int, int], patch_size: int, stride: int) -> Tensor:
     """Pixel boxes of patches.
 

@@ -44,6 +44,16 @@ def model_facts(model: Any) -> dict[str, Any]:
     }
 
 
+def reduction_facts(reduction: Any) -> dict[str, Any]:
+    """Blocks, share of tokens, whether a selector can score them, and description of a reduction class."""
+    return {
+        "blocks": " ".join(map(str, reduction.default_at)),
+        "keep rate": f"{reduction.default_keep_rate:g}",
+        "takes a selector": "yes" if reduction.scores_tokens else "–",
+        "description": first_line(reduction.__doc__),
+    }
+
+
 def dataset_facts(reader: Any) -> dict[str, Any]:
     """Published counts, content of ``--data-dir``, and description of a data set's reader."""
     published = getattr(reader, "published", None)

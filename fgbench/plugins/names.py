@@ -14,6 +14,7 @@ from fgbench.plugins import timm_names
 from fgbench.plugins.any_model import near_names, timms_name
 from fgbench.plugins.facts import ClassFacts, class_facts
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, engines, models, selectors
+from fgbench.results.reduced_name import base_model
 from fgbench_selectors.entries import Registry
 
 
@@ -146,7 +147,7 @@ def reads_class_token(selector: str) -> bool:
 
 def own_facts(registry: Registry, name: str) -> ClassFacts | None:
     """Facts from the source of a class of fgbench; None for plug-ins and where there is no source."""
-    entry = registry.entries().get(name)
+    entry = registry.entries().get(base_model(name) if registry is models else name)
     if entry is None or not entry.is_own:
         return None
     try:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fgbench.results.reduced_name import base_model
+
 LEARNING_RATES = (0.03, 0.01, 0.003, 0.001)  # what the paper searches
 SEEDS = (1, 10, 100)
 RESIZE = 1.34  # images are resized to a square of int(1.34 · S) pixels, then cropped to S: 300 for 224, 600 for 448
@@ -71,7 +73,7 @@ RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
 
 def published_recipe(model: str, dataset: str) -> dict[str, Any]:
     """What the paper changes of :class:`Recipe` for a model on a data set. GLSim, appendix C."""
-    if model != "cal":
+    if base_model(model) != "cal":
         return {}
     return {"epochs": 50 if dataset in SHORT_CAL else 160, "weight_decay": 1e-5, "warmup_steps": 1500}
 
@@ -83,6 +85,7 @@ def published_model_options(model: str, dataset: str, image_size: int) -> dict[s
     parts dropped on NABirds: MPSA, released code. Equal weights of heads, and small ones of the losses of two of them
     on Dogs: ACC-ViT, released code.
     """
+    model = base_model(model)
     if model == "ielt":
         return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
     if model == "mpsa":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fgbench_selectors.errors import FeaturesError, FgbenchError
+from fgbench_selectors.lifted import AnyAttention, Lifted
 from fgbench_selectors.qk import QK, Maps
 
 
@@ -56,11 +57,13 @@ class Features:
 
     Args:
         tokens: (B, N, D) after the encoder's last norm, or None.
-        attention: A :class:`QK` or :class:`Maps` per block 1…L; None where it was not recorded.
+        attention: A :class:`QK`, :class:`Maps` or :class:`fgbench_selectors.lifted.Lifted` per block 1…L; None where it
+            was not recorded.
         num_prefix_tokens: Tokens before the patches (class token, distillation token, registers).
         grid: Patches per column and row (G_h, G_w), N = num_prefix_tokens + G_h·G_w; a square by default.
         has_class_token: Whether token 0 is a class token; by default it is where there are prefix tokens.
         class_logits: Logits (B, N, classes) of a classifier for every token, or None.
+        present: Which tokens (B, N) are left after each block; None where all are. Empty where no token is dropped.
 
     Raises:
         FeaturesError: If the fields contradict one another.
@@ -68,11 +71,12 @@ class Features:
     """
 
     tokens: Tensor | None = None
-    attention: Sequence[QK | Maps | None] = ()
+    attention: Sequence[AnyAttention | None] = ()
     num_prefix_tokens: int = 1
     grid: tuple[int, int] | None = None
     has_class_token: bool | None = None
     class_logits: Tensor | None = None
+    present: Sequence[Tensor | None] = ()
 
     def __post_init__(self) -> None:
         """Check the fields against one another; fill in ``grid`` and ``has_class_token``."""
@@ -92,7 +96,7 @@ class Features:
         for number, block in enumerate(self.attention, start=1):
             if block is None:
                 continue
-            if not isinstance(block, (QK, Maps)):
+            if not isinstance(block, (QK, Maps, Lifted)):
                 raise FeaturesError(
                     f"attention of block {number} is a", type(block).__name__, "give QK(q, k) or Maps(probs)"
                 )
@@ -156,6 +160,7 @@ class Features:
             tokens=None if self.tokens is None else change(self.tokens),
             attention=[block and block.map(change) for block in self.attention],
             class_logits=None if self.class_logits is None else change(self.class_logits),
+            present=[here if here is None else change(here.to(torch.float32)) > 0 for here in self.present],
         )
 
     def declared(self, needs: Needs) -> Features:
@@ -165,6 +170,24 @@ class Features:
         tokens = self.tokens if needs.tokens else None
         class_logits = self.class_logits if needs.class_logits else None
         return replace(self, tokens=tokens, attention=blocks, class_logits=class_logits)
+
+    def present_tokens(self, blocks: slice | None) -> Tensor | None:
+        """Which tokens are left; None where all are.
+
+        Args:
+            blocks: A slice of the list of blocks 1…L, for each of them; None: after the last one that has run.
+
+        Returns:
+            (B, N), or (B, blocks, N).
+
+        """
+        if all(there is None for there in self.present):
+            return None
+        known = next(there for there in self.present if there is not None)
+        if blocks is None:
+            return known if self.present[-1] is None else self.present[-1]
+        numbered = list(self.present[blocks])
+        return torch.stack([torch.ones_like(known) if there is None else there for there in numbered], dim=1)
 
     def read_tokens(self) -> Tensor:
         """The tokens (B, N, D).
@@ -188,7 +211,7 @@ class Features:
             raise FeaturesError("the logits of a classifier for every token are needed and were not recorded")
         return self.class_logits
 
-    def read_blocks(self, blocks: slice) -> list[QK | Maps]:
+    def read_blocks(self, blocks: slice) -> list[AnyAttention]:
         """Attention of some of the blocks.
 
         Args:

@@ -8,7 +8,7 @@ from helpers.model_scenes import backbones_of, enliven, images
 
 from fgbench.errors import FeaturesError
 from fgbench.models.build import create_model, models
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Needs
 from fgbench_selectors.registry import selectors
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from fgbench.audit.request import AuditRequest
 from fgbench.cli.checks import check_checkpoint, check_model_options, check_names
 from fgbench.cli.errors import problems_told
-from fgbench.cli.options import OutputOptions
+from fgbench.cli.options import OutputOptions, ReductionOptions
 from fgbench.errors import CheckFailedError, FgbenchError
 from fgbench.options import OUTPUT_SECTION, many, one
 from fgbench.results.output import check_output, emit, emit_as, prints_on_stderr
@@ -55,13 +55,14 @@ class TableOptions:
             raise FgbenchError(f"the page {self.fill} cannot be read: {error}") from error
 
 
-def audit(request: AuditRequest, options: TableOptions, output: OutputOptions) -> None:
+def audit(request: AuditRequest, options: TableOptions, reduction: ReductionOptions, output: OutputOptions) -> None:
     """Ask models whether an image has one answer: again, alone and in a batch, in another order, in two processes.
 
     The published implementation is held against the fast one, and bfloat16 against float32. Differences are those of
     logits, selected tokens and boxes on drawn pictures; weights are random unless some are given. Exit code 1 says
     that one of the models that were asked breaks a promise.
     """
+    request = replace(request, subjects=reduction.of(request.subjects, None) or ())
     backbones = [request.backbone] if request.backbone else None
     check_names(models=request.subjects, backbones=backbones, plugins=request.plugins)
     check_model_options(request.model_options, request.subjects)

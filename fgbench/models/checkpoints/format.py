@@ -134,8 +134,23 @@ def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
     renamed[POSITIONS] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
 
 
+def _split_queries(weights: Weights, origins: dict[str, str]) -> Weights:
+    """Split matrices of queries and keys, where a file holds values by themselves."""
+    split: Weights = {}
+    for name, tensor in weights.items():
+        match = re.fullmatch(r"(.*\.attn)\.qk\.(weight|bias)", name)
+        if match is None or not tensor.ndim or len(tensor) % 2:
+            split[name] = tensor
+            continue
+        for letter, half in zip("qk", tensor.chunk(2), strict=True):
+            half_name = f"{match[1]}.{letter}.{match[2]}"
+            split[half_name], origins[half_name] = half, origins[name]
+    return split
+
+
 def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
     """Put queries, keys and values of a block into one matrix, in that order, where all three are there."""
+    weights = _split_queries(weights, origins)
     joined = dict(weights)
     for name in weights:
         match = re.fullmatch(r"(.*\.attn)\.q\.(weight|bias)", name)

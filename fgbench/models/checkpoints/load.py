@@ -146,9 +146,9 @@ def load_checkpoint(
     """Load weights into a model.
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
-    R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT and CAL; files of timm; Google's .npz. A
-    released file may be a whole checkpoint or only weights, with or without ``model.`` before their names. No code in
-    the file is executed, and the model changes only if all shapes fit.
+    R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT and Evo-ViT; files of
+    timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or without ``model.`` before
+    their names. No code in the file is executed, and the model changes only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -190,7 +190,8 @@ def load_checkpoint(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
             "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, "
-            "PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, timm's ViT, Swin, ResNets, Google's npz",
+            "PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT, Evo-ViT, timm's ViT, Swin, ResNets, "
+            "Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS

@@ -86,6 +86,33 @@ AA_TRANS = Format(
     model="AATrans",
     interpolation="bilinear",
 )
+# DeiT with a reduction of tokens. EViT has timm's names, and ToMe, ATS and Top-K have no weights of their own.
+DYNAMIC_VIT = Format(
+    "dynamicvit",
+    "score_predictor.0.in_conv.0.weight",
+    (
+        (r"^score_predictor\.", "encoder.reduction.predictors."),
+        (r"^(?!head\.|encoder\.reduction\.)", "encoder.vit."),
+    ),
+    norm_eps=1e-6,
+    model="ViT",
+    interpolation="bilinear",
+)
+EVO_VIT = Format(
+    "evo-vit",
+    "qks.0.qk.weight",
+    (
+        (r"^(cls_token$|pos_embed$|patch_embed\.|blocks\.|norm\.)", r"encoder.vit.\1"),
+        (r"^qks\.(\d+)\.", r"encoder.vit.blocks.\1.attn."),
+        (r"^vs\.(\d+)\.", r"encoder.vit.blocks.\1.attn."),
+        (r"^norms\.(\d+)\.", r"encoder.vit.blocks.\1.norm1."),
+        (r"^projs\.(\d+)\.", r"encoder.vit.blocks.\1.attn.proj."),
+        (r"^(norm|head)_cls\.", r"class_\1."),
+    ),
+    norm_eps=1e-6,
+    model="ViT",
+    interpolation="bilinear",
+)
 
 # The first format whose signature is in a file is that of the file: weights of single models come before common ones.
 FORMATS = (
@@ -95,6 +122,8 @@ FORMATS = (
     *(MPSA, VIT_NET),
     ACC_VIT,
     FAL_VIT,
+    DYNAMIC_VIT,
+    EVO_VIT,
     Format(
         "glsim",
         "positional_embedding.pos_embedding",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
+from fgbench.results.reduced_name import model_label
 from fgbench_reports.data import Data
 from fgbench_reports.plots.style import INK, PAPER, Style, palette
 from fgbench_reports.sweep_rows import as_text
@@ -130,5 +131,6 @@ def labels_of(rows: Iterable[ThroughputRow]) -> dict[Series, str]:
     for series in every:
         alike = [other for other in every if other[0] == series[0]]
         differing = [series[index] for index in (1, 2, 3) if len({other[index] for other in alike}) > 1]
-        labels[series] = " ".join(as_text(part) for part in (series[0], *differing) if part is not None)
+        words = (model_label(str(series[0])), *differing)
+        labels[series] = " ".join(as_text(part) for part in words if part is not None)
     return labels

@@ -21,7 +21,7 @@ from fgbench.flops.models import model_rows
 from fgbench.flops.rows import flops_rows
 from fgbench.models.build import create_model, models
 from fgbench.models.model import Explanation, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Needs, Selector, get
 from fgbench_selectors.registry import Entry, selectors
 
