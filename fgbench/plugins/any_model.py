@@ -87,7 +87,7 @@ def _reduced(name: str, found: ReducedName) -> Entry | None:
 
 
 def _load_reduced(name: str) -> Any:
-    return pkgutil.resolve_name("fgbench.models.reductions.build:reduced_model")(name)
+    return pkgutil.resolve_name("fgbench.models.reductions.named:reduced_model")(name)
 
 
 def _of_timm(name: str) -> Any:

@@ -1,8 +1,7 @@
-"""Reductions by name, and models whose name says how their tokens are reduced."""
+"""Reductions by name, and the names of models that have one."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
 from fgbench.models.options import defaults_of
 from fgbench.models.reductions.reduction import Reduction
-from fgbench.plugins.kinds import models, reductions
+from fgbench.plugins.kinds import reductions
 from fgbench.results.reduced_name import ReducedName
 from fgbench_selectors import Selector
 
@@ -116,24 +115,3 @@ def refuse_padding(reduction: Reduction | None, backbone: str) -> None:
     if reduction is not None and reduction.pads_tokens:
         what = f"{type(reduction).__name__} pads the tokens of a batch, and the model reads the mean of all tokens of"
         raise FgbenchError(what, backbone, "choose another reduction, or readout='class_token'")
-
-
-@functools.lru_cache(maxsize=256)
-def reduced_model(name: str) -> type[Model]:
-    """The class of a model whose name says how its tokens are reduced, such as ``vit+evit@0.7``.
-
-    Raises:
-        UnknownNameError: If the model or the reduction is not registered.
-        FgbenchError: If the model has no tokens of a plain transformer.
-
-    """
-    from fgbench.models.vision_transformer import VisionTransformerModel  # which builds reductions itself
-
-    found = ReducedName.of(name)
-    assert found is not None, "the name of a reduced model"
-    base = models.load(found.model)
-    if not issubclass(base, VisionTransformerModel):
-        raise FgbenchError(f"model {found.model!r} has no tokens that could be reduced by", found.reduction)
-    attributes = {"reduced": found, "__module__": base.__module__, "__doc__": base.__doc__}
-    made: type[Model] = type(base.__name__, (base,), {**attributes, "__qualname__": base.__qualname__})
-    return made
