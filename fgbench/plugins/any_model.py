@@ -13,6 +13,7 @@ from typing import Any
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
+from fgbench.plugins.facts import class_facts
 from fgbench.results.reduced_name import ReducedName
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import existing_file, import_file
@@ -83,6 +84,8 @@ def _reduced(name: str, found: ReducedName) -> Entry | None:
     if found.reduction not in reductions.entries():
         raise UnknownNameError(reductions.kind, found.reduction, reductions.names())
     base = models.entry(found.model)
+    if base.is_own and base.value and "reduction" not in class_facts(base.value).options:
+        raise FgbenchError(f"model {found.model!r} has no tokens that could be reduced by", found.reduction)
     return Entry(name, base.origin, functools.partial(_load_reduced, name), file=base.file, value=base.value)
 
 
