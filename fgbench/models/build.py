@@ -25,6 +25,7 @@ OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
     *("loss_weight", "update_warm", "attention_dropout", "head_dropout", "early_weight", "collage", "cells"),
+    *("level_weight", "selected_weight", "dropped_weight", "combiner_weight", "first_weight", "temperature"),
 )
 
 # Options of a reduction of tokens, which most models have none of: ``Model.reduction_options`` has them.

@@ -210,9 +210,9 @@ class Combiner(nn.Module):
         """
         (pool, pool_bias), (last, last_bias) = linear_weights(self.pool_in), linear_weights(self.pool_out)
         maps = [linear_weights(layer) for layer in (self.query, self.key)]
-        rows = torch.stack([weight.mean(dim=0) for weight, _ in maps], dim=1)  # (F, 2)
-        read = [(x @ rows).gather(1, pairs(chosen)) for x, chosen in zip(features, index, strict=True)]
-        constant = pool_bias.unsqueeze(1) * rows.sum(dim=0) + torch.stack([bias.mean() for _, bias in maps])  # (J, 2)
+        rows = torch.stack([weight.mean(dim=0) for weight, _ in maps])  # (2, F)
+        read = [functional.linear(x, rows).gather(1, pairs(chosen)) for x, chosen in zip(features, index, strict=True)]
+        constant = pool_bias.unsqueeze(1) * rows.sum(dim=1) + torch.stack([bias.mean() for _, bias in maps])  # (J, 2)
         query, key = (pool @ torch.cat(read, dim=1) + constant).unbind(dim=-1)  # (B, J) each
         by_node = (self.adjacent(query, key) @ last.T).squeeze(-1)  # (B, J)
         by_token = (by_node @ pool).split([chosen.shape[1] for chosen in index], dim=1)

@@ -12,6 +12,7 @@ from helpers import plain_models, randomness, restated_pim, restated_swin
 from helpers.model_scenes import enliven, images
 from torch import Tensor, nn
 
+from fgbench.backbone_shape import cut_off_by
 from fgbench.errors import FgbenchError
 from fgbench.flops.counter import count_flops
 from fgbench.models.build import create_model
@@ -254,3 +255,15 @@ def test_one_image_and_one_node_cannot_be_trained_together():
     with pytest.raises(FgbenchError, match="one node needs 2 images to train"):
         model(images(1, 64), torch.tensor([0]))
     assert model(images(2, 64), torch.tensor([0, 1]))[0].isfinite()
+
+
+def test_weights_of_the_loss_are_no_difference_of_a_file():
+    model = built("herbs", first_weight=0.5, temperature=9.0, combiner_weight=0.1, predict="combiner")
+    assert model.options == {
+        **{"backbone": "fgtest_swin", "img_size": 64, "width": WIDTH, "selector": "confidence"},
+        **{"num_tokens": None, "predict": "combiner"},
+    }
+
+
+def test_pixels_that_no_patch_covers_are_told_of_a_vit():
+    assert [cut_off_by(built("pim", "fgtest_vit", size)) for size in (96, 100)] == [0, 4]
