@@ -79,7 +79,7 @@ class MPSA(WindowedModel):
         levels = self.pyramid.levels
         head_width = _head_width(levels, whole_number(heads, "heads", 1))
         over_batch = normalize == "batch"
-        self.stages = nn.ModuleList(
+        self.stages: Any = nn.ModuleList(
             PartStage(level, levels[-1], ratio, drop, head_width, dropout=dropout, over_batch=over_batch)
             for level in levels
         )

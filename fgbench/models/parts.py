@@ -113,7 +113,8 @@ class PartAttention(nn.Module):
 
     def _in_heads(self, x: Tensor) -> Tensor:
         """(B, N, d) → (B, h, N, d/h)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.heads, -1))
+        return split.transpose(1, 2)
 
 
 def to_unit_range(importance: Tensor, *, over_batch: bool) -> Tensor:

@@ -15,6 +15,7 @@ from fgbench.models.pyramid import SWIN, family_of
 from fgbench.models.token_ops import patch_boxes
 from fgbench.models.tree import PrototypeTree
 from fgbench.models.windows import WindowedModel, WindowedPyramid
+from fgbench.results.image_size import height_width
 
 MOST_LEVELS = 8  # of the tree: its leaves double with each
 SMALLEST = 1e-12  # added to probabilities before their logarithm
@@ -86,7 +87,9 @@ class ViTNeT(WindowedModel):
         tokens = self.step("pass 1", self.last_tokens, images)
         seen, level = self.tree.path(tokens), self.pyramid.levels[-1]
         nearest = seen.argmax(dim=-1)
-        boxes = patch_boxes(nearest, level.grid, level.stride, level.stride).clamp(max=self.image_size)
+        boxes = patch_boxes(nearest, level.grid, level.stride, level.stride).clamp(
+            max=max(height_width(self.image_size))
+        )
         return replace(self.decide(tokens), scores=seen.amax(dim=1), selected=nearest, boxes=boxes)
 
     def decide(self, tokens: Tensor) -> Explanation:

@@ -73,6 +73,8 @@ class WindowedModel(Model):
 
     """
 
+    head: nn.Linear
+
     def __init__(
         self,
         backbone: str | None = None,
