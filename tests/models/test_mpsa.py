@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import timm
 import torch
 from helpers import randomness, restated_parts, restated_swin
 from helpers.model_scenes import built, enliven, images
@@ -14,6 +15,7 @@ from fgbench.errors import FgbenchError
 from fgbench.flops.count_models import count_model
 from fgbench.models.build import create_model
 from fgbench.models.parts import PartSampling, kept_parts, to_unit_range
+from fgbench.results.recipe import published_model_options
 
 CLASSES = 10
 VIT = {"patch": 16, "heads": 2}  # of fgtest_vit
@@ -200,6 +202,18 @@ def test_layers_are_drawn_by_kaiming_s_rule_and_factors_begin_as_released():
 def test_the_head_begins_as_timm_s_without_weights_unless_a_rule_is_given(how, spread):
     head = create_model("mpsa", "fgtest_swin", img_size=64, num_classes=300, head_init=how).head
     assert head.weight.std().item() == pytest.approx(spread, rel=0.05)
+
+
+def test_timm_builds_it_by_its_name():
+    model = timm.create_model("fgbench_mpsa", backbone="fgtest_swin", img_size=64, num_classes=3).eval()
+    assert model(images(2, 64)).shape == (2, 3)
+    assert {"fgbench_mpsa", "fgbench_vitnet"} <= set(timm.list_models("fgbench_*"))
+    assert (model.year, model.passes) == (2024, 1)
+
+
+@pytest.mark.parametrize(("dataset", "options"), [("nabirds", {"parts_drop": 0.2}), ("cub", {}), ("dogs", {})])
+def test_fewer_parts_are_dropped_on_nabirds(dataset, options):
+    assert published_model_options("mpsa", dataset, 384) == options
 
 
 # What it costs and refuses --------------------------------------------------------------------------------------------

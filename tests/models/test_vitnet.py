@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
+from fgbench.flops.count_models import count_model
 from fgbench.models import tree
 from fgbench.models.build import create_model
 from fgbench.models.tree import Branch, Gate, PrototypeTree, branches_in_a_set, branches_of, similarity
@@ -269,7 +270,23 @@ def test_layers_begin_as_in_the_released_code():
     assert not create_model("vitnet", "fgtest_swin", img_size=64, head_init="zeros").head.weight.any()
 
 
-# What it refuses ------------------------------------------------------------------------------------------------------
+# What it costs and refuses --------------------------------------------------------------------------------------------
+
+
+def test_the_tree_costs_little_beside_its_swin_in_both_implementations():
+    classes, tokens, width = 200, 196, 256
+    with torch.device("meta"):
+        model = create_model("vitnet", img_size=448, num_classes=classes).eval()
+        counts = {}
+        for model.impl in ("fast", "published"):
+            counts[model.impl] = count_model(model, 448).by_label
+    gates = 30 * (2 * tokens * width + 2 * width**2)
+    nodes = tokens * 4 * width * width + gates + 16 * width * classes
+    assert counts["fast"]["tree"].macs == nodes + 15 * tokens * width
+    assert counts["published"]["tree"].macs == nodes + 15 * 2 * tokens * width  # squared lengths are a product, too
+    for stages in counts.values():
+        assert stages["fusion"].macs == 4 * width * classes
+        assert stages["tree"].macs < 0.002 * stages["pass 1"].macs
 
 
 @pytest.mark.parametrize(
