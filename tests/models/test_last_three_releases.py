@@ -118,3 +118,18 @@ def test_the_names_are_the_released_ones():
     assert fal["transformer.embeddings.patch_embeddings2.weight"].shape == (192, 3, 8, 8)
     assert fal["transformer.embeddings.position_embeddings2"].shape == (1, 28 * 28 + 1, 192)
     assert {"transformer.encoder.cls_norm.weight", "part_head1.weight", "part_head2.4.bias"} < set(fal)
+
+
+def test_a_file_of_the_later_acc_vit_is_read_as_a_backbone(tmp_path):
+    later = {}
+    for name, w in trained(released_last_three.ACCViT, IMAGES).state_dict().items():
+        name = name.replace("encoder.aof.", "encoder.token_filter_module.").replace(
+            "encoder.norm12", "encoder.encoder_norm"
+        )
+        later[name.replace("encoder.norm1", "encoder.encoder_norm_").replace("part_head1", "head_")] = w
+    torch.save({"model": later}, tmp_path / "later.bin")
+    report = fgbench.load_checkpoint(ours("accvit", TINY), tmp_path / "later.bin")
+    assert report.backbone_only
+    assert not report.complete
+    assert {"object_block.norm1.weight", "object_norm.bias"} <= set(report.started)
+    assert "transformer.encoder.token_filter_module.ffn.fc1.bias" in report.unexpected
