@@ -60,7 +60,7 @@ def take_rope(rope: Tensor, index: Tensor, *, mixed: bool) -> Tensor:
         chosen = rope[..., index, :]
         return chosen.movedim(-3, -4) if mixed else chosen.unsqueeze(1)
     expanded = index[:, None, :, None].expand(-1, rope.shape[-3], -1, rope.shape[-1])
-    return rope.gather(-2, expanded.expand(len(rope), -1, -1, -1, -1) if mixed else expanded)
+    return rope.gather(-2, expanded.expand(rope.shape[0], -1, -1, -1, -1) if mixed else expanded)
 
 
 def patch_boxes(index: Tensor, grid: tuple[int, int], patch_size: int, stride: int) -> Tensor:

@@ -48,7 +48,7 @@ class ATS(Reduction):
         levels = max(FEWEST_LEVELS, share_of_patches(self.keep_rate, stage, state))
         sampled, valid = sample(scores, real, levels)
         places = self._drop(state, sampled, valid)
-        prefix = valid.new_ones(len(valid), state.sources.num_prefix)
+        prefix = valid.new_ones(valid.shape[0], state.sources.num_prefix)
         there = torch.cat([prefix, valid], dim=1)
         state.key_bias = torch.zeros_like(there, dtype=scores.dtype).masked_fill(~there, -torch.inf)[:, None, None]
         return places
@@ -75,8 +75,8 @@ class ATS(Reduction):
         places = self.drop(state, index)
         length = state.tokens.shape[1]
         order = torch.arange(places.shape[1], device=places.device).expand_as(places)
-        real = torch.cat([valid.new_ones(len(valid), before.num_prefix), valid], dim=1)
-        to = torch.full((len(places), length), -1, dtype=places.dtype, device=places.device)
+        real = torch.cat([valid.new_ones(valid.shape[0], before.num_prefix), valid], dim=1)
+        to = torch.full((places.shape[0], length), -1, dtype=places.dtype, device=places.device)
         state.sources = before.moved(to.scatter(1, places, torch.where(real, order, -1)))
         return places
 

@@ -67,7 +67,7 @@ class DynamicViT(Reduction):
         if kept is None:
             return None
         assert state.sources is not None
-        prefix = kept.new_ones(len(kept), state.sources.num_prefix)
+        prefix = kept.new_ones(kept.shape[0], state.sources.num_prefix)
         mask = torch.cat([prefix, kept], dim=1)[:, None, None]
         length = mask.shape[-1]
         mask = mask + (1 - mask) * torch.eye(length, dtype=mask.dtype, device=mask.device)
@@ -91,7 +91,7 @@ class DynamicViT(Reduction):
         state.memo["kept"] = kept
         self._distances.append((kept.mean(dim=1) - self.keep_rate ** (stage + 1)).square().mean())
         prefix = state.sources.num_prefix
-        there = torch.cat([kept.new_ones(len(kept), prefix), kept], dim=1).detach()
+        there = torch.cat([kept.new_ones(kept.shape[0], prefix), kept], dim=1).detach()
         order = torch.arange(there.shape[1], device=there.device).expand_as(there)
         state.sources = state.sources.moved(torch.where(there > 0, order, -1))
         state.key_bias = torch.zeros_like(there).masked_fill(there == 0, -torch.inf)[:, None, None]

@@ -96,7 +96,7 @@ class EViT(Reduction):
         to = to.scatter(1, places, order)
         weight = others.detach().float().abs() + torch.finfo(torch.float32).tiny
         part = weight / weight.scatter(1, chosen, 0.0).sum(dim=1, keepdim=True)
-        share = torch.cat([part.new_ones(len(part), prefix), part.scatter(1, chosen, 1.0)], dim=1)
+        share = torch.cat([part.new_ones(part.shape[0], prefix), part.scatter(1, chosen, 1.0)], dim=1)
         state.sources = state.sources.moved(to, share)
 
 

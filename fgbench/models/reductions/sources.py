@@ -87,7 +87,7 @@ class Sources:
 
         """
         parts = scores * self.present[:, self.num_prefix :] if divided else scores * self.share[:, self.num_prefix :]
-        whole = scores.new_zeros(len(scores), length)
+        whole = scores.new_zeros(scores.shape[0], length)
         return whole.scatter_add(1, self.owner[:, self.num_prefix :], parts.to(scores.dtype))[:, self.num_prefix :]
 
 
@@ -99,11 +99,11 @@ def new_places(places: Tensor, length: int) -> Tensor:
 
     """
     order = torch.arange(places.shape[1], device=places.device).expand_as(places)
-    nowhere = torch.full((len(places), length), -1, dtype=places.dtype, device=places.device)
+    nowhere = torch.full((places.shape[0], length), -1, dtype=places.dtype, device=places.device)
     return nowhere.scatter(1, places, order)
 
 
 def with_prefix(index: Tensor, num_prefix: int) -> Tensor:
     """The places (B, P + K) of the P prefix tokens, and of patches (B, K)."""
-    prefix = torch.arange(num_prefix, device=index.device).expand(len(index), -1)
+    prefix = torch.arange(num_prefix, device=index.device).expand(index.shape[0], -1)
     return torch.cat([prefix, index + num_prefix], dim=1)

@@ -120,7 +120,7 @@ class ToMe(Reduction):
         """Note the new places; a token's share of a merged one is that of its size."""
         assert state.sources is not None
         kept = found.left.shape[1]
-        order = torch.arange(whole.shape[1], device=whole.device).expand(len(whole), -1)
+        order = torch.arange(whole.shape[1], device=whole.device).expand(whole.shape[0], -1)
         to = torch.zeros_like(sizes, dtype=torch.long)
         to[:, 1::2] = order[:, kept:]
         to = to.scatter(1, found.left, order[:, :kept])
