@@ -61,8 +61,8 @@ class PIM(Model):
     Args:
         backbone: timm's name of a Swin, a plain ViT or a ResNet; Swin-L by default. The levels of a Swin are read after
             merging, those of a ViT are its last four blocks with the class token among the tokens.
-        img_size: Side of the square images in pixels. Weights on a Swin belong to one size; those on a ViT or a ResNet fit
-            others, where as many tokens are selected.
+        img_size: Side of the square images in pixels. Weights on a Swin belong to one size; those on a ViT or a ResNet
+            fit others, where as many tokens are selected.
         num_classes: Classes.
         impl: ``published`` or ``fast``.
         pretrained: Whether timm's weights are loaded.
