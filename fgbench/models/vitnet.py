@@ -30,7 +30,7 @@ class ViTNeT(WindowedModel):
     the mean of the tokens, whose logits every leaf adds.
 
     ``published`` runs the branches and leaves one by one, ``fast`` all of a level together.
-    Source: ViT-NeT, section 3; released code.
+    Source: ViT-NeT, released code.
 
     Args:
         backbone: A Swin of timm.
