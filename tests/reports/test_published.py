@@ -90,7 +90,8 @@ def test_a_setting_that_deviates_is_told():
 def test_models_and_data_sets_are_those_of_the_harness_and_select_by_what_they_do_there():
     assert set(names.DATASETS) == set(TABLE9)
     for model in names.MODELS:  # read as text: importing models takes torch along
-        default = re.search(r'use_selector\(selector, "(\w+)"', (MODELS / f"{model}.py").read_text(encoding="utf-8"))
+        text = (MODELS / f"{model}.py").read_text(encoding="utf-8")
+        default = re.search(r'(?:use_selector\(selector, |published_selector = )"(\w+)"', text)
         assert (default and default[1]) == paper.MODEL_SELECTORS.get(model)
 
 
