@@ -37,7 +37,10 @@ def tests(session: nox.Session) -> None:
     session.install(".[dev]")
     # Two processes of a thread each: what measures is one's, tests/conftest.py says, and takes nearly half of the time.
     # Whatever the environment says, Python keeps what it compiles: dozens of processes load torch, in half the time.
-    session.run("pytest", "-n", "2", *session.posargs, env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""})
+    slowest = ("--durations", "40", "--durations-min", "10")
+    session.run(
+        "pytest", "-n", "2", *slowest, *session.posargs, env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+    )
 
 
 @nox.session
@@ -110,13 +113,28 @@ def engines(session: nox.Session) -> None:
 
 @nox.session
 def audit(session: nox.Session) -> None:
-    """Asks every model what it promises, and fills docs/audit.md."""
+    """Asks every model what it promises, then those with a released behaviour that breaks it; fills docs/audit.md."""
     session.install(".")
-    models = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
-    models += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit")
-    small = ("--backbones", "test_vit", "--size", "160", "--device", "cpu")
-    page = ("--fill", "docs/audit.md", "-o", os.devnull)
-    session.run("fgbench", "audit", *models, *small, *page, *session.posargs, success_codes=[0, 1])
+    on_vit = ("vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt", "r2trans", "simtrans")
+    on_vit += ("aatrans", "accvit", "falvit", "pim", "herbs", "mpsa")
+    vit, swin = ("--backbones", "test_vit"), ("--backbones", "swin_tiny_patch4_window7_224", "--size", "224")
+    asked = [
+        (*on_vit, *vit),
+        ("resnet101", "cal", "--backbones", "resnet18"),
+        ("vitnet", *swin),
+        ("simtrans", "mpsa", *vit, "--model-options", "test_dropout=true"),
+        ("mpsa", *vit, "--model-options", "normalize=batch"),
+        ("r2trans", *vit, "--model-options", "predict=mixture"),
+        ("vitnet", *swin, "--model-options", "prototype_order=released"),
+    ]
+    rows: list[str] = []
+    for number, words in enumerate(asked):
+        earlier = ("--rows", rows[-1]) if rows else ()
+        rows.append(str(Path(session.create_tmp(), f"audit{number}.json")))
+        page = ("--fill", "docs/audit.md") if number + 1 == len(asked) else ()
+        size = () if "--size" in words else ("--size", "160")
+        options = (*size, "--device", "cpu", "--format", "json", "-o", rows[-1], *earlier, *page)
+        session.run("fgbench", "audit", *words, *options, *session.posargs, success_codes=[0, 1])
 
 
 @nox.session
@@ -130,6 +148,7 @@ def reports(session: nox.Session) -> None:
         count = ("fgbench", "flops", "--sizes", "224", "448", "768", "1024", "--store", counted, "-o", os.devnull)
         session.run(*count, "--convention", "full", "paper")
         more = ("aftrans", "ev", "ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit")
+        more += ("pim", "herbs", "mpsa", "vitnet")
         session.run(*count, "--models", *models, *more)
         _export(session, "flops", "flops", name="counted", store=counted)
         sweep = ("--sizes", "224", "448", "--batch-sizes", "1", "2", "4", "8", "--impl", "fast", "published")

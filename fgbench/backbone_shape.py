@@ -85,7 +85,7 @@ def most_cut_off(image_size: ImageSize, patch_size: int, stride: int, grid: tupl
 
 def cut_off_by(model: Any) -> int:
     """Pixels of a side that the patches of a model do not cover; 0 for a model without patches."""
-    encoder = getattr(model, "encoder", None)
+    encoder = getattr(model, "encoder", None) or getattr(getattr(model, "pyramid", None), "net", None)
     if encoder is None or not hasattr(encoder, "patch_size"):
         return 0
     return most_cut_off(model.image_size, encoder.patch_size, encoder.stride, encoder.grid)

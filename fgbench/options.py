@@ -225,6 +225,18 @@ IMPLEMENTATION = one("--impl", "published or fast: the same up to rounding", rea
 MODEL_OPTIONS = many(
     "--model-options", "such as top_k=16", "KEY=VALUE…", read=partial(values.literals, flag="--model-options")
 )
+REDUCTIONS = many(
+    "--reduction",
+    "reduce the models' tokens: 'fgbench list reductions'; none: the model itself",
+    read=names_of("reduction"),
+)
+KEEP_RATES = many(
+    "--keep-rate",
+    "share of the tokens that --reduction keeps",
+    "RATE…",
+    default="those of the reductions' papers",
+    read=values.shares,
+)
 NUM_CLASSES = one("--num-classes", "classes of the head", "N", read=whole("number of classes", 200, MAX_CLASSES))
 CONVENTION = many("--convention", ", ".join(CONVENTIONS), default="full", read=some_of("convention", CONVENTIONS))
 DTYPE = many("--dtype", ", ".join(ENGINE_DTYPES), default="float32", read=some_of("dtype", ENGINE_DTYPES))

@@ -149,6 +149,14 @@ def numbers_in_flight(words: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
+def shares(words: Sequence[str]) -> list[float]:
+    """Shares above 0 and up to 1, each once."""
+    found = [real_number(word, "share", 0.7, 1.0) for word in names(words, "share")]
+    if 0.0 in found:
+        raise FgbenchError("a share must be above", 0, "for example 0.7")
+    return list(dict.fromkeys(found))
+
+
 def choice(word: str, kind: str, known: Sequence[str]) -> str:
     """One name out of a short list, or an error that shows the nearest and all of them."""
     if word not in known:

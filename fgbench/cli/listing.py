@@ -10,7 +10,7 @@ from typing import Any
 
 from fgbench.errors import BrokenPluginError, OnProblem
 from fgbench.plugins import outcomes
-from fgbench.plugins.facts import first_line
+from fgbench.plugins.facts import GROUPS, first_line
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.names import own_facts
 from fgbench_selectors.entries import Registry
@@ -47,14 +47,25 @@ def selector_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
 
 
 def model_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
-    """A row per model; what cannot be reproduced says why."""
+    """A row per model, grouped by what it selects; what cannot be reproduced stands last, and says why."""
     from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 
-    rows = _registered(models, {"backbone": "", "selects by": "", "from": "", "description": ""}, on_problem)
+    columns = ("selects", "year", "backbone", "passes", "selector", "selects by", "from", "description")
+    rows = _registered(models, dict.fromkeys(columns, ""), on_problem)
+    order = [*GROUPS, ""]  # nothing is known of a broken plug-in
+    rows.sort(key=lambda row: (order.index(row["selects"]), row["name"]))
     for name, why in NOT_REPRODUCIBLE.items():
-        unknown = {"backbone": "–", "selects by": "–", "from": "fgbench"}
-        rows.append({"name": name, **unknown, "description": f"not reproducible yet: {why}"})
-    return sorted(rows, key=lambda row: row["name"])
+        row = {"name": name, **dict.fromkeys(columns, "–"), "from": "fgbench"}
+        rows.append(row | {"description": f"not reproducible yet: {why}"})
+    return rows
+
+
+def reduction_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per reduction of tokens."""
+    from fgbench.plugins.kinds import reductions
+
+    empty = {"blocks": "", "keep rate": "", "takes a selector": "", "from": "", "description": ""}
+    return _registered(reductions, empty, on_problem)
 
 
 def backbone_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
@@ -118,6 +129,7 @@ def _described(registry: Registry, name: str) -> dict[str, Any]:
 ROWS: Mapping[str, Callable[[OnProblem], list[dict[str, Any]]]] = {
     "selectors": selector_rows,
     "models": model_rows,
+    "reductions": reduction_rows,
     "datasets": dataset_rows,
     "engines": engine_rows,
     "reports": report_rows,

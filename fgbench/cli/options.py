@@ -16,9 +16,11 @@ from fgbench.options import (
     BASELINE,
     DEFAULT_STORE,
     FORMAT,
+    KEEP_RATES,
     OUTPUT,
     OUTPUT_SECTION,
     PLUGINS,
+    REDUCTIONS,
     ROWS,
     STORE,
     STORE_VARIABLE,
@@ -27,9 +29,11 @@ from fgbench.options import (
     options_of,
 )
 from fgbench.results.output import check_output
+from fgbench.results.reduced_name import reduced_names
 from fgbench.values import output_format
 
 ROWS_SECTION = "Saved rows"
+MODELS_SECTION = "Token reduction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,35 @@ class BaselineOptions:
         if self.baseline is not None and not any(is_same_model(model, self.baseline) for model in there):
             do = f"one of: {', '.join(there)}" if there else "there are no rows of models"
             raise FgbenchError("--baseline must be one of the models, got", self.baseline, do)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReductionOptions:
+    """Reductions of the models' tokens, and the shares that they keep."""
+
+    reductions: Annotated[Sequence[str] | None, REDUCTIONS, MODELS_SECTION] = None
+    keep_rates: Annotated[Sequence[float] | None, KEEP_RATES, MODELS_SECTION] = None
+
+    def check(self) -> None:
+        """Refuse shares of no reduction, and reductions that are not known. Raises :class:`FgbenchError`."""
+        if self.keep_rates is not None and self.reductions is None:
+            raise FgbenchError("--keep-rate is a share of tokens that --reduction keeps", do="add --reduction evit")
+
+    def of(self, models: Sequence[str] | None, otherwise: Sequence[str] | None) -> Sequence[str] | None:
+        """The names of models with every reduction at every rate.
+
+        Args:
+            models: Names that were typed, or a default.
+            otherwise: The default; where it was not changed, the plain ViT is reduced.
+
+        Returns:
+            Names as ``vit+evit@0.7``; ``models`` where no reduction was asked for.
+
+        """
+        if self.reductions is None:
+            return models
+        base = ("vit",) if models is None or tuple(models) == tuple(otherwise or ()) else models
+        return reduced_names(base, self.reductions, self.keep_rates or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 from fgbench.flops.count_models import count_model
 from fgbench.flops.counter import count_flops
 from fgbench.models.build import create_model
-from fgbench.models.vit import VisionTransformerModel
-from fgbench_selectors import QK, Features, Maps, Selector
+from fgbench.models.vision_transformer import VisionTransformerModel
+from fgbench_selectors import QK, Features, Selector
+from fgbench_selectors.lifted import AnyAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def without_data(features: Features) -> Features:
     def described(tensor: Tensor) -> Tensor:
         return torch.empty(1, *tensor.shape[1:], dtype=torch.float32, device="meta")
 
-    def block(recorded: QK | Maps | None) -> QK | Maps | None:
+    def block(recorded: AnyAttention | None) -> AnyAttention | None:
         if not isinstance(recorded, QK):
             return recorded and recorded.map(described)
         _, heads, tokens = recorded.shape
@@ -66,4 +67,5 @@ def without_data(features: Features) -> Features:
         num_prefix_tokens=features.num_prefix_tokens,
         grid=features.grid,
         has_class_token=features.has_class_token,
+        class_logits=None if features.class_logits is None else described(features.class_logits),
     )

@@ -19,7 +19,7 @@ from fgbench.explain.records import OWN, ImageResult, Prediction, SelectorResult
 from fgbench.explain.request import VisualizeRequest
 from fgbench.explain.scores import SelectorScores, leave_out_without_tokens, own_scores, patches_of
 from fgbench.models.model import Explanation
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.registry import selectors
 
 HEAT_SIDE = 256  # pixels that heat is kept in: more than a cell of a picture has

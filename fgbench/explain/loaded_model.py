@@ -20,7 +20,7 @@ from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
 from fgbench.models.model import Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models
 
 CLASSES = 200

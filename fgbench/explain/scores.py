@@ -16,7 +16,7 @@ from fgbench.explain.cost import SelectionCost, backbone_flops, selection_flops,
 from fgbench.explain.records import OWN
 from fgbench.models.encoder import Encoder
 from fgbench.models.model import Explanation, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.registry import is_own, make_selector, selectors, usable_selectors
 from fgbench.results.image_size import height_width
 from fgbench_selectors import Features, Selector
@@ -139,7 +139,11 @@ class SelectorScores:
     def _add(self, name: str, selector: Selector) -> None:
         """Add a selector, unless the model has nothing that it reads."""
         model, needs = self._model, selector.needs
-        if not needs.tokens and not model.encoder.recorded_blocks(needs, model.depth_for(needs)):
+        if needs.class_logits and not model.classifies_tokens:
+            self._fail(name, "the head of the model does not classify single tokens")
+            return
+        has_tokens = needs.tokens or needs.class_logits
+        if not has_tokens and not model.encoder.recorded_blocks(needs, model.depth_for(needs)):
             self._fail(name, f"it reads none of the {model.encoder.depth} blocks that the backbone has")
             return
         selector.impl = self._impl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from fgbench.models.any_network import AnyNetwork
 from fgbench.models.backbone import fused_attention
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import STAGES, Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.image_size import ImageSize, height_width
 from fgbench.results.records import FlopsRow
@@ -122,9 +123,13 @@ def _plain(model: Model, case: ModelCase, request: CountGrid) -> Model:
     """The backbone of a model with a linear head."""
     if isinstance(model, AnyNetwork):  # it is its own backbone
         return model
-    name = "vit" if isinstance(model, VisionTransformerModel) else "resnet101"
+    family = getattr(getattr(model, "pyramid", None), "family", None)
+    shape: dict[str, Any] = {"img_size": case.size, "num_classes": request.num_classes}
     with torch.device("meta"):
-        return create_model(name, case.backbone, img_size=case.size, num_classes=request.num_classes).eval()
+        if family == "swin":
+            return create_model(case.backbone, **shape).eval()
+        name = "vit" if family == "vit" or isinstance(model, VisionTransformerModel) else "resnet101"
+        return create_model(name, case.backbone, **shape).eval()
 
 
 def _rows(

@@ -20,6 +20,7 @@ from fgbench.plugins.files import add_plugin_files
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.environment import code_digest, software
 from fgbench.results.records import FlopsRow
+from fgbench.results.reduced_name import base_model
 from fgbench.results.store import Store
 from fgbench_selectors.entries import Registry
 
@@ -94,7 +95,7 @@ def _keep(rows: Sequence[FlopsRow], grid: CountGrid, store: Path, on_problem: On
 def count_key(row: FlopsRow, grid: CountGrid) -> str:
     """The key of a counted row in a store: a digest of its names, its options, and the origin of plug-ins."""
     identity = {name: row[name] for name in IDENTITY} | _geometry(grid)
-    identity["origins"] = [_origin(selectors, row.selector), _origin(models, row.model)]
+    identity["origins"] = [_origin(selectors, row.selector), _origin(models, row.model and base_model(row.model))]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

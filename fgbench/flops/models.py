@@ -14,6 +14,7 @@ from fgbench.plugins.kinds import models
 from fgbench.plugins.names import default_backbone
 from fgbench.results.image_size import ImageSize
 from fgbench.results.records import FlopsRow
+from fgbench.results.reduced_name import base_model
 
 if TYPE_CHECKING:
     from fgbench.flops.count_models import ModelCounter
@@ -84,7 +85,7 @@ class _Counting:
         request = self._request
         key = {**asdict(case), "impls": list(request.impls), "conventions": self._conventions}
         key |= {"num_classes": request.num_classes, "fused_attention": request.fused_attention}
-        entry = self._cache.entry("model", key, [case.name, case.selector])
+        entry = self._cache.entry("model", key, [base_model(case.name), case.selector])
         cached: Any = entry.read()
         if cached is not None:
             base, own = ([FlopsRow(**row) for row in cached[name]] for name in ("base", "own"))

@@ -18,4 +18,6 @@ class AATrans(TokenPerHeadModel):
 
     """
 
+    group = "tokens"
+    year = 2023
     published_selector = "column_entropy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from fgbench.errors import FgbenchError
 from fgbench.models.collage import make_collages
-from fgbench.models.encoder import cross_block
+from fgbench.models.encoder import State, cross_block
 from fgbench.models.initialization import start_head, start_norms
 from fgbench.models.last_three import LastThreeModel
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, whole_number, yes_or_no
-from fgbench.models.token_ops import best, take
+from fgbench.models.token_ops import best
 from fgbench_selectors import Features, Selector
 
 HEADS = ("first", "second", "last", "object")  # of blocks L − 2, L − 1 and L, and of the extra block
@@ -53,8 +53,9 @@ class ACCViT(LastThreeModel):
     accepts = (("batch", "patches"),)
     released_head = "linear"
     published_name = "ACC-ViT"
-    year: ClassVar[int] = 2024
-    passes: ClassVar[int] = 1
+    group = "tokens"
+    year = 2024
+    published_selector = "rollout"
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class ACCViT(LastThreeModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         self.ratio = number(ratio, "the ratio of selected patches", 0, 1)
         self.top_k = max(1, int(self.ratio * self.encoder.num_patches))
         self.head_weights = weights_of_heads(head_weights)
@@ -154,17 +155,17 @@ class ACCViT(LastThreeModel):
         ]
         return sum(losses[1:], losses[0]).mean()
 
-    def all_blocks(self, images: Tensor) -> tuple[list[Tensor], Tensor, Features]:
-        """The class tokens of the last three blocks, all tokens before block L, and the input of the selector."""
+    def all_blocks(self, images: Tensor) -> tuple[list[Tensor], State, Features]:
+        """The class tokens of the last three blocks, the state before block L, and the input of the selector."""
         state = self.start(images)
         class_tokens, before_last = self.run_all(state, self.selector)
         return class_tokens, before_last, self.encoder.features(state, self.selector.needs)
 
-    def extra_block(self, tokens: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    def extra_block(self, before_last: State, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Run the extra block on the class token and the best patches.
 
         Args:
-            tokens: Output (B, N, D) of block L − 1.
+            before_last: The state after block L − 1.
             scores: (B, G²).
 
         Returns:
@@ -172,8 +173,8 @@ class ACCViT(LastThreeModel):
 
         """
         index = best(scores, self.top_k)
-        chosen = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
-        selected = torch.cat([tokens[:, :1], chosen], dim=1).detach()
+        chosen = self.encoder.patches_at(before_last, index)
+        selected = torch.cat([before_last.tokens[:, :1], chosen], dim=1).detach()
         if self.published:
             out: Tensor = self.object_block(selected)
             return out[:, 0], index

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.entries import RULES
 
@@ -31,6 +31,10 @@ class AFTrans(VisionTransformerModel):
 
     """
 
+    group = "regions"
+    year = 2022
+    passes = 2
+    published_selector = "sacm"
     overlap = 4
     accepts = (("batch", "patches"),)
     without_gradient: ClassVar[Mapping[str, str]] = {
@@ -48,7 +52,7 @@ class AFTrans(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "sacm", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         self.threshold = number(threshold, "threshold", 0)
         self.rule, self.fusion = one_of(rule, "box rule", RULES), one_of(fusion, "fusion", FUSIONS)
 

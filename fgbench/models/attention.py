@@ -54,12 +54,16 @@ def project(attn: Any, x: Tensor, rope: Tensor | None = None, *, asking: Tensor 
     return Projected(q.type_as(v), k.type_as(v), v)
 
 
-def attend(attn: Any, projected: Projected) -> Tensor:
-    """Attention (B, H, N_q, d) by a fused kernel, or written out where ``attn.fused_attn`` is False."""
+def attend(attn: Any, projected: Projected, key_bias: Tensor | None = None) -> Tensor:
+    """Attention (B, H, N_q, d) by a fused kernel, or written out where ``attn.fused_attn`` is False.
+
+    ``key_bias`` (B, 1, 1, N) is added to the logits of every key.
+    """
     q, k, v = projected
     if not attn.fused_attn:
-        return attend_densely(attn, projected)[0]
-    return functional.scaled_dot_product_attention(q, k, v, dropout_p=_dropout(attn), scale=attn.scale)
+        return attend_densely(attn, projected, key_bias)[0]
+    bias = None if key_bias is None else key_bias.to(q.dtype)
+    return functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=_dropout(attn), scale=attn.scale)
 
 
 def attend_recorded(attn: Any, projected: Projected) -> tuple[Tensor, Tensor | None]:
@@ -69,12 +73,18 @@ def attend_recorded(attn: Any, projected: Projected) -> tuple[Tensor, Tensor | N
     return fused.attend(*projected, attn.scale)
 
 
-def attend_densely(attn: Any, projected: Projected) -> tuple[Tensor, Tensor, Tensor]:
+def attend_densely(attn: Any, projected: Projected, key_bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """The output, the softmaxed map (B, H, N_q, N) and the logits, as the published models compute them."""
-    q, k, v = projected
-    logits = (q * attn.scale) @ k.transpose(-2, -1)
-    probs = logits.softmax(dim=-1)
-    return attn.attn_drop(probs) @ v, probs, logits
+    probs, logits = dense_map(attn, projected, key_bias)
+    return attn.attn_drop(probs) @ projected.v, probs, logits
+
+
+def dense_map(attn: Any, projected: Projected, key_bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The softmaxed map (B, H, N_q, N), and its logits with ``key_bias`` (B, 1, 1, N)."""
+    logits = (projected.q * attn.scale) @ projected.k.transpose(-2, -1)
+    if key_bias is not None:
+        logits = logits + key_bias.to(logits.dtype)
+    return logits.softmax(dim=-1), logits
 
 
 def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
@@ -96,14 +106,6 @@ def merge_heads(attn: Any, asking: Tensor, out: Tensor) -> Tensor:
         merged = merged * attn.gate(asking).sigmoid()
     result: Tensor = attn.proj_drop(attn.proj(merged))
     return result
-
-
-def rope_of(rope: Tensor | None, index: Tensor) -> Tensor | None:
-    """The rotary positions of patches (B, K), of those of all patches: (G², d), or (L, H, G², d)."""
-    if rope is None:
-        return None
-    chosen = rope[..., index, :]
-    return chosen.unsqueeze(1) if rope.ndim == 2 else chosen.movedim(-3, -4)
 
 
 def _dropout(attn: Any) -> float:

@@ -57,6 +57,12 @@ class MetaBackbone:
         return self.num_prefix_tokens + self.grid[0] * self.grid[1]
 
     @property
+    def num_classes(self) -> int:
+        """Classes of the head."""
+        classes: Any = self.module.num_classes
+        return int(classes)
+
+    @property
     def params(self) -> int:
         """Number of parameters, with those of the head."""
         return sum(parameter.numel() for parameter in self.module.parameters())
@@ -105,6 +111,7 @@ class MetaBackbone:
             num_prefix_tokens=self.num_prefix_tokens,
             grid=self.grid,
             has_class_token=self.has_class_token,
+            class_logits=self._empty(self.num_tokens, self.num_classes) if needs.class_logits else None,
         )
 
     def _block(self, ready_maps: bool) -> QK | Maps:

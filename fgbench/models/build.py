@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,8 @@ from timm.models import register_model
 
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
+from fgbench.models.options import defaults_of
+from fgbench.plugins.facts import GROUPS
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, models
 from fgbench_selectors.selector import AXES
 
@@ -23,8 +24,12 @@ ARGUMENTS_OF_TIMM = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "s
 OF_TRAINING = (
     *("impl", "pretrained", "num_classes", "label_smoothing", "norm_eps", "contrastive", "margin", "beta"),
     *("dropout", "dropout_at", "head_init", "block_init", "fresh_last_block", "fresh_last_norm", "loss_heads"),
-    *("loss_weight", "update_warm", "early_weight", "collage", "cells"),
+    *("loss_weight", "update_warm", "attention_dropout", "head_dropout", "early_weight", "collage", "cells"),
+    *("level_weight", "selected_weight", "dropped_weight", "combiner_weight", "first_weight", "temperature"),
 )
+
+# Options of a reduction of tokens, which most models have none of: ``Model.reduction_options`` has them.
+OF_REDUCTION = ("reduction", "keep_rate", "reduction_at", "reduction_selector", "reduction_options")
 
 
 def model_breach(candidate: object) -> str | None:
@@ -38,6 +43,10 @@ def model_breach(candidate: object) -> str | None:
     shapes = candidate.accepts
     if not isinstance(shapes, tuple) or not all(isinstance(s, tuple) and all(a in AXES for a in s) for s in shapes):
         return f"its attribute 'accepts' must be a tuple of score shapes, tuples out of {AXES}"
+    if candidate.group not in GROUPS:
+        return f"its attribute 'group' must be one of {', '.join(GROUPS)}, got {candidate.group!r}"
+    if not isinstance(candidate.passes, int) or not isinstance(candidate.year, int | None):
+        return f"its attributes 'passes' and 'year' must be whole numbers, got {candidate.passes!r}, {candidate.year!r}"
     if not isinstance(candidate.two_impls, bool):
         return f"its attribute 'two_impls' must be True or False, got {candidate.two_impls!r}"
     model_options(candidate)  # raises where the options cannot be read
@@ -48,13 +57,13 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
     """Build a published model: ``create_model("glsim", img_size=448, num_classes=200)``.
 
     Args:
-        name: A registered name.
+        name: A registered name, perhaps with a reduction of tokens: ``vit+evit@0.7``.
         backbone: timm's name of the backbone; that of the paper by default.
         options: Options of the model. All models have ``img_size`` (a side in pixels; ``vit``, ``resnet101``, networks
             of timm and functions take (height, width) too), ``num_classes``, ``impl`` (``fast`` or
             ``published``), ``pretrained`` (timm's weights for the backbone) and ``label_smoothing``; models on a vision
-            transformer have ``head_init`` and ``dropout``; models with a selector have ``selector`` (a name or an
-            instance).
+            transformer have ``head_init``, ``dropout`` and ``reduction``; models with a selector have ``selector`` (a
+            name or an instance).
 
     Returns:
         The model.
@@ -79,15 +88,16 @@ def create_model(name: str, backbone: str | None = None, **options: Any) -> Mode
 
 def _options_of(cls: type[Model], model: Model, backbone: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options that change what a model computes, with their defaults."""
-    values = {name: value for name, value in _defaults(cls).items() if name not in OF_TRAINING}
-    values |= {name: value for name, value in options.items() if name not in OF_TRAINING}
+    left_out = (*OF_TRAINING, *OF_REDUCTION)
+    values = {name: value for name, value in _defaults(cls).items() if name not in left_out}
+    values |= {name: value for name, value in options.items() if name not in left_out}
     for name, value in values.items():
         own = getattr(model, name, None)
         if value is None and isinstance(own, (bool, int, float, str)):  # the value that the model chose for None
             values[name] = own
     if "selector" in values:
         values["selector"] = model.selector_name
-    return {"backbone": cls.default_backbone if backbone is None else backbone, **values}
+    return {"backbone": cls.default_backbone if backbone is None else backbone, **values, **model.reduction_options}
 
 
 def model_class(name: str) -> type[Model]:
@@ -111,17 +121,7 @@ def model_options(cls: type[Model]) -> set[str]:
 
 def _defaults(cls: type[Model]) -> dict[str, Any]:
     """The options of a model class and their defaults; those of a class override those of its bases."""
-    defaults: dict[str, Any] = {}
-    for base in cls.__mro__:
-        if issubclass(base, Model) and "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters.values()
-            own = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
-            defaults = {
-                name: None if default is inspect.Parameter.empty else default for name, default in own.items()
-            } | defaults
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return {name: default for name, default in defaults.items() if name not in ("self", "backbone")}
+    return {name: default for name, default in defaults_of(cls, Model).items() if name != "backbone"}
 
 
 def register_with_timm() -> None:

@@ -48,6 +48,9 @@ class CAL(Model):
 
     """
 
+    group = "regions"
+    year = 2021
+    passes = 2
     default_backbone = "resnet101"
     buffers_of_training = ("feature_center",)
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgbench.models.encoder import cross_block
+from fgbench.models.encoder import State, cross_block
 from fgbench.models.losses import weigh_by_uncertainty
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of
-from fgbench.models.token_ops import best, take
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.token_ops import best
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 
 READOUTS = ("mean", "class_token")
@@ -38,6 +38,9 @@ class DCAL(VisionTransformerModel):
 
     """
 
+    group = "tokens"
+    year = 2022
+    published_selector = "rollout"
     accepts = (("batch", "patches"),)
 
     def __init__(
@@ -51,7 +54,7 @@ class DCAL(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="dcal")
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth, reading="dcal")
         share = number(ratio, "the ratio of selected patches", 0, 1)
         self.top_k = max(1, int(share * self.encoder.num_patches))
         self.readout, self.fusion = one_of(readout, "readout", READOUTS), one_of(fusion, "fusion", FUSIONS)
@@ -67,7 +70,7 @@ class DCAL(VisionTransformerModel):
         index = self.step("fusion", best, scores, self.top_k)
         heads = {
             "global": self.step("pass 1", lambda: self.head(self.encoder.norm(state.tokens[:, :1])[:, 0])),
-            "local": self.step("fusion", self.ask_globally, state.tokens, index),
+            "local": self.step("fusion", self.ask_globally, state, index),
         }
         return Explanation(self.step("fusion", fuse, heads, self.fusion), scores, index, heads=heads)
 
@@ -80,10 +83,10 @@ class DCAL(VisionTransformerModel):
         last = self.encoder.vit.blocks[-1]
         self.cross_block.load_state_dict(last.state_dict())
         self.cross_norm.load_state_dict(self.encoder.last_norm.state_dict())
-        super().start_from_backbone()
+        names = super().start_from_backbone()
         if not self.takes_head:  # both heads start with the same weights, as when they are built
             self.cross_head.load_state_dict(self.head.state_dict())
-        return "cross_block.", "cross_norm."
+        return "cross_block.", "cross_norm.", *names
 
     def run_all(self, images: Tensor) -> Any:
         """The state after all blocks, with the input of the selector."""
@@ -92,21 +95,21 @@ class DCAL(VisionTransformerModel):
         self.encoder.run(state, blocks, self.selector.needs, maps=self.keeps_maps(self.selector))
         return state
 
-    def ask_globally(self, tokens: Tensor, index: Tensor) -> Tensor:
+    def ask_globally(self, state: State, index: Tensor) -> Tensor:
         """Global–local cross-attention of selected patches to all tokens.
 
         Args:
-            tokens: (B, N, D).
+            state: The state after all blocks.
             index: Selected patches (B, R).
 
         Returns:
             Logits (B, classes).
 
         """
-        queries = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
+        tokens, queries = state.tokens, self.encoder.patches_at(state, index)
         if self.readout == "class_token":
             queries = torch.cat([tokens[:, :1], queries], dim=1)
-        local = self.cross_norm(cross_block(self.cross_block, queries, tokens))
+        local = self.cross_norm(cross_block(self.cross_block, queries, tokens, state.key_bias))
         token = local[:, 0] if self.readout == "class_token" else local.mean(dim=1)
         logits: Tensor = self.cross_head(token)
         return logits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,33 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
-from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project, rope_of
+from fgbench.models.attention import Projected, attend, attend_densely, attend_recorded, merge_heads, project
+from fgbench.models.blocks import check_block, finish_block
 from fgbench.models.options import check_images
-from fgbench.models.token_ops import take
+from fgbench.models.reductions.reduction import Reduction
+from fgbench.models.reductions.run import run_reduced
+from fgbench.models.reductions.sources import Sources
+from fgbench.models.state import State as State
+from fgbench.models.token_ops import take, take_rope
 from fgbench.results.image_size import ImageSize
 from fgbench_selectors import QK, Features, Maps, Needs
+from fgbench_selectors.lifted import Lifted
 from fgbench_selectors.qk import attention_row
-
-BLOCK_ATTRIBUTES = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
-ATTENTION_ATTRIBUTES = ("qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "scale", "num_heads", "fused_attn")
-
-
-@dataclass(slots=True)
-class State:
-    """The state of a forward pass between two blocks.
-
-    Args:
-        tokens: (B, N, D).
-        rope: Rotary positions, where the backbone has them.
-        attention: Recorded attention of every block that has run; None where it was not recorded.
-        hidden: Output (B, N, D) of every block that ran with ``hidden=True``.
-
-    """
-
-    tokens: Tensor
-    rope: Tensor | None = None
-    attention: list[QK | Maps | None] = field(default_factory=list)
-    hidden: list[Tensor] = field(default_factory=list)
 
 
 class Encoder(nn.Module):
@@ -69,7 +53,7 @@ class Encoder(nn.Module):
         if class_token and not self.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", name)
         for block in self.vit.blocks:
-            _check_block(name, block)
+            check_block(name, block)
         projection: Any = self.vit.patch_embed.proj
         self.depth: int = len(self.vit.blocks)
         self.embed_dim: int = self.vit.embed_dim
@@ -78,6 +62,17 @@ class Encoder(nn.Module):
         self.stride: int = projection.stride[0]
         self.grid: tuple[int, int] = tuple(self.vit.patch_embed.grid_size)
         self.num_prefix_tokens: int = self.vit.num_prefix_tokens
+        self.reduction: Reduction | None = None
+
+    @property
+    def has_rope(self) -> bool:
+        """Whether queries and keys have rotary positions."""
+        return getattr(self.vit, "rope", None) is not None
+
+    @property
+    def mixes_rope(self) -> bool:
+        """Whether every block and head has rotary positions of its own."""
+        return bool(getattr(self.vit, "rope_mixed", False))
 
     @property
     def num_patches(self) -> int:
@@ -156,10 +151,14 @@ class Encoder(nn.Module):
         recorded = self.recorded_blocks(record, depth)
         logits = record is not None and record.logits
         for index in blocks:
-            attention: QK | Maps | None = None
+            attention: QK | Maps | Lifted | None = None
             rows = asking if index == blocks[-1] else slice(None)
-            if index in recorded:
-                block, rope = self.vit.blocks[index], self._rope(state, index)
+            if self.reduction is not None and not state.is_selection:  # all tokens are computed
+                asked = {"record": index in recorded, "maps": maps and index in recorded, "logits": logits}
+                state.tokens, attention, _ = run_reduced(self, index, state, slice(None), **asked)
+                state.places.append(state.sources)  # type: ignore[arg-type]  # set by the first block
+            elif index in recorded:
+                block, rope = self.vit.blocks[index], self.rope_at(state, index)
                 state.tokens, attention = run_recorded(block, state.tokens, rope, maps=maps, logits=logits, asking=rows)
             else:
                 state.tokens = self.block_on(index, state, rows)
@@ -201,10 +200,13 @@ class Encoder(nn.Module):
             row of the map, or computed from the token's query and all keys, float32 or better.
 
         """
+        if self.reduction is not None and not state.is_selection:
+            out, _, read_row = run_reduced(self, index, state, asking, maps=maps)
+            return out, read_row
         block = self.vit.blocks[index]
         x = block.norm1(state.tokens)
         queries = None if asking == slice(None) else x[:, asking]
-        projected = project(block.attn, x, self._rope(state, index), asking=queries)
+        projected = project(block.attn, x, self.rope_at(state, index), asking=queries)
         read: Callable[[], Tensor]
         if maps:
             out, probs, _ = attend_densely(block.attn, projected)
@@ -213,7 +215,7 @@ class Encoder(nn.Module):
             out = attend(block.attn, projected)
             read = partial(attention_row, projected.q[:, :, :1], projected.k, block.attn.scale)
         merged = merge_heads(block.attn, x if queries is None else queries, out)
-        return _finish_block(block, state.tokens[:, asking], merged), read
+        return finish_block(block, state.tokens[:, asking], merged), read
 
     def run_in_pairs(self, state: State, partner: Tensor) -> None:
         """Run all blocks; every image attends to its own tokens and to those of a partner.
@@ -227,9 +229,9 @@ class Encoder(nn.Module):
         """
         for index, block in enumerate(self.vit.blocks):
             x = block.norm1(state.tokens)
-            q, k, v = project(block.attn, x, self._rope(state, index))
+            q, k, v = project(block.attn, x, self.rope_at(state, index))
             pair = Projected(q, torch.cat([k, k[partner]], dim=2), torch.cat([v, v[partner]], dim=2))
-            state.tokens = _finish_block(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, pair)))
+            state.tokens = finish_block(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, pair)))
 
     def keep(self, state: State, index: Tensor) -> State:
         """Leave out patches.
@@ -243,43 +245,79 @@ class Encoder(nn.Module):
 
         """
         prefix = state.tokens.shape[1] - self.num_patches
-        tokens, rope = torch.cat([state.tokens[:, :prefix], take(state.tokens, index + prefix)], dim=1), state.rope
-        return State(tokens, rope_of(rope, index))
+        tokens = torch.cat([state.tokens[:, :prefix], take(state.tokens, index + prefix)], dim=1)
+        rope = None if state.rope is None else take_rope(state.rope, index, mixed=self.mixes_rope)
+        return State(tokens, rope, sources=None if self.reduction is None else Sources.of_all(tokens, prefix))
 
     def recorded_blocks(self, record: Needs | None, depth: int | None = None) -> range:
         """Indices, from 0, of the blocks that these needs read of ``depth`` blocks (all by default)."""
         return range(0) if record is None or record.blocks is None else range(depth or self.depth)[record.blocks]
 
-    def features(self, state: State, record: Needs, *, depth: int | None = None) -> Features:
+    def features(
+        self, state: State, record: Needs, *, depth: int | None = None, class_logits: Tensor | None = None
+    ) -> Features:
         """The recorded input of a selector; blocks that have not run are not recorded.
 
         Args:
             state: The state after the blocks that were run.
             record: Needs of the selector.
             depth: The number of blocks that ``record`` refers to; all by default.
+            class_logits: Logits (B, N, classes) of a classifier for every token, where they are needed.
 
         """
         not_run = (depth or self.depth) - len(state.attention)
-        recorded = next((block.shape[2] for block in reversed(state.attention) if block is not None), None)
-        tokens = state.tokens.shape[1] if recorded is None else recorded  # the last block may be computed for fewer
+        present = [sources.present for sources in state.places]
+        tokens = state.tokens if state.sources is None or not record.tokens else state.sources.lift(state.tokens)
         return Features(
-            tokens=self.norm(state.tokens).detach() if record.tokens else None,
+            tokens=self.norm(tokens).detach() if record.tokens else None,
             attention=[*state.attention, *[None] * not_run],
-            num_prefix_tokens=tokens - self.num_patches,
+            num_prefix_tokens=self.prefix_of(state),
             grid=self.grid,
             has_class_token=self.has_class_token,
+            class_logits=class_logits if record.class_logits else None,
+            present=[] if not state.places else [*present, *[present[-1]] * not_run],
         )
+
+    def prefix_of(self, state: State) -> int:
+        """The number of tokens before the patches of a state, whose last block may have been computed for fewer."""
+        if state.sources is not None:
+            return state.sources.num_prefix
+        recorded = next((block.shape[2] for block in reversed(state.attention) if block is not None), None)
+        return (state.tokens.shape[1] if recorded is None else recorded) - self.num_patches
+
+    def patches_at(self, state: State, index: Tensor) -> Tensor:
+        """The tokens (B, K, D) of a state for patches (B, K), as :meth:`tokens_at`."""
+        if state.sources is None:
+            return take(state.tokens, index + state.tokens.shape[1] - self.num_patches)
+        return self.tokens_at(state, index + state.sources.num_prefix)
+
+    def tokens_at(self, state: State, index: Tensor, block: int | None = None) -> Tensor:
+        """Tokens of a state, or of the recorded output of a block.
+
+        Args:
+            state: The state.
+            index: Places (B, K) among all tokens of the image, prefix tokens included.
+            block: Index of the block, from 0; None for the tokens of the state.
+
+        Returns:
+            (B, K, D). A token that was dropped is replaced by the one that it was fused into, or by the class token.
+
+        """
+        tokens, sources = (state.tokens, state.sources) if block is None else (state.hidden[block], None)
+        if block is not None and state.places:
+            sources = state.places[block]
+        return take(tokens, index if sources is None else sources.owner.gather(1, index))
 
     def norm(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, D) after timm's last norm, which is ``norm`` or ``fc_norm``."""
         normed: Tensor = self.vit.fc_norm(self.vit.norm(tokens))
         return normed
 
-    def _rope(self, state: State, index: int) -> Tensor | None:
+    def rope_at(self, state: State, index: int) -> Tensor | None:
         """Rotary positions of a block; in some backbones every block has its own."""
         if state.rope is None:
             return None
-        return state.rope[index] if getattr(self.vit, "rope_mixed", False) else state.rope
+        return state.rope[index] if self.mixes_rope else state.rope
 
 
 def run_recorded(
@@ -318,7 +356,7 @@ def run_recorded(
         tokens, x = tokens[:, asking], x[:, asking]
         out = attend(block.attn, projected._replace(q=projected.q[:, :, asking]))
         attention = QK(projected.q.detach(), projected.k.detach(), block.attn.scale)  # no log-sum-exp of the others
-    return _finish_block(block, tokens, merge_heads(block.attn, x, out)), attention
+    return finish_block(block, tokens, merge_heads(block.attn, x, out)), attention
 
 
 def run_for_chosen(block: Any, tokens: Tensor, choose: Callable[[QK], Tensor]) -> Tensor:
@@ -338,16 +376,17 @@ def run_for_chosen(block: Any, tokens: Tensor, choose: Callable[[QK], Tensor]) -
     index = choose(QK(q.detach(), k.detach(), block.attn.scale))
     asking = q.gather(2, index[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[3]))
     out = attend(block.attn, Projected(asking, k, v))
-    return _finish_block(block, take(tokens, index), merge_heads(block.attn, take(x, index), out))
+    return finish_block(block, take(tokens, index), merge_heads(block.attn, take(x, index), out))
 
 
-def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:
+def cross_block(block: Any, asking: Tensor, tokens: Tensor, key_bias: Tensor | None = None) -> Tensor:
     """Run a block in which some tokens attend to others.
 
     Args:
         block: A timm block.
         asking: Tokens with queries (B, N_q, D).
         tokens: Tokens with keys and values (B, N, D).
+        key_bias: Added to the logits of every key (B, 1, 1, N); None for nothing.
 
     Returns:
         (B, N_q, D).
@@ -355,32 +394,4 @@ def cross_block(block: Any, asking: Tensor, tokens: Tensor) -> Tensor:
     """
     queries = block.norm1(asking)
     projected = project(block.attn, block.norm1(tokens), asking=queries)
-    return _finish_block(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected)))
-
-
-def _finish_block(block: Any, tokens: Tensor, attended: Tensor) -> Tensor:
-    """Add both residual branches, with the block's layer scale and stochastic depth."""
-    tokens = tokens + block.drop_path1(_scaled(block, 1, attended))
-    out: Tensor = tokens + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(tokens))))
-    return out
-
-
-def _scaled(block: Any, branch: int, x: Tensor) -> Tensor:
-    scale = getattr(block, f"ls{branch}", None)
-    if scale is not None:
-        scaled: Tensor = scale(x)
-        return scaled
-    gamma = getattr(block, f"gamma_{branch}", None)
-    return x if gamma is None else gamma * x
-
-
-def _check_block(name: str, block: Any) -> None:
-    """Raise an error for a block that is not a plain transformer's."""
-    attn = getattr(block, "attn", None)
-    missing = [name for name in BLOCK_ATTRIBUTES if not hasattr(block, name)]
-    missing += [f"attn.{name}" for name in ATTENTION_ATTRIBUTES if not hasattr(attn, name)]
-    shared_keys = getattr(attn, "num_kv_heads", None) not in (None, getattr(attn, "num_heads", None))
-    if missing or shared_keys or type(block).__name__ not in ("Block", "EvaBlock"):
-        why = f"its blocks are {type(block).__name__}" + (f" without {', '.join(missing)}" if missing else "")
-        why = "its heads share keys and values (grouped-query attention)" if shared_keys else why
-        raise FgbenchError(f"backbone {name!r} cannot be run block by block: {why}", do="choose a plain ViT")
+    return finish_block(block, asking, merge_heads(block.attn, queries, attend(block.attn, projected, key_bias)))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from fgbench.errors import FgbenchError
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, whole_number
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.components import peak_boxes
 from fgbench_selectors.regions import crop_resize, window_boxes
@@ -48,6 +48,10 @@ class EV(VisionTransformerModel):
 
     """
 
+    group = "regions"
+    year = 2021
+    passes = 5
+    published_selector = "rollout"
     accepts = (("batch", "patches"),)
 
     def __init__(
@@ -64,7 +68,7 @@ class EV(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="ev")
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth, reading="ev")
         self.threshold, self.max_iou = number(threshold, "threshold", 0), number(max_iou, "max_iou", 0, 1)
         self.fusion = one_of(fusion, "fusion", FUSIONS)
         self.part_size = min(whole_number(part_size, "part_size", 1), self.image_size)

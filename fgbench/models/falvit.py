@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ class FALViT(LastThreeModel):
         ratio: Share of the patches that are split, rounded up.
         contrastive: Weight of the contrastive term.
         margin: Margin of the contrastive term.
-        options: Options of :class:`fgbench.models.vit.VisionTransformerModel`.
+        options: Options of :class:`fgbench.models.vision_transformer.VisionTransformerModel`.
 
     Raises:
         FgbenchError: If the patches of the backbone cannot be split in four, or an option is wrong.
@@ -43,8 +43,10 @@ class FALViT(LastThreeModel):
     accepts = (("batch", "patches"),)
     released_head = "linear"
     published_name = "FAL-ViT"
-    year: ClassVar[int] = 2025
-    passes: ClassVar[int] = 2
+    group = "regions"
+    year = 2025
+    passes = 2
+    published_selector = "attention_sum"
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class FALViT(LastThreeModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "attention_sum", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         self.ratio = number(ratio, "the ratio of selected patches", 0, 1)
         self.top_k = max(1, math.ceil(self.ratio * self.encoder.num_patches))
         self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", -1, 1)

@@ -11,7 +11,7 @@ from fgbench.models.encoder import State
 from fgbench.models.last_block import LastBlockModel
 from fgbench.models.model import Explanation
 from fgbench.models.options import whole_number
-from fgbench.models.token_ops import best, take
+from fgbench.models.token_ops import best
 from fgbench_selectors import Selector
 
 
@@ -29,6 +29,9 @@ class FFVT(LastBlockModel):
 
     """
 
+    group = "tokens"
+    year = 2021
+    published_selector = "maws"
     accepts = (("batch", "blocks", "tokens"),)
     released_head = "zeros"
     released_last_norm = True
@@ -42,7 +45,7 @@ class FFVT(LastBlockModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "maws", depth=self.encoder.depth - 1)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth - 1)
         self.num_tokens = whole_number(num_tokens, "num_tokens", 1, self.encoder.num_tokens)
 
     def flow(self, images: Tensor) -> Explanation:
@@ -60,5 +63,5 @@ class FFVT(LastBlockModel):
         """The class token (B, D) after the last block, and the selected tokens (B, L − 1, K)."""
         index = best(scores, self.num_tokens)
         blocks = self.encoder.recorded_blocks(self.selector.needs)[: scores.shape[1]]
-        chosen = [take(state.hidden[block], index[:, row]) for row, block in enumerate(blocks)]
+        chosen = [self.encoder.tokens_at(state, index[:, row], block) for row, block in enumerate(blocks)]
         return self.last_block_on(state, torch.cat(chosen, dim=1)), index

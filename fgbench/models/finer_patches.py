@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
-from fgbench.models.attention import rope_of
 from fgbench.models.checkpoints.positions import resize_bilinear
 from fgbench.models.encoder import Encoder, State
-from fgbench.models.token_ops import take
+from fgbench.models.token_ops import take, take_rope
 
 OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row and column of the finer patches in a patch, in their order
 
@@ -81,7 +80,10 @@ class FinerPatches(nn.Module):
         if first:
             prefix = prefix + self.pos_embed[:, :first]
         tokens = torch.cat([prefix.expand(images.shape[0], -1, -1), patches], dim=1)
-        return State(vit.norm_pre(vit.pos_drop(tokens)), rope_of(rope, index.repeat(1, len(OFFSETS))))
+        tokens = vit.norm_pre(vit.pos_drop(tokens))
+        if rope is not None:
+            rope = take_rope(rope, index.repeat(1, len(OFFSETS)), mixed=encoder.mixes_rope)
+        return State(tokens, rope, is_selection=True)
 
     def finer_index(self, index: Tensor) -> Tensor:
         """Indices (B, 4·K), among all finer patches in reading order, of those in patches (B, K)."""

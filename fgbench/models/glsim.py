@@ -15,7 +15,7 @@ from fgbench.models.checkpoints.names import FGBENCH, PORT, written_options
 from fgbench.models.initialization import BLOCK_INITS, start_block
 from fgbench.models.model import Explanation
 from fgbench.models.options import one_of, whole_number, yes_or_no
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 from fgbench_selectors.entries import RULES
 from fgbench_selectors.regions import top_k_boxes
@@ -47,6 +47,10 @@ class GLSim(VisionTransformerModel):
 
     """
 
+    group = "regions"
+    year = 2024
+    passes = 2
+    published_selector = "gls"
     accepts = (("batch", "patches"),)
     released_head = "zeros"
     released_dropout_at = "branches"
@@ -65,7 +69,7 @@ class GLSim(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "gls", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         patches = self.encoder.num_patches
         default = max(1, min(round(8 * self.image_size / 224), patches))
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)

@@ -16,7 +16,7 @@ from fgbench.models.last_block import RELEASED_BLOCK, LastBlockModel
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.processes import of_all_processes
-from fgbench.models.token_ops import best, take
+from fgbench.models.token_ops import best, linear_weights, take
 from fgbench_selectors import QK, Maps, Needs, Selector
 from fgbench_selectors.mhv import count_votes
 
@@ -54,6 +54,9 @@ class IELT(LastBlockModel):
 
     """
 
+    group = "tokens"
+    year = 2023
+    published_selector = "mhv"
     accepts = (("batch", "blocks", "patches"), ("batch", "blocks", "tokens"))
     released_head = "zeros"
     released_last_norm = True
@@ -77,7 +80,7 @@ class IELT(LastBlockModel):
         self.num_key_tokens = whole_number(num_key_tokens, "num_key_tokens", 1)
         self.ties, self.loss_weight = one_of(ties, "order of ties", TIES), number(loss_weight, "loss_weight", 0, 1)
         self.update_warm = None if update_warm is None else whole_number(update_warm, "update_warm", 0)
-        self.selector: Selector = self.use_selector(selector, "mhv", depth=self.encoder.depth - 1, votes=self.votes)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth - 1, votes=self.votes)
         self.num_tokens = self.schedule(num_tokens)
         self.tokens_per_block = self.num_tokens  # as training has changed it
         self.epoch = 0
@@ -178,14 +181,13 @@ class IELT(LastBlockModel):
             Tokens (B, 1 + Σ K, D), and the selected patches (B, Σ K).
 
         """
-        patches = self.encoder.num_patches
-        prefix = state.tokens.shape[1] - patches
+        patches, prefix = self.encoder.num_patches, self.encoder.prefix_of(state)
         chosen, indices = [state.tokens[:, :1]], []
         blocks = self.selecting_blocks(self.selector.needs)
         for row, (block, k) in enumerate(zip(blocks, self.tokens_per_block, strict=True)):
             if k:  # a block can lose all of its tokens in training
                 indices.append(self.order(scores[:, row, -patches:], k))
-                chosen.append(take(state.hidden[block], indices[-1] + prefix))
+                chosen.append(self.encoder.tokens_at(state, indices[-1] + prefix, block))
         return torch.cat(chosen, dim=1), torch.cat(indices, dim=1)
 
     def cross_layers(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,14 +232,14 @@ class IELT(LastBlockModel):
     def classify(self, token: Tensor, cross: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits (B, classes), and both heads, by the class tokens (B, D) of block L and the cross-layer block."""
         heads = {"key": self.head(token), "cross-layer": self.head(cross)}
-        weight: Any = self.head.weight
-        weight = weight if isinstance(weight, Tensor) else weight().dequantize()  # a quantized layer has a method
+        weight, _ = linear_weights(self.head)
         return heads["key"] + heads["cross-layer"].softmax(dim=-1) * weight.sum(dim=1), heads
 
     # Shares of blocks -------------------------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
         """Count the epochs, of which the first ``update_warm`` keep the schedule."""
+        super().begin_epoch(epoch)
         self.epoch = epoch
 
     def make_room(self, names: Collection[str]) -> None:

@@ -12,8 +12,8 @@ from fgbench.models.initialization import BLOCK_INITS, start_block, start_norms
 from fgbench.models.losses import contrastive_loss
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of, yes_or_no
-from fgbench.models.token_ops import best, take
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.token_ops import best
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 
 RELEASED_BLOCK = ("linear", "xavier")  # rules of the released codes for the attention and the MLP of a new block
@@ -112,7 +112,7 @@ class LastBlockModel(NewLastBlockModel):
 
     def last_block_on(self, state: State, chosen: Tensor) -> Tensor:
         """The normalised class token (B, D) after the last block on [class token; chosen tokens (B, K, D)]."""
-        selected = State(torch.cat([state.tokens[:, :1], chosen], dim=1))
+        selected = State(torch.cat([state.tokens[:, :1], chosen], dim=1), is_selection=True)
         asking = slice(None) if self.published else slice(0, 1)
         out = self.encoder.block_on(self.encoder.depth - 1, selected, asking)
         return self.encoder.norm(out)[:, 0]
@@ -138,7 +138,6 @@ class TokenPerHeadModel(LastBlockModel):
     overlap = 4
     released_head = "linear"
     accepts = (("batch", "heads", "patches"), ("batch", "patches"))
-    published_selector: ClassVar[str]
 
     def __init__(
         self,
@@ -151,7 +150,7 @@ class TokenPerHeadModel(LastBlockModel):
     ) -> None:
         super().__init__(backbone, **options)
         depth = self.encoder.depth - 1
-        self.selector: Selector = self.use_selector(selector, self.published_selector, depth=depth)
+        self.selector: Selector = self.use_selector(selector, depth=depth)
         self.contrastive, self.margin = number(contrastive, "contrastive", 0), number(margin, "margin", -1, 1)
 
     def flow(self, images: Tensor) -> Explanation:
@@ -175,6 +174,5 @@ class TokenPerHeadModel(LastBlockModel):
     def last_block(self, state: State, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The class token (B, D) after the last block on [class token; selected tokens], and their patches (B, H)."""
         index = best(scores, 1).squeeze(-1) if scores.ndim == 3 else best(scores, self.encoder.num_heads)
-        tokens = state.tokens
-        chosen = take(tokens, index + tokens.shape[1] - self.encoder.num_patches)
+        chosen = self.encoder.patches_at(state, index)
         return self.last_block_on(state, chosen), index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.encoder import Encoder, State
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Selector
 
 PLACES = 3  # last blocks whose class tokens classify
@@ -35,7 +36,7 @@ class LastThreeModel(VisionTransformerModel):
         super().__init__(backbone, **options)
         check_depth(self.encoder, self.published_name)
 
-    def run_all(self, state: State, selector: Selector | None = None) -> tuple[list[Tensor], Tensor]:
+    def run_all(self, state: State, selector: Selector | None = None) -> tuple[list[Tensor], State]:
         """Run all blocks, and record the input of a selector.
 
         The fast implementation computes the last block for the class token alone, unless the selector reads tokens.
@@ -45,8 +46,7 @@ class LastThreeModel(VisionTransformerModel):
             selector: The selector.
 
         Returns:
-            The class tokens (B, D) after the last three blocks, not normalised; and all tokens (B, N, D) before the
-            last block.
+            The class tokens (B, D) after the last three blocks, not normalised; and the state before the last block.
 
         """
         encoder, needs = self.encoder, None if selector is None else selector.needs
@@ -56,8 +56,8 @@ class LastThreeModel(VisionTransformerModel):
         encoder.run(state, range(second), needs, maps=maps)
         class_tokens = [state.tokens[:, 0]]
         encoder.run(state, range(second, last), needs, maps=maps)
-        before_last = state.tokens
-        class_tokens.append(before_last[:, 0])
+        before_last = replace(state)
+        class_tokens.append(state.tokens[:, 0])
         asking = slice(None) if reads_tokens else slice(0, 1)
         encoder.run(state, range(last, encoder.depth), needs, maps=maps, asking=asking)
         return [*class_tokens, state.tokens[:, 0]], before_last

@@ -70,25 +70,45 @@ class Model(nn.Module):
 
     default_backbone: ClassVar[str] = "vit_base_patch16_224"
     accepts: ClassVar[tuple[tuple[str, ...], ...]] = ()  # shapes of scores; empty for a model without a selector
+    published_selector: ClassVar[str | None] = None  # its name
+    group: ClassVar[str] = "none"  # what is selected, one of fgbench.plugins.facts.GROUPS
+    year: ClassVar[int | None] = None  # of publication
+    passes: int = 1  # images that the backbone reads for each image, in the published code
     # Parameters that get no gradient from any loss: first part of their names → the reason.
     without_gradient: ClassVar[Mapping[str, str]] = {}
     built_by: tuple[Callable[..., Any], ...] = ()  # functions and classes of others that build a part of the model
     buffers_of_training: ClassVar[tuple[str, ...]] = ()  # buffers that exist after the first training step only
-    two_impls: ClassVar[bool] = True  # whether published and fast differ; False for a model that selects nothing
+    two_impls: bool = True  # whether published and fast differ; False for a model that selects nothing
 
-    # Called by step with the name of the stage and a function that runs it; set to count or time stages.
-    on_step: Callable[[str, Callable[[], Any]], Any] | None = None
+    _on_step: Callable[[str, Callable[[], Any]], Any] | None = None
 
     def __init__(self, impl: str = "fast", label_smoothing: float = 0.1) -> None:
         super().__init__()
         self.label_smoothing = number(label_smoothing, "label smoothing", 0, 0.999)
         self.options: dict[str, Any] = {}  # options that change what is computed; set by create_model
+        self.reduction_options: dict[str, Any] = {}  # of the reduction of tokens; empty where there is none
         self.norm_eps: float | None = None  # ε of every LayerNorm; None for timm's own
         self._built_norm_eps: float | None = None
         self.adapted: dict[str, Any] = {}  # options that a file of weights has changed
         self.selector: Selector | None = None
         self.selector_name: str | None = None
         self.impl = impl
+
+    @property
+    def reduction(self) -> Any:
+        """The reduction of tokens; None where all tokens run through all blocks."""
+        return getattr(getattr(self, "encoder", None), "reduction", None)
+
+    @property
+    def on_step(self) -> Callable[[str, Callable[[], Any]], Any] | None:
+        """Called by :meth:`step` with the name of a stage and a function that runs it; set to count or time stages."""
+        return self._on_step
+
+    @on_step.setter
+    def on_step(self, on_step: Callable[[str, Callable[[], Any]], Any] | None) -> None:
+        self._on_step = on_step
+        if self.reduction is not None:
+            self.reduction.on_step = on_step
 
     @property
     def impl(self) -> str:
@@ -98,8 +118,9 @@ class Model(nn.Module):
     @impl.setter
     def impl(self, impl: str) -> None:
         self._impl = one_of(impl, "implementation", IMPLS)
-        if self.selector is not None:
-            self.selector.impl = impl
+        for part in (self.selector, self.reduction):
+            if part is not None:
+                part.impl = impl
 
     @property
     def published(self) -> bool:
@@ -130,7 +151,9 @@ class Model(nn.Module):
         """
         if targets is None:
             return self.flow(images).logits
-        return self.loss(images, targets)
+        loss, logits = self.loss(images, targets)
+        own = None if self.reduction is None else self.reduction.loss()
+        return (loss if own is None else loss + own), logits
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The training loss, a sum of the cross-entropies of all heads with label smoothing, and the logits."""
@@ -214,6 +237,8 @@ class Model(nn.Module):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare for an epoch of training, counted from 1; training calls it at the beginning of each."""
+        if self.reduction is not None:
+            self.reduction.begin_epoch(epoch)
 
     def weights_loaded(self) -> None:
         """Update what follows from weights; called after those of a file were loaded."""
@@ -286,12 +311,14 @@ class Model(nn.Module):
         result: Result = self.on_step(stage, lambda: run(*args, **options))
         return result
 
-    def use_selector(self, selector: str | Selector | None, published: str, *, depth: int, **options: Any) -> Selector:
+    def use_selector(
+        self, selector: str | Selector | None, published: str | None = None, *, depth: int, **options: Any
+    ) -> Selector:
         """Make the selector of this model.
 
         Args:
             selector: A name, an instance (which is copied), or None for the published one.
-            published: Name of the selector that the model was published with.
+            published: Name of the selector that the model was published with; ``published_selector`` by default.
             depth: Number of blocks that the selector reads from.
             options: Options of the published selector.
 
@@ -302,6 +329,7 @@ class Model(nn.Module):
             FgbenchError: If the model cannot select by the shape of its scores.
 
         """
+        published = published or self.published_selector
         choice = published if selector is None else selector
         if isinstance(choice, Selector):  # copied, because the model sets the implementation of its selector
             made, self.selector_name = copy.deepcopy(choice), type(choice).__name__.lower()

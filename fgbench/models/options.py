@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -125,3 +127,24 @@ def check_images(images: Tensor, size: ImageSize) -> None:
             tuple(images.shape),
             "build it with another img_size, or resize the images",
         )
+
+
+def defaults_of(cls: type, root: type) -> dict[str, Any]:
+    """The options of a class and their defaults; those of a class override those of its bases.
+
+    Args:
+        cls: The class.
+        root: The base whose options are the last ones that are looked at.
+
+    """
+    defaults: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if issubclass(base, root) and "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            own = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+            defaults = {
+                name: None if default is inspect.Parameter.empty else default for name, default in own.items()
+            } | defaults
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return {name: default for name, default in defaults.items() if name != "self"}

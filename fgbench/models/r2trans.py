@@ -13,7 +13,7 @@ from torch.nn import functional
 from fgbench.models.encoder import State
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 
 PREDICTIONS = ("first", "mixture")
@@ -46,6 +46,10 @@ class R2Trans(VisionTransformerModel):
 
     """
 
+    group = "tokens"
+    year = 2022
+    passes = 2
+    published_selector = "column_mass"
     accepts = (("batch", "patches"),)
     without_gradient: ClassVar[Mapping[str, str]] = {
         "score_norm.": "it decides which patches are dropped, and dropping has no derivative"
@@ -61,7 +65,7 @@ class R2Trans(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "column_mass", depth=self.encoder.depth)
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         self.predict = one_of(predict, "prediction", PREDICTIONS)
         self.drop = None if drop is None else number(drop, "drop", 0, 1)
         self.score_norm = ScoreNorm(self.encoder.num_patches)

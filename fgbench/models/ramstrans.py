@@ -12,7 +12,7 @@ from fgbench.models.encoder import State
 from fgbench.models.initialization import start_norms
 from fgbench.models.model import FUSIONS, Explanation, fuse
 from fgbench.models.options import number, one_of, yes_or_no
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench_selectors import Features, Selector
 from fgbench_selectors.entries import RULES
 
@@ -38,6 +38,10 @@ class RAMSTrans(VisionTransformerModel):
 
     """
 
+    group = "regions"
+    year = 2021
+    passes = 2
+    published_selector = "rollout"
     accepts = (("batch", "patches"),)
     released_head = "linear"
 
@@ -54,7 +58,7 @@ class RAMSTrans(VisionTransformerModel):
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, "rollout", depth=self.encoder.depth, reading="rams")
+        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth, reading="rams")
         self.threshold = number(threshold, "threshold", 0)
         self.rule, self.fusion = one_of(rule, "box rule", RULES), one_of(fusion, "fusion", FUSIONS)
         self.loss_heads = one_of(loss_heads, "choice of trained predictions", LOSS_HEADS)

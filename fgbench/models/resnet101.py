@@ -30,6 +30,7 @@ class ResNet101(Model):
 
     """
 
+    year = 2016
     default_backbone = "resnet101"
     two_impls = False
 

@@ -45,6 +45,8 @@ class SIMTrans(NewLastBlockModel):
 
     """
 
+    group = "parts"
+    year = 2022
     overlap = 4
     released_head = "linear"
     score_shape = ("batch", "blocks", "patches")

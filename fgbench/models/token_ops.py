@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +35,32 @@ def best(scores: Tensor, k: int) -> Tensor:
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """The tokens (B, K, D) of tokens (B, N, D) at indices (B, K)."""
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def linear_weights(layer: Any) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, inputs) and bias (outputs,) of a linear layer; a quantized one has methods that give them."""
+    if isinstance(layer.weight, Tensor):
+        return layer.weight, layer.bias
+    return layer.weight().dequantize(), layer.bias()
+
+
+def take_rope(rope: Tensor, index: Tensor, *, mixed: bool) -> Tensor:
+    """Rotary positions of some patches.
+
+    Args:
+        rope: (G², d), or (L, H, G², d) where every block and head has its own; or what this function has returned.
+        index: Patches (B, K).
+        mixed: Whether every block and head has its own.
+
+    Returns:
+        (B, 1, K, d), or (L, B, H, K, d).
+
+    """
+    if rope.ndim == (4 if mixed else 2):
+        chosen = rope[..., index, :]
+        return chosen.movedim(-3, -4) if mixed else chosen.unsqueeze(1)
+    expanded = index[:, None, :, None].expand(-1, rope.shape[-3], -1, rope.shape[-1])
+    return rope.gather(-2, expanded.expand(rope.shape[0], -1, -1, -1, -1) if mixed else expanded)
 
 
 def patch_boxes(index: Tensor, grid: tuple[int, int], patch_size: int, stride: int) -> Tensor:

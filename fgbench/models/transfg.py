@@ -17,4 +17,6 @@ class TransFG(TokenPerHeadModel):
 
     """
 
+    group = "tokens"
+    year = 2022
     published_selector = "psm"

@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from fgbench.errors import FgbenchError
+from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
+from fgbench.plugins.facts import class_facts
+from fgbench.results.reduced_name import ReducedName
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import existing_file, import_file
 
@@ -25,12 +27,15 @@ def any_model(name: str) -> Entry | None:
     """The entry of a model that is not registered; None for a name that is none.
 
     Args:
-        name: A name of timm, perhaps behind ``timm/``; ``file.py:function`` or ``package.module:function``.
+        name: A name of timm, perhaps behind ``timm/``; ``file.py:function`` or ``package.module:function``; a model
+            with a reduction, such as ``vit+evit@0.7``.
 
     Raises:
-        FgbenchError: If there is no such file.
+        FgbenchError: If there is no such file, or no such reduction.
 
     """
+    if (found := ReducedName.of(name)) is not None:
+        return _reduced(name, found)
     place, colon, function = name.rpartition(":")
     if colon and function.isidentifier():
         if place.endswith(".py"):
@@ -68,6 +73,24 @@ def timms_name(name: str) -> str | None:
     """The name that timm has for a model that is not registered; None for one that is not timm's."""
     timms = name.removeprefix(PREFIX)
     return timms if not is_function(name) and timm_names.is_timm_model(timms) else None
+
+
+def _reduced(name: str, found: ReducedName) -> Entry | None:
+    """The entry of a model that reduces tokens; None where the model itself is not known."""
+    from fgbench.plugins.kinds import models, reductions  # which ask this module for names that they do not know
+
+    if not models.knows(found.model):
+        return None
+    if found.reduction not in reductions.entries():
+        raise UnknownNameError(reductions.kind, found.reduction, reductions.names())
+    base = models.entry(found.model)
+    if base.is_own and base.value and "reduction" not in class_facts(base.value).options:
+        raise FgbenchError(f"model {found.model!r} has no tokens that could be reduced by", found.reduction)
+    return Entry(name, base.origin, functools.partial(_load_reduced, name), file=base.file, value=base.value)
+
+
+def _load_reduced(name: str) -> Any:
+    return pkgutil.resolve_name("fgbench.models.reductions.named:reduced_model")(name)
 
 
 def _of_timm(name: str) -> Any:

@@ -15,6 +15,13 @@ from types import SimpleNamespace
 from typing import Any
 
 LONGEST = 200  # characters of a description
+# What a model selects: the groups of models in lists, in their order.
+GROUPS = {
+    "none": "nothing is selected",
+    "tokens": "tokens that go on through further blocks",
+    "regions": "regions that the backbone reads again",
+    "parts": "features of parts, weighted or joined; no token is left out",
+}
 PACKAGES = ("fgbench", "fgbench_selectors", "fgbench_reports")  # packages whose source is read
 
 
@@ -25,11 +32,25 @@ def selector_facts(selector: Any) -> dict[str, Any]:
 
 
 def model_facts(model: Any) -> dict[str, Any]:
-    """Backbone, shapes of the scores that it selects by, and description of a model class."""
+    """What a model class selects, its year, backbone, passes, selector, shapes of scores, and description."""
     return {
+        "selects": model.group,
+        "year": model.year or "–",
+        "passes": model.passes,
+        "selector": model.published_selector or "–",
         "backbone": model.default_backbone,
         "selects by": " or ".join(f"({', '.join(shape)})" for shape in model.accepts) or "–",
         "description": first_line(model.__doc__),
+    }
+
+
+def reduction_facts(reduction: Any) -> dict[str, Any]:
+    """Blocks, share of tokens, whether a selector can score them, and description of a reduction class."""
+    return {
+        "blocks": " ".join(map(str, reduction.default_at)),
+        "keep rate": f"{reduction.default_keep_rate:g}",
+        "takes a selector": "yes" if reduction.scores_tokens else "–",
+        "description": first_line(reduction.__doc__),
     }
 
 

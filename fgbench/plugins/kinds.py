@@ -16,7 +16,18 @@ from fgbench_selectors.entries import Entry, Registry
 from fgbench_selectors.plugins import derived_from
 from fgbench_selectors.registry import selectors
 
-__all__ = ["KINDS", "NOT_REPRODUCIBLE", "Kind", "datasets", "engines", "kind_of", "models", "reports", "selectors"]
+__all__ = [
+    "KINDS",
+    "NOT_REPRODUCIBLE",
+    "Kind",
+    "datasets",
+    "engines",
+    "kind_of",
+    "models",
+    "reductions",
+    "reports",
+    "selectors",
+]
 
 
 def _named(path: str) -> Any:
@@ -59,6 +70,10 @@ def _returns_dataset(function: Any) -> bool:
 # Models that cannot be built, and why. Commands refuse their names with the reason.
 NOT_REPRODUCIBLE = {
     "tpskg": "TPSKG (peak suppression and knowledge guidance): its formulas are not established; no code was published",
+    "dualtr": "Dual-TR (two parallel transformers): its assembly of tokens in and between layers is not established; "
+    "no code was published",
+    "deit-net": "DeiT-NeT (the tree of ViT-NeT on a DeiT): the tokens that the tree reads, its width, its depth and "
+    "the training are not established; no code was published. On a Swin it is vitnet",
 }
 
 models = Registry(
@@ -68,6 +83,12 @@ models = Registry(
     _classes_of("fgbench.models.model:Model"),
 )
 models.others = lambda name: _named("fgbench.plugins.any_model:any_model")(name)  # it is imported when it is asked
+reductions = Registry(
+    "fgbench.reductions",
+    "reduction",
+    _breach_by("fgbench.models.reductions.reduction:reduction_breach"),
+    _classes_of("fgbench.models.reductions.reduction:Reduction"),
+)
 datasets = Registry(
     "fgbench.datasets", "dataset", _breach_by("fgbench.datasets.build:dataset_breach"), _dataset_functions
 )
@@ -124,6 +145,13 @@ KINDS = (
         must_be="a class derived from fgbench.models.model.Model",
         home="fgbench.models.model",
         facts=facts.model_facts,
+        needs_torch=True,
+    ),
+    Kind(
+        registry=reductions,
+        must_be="a class derived from fgbench.models.reductions.reduction.Reduction",
+        home="fgbench.models.reductions.reduction",
+        facts=facts.reduction_facts,
         needs_torch=True,
     ),
     Kind(

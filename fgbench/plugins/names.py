@@ -14,6 +14,7 @@ from fgbench.plugins import timm_names
 from fgbench.plugins.any_model import near_names, timms_name
 from fgbench.plugins.facts import ClassFacts, class_facts
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, engines, models, selectors
+from fgbench.results.reduced_name import base_model
 from fgbench_selectors.entries import Registry
 
 
@@ -102,7 +103,7 @@ def check_backbones(
     foreign = plugin_files or not all(entry.is_own for entry in entries)
     for name in () if foreign else names or ():
         if not timm_names.is_timm_model(name):
-            resnets = bool(beside) and not default_backbone(beside[0]).startswith("vit")
+            resnets = bool(beside) and default_backbone(beside[0]).startswith("resnet")
             raise timm_names.unknown_backbone(name, of_resnets=resnets)
 
 
@@ -146,7 +147,7 @@ def reads_class_token(selector: str) -> bool:
 
 def own_facts(registry: Registry, name: str) -> ClassFacts | None:
     """Facts from the source of a class of fgbench; None for plug-ins and where there is no source."""
-    entry = registry.entries().get(name)
+    entry = registry.entries().get(base_model(name) if registry is models else name)
     if entry is None or not entry.is_own:
         return None
     try:

@@ -32,7 +32,7 @@ ORDER = (
     *("accuracy_vs_cost", "tradeoff", "memory", "price"),
     *("cost", "flops", "selections", "roofline", "batch", "energy", "throughput", "parts", "engines", "ratios"),
     *("selector_quality", "curves"),
-    *("table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10"),
+    *("literature", "table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10"),
 )
 
 MOST_ITEMS = 1000  # tables and figures of one report

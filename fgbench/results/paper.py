@@ -12,7 +12,12 @@ BACKBONES = ("vit_base_patch16_224", "vit_base_patch14_dinov2", "vit_tiny_patch1
 MODELS = ("vit", "resnet101", "cal", "transfg", "ffvt", "ramstrans", "dcal", "glsim")  # of Table 4 and Figure 4
 # The backbones of these models, as timm names them. The first one of each is the default here.
 VIT_B16 = ("vit_base_patch16_224", "vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224.orig_in21k")
-OTHER_BACKBONES = {"resnet101": ("resnet101",), "cal": ("resnet101",)}
+SWIN_L = ("swin_large_patch4_window12_384", "swin_large_patch4_window12_384.ms_in22k")
+OTHER_BACKBONES = {
+    **{"resnet101": ("resnet101",), "cal": ("resnet101",), "pim": SWIN_L, "herbs": SWIN_L},
+    "mpsa": ("swin_base_patch4_window12_384", "swin_base_patch4_window12_384.ms_in22k"),
+    "vitnet": ("swin_base_patch4_window7_224", "swin_base_patch4_window7_224.ms_in22k"),
+}
 
 SELECTORS = ("psm", "rollout", "maws", "sacm", "gls")  # of Tables 1, 7 and 8
 # The selectors of models; a model that is not listed has none.
@@ -26,6 +31,8 @@ MODEL_SELECTORS = {
     "ielt": "mhv",
     "r2trans": "column_mass",
     "aatrans": "column_entropy",
+    "pim": "confidence",
+    "herbs": "confidence",
     "accvit": "rollout",
     "falvit": "attention_sum",
 }

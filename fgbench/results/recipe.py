@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fgbench.results.reduced_name import base_model
+
 LEARNING_RATES = (0.03, 0.01, 0.003, 0.001)  # what the paper searches
 SEEDS = (1, 10, 100)
 RESIZE = 1.34  # images are resized to a square of int(1.34 · S) pixels, then cropped to S: 300 for 224, 600 for 448
@@ -14,6 +16,7 @@ LARGE_SEEDS = (1, 10)
 SHORT_CAL = ("dafb", "food", "inat17")  # CAL is trained for 160 epochs but on these
 EVEN_SETS = ("dogs", "flowers", "pets")  # those of its paper on which IELT selects as many tokens of every block
 EVEN_IELT = 11  # of every block there: 126 / 11, rounded down
+MPSA_ON_NABIRDS = 0.2  # share of the parts that are dropped there
 EVEN_ACCVIT = 1.0  # weight of every head, but on CUB
 EARLY_ACCVIT_ON_DOGS = 0.01  # weight of the losses of its first two heads there
 MAX_WARMUP = 0.2  # of all steps, where a run is too short for the published warm-up
@@ -70,7 +73,7 @@ RECIPE_FIELDS = frozenset(field.name for field in fields(Recipe))
 
 def published_recipe(model: str, dataset: str) -> dict[str, Any]:
     """What the paper changes of :class:`Recipe` for a model on a data set. GLSim, appendix C."""
-    if model != "cal":
+    if base_model(model) != "cal":
         return {}
     return {"epochs": 50 if dataset in SHORT_CAL else 160, "weight_decay": 1e-5, "warmup_steps": 1500}
 
@@ -78,11 +81,15 @@ def published_recipe(model: str, dataset: str) -> dict[str, Any]:
 def published_model_options(model: str, dataset: str, image_size: int) -> dict[str, Any]:
     """What the papers change of a model for a data set.
 
-    More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code. Equal
-    weights of heads, and small ones of the losses of two of them on Dogs: ACC-ViT, released code.
+    More tokens on Dogs: GLSim, section 4; FFVT, section 4.1. As many tokens of every block: IELT, released code. Fewer
+    parts dropped on NABirds: MPSA, released code. Equal weights of heads, and small ones of the losses of two of them
+    on Dogs: ACC-ViT, released code.
     """
+    model = base_model(model)
     if model == "ielt":
         return {"num_tokens": EVEN_IELT} if dataset in EVEN_SETS else {}
+    if model == "mpsa":
+        return {"parts_drop": MPSA_ON_NABIRDS} if dataset == "nabirds" else {}
     if model == "accvit" and dataset != "cub":
         early = {"early_weight": EARLY_ACCVIT_ON_DOGS} if dataset == "dogs" else {}
         return {"head_weights": EVEN_ACCVIT, **early}

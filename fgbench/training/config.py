@@ -12,7 +12,7 @@ from fgbench.datasets.dataset import DataSet, Split
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
 from fgbench.training.request import GIVEN_BY_COMMAND, AccuracyRequest

@@ -16,7 +16,7 @@ from fgbench.explain.boxes import input_geometry
 from fgbench.explain.quality.judge import Batch, QualityOptions, judge_selectors
 from fgbench.models.checkpoints.load import load_checkpoint
 from fgbench.models.model import Model
-from fgbench.models.vit import VisionTransformerModel
+from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.registry import is_own
 from fgbench.plugins.registry import selectors as registered
 from fgbench.results.decoding import decode

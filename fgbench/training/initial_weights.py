@@ -103,7 +103,8 @@ def _report_changes(report: LoadReport, path: Path, on_problem: OnProblem) -> No
 
 def _report_normalisation(model: Model, dataset: DataSet, on_problem: OnProblem) -> None:
     """Report that images are normalised in another way than in the training of timm's weights."""
-    name = getattr(getattr(model, "encoder", None), "name", None) or model.default_backbone
+    part = getattr(model, "encoder", None) or getattr(model, "pyramid", None)
+    name = getattr(part, "name", None) or model.default_backbone
     cfg = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if cfg is None or (_close(cfg.mean, dataset.mean) and _close(cfg.std, dataset.std)):
         return

@@ -57,7 +57,7 @@ def run_row(
         best_top1_percent=trained.best_top1_percent if trained else None,
         best_epoch=trained.best_epoch if trained else None,
         backbone=config.backbone or type(model).default_backbone,
-        impl=model.impl if type(model).two_impls else None,
+        impl=model.impl if model.two_impls else None,
         num_classes=dataset.num_classes,
         train_images=len(dataset.train) if trained else None,
         unreadable_images=len(predictions.unreadable),

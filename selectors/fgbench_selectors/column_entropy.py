@@ -10,7 +10,7 @@ from torch import Tensor
 from fgbench_selectors.backends import blocks
 from fgbench_selectors.errors import FeaturesError
 from fgbench_selectors.features import Features, Needs
-from fgbench_selectors.qk import QK, Maps
+from fgbench_selectors.lifted import AnyAttention
 from fgbench_selectors.selector import Selector
 
 SMALL = 1e-3  # below it an exponential or a logarithm is a series, whose next term is 10⁻¹⁵ of the sum or less
@@ -88,7 +88,7 @@ class ColumnEntropy(Selector):
         return self.sigma.to(features.device, torch.float64)
 
 
-def _read(features: Features) -> Sequence[QK | Maps]:
+def _read(features: Features) -> Sequence[AnyAttention]:
     if features.device.type == "mps":
         raise FeaturesError("column_entropy needs float64, which the device lacks:", "mps", "use the CPU")
     return features.read_blocks(slice(None, -1))

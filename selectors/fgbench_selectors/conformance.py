@@ -20,7 +20,7 @@ from fgbench_selectors.qk import QK, Maps
 from fgbench_selectors.registry import IMPLS, blame, describe, get, selectors
 from fgbench_selectors.selector import Selector, score_breach
 
-HEADS, HEAD_DIM, DEPTH = 3, 8, 4
+HEADS, HEAD_DIM, DEPTH, CLASSES = 3, 8, 4, 7
 GEOMETRIES = ((1, (3, 3), 1), (3, (4, 6), 1), (2, (5, 3), 3), (2, (4, 4), 0))  # batch, grid, prefix tokens
 TOLERANCE = 1e-4  # of the largest score of a row, or of the range of its scores
 
@@ -52,7 +52,7 @@ def check_selector(name: str) -> None:
 
 
 def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 0) -> Features:
-    """Random features with the tokens and all blocks recorded.
+    """Random features with the tokens, their class logits and all blocks recorded.
 
     Args:
         batch: Number of images.
@@ -69,7 +69,13 @@ def random_features(batch: int, grid: tuple[int, int], prefix: int, seed: int = 
 
     per_head = (batch, HEADS, tokens, HEAD_DIM)
     blocks = [QK(draw(*per_head), draw(*per_head)) for _ in range(DEPTH)]
-    return Features(tokens=draw(batch, tokens, HEADS * HEAD_DIM), attention=blocks, num_prefix_tokens=prefix, grid=grid)
+    return Features(
+        tokens=draw(batch, tokens, HEADS * HEAD_DIM),
+        attention=blocks,
+        num_prefix_tokens=prefix,
+        grid=grid,
+        class_logits=3 * draw(batch, tokens, CLASSES),
+    )
 
 
 def as_maps(features: Features, *, logits: bool) -> Features:
@@ -88,8 +94,8 @@ def _breach(name: str, complete: Features) -> str | None:
     results: dict[str, Tensor] = {}
     for impl in IMPLS:
         selector = _make(name, impl)
-        if not selector.needs.tokens and selector.needs.blocks is None:
-            return f"{impl}: its 'needs' declare neither tokens nor blocks"
+        if not (selector.needs.tokens or selector.needs.class_logits) and selector.needs.blocks is None:
+            return f"{impl}: its 'needs' declare neither tokens nor blocks nor class logits"
         declared = complete.declared(selector.needs)
         try:
             scores, why = _run(selector, declared, complete)

@@ -22,24 +22,26 @@ from fgbench_selectors.backends.precision import accurate, accurate_dtype, witho
 from fgbench_selectors.errors import FeaturesError
 
 
-def attention_row(query: Tensor, k: Tensor, scale: float) -> Tensor:
+def attention_row(query: Tensor, k: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
     """The attention of one query, softmax(scale · query kᵀ), without a map and with gradient, in O(N·d).
 
     Args:
         query: (B, H, 1, d).
         k: Keys (B, H, N, d).
         scale: Factor of the products.
+        bias: Added to the products of every key (B, 1, 1, N); None for nothing.
 
     Returns:
         (B, H, N), float32 or better.
 
     """
     with without_autocast(k.device):
-        return (accurate(query) * scale @ accurate(k).transpose(-2, -1)).softmax(dim=-1).squeeze(-2)
+        logits = accurate(query) * scale @ accurate(k).transpose(-2, -1)
+        return (logits if bias is None else logits + bias).softmax(dim=-1).squeeze(-2)
 
 
-class _Attention:
-    """Methods that ``QK`` and ``Maps`` compute from blocks of rows."""
+class BlockAttention:
+    """Attention of one block: methods that its classes compute from blocks of rows."""
 
     shape: tuple[int, int, int]  # B, H, N
 
@@ -90,7 +92,7 @@ class _Attention:
 
 
 @dataclass(frozen=True, eq=False)
-class QK(_Attention):
+class QK(BlockAttention):
     """Queries and keys of one block: A = softmax(scale · q kᵀ).
 
     Args:
@@ -191,7 +193,7 @@ class QK(_Attention):
 
 
 @dataclass(frozen=True, eq=False)
-class Maps(_Attention):
+class Maps(BlockAttention):
     """Ready maps of one block.
 
     Args:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
-from fgbench_selectors.qk import QK, Maps
+from fgbench_selectors.lifted import AnyAttention
 from fgbench_selectors.selector import Selector
 
 
@@ -119,7 +119,7 @@ class SACM(Selector):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def _blocks(features: Features) -> list[QK | Maps]:
+def _blocks(features: Features) -> list[AnyAttention]:
     if features.device.type == "mps":
         raise FeaturesError("sacm needs float64, which the device lacks:", "mps", "move the features to the CPU")
     return features.read_blocks(slice(None))

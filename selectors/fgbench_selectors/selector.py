@@ -12,6 +12,7 @@ from fgbench_selectors.backends.precision import without_autocast
 from fgbench_selectors.entries import IMPLS
 from fgbench_selectors.errors import FeaturesError, FgbenchError
 from fgbench_selectors.features import Features, Needs
+from fgbench_selectors.lifted import lowest_where_absent
 
 # Names of the axes of scores. "blocks" are the blocks that the selector reads.
 AXES = ("batch", "heads", "blocks", "tokens", "patches")
@@ -63,7 +64,7 @@ class Selector(nn.Module):
             features: The record of one forward pass.
 
         Returns:
-            Scores of shape ``score_shape``.
+            Scores of shape ``score_shape``; those of patches that the backbone has dropped are the lowest.
 
         Raises:
             FeaturesError: If the features lack something that the selector needs.
@@ -75,9 +76,14 @@ class Selector(nn.Module):
             )
         with torch.set_grad_enabled(self.learned and torch.is_grad_enabled()):
             if self.impl == "published":
-                return self.published(features)
-            with without_autocast(features.device):
-                return self.fast(features)
+                scores = self.published(features)
+            else:
+                with without_autocast(features.device):
+                    scores = self.fast(features)
+            present = features.present_tokens(self.needs.blocks if "blocks" in self.score_shape else None)
+            if present is None:
+                return scores
+            return lowest_where_absent(scores, self.score_shape, present, features.num_prefix_tokens)
 
     def extra_repr(self) -> str:
         """Show the implementation in ``repr``."""
@@ -129,7 +135,8 @@ def expected_shape(selector: Selector, features: Features) -> tuple[int, ...]:
     if blocks:
         batch, heads, tokens = blocks[0].shape
     else:
-        batch, tokens, _ = features.read_tokens().shape
+        given = features.read_class_logits() if selector.needs.class_logits else features.read_tokens()
+        batch, tokens, _ = given.shape
         heads = 0
     axes = {
         "batch": batch,

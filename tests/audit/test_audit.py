@@ -132,6 +132,35 @@ def test_bad_input_is_one_line(words, code, said):
     assert stderr.strip().count("\n") == 0
 
 
+def test_answers_of_earlier_audits_stand_before_the_new_ones(net, tmp_path):
+    words = [*SMALL, "--questions", "batch"]
+    first, page = tmp_path / "first.json", tmp_path / "page.md"
+    assert CliRunner().invoke(app, ["audit", f"{net}:first", *words, "-o", str(first)]).exit_code == 1
+    page.write_text("<!-- begin audit -->\n<!-- end audit -->\n")
+    options = ("--model-options", "readout=class_token", "--backbones", "test_vit", "--fill", str(page))
+    result = CliRunner().invoke(app, ["audit", "vit", *words, "--rows", str(first), *options])
+    assert result.exit_code == 0, "the broken promise is not a new one"
+    assert [row["model"].rpartition(":")[2] for row in json.loads(result.stdout)] == ["first", "vit"]
+    heading, _, *lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert heading.split("|")[2].strip() == "options"
+    assert [(line.split("|")[2].strip(), line.split("|")[5].strip()) for line in lines] == [
+        ("", "NO"),
+        ("readout=class_token", "yes"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{}", "no array"), ("[", "cannot be read"), ('[{"kind": "flops"}]', "row 1"), ('[{"kind": "audit"}]', "missing")],
+)
+def test_a_file_of_other_rows_is_one_line(net, tmp_path, text, said):
+    (tmp_path / "rows.json").write_text(text)
+    code, rows, stderr = answers(f"{net}:plain", "--rows", str(tmp_path / "rows.json"))
+    assert (code, rows) == (2, {})
+    assert said in stderr
+    assert stderr.count("\n") == 1
+
+
 def test_a_table_has_a_line_per_model(net):
     result = CliRunner().invoke(app, ["audit", f"{net}:plain", f"{net}:first", *SMALL[:4], "--questions", "batch"])
     assert result.exit_code == 1

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from fgbench.cli import app
 from fgbench.errors import UnknownNameError
+from fgbench.plugins.facts import GROUPS
 from fgbench_selectors import selectors
 
 TINY = ["--backbones", "vit_tiny_patch16_224"]
@@ -357,13 +358,24 @@ def test_models_that_cannot_be_counted_are_one_line_and_exit_2(words, why):
     assert result.stderr.count("\n") == 1
 
 
-def test_every_model_is_listed_and_the_one_that_cannot_be_built_says_why():
+def test_every_model_is_listed_and_those_that_cannot_be_built_say_why():
     rows = json.loads(run("list", "models", "-f", "json").stdout)
-    names = (
-        "aatrans accvit aftrans cal dcal ev falvit ffvt glsim ielt r2trans ramstrans resnet101 simtrans tpskg".split()
-    )
-    names += ["transfg", "vit"]
-    assert [row["name"] for row in rows] == names
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["selects"], []).append(row["name"])
+    assert list(groups) == [*GROUPS, "–"], "what each group selects, and what cannot be built"
+    assert groups == {
+        "none": ["resnet101", "vit"],
+        "tokens": ["aatrans", "accvit", "dcal", "ffvt", "herbs", "ielt", "pim", "r2trans", "transfg"],
+        "regions": ["aftrans", "cal", "ev", "falvit", "glsim", "ramstrans"],
+        "parts": ["mpsa", "simtrans", "vitnet"],
+        "–": ["tpskg", "dualtr", "deit-net"],
+    }
+    glsim = next(row for row in rows if row["name"] == "glsim")
+    assert [glsim[name] for name in ("year", "backbone", "passes", "selector", "selects by")] == [
+        *(2024, "vit_base_patch16_224", 2, "gls", "(batch, patches)")
+    ]
     assert all(row["description"] for row in rows)
-    (tpskg,) = [row for row in rows if row["name"] == "tpskg"]
-    assert "not reproducible yet" in tpskg["description"]
+    cannot = [row for row in rows if "not reproducible yet" in row["description"]]
+    assert [row["name"] for row in cannot] == ["tpskg", "dualtr", "deit-net"]
+    assert all("not established" in row["description"] for row in cannot)

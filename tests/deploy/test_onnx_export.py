@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import helpers.backbones  # noqa: F401  # timm knows them from now on
 import onnx
 import onnxruntime
 import openvino
@@ -23,15 +24,36 @@ BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
 MODELS = (
     *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
     *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans", "accvit", "falvit"),
+    *("pim", "pim, on a ViT", "pim, on a ResNet", "herbs"),
+    *("mpsa", "mpsa, by the batch", "vitnet"),
 )
-OPTIONS = {"r2trans, a fixed share": {"predict": "mixture", "drop": 0.4}}
+OPTIONS = {
+    "r2trans, a fixed share": {"predict": "mixture", "drop": 0.4},
+    "pim, on a ResNet": {"backbone": "resnet26", "width": 32, "predict": "combiner"},
+    "pim, on a ViT": {"backbone": "test_vit", "width": 32},
+    **{name: {"backbone": "fgtest_swin"} for name in ("pim", "herbs")},
+    "mpsa, by the batch": {"normalize": "batch"},
+    "vitnet": {"backbone": "fgtest_swin", "window": 4},
+}
+PUBLISHED = (
+    "glsim",
+    "simtrans",
+    "accvit",
+    "falvit",
+    "pim",
+    "mpsa",
+    "vitnet",
+)  # what is exported by that implementation, too
+
+SMALL_LOGITS = ("simtrans", "pim")  # where rounding is a larger share of them
 
 
 def built(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
     options |= OPTIONS.get(name, {})
     name = name.partition(",")[0]
-    return fgbench.create_model(name, BACKBONES.get(name, "test_vit"), img_size=SIZE, num_classes=20, **options).eval()
+    backbone = options.pop("backbone", BACKBONES.get(name, "test_vit"))
+    return fgbench.create_model(name, backbone, img_size=SIZE, num_classes=20, **options).eval()
 
 
 def wanted(network: nn.Module, images: torch.Tensor) -> dict:
@@ -54,10 +76,7 @@ def in_openvino(path, images: torch.Tensor, names) -> dict:
 
 @pytest.mark.parametrize(
     ("name", "impl"),
-    [
-        *((name, "fast") for name in MODELS),
-        *((name, "published") for name in ("glsim", "simtrans", "accvit", "falvit")),
-    ],
+    [*((name, "fast") for name in MODELS), *((name, "published") for name in PUBLISHED)],
 )
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)
@@ -69,8 +88,9 @@ def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
             assert exported.outputs == tuple(truth)
             agreement, wrong = judge(run(tmp_path / "model.onnx", images, exported.outputs), truth, "float32")
             assert not wrong
-            assert agreement["relative_logit_difference"] < (5e-5 if name == "simtrans" else 1e-5)  # small logits
-            assert agreement["equal_selected_percent"] in (None, 100.0)
+            assert agreement["relative_logit_difference"] < (5e-5 if name.startswith(SMALL_LOGITS) else 1e-5)
+            least = 99 if name.startswith("pim") else 100  # with random weights, confidences are nearly equal
+            assert agreement["equal_selected_percent"] is None or agreement["equal_selected_percent"] >= least
             assert agreement["equal_boxes_percent"] in (None, 100.0)
         assert run(tmp_path / "model.onnx", even, ["logits"])["logits"].shape == (1, 20)
     assert exported.file_bytes == (tmp_path / "model.onnx").stat().st_size

@@ -24,6 +24,7 @@ FIELDS = (
     "scores equal best_patch best_box boxes upright_boxes boxes_are prediction reason"
 ).split()
 OF_PATCHES = ("transfg", "ffvt", "dcal", "ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit")
+OF_PATCHES += ("pim", "herbs", "mpsa", "vitnet")
 
 
 def caption_of(svg: Path) -> str:
@@ -144,7 +145,7 @@ def test_selectors_that_do_not_fit_a_backbone_are_in_the_caption_with_the_reason
     rows = rows_of_left(words)
     kept = [(row["backbone"], row["selector"]) for row in rows if row["reason"] is None]
     fitting = [name for name in selectors.names() if not selectors.load(name).needs.class_token]
-    assert {"gls", "column_mass", "column_entropy"} == set(fitting)
+    assert {"gls", "column_mass", "column_entropy", "confidence"} == set(fitting)
     every = [("fgtest_vit_reg4", name) for name in selectors.names()]
     assert kept == [*(("fgtest_vit_gap", name) for name in fitting), *every]
     assert rows[0]["scores"] is None
@@ -203,8 +204,8 @@ def test_scores_that_are_all_alike_are_said_to_be(here):
 
 @pytest.mark.parametrize("name", [name for name in models.names() if name != "vit"])
 def test_every_model_shows_its_own_selection(name, here):
-    kind = create_model(name).default_backbone if name in ("resnet101", "cal") else None
-    words = ["--size", "64", "--model", name, "--backbone", "resnet18" if kind else "test_vit"]
+    others = {"resnet101": "resnet18", "cal": "resnet18", "vitnet": "swin_tiny_patch4_window7_224"}
+    words = ["--size", "64", "--model", name, "--backbone", others.get(name, "test_vit")]
     result = run("a.png", *words, "--format", "json")
     if name == "resnet101":
         assert result.exit_code == 2
@@ -212,7 +213,7 @@ def test_every_model_shows_its_own_selection(name, here):
         return
     (row,) = json.loads(result.stdout)
     assert (row["selector"], row["model"], row["equal"]) == ("own", name, False)
-    assert row["boxes"] or name == "ffvt"
+    assert row["boxes"] or name in ("ffvt", "mpsa")
     assert row["boxes_are"] == ("patches" if name in OF_PATCHES else "crops")
     for y0, x0, y1, x1 in row["boxes"]:
         seen = row["seen_box"]

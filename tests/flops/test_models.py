@@ -19,6 +19,8 @@ TINY = "vit_tiny_patch16_224"
 
 
 def small(name: str) -> str:
+    if name == "vitnet":
+        return "swin_tiny_patch4_window7_224"
     return "resnet18" if models.load(name).default_backbone.startswith("resnet") else TINY
 
 

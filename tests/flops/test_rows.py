@@ -19,16 +19,8 @@ from fgbench.results.files import rows_of as saved_rows
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = (
-    "attention",
-    "attention_sum",
-    "column_entropy",
-    "column_mass",
-    "gls",
-    "maws",
-    "mhv",
-    "psm",
-    "rollout",
-    "sacm",
+    *("attention", "attention_sum", "column_entropy", "column_mass", "confidence"),
+    *("gls", "maws", "mhv", "psm", "rollout", "sacm"),
 )
 
 
@@ -153,7 +145,7 @@ def test_selectors_that_read_the_class_token_are_left_out_where_there_is_none():
     request = {"backbones": ("vit_base_patch16_siglip_224", *TINY), "sizes": (224,)}
     problems: list[FgbenchError] = []
     rows = list(flops_rows(CountGrid(**request), problems.append))
-    without = {None, "gls", "column_mass", "column_entropy"}
+    without = {None, "gls", "column_mass", "column_entropy", "confidence"}
     assert {row.selector for row in rows if "siglip" in row.backbone} == without
     assert {row.selector for row in rows if "tiny" in row.backbone} == {None, *REGISTERED}
     (notice,) = problems

@@ -6,6 +6,7 @@ from typing import Any
 
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 
 NOT_OF_THE_ARCHITECTURE = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
@@ -49,10 +50,28 @@ def fgtest_resnet_basic(**options: Any) -> ResNet:
     return _resnet(options, block=BasicBlock, layers=[1, 1, 1, 2], channels=(8, 8, 16, 32))
 
 
+@register_model
+def fgtest_swin(**options: Any) -> SwinTransformer:
+    """A narrow Swin of six blocks, two of them with shifted windows of 4 by 4 patches; no branch is dropped."""
+    return _swin(options, embed_dim=16, depths=(2, 1, 2, 1), num_heads=(1, 2, 2, 4))
+
+
+@register_model
+def fgtest_swin_deep(**options: Any) -> SwinTransformer:
+    """A Swin of seven blocks, wider and with other heads."""
+    return _swin(options, embed_dim=24, depths=(2, 2, 2, 1), num_heads=(3, 3, 6, 6))
+
+
 def _resnet(options: dict[str, Any], **shape: Any) -> ResNet:
     for name in NOT_OF_THE_ARCHITECTURE:
         options.pop(name, None)
     return ResNet(**shape, **options)
+
+
+def _swin(options: dict[str, Any], **shape: Any) -> SwinTransformer:
+    for name in NOT_OF_THE_ARCHITECTURE:
+        options.pop(name, None)
+    return SwinTransformer(**{"patch_size": 4, "window_size": 4, "drop_path_rate": 0.0, **shape, **options})
 
 
 def _vit(options: dict[str, Any], **shape: Any) -> VisionTransformer:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from fgbench.models.build import create_model, models
 from fgbench.models.model import Model
 
+ON_SWIN = {"MPSA": ("fgtest_swin", "fgtest_vit"), "ViTNeT": ("fgtest_swin", "fgtest_swin_deep")}
+
 
 def images(batch: int, size: int, seed: int = 0) -> Tensor:
     """(B, 3, S, S): noise with a bright square somewhere else in every image."""
@@ -32,6 +34,8 @@ def enliven(model: Any, seed: int = 0) -> Any:
     for name, parameter in model.named_parameters():
         if "bn" in name and name.endswith("bias"):
             draw(parameter, 0.3, 0.1)  # channels that live: CAL's signed root jumps where a feature is all but zero
+        elif parameter.ndim == 0 or name == "pooling":  # of MPSA: factors that are above 0
+            draw(parameter, 0.4, 0.05)
         elif name.startswith("structure.weight"):  # products of small weights of patches, which matter
             draw(parameter, 0.0, 1.0 if name.endswith("1") else 100.0)
         elif "norm" in name or "bn" in name or name.endswith("gamma"):
@@ -53,8 +57,12 @@ def enliven(model: Any, seed: int = 0) -> Any:
 
 def backbones_of(kind: type[Model]) -> tuple[str, str]:
     """Two small backbones that a model can be built on."""
+    if kind.__name__ in ON_SWIN:
+        return ON_SWIN[kind.__name__]
     if kind.default_backbone.startswith("resnet"):
         return "fgtest_resnet", "fgtest_resnet_basic"
+    if kind.default_backbone.startswith("swin"):
+        return "fgtest_swin", "fgtest_vit_reg4"
     return "fgtest_vit", "fgtest_vit_reg4"
 
 

@@ -160,6 +160,12 @@ def bottleneck(x: Tensor, weights: Weights, name: str, stride: int) -> Tensor:
 
 def resnet_features(image: Tensor, weights: Weights, root: str, last_stride: int) -> Tensor:
     """(3, S, S) → (2048, h, w)."""
+    return resnet_stages(image, weights, root, last_stride)[-1]
+
+
+def resnet_stages(image: Tensor, weights: Weights, root: str, last_stride: int = 2) -> list[Tensor]:
+    """(3, S, S) → the maps (C, h, w) of every stage."""
+    found = []
     x = torch.relu(batch_norm(convolve(image, weights, f"{root}conv1", 2), weights, f"{root}bn1"))
     x = functional.max_pool2d(x[None], 3, 2, 1)[0]
     for layer, stride in (("layer1", 1), ("layer2", 2), ("layer3", 2), ("layer4", last_stride)):
@@ -167,7 +173,8 @@ def resnet_features(image: Tensor, weights: Weights, root: str, last_stride: int
         while f"{root}{layer}.{i}.conv1.weight" in weights:
             x = bottleneck(x, weights, f"{root}{layer}.{i}", stride if i == 0 else 1)
             i += 1
-    return x
+        found.append(x)
+    return found
 
 
 # Selection ------------------------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ def randomise(weights: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
             out[name] = 0.5 + 1.5 * torch.rand(w.shape, generator=made)
         elif last == "running_mean":
             out[name] = normal(w, 0.2)
+        elif w.dim() == 0 or last in ("pooling", "pooling_weights"):  # of MPSA: factors that are above 0
+            out[name] = normal(w, 0.05, 0.4)
+        elif last in ("position", "part_pos", "atten_pos"):  # of its parts
+            out[name] = normal(w, 0.5)
         elif last == "sigma":  # the factor of AA-Trans' maps
             out[name] = normal(w, 0.05, 1.0)
         elif name.endswith(("structure.weight1", "gc1.weight")):  # SIM-Trans: products of small weights, which matter

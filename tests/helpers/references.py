@@ -110,5 +110,12 @@ def column_entropy(blocks: list[np.ndarray], prefix: int, sigma: float = 1.0) ->
     return np.stack(heads)
 
 
+def confidence(class_logits: np.ndarray, reading: str = "token") -> np.ndarray:
+    """Logits (N, classes) of every token → (N,)."""
+    probabilities = softmax(class_logits, axis=1)
+    likeliest = class_logits.mean(axis=0).argmax()
+    return probabilities.max(axis=1) if reading == "token" else probabilities[:, likeliest]
+
+
 def attention_sum(blocks: list[np.ndarray], prefix: int, count: int = 9) -> np.ndarray:
     return sum(attention(blocks, prefix, block) for block in range(len(blocks))[-count:])

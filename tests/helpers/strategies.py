@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ class Case:
     features: Features
     logits: list[list[np.ndarray]]  # per image, per block (H, N, N)
     tokens: np.ndarray  # (B, N, D)
+    class_logits: np.ndarray  # (B, N, classes)
 
     def maps(self) -> Features:
         blocks = [block and Maps(block.probs_map(), block.logits_map()) for block in self.features.attention]
-        return Features(self.features.tokens, blocks, self.features.num_prefix_tokens, self.features.grid)
+        return replace(self.features, attention=blocks)
 
     @property
     def prefix(self) -> int:
@@ -54,11 +55,13 @@ def make_case(
     n = prefix + grid[0] * grid[1]
     q, k = (spread * rng.standard_normal((depth, batch, heads, n, head_dim)) for _ in range(2))
     tokens = rng.standard_normal((batch, n, heads * head_dim))
+    class_logits = spread * rng.standard_normal((batch, n, 7))
     features = Features(
         tokens=torch.from_numpy(tokens),
         attention=[QK(torch.from_numpy(q[i]), torch.from_numpy(k[i])) for i in range(depth)],
         num_prefix_tokens=prefix,
         grid=grid,
+        class_logits=torch.from_numpy(class_logits),
     )
     logits = [[references.logits(q[i, b], k[i, b]) for i in range(depth)] for b in range(batch)]
-    return Case(features, logits, tokens)
+    return Case(features, logits, tokens, class_logits)

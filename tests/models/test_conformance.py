@@ -18,13 +18,14 @@ from fgbench_selectors.registry import selectors
 
 CLASSES = 5
 # Models that select tokens, but not those of the highest scores: by votes or counts that scores alone do not tell.
-NOT_BY_SCORES = ("IELT", "R2Trans")
-SMALLER = {"aatrans": (112, 224)}  # it multiplies whole maps
+NOT_BY_SCORES = ("IELT", "R2Trans", "PIM", "HERBS")
+SMALLER = {"aatrans": (112, 224), "pim": (112, 224), "herbs": (112, 224)}  # whole maps; thousands of boxes
 CASES = [
     (name, backbone, size)
     for name in models.names()
     for backbone, size in itertools.product(backbones_of(models.load(name)), SMALLER.get(name, (224, 448)))
 ]
+SMALL = [case for case in CASES if case[2] <= 224]  # large ones in bfloat16 take minutes on a CPU without it
 
 
 def build(name: str, backbone: str, size: int, **options):
@@ -96,13 +97,13 @@ def test_a_box_that_hangs_on_rounding_is_told_from_one_that_does_not(mean, hangs
     assert hangs_on_rounding(Threshold(), torch.full((1, 3, 8, 8), mean)) is hangs
 
 
-@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+@pytest.mark.parametrize(("name", "backbone", "size"), SMALL)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_gradient_reaches_every_trainable_parameter_or_the_model_says_why_not(name, backbone, size, batch):
     torch.manual_seed(0)
     model = build(name, backbone, size).train()
     # Batch statistics of one image and one pixel do not exist, and an addend before them has no gradient.
-    if (batch == 1 and name in ("cal", "resnet101")) or name in ("simtrans", "falvit"):
+    if (batch == 1 and name in ("cal", "resnet101")) or name in ("simtrans", "pim", "herbs", "falvit"):
         for module in model.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.eval()
@@ -120,10 +121,10 @@ def test_gradient_reaches_every_trainable_parameter_or_the_model_says_why_not(na
         assert parameter.grad.abs().max() > 0, f"the gradient of {parameter_name} is zero"
 
 
-@pytest.mark.parametrize(("name", "backbone", "size"), CASES)
+@pytest.mark.parametrize(("name", "backbone", "size"), SMALL)
 @pytest.mark.parametrize("impl", ["published", "fast"])
 def test_half_precision_runs_as_weights_and_as_autocast(name, backbone, size, impl):
-    batches = (1,) if size > 224 else (3, 1)  # a processor without bfloat16 takes a minute for three large images
+    batches = (3, 1)
     model, batch = build(name, backbone, size, impl=impl), images(max(batches), size)
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
@@ -278,6 +279,20 @@ BAD_OPTIONS = [
     ("simtrans", {"selector": "psm"}),
     ("aatrans", {"margin": 2}),
     ("aatrans", {"selector": "maws"}),
+    ("pim", {"num_tokens": 0}),
+    ("pim", {"num_tokens": [4, 4]}),
+    ("pim", {"num_tokens": [1000, 4, 4, 4]}),
+    ("pim", {"num_tokens": [4, 4, 4, 0.5]}),
+    ("pim", {"width": 2}),
+    ("pim", {"predict": "mean"}),
+    ("pim", {"dropout": 1}),
+    ("pim", {"dropped_weight": -1}),
+    ("pim", {"selector": "gls"}),
+    ("pim", {"img_size": (64, 96)}),
+    ("pim", {"backbone": "convnext_tiny"}),
+    ("pim", {"backbone": "vit_base_r50_s16_224"}),
+    ("herbs", {"temperature": 0}),
+    ("herbs", {"first_weight": "1"}),
     ("accvit", {"ratio": 1.5}),
     ("accvit", {"head_weights": [1, 1, 1]}),
     ("accvit", {"head_weights": [1, 1, 1, "1"]}),

@@ -19,7 +19,7 @@ from fgbench.models.any_network import function_network
 
 TALL, WIDE = (96, 64), (64, 96)
 SQUARE_ONLY = ("cal", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim")
-SQUARE_ONLY += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit")
+SQUARE_ONLY += ("ielt", "r2trans", "simtrans", "aatrans", "accvit", "falvit", "pim", "herbs", "mpsa", "vitnet")
 
 
 @pytest.mark.parametrize("size", [TALL, WIDE])

@@ -11,12 +11,13 @@ import pytest
 import fgbench_reports.published as published
 from fgbench.datasets.dataset import TABLE9
 from fgbench.flops import paper as closed_forms
+from fgbench.plugins.kinds import models
+from fgbench.plugins.names import own_facts
 from fgbench.results import paper
 from fgbench.results.recipe import Recipe, published_recipe
 from fgbench_reports.paper import counted, names
 from fgbench_reports.paper import measured as settings
 
-MODELS = Path(__file__).parents[2] / "fgbench" / "models"
 FOLDER = Path(published.__file__).parent
 FILES = sorted(path.name for path in FOLDER.glob("*.csv"))
 
@@ -90,9 +91,8 @@ def test_a_setting_that_deviates_is_told():
 def test_models_and_data_sets_are_those_of_the_harness_and_select_by_what_they_do_there():
     assert set(names.DATASETS) == set(TABLE9)
     for model in names.MODELS:  # read as text: importing models takes torch along
-        text = (MODELS / f"{model}.py").read_text(encoding="utf-8")
-        default = re.search(r'(?:use_selector\(selector, |published_selector = )"(\w+)"', text)
-        assert (default and default[1]) == paper.MODEL_SELECTORS.get(model)
+        facts = own_facts(models, model)
+        assert facts.attributes["published_selector"] == paper.MODEL_SELECTORS.get(model)
 
 
 def test_the_papers_grid_is_that_of_its_closed_forms():

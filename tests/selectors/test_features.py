@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fgbench_selectors import QK, Features, FeaturesError, Maps, get
+from fgbench_selectors import QK, Features, FeaturesError, Maps, Needs, get
 
 
 def test_a_square_grid_is_inferred():
@@ -19,6 +19,11 @@ def test_a_square_grid_is_inferred():
         (lambda: Features(tokens=torch.zeros(1, 18, 8)), "17 patch tokens are no square grid"),
         (lambda: Features(tokens=torch.zeros(1, 17, 8), grid=(3, 5)), "do not fill the grid"),
         (lambda: Features(tokens=torch.zeros(17, 8)), r"tokens must be \(B, N, D\)"),
+        (lambda: Features(class_logits=torch.zeros(17, 8)), r"class_logits must be \(B, N, classes\)"),
+        (
+            lambda: Features(tokens=torch.zeros(1, 17, 8), class_logits=torch.zeros(1, 16, 8)),
+            r"class_logits, tokens and blocks disagree on \(batch, tokens\)",
+        ),
         (lambda: Features(tokens=torch.zeros(1, 3, 8), num_prefix_tokens=3), "no patch tokens are left"),
         (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=-1), "whole number, got -1"),
         (lambda: Features(tokens=torch.zeros(1, 17, 8), num_prefix_tokens=1.0), "whole number, got 1.0"),
@@ -59,3 +64,15 @@ def test_the_scale_of_queries_and_keys_is_the_usual_one_unless_given():
     q = torch.randn(1, 2, 5, 16)
     assert QK(q, q).scale == 0.25
     torch.testing.assert_close(QK(q, q, scale=1.0).logits_map(), q @ q.mT)
+
+
+def test_class_logits_are_features_by_themselves_and_are_declared_like_others():
+    logits = torch.randn(2, 10, 3)
+    features = Features(class_logits=logits, num_prefix_tokens=1)
+    assert (features.grid, features.device) == ((3, 3), logits.device)
+    assert torch.equal(features.map(lambda x: x + 1).read_class_logits(), logits + 1)
+    both = Features(tokens=torch.randn(2, 10, 8), class_logits=logits)
+    assert both.declared(Needs(tokens=True)).class_logits is None
+    assert both.declared(Needs(class_logits=True)).tokens is None
+    with pytest.raises(FeaturesError, match="logits of a classifier for every token are needed"):
+        get("confidence")(both.declared(Needs(tokens=True)))

@@ -79,12 +79,16 @@ def test_half_precision_selects_what_float64_selects(dtype):
 
 @pytest.mark.parametrize(
     "name",
-    ["psm", "rollout", "maws", "sacm", "gls", "attention", "attention_sum", "mhv", "column_mass", "column_entropy"],
+    [
+        *("psm", "rollout", "maws", "sacm", "gls", "attention", "attention_sum"),
+        *("mhv", "column_mass", "column_entropy", "confidence"),
+    ],
 )
 def test_selection_never_waits_for_the_host(name):
     q, k, _ = on_gpu((2, 12, 197, 64), torch.bfloat16)
     lse = logsumexp(q, k, 0.125)
-    features = Features(tokens=q.transpose(1, 2).flatten(2), attention=[QK(q, k, 0.125, lse)] * 3)
+    tokens = q.transpose(1, 2).flatten(2)
+    features = Features(tokens=tokens, attention=[QK(q, k, 0.125, lse)] * 3, class_logits=tokens)
     selector = get(name).cuda()
     selector(features)
     torch.cuda.set_sync_debug_mode("error")

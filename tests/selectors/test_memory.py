@@ -32,9 +32,8 @@ class LargestTensor(TorchDispatchMode):
 def largest(name: str, impl: str, side: int, batch: int = 1, device: str = "cpu") -> int:
     tokens = side**2 + 1
     per_head = torch.zeros(batch, HEADS, tokens, HEAD_DIM, device=device)
-    features = Features(
-        tokens=torch.zeros(batch, tokens, HEADS * HEAD_DIM, device=device), attention=[QK(per_head, per_head)] * 3
-    )
+    per_token = torch.zeros(batch, tokens, HEADS * HEAD_DIM, device=device)
+    features = Features(tokens=per_token, attention=[QK(per_head, per_head)] * 3, class_logits=per_token)
     with LargestTensor() as seen:
         get(name, impl=impl)(features)
     return seen.elements

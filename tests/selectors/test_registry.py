@@ -11,16 +11,8 @@ from fgbench_selectors.registry import Registry
 from fgbench_selectors.selector import contract_breach
 
 BUILT_IN = [
-    "attention",
-    "attention_sum",
-    "column_entropy",
-    "column_mass",
-    "gls",
-    "maws",
-    "mhv",
-    "psm",
-    "rollout",
-    "sacm",
+    *("attention", "attention_sum", "column_entropy", "column_mass", "confidence"),
+    *("gls", "maws", "mhv", "psm", "rollout", "sacm"),
 ]
 
 

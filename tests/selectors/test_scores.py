@@ -24,6 +24,7 @@ REFERENCES = {
     "mhv": lambda case, b: references.mhv(case.logits[b], case.prefix, case.features.grid),
     "column_mass": lambda case, b: references.column_mass(case.logits[b], case.prefix),
     "column_entropy": lambda case, b: references.column_entropy(case.logits[b], case.prefix),
+    "confidence": lambda case, b: references.confidence(case.class_logits[b]),
     "attention_sum": lambda case, b: references.attention_sum(case.logits[b], case.prefix),
 }
 IN_FLOAT64 = ("sacm", "column_entropy")
@@ -73,6 +74,15 @@ def test_gls_in_every_metric_scores_the_most_similar_patch_highest(impl, metric,
     expected = batch_of(lambda c, b: references.gls(c.tokens[b], c.prefix, metric), case)
     scores = get("gls", impl=impl, metric=metric)(case.features)
     np.testing.assert_allclose(scores, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@given(case=cases())
+@settings(max_examples=15, deadline=None)
+def test_confidence_reads_the_class_of_the_token_or_of_the_image(impl, case):
+    expected = batch_of(lambda c, b: references.confidence(c.class_logits[b], "image"), case)
+    scores = get("confidence", impl=impl, reading="image")(case.features)
+    np.testing.assert_allclose(scores, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -318,6 +328,7 @@ def test_the_last_block_is_not_needed_where_the_paper_does_not_read_it(name):
         ("attention_sum", {"blocks": 2.5}, "blocks must be a whole number from 1, got 2.5"),
         ("mhv", {"votes": 0}, "votes must be a whole number from 1, got 0"),
         ("mhv", {"votes": True}, "votes must be a whole number from 1, got True"),
+        ("confidence", {"reading": "class"}, "unknown reading of confidence 'class'"),
         ("sacm", {"activation": "relu"}, "activation must be a class of torch.nn modules, got 'relu'; such as nn.ReLU"),
         ("psm", {"heads": 3}, "has no option 'heads'"),
     ],

@@ -11,7 +11,7 @@ import typer
 
 from fgbench.cli.checks import check_checkpoint, check_dataset, check_model_options, check_names, check_optimizer
 from fgbench.cli.errors import DONE, complain, ignore_interrupts, problems_told
-from fgbench.cli.options import OutputOptions, StoreOptions
+from fgbench.cli.options import OutputOptions, ReductionOptions, StoreOptions
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.options import SELECTORS, one, switch, whole
 from fgbench.results.output import emit_as
@@ -49,6 +49,7 @@ def accuracy(
     recipe: RecipeOptions,
     options: AccuracyOptions,
     store: StoreOptions,
+    reduction: ReductionOptions,
     output: OutputOptions,
 ) -> None:
     """Fine-tune and test models. A run that is killed goes on after its last whole epoch, to the same result.
@@ -57,7 +58,10 @@ def accuracy(
     hosts: accelerate launch -m fgbench accuracy …
     """
     passes = {} if options.passes is None else {"passes": options.passes}
-    request = replace(request, recipe=recipe.asked_for, model_options={**request.model_options, **passes})
+    models = reduction.of(request.models, None) or request.models
+    request = replace(
+        request, models=models, recipe=recipe.asked_for, model_options={**request.model_options, **passes}
+    )
     _check_names(request, options)
     from fgbench.cli.progress import TrainingProgress
     from fgbench.training.launch import is_main_process

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, problems_told
-from fgbench.cli.options import BaselineOptions, OutputOptions, PluginOptions, StoreOptions
+from fgbench.cli.options import BaselineOptions, OutputOptions, PluginOptions, ReductionOptions, StoreOptions
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.flops.grid import HOW, CountGrid
 from fgbench.options import AGAIN, OUTPUT_SECTION, switch
@@ -32,9 +32,12 @@ def flops(
     store: StoreOptions,
     plugin: PluginOptions,
     compared: BaselineOptions,
+    reduction: ReductionOptions,
     output: OutputOptions,
 ) -> None:
     """Count the work of every selection mechanism beside its backbone, for one image. No GPU, no weights."""
+    grid = replace(grid, models=reduction.of(grid.models, None))
+    grid.check()
     if options.parts and not grid.models:
         raise FgbenchError("only models have parts", do="--parts goes with --models")
     if compared.baseline is not None and not grid.models:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
-from fgbench.cli.options import BaselineOptions, OutputOptions, StoreOptions
+from fgbench.cli.options import BaselineOptions, OutputOptions, ReductionOptions, StoreOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.options import switch
+from fgbench.results import paper
 from fgbench.results.output import emit_as
 from fgbench.sweep.request import HOW_LONG, SweepRequest
 
@@ -35,6 +36,7 @@ def throughput(
     test: SelfTestOptions,
     store: StoreOptions,
     compared: BaselineOptions,
+    reduction: ReductionOptions,
     output: OutputOptions,
 ) -> None:
     """Measure models × image sizes × batch sizes. What is finished is kept; start again, and the rest is measured.
@@ -46,6 +48,7 @@ def throughput(
         raise FgbenchError("--a-a measures everything twice, and has no meaning with", f"--repeat {request.repeats}")
     if test.a_a:  # old figures would test nothing
         request = replace(request, repeats=2, again=True)
+    request = replace(request, models=reduction.of(request.models, paper.MODELS) or ())
     compared.check_among(request.models)
     check_names(
         models=request.models,

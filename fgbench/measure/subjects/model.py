@@ -18,8 +18,10 @@ from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.backbone import brought_by
 from fgbench.models.build import create_model, model_class, model_options
 from fgbench.models.model import Model
+from fgbench.models.reductions.build import reduced_name
 from fgbench.plugins.any_model import short_name
 from fgbench.plugins.code import foreign_code
+from fgbench.results.reduced_name import base_model
 
 
 class ModelSubject(TakesImages):
@@ -91,7 +93,7 @@ def resolve(spec: ModelSpec) -> tuple[ModelSpec, int]:
     backbone = spec.backbone or type(model).default_backbone
     resolved = replace(
         spec,
-        model=short_name(spec.model),
+        model=reduced_name(base_model(short_name(spec.model)), model),
         backbone=backbone,
         selector=model.selector_name,
         impl=(spec.impl or model.impl) if model.two_impls else None,

@@ -11,6 +11,7 @@ from fgbench.measure.points import ModelSpec
 from fgbench.measure.subject import Subject, TakesImages
 from fgbench.models.copies import copy_to
 from fgbench.models.model import Model
+from fgbench.models.reductions.build import reduced_name
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import models
 from fgbench.results.image_size import ImageSize, height_width
@@ -60,7 +61,7 @@ def _spec(module: nn.Module, image_size: ImageSize) -> ModelSpec:
         )
     own = [name for name, entry in models.entries().items() if entry.value.endswith(f":{type(module).__name__}")]
     return ModelSpec(
-        model=own[0] if own else getattr(module, "name", type(module).__name__.lower()),
+        model=reduced_name(own[0] if own else getattr(module, "name", type(module).__name__.lower()), module),
         backbone=str(module.options.get("backbone", "")),
         selector=module.selector_name,
         impl=module.impl if module.two_impls else None,

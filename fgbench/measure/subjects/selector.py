@@ -78,7 +78,8 @@ class SelectorSubject:
             read = range(DEPTH)[needs.blocks] if needs.blocks is not None else range(0)
             tokens = torch.randn(*shape, HEADS * HEAD_DIM, dtype=dtype, device=device) if needs.tokens else None
             attention = [block() if index in read else None for index in range(DEPTH)]
-        return (Features(tokens=tokens, attention=attention),)
+            class_logits = torch.randn(*shape, CLASSES, dtype=dtype, device=device) if needs.class_logits else None
+        return (Features(tokens=tokens, attention=attention, class_logits=class_logits),)
 
     def count(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Count:
         """Count the selection alone."""

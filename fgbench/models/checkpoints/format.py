@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from fgbench.models.model import Model
 
 Weights = dict[str, Tensor]
 
-POSITIONS = "encoder.vit.pos_embed"
+VIT = "encoder.vit."  # first part of the names of timm's weights in models on a plain ViT
+POSITIONS = f"{VIT}pos_embed"
 SECOND_TOKEN = "second_class_token"
 
 
@@ -28,11 +30,13 @@ class Format:
         renames: Pairs of a pattern and its replacement, applied in order.
         norm_eps: ε of LayerNorm in the code that trained the file.
         ignored: Names of weights that the code creates and does not use.
+        unused: A pattern that further such names match; None for no others.
         backbone_only: Whether the file holds a backbone only.
         model: Class of the model that the weights belong to.
         interpolation: How the code that wrote the file resizes position embeddings.
         split_positions: Whether the second position belongs to a second class token.
         repeated: First parts of two names under which a file holds the same weights; None where it holds each once.
+        convolutions_of_one: Whether linear layers of the model are convolutions with a kernel of one in the file.
 
     """
 
@@ -46,6 +50,8 @@ class Format:
     interpolation: str = "bicubic"
     split_positions: bool = False
     repeated: tuple[str, str] | None = None
+    unused: str | None = None
+    convolutions_of_one: bool = False
 
     def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
         """Rename weights to the names of our models; queries, keys and values of a block become one matrix.
@@ -61,25 +67,37 @@ class Format:
             FgbenchError: If two weights get the same name, or shapes do not fit.
 
         """
-        depth = getattr(getattr(model, "encoder", None), "depth", 0)
+        depth = getattr(encoder_of(model), "depth", 0)
         renamed: Weights = {}
         origins: dict[str, str] = {}
         for name, tensor in weights.items():
-            if name in self.ignored or self._is_repeated(name, weights):
+            if self.ignores(name) or self._is_repeated(name, weights):
                 continue
             new = name
             for pattern, replacement in self.renames:
                 new = re.sub(pattern, replacement.replace("{last}", str(depth - 1)), new)
+            new = placed(new, model)
             if new in renamed:
                 raise FgbenchError(
                     f"{origins[new]} and {name} in the checkpoint have one place in the model:",
                     new,
                     "their values differ: which is meant?" if self.repeated else "does its depth fit?",
                 )
-            renamed[new], origins[new] = tensor, name
+            renamed[new], origins[new] = self._as_linear(new, tensor), name
         if self.split_positions:
             _split_positions(renamed, origins)
         return _join_projections(renamed, origins), origins
+
+    def ignores(self, name: str) -> bool:
+        """Whether the code that wrote the file creates a weight and does not use it."""
+        return name in self.ignored or (self.unused is not None and re.search(self.unused, name) is not None)
+
+    def _as_linear(self, name: str, tensor: Tensor) -> Tensor:
+        """The weight of a convolution with a kernel of one as that of a linear layer; others as they are."""
+        is_backbone = name.startswith((VIT, "pyramid."))
+        if not self.convolutions_of_one or is_backbone or tensor.ndim < 3 or tensor.shape[2:].numel() != 1:
+            return tensor
+        return tensor.flatten(1)
 
     def _is_repeated(self, name: str, weights: Mapping[str, Tensor]) -> bool:
         """Whether the file holds a weight under its other name as well, with equal values."""
@@ -87,6 +105,22 @@ class Format:
             return False
         other, tensor = weights.get(self.repeated[0] + name.removeprefix(self.repeated[1])), weights[name]
         return other is not None and other.shape == tensor.shape and torch.equal(other, tensor)
+
+
+def encoder_of(model: Model) -> Any:
+    """The encoder that holds the plain ViT of a model; None for a model on another backbone."""
+    pyramid: Any = getattr(model, "pyramid", None)
+    if pyramid is not None:
+        return pyramid.net if hasattr(pyramid.net, "vit") else None
+    return getattr(model, "encoder", None)
+
+
+def placed(name: str, model: Model) -> str:
+    """The name of a weight in a model: that of a backbone is in its pyramid, where it has one."""
+    pyramid: Any = getattr(model, "pyramid", None)
+    if pyramid is None or not name.startswith(VIT):
+        return name
+    return f"pyramid.{pyramid.home}{name.removeprefix(VIT)}"
 
 
 def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
@@ -100,8 +134,23 @@ def _split_positions(renamed: Weights, origins: dict[str, str]) -> None:
     renamed[POSITIONS] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
 
 
+def _split_queries(weights: Weights, origins: dict[str, str]) -> Weights:
+    """Split matrices of queries and keys, where a file holds values by themselves."""
+    split: Weights = {}
+    for name, tensor in weights.items():
+        match = re.fullmatch(r"(.*\.attn)\.qk\.(weight|bias)", name)
+        if match is None or not tensor.ndim or len(tensor) % 2:
+            split[name] = tensor
+            continue
+        for letter, half in zip("qk", tensor.chunk(2), strict=True):
+            half_name = f"{match[1]}.{letter}.{match[2]}"
+            split[half_name], origins[half_name] = half, origins[name]
+    return split
+
+
 def _join_projections(weights: Weights, origins: dict[str, str]) -> Weights:
     """Put queries, keys and values of a block into one matrix, in that order, where all three are there."""
+    weights = _split_queries(weights, origins)
     joined = dict(weights)
     for name in weights:
         match = re.fullmatch(r"(.*\.attn)\.q\.(weight|bias)", name)

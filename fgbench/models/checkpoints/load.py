@@ -16,7 +16,7 @@ from fgbench.errors import FgbenchError
 from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of, shown
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
-from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights, encoder_of, placed
 from fgbench.models.checkpoints.names import FGBENCH, GOOGLE, google_weights, recognise, written_options
 from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
@@ -25,7 +25,8 @@ from fgbench.models.options import one_of
 from fgbench.options import INTERPOLATIONS
 from fgbench.results.reading import parse_json
 
-CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc)\.(weight|bias)$|^feature_center$")  # an entry per class
+# Weights that have an entry per class.
+CLASS_WEIGHTS = re.compile(r"(^|[._])(head|head_dist|fc|predict|class_norm)\.(weight|bias)$|^feature_center$")
 UNUSED = re.compile(r"(^|\.)(mask_token|num_batches_tracked|feature_center)$")  # no prediction depends on them
 SHOWN = 8  # shapes that do not fit, in one line
 
@@ -145,9 +146,9 @@ def load_checkpoint(
     """Load weights into a model.
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
-    R2-Trans, SIM-Trans, AA-Trans, ACC-ViT, FAL-ViT and CAL; files of timm; Google's .npz. A released file may be a
-    whole checkpoint or only weights, with or without ``model.`` before their names. No code in the file is executed,
-    and the model changes only if all shapes fit.
+    R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT and Evo-ViT; files of
+    timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or without ``model.`` before
+    their names. No code in the file is executed, and the model changes only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -161,8 +162,8 @@ def load_checkpoint(
             key of the file, such as ``"teacher"``. By default the set under a usual key (``model``, ``state_dict``, …),
             else the only one.
         interpolation: How position embeddings are resized: ``bilinear`` (corners aligned, as Google, GLSim, TransFG,
-            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, ACC-ViT and FAL-ViT do) or ``bicubic`` (timm does);
-            by default as the code that wrote the file does.
+            FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, PIM, ACC-ViT and FAL-ViT do) or ``bicubic`` (timm
+            does); by default as the code that wrote the file does.
 
     Returns:
         A report of the weights.
@@ -189,7 +190,8 @@ def load_checkpoint(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
             "known: fgbench, GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT, R2-Trans, SIM-Trans, AA-Trans, "
-            "ACC-ViT, FAL-ViT, CAL, timm's ViT, ResNets, Google's npz",
+            "PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT, Evo-ViT, timm's ViT, Swin, ResNets, "
+            "Google's npz",
         )
     format_, bare = recognised
     own_file = format_.name == FGBENCH and kind_of(path) == SAFETENSORS
@@ -203,7 +205,7 @@ def load_checkpoint(
         model.read_norm_eps(eps)
         raise
     try:
-        ignored = [name for name in format_.ignored if name in bare]
+        ignored = [name for name in bare if format_.ignores(name)]
         how = interpolation or interpolation_of(format_, model)
         report = _put(model, renamed, origins, format_, ignored, metadata, strict=strict, interpolation=how)
     except BaseException:
@@ -280,7 +282,7 @@ def _put(
         started=tuple(started),
         ignored=(*ignored, *(origins[name] for name in dropped)),
         resized=tuple(grids),
-        grids=grids.get(POSITIONS),
+        grids=grids.get(placed(POSITIONS, model)),
         interpolation=interpolation if grids else None,
         norm_eps=eps,
         backbone_only=format_.backbone_only,
@@ -292,7 +294,7 @@ def _put(
 
 def _check_heads(arrays: Mapping[str, Array], model: Model) -> None:
     """Raise an error for another number of heads, which changes attention but not the shapes of matrices."""
-    own = getattr(getattr(model, "encoder", None), "num_heads", None)
+    own = getattr(encoder_of(model), "num_heads", None)
     kernels = {name: array for name, array in arrays.items() if name.endswith("/query/kernel") and array.ndim == 3}
     for name, array in kernels.items():  # (D, H, d)
         if own is not None and array.shape[1] != own:

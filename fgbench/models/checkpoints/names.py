@@ -14,6 +14,8 @@ from fgbench.models.checkpoints.family import EMBEDDINGS, JOINT_HEAD, TRANSFORME
 from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.checkpoints.format import Format, Weights
 from fgbench.models.checkpoints.last_three import ACC_VIT, FAL_VIT
+from fgbench.models.checkpoints.part_formats import MPSA, VIT_NET
+from fgbench.models.checkpoints.plug_in_names import EARLIER_SWIN, HERBS, PIM, SWIN
 from fgbench.models.model import Model
 from fgbench.results.reading import parse_json
 
@@ -84,13 +86,44 @@ AA_TRANS = Format(
     model="AATrans",
     interpolation="bilinear",
 )
+# DeiT with a reduction of tokens. EViT has timm's names, and ToMe, ATS and Top-K have no weights of their own.
+DYNAMIC_VIT = Format(
+    "dynamicvit",
+    "score_predictor.0.in_conv.0.weight",
+    (
+        (r"^score_predictor\.", "encoder.reduction.predictors."),
+        (r"^(?!head\.|encoder\.reduction\.)", "encoder.vit."),
+    ),
+    norm_eps=1e-6,
+    model="ViT",
+    interpolation="bilinear",
+)
+EVO_VIT = Format(
+    "evo-vit",
+    "qks.0.qk.weight",
+    (
+        (r"^(cls_token$|pos_embed$|patch_embed\.|blocks\.|norm\.)", r"encoder.vit.\1"),
+        (r"^qks\.(\d+)\.", r"encoder.vit.blocks.\1.attn."),
+        (r"^vs\.(\d+)\.", r"encoder.vit.blocks.\1.attn."),
+        (r"^norms\.(\d+)\.", r"encoder.vit.blocks.\1.norm1."),
+        (r"^projs\.(\d+)\.", r"encoder.vit.blocks.\1.attn.proj."),
+        (r"^(norm|head)_cls\.", r"class_\1."),
+    ),
+    norm_eps=1e-6,
+    model="ViT",
+    interpolation="bilinear",
+)
 
 # The first format whose signature is in a file is that of the file: weights of single models come before common ones.
 FORMATS = (
     SIM_TRANS,
     AA_TRANS,
+    *(PIM, HERBS, EARLIER_SWIN, SWIN),
+    *(MPSA, VIT_NET),
     ACC_VIT,
     FAL_VIT,
+    DYNAMIC_VIT,
+    EVO_VIT,
     Format(
         "glsim",
         "positional_embedding.pos_embedding",
@@ -265,7 +298,8 @@ def written_options(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def timm_resnet(model: Model) -> Format:
     """The format of a ResNet of timm or torchvision for a model."""
-    home = "features" if hasattr(model, "features") else "backbone"
+    homes = {"features": "features", "pyramid": "pyramid.net"}
+    home = next((home for part, home in homes.items() if hasattr(model, part)), "backbone")
     return Format("timm ResNet", "conv1.weight", ((r"^", f"{home}."),), backbone_only=True, model="ResNet101")
 
 

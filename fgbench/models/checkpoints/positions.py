@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torch.nn import functional
 
-from fgbench.models.checkpoints.format import POSITIONS, Format, Weights
+from fgbench.models.checkpoints.format import POSITIONS, Format, Weights, encoder_of, placed
 from fgbench.models.checkpoints.names import TIMM_FORMAT
 from fgbench.models.model import Model
 
@@ -36,14 +35,15 @@ def resize_positions(
         Patches per side in the file and in the model, by the names of the embeddings that were resized.
 
     """
-    encoder: Any = getattr(model, "encoder", None)
-    places = {POSITIONS: encoder.grid} if POSITIONS in own else {}
+    encoder = encoder_of(model)
+    home = placed(POSITIONS, model)
+    places = {home: encoder.grid} if home in own else {}
     resize: Callable[..., Tensor] = resample_abs_pos_embed
     if interpolation == "bilinear":
         resize = resize_bilinear
     elif interpolation == FLEXIBLE:
         resize = partial(resample_abs_pos_embed, interpolation="bilinear", antialias=False)
-    spread_from = weights.get(POSITIONS) if spread else None
+    spread_from = weights.get(home) if spread else None
     resized: dict[str, tuple[int, int]] = {}
     for name, grid in {**places, **model.position_grids}.items():
         given, wanted = weights.get(name, spread_from), own[name]
@@ -70,7 +70,7 @@ def interpolation_of(format_: Format, model: Model) -> str:
         ``bicubic``, ``bilinear`` (corners aligned), or :data:`FLEXIBLE`.
 
     """
-    name = getattr(getattr(model, "encoder", None), "name", "").partition(".")[0]
+    name = getattr(encoder_of(model), "name", "").partition(".")[0]
     if format_.name != TIMM_FORMAT or not ("flexivit" in name or "radio" in name):
         return format_.interpolation
     return "bilinear" if name in ALIGNED else FLEXIBLE

@@ -25,18 +25,33 @@ def audit_tables(rows: Sequence[AuditRow]) -> RowTables:
 
     """
     questions = list(dict.fromkeys(row.question for row in rows))
-    models: dict[tuple[str, str, int], dict[str, AuditRow]] = {}
+    has_options = any(row.options for row in rows)
+    models: dict[tuple[str, str, str, int], dict[str, AuditRow]] = {}
     for row in rows:
-        models.setdefault((row.model, row.backbone, row.image_size), {})[row.question] = row
+        models.setdefault((row.model, _options(row), row.backbone, row.image_size), {})[row.question] = row
     lines = []
-    for (model, backbone, size), answers in models.items():
-        line = {"model": word(model), "backbone": word(backbone), "size": word(size)}
+    for (model, options, backbone, size), answers in models.items():
+        line = {"model": word(model), **({"options": word(options)} if has_options else {})}
+        line |= {"backbone": word(backbone), "size": word(size)}
         lines.append(line | {name: _cell(answers.get(name)) for name in questions})
-    reasons = [f"{row.model}, {row.question}: {row.reason}." for row in rows if row.reason is not None]
+    reasons = [
+        f"{' '.join(filter(None, (row.model, _options(row))))}, {row.question}: {row.reason}."
+        for row in rows
+        if row.reason is not None
+    ]
     table = Table.from_cells(
-        "audit", "Promises kept", lines, names=("model", "backbone", *questions), notes=[*NOTES, *reasons]
+        "audit", "Promises kept", lines, names=("model", "options", "backbone", *questions), notes=[*NOTES, *reasons]
     )
     return RowTables(rows=rows, narrow=[table], wide=[table], notes=[*NOTES, *reasons])
+
+
+def _options(row: AuditRow) -> str:
+    """The options of the model as they are typed; empty without any."""
+    return " ".join(f"{name}={_typed(value)}" for name, value in row.options.items())
+
+
+def _typed(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _cell(row: AuditRow | None) -> Cell:

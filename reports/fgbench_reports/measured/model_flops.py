@@ -30,6 +30,11 @@ NOTES = (
     "pass 2: all further passes; fusion: selected tokens, last blocks, heads (CAL's belong to its passes).",
 )
 
+REDUCTION = "reduction"
+REDUCTION_NOTE = (
+    f"{REDUCTION}: scores, choice and merging of tokens. Blocks behind it run on the tokens that are left; where their "
+    "number depends on the image, on the most that can be."
+)
 OUTSIDE = "(outside)"
 OUTSIDE_NOTE = f"{OUTSIDE}: the work of a model that it does in none of its stages."
 
@@ -66,7 +71,8 @@ def model_notes(rows: Sequence[FlopsRow]) -> list[str]:
     """The columns and the stages."""
     conventions = dict.fromkeys(row.convention for row in rows)
     notes = [note.format(flops=BY_CONVENTION[convention]) for convention in conventions for note in NOTES]
-    return [*notes, *([OUTSIDE_NOTE] if any(row.stage == OUTSIDE for row in rows) else [])]
+    told = {REDUCTION: REDUCTION_NOTE, OUTSIDE: OUTSIDE_NOTE}
+    return [*notes, *(note for stage, note in told.items() if any(row.stage == stage for row in rows))]
 
 
 def _wide(rows: Sequence[FlopsRow], notes: Sequence[str], baseline: FlopsBaseline | None) -> Table:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fgbench_reports.choose.configurations import Accuracy
 from fgbench_reports.data import Data
+from fgbench_reports.paper.costs import COLUMNS, USUAL_SIZE, Costs, costs_of
 from fgbench_reports.paper.differences import to_decimals
 from fgbench_reports.paper.measured import as_published, deviation_notes, left_out_notes
-from fgbench_reports.paper.names import DATASETS, METHODS, MODELS
+from fgbench_reports.paper.names import DATASETS, METHODS, MODELS, NETWORKS
 from fgbench_reports.published import PAPER, literature
 from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.tables.column import NOTHING, Cell, figure, word
-from fgbench_reports.tables.table import Marks, Table, column_marks, frame_of
+from fgbench_reports.tables.table import Marks, Table, cell_marks, column_marks, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METHOD, BACKBONE, PUBLISHED = "Method", "Backbone", "Top-1 %"
 MEASURED, SPREAD, PIXELS, DIFFERENCE = "measured here %", "± over seeds", "pixels", "difference"
-USUAL_SIZE = 448  # of these data sets in the papers that the figures come from
 
 Line = dict[str, Cell]
 
@@ -45,12 +45,12 @@ TABLE_3 = LiteratureTable(name="table3", dataset="inat17")
 
 def table2(data: Data) -> pd.DataFrame:
     """Table 2 as numbers: top-1 in percent, published and measured, and their difference in points."""
-    return frame_of(_lines(TABLE_2, _largest(TABLE_2, data)))
+    return frame_of(_lines(TABLE_2, _largest(TABLE_2, data), costs_of(data, built(TABLE_2))))
 
 
 def table3(data: Data) -> pd.DataFrame:
     """Table 3 as numbers, like :func:`table2`."""
-    return frame_of(_lines(TABLE_3, _largest(TABLE_3, data)))
+    return frame_of(_lines(TABLE_3, _largest(TABLE_3, data), costs_of(data, built(TABLE_3))))
 
 
 class _LiteratureReport(Report):
@@ -60,9 +60,10 @@ class _LiteratureReport(Report):
 
     def items(self, data: Data) -> Iterable[Item]:
         """The table, and the command for models that are not trained on its data set."""
-        measured = _largest(self.table, data)
-        yield _table(self.table, measured, left_out_notes(data.accuracy, (self.table.dataset,)))
+        measured, costs = _largest(self.table, data), costs_of(data, built(self.table))
+        yield _table(self.table, measured, costs, left_out_notes(data.accuracy, (self.table.dataset,)))
         yield from _missing(self.table, measured)
+        yield from _uncounted(self.table, costs)
 
 
 class Table2(_LiteratureReport):
@@ -91,6 +92,25 @@ def _missing(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> Iterat
         )
 
 
+def _uncounted(table: LiteratureTable, costs: Costs) -> Iterator[Missing]:
+    lacking = [model for model in built(table) if not costs.is_counted(model)]
+    if lacking:
+        yield Missing(
+            what=f"Table {table.number}: what {', '.join(MODELS.get(model, model) for model in lacking)} cost",
+            command=f"fgbench flops --models {' '.join(lacking)} --sizes {costs.image_size or USUAL_SIZE}",
+        )
+
+
+def built(table: LiteratureTable) -> list[str]:
+    """The models of fgbench, and the networks of timm, that methods of a table are."""
+    return [model for row in literature(table.name) if (model := model_of(row["method"]))]
+
+
+def model_of(method: str) -> str | None:
+    """The model, or the network of timm, that a method of Tables 2 and 3 is; None where it cannot be built."""
+    return METHODS.get(method) or NETWORKS.get(method)
+
+
 def _methods(table: LiteratureTable) -> list[str]:
     return [METHODS[row["method"]] for row in literature(table.name) if row["method"] in METHODS]
 
@@ -106,10 +126,13 @@ def _largest(table: LiteratureTable, data: Data) -> dict[str, Accuracy]:
     return largest
 
 
-def _lines(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> list[Line]:
+def _lines(table: LiteratureTable, measured: Mapping[str, Accuracy], costs: Costs) -> list[Line]:
     spread = any(accuracy.top1_std_percent is not None for accuracy in measured.values())
     columns = (MEASURED, *((SPREAD,) if spread else ()), PIXELS, DIFFERENCE) if measured else ()
-    return [_line(row, measured.get(METHODS.get(row["method"], "")), columns) for row in literature(table.name)]
+    return [
+        _line(row, measured.get(METHODS.get(row["method"], "")), columns) | dict(costs.cells(model_of(row["method"])))
+        for row in literature(table.name)
+    ]
 
 
 def _line(row: Mapping[str, object], accuracy: Accuracy | None, columns: Sequence[str]) -> Line:
@@ -130,15 +153,16 @@ def _line(row: Mapping[str, object], accuracy: Accuracy | None, columns: Sequenc
     return line | {heading: known[heading] for heading in columns}
 
 
-def _table(table: LiteratureTable, measured: Mapping[str, Accuracy], left_out: Sequence[str]) -> Table:
-    lines = _lines(table, measured)
+def _table(table: LiteratureTable, measured: Mapping[str, Accuracy], costs: Costs, left_out: Sequence[str]) -> Table:
+    lines = _lines(table, measured, costs)
     return Table.from_cells(
         table.name,
         f"Table {table.number}: accuracy on {DATASETS[table.dataset]}",
         lines,
         names=(METHOD, BACKBONE),
         marks=_marks(lines),
-        notes=[*_notes(table, measured), *left_out],
+        notes=[*_notes(table, measured), *costs.notes, *left_out],
+        units={column.heading: column.unit for column in costs.columns if column.unit},
     )
 
 
@@ -146,7 +170,8 @@ def _marks(lines: list[Line]) -> Marks:
     headings = [heading for heading in (PUBLISHED, MEASURED) if heading in lines[0]]
     values = {heading: [line[heading].value for line in lines] for heading in headings}
     texts = {heading: [line[heading].text for line in lines] for heading in headings}
-    return column_marks(values, dict.fromkeys(headings, "high"), texts)
+    marks = column_marks(values, dict.fromkeys(headings, "high"), texts)
+    return {**marks, **cell_marks(lines, {column.heading: column.better for column in COLUMNS if column.better})}
 
 
 def _notes(table: LiteratureTable, measured: Mapping[str, Accuracy]) -> list[str]:

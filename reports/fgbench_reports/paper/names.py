@@ -16,6 +16,10 @@ MODELS = {
     "r2trans": "R2-Trans",
     "simtrans": "SIM-Trans",
     "aatrans": "AA-Trans",
+    "pim": "PIM",
+    "herbs": "HERBS",
+    "mpsa": "MPSA",
+    "vitnet": "ViT-NeT",
     "accvit": "ACC-ViT",
     "falvit": "FAL-ViT",
 }
@@ -30,6 +34,8 @@ METHODS = {
     "R2-Trans": "r2trans",
     "SIM-Trans": "simtrans",
 }
+# Those that timm has as they are: networks by their names there.
+NETWORKS = {"DeiT B-16": "deit_base_patch16_224", "ResNet-152": "resnet152"}
 DATASETS = {
     **{"cub": "CUB", "dafb": "DAFB", "dogs": "Dogs", "flowers": "Flowers", "food": "Food"},
     **{"inat17": "iNat17", "moe": "Moe", "nabirds": "NABirds", "pets": "Pets", "vegfru": "VegFru"},

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fgbench.results.paper import IMAGE_SIZES, MODEL_SELECTORS, NUM_CLASSES, SELECTING_MODELS, VIT_B16
 from fgbench.results.records import FlopsRow
 from fgbench_reports.data import Data
+from fgbench_reports.paper.costs import Costs, costs_of
 from fgbench_reports.paper.names import MODELS
 from fgbench_reports.published import PAPER
 from fgbench_reports.published import table6 as published_rows
 from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.tables.column import NOTHING, Cell, figure, word
 from fgbench_reports.tables.numbers import percent
-from fgbench_reports.tables.table import Marks, Table, column_marks, frame_of
+from fgbench_reports.tables.table import Marks, Table, cell_marks, column_marks, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ ModelCount = tuple[str, int, str | None]  # model, image size, implementation
 
 def table6(data: Data) -> pd.DataFrame:
     """Table 6 as words, yes or no: what the paper ticks, and what was counted."""
-    return frame_of(_lines(_Counted(data.flops)))
+    return frame_of(_lines(_Counted(data.flops), costs_of(data, SELECTING_MODELS)))
 
 
 def table6_costs(data: Data) -> pd.DataFrame:
@@ -54,7 +55,7 @@ class Table6(Report):
     def items(self, data: Data) -> Iterable[Item]:
         """The table, what whole models cost, and what has not been counted."""
         counted = _Counted(data.flops)
-        yield _table(counted)
+        yield _table(counted, costs_of(data, SELECTING_MODELS))
         if lines := _cost_lines(counted):
             yield _costs(lines)
         yield from _missing(counted)
@@ -103,7 +104,7 @@ def _on_papers_classes(row: FlopsRow) -> bool:
     return (row.environment or {}).get("num_classes") in (None, NUM_CLASSES)
 
 
-def _lines(counted: _Counted) -> list[Line]:
+def _lines(counted: _Counted, costs: Costs) -> list[Line]:
     flags = {OVERLAP: counted.overlaps, SECOND_PASS: counted.passes_twice}
     counts = {heading: {model: flag_of(model) for model in SELECTING_MODELS} for heading, flag_of in flags.items()}
     known = {heading: by_model for heading, by_model in counts.items() if set(by_model.values()) != {None}}
@@ -111,7 +112,8 @@ def _lines(counted: _Counted) -> list[Line]:
     for row in published_rows():
         line = {MODEL: word(MODELS[row["model"]])}
         line |= {heading: _sign(row[field]) for heading, field in PUBLISHED.items()}
-        lines.append(line | {heading: _flag(by_model[row["model"]]) for heading, by_model in known.items()})
+        line |= {heading: _flag(by_model[row["model"]]) for heading, by_model in known.items()}
+        lines.append({**line, **costs.cells(row["model"])})
     return lines
 
 
@@ -125,8 +127,8 @@ def _flag(flag: bool | None) -> Cell:
     return _sign("yes" if flag else "no")
 
 
-def _table(counted: _Counted) -> Table:
-    lines = _lines(counted)
+def _table(counted: _Counted, costs: Costs) -> Table:
+    lines = _lines(counted, costs)
     notes = [
         f"Published: {PAPER}, Table 6. PO: patches overlap; IF: intermediate features or attention are used; DFSM: how "
         "features are selected; Crops: the image is cropped for a second pass; FA: how features are put together. ✓ is "
@@ -138,7 +140,16 @@ def _table(counted: _Counted) -> Table:
             "Counted: PO where a model has more tokens than its plain backbone, Crops where there are products in a "
             "second pass."
         )
-    return Table.from_cells("table6", "Table 6: what models consist of", lines, names=list(lines[0]), notes=notes)
+    figures = {column.heading: column for column in costs.columns}
+    return Table.from_cells(
+        "table6",
+        "Table 6: what models consist of",
+        lines,
+        names=[heading for heading in lines[0] if heading not in figures],
+        marks=cell_marks(lines, {name: column.better for name, column in figures.items() if column.better}),
+        notes=[*notes, *costs.notes],
+        units={name: column.unit for name, column in figures.items() if column.unit},
+    )
 
 
 def _cost_lines(counted: _Counted) -> list[Line]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from fgbench.results.image_size import ImageSize
 from fgbench.results.records import AccuracyRow
+from fgbench.results.reduced_name import ReducedName
 from fgbench_reports.advice import accuracy_command
 from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, exact, pareto_front, throughput_bounds
 from fgbench_reports.choose.configurations import MEASURED, PUBLISHED, Configuration, configurations
@@ -46,6 +48,7 @@ FRONT: Style = {"color": INK, "linewidth": 0.9, "linestyle": (0.0, (1.0, 1.2))}
 PAPER = SOURCE.partition(", Tables")[0]
 MARGIN = 0.1  # margin of the cost axis, as a share
 ACCURACY = "top-1 accuracy (%)"
+PLAIN = "vit"  # the model that others are compared with: what selecting costs, and what reducing tokens saves
 Named = TypeVar("Named")
 
 
@@ -149,6 +152,9 @@ def _figure(
         f"{labels[series_of(one.row)]} at {one.row.image_size}" for one in fronts_over(shown, against).within_of(shown)
     ]
     notes = [*_sources(shown), *within_note(within), *_origins(data.accuracy, dataset), *many]
+    reduces = any(ReducedName.of(one.row.model) is not None for one in shown)
+    plain = plain_throughputs(every) if reduces and against.word == "throughput" else {}
+    notes += saving_notes(shown, plain)
     notes += thinning_note(longest) if longest > MAX_POINTS else []
     lacking = [*many, *left_out(data, every, group, against.of, against.word)]
     notes += lacking[len(many) :]
@@ -161,7 +167,32 @@ def _figure(
         against=against,
         looks=looks,
         left_out=lacking,
+        plain=plain,
     )
+
+
+def plain_throughputs(every: Sequence[Configuration]) -> dict[tuple[str, ImageSize], float]:
+    """The highest throughput of the plain model on every backbone at every image size."""
+    found: dict[tuple[str, ImageSize], float] = {}
+    for one in every:
+        key = (one.row.backbone, one.row.image_size)
+        if one.row.model == PLAIN:
+            found[key] = max(one.img_s, found.get(key, 0.0))
+    return found
+
+
+def saving_notes(shown: Sequence[Configuration], plain: Mapping[tuple[str, ImageSize], float]) -> list[str]:
+    """A note on the models that are faster than the plain one, and on those that are slower, fastest first."""
+    times: dict[str, float] = {}
+    labels = labels_of(one.row for one in shown)
+    for one in shown:
+        base = plain.get((one.row.backbone, one.row.image_size))
+        if base is not None and one.row.model != PLAIN:
+            times[f"{labels[series_of(one.row)]} at {one.row.image_size}"] = one.img_s / base
+    told = [f"{name} {ratio:.2f} ×" for name, ratio in sorted(times.items(), key=lambda pair: -pair[1])]
+    most = 12
+    more = [f"{len(told) - most} more"] if len(told) > most else []
+    return [f"Throughput beside the plain {PLAIN}: {listed([*told[:most], *more])}."] if told else []
 
 
 def _sources(shown: Sequence[Configuration]) -> list[str]:
@@ -233,6 +264,7 @@ class Frontier(Figure):
     against: Against
     looks: Mapping[Series, Look]
     left_out: Sequence[str] = ()  # notes on data that is not drawn, with the reason
+    plain: Mapping[tuple[str, ImageSize], float] = field(default_factory=dict)  # as plain_throughputs has them
 
     def draw(self) -> Drawing:
         """Draw the points and the front. Published accuracies are hollow; bars are the intervals behind the front."""
@@ -265,7 +297,10 @@ class Frontier(Figure):
             epochs = accuracy.recipe.get("epochs")
             runs = how_many(accuracy.runs, "run")
             told += f", {accuracy.source}, {runs}" + (f" of {how_many(epochs, 'epoch')}" if epochs else "")
-        text = "\n".join([*words_of(one, label), told])
+        plain = self.plain.get((one.row.backbone, one.row.image_size))
+        times = None if plain is None or one.row.model == PLAIN else one.img_s / plain
+        beside = [] if times is None else [f"{times:.2f} × the throughput of {PLAIN}"]
+        text = "\n".join([*words_of(one, label), told, *beside])
         hollow = accuracy is not None and accuracy.source == PUBLISHED
         return Mark(
             series=series_of(one.row),
@@ -278,6 +313,7 @@ class Frontier(Figure):
             across=across,
             status=one.row.status,
             unsure=ends is None or (timed and across is None),
+            times_plain=times,
         )
 
 

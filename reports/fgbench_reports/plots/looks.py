@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
+from fgbench.results.reduced_name import model_label
 from fgbench_reports.data import Data
 from fgbench_reports.plots.style import INK, PAPER, Style, palette
 from fgbench_reports.sweep_rows import as_text
@@ -26,7 +27,9 @@ FAMILIES: dict[
     **{"mhv": (BROWN, (5, 1, 0.0)), "ielt": (BROWN, (5, 1, 0.0)), "column_mass": (SKY, "H"), "r2trans": (SKY, "H")},
     **{"attention": (SKY, "X"), "random": (GREY, "d"), "centre": (GREY, "p")},
     **{"column_entropy": (BROWN, (8, 1, 0.0)), "aatrans": (BROWN, (8, 1, 0.0)), "simtrans": (YELLOW, (5, 1, 36.0))},
-    **{"accvit": (PINK, ">"), "attention_sum": (SKY, (7, 1, 0.0)), "falvit": (SKY, (7, 1, 0.0))},
+    **{"confidence": (GREEN, (7, 1, 0.0)), "pim": (GREEN, (7, 1, 0.0)), "herbs": (GREEN, (7, 1, 25.0))},
+    **{"mpsa": (LIGHT, (10, 1, 0.0)), "vitnet": (LIGHT, (3, 0, 30.0))},
+    **{"accvit": (PINK, ">"), "attention_sum": (SKY, (9, 1, 0.0)), "falvit": (SKY, (9, 1, 0.0))},
 }
 REST_COLOURS = (SKY, BROWN, BLUE, RED, GREEN)
 REST_MARKERS: tuple[Marker, ...] = ((4, 1, 0.0), "8", (3, 1, 0.0), (6, 1, 0.0), (4, 1, 45.0))
@@ -128,5 +131,6 @@ def labels_of(rows: Iterable[ThroughputRow]) -> dict[Series, str]:
     for series in every:
         alike = [other for other in every if other[0] == series[0]]
         differing = [series[index] for index in (1, 2, 3) if len({other[index] for other in alike}) > 1]
-        labels[series] = " ".join(as_text(part) for part in (series[0], *differing) if part is not None)
+        words = (model_label(str(series[0])), *differing)
+        labels[series] = " ".join(as_text(part) for part in words if part is not None)
     return labels

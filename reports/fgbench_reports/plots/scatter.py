@@ -31,6 +31,12 @@ HEIGHT = 160.0
 PUBLISHED_MARK: Style = {  # mark of a published accuracy in the legend
     **{"marker": "o", "linestyle": "none", "markersize": 5.0, "markeredgecolor": INK, "markerfacecolor": PAPER},
 }
+SAME = 0.02  # share by which throughputs must differ to be called cheaper or dearer
+BESIDE = 8.0  # points: from the centre of a mark to the caret that says whether it saves
+CARETS: dict[bool, tuple[str, Style]] = {  # by whether a model saves: the word in the legend, and its caret
+    saves: (word, {"marker": marker, "linestyle": "none", "markersize": 3.0, "color": INK, "markeredgewidth": 0.0})
+    for saves, word, marker in ((True, "saves: faster than the plain vit", ">"), (False, "costs: slower than it", "<"))
+}
 STUB = 9.0  # points: length of a short line to each side of a mark
 MAX_NAMES = 8  # most names beside points; with more series, the names are in a legend
 
@@ -50,6 +56,13 @@ class Mark:
     half: bool = False  # whether the implementation is the published one
     status: Status = Status.OK  # a mark with another status has a ring
     unsure: bool = False  # whether its interval is unknown, while other marks have one
+    times_plain: float | None = None  # its throughput over that of the plain model on the same backbone and size
+
+    @property
+    def saves(self) -> bool | None:
+        """Whether it is faster than the plain model, and not slower; None where the two hardly differ."""
+        times = self.times_plain
+        return None if times is None or abs(times - 1) < SAME else times > 1
 
     @property
     def bars(self) -> list[Bar]:
@@ -131,6 +144,11 @@ def _draw(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
         rings = [(mark.x, mark.y) for mark in marks if mark.image_size == size and not mark.status.is_ok]
         draw_rings(axes, rings, diameter(size))
     draw_unknown(axes, [(mark.x, mark.y) for mark in marks if mark.unsure])
+    for mark in marks:
+        if mark.saves is not None:
+            x, y = axes.transData.transform((mark.x, mark.y))
+            beside = axes.transAxes.inverted().transform((x + (BESIDE if mark.saves else -BESIDE), y))
+            axes.plot(*[[end] for end in beside], **CARETS[mark.saves][1], transform=axes.transAxes, zorder=4)
 
 
 def _draw_stubs(axes: Axes, marks: Sequence[Mark], look: Look) -> None:
@@ -166,6 +184,7 @@ def _extra(plane: Plane, marks: Sequence[Mark]) -> list[Entry]:
     entries: list[Entry] = [(handle(**line), name) for name, line in plane.entries]
     entries += [(handle(**PUBLISHED_MARK), "published accuracy")] if any(mark.hollow for mark in marks) else []
     entries += [impl_entries()["published"]] if any(mark.half for mark in marks) else []
+    entries += [(handle(**look), word) for saves, (word, look) in CARETS.items() if saves in {m.saves for m in marks}]
     entries += statuses_entry(mark.status for mark in marks)
     entries += [unknown_entry()] if any(mark.unsure for mark in marks) else []
     return entries

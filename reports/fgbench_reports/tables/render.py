@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +76,14 @@ def render(table: Table | Sequence[Table] | RowTables, style: str, *, to_file: b
     return "\n".join(map(formats.to_csv if style == "csv" else WRITERS[style], tables))
 
 
-def render_words(rows: Sequence[Row], style: str, *, to_file: bool = False) -> str:
+def render_words(rows: Sequence[Row], style: str, *, to_file: bool = False, not_printed: Collection[str] = ()) -> str:
     """Render simple rows of words, a column per field; for a terminal and for programs pandas is not imported.
 
     Args:
         rows: The rows.
         style: The format, as :func:`render` takes it.
         to_file: Whether a ``table`` goes into a file.
+        not_printed: Fields that a ``table`` leaves out, which has too little room.
 
     """
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
@@ -92,6 +93,7 @@ def render_words(rows: Sequence[Row], style: str, *, to_file: bool = False) -> s
 
         frame = pd.DataFrame(words, columns=headings, dtype=object)
         return render(Table.from_text("rows", "", frame, names=headings), style)
+    headings = [heading for heading in headings if heading not in not_printed]
     lines = [[line.get(heading, "") for heading in headings] for line in words]
     narrow = table_of_lines("", headings, lines, headings, Layout(form="plain"))
     return render(RowTables(rows=rows, narrow=[narrow], wide=[]), style, to_file=to_file)

@@ -18,6 +18,7 @@ from fgbench_reports.plots.style import INK
 PAIRS = {
     **{"psm": "transfg", "maws": "ffvt", "gls": "glsim", "rollout": "ramstrans", "sacm": "aftrans"},
     **{"mhv": "ielt", "column_mass": "r2trans", "column_entropy": "aatrans", "attention_sum": "falvit"},
+    "confidence": "pim",
 }
 
 
