@@ -239,10 +239,14 @@ def test_every_head_is_begun_by_the_rule_that_is_asked_for(how, tmp_path):
 
 
 def test_weights_of_timm_begin_it_as_a_file_does(monkeypatch):
-    from fgbench.models import vit
+    from fgbench.models import vision_transformer
 
-    build = vit.build_vit
-    monkeypatch.setattr(vit, "build_vit", lambda *given, pretrained, **how: enliven(build(*given, **how), seed=5))
+    def drawn(*given, pretrained, **how):
+        assert pretrained
+        return enliven(build(*given, **how), seed=5)
+
+    build = vision_transformer.build_vit
+    monkeypatch.setattr(vision_transformer, "build_vit", drawn)
     model = create_model("accvit", "fgtest_vit", img_size=64, num_classes=3, pretrained=True)
     last = model.encoder.vit.blocks[-1].state_dict()
     assert all(torch.equal(tensor, last[name]) for name, tensor in model.object_block.state_dict().items())

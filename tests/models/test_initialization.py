@@ -194,7 +194,7 @@ def test_glsim_s_aggregator_is_drawn_by_xavier_s_rule_on_a_backbone_and_as_torch
 
 @pytest.mark.parametrize("name", OWN_HEADS)
 def test_timm_s_pretrained_weights_begin_as_a_file_does(name, monkeypatch):
-    from fgbench.models import vit
+    from fgbench.models import vision_transformer as vit
 
     def enlivened(*where: Any, pretrained: bool, **how: Any) -> nn.Module:
         assert pretrained
