@@ -14,6 +14,7 @@ from fgbench.models.backbone import create_with_timm, for_timm, takes_image_size
 from fgbench.models.copies import copy_to
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import check_images, size_option, whole_number
+from fgbench.models.settings import settings_kept
 
 MakeNetwork = Callable[..., nn.Module]
 
@@ -92,13 +93,18 @@ class FunctionNetwork(AnyNetwork):
     function: ClassVar[MakeNetwork]
 
     def make(self, *, pretrained: bool) -> nn.Module:
-        """Call the function on the CPU, as it may read files; a copy of what it returns is in float32 and moved."""
+        """Call the function on the CPU, as it may read files; a copy of what it returns is in float32 and moved.
+
+        What the function sets in this process ends with it.
+        """
         device = torch.get_default_device()
         given = {"img_size": for_timm(self.image_size), "num_classes": self.num_classes, "pretrained": pretrained}
-        with torch.device("cpu"):
+        with settings_kept():
             network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
         if not isinstance(network, nn.Module):
             raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
+        if torch.device(device).type != "meta" and any(weight.is_meta for weight in network.parameters()):
+            raise FgbenchError(f"{self.default_backbone!r} returns a network on the meta device, without weights")
         own = {type(module) for module in network.modules()}
         self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
         return copy_to(network, device)

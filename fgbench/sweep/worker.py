@@ -130,7 +130,7 @@ class Worker:
 
     def reference(self, case: Message, device: str) -> Message:
         """The outputs of a model in torch's float32."""
-        return {"outputs": make_reference(ModelSubject(ModelSpec(**case)), device).message()}
+        return make_reference(ModelSubject(ModelSpec(**case)), device).message()
 
     def export(self, case: Message, mode: Message, uuid: str | None, folder: str) -> Message:
         """Write the files that an engine loads. Memory is limited where the model runs, not here."""
