@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -109,6 +110,15 @@ class FunctionNetwork(AnyNetwork):
         self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
         return copy_to(network, device)
 
+    @property
+    def built_structure(self) -> str:
+        """The modules and tensors of the network, which a function may read from a file."""
+        modules = [
+            f"{name} {type(module).__qualname__} {_options(module)}" for name, module in self.network.named_modules()
+        ]
+        named = itertools.chain(self.network.named_parameters(), self.network.named_buffers())
+        return "\n".join([*modules, *(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in named)])
+
 
 def timm_network(name: str) -> type[TimmNetwork]:
     """The class of a classifier of timm.
@@ -163,6 +173,11 @@ def logits_of(output: Any, name: str) -> Tensor:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
         raise FgbenchError(f"{name!r} must return logits (batch, classes), got", shape)
     return logits
+
+
+def _options(module: nn.Module) -> str:
+    """The options of a module of torch, such as its strides; other modules may write anything there."""
+    return module.extra_repr() if type(module).__module__.startswith("torch.nn.") else ""
 
 
 def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict[str, Any]:
