@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fgbench_selectors.errors import (
+    BadFunctionError,
     BrokenPluginError,
     FeaturesError,
     FgbenchError,
@@ -13,6 +14,7 @@ from fgbench_selectors.errors import (
 )
 
 __all__ = [
+    "BadFunctionError",
     "BrokenPluginError",
     "CannotMeasureError",
     "CheckFailedError",

@@ -18,6 +18,7 @@ from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem, UnknownNa
 from fgbench.explain.loaded_model import LoadedModel, guarded
 from fgbench.models.model import Model
 from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import models
 from fgbench.results.records import AuditRow
 
 HASH_SEEDS = (1, 2)  # of the two processes
@@ -44,6 +45,7 @@ def audit_models(request: AuditRequest, on_problem: OnProblem, progress: Callabl
 
     """
     add_plugin_files(request.plugins, on_problem)
+    models.try_out(request.subjects)
     device, rows, refused = device_of(request), list[AuditRow](), list[FgbenchError]()
     for name in request.subjects:
         progress(f"loading {name}")

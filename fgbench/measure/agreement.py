@@ -25,21 +25,46 @@ class Reference:
 
     Args:
         pictures: (n, 3, S, S).
-        outputs: By name; the first axis is that of the pictures.
+        outputs: By name; the first axis is that of the pictures. Empty where they are not finite.
+        not_finite: Why nothing is right beside these outputs, in words; empty where they are finite.
 
     """
 
     pictures: Tensor
     outputs: Arrays
+    not_finite: str = ""
+
+    @classmethod
+    def of_outputs(cls, pictures: Tensor, outputs: Arrays) -> Reference:
+        """The reference of outputs that may be NaN or infinite."""
+        for name, value in outputs.items():
+            if kind := not_finite(value):
+                return cls(pictures, {}, f"no output can be compared: the {name} of torch in float32 are {kind}")
+        return cls(pictures, outputs)
 
     def message(self) -> dict[str, Any]:
         """The outputs, ready for JSON."""
-        return {name: value.tolist() for name, value in self.outputs.items()}
+        outputs = {name: value.tolist() for name, value in self.outputs.items()}
+        return {"outputs": outputs, "not_finite": self.not_finite}
 
     @classmethod
     def of_message(cls, pictures: Tensor, message: Mapping[str, Any]) -> Reference:
         """The reference out of :meth:`message`."""
-        return cls(pictures, {name: np.asarray(value) for name, value in message.items()})
+        outputs = {name: np.asarray(value) for name, value in message["outputs"].items()}
+        return cls(pictures, outputs, message["not_finite"])
+
+
+def not_finite(values: Any) -> str:
+    """The word for numbers that are not all finite, with the kind that is met; empty where all of them are.
+
+    Args:
+        values: An array, or a tensor on any device.
+
+    """
+    tensor = torch.as_tensor(values)
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
+        return ""
+    return f"not finite ({'NaN' if bool(torch.isnan(tensor).any()) else 'infinity'})"
 
 
 def pictures_of(subject: Subject) -> Tensor:
@@ -82,7 +107,7 @@ def make_reference(subject: Subject, device: str = "cpu") -> Reference:
     finally:
         torch.set_float32_matmul_precision(before[0])
         cudnn.allow_tf32 = before[1]
-    return Reference(pictures, {name: np.concatenate([one[name] for one in found]) for name in found[0]})
+    return Reference.of_outputs(pictures, {name: np.concatenate([one[name] for one in found]) for name in found[0]})
 
 
 def find_reference(subject: Subject, device: str) -> tuple[Reference | None, str | None]:
@@ -105,9 +130,12 @@ def compare(outputs_of: OutputsOf, batch_size: int, reference: Reference, dtype:
         dtype: Precision of the engine, as ``--dtype`` names it.
 
     Returns:
-        As :func:`fgbench.deploy.agreement.judge`; ``pictures`` is the number of different ones.
+        As :func:`fgbench.deploy.agreement.judge`; ``pictures`` is the number of different ones. No agreement, and the
+        reason, where the outputs of torch are not finite.
 
     """
+    if reference.not_finite:
+        return {}, reference.not_finite
     count = len(reference.pictures)
     given = [torch.arange(start, start + batch_size) % count for start in range(0, count, batch_size)]
     parts = [outputs_of(reference.pictures[index]) for index in given]

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 
 from fgbench.errors import FgbenchError
-from fgbench.measure.agreement import Reference, compare
+from fgbench.measure.agreement import Reference, compare, not_finite
 from fgbench.measure.clocks import Clock, Step
 from fgbench.measure.energy import Energy, measure_energy
 from fgbench.measure.engine import Batch, Engine, PrepareBatch, first_line
 from fgbench.measure.load import LoadTiming, is_load, load_plan, time_requests
 from fgbench.measure.points import NOT_ASKED_FOR
 from fgbench.measure.rows import no_figures
-from fgbench.measure.subject import HALVES, Subject, Work, count_training, count_work
+from fgbench.measure.subject import HALVES, Subject, TakesImages, Work, count_training, count_work
 from fgbench.measure.tail import SAMPLES, Tail, tail_of
 from fgbench.measure.timer import ATTEMPTS, Timing, TimingPlan, time_iterations, timing_plan
 from fgbench.measure.watch import Watch
+from fgbench.models.any_network import logits_of
 from fgbench.results.records import Status
 from fgbench_selectors.backends.recording import record_backends
 
@@ -63,6 +64,7 @@ class LoadedSubject:
         reference: Reference | None = None,
     ) -> None:
         self.engine, self.reference = engine, reference
+        self.has_logits = isinstance(subject, TakesImages) and not engine.mode.training
         self.plan = load_plan(timing_plan(engine.mode.device, cap_s), engine.mode)
         check_loadable(subject, engine)
         self.missing: dict[str, str] = {}  # by field, why it is null
@@ -141,12 +143,21 @@ class LoadedSubject:
     ) -> tuple[dict[str, Any] | None, str | None]:
         """The agreement of a batch with the reference, and why its output is wrong."""
         if self.reference is None:
-            return None, None
+            return None, self._not_finite(batch) if self.has_logits else None
         if batch.outputs is None:
             missing["agreement"] = f"engine {self.engine.mode.engine!r} gives no outputs to compare"
             return None, None
         agreement, wrong = compare(batch.outputs, batch_size, self.reference, self.engine.mode.dtype)
         return agreement, wrong or None
+
+    def _not_finite(self, batch: Batch) -> str | None:
+        """Why the logits of a run before the first that is timed are wrong where nothing is there to compare with."""
+        try:
+            logits = logits_of(batch.run(), "the network")
+        except FgbenchError:  # the engine keeps its outputs elsewhere
+            return None
+        kind = not_finite(logits)
+        return f"wrong output: its logits are {kind}" if kind else None
 
     def _work(self, subject: Subject) -> Work | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from fgbench.models.backbone import create_with_timm, for_timm, takes_image_size
 from fgbench.models.copies import copy_to
 from fgbench.models.model import Explanation, Model
 from fgbench.models.options import check_images, size_option, whole_number
+from fgbench.models.settings import settings_kept
 
 MakeNetwork = Callable[..., nn.Module]
 
@@ -92,16 +94,30 @@ class FunctionNetwork(AnyNetwork):
     function: ClassVar[MakeNetwork]
 
     def make(self, *, pretrained: bool) -> nn.Module:
-        """Call the function on the CPU, as it may read files; a copy of what it returns is in float32 and moved."""
+        """Call the function on the CPU, as it may read files; a copy of what it returns is in float32 and moved.
+
+        What the function sets in this process ends with it.
+        """
         device = torch.get_default_device()
         given = {"img_size": for_timm(self.image_size), "num_classes": self.num_classes, "pretrained": pretrained}
-        with torch.device("cpu"):
+        with settings_kept():
             network = type(self).function(**_fitting(type(self).function, given, self.default_backbone))
         if not isinstance(network, nn.Module):
             raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
+        if torch.device(device).type != "meta" and any(weight.is_meta for weight in network.parameters()):
+            raise FgbenchError(f"{self.default_backbone!r} returns a network on the meta device, without weights")
         own = {type(module) for module in network.modules()}
         self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
         return copy_to(network, device)
+
+    @property
+    def built_structure(self) -> str:
+        """The modules and tensors of the network, which a function may read from a file."""
+        modules = [
+            f"{name} {type(module).__qualname__} {_options(module)}" for name, module in self.network.named_modules()
+        ]
+        named = itertools.chain(self.network.named_parameters(), self.network.named_buffers())
+        return "\n".join([*modules, *(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in named)])
 
 
 def timm_network(name: str) -> type[TimmNetwork]:
@@ -157,6 +173,11 @@ def logits_of(output: Any, name: str) -> Tensor:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
         raise FgbenchError(f"{name!r} must return logits (batch, classes), got", shape)
     return logits
+
+
+def _options(module: nn.Module) -> str:
+    """The options of a module of torch, such as its strides; other modules may write anything there."""
+    return module.extra_repr() if type(module).__module__.startswith("torch.nn.") else ""
 
 
 def _fitting(function: MakeNetwork, given: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -95,6 +95,11 @@ class Model(nn.Module):
         self.impl = impl
 
     @property
+    def built_structure(self) -> str:
+        """The modules and tensors of a network that is not known by its code, in words; empty for all others."""
+        return ""
+
+    @property
     def reduction(self) -> Any:
         """The reduction of tokens; None where all tokens run through all blocks."""
         return getattr(getattr(self, "encoder", None), "reduction", None)

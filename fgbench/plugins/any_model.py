@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import importlib.util
+import inspect
 import pkgutil
 import re
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.errors import BadFunctionError, FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
 from fgbench.plugins.facts import class_facts
 from fgbench.results.reduced_name import ReducedName
@@ -21,6 +24,7 @@ from fgbench_selectors.plugins import existing_file, import_file
 TIMM = "timm"
 PREFIX = "timm/"  # that people may type before timm's names
 MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+SHOWN = 12  # names of functions in a message
 
 
 def any_model(name: str) -> Entry | None:
@@ -100,25 +104,37 @@ def _of_timm(name: str) -> Any:
 def _of_file(name: str, path: Path, function: str) -> Any:
     file, status = existing_file(path).resolve(), path.stat()
     module = _module_of(file, status.st_mtime_ns, status.st_size)
-    return _made("function_network", name, _member(module, function, str(path)))
+    return _function_network(name, module, function, str(path))
 
 
 @functools.lru_cache(maxsize=16)
 def _module_of(file: Path, *_: int) -> Any:
     """The module of a file, which may load weights: it runs once in a process, as long as the file stays the same."""
-    with _on_cpu():
+    with _settings_kept():
         return import_file(file)
 
 
 def _of_module(name: str, module: str, function: str) -> Any:
-    with _on_cpu():
+    _find_in_working_folder(module.partition(".")[0])
+    with _settings_kept():
         imported = importlib.import_module(module)
-    return _made("function_network", name, _member(imported, function, module))
+    return _function_network(name, imported, function, module)
 
 
-def _on_cpu() -> AbstractContextManager[Any]:
-    """A context in which a module makes tensors on the CPU, wherever its networks are built later."""
-    context: AbstractContextManager[Any] = pkgutil.resolve_name("torch:device")("cpu")
+def _find_in_working_folder(package: str) -> None:
+    """Let a package that is not installed be found in the working folder, as ``python -m`` finds it.
+
+    The folder comes last in the import path: no library is taken from there.
+    """
+    folder = str(Path.cwd())
+    if package not in sys.modules and folder not in sys.path and importlib.util.find_spec(package) is None:
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+
+
+def _settings_kept() -> AbstractContextManager[Any]:
+    """A context in which a module makes tensors on the CPU, and after which settings are as before."""
+    context: AbstractContextManager[Any] = pkgutil.resolve_name("fgbench.models.settings:settings_kept")()
     return context
 
 
@@ -127,7 +143,16 @@ def _made(function: str, *arguments: Any) -> Any:
     return pkgutil.resolve_name(f"fgbench.models.any_network:{function}")(*arguments)
 
 
-def _member(module: Any, function: str, place: str) -> Any:
+def _function_network(name: str, module: Any, function: str, place: str) -> Any:
+    """The class of the networks of a function. Raises :class:`BadFunctionError` where there is no such function."""
     if not hasattr(module, function):
-        raise FgbenchError(f"{place} has no function", function)
-    return getattr(module, function)
+        there = [name for name, value in vars(module).items() if inspect.isfunction(value) and name[0] != "_"]
+        near = difflib.get_close_matches(function, there, n=SHOWN)
+        shown = list(dict.fromkeys([*near, *there]))[:SHOWN]
+        more = ", …" if len(there) > SHOWN else ""
+        has = f"it has: {', '.join(shown)}{more}" if shown else "it has none at all"
+        raise BadFunctionError(name, place, f"{place} has no function {function!r}; {has}")
+    try:
+        return _made("function_network", name, getattr(module, function))
+    except FgbenchError as error:
+        raise BadFunctionError(name, place, str(error)) from error

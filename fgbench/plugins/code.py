@@ -22,7 +22,7 @@ KNOWN = frozenset((*OURS, "torch", "timm"))
 KNOWN_BY_VERSION = frozenset({*OURS, *sys.stdlib_module_names, "torch", "timm", "fvcore", "__main__"})
 
 
-def foreign_code(*objects: Any) -> str | None:
+def foreign_code(*objects: Any, structure: str = "") -> str | None:
     """A digest of the code of classes and functions; None where all of them belong to fgbench.
 
     It covers the files that define them and the files of modules that these use by name. Libraries in the folder that
@@ -30,6 +30,7 @@ def foreign_code(*objects: Any) -> str | None:
 
     Args:
         objects: Classes and functions.
+        structure: What they have built from files that nobody knows of, in words.
 
     """
     foreign = [value for value in map(_unwrapped, objects) if value.__module__.partition(".")[0] not in KNOWN]
@@ -37,6 +38,7 @@ def foreign_code(*objects: Any) -> str | None:
     used, libraries = _used_by({value.__module__ for value in foreign})
     files = [*own, *sorted(used - set(own))]
     content = b"".join(Path(file).read_bytes() for file in files) + " ".join(sorted(libraries)).encode()
+    content += structure.encode()
     return hashlib.sha256(content).hexdigest()[:16] if files else None
 
 

@@ -2,7 +2,8 @@
 
 Each entry point or file has a worker of its own, forked from a process that has imported torch where that is needed. A
 trial takes 60 s at most; the environment variable FGBENCH_PLUGIN_TIMEOUT sets another limit. A trial that passed stays
-in the cache (:mod:`fgbench.plugins.trial_cache`) until the code or a version changes.
+in the cache (:mod:`fgbench.plugins.trial_cache`) until the code or a version changes. A function that returns a network
+is called in its trial, within 5 minutes, and in every command: what it reads is not known.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
+from fgbench.plugins.any_model import is_function
 from fgbench.plugins.trial_cache import recall, remember, state_of_file, state_of_point
 from fgbench.quantities import duration
 from fgbench.results.record_base import Status
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from fgbench.plugins.kinds import Kind
 
 TIMEOUT, DEFAULT = "FGBENCH_PLUGIN_TIMEOUT", "60s"
+FUNCTION_DEFAULT = "5m"  # of a function, which may load weights
 PRELOADED = ("fgbench_selectors.selector", "fgbench.models.model")  # modules that selectors and models import anyway
 WORDS_OF_TORCH = (b"torch", b"fgbench_selectors", b"fgbench.models", b"timm")
 WORKER = "fgbench.plugins.trial_worker"
@@ -44,7 +47,10 @@ def why_not(kind: Kind, entries: Sequence[Entry]) -> Mapping[str, str]:
     known = outcomes()
     if known is None:
         return {}
-    known |= try_points(kind, [entry for entry in entries if (kind.group, entry.name) not in known])
+    new = [entry for entry in entries if (kind.group, entry.name) not in known]
+    with shared_pools():
+        known |= try_points(kind, new)
+        known |= {(kind.group, entry.name): _try_function(entry) for entry in new if is_function(entry.name)}
     reasons = {entry.name: known.get((kind.group, entry.name), Outcome()).why for entry in entries}
     return {name: why for name, why in reasons.items() if why is not None}
 
@@ -66,6 +72,17 @@ def try_points(kind: Kind, entries: Sequence[Entry], pool: WorkerPool | None = N
     for entry, answer in zip(foreign, _answers([_point_request(kind, entry) for entry in foreign], pool), strict=True):
         outcomes_by_name |= _outcomes_of(answer) or {(kind.group, entry.name): Outcome(why=answer["why"])}
     return outcomes_by_name
+
+
+def _try_function(entry: Entry) -> Outcome:
+    """Build the network of a function once. An error that it raises is met again by whoever calls it."""
+    limit = limit_s(FUNCTION_DEFAULT)
+    try:
+        with shared_pools() as pool_for, pool_for(WORKER, PRELOADED).fork() as worker:
+            answer = worker.ask("build", limit, model=entry.name)
+    except WorkerFailed as failure:
+        return Outcome(why=failure_in_words(failure, f"it is not built within {limit:g} s"))
+    return Outcome(why=answer.get("why"))
 
 
 def try_files(
@@ -128,14 +145,17 @@ def _answers(requests: Sequence[Message], pool: WorkerPool | None = None) -> lis
     return answers
 
 
-def limit_s() -> float:
+def limit_s(default: str = DEFAULT) -> float:
     """The time limit of a trial in seconds.
+
+    Args:
+        default: The limit where the environment variable is not set.
 
     Raises:
         FgbenchError: If FGBENCH_PLUGIN_TIMEOUT is no time.
 
     """
-    return duration(os.environ.get(TIMEOUT) or DEFAULT, TIMEOUT)
+    return duration(os.environ.get(TIMEOUT) or default, TIMEOUT)
 
 
 def failure_in_words(failure: WorkerFailed, late: str) -> str:

@@ -44,7 +44,35 @@ def _count_fork() -> None:
 
 def serve(messages: Messages) -> None:
     """Answer one request for a trial, and end."""
-    serve_one(messages, {"try": attempt})
+    serve_one(messages, {"try": attempt, "build": build})
+
+
+def build(model: str) -> Message:
+    """Build the network of a function. The process serves nothing else afterwards.
+
+    Args:
+        model: ``file.py:function`` or ``package.module:function``.
+
+    Returns:
+        ``{"why": …}``, why it must not be called in a command: None where it can, and where it raises an error, as
+        other options may suit it.
+
+    """
+    from fgbench.models.build import create_model
+
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # it may download weights
+    parent = os.getpid()
+    try:
+        create_model(model)
+    except BaseException as error:
+        cause = error.__cause__ if isinstance(error, BrokenPluginError) else error
+        ends = isinstance(cause, EOFError) or not (cause is None or isinstance(cause, Exception))
+        return {"why": describe(cause) if ends and cause is not None else None}
+    finally:
+        if os.getpid() != parent:
+            os._exit(1)
+    return {"why": None}
 
 
 def attempt(*, file: str | None = None, group: str = "", name: str = "", origin: str = "", value: str = "") -> Message:

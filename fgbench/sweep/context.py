@@ -272,10 +272,9 @@ def _resolved(
             found: list[dict[str, Any]] = ask(worker, "resolve", cases=cases)["cases"]
             return found
         try:
-            found = worker.ask("resolve", SETUP_S, cases=cases)["cases"]
+            return [worker.ask("resolve", request.timeout_s, cases=[case])["cases"][0] for case in cases]
         except WorkerFailed as failure:
             return [{"refused": f"{function!r} cannot be built: {failure.reason}"}]
-    return found
 
 
 def _report(refusals: Sequence[FgbenchError], on_problem: OnProblem, *, nothing_left: bool) -> None:

@@ -79,7 +79,7 @@ class Preparations:
         if key not in self._references:
             arguments = {"case": asdict(group.case), "device": device}
             try:
-                self._references[key] = _ask(pool, "reference", limit_s, plugins, tick, arguments)["outputs"]
+                self._references[key] = _ask(pool, "reference", limit_s, plugins, tick, arguments)
             except WorkerFailed as failure:
                 self._references[key] = failure
         found = self._references[key]

@@ -33,6 +33,7 @@ from fgbench.plugins.kinds import selectors
 from fgbench.plugins.trial_worker import attempt
 from fgbench.results.records import Status
 from fgbench.workers.messages import Message, Messages
+from fgbench_selectors.plugins import in_other_words
 
 TELL_S = 1.0  # between figures so far: whoever shows them takes a core for a moment
 
@@ -87,7 +88,7 @@ class Worker:
             known = isinstance(error, FgbenchError)
             return {
                 "failed": Status.OOM if self._is_out_of_memory(error) else Status.ERROR,
-                "reason": str(error) if known else f"{type(error).__name__}: {first_line(error)}",
+                "reason": str(error) if known else _described(error),
                 "refused": known,
             }
 
@@ -108,7 +109,7 @@ class Worker:
                 answers.append({"refused": str(error), "unknown": isinstance(error, UnknownNameError)})
             except Exception as error:  # of foreign code: the other models are measured
                 traceback.print_exc()
-                why = f"{case['model']!r} cannot be built: {type(error).__name__}: {first_line(error)}"
+                why = f"{case['model']!r} cannot be built: {_described(error)}"
                 answers.append({"refused": why, "unknown": False})
         return {"cases": answers}
 
@@ -130,7 +131,7 @@ class Worker:
 
     def reference(self, case: Message, device: str) -> Message:
         """The outputs of a model in torch's float32."""
-        return {"outputs": make_reference(ModelSubject(ModelSpec(**case)), device).message()}
+        return make_reference(ModelSubject(ModelSpec(**case)), device).message()
 
     def export(self, case: Message, mode: Message, uuid: str | None, folder: str) -> Message:
         """Write the files that an engine loads. Memory is limited where the model runs, not here."""
@@ -236,6 +237,11 @@ class Worker:
 
     def _is_out_of_memory(self, error: BaseException) -> bool:
         return self.engine.is_out_of_memory(error) if self.engine is not None else is_out_of_memory(error)
+
+
+def _described(error: BaseException) -> str:
+    """An exception in one line."""
+    return in_other_words(error) or f"{type(error).__name__}: {first_line(error)}"
 
 
 def serve(messages: Messages) -> None:

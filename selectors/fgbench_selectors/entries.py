@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fgbench_selectors.errors import BrokenPluginError, UnknownNameError
+from fgbench_selectors.errors import BrokenPluginError, FgbenchError, UnknownNameError
 from fgbench_selectors.plugins import LONGEST, blame, existing_file, import_file, installed_points, load_point, named
 
 OWN_DISTRIBUTION = "fgbench"
@@ -119,7 +119,7 @@ class Registry:
 
     def knows(self, name: str) -> bool:
         """Whether a name is registered, or stands for an object in another way."""
-        return name in self.entries() or self.others(name) is not None
+        return self._entry_or_none(name) is not None
 
     def load(self, name: str) -> Any:
         """Import the object of a name and check its contract.
@@ -142,15 +142,17 @@ class Registry:
         """Try plug-ins by ``vet``, all of them at once.
 
         Args:
-            names: The names to try; all by default.
+            names: The names to try, also those that are not registered; all that are by default.
 
         Returns:
             By name, why a plug-in cannot be used.
 
         """
-        entries = self.entries()
-        registered = entries if names is None else [name for name in names if name in entries]
-        foreign = [entries[name] for name in registered if not entries[name].is_own]
+        wanted = list(self.entries().values()) if names is None else []
+        for name in dict.fromkeys(names or ()):
+            with suppress(FgbenchError):  # a name that stands for nothing is refused where it is loaded
+                wanted += filter(None, [self._entry_or_none(name)])
+        foreign = [entry for entry in wanted if not entry.is_own]
         return self.vet(foreign) if foreign else {}
 
     def breach(self, entry: Entry, loaded: object) -> str | None:
@@ -164,8 +166,12 @@ class Registry:
 
     def blame(self, name: str, *but_not: type[BaseException], doing: str = "") -> AbstractContextManager[None]:
         """The context :func:`fgbench_selectors.plugins.blame` for a plug-in; no effect for an object of fgbench."""
-        entry = self.entries().get(name) or self.others(name)
+        entry = self._entry_or_none(name)
         return nullcontext() if entry is None or entry.is_own else blame(name, entry.origin, *but_not, doing=doing)
+
+    def _entry_or_none(self, name: str) -> Entry | None:
+        """The entry of a name that is registered, or stands for an object in another way."""
+        return self.entries().get(name) or self.others(name)
 
     def members(self, module: ModuleType, path: Path) -> dict[str, Any]:
         """The objects of this kind that a file defines, by :func:`fgbench_selectors.plugins.named`."""

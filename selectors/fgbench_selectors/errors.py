@@ -63,3 +63,18 @@ class BrokenPluginError(FgbenchError):
     def __init__(self, name: str, origin: str, why: str) -> None:
         self.name, self.origin, self.why = name, origin, why
         super().__init__(f"plug-in {name!r} from {origin} is broken: {why}")
+
+
+class BadFunctionError(BrokenPluginError):
+    """A name in the form ``file.py:function`` that stands for no function which returns a network.
+
+    Args:
+        name: The name.
+        origin: The file or the module.
+        why: The whole message.
+
+    """
+
+    def __init__(self, name: str, origin: str, why: str) -> None:
+        super().__init__(name, origin, why)
+        self.args = (why,)

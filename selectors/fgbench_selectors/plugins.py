@@ -60,12 +60,22 @@ def describe(error: BaseException) -> str:
     """An exception as one line of at most :data:`LONGEST` characters, also where its text cannot be made."""
     watch = InterruptWatch()
     try:
-        text = " ".join(f"{type(error).__name__}: {error}"[: 2 * LONGEST].split())
+        text = in_other_words(error) or f"{type(error).__name__}: {error}"
+        text = " ".join(text[: 2 * LONGEST].split())
     except BaseException as another:
         if isinstance(another, KeyboardInterrupt) and watch.is_users:
             raise
         text = "an exception that cannot be shown"
-    return (text if len(text) <= LONGEST else f"{text[:LONGEST]}…").removesuffix(":")
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def in_other_words(error: BaseException) -> str:
+    """What code did that raised an exception whose own words say too little; empty for other exceptions."""
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
+    if isinstance(error, EOFError) and str(error) == "EOF when reading a line":
+        return f"it reads standard input ({type(error).__name__}: {error})"
+    return "" if str(error).strip() else f"{type(error).__name__} without a message"
 
 
 def existing_file(path: Path) -> Path:

@@ -214,8 +214,8 @@ class Norm(Selector):
 BROKEN = {
     "does not import": ("import nothing_of_that_name", "ModuleNotFoundError"),
     "is no Python": ("def (", "SyntaxError"),
-    "leaves": ("raise SystemExit(0)", "SystemExit"),
-    "leaves while it is counted": (GOOD.replace("return features", "exit(0) or features"), "SystemExit"),
+    "leaves": ("raise SystemExit(0)", "it calls sys.exit(0)"),
+    "leaves while it is counted": (GOOD.replace("return features", "exit(0) or features"), "it calls sys.exit(0)"),
     "defines no selector": ("x = 1", "no selector (a class derived from fgbench_selectors.Selector), no model ("),
     "takes a name": (GOOD.replace("class Norm", "class PSM"), "the name is taken"),
     "declares no needs": (GOOD.replace("needs =", "wants ="), "'needs' must be a"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,18 @@ def test_the_reference_is_torch_picture_by_picture():
     assert reference.outputs["logits"].shape == (16, 5)
     again = Reference.of_message(pictures_of(subject), reference.message())
     assert np.array_equal(again.outputs["logits"], reference.outputs["logits"].astype(float))
+    assert again.not_finite == reference.not_finite == ""
+
+
+@pytest.mark.parametrize(("value", "kind"), [(float("nan"), "NaN"), (float("-inf"), "infinity")])
+def test_nothing_agrees_with_a_reference_that_is_not_finite(value, kind):
+    broken = network()
+    broken[3].bias.data[2] = value
+    reference = make_reference(ModuleSubject(broken, 32))
+    again = Reference.of_message(reference.pictures, json.loads(json.dumps(reference.message(), allow_nan=False)))
+    agreement, wrong = compare(lambda images: {}, 2, again, "float32")
+    assert agreement == {}
+    assert wrong == f"no output can be compared: the logits of torch in float32 are not finite ({kind})"
 
 
 WRONG = """

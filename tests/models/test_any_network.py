@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
@@ -256,6 +257,47 @@ def test_changed_code_of_a_function_is_counted_and_measured_anew(tmp_path, monke
         digests.add(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert rows[0] != rows[1]
     assert len(digests) == 2
+
+
+CODE_OF = """
+import os, sys
+sys.path.remove("")
+from fgbench.measure.points import ModelSpec
+from fgbench.measure.subjects.model import resolve
+spec = ModelSpec(model=sys.argv[1], backbone="", selector=None, impl=None, image_size=32, num_classes=2)
+print(resolve(spec)[0].foreign_code)
+"""
+
+
+def test_another_network_in_a_file_that_a_function_reads_is_measured_anew(tmp_path):
+    path = tmp_path / "dep.py"
+    path.write_text(
+        f"import torch\ndef mine():\n    return torch.load({str(tmp_path / 'dep.pt')!r}, weights_only=False)\n"
+    )
+    spec = ModelSpec(model=f"{path}:mine", backbone="", selector=None, impl=None, image_size=32, num_classes=2)
+    codes = []
+    for layers in ([nn.Conv2d(3, 4, 3)], [nn.Conv2d(3, 4, 3)], [nn.Conv2d(3, 8, 3)], [nn.Conv2d(3, 4, 3, stride=2)]):
+        torch.save(nn.Sequential(*layers, nn.Flatten()), tmp_path / "dep.pt")
+        codes.append(resolve(spec)[0].foreign_code)
+    assert codes[0] == codes[1]  # other weights take the same time
+    assert len(set(codes)) == 3
+
+
+def test_the_code_of_a_package_in_the_working_folder_is_in_the_case(tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "nets.py").write_text("from mine.sizes import WIDTH\n" + FILE)
+    codes = []
+    for width in ("4", "4", "16"):
+        (package / "sizes.py").write_text(f"WIDTH = {width}\nOTHER = 7\n")
+        command = [sys.executable, "-c", CODE_OF, "mine.nets:maps"]
+        codes.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert codes[0] == codes[1] != codes[2]
 
 
 def test_the_row_of_a_network_names_it(net):

@@ -51,7 +51,7 @@ class R{index}(Report):
 ITEMS = {
     "raise KeyError('x')": "KeyError: 'x'",
     "raise KeyboardInterrupt": "KeyboardInterrupt",
-    "raise SystemExit(0)": "SystemExit: 0",
+    "raise SystemExit(0)": "it calls sys.exit(0)",
     "raise GeneratorExit": "GeneratorExit",
     "raise StopIteration": "StopIteration",
     "raise MemoryError": "MemoryError",
@@ -93,7 +93,7 @@ ITEMS = {
 DRAWN = {
     "1 / 0": "ZeroDivisionError",
     "fail(KeyboardInterrupt())": "KeyboardInterrupt",
-    "fail(SystemExit(3))": "SystemExit: 3",
+    "fail(SystemExit(3))": "it calls sys.exit(3)",
     "fail(Own('mine'))": "Own: mine",
     "os._exit(7)": "left with exit code 7",
     "os.kill(os.getpid(), 6)": "SIGABRT",

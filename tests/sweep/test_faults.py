@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
     [
         ("raises", "error", "KeyError: 'nothing"),
         ("exits", "crashed", "exit code 3"),
-        ("leaves", "error", "SystemExit: had enough"),
+        ("leaves", "error", "it calls sys.exit('had enough')"),
         ("aborts", "crashed", "SIGABRT (an abort)"),
         ("segfaults", "crashed", "SIGSEGV (a segmentation fault)"),
         ("killed", "crashed", "SIGKILL (as the system does when memory runs out)"),

@@ -9,6 +9,8 @@ from fgbench.errors import FgbenchError
 
 FILE = """
 import os
+import time
+
 import torch
 from torch import nn
 
@@ -30,6 +32,24 @@ class Odd:
         return good()
 
 odd = Odd()
+
+class Scaled(nn.Sequential):
+    def forward(self, images):
+        return super().forward(images) * self.factor
+
+def scaled(factor):
+    network = Scaled(*good())
+    network.factor = factor
+    return network
+
+def nan():
+    return scaled(float("nan"))
+
+def infinite():
+    return scaled(float("inf"))
+
+def sleeps():
+    time.sleep(1000)
 """
 OPTIONS = {"backbones": None, "image_sizes": [32], "batch_sizes": [2]}
 
@@ -73,3 +93,24 @@ def test_an_export_has_more_memory_than_the_model_may_take(pool, tmp_path):
     ).rows
     assert row.environment["export"]["file_bytes"] > 0
     assert row.status != "oom" or "export" not in row.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("function", "kind"), [("nan", "NaN"), ("infinite", "infinity")])
+def test_logits_that_are_not_finite_have_no_time(pool, tmp_path, function, kind):
+    engines = ["torch", "onnxruntime"]
+    rows = sweep(pool, tmp_path / "s.db", models=names(tmp_path, function), engines=engines, **OPTIONS).rows
+    assert [(row.status, row.latency_s) for row in rows] == [("error", None), ("error", None)]
+    reasons = {row.engine: row.reason for row in rows}
+    assert reasons["torch"] == f"wrong output: its logits are not finite ({kind})"
+    assert reasons["onnxruntime"].endswith(f"the logits of torch in float32 are not finite ({kind})")
+    assert not any("agreement" in row.environment["missing"] for row in rows)
+
+
+@pytest.mark.slow
+def test_the_time_of_a_point_bounds_the_building_of_a_model(pool, tmp_path):
+    problems: list = []
+    models = names(tmp_path, "sleeps", "good")
+    rows = sweep(pool, tmp_path / "s.db", problems, models=models, **OPTIONS | {"timeout_s": 20.0}).rows
+    assert [row.model for row in rows] == [models[1]]
+    assert [str(problem) for problem in problems] == [f"{models[0]!r} cannot be built: no result within 20 s"]

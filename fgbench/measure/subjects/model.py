@@ -91,12 +91,13 @@ def resolve(spec: ModelSpec) -> tuple[ModelSpec, int]:
     """
     model = ModelSubject(spec).build("meta")
     backbone = spec.backbone or type(model).default_backbone
+    built_by = (type(model), type(model.selector), *model.built_by, *brought_by(backbone))
     resolved = replace(
         spec,
         model=reduced_name(base_model(short_name(spec.model)), model),
         backbone=backbone,
         selector=model.selector_name,
         impl=(spec.impl or model.impl) if model.two_impls else None,
-        foreign_code=foreign_code(type(model), type(model.selector), *model.built_by, *brought_by(backbone)),
+        foreign_code=foreign_code(*built_by, structure=model.built_structure),
     )
     return resolved, cut_off_by(model)

@@ -67,5 +67,7 @@ def _spec(module: nn.Module, image_size: ImageSize) -> ModelSpec:
         impl=module.impl if module.two_impls else None,
         image_size=image_size,
         num_classes=getattr(module, "num_classes", 0),
-        foreign_code=foreign_code(type(module), type(module.selector), *module.built_by),
+        foreign_code=foreign_code(
+            type(module), type(module.selector), *module.built_by, structure=module.built_structure
+        ),
     )
