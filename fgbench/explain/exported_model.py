@@ -52,7 +52,8 @@ def _num_logits(model: Model) -> int:
     """How many logits a model gives for an image: a network need not have the classes that were asked for."""
     side = int(model.image_size)  # type: ignore[arg-type]
     with torch.inference_mode():
-        return Outputs(model)(drawn_pictures(2, side, side))["logits"].shape[1]
+        outputs: dict[str, torch.Tensor] = Outputs(model)(drawn_pictures(2, side, side))
+    return outputs["logits"].shape[1]
 
 
 def _labels(request: ExportModelRequest, classes: int) -> list[str]:

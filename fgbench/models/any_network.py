@@ -169,7 +169,8 @@ def logits_of(output: Any, name: str, batch_size: int | None = None) -> Tensor:
         raise FgbenchError(f"{must}, got", tuple(logits.shape))
     if not logits.is_floating_point():
         raise FgbenchError(f"{must} that are real numbers in floating point, got", logits.dtype)
-    is_symbolic = torch.jit.is_tracing() or torch.compiler.is_compiling()  # while a graph of any batch is recorded
+    # A graph of any batch is being recorded, whose number of rows is a symbol.
+    is_symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if batch_size is not None and not is_symbolic and logits.shape[0] != batch_size:
         raise FgbenchError(f"{must}, a row for each of {batch_size} images, got", tuple(logits.shape))
     return logits

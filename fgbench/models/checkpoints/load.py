@@ -149,8 +149,9 @@ def load_checkpoint(
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
     R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT and Evo-ViT; files of
-    timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or without ``model.`` before
-    their names. A network of timm or of a function takes its own ``state_dict()``, all of it. No code in the file is executed, and the model changes only if all shapes fit.
+    timm; Google's .npz; for a network of timm or of a function its own ``state_dict()``, which must fit entirely. A
+    released file may be a whole checkpoint or only weights, with or without ``model.`` before their names. No code in
+    the file is executed, and the model changes only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -385,8 +386,8 @@ def _check_classes(weights: Weights, own: dict[str, Tensor], classes: int | None
             is_head = CLASS_WEIGHTS.search(name) or tensor.shape[:1] == (classes,)
             per_class = is_head and weights[name].ndim and weights[name].shape[1:] == tensor.shape[1:]
             counts.add((len(weights[name]), len(tensor)) if per_class else None)
-    if len(counts) == 1 and (classes := counts.pop()):
-        raise ClassCountError(*classes)
+    if len(counts) == 1 and (given_and_own := counts.pop()):
+        raise ClassCountError(*given_and_own)
 
 
 def _is_counter(tensor: Tensor) -> bool:
