@@ -10,7 +10,7 @@ from fgbench.errors import FgbenchError
 from fgbench.values import names
 
 MAX_MEMORY = 10**15  # bytes
-UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
 LONGEST_S = 1e8  # three years
 
 
@@ -50,7 +50,7 @@ MONEY = Quantity(name="an amount of money", units={"": 1.0}, example="2.50")
 
 
 def duration(text: str, what: str) -> float:
-    """A duration such as ``10m``, ``90s``, ``1h30m`` or ``1.5h`` in seconds.
+    """A duration such as ``10m``, ``200ms``, ``90s``, ``1h30m`` or ``1.5h`` in seconds.
 
     Args:
         text: The text.
@@ -61,7 +61,7 @@ def duration(text: str, what: str) -> float:
 
     """
     compact = text.strip().lower().replace(" ", "")
-    terms = re.findall(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)", compact)
+    terms = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)", compact)
     seconds = sum(float(number) * UNITS_S[unit] for number, unit in terms)
     if "".join(number + unit for number, unit in terms) != compact or not 0 < seconds < LONGEST_S:
         raise FgbenchError(f"{what} must be a time, got", text, "for example 90s, 10m or 1h30m")

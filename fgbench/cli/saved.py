@@ -115,7 +115,7 @@ def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> lis
         if _code_of(row) != newest[_series(row)][1]:
             earlier[row.model] = earlier.get(row.model, 0) + 1
     for model, count in earlier.items():
-        what = f"left out: {how_many(count, 'row')} of {model} that earlier code of its plug-in gave"
+        what = f"left out: {how_many(count, 'row')} of {model} that other code of this name gave, the newest is shown"
         on_problem(LeftOutNotice(f"{what}; 'fgbench export' has all rows"))
     return kept
 

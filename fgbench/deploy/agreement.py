@@ -15,6 +15,7 @@ Arrays = Mapping[str, NDArray[Any]]  # outputs by name, as of fgbench.models.out
 TOLERANCE = {"float32": 1e-3, "tf32": 1e-2, "float16": 2e-2, "bfloat16": 1e-1, "amp": 1e-1}
 LEAST_TOP1_PERCENT = 90.0
 FAR = 10.0  # tolerances; the typical picture of a right output is not so far off
+AUDIT = "'fgbench audit NAME' tells whether the network itself gives an image one answer"
 FOLLOWS = 0.5  # least correlation of what tells pictures apart
 TOLD_APART = 0.1  # tolerances; pictures whose logits differ by less cannot be told apart in a precision
 
@@ -52,7 +53,8 @@ def judge(outputs: Arrays, wanted: Arrays, dtype: str) -> tuple[dict[str, Any], 
     if tolerance is None:  # int8, a mode of its own: its agreement is a figure, not a verdict
         return agreement, ""
     if not _follows_pictures(logits, truth, TOLD_APART * tolerance * scale):
-        return agreement, "wrong output: its logits do not follow the pictures as those of torch in float32 do"
+        what = "wrong output: its logits do not follow the pictures as those of torch in float32 do"
+        return agreement, f"{what}; {AUDIT}"
     return agreement, _why_wrong(agreement, float(np.median(by_picture)), tolerance)
 
 
@@ -63,7 +65,7 @@ def _why_wrong(agreement: Mapping[str, Any], typical: float, tolerance: float) -
     if low_top1 or typical > FAR * tolerance:
         return (
             f"wrong output: {top1:.0f} % of {agreement['pictures']} pictures have the class of torch in float32, "
-            f"and logits differ by up to {100 * largest:.2g} % of the largest"
+            f"and logits differ by up to {100 * largest:.2g} % of the largest; {AUDIT}"
         )
     return ""
 

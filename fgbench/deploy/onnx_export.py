@@ -99,6 +99,9 @@ def trace(network: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
             shapes = ({0: torch.export.Dim(BATCH, min=1)},)
             return torch.export.export(Outputs(network), (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:
+        if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+            what = f"a scripted or traced network cannot be exported ({_untraced(error)})"
+            raise ExportError(what, do="return the nn.Module that it was made from") from error
         raise ExportError(f"it cannot be exported: {_untraced(error)}") from error
 
 

@@ -8,12 +8,15 @@ import torch
 
 from fgbench.deploy.onnx_file import ModelFile, digest, metadata_of, read_labels, write_model
 from fgbench.deploy.packages import need
+from fgbench.deploy.pictures import drawn_pictures
 from fgbench.deploy.request import ExportModelRequest
 from fgbench.errors import FgbenchError, OnProblem
 from fgbench.explain.loaded_model import load_model
 from fgbench.models.build import model_class, model_options
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
+from fgbench.models.model import Model
+from fgbench.models.outputs import Outputs
 from fgbench.plugins.files import add_plugin_files
 from fgbench.results.reading import parse_json
 
@@ -37,12 +40,20 @@ def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelF
         request = replace(request, model_options={**request.model_options, "selector": request.selector})
     place = torch.device("cpu")
     loaded = load_model(request, request.subject, request.backbone, place, on_problem, request.num_classes)
-    classes, weights = int(loaded.model.num_classes), loaded.weights  # type: ignore[arg-type]
+    classes, weights = _num_logits(loaded.model), loaded.weights
     if request.checkpoint is not None:
         weights += f", sha256 {digest(request.checkpoint)}"
     labels = _labels(request, classes)
     about = loaded.model, request.subject, loaded.backbone, loaded.mean, loaded.std
     return write_model(loaded.model, request.path, metadata_of(*about, labels, weights))
+
+
+def _num_logits(model: Model) -> int:
+    """How many logits a model gives for an image: a network need not have the classes that were asked for."""
+    side = int(model.image_size)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        outputs: dict[str, torch.Tensor] = Outputs(model)(drawn_pictures(2, side, side))
+    return outputs["logits"].shape[1]
 
 
 def _labels(request: ExportModelRequest, classes: int) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fgbench.errors import FgbenchError
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode
+from fgbench.quantities import LONGEST_S
 from fgbench.results.image_size import ImageSize, image_size
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def measure(
     from fgbench.measure.point import LoadedSubject, check_loadable
     from fgbench.measure.rows import environment_facts, make_row
 
+    _check_numbers(threads, concurrency, rate_per_s, max_time_s)
     _load_plugins(plugins)
     mode = RunMode(
         dtype=dtype,
@@ -125,6 +127,16 @@ def measure(
     return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)
 
 
+def _check_numbers(threads: int | None, concurrency: int | None, rate_per_s: float | None, max_time_s: object) -> None:
+    """Refuse numbers that the command line refuses. Raises :class:`FgbenchError`."""
+    for name, count in (("threads", threads), ("concurrency", concurrency)):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise FgbenchError(f"{name} must be a whole number of 1 or more, got", count)
+    for name, value in (("rate_per_s", rate_per_s), ("max_time_s", max_time_s)):
+        if value is not None and not (isinstance(value, (int, float)) and 0 < value < LONGEST_S):
+            raise FgbenchError(f"{name} must be a number above 0 and below {LONGEST_S:g}, got", value)
+
+
 def _load_plugins(files: Sequence[str | Path]) -> None:
     """Register plug-in files. Raises what is wrong with the first one."""
     from fgbench.plugins.files import add_plugin_files
@@ -154,6 +166,8 @@ def _subject(
         return subject
     if isinstance(images, Tensor) and (images.dim() != 4 or images.shape[1] != 3):
         raise FgbenchError("images must have the shape (B, 3, height, width), not", tuple(images.shape))
+    if isinstance(images, Tensor) and not len(images):
+        raise FgbenchError("a batch has 1 image or more, got images of the shape", tuple(images.shape))
     size = _size(tuple(images.shape[2:]) if isinstance(images, Tensor) else images)
     given = images if isinstance(images, Tensor) else None
     if isinstance(subject, nn.Module):

@@ -164,7 +164,9 @@ class LoadedSubject:
             count = count_training if self.engine.mode.training else count_work
             return count(subject, HALVES.get(self.engine.mode.dtype, torch.float32))
         except Exception as error:  # a foreign selector may do what cannot be counted; it can still be timed
-            self.missing["mfu"] = f"its work could not be counted: {first_line(error)}"
+            spec = subject.spec
+            name = f"selector {spec.selector}" if subject.kind == "selector" else spec.model
+            self.missing["mfu"] = f"the work of {name} could not be counted: {first_line(error)}"
             return None
 
     def _first_pass(self, clock: Clock, watch: Watch) -> dict[str, Any]:

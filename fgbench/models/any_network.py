@@ -62,7 +62,11 @@ class AnyNetwork(Model):
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""
         check_images(images, self.image_size)
-        return Explanation(logits_of(self.step("pass 1", self.network, images), self.default_backbone))
+        return Explanation(self._logits(self.step("pass 1", self.network, images), images))
+
+    def _logits(self, output: Any, images: Tensor) -> Tensor:
+        """The logits (B, classes) in the output for images (B, 3, height, width)."""
+        return logits_of(output, self.default_backbone, images.shape[0])
 
 
 class TimmNetwork(AnyNetwork):
@@ -81,7 +85,7 @@ class TimmNetwork(AnyNetwork):
             return super().flow(images)
         check_images(images, self.image_size)
         features = self.step("pass 1", network.forward_features, images)
-        return Explanation(logits_of(self.step("fusion", network.forward_head, features), self.default_backbone))
+        return Explanation(self._logits(self.step("fusion", network.forward_head, features), images))
 
 
 class FunctionNetwork(AnyNetwork):
@@ -155,11 +159,16 @@ def function_network(name: str, function: MakeNetwork) -> type[FunctionNetwork]:
     return type("FunctionNetwork", (FunctionNetwork,), {**attributes, "__doc__": doc, "__module__": __name__})
 
 
-def logits_of(output: Any, name: str) -> Tensor:
+def logits_of(output: Any, name: str, batch_size: int | None = None) -> Tensor:
     """The logits (B, classes) in the output of a network: a tensor, or what is called ``logits``, or a first tensor.
 
+    Args:
+        output: What the network returns.
+        name: Of the network, in messages.
+        batch_size: B, the number of images that the network got; None where it is not known.
+
     Raises:
-        FgbenchError: If there are none.
+        FgbenchError: If there are none, or they are no real numbers in floating point, one row an image.
 
     """
     logits = output
@@ -169,9 +178,17 @@ def logits_of(output: Any, name: str) -> Tensor:
         logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and logits:
         logits = logits[0]
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
-        raise FgbenchError(f"{name!r} must return logits (batch, classes), got", shape)
+    must = f"{name!r} must return logits (batch, classes)"
+    if not isinstance(logits, Tensor):
+        raise FgbenchError(f"{must}, got", type(output).__name__)
+    if logits.dim() != 2 or logits.shape[1] < 1:
+        raise FgbenchError(f"{must}, got", tuple(logits.shape))
+    if not logits.is_floating_point():
+        raise FgbenchError(f"{must} that are real numbers in floating point, got", logits.dtype)
+    # A graph of any batch is being recorded, whose number of rows is a symbol.
+    is_symbolic = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if batch_size is not None and not is_symbolic and logits.shape[0] != batch_size:
+        raise FgbenchError(f"{must}, a row for each of {batch_size} images, got", tuple(logits.shape))
     return logits
 
 

@@ -65,6 +65,13 @@ def made(kind):
 
 plain, dropping, leaning, first, kept, coarse = map(made, (Net, Dropping, Leaning, First, Kept, Coarse))
 """
+RAISING = """
+class Raising(Net):
+    def pooled(self, images):
+        raise ValueError("no images please")
+
+raising = made(Raising)
+"""
 SMALL = ("--size", "64", "--pictures", "4", "--format", "json", "--device", "cpu")
 
 
@@ -105,6 +112,16 @@ def test_random_answers_are_told_from_those_that_depend_on_the_batch(net):
     """Random numbers are drawn anew where an image comes again, and are the same everywhere else."""
     code, rows, _ = answers(f"{net}:dropping", "--questions", "repeat", "process")
     assert (code, [row["kept"] for row in rows.values()]) == (1, [False, True])
+
+
+@pytest.mark.parametrize(("others", "code"), [([], 2), (["plain"], 2), (["first"], 2)])
+def test_a_model_that_raises_is_bad_input_whatever_the_others_do(net, others, code):
+    net.write_text(FILE + RAISING)
+    names = [f"{net}:{function}" for function in ("raising", *others)]
+    result = CliRunner().invoke(app, ["audit", *names, *SMALL, "--questions", "order"])
+    assert result.exit_code == code, result.stderr
+    assert "no images please" in result.stderr
+    assert ("promises that are not kept" in result.stderr) == ("first" in others)
 
 
 @pytest.mark.parametrize("model", ["vit", "transfg", "ffvt", "glsim"])

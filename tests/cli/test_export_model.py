@@ -121,3 +121,57 @@ def test_bad_input_is_one_line_and_leaves_no_file(words, said, net, monkeypatch)
     assert said in result.stderr
     assert result.stderr.strip().count("\n") == 0
     assert not list(net.glob("*.onnx"))
+
+
+NETS = """
+import torch
+from torch import nn
+
+def ten():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+def scripted():
+    return torch.jit.script(ten())
+
+def traced():
+    return torch.jit.trace(ten(), torch.zeros(2, 3, 32, 32))
+
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = ten()
+
+    def forward(self, images):
+        return self.net(images) * torch.rand_like(images[:, :1, 0, 0])
+"""
+
+
+def test_labels_are_as_many_as_the_logits_that_a_network_gives(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    words = (f"{tmp_path / 'nets.py'}:ten", "--sizes", "32", "--output", tmp_path / "ten.onnx")
+    for count in (10, 200):
+        (tmp_path / f"{count}.txt").write_text("\n".join(f"kind {number}" for number in range(count)))
+    result = run(*words, "--labels", tmp_path / "10.txt")
+    assert result.exit_code == 0, result.stderr
+    assert "10 labels" in result.stderr
+    result = run(*words, "--labels", tmp_path / "200.txt")
+    assert result.exit_code == 2
+    assert "200.txt has 200 labels, and the model has this number of classes: 10" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's scripts are deprecated
+@pytest.mark.parametrize("function", ["scripted", "traced"])
+def test_scripted_and_traced_networks_are_said_to_be_so(tmp_path, function):
+    (tmp_path / "nets.py").write_text(NETS)
+    result = run(f"{tmp_path / 'nets.py'}:{function}", "--sizes", "32", "--output", tmp_path / "net.onnx")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "fgbench: a scripted or traced network cannot be exported" in result.stderr
+    assert "return the nn.Module that it was made from" in result.stderr
+
+
+def test_a_network_that_draws_random_numbers_is_to_be_audited(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    result = run(f"{tmp_path / 'nets.py'}:Random", "--sizes", "32", "--output", tmp_path / "net.onnx")
+    assert result.exit_code == 2
+    assert "the exported file computes something else" in result.stderr
+    assert "'fgbench audit NAME' tells whether the network itself gives an image one answer" in result.stderr

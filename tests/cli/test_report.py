@@ -280,5 +280,5 @@ def test_rows_of_earlier_code_of_a_plug_in_are_left_out_and_told(tmp_path):
     codes = [(one.model, one.environment.get("foreign_code")) for one in data.throughput]
     assert codes == [("mine", "b2"), ("glsim", None)]
     assert list(map(str, problems)) == [
-        "left out: 2 rows of mine that earlier code of its plug-in gave; 'fgbench export' has all rows"
+        "left out: 2 rows of mine that other code of this name gave, the newest is shown; 'fgbench export' has all rows"
     ]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import fgbench
-from fgbench.deploy.agreement import judge
+from fgbench.deploy.agreement import AUDIT, judge
 from fgbench.measure.agreement import Reference, compare, make_reference, pictures_of
 from fgbench.measure.engine_registry import open_engine
 from fgbench.measure.engines.torch_cpu import TorchCpu
@@ -50,6 +50,7 @@ def test_a_small_difference_is_a_figure():
 def test_another_output_is_wrong(logits):
     agreement, wrong = judged(logits)
     assert wrong.startswith("wrong output: ")
+    assert np.isnan(logits).any() or wrong.endswith(f"; {AUDIT}")
     assert agreement["pictures"] == 20
 
 
@@ -61,7 +62,8 @@ COMMON = 50 * np.random.default_rng(1).normal(size=(1, 7))  # logits that all pi
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_does_not_follow_the_pictures_is_wrong_however_near_it_is(logits, dtype):
-    assert judge({"logits": logits}, {"logits": COMMON + LOGITS}, dtype)[1].endswith("as those of torch in float32 do")
+    wrong = judge({"logits": logits}, {"logits": COMMON + LOGITS}, dtype)[1]
+    assert wrong.endswith(f"as those of torch in float32 do; {AUDIT}")
     assert judge({"logits": COMMON + 0.9 * LOGITS}, {"logits": COMMON + LOGITS}, dtype)[1] == ""
 
 

@@ -37,6 +37,7 @@ class Format:
         split_positions: Whether the second position belongs to a second class token.
         repeated: First parts of two names under which a file holds the same weights; None where it holds each once.
         convolutions_of_one: Whether linear layers of the model are convolutions with a kernel of one in the file.
+        as_written: Whether the file has the weights of the network as they are, all of them and no others.
 
     """
 
@@ -52,6 +53,7 @@ class Format:
     repeated: tuple[str, str] | None = None
     unused: str | None = None
     convolutions_of_one: bool = False
+    as_written: bool = False
 
     def rename(self, weights: Mapping[str, Tensor], model: Model) -> tuple[Weights, dict[str, str]]:
         """Rename weights to the names of our models; queries, keys and values of a block become one matrix.
@@ -86,7 +88,7 @@ class Format:
             renamed[new], origins[new] = self._as_linear(new, tensor), name
         if self.split_positions:
             _split_positions(renamed, origins)
-        return _join_projections(renamed, origins), origins
+        return renamed if self.as_written else _join_projections(renamed, origins), origins
 
     def ignores(self, name: str) -> bool:
         """Whether the code that wrote the file creates a weight and does not use it."""

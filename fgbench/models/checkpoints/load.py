@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
+from fgbench.models.any_network import AnyNetwork
 from fgbench.models.checkpoints.arrays import Array
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of, shown
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
 from fgbench.models.checkpoints.format import POSITIONS, Format, Weights, encoder_of, placed
 from fgbench.models.checkpoints.names import FGBENCH, GOOGLE, google_weights, recognise, written_options
+from fgbench.models.checkpoints.network_names import recognise_network
 from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
@@ -147,8 +149,9 @@ def load_checkpoint(
 
     Formats: .safetensors of fgbench; the released files of GLSim, its timm port, TransFG, FFVT, RAMS-Trans, IELT,
     R2-Trans, SIM-Trans, AA-Trans, PIM, HERBS, MPSA, ViT-NeT, ACC-ViT, FAL-ViT, CAL, DynamicViT and Evo-ViT; files of
-    timm; Google's .npz. A released file may be a whole checkpoint or only weights, with or without ``model.`` before
-    their names. No code in the file is executed, and the model changes only if all shapes fit.
+    timm; Google's .npz; for a network of timm or of a function its own ``state_dict()``, which must fit entirely. A
+    released file may be a whole checkpoint or only weights, with or without ``model.`` before their names. No code in
+    the file is executed, and the model changes only if all shapes fit.
 
     A file of GLSim's port to timm changes a GLSim to that variant. A file of an earlier version for a ViT that read the
     class token changes the ViT so. A file of a backbone initialises the model's own parameters from the backbone. The
@@ -183,9 +186,13 @@ def load_checkpoint(
         held = google_weights(source.arrays)
         recognised = (GOOGLE, held) if any(name.endswith("embedding/kernel") for name in held) else None
     else:
-        recognised = recognise(held, model)
+        recognised = recognise_network(held, model) if isinstance(model, AnyNetwork) else recognise(held, model)
     if recognised is None:
         examples = ", ".join(map(shown, list(held)[:3]))
+        if isinstance(model, AnyNetwork):
+            own = ", ".join(list(model.network.state_dict())[:3])
+            what = f"the weights ({examples}, …) have no names of the network's weights ({own}, …) in"
+            raise FgbenchError(what, str(path), "save the network's own state_dict()")
         raise FgbenchError(
             f"the names of the weights ({examples}, …) are of no known format in",
             str(path),
@@ -245,7 +252,7 @@ def _put(
         if name in weights and weights[name].shape != tensor.shape
     ]
     if misfits:
-        _check_classes(weights, own)
+        _check_classes(weights, own, int(model.num_classes) if isinstance(model, AnyNetwork) else None)
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         fit = "1 shape does not fit" if len(misfits) == 1 else f"{len(misfits)} shapes do not fit"
         do = "give the backbone and the options that the file was trained with"
@@ -258,9 +265,10 @@ def _put(
     dropped = [name for name in surplus if model.leaves_out(name) or _is_counter((other_head | weights)[name])]
     surplus = [name for name in surplus if name not in dropped]
     missing = [name for name in own if name not in weights]
-    if strict and (missing or surplus):
-        what = [f"missing: {', '.join(missing)}"] if missing else []
-        what += [f"unexpected: {', '.join(origins[name] for name in surplus)}"] if surplus else []
+    lacking = missing if strict else [name for name in missing if not UNUSED.search(name)]
+    if (strict or format_.as_written) and (lacking or surplus):
+        what = [f"missing: {_first(lacking)}"] if lacking else []
+        what += [f"unexpected: {_first([origins[name] for name in surplus])}"] if surplus else []
         raise FgbenchError(f"the checkpoint and the model do not hold the same weights; {'; '.join(what)}")
     with torch.no_grad():
         for name in loaded:
@@ -346,7 +354,7 @@ def _check_numbers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     if whole:
         raise FgbenchError(
             f"{len(whole)} weights in the checkpoint are {pairs[whole[0]][0].dtype}, not real numbers:",
-            ", ".join(map(shown, whole[:SHOWN])) + (", …" if len(whole) > SHOWN else ""),
+            _first(whole),
             "were they quantised? give the weights that they were made from",
         )
     # An infinity in the model itself was built in, such as that of a mask.
@@ -354,9 +362,13 @@ def _check_numbers(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     if infinite:
         raise FgbenchError(
             f"{len(infinite)} weights in the checkpoint have values that are not finite:",
-            ", ".join(map(shown, infinite[:SHOWN])) + (", …" if len(infinite) > SHOWN else ""),
+            _first(infinite),
             "nothing can be computed with them",
         )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -366,15 +378,16 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(wide.isfinite().all())
 
 
-def _check_classes(weights: Weights, own: dict[str, Tensor]) -> None:
-    """Raise an error of its own where only the number of classes does not fit."""
+def _check_classes(weights: Weights, own: dict[str, Tensor], classes: int | None) -> None:
+    """Raise an error of its own where only the number of classes does not fit; ``classes`` of a head of any name."""
     counts = set()
     for name, tensor in own.items():
         if name in weights and weights[name].shape != tensor.shape:
-            per_class = CLASS_WEIGHTS.search(name) and weights[name].shape[1:] == tensor.shape[1:]
+            is_head = CLASS_WEIGHTS.search(name) or tensor.shape[:1] == (classes,)
+            per_class = is_head and weights[name].ndim and weights[name].shape[1:] == tensor.shape[1:]
             counts.add((len(weights[name]), len(tensor)) if per_class else None)
-    if len(counts) == 1 and (classes := counts.pop()):
-        raise ClassCountError(*classes)
+    if len(counts) == 1 and (given_and_own := counts.pop()):
+        raise ClassCountError(*given_and_own)
 
 
 def _is_counter(tensor: Tensor) -> bool:

@@ -315,7 +315,7 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
 
     """
     own = set(model.state_dict())
-    for bare in _unwrapped(weights):
+    for bare in unwrapped(weights):
         if len(own & set(bare)) > len(own) // 2:
             return Format(FGBENCH, ""), bare
         for format_ in (*FORMATS, timm_resnet(model)):
@@ -328,7 +328,7 @@ def recognise(weights: Mapping[str, Tensor], model: Model) -> tuple[Format, Weig
     return None
 
 
-def _unwrapped(weights: Mapping[str, Tensor]) -> Iterator[Weights]:
+def unwrapped(weights: Mapping[str, Tensor]) -> Iterator[Weights]:
     """The weights as they are, and without each wrapper that most of their names have in common."""
     bare = dict(weights)
     yield bare
