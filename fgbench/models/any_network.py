@@ -105,7 +105,7 @@ class FunctionNetwork(AnyNetwork):
             raise FgbenchError(f"{self.default_backbone!r} must return an nn.Module, got", type(network).__name__)
         own = {type(module) for module in network.modules()}
         self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
-        return copy_to(network, device)
+        return copy_to(network, device, repr(self.default_backbone))
 
 
 def timm_network(name: str) -> type[TimmNetwork]:
