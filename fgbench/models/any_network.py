@@ -112,7 +112,7 @@ class FunctionNetwork(AnyNetwork):
             raise FgbenchError(f"{self.default_backbone!r} returns a network on the meta device, without weights")
         own = {type(module) for module in network.modules()}
         self.built_by = (type(self).function, *sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__)))
-        return copy_to(network, device)
+        return copy_to(network, device, repr(self.default_backbone))
 
     @property
     def built_structure(self) -> str:

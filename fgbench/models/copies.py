@@ -13,32 +13,33 @@ WEIGHTS = ("torchao", "bitsandbytes")  # packages whose classes of weights hold 
 FLOAT = ("FloatFunctional", "FXFloatFunctional")  # sums in float, though torch keeps them beside quantized layers
 
 
-def copy_to(network: nn.Module, device: str | torch.device) -> nn.Module:
+def copy_to(network: nn.Module, device: str | torch.device, name: str = "the network") -> nn.Module:
     """A copy of a network in float32; what is shared stays shared, and what is frozen stays frozen.
 
     Args:
         network: It stays as it is.
         device: Where the copy lives; on the meta device it has shapes alone, and no memory is taken.
+        name: Of the network, in messages.
 
     Raises:
         FgbenchError: If layers or weights of the network are quantized.
 
     """
-    _refuse_quantized(network)
+    _refuse_quantized(network, name)
     if torch.device(device).type != "meta":
         return copy.deepcopy(network).float().to(device)
     tensors: list[Tensor] = [*network.parameters(), *network.buffers()]  # each once
     return copy.deepcopy(network, {id(tensor): _on_meta(tensor) for tensor in tensors})
 
 
-def _refuse_quantized(network: nn.Module) -> None:
+def _refuse_quantized(network: nn.Module, name: str) -> None:
     """Raise an error for quantized layers and weights: a row of float32 would be theirs."""
-    found = [name for name in map(_full_name, network.modules()) if _is_quantized(name)]
+    found = [kind for kind in map(_full_name, network.modules()) if _is_quantized(kind)]
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.is_quantized or type(tensor).__module__.partition(".")[0] in WEIGHTS:
             found.append(f"{type(tensor).__name__} of {tensor.dtype}")
     if found:
-        raise FgbenchError("the network has quantized layers:", found[0], "return it in float and use --dtype int8")
+        raise FgbenchError(f"{name} has quantized layers:", found[0], "return it in float and use --dtype int8")
 
 
 def _is_quantized(name: str) -> bool:
