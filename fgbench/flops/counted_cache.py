@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fgbench.plugins.any_model import is_function
 from fgbench.plugins.code import loaded_files, unchanged
 from fgbench.plugins.kinds import KINDS
 from fgbench.plugins.timm_names import is_of_timm
 from fgbench.plugins.trial_cache import state_of_file, state_of_point
 from fgbench.results import cache
 from fgbench.results.environment import digest_of_code
+from fgbench.results.reduced_name import is_function
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import module_name
 

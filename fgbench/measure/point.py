@@ -118,6 +118,9 @@ class LoadedSubject:
         status, reason = self.verdict(timing, disturbed)
         percentiles = _tail(timing, plan.min_samples)
         memory = watch.memory()
+        if self.reference is None and self.has_logits and (wrong := self._not_finite(batch)):
+            seen = {**watch.seen(), **batch.facts}
+            return {**no_figures(Status.ERROR, wrong), "missing": missing, "seen": seen}
         spent = self._energy(batch.run, batch_size, missing, wanted=energy)
         missing |= percentiles.missing
         seen = {**watch.seen(), "attempts": attempts, "back_ends": chosen, **_timing_facts(timing), **batch.facts}
@@ -143,7 +146,7 @@ class LoadedSubject:
     ) -> tuple[dict[str, Any] | None, str | None]:
         """The agreement of a batch with the reference, and why its output is wrong."""
         if self.reference is None:
-            return None, self._not_finite(batch) if self.has_logits else None
+            return None, None
         if batch.outputs is None:
             missing["agreement"] = f"engine {self.engine.mode.engine!r} gives no outputs to compare"
             return None, None
@@ -151,7 +154,7 @@ class LoadedSubject:
         return agreement, wrong or None
 
     def _not_finite(self, batch: Batch) -> str | None:
-        """Why the logits of a run before the first that is timed are wrong where nothing is there to compare with."""
+        """Why the logits of one more run, which is not timed, are wrong where there is nothing to compare them with."""
         try:
             logits = logits_of(batch.run(), "the network")
         except FgbenchError:  # the engine keeps its outputs elsewhere

@@ -17,7 +17,7 @@ from typing import Any
 from fgbench.errors import BadFunctionError, FgbenchError, UnknownNameError
 from fgbench.plugins import timm_names
 from fgbench.plugins.facts import class_facts
-from fgbench.results.reduced_name import ReducedName
+from fgbench.results.reduced_name import ReducedName, is_function
 from fgbench_selectors.entries import Entry
 from fgbench_selectors.plugins import existing_file, import_file
 
@@ -66,11 +66,6 @@ def short_name(name: str) -> str:
 def near_names(name: str) -> list[str]:
     """Names of timm that are like a name."""
     return difflib.get_close_matches(name.removeprefix(PREFIX), timm_names.model_names(), n=2, cutoff=0.7)
-
-
-def is_function(name: str) -> bool:
-    """Whether a name is that of a function which returns a network."""
-    return ":" in name
 
 
 def timms_name(name: str) -> str | None:

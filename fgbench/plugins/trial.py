@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from fgbench.errors import BrokenPluginError
 from fgbench.plugins import Outcome, outcomes
-from fgbench.plugins.any_model import is_function
 from fgbench.plugins.trial_cache import recall, remember, state_of_file, state_of_point
 from fgbench.quantities import duration
 from fgbench.results.record_base import Status
+from fgbench.results.reduced_name import is_function
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, WorkerPool, shared_pools
 from fgbench_selectors.entries import Entry

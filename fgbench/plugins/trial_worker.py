@@ -7,6 +7,7 @@ import builtins
 import contextlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -58,13 +59,11 @@ def build(model: str) -> Message:
         other options may suit it.
 
     """
-    from fgbench.models.build import create_model
-
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # it may download weights
     parent = os.getpid()
     try:
-        create_model(model)
+        pkgutil.resolve_name("fgbench.models.build:create_model")(model)
     except BaseException as error:
         cause = error.__cause__ if isinstance(error, BrokenPluginError) else error
         ends = isinstance(cause, EOFError) or not (cause is None or isinstance(cause, Exception))

@@ -120,3 +120,8 @@ def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is that of a function which returns a network."""
+    return ":" in name

@@ -13,10 +13,10 @@ from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnPro
 from fgbench.measure.points import TORCH, ModelSpec, PointGroup, Rates, RunMode, point_key
 from fgbench.measure.rows import environment_facts
 from fgbench.measure.timer import timing_plan
-from fgbench.plugins.any_model import is_function
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
 from fgbench.results.image_size import ImageSize
+from fgbench.results.reduced_name import is_function
 from fgbench.sweep.picture_files import Pictures, check_parts, readable_pictures
 from fgbench.sweep.preparations import Preparations
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
