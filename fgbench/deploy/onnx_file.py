@@ -119,7 +119,8 @@ def read_labels(path: Path, classes: int) -> list[str]:
         raise FgbenchError(f"labels cannot be read: {error}") from error
     labels = [line.strip() for line in lines if line.strip()]
     if len(labels) != classes:
-        raise FgbenchError(f"{path} has {len(labels)} labels, and the model has this number of classes:", classes)
+        do = f"give --num-classes {len(labels)}, or as many labels"
+        raise FgbenchError(f"{path} has {len(labels)} labels, and the model has this number of classes:", classes, do)
     return labels
 
 

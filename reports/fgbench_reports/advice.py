@@ -12,7 +12,7 @@ from fgbench.results.paper import MODEL_SELECTORS, NUM_CLASSES, published_backbo
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
 from fgbench_reports.data import KINDS
-from fgbench_reports.paper.names import DATASETS
+from fgbench_reports.paper.names import DATASETS, MODELS
 from fgbench_reports.sweep_rows import TORCH, as_text
 
 MOST = 12  # models or sizes of a command; more are left to its defaults
@@ -142,7 +142,8 @@ def accuracy_commands(trainings: Sequence[Wanted], *more: str) -> list[str]:
     groups: dict[tuple[str | None, str | None, str | None, tuple[str, ...]], list[Wanted]] = {}
     for one in trainings:
         # Other data sets than the paper's can have a backbone of their own where none is named.
-        backbone = None if _is_usual(one) and (one.dataset in DATASETS or one.backbone is None) else one.backbone
+        named_apart = one.dataset not in DATASETS and not _is_its_own(one)
+        backbone = one.backbone if named_apart or not _is_usual(one) else None
         selector = one.selector if one.selector not in (None, MODEL_SELECTORS.get(one.model)) else None
         groups.setdefault((one.dataset, backbone, selector, one.training), []).append(one)
     return [_accuracy(some, *named, more=more) for named, some in groups.items()]
@@ -234,6 +235,11 @@ def _by_backbone(rows: Sequence[ThroughputRow]) -> list[list[ThroughputRow]]:
 def _is_usual(row: ThroughputRow | Wanted) -> bool:
     """Whether a model is on the backbone that it takes where none is named; any other network is its own."""
     return row.backbone in (None, row.model, row.model.removeprefix("timm/"), published_backbones(row.model)[0])
+
+
+def _is_its_own(row: Wanted) -> bool:
+    """Whether a network is of timm or of a function, and has no backbone besides itself."""
+    return row.model not in MODELS and row.backbone in (None, row.model, row.model.removeprefix("timm/"))
 
 
 def _values(rows: Iterable[object], field: str) -> list[Any]:

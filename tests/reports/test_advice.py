@@ -161,3 +161,13 @@ def test_the_quality_of_what_was_trained_is_asked_of_the_same_training():
             "--pretrained --lr 0.003 --epochs 10 --batch-size 16 --model-options top_k=16 --flip --seeds 1 10 --quality"
         )
         assert tested.endswith("--test-only --checkpoint 'my vit.pth' --model-options norm=half --quality")
+
+
+def test_a_network_of_a_function_or_of_timm_has_no_backbone_besides_itself():
+    rows = [
+        row("net.py:mine", selector=None, impl=None, backbone="net.py:mine"),
+        row("resnet18", selector=None, backbone="resnet18"),
+    ]
+    told = options(accuracy_command(timed(rows)))
+    assert told["--model"] == ["net.py:mine", "resnet18"]
+    assert "--backbone" not in told
