@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,12 @@ def ask(network: nn.Module, pictures: Tensor, batches: Sequence[Sequence[int]], 
             found = to_arrays(named(pictures[list(batch)]))
             answers |= {index: {name: value[row] for name, value in found.items()} for row, index in enumerate(batch)}
     return [answers[index] for index in sorted(answers)]
+
+
+def random_state() -> bytes:
+    """The state of everything that random numbers are usually drawn from; it changes where one is drawn."""
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+    return pickle.dumps(([state.tolist() for state in states], random.getstate(), np.random.get_state()))
 
 
 def load(request: AuditRequest, name: str, device: torch.device, on_problem: Any) -> LoadedModel:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fgbench.audit.agreement import Answers, agreement
-from fgbench.audit.answers import ask, ask_in_a_process, device_of, load, pictures_of
+from fgbench.audit.answers import ask, ask_in_a_process, device_of, load, pictures_of, random_state
 from fgbench.audit.questions import QUESTIONS, ROUNDING, Question, why_broken
 from fgbench.audit.request import AuditRequest
 from fgbench.deploy.agreement import TOLERANCE
@@ -72,11 +72,13 @@ def _audit(
     wanted = ask(loaded.model, pictures, everything)
     for question in (one for one in QUESTIONS if one.name in request.questions):
         progress(f"{loaded.name}: {question.asks}")
+        before = random_state()
         found, reason = _answers(question, request, loaded, pictures, wanted)
         figures = None if found is None else agreement(*found)
         if figures is not None:
             tolerance = ROUNDING if question.dtype == "float32" else TOLERANCE.get(question.dtype or "", 0.0)
-            reason = why_broken(question, figures, tolerance)
+            drawn = question.name == "repeat" and random_state() != before
+            reason = why_broken(question, figures, tolerance, drawn=drawn)
         yield _row(request, loaded, question, figures, reason)
 
 

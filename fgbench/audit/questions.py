@@ -38,13 +38,14 @@ QUESTIONS = (
 NAMES = tuple(question.name for question in QUESTIONS)
 
 
-def why_broken(question: Question, figures: Mapping[str, Any], tolerance: float) -> str | None:
+def why_broken(question: Question, figures: Mapping[str, Any], tolerance: float, *, drawn: bool = False) -> str | None:
     """Why a promise is broken, in words; None where it is kept.
 
     Args:
         question: What was asked.
         figures: As :func:`agreement` returns them.
         tolerance: The relative difference of logits that the precision of the question allows.
+        drawn: Whether the model drew random numbers: then no difference is rounding, however small it is.
 
     """
     relative = figures["relative_logit_difference"]
@@ -54,8 +55,8 @@ def why_broken(question: Question, figures: Mapping[str, Any], tolerance: float)
     known = [(what, percent) for what, percent in equal if percent is not None]
     if question.dtype is None:
         others = [what for what, percent in known if percent < 100]
-        if relative > SAME or others:
-            return f"{_logits(relative)}{_and(others, figures)}"
+        if relative > SAME or others or (drawn and relative > 0):
+            return f"{'it draws random numbers: ' if drawn else ''}{_logits(relative)}{_and(others, figures)}"
         return None
     if figures["typical_logit_difference"] > tolerance:
         return _logits(relative) + _and([what for what, percent in known if percent < 100], figures)

@@ -47,6 +47,18 @@ def test_mpsa_keeps_its_promises_unless_its_released_behaviour_is_asked_for():
     assert broken(*on_vit, *both) == (1, every | {"repeat": False, "batch": False})
 
 
+def test_simtrans_drops_at_test_however_little_its_random_structure_changes_the_logits():
+    words = ("simtrans", "--backbones", "test_vit", "--questions", "repeat", "batch")
+    assert broken(*words) == (0, {"repeat": True, "batch": True})
+    assert broken(*words, "--model-options", "test_dropout=true") == (1, {"repeat": False, "batch": True})
+
+
+def test_r2trans_depends_on_its_batch_where_it_drops_as_many_patches_as_the_mean_of_the_batch():
+    words = ("r2trans", "--backbones", "test_vit", "--questions", "repeat", "batch")
+    assert broken(*words) == (0, {"repeat": True, "batch": True})
+    assert broken(*words, "--model-options", "predict=mixture") == (1, {"repeat": True, "batch": False})
+
+
 @pytest.fixture
 def net(tmp_path):
     (tmp_path / "net.py").write_text(FILE)
