@@ -83,7 +83,7 @@ def test_boxes_move_as_pillow_resizes_and_torchvision_crops(data):
         return
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     expected = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-    assert np.abs(np.array(moved[0]) - expected).max() <= 1
+    assert np.abs(np.array(moved[0]) - expected).max() <= 1.5  # a corner is lit where the product of two shares is half
 
 
 def test_a_box_in_the_border_that_is_cut_off_is_gone_and_one_across_it_is_clipped():
