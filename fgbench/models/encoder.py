@@ -229,7 +229,7 @@ class Encoder(nn.Module):
         """
         for index, block in enumerate(self.vit.blocks):
             x = block.norm1(state.tokens)
-            q, k, v = project(block.attn, x, self.rope_at(state, index))
+            q, k, v = project(block.attn, x, self._rope(state, index))
             pair = Projected(q, torch.cat([k, k[partner]], dim=2), torch.cat([v, v[partner]], dim=2))
             state.tokens = finish_block(block, state.tokens, merge_heads(block.attn, x, attend(block.attn, pair)))
 
@@ -318,6 +318,8 @@ class Encoder(nn.Module):
         if state.rope is None:
             return None
         return state.rope[index] if self.mixes_rope else state.rope
+
+    _rope = rope_at  # its earlier name
 
 
 def run_recorded(
