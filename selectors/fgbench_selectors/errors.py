@@ -41,7 +41,7 @@ class UnknownNameError(FgbenchError, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, show: int = 12) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         if len(names) > show:
             listing = f"{len(names)} are known: 'fgbench list {kind}s' shows them"

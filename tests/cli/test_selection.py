@@ -34,10 +34,10 @@ class Mean(Selector):
 '''
 
 
-# A row of selections in a table: size, N, and how selector and implementation begin; beside long statuses words fold,
-# down to a letter a line.
-SELECTION = re.compile(r"^ +32 +5 +(\(|a)\S* *(p|f)?", re.MULTILINE)
-ALL = [("(", ""), ("a", "p"), ("a", "f")]
+# A row of selections in a table of Markdown, which folds no word: selector and implementation.
+SELECTION = re.compile(r"^\| +32 \| +5 \| (\S+) +\| (\S*) +\|", re.MULTILINE)
+ALL = [("(backbone)", ""), ("attention", "published"), ("attention", "fast")]
+MARKDOWN = ("--format", "markdown")
 
 
 def fgbench(*words: str, **variables: str):
@@ -68,11 +68,10 @@ def test_rows_of_real_workers_are_kept_and_read_by_reports(tmp_path):
     saved.write_text(second.stdout)
     assert read_data(None, [saved], pytest.fail).selection == read_data(tmp_path / "s.db", [], pytest.fail).selection
     assert "5 of 5 points were in" in second.stderr
-    table = fgbench(*words)
-    assert SELECTION.findall(table.stdout) == ALL
-    _, kernels = table.stdout.split("\nKernels of v·A: milliseconds of every back end\n")
+    assert SELECTION.findall(fgbench(*words, *MARKDOWN).stdout) == ALL
+    _, kernels = fgbench(*words).stdout.split("\nKernels of v·A: milliseconds of every back end\n")
     assert re.findall(r"^ +(12|96) +5 +(300|2\.40 k) ", kernels, re.MULTILINE) == [("12", "300"), ("96", "2.40 k")]
-    report = fgbench("report", "selections", "--store", store)
+    report = fgbench("report", "selections", "--store", store, *MARKDOWN)
     assert SELECTION.findall(report.stdout) == ALL
     page = tmp_path / "page.md"
     page.write_text("<!-- begin selector-kernels -->\n<!-- end selector-kernels -->\n")
@@ -112,7 +111,7 @@ def test_a_selector_of_a_file_stands_beside_the_others(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_run_keeps_its_finished_points_and_goes_on(tmp_path):
-    words = [*SMALL, "--selectors", "attention", "--store", str(tmp_path / "s.db")]
+    words = [*SMALL, "--selectors", "attention", "--store", str(tmp_path / "s.db"), *MARKDOWN]
     command = [sys.executable, "-m", "fgbench", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
