@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
@@ -27,6 +27,8 @@ from fgbench_reports.data import Data
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables.numbers import how_many
 from fgbench_reports.training_groups import each_judged_once
+
+ByCode = TypeVar("ByCode", ThroughputRow, AccuracyRow)  # rows that say which foreign code gave them
 
 
 def default_store() -> Path:
@@ -51,7 +53,8 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
 
     """
     saved_rows, sources = read_rows(store, files, on_problem)
-    accuracy, judged = _of(AccuracyRow, saved_rows), _of(QualityRow, saved_rows)
+    accuracy = _of_newest_code(_of(AccuracyRow, saved_rows), on_problem)
+    judged = _of(QualityRow, saved_rows)
     runs = [row for row in accuracy if not row.seeds]
     if accuracy and not runs:
         on_problem(
@@ -102,18 +105,19 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
     return distinct(record, (row for row in rows if isinstance(row, record)))
 
 
-def _of_newest_code(rows: Sequence[ThroughputRow], on_problem: OnProblem) -> list[ThroughputRow]:
+def _of_newest_code(rows: Sequence[ByCode], on_problem: OnProblem) -> list[ByCode]:
     """The rows without those of models, selectors and engines of plug-ins that were measured in a newer state."""
     newest: dict[tuple[str | None, ...], tuple[str, Any]] = {}
     for row in rows:
-        measured_at, code = str(row.environment.get("time") or ""), _code_of(row)
+        measured_at, code = str((row.environment or {}).get("time") or ""), _code_of(row)
         if measured_at >= newest.get(_series(row), ("", None))[0]:
             newest[_series(row)] = measured_at, code
     kept = [row for row in rows if _code_of(row) == newest[_series(row)][1]]
     earlier: dict[str, int] = {}
     for row in rows:
         if _code_of(row) != newest[_series(row)][1]:
-            earlier[row.model] = earlier.get(row.model, 0) + 1
+            model = str(_series(row)[0])
+            earlier[model] = earlier.get(model, 0) + 1
     for model, count in earlier.items():
         what = f"left out: {how_many(count, 'row')} of {model} that other code of this name gave, the newest is shown"
         on_problem(LeftOutNotice(f"{what}; 'fgbench export' has all rows"))
@@ -141,14 +145,15 @@ def _max_time_s(row: ThroughputRow) -> float:
     return float(time_s) if isinstance(time_s, (int, float)) else 0.0
 
 
-def _series(row: ThroughputRow) -> tuple[str | None, ...]:
-    return row.model, row.selector, row.impl, row.backbone, row.engine
+def _series(row: Record) -> tuple[str | None, ...]:
+    return tuple(getattr(row, name, None) for name in ("model", "selector", "impl", "backbone", "engine"))
 
 
-def _code_of(row: ThroughputRow) -> tuple[Any, Any]:
+def _code_of(row: ThroughputRow | AccuracyRow) -> tuple[Any, Any]:
     """Digests of the code of a plug-in's model or selector, and of its engine."""
-    engine = row.environment.get("engine")
-    return row.environment.get("foreign_code"), engine.get("code") if isinstance(engine, dict) else None
+    environment = row.environment or {}
+    engine = environment.get("engine")
+    return environment.get("foreign_code"), engine.get("code") if isinstance(engine, dict) else None
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:

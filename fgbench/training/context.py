@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from fgbench.results.output import check_folder
 from fgbench.results.recipe import Recipe
 from fgbench.results.store import Store
 from fgbench.training.config import TrainingConfig, identify, run_key
-from fgbench.training.initial_weights import file_digest
+from fgbench.training.initial_weights import built_digest, file_digest
 from fgbench.training.request import AccuracyRequest
 from fgbench.training.rows import facts
 from fgbench.training.shared_store import SharedStore
@@ -60,6 +60,7 @@ class TrainingContext:
     shared_store: SharedStore
     identity: Mapping[str, Any]
     on_problem: OnProblem
+    _codes: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -115,11 +116,24 @@ class TrainingContext:
         conditions = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
         # Another set of weights in the same file, and another way to read it, are other runs.
         conditions |= {name: value for name, value in request.reading.items() if value is not None}
-        if code := foreign_code(*self._foreign(config)):
+        if code := self.code(config):
             conditions["foreign_code"] = code
         return run_key(
             config, {**self.identity, **conditions, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
+
+    def code(self, config: TrainingConfig) -> str | None:
+        """A digest of the plug-ins of a configuration, and of the network that a function builds; None without them."""
+        name = repr(replace(config, recipe=Recipe()))
+        if name not in self._codes:
+            self._codes[name] = foreign_code(*self._foreign(config), structure=self._built(config))
+        return self._codes[name]
+
+    def _built(self, config: TrainingConfig) -> str:
+        """A digest of what a function builds, which may read files of its own; empty for all other models."""
+        if not models.load(config.model).built_by:
+            return ""
+        return built_digest(lambda: config.build(self.dataset.num_classes, pretrained=self.request.pretrained))
 
     def _foreign(self, config: TrainingConfig) -> Iterator[Any]:
         """Model, selector, backbone and reader of the data set, as far as they come from plug-ins."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import timm
+import torch
+from torch import Tensor
 
 from fgbench.datasets.dataset import DataSet
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
@@ -151,6 +153,33 @@ def _missing(report: LoadReport) -> str:
 
 def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def built_digest(build: Callable[[], Model]) -> str:
+    """SHA-256 of the structure and the weights of a network that a function builds, its first 16 digits.
+
+    Weights that torch's seed changes begin anew in every run and are left out; the others come from a file.
+
+    Args:
+        build: Builds the model, its weights drawn from torch's generator.
+    """
+    (model, weights), (_, others) = (_built_with(build, seed) for seed in (0, 1))
+    digest = hashlib.sha256(model.built_structure.encode())
+    for name, content in weights.items():
+        if content == others.get(name):
+            digest.update(name.encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _built_with(build: Callable[[], Model], seed: int) -> tuple[Model, dict[str, bytes]]:
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        model = build()
+    return model, {name: _bytes(tensor) for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def file_digest(path: Path) -> str:

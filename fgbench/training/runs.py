@@ -313,7 +313,8 @@ class Runs:
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
-        self._finish(config, key, decode(AccuracyRow, shared_store.add(RUNS, key, fields)), classes, label)
+        stored = shared_store.add(RUNS, key, fields, code=self.context.code(config))
+        self._finish(config, key, decode(AccuracyRow, stored), classes, label)
 
     def _finish(self, config: TrainingConfig, key: str, row: AccuracyRow, classes: Row, label: str) -> None:
         self.finished.append(Finished(config=config, key=key, row=row, classes=classes))

@@ -70,6 +70,33 @@ def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
     assert curve[1]["top1_percent"] == rows[0]["top1_percent"]
 
 
+FROM_A_FILE = """
+import torch
+
+def net():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 8, 8), torch.nn.Flatten(), torch.nn.Linear(64, 4))
+    model[0].load_state_dict(torch.load("begun.pt"))
+    return model
+"""
+
+
+def test_a_run_of_a_function_is_known_by_the_weights_that_it_reads_from_a_file(run, tmp_path):
+    (tmp_path / "net.py").write_text(FROM_A_FILE)
+    words = ["--model", "net.py:net", "--seeds", "1", "10", *TINY, "--epochs", "1", "--format", "json"]
+    codes = []
+    for seed, known in ((0, 0), (0, 2), (5, 0)):
+        torch.manual_seed(seed)
+        torch.save(torch.nn.Conv2d(3, 4, 8, 8).state_dict(), tmp_path / "begun.pt")
+        result = run(*words)
+        codes.append({row["environment"]["foreign_code"] for row in rows_of(result)})
+        assert ("2 of 2 runs were in fgbench.db already" in result.stderr) is bool(known)
+    assert codes[0] == codes[1] != codes[2]
+    assert all(len(code) == 1 for code in codes)
+    report = CliRunner().invoke(app, ["report", "accuracy_vs_cost", "--format", "csv"])
+    assert "left out: 2 rows of net.py:net that other code of this name gave" in report.stderr
+    assert len(report.stdout.splitlines()) == 2, report.stdout
+
+
 def test_a_seed_and_a_rate_that_are_given_twice_are_one(run, tmp_path):
     words = ["--seeds", "1", "01", "10", "--lr", "1e-3", "0.001", "--format", "json"]
     rows = rows_of(run("--model", "vit", *TINY, *words))
