@@ -106,7 +106,8 @@ def test_no_page_has_a_phrase_that_readers_stumble_over(page, phrase):
 def commands_of(page: Path) -> list[tuple[str, str]]:
     """The commands that a page shows as code, and the words behind them."""
     text = page.read_text(encoding="utf-8")
-    code = [*re.findall(r"^```(?!python).*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL), *re.findall(r"`(.+?)`", text)]
+    fenced = [part for part in CODE.findall(text) if not part.startswith("```python")]
+    code = [*fenced, *re.findall(r"`([^`\n]+)`", CODE.sub("", text))]
     shown = re.compile(r"(?:^|[\s/])fgbench ([a-z][a-z-]*)(.*)", re.MULTILINE)
     return [found for part in code for found in shown.findall(part.replace("\\\n", " "))]
 

@@ -112,7 +112,8 @@ def constant(value: Any) -> str:
 
 def signature(value: Any) -> str:
     """The parameters with their types and defaults, on lines of their own where one line is too long."""
-    found = inspect.signature(value)
+    own = inspect.isclass(value) and isinstance(vars(value).get("__signature__"), property)  # that of its objects
+    found = inspect.signature(value.__init__ if own else value)
     parameters: list[str] = []
     for parameter in found.parameters.values():
         if parameter.name == "self":

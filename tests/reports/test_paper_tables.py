@@ -11,7 +11,7 @@ import pytest
 import typer
 from helpers.growth import assert_work_grows_with
 from helpers.paper_rows import GPU, HOSTILE, MODELS, RECIPE, RUNS, TIMED, VIT, counted, run
-from helpers.paper_tables import COUNTED, FULL, NAMES, lines, missing, module, report, tables
+from helpers.paper_tables import COUNTED, FULL, NAMES, lines, missing, module, tables
 from helpers.throughput_rows import row
 
 from fgbench.cli import app
