@@ -159,9 +159,9 @@ def numbers_in_flight(words: Sequence[str]) -> list[int]:
 
 def shares(words: Sequence[str]) -> list[float]:
     """Shares above 0 and up to 1, each once."""
-    found = [real_number(word, "share", 0.7, 1.0) for word in names(words, "share")]
+    found = [real_number(word, "--keep-rate", 0.7, 1.0) for word in names(words, "share")]
     if 0.0 in found:
-        raise FgbenchError("a share must be above", 0, "for example 0.7")
+        raise FgbenchError("--keep-rate must be above", 0, "for example 0.7")
     return list(dict.fromkeys(found))
 
 

@@ -227,10 +227,10 @@ def test_an_unknown_name_is_refused_before_torch_is_asked(name, why):
 
 
 def test_a_file_without_a_function_is_answered_with_its_functions(net, tmp_path):
-    with pytest.raises(FgbenchError, match="write .*net.py:FUNCTION; it has: tiny, every, raises"):
+    with pytest.raises(FgbenchError, match=r"write .*net\.py:FUNCTION; it has: tiny, every, raises"):
         check_models([str(net)])
     (tmp_path / "one.py").write_text("def mine():\n    pass\n")
-    with pytest.raises(FgbenchError, match="write .*one.py:mine$"):
+    with pytest.raises(FgbenchError, match=r"write .*one\.py:mine$"):
         check_models([str(tmp_path / "one.py")])
 
 
