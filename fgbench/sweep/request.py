@@ -189,13 +189,17 @@ class SweepRequest:
         for load, flag in ((self.concurrency, "--concurrency"), (self.rates_per_s, "--rate")):
             if load and (divided or self.training):
                 mine = "--train" if self.training else "--by-part" if self.by_part else "--end-to-end"
-                raise FgbenchError(f"{mine} runs one batch after the other, and is not measured under", flag)
+                what = f"{mine} runs one batch after the other, and is not measured under"
+                raise FgbenchError(what, flag, "leave one of them out")
         if self.end_to_end is not None and not all(isinstance(size, int) for size in self.image_sizes or ()):
-            raise FgbenchError("--end-to-end resizes pictures to squares, and takes no size as", "224x448")
+            what = "--end-to-end resizes pictures to squares, and takes no size as"
+            raise FgbenchError(what, "224x448", "give a side, as 224")
         if self.training and self.cuda_graph:
             raise FgbenchError("a training step is not captured in a", "--cuda-graph", "leave it or --train out")
         if self.end_to_end is not None and not Path(self.end_to_end).is_dir():
-            raise FgbenchError("no such folder of pictures:", self.end_to_end)
+            raise FgbenchError(
+                "no such folder of pictures:", self.end_to_end, "give a folder with files that Pillow reads"
+            )
 
 
 # Image sizes and batch sizes where none are given.
