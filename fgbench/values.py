@@ -177,13 +177,13 @@ def choices(words: Sequence[str], kind: str, known: Sequence[str]) -> list[str]:
     return [choice(word, kind, known) for word in names(words, kind)]
 
 
-def key_values(words: Sequence[str], flag: str) -> dict[str, str]:
+def key_values(words: Sequence[str], flag: str, example: str = "top_k=16") -> dict[str, str]:
     """``KEY=VALUE`` words as a dictionary; the last one of a key counts."""
     pairs = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
-            raise FgbenchError(f"{flag} takes KEY=VALUE, got", word, "for example top_k=16")
+            raise FgbenchError(f"{flag} takes KEY=VALUE, got", word, f"for example {example}")
         pairs[key] = value
     return pairs
 

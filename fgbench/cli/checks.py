@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fgbench.errors import FgbenchError, no_checkpoint
@@ -39,7 +39,7 @@ def check_names(
     check_backbones(backbones, plugins, beside=models or ())
 
 
-def check_model_options(options: Iterable[str], models: Sequence[str], not_these: Iterable[str] = ()) -> None:
+def check_model_options(options: Iterable[str], models: Sequence[str], not_these: Collection[str] = ()) -> None:
     """Refuse options that one of fgbench's own models does not have, and those that the command has others for."""
     from fgbench.plugins.names import check_model_options as check
 

@@ -5,7 +5,7 @@ Plug-in files can add names. Where there are some, unknown names are checked lat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from fgbench.errors import FgbenchError, UnknownNameError
@@ -107,7 +107,7 @@ def check_backbones(
             raise timm_names.unknown_backbone(name, of_resnets=resnets)
 
 
-def check_model_options(options: Iterable[str], names: Sequence[str], not_these: Iterable[str] = ()) -> None:
+def check_model_options(options: Iterable[str], names: Sequence[str], not_these: Collection[str] = ()) -> None:
     """Check options of fgbench's own models.
 
     Args:
@@ -121,10 +121,12 @@ def check_model_options(options: Iterable[str], names: Sequence[str], not_these:
     """
     for name in names:
         facts = own_facts(models, name)
-        known = set(facts.options) - {"backbone"} if facts else None
+        known = set(facts.options) - {"backbone", *not_these} if facts else None
         for option in options:
-            if known is not None and option not in known - set(not_these):
-                raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
+            if known is not None and option not in known:
+                given = "the command itself has an option for it; " if option in not_these else ""
+                do = f"{given}it has: {', '.join(sorted(known))}"
+                raise FgbenchError(f"model {name!r} has no option", option, do)
 
 
 def default_backbone(model: str) -> str:

@@ -109,9 +109,9 @@ def training_configs(request: AccuracyRequest, dataset: DataSet, on_problem: OnP
 def _config(
     request: AccuracyRequest, dataset: DataSet, kind: type[Model], name: str, selector: str | None, size: int
 ) -> TrainingConfig:
-    known = model_options(kind)
+    known = model_options(kind) - GIVEN_BY_COMMAND
     for option in request.model_options:
-        if option not in known - GIVEN_BY_COMMAND:
+        if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
     own = {key: value for key, value in dataset.recipe.items() if key in RECIPE_FIELDS}
     recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})

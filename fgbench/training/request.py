@@ -58,7 +58,10 @@ _seed = partial(whole_number, what="seed", example=1, largest=MAX_SEED, smallest
 
 DATASET = one("--dataset", "'fgbench list datasets', or hfds/…, tfds/…, wds/… by timm's readers")
 DATASET_OPTIONS = many(
-    "--dataset-options", "such as classes=20", "KEY=VALUE…", read=partial(key_values, flag="--dataset-options")
+    "--dataset-options",
+    "such as classes=20",
+    "KEY=VALUE…",
+    read=partial(key_values, flag="--dataset-options", example="classes=20"),
 )
 EPOCHS = one("--epochs", "of training", "N", default="50; CAL 160; few for synthetic", read=_epochs)
 LRS = many(
