@@ -98,8 +98,10 @@ def _reduced(name: str, found: ReducedName) -> Entry | None:
     if found.reduction not in reductions.entries():
         raise UnknownNameError(reductions.kind, found.reduction, reductions.names())
     base = models.entry(found.model)
-    if base.is_own and base.value and "reduction" not in class_facts(base.value).options:
-        raise FgbenchError(f"model {found.model!r} has no tokens that could be reduced by", found.reduction)
+    own = base.is_own and base.value
+    if base.origin == TIMM or (own and "reduction" not in class_facts(base.value).options):
+        do = f"a plain ViT of timm is reduced as vit+{found.reduction} with --backbones NAME"
+        raise FgbenchError(f"model {found.model!r} has no tokens that could be reduced by", found.reduction, do)
     return Entry(name, base.origin, functools.partial(_load_reduced, name), file=base.file, value=base.value)
 
 

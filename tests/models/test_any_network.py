@@ -215,6 +215,10 @@ def test_maps_in_place_of_logits_are_refused_where_they_are_made(net):
     [
         ("nowhere.py:net", "no file with a function that returns a network: 'nowhere.py'"),
         ("convnext_tny", f"did you mean convnext_tiny.* {len(models.names())} are known"),
+        (
+            "convnext_tiny+evit",
+            "has no tokens that could be reduced by 'evit'; a plain ViT of timm is reduced as vit[+]evit",
+        ),
         ("timm/", "unknown model"),
         ("a b:c", "unknown model"),
         ("net.py", "needs the name of a function that returns a network: 'net.py'; write net.py:FUNCTION"),
