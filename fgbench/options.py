@@ -26,8 +26,8 @@ from fgbench_selectors.entries import IMPLS as IMPLS  # the commands take it fro
 
 DEVICES = ("cuda", "cpu")  # the best first
 CONVENTIONS = ("full", "fvcore", "paper")  # of counting
-DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")  # of fgbench's own engines
-ENGINE_DTYPES = (*DTYPES, "int8")  # that engines of plug-ins may have
+DTYPES = ("float32", "tf32", "float16", "bfloat16", "amp")  # floating point, the default mode first
+ENGINE_DTYPES = (*DTYPES, "int8")  # of all engines
 NORMS = ("imagenet", "half")  # of colours
 INTERPOLATIONS = ("bilinear", "bicubic")
 STORE_VARIABLE, DEFAULT_STORE = "FGBENCH_STORE", "fgbench.db"
@@ -264,7 +264,9 @@ NORM = one(
 WEIGHTS_SEED = one("--seed", "of random weights", "N", read=whole("seed", 0, MAX_SEED, smallest=0))
 AGAIN = switch("--again", "measure what is in the store once more")
 RETRY = switch("--retry", "measure once more what is in the store with another status than ok")
-PLUGINS = many("--plugin", "Python files of your own: selectors, models, data sets, engines, reports", "FILE…")
+PLUGINS = many(
+    "--plugin", "Python files of your own: selectors, models, reductions, data sets, engines, reports", "FILE…"
+)
 STORE = one("--store", "where results are kept", "FILE", read=Path, variable=STORE_VARIABLE)
 ROWS = many("--rows", "saved rows: .json, .csv, other stores; without --store these alone", "FILE…")
 FORMAT = one(

@@ -110,13 +110,20 @@ def whole_number(text: str | int, what: str, example: int, largest: int | None =
 
 def real_number(text: str, what: str, example: float, largest: float) -> float:
     """A number from 0 up, as ``0.001`` or ``1e-3``; the arguments are those of :func:`whole_number`."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise FgbenchError(f"{what} must be a number, got", text, f"for example {example:g}") from None
+    number = _number(text)
+    if number is None:
+        raise FgbenchError(f"{what} must be a number, got", text, f"for example {example:g}")
     if not 0 <= number <= largest:  # NaN is not, either
         raise FgbenchError(f"{what} must lie between 0 and {largest:g}, got", text, f"for example {example:g}")
     return number
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is; None where it is none. float() also takes 1_60 and the digits of other scripts."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else None
+    except ValueError:
+        return None
 
 
 def image_sizes(words: Sequence[str]) -> list[int]:
@@ -139,8 +146,9 @@ def image_shapes(words: Sequence[str]) -> list[ImageSize]:
 
 
 def batch_sizes(words: Sequence[str]) -> list[int]:
-    """Batch sizes in images."""
-    return [whole_number(word, "batch size", 8, MAX_BATCH_SIZE) for word in names(words, "batch size")]
+    """Batch sizes in images, each once."""
+    sizes = [whole_number(word, "batch size", 8, MAX_BATCH_SIZE) for word in names(words, "batch size")]
+    return list(dict.fromkeys(sizes))
 
 
 def numbers_in_flight(words: Sequence[str]) -> list[int]:
@@ -151,9 +159,9 @@ def numbers_in_flight(words: Sequence[str]) -> list[int]:
 
 def shares(words: Sequence[str]) -> list[float]:
     """Shares above 0 and up to 1, each once."""
-    found = [real_number(word, "share", 0.7, 1.0) for word in names(words, "share")]
+    found = [real_number(word, "--keep-rate", 0.7, 1.0) for word in names(words, "share")]
     if 0.0 in found:
-        raise FgbenchError("a share must be above", 0, "for example 0.7")
+        raise FgbenchError("--keep-rate must be above", 0, "for example 0.7")
     return list(dict.fromkeys(found))
 
 
@@ -184,12 +192,10 @@ def literal(text: str) -> bool | int | float | str:
     """What a word stands for: true or false, a whole number, a number, or itself."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    number = _number(text)
+    if number is None:
+        return text
+    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,99}", text.strip()) else number
 
 
 def literals(words: Sequence[str], flag: str) -> dict[str, bool | int | float | str]:

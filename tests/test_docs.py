@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.api_page import MODULES, api_page
+import typer
+from helpers.api_page import CONTRACTS, MODULES, api_page, public_names
+
+from fgbench.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -60,14 +63,23 @@ def test_the_page_of_the_api_is_the_codes():
     assert page.read_text(encoding="utf-8") == text, "FGBENCH_UPDATE_SNAPSHOTS=1 pytest tests/test_docs.py writes it"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [*MODULES, *CONTRACTS])
 def test_every_public_name_has_an_entry(module):
-    import importlib
-
     section = (DOCS / "api.md").read_text(encoding="utf-8").partition(f"## {module}\n")[2].partition("\n## ")[0]
-    assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == sorted(
-        importlib.import_module(module).__all__, key=str.lower
-    )
+    assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == public_names(module)
+
+
+def test_every_name_that_an_example_of_a_plug_in_imports_has_an_entry():
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("CONTRIBUTING.md", "docs/reduction.md"))
+    examples = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "fgbench/cli" not in code]
+    imported = {
+        (module, name.strip())
+        for code in examples
+        for module, names in re.findall(r"^from (fgbench\S*) import (.+)$", code, re.MULTILINE)
+        for name in names.split(",")
+    }
+    assert ("fgbench.measure.engine", "Engine") in imported
+    assert {(module, name) for module, name in imported if name not in public_names(module)} == set()
 
 
 def test_terms_of_the_glossary_stand_once():
@@ -89,3 +101,21 @@ def test_every_status_is_explained(status):
 )
 def test_no_page_has_a_phrase_that_readers_stumble_over(page, phrase):
     assert phrase not in page.read_text(encoding="utf-8").lower().replace("\n", " ")
+
+
+def commands_of(page: Path) -> list[tuple[str, str]]:
+    """The commands that a page shows as code, and the words behind them."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [part for part in CODE.findall(text) if not part.startswith("```python")]
+    code = [*fenced, *re.findall(r"`([^`\n]+)`", CODE.sub("", text))]
+    shown = re.compile(r"(?:^|[\s/])fgbench ([a-z][a-z-]*)(.*)", re.MULTILINE)
+    return [found for part in code for found in shown.findall(part.replace("\\\n", " "))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_that_a_page_shows_exist(page):
+    known = typer.main.get_command(app).commands
+    for command, words in commands_of(page):
+        assert command in known, command
+        flags = {flag for option in known[command].params for flag in (*option.opts, *option.secondary_opts)}
+        assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", words)) <= {*flags, "--help"}, (command, words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
@@ -35,11 +36,13 @@ def any_model(name: str) -> Entry | None:
             with a reduction, such as ``vit+evit@0.7``.
 
     Raises:
-        FgbenchError: If there is no such file, or no such reduction.
+        FgbenchError: If there is no such file, no function is named, or there is no such reduction.
 
     """
     if (found := ReducedName.of(name)) is not None:
         return _reduced(name, found)
+    if name.removesuffix(":").endswith(".py"):
+        raise _no_function(name.removesuffix(":"))
     place, colon, function = name.rpartition(":")
     if colon and function.isidentifier():
         if place.endswith(".py"):
@@ -53,6 +56,18 @@ def any_model(name: str) -> Entry | None:
     if timms and timm_names.is_timm_model(timms):
         return Entry(name, TIMM, functools.partial(_of_timm, timms))
     return None
+
+
+def _no_function(file: str) -> FgbenchError:
+    """The error for a file without the name of a function; it shows the functions that the file defines."""
+    try:
+        body = ast.parse(Path(file).read_bytes()).body if Path(file).is_file() else []
+    except (OSError, ValueError, SyntaxError):
+        body = []
+    there = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")][:SHOWN]
+    do = f"write {file}:{there[0] if len(there) == 1 else 'FUNCTION'}"
+    do += f"; it has: {', '.join(there)}" if len(there) > 1 else ""
+    return FgbenchError("a file needs the name of a function that returns a network:", file, do)
 
 
 def short_name(name: str) -> str:

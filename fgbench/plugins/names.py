@@ -82,7 +82,7 @@ def check_registered(registry: Registry, names: Iterable[str] | None, plugin_fil
     for name in names or ():
         if not registry.knows(name):
             near = near_names(name) if registry is models else []
-            raise UnknownNameError(registry.kind, name, [*registry.entries(), *near])
+            raise UnknownNameError(registry.kind, name, registry.entries(), others=near)
 
 
 def check_backbones(

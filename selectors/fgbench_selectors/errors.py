@@ -36,12 +36,15 @@ class UnknownNameError(FgbenchError, LookupError):
         name: The unknown name.
         known: The known names.
         show: The largest number of known names that the message lists.
+        others: Further names that the message may suggest; they are not listed.
 
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, show: int = 12) -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, show: int = 12, others: Iterable[str] = ()
+    ) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3)
+        near = difflib.get_close_matches(name, [*names, *others], n=3)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         if len(names) > show:
             listing = f"{len(names)} are known: 'fgbench list {kind}s' shows them"

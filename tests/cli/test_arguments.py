@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fgbench.values import image_sizes, output_format, split_list, spread_values, whole_number
+from fgbench.values import (
+    batch_sizes,
+    image_sizes,
+    literals,
+    output_format,
+    real_number,
+    split_list,
+    spread_values,
+    whole_number,
+)
 from fgbench_selectors.errors import FgbenchError
 
 
@@ -48,6 +57,22 @@ def test_sizes_survive_any_mixture(sizes):
 def test_what_is_no_whole_number_is_refused(text):
     with pytest.raises(FgbenchError, match="image size must be"):
         whole_number(text, "image size", 224)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-3", "nan", "inf", "0_1", "1_0", "٠.١", "1,5"])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(FgbenchError, match="share must"):
+        real_number(text, "share", 0.7, 100.0)
+
+
+def test_values_of_options_are_read_as_they_are_written():
+    words = ["a=16", "b=-3", "c=0.5", "d=1e-3", "e=true", "f=1_6", "g=rollout", "h=", "i=١٦"]
+    values = [16, -3, 0.5, 1e-3, True, "1_6", "rollout", "", "١٦"]
+    assert list(literals(words, "--model-options").values()) == values
+
+
+def test_one_batch_size_in_two_spellings_is_one():
+    assert batch_sizes(["8", "08", "+8", "4"]) == [8, 4]
 
 
 @pytest.mark.parametrize(

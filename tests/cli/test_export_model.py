@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,11 +16,12 @@ from typer.testing import CliRunner
 
 import fgbench
 from fgbench.cli import app
-from fgbench.datasets.dataset import HALF
+from fgbench.datasets.dataset import HALF, decode
 from fgbench.datasets.transforms import centre_transform
 from fgbench.results.recipe import resized_side
 
 SIZE, NAMES = 64, [f"kind {number}" for number in range(4)]
+PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 SMALL = ("--backbone", "test_vit", "--sizes", str(SIZE))
 
 
@@ -90,6 +93,20 @@ def net(tmp_path):
     (tmp_path / "net.py").write_text(FILE, encoding="utf-8")
     (tmp_path / "names.txt").write_text("a\nb\n\nc\n", encoding="utf-8")
     return tmp_path
+
+
+def test_the_program_of_the_page_classifies_a_picture_as_the_model_does(checkpoint, tmp_path, monkeypatch, capsys):
+    path, model = checkpoint
+    monkeypatch.chdir(tmp_path)
+    assert run("ffvt", *SMALL, "--checkpoint", path, "--output", "glsim.onnx").exit_code == 0
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save("bird.jpg")
+    names: dict = {}
+    exec(re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1), names)
+    ours = centre_transform(resized_side(SIZE), SIZE, HALF, HALF)(decode(Path("bird.jpg")))[None]
+    np.testing.assert_allclose(names["images"], ours.numpy(), atol=1e-5)
+    with torch.inference_mode():
+        np.testing.assert_allclose(names["logits"], model(ours).numpy(), atol=1e-4)
+    assert capsys.readouterr().out == f"{NAMES[names['best']]}\n"
 
 
 def test_a_function_with_labels_of_its_own(net):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,42 +15,88 @@ MODULES = {
     "fgbench_selectors": "The selectors, and what they read. Only torch is needed.",
     "fgbench_reports.report": "The contract of reports: what they are filled from, and what they are made of.",
 }
+# What plug-ins are derived from, and what examples of them import: a summary of the module, and its names.
+CONTRACTS = {
+    "fgbench.models.model": ("The contract of models.", "Explanation", "Model"),
+    "fgbench.models.vision_transformer": ("The base of models on a vision transformer.", "VisionTransformerModel"),
+    "fgbench.models.pyramid": ("The stages of a backbone, for models that read several of them.", "Pyramid"),
+    "fgbench.models.reductions.reduction": ("The contract of token reductions.", "BlockView", "Reduction"),
+    "fgbench.models.token_ops": ("A function for token reductions.", "take"),
+    "fgbench.datasets.dataset": ("The contract of data sets.", "DataSet", "FileSplit", "Split"),
+    "fgbench.datasets.reader": ("The frame of a function that reads a data set.", "Reader", "reads"),
+    "fgbench.datasets.files": ("Functions for readers of data sets.", "renumber", "rows"),
+    "fgbench.measure.engine": ("The contract of engines.", "Batch", "Engine"),
+    "fgbench.measure.subject": ("What an engine runs.", "Subject"),
+    "fgbench_selectors.conformance": ("The test of a selector's contract.", "check_selector"),
+    "fgbench_reports.tables.column": ("Columns of tables in reports.", "Cell", "Column"),
+    "fgbench_reports.tables.numbers": ("A function that prints numbers in reports.", "four_digits"),
+}
 INTRODUCTION = """# API
 
 The public functions and classes. B is the batch, H the heads, N the tokens, G the patches per side of the grid, d the
-size of a head; [glossary.md](glossary.md) has the words. All other names may change.
+size of a head; [glossary.md](glossary.md) has the words. The sections after `fgbench_reports.report` have what plug-ins
+are derived from; [CONTRIBUTING.md](../CONTRIBUTING.md) has an example of each. All other names may change.
 
 A test compares this page with the code. `FGBENCH_UPDATE_SNAPSHOTS=1 pytest tests/test_docs.py` writes it anew.
 """
 
 
+def public_names(module: str) -> list[str]:
+    """The public names of a module, sorted."""
+    names = CONTRACTS[module][1:] if module in CONTRACTS else importlib.import_module(module).__all__
+    return sorted(names, key=str.lower)
+
+
 def api_page() -> str:
     """The text of the page."""
     parts = [INTRODUCTION]
-    for module, summary in MODULES.items():
+    for module, summary in {**MODULES, **{module: told[0] for module, told in CONTRACTS.items()}}.items():
         parts.append(f"## {module}\n\n{summary}\n")
         public = importlib.import_module(module)
-        parts += [entry(name, getattr(public, name)) for name in sorted(public.__all__, key=str.lower)]
+        parts += [entry(name, getattr(public, name)) for name in public_names(module)]
     return "\n".join(parts)
 
 
 def entry(name: str, value: Any) -> str:
-    """A name with its signature and its docstring; of a class, its public methods as well."""
+    """A name with its signature and its docstring; of a class, its fields and public methods as well."""
     if inspect.ismodule(value):  # a package that can be called is called as its function
         value = getattr(importlib.import_module(f"{value.__name__}.{name}"), name)
     if not (inspect.isclass(value) or inspect.isfunction(value)):
         return f"### {name}\n\n{constant(value)}\n"
-    lines = [f"### {name}\n", f"```python\n{name}{signature(value)}\n```\n", f"{paragraph(value)}\n", *sections(value)]
+    called = "" if getattr(value, "_is_protocol", False) else f"```python\n{name}{signature(value)}\n```\n"
+    lines = [f"### {name}\n", *([called] if called else []), f"{paragraph(value)}\n", *sections(value)]
     if inspect.isclass(value):
+        told = fields(value)
         members = [f"- `{method}`: {paragraph(member)}" for method, member in methods(value)]
-        lines += [*members, ""] if members else []
+        lines += ["Fields:\n", *told, ""] if told else []
+        lines += [*(["Methods:\n"] if told and members else []), *members, ""] if members else []
     return "\n".join(lines)
 
 
+def fields(kind: type) -> list[str]:
+    """The public fields and class attributes whose meaning a comment tells, behind them or above."""
+    source = textwrap.dedent(inspect.getsource(kind))
+    lines = source.splitlines()
+    found = []
+    for node in ast.parse(source).body[0].body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)) or node.target.id[0] == "_":
+            continue
+        behind = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().partition("#")[2]
+        first = node.lineno - 1
+        while lines[first - 1].strip().startswith("#"):
+            first -= 1
+        above = " ".join(line.strip(" #") for line in lines[first : node.lineno - 1])
+        if comment := (behind or above).strip():
+            annotation = re.sub(r"^ClassVar\[(.*)\]$", r"\1", ast.unparse(node.annotation))
+            default = f" = {ast.unparse(node.value)}" if node.value is not None else ""
+            found.append(f"- `{node.target.id}: {annotation}{default}`: {marked(comment)}")
+    return found
+
+
 def sections(value: Any) -> Iterator[str]:
-    """The sections Args, Returns and Raises of a docstring, as lists."""
+    """The sections of a docstring, such as Args and Returns, as lists."""
     doc = inspect.getdoc(value) or ""
-    for title, body in re.findall(r"^(Args|Returns|Raises|Attributes):\n((?:[ ]+.*\n?|\n)+)", doc, re.MULTILINE):
+    for title, body in re.findall(r"^(Args|Returns|Yields|Raises|Attributes):\n((?:[ ]+.*\n?|\n)+)", doc, re.MULTILINE):
         entries = [" ".join(part.split()) for part in re.split(r"\n(?= {4}\S)", f"\n{body.rstrip()}") if part.strip()]
         named = [re.sub(r"^(\*{0,2}\w+): ", r"`\1`: ", marked(part)) for part in entries]
         yield f"{title}:\n\n" + "".join(f"- {part}\n" for part in named)
@@ -64,7 +112,8 @@ def constant(value: Any) -> str:
 
 def signature(value: Any) -> str:
     """The parameters with their types and defaults, on lines of their own where one line is too long."""
-    found = inspect.signature(value)
+    own = inspect.isclass(value) and isinstance(vars(value).get("__signature__"), property)  # that of its objects
+    found = inspect.signature(value.__init__ if own else value)
     parameters: list[str] = []
     for parameter in found.parameters.values():
         if parameter.name == "self":

@@ -214,15 +214,24 @@ def test_maps_in_place_of_logits_are_refused_where_they_are_made(net):
     ("name", "why"),
     [
         ("nowhere.py:net", "no file with a function that returns a network: 'nowhere.py'"),
-        ("convnext_tny", "did you mean convnext_tiny"),
+        ("convnext_tny", f"did you mean convnext_tiny.* {len(models.names())} are known"),
         ("timm/", "unknown model"),
         ("a b:c", "unknown model"),
-        ("net.py:", "unknown model"),
+        ("net.py", "needs the name of a function that returns a network: 'net.py'; write net.py:FUNCTION"),
+        ("net.py:", "write net.py:FUNCTION"),
     ],
 )
 def test_an_unknown_name_is_refused_before_torch_is_asked(name, why):
     with pytest.raises(FgbenchError, match=why):
         check_models([name])
+
+
+def test_a_file_without_a_function_is_answered_with_its_functions(net, tmp_path):
+    with pytest.raises(FgbenchError, match=r"write .*net\.py:FUNCTION; it has: tiny, every, raises"):
+        check_models([str(net)])
+    (tmp_path / "one.py").write_text("def mine():\n    pass\n")
+    with pytest.raises(FgbenchError, match=r"write .*one\.py:mine$"):
+        check_models([str(tmp_path / "one.py")])
 
 
 def test_a_network_of_its_own_is_not_built_on_another_backbone():

@@ -1,4 +1,4 @@
-"""``fgbench regress``, as it is typed: counted figures and memory against a baseline."""
+"""``fgbench regress --baseline``, as it is typed: counted figures that changed, vanished or are new; every output."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.throughput_rows import GPU, row
+from helpers.regress_command import edit, failing, findings, run
 from timm.layers import set_fused_attn, use_fused_attn
-from typer.testing import CliRunner
 
-from fgbench.cli import app
 from fgbench.cli.commands import regress_output
 from fgbench.errors import FgbenchError
-from fgbench.plugins.registry import selectors
-from fgbench_reports.tables import render
 
-SMALL = ("--backbones", "test_vit", "--sizes", "64", "--impl", "fast", "--selectors", "gls", "--models", "vit")
 PLUGIN = """
 import torch
 from fgbench_selectors import Needs, Selector
@@ -36,45 +31,6 @@ class Mine(Selector):
 
     fast = published
 """
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FGBENCH_STORE", raising=False)
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    return tmp_path
-
-
-def run(*words: object):
-    selectors._from_files.clear()
-    return CliRunner().invoke(app, ["regress", *map(str, words)])
-
-
-def findings(*words: object, code: int) -> list[dict]:
-    result = run("--format", "json", *words)
-    assert result.exit_code == code, result.stderr
-    return json.loads(result.stdout)
-
-
-def failing(*words: object) -> set[tuple[str, str, str]]:
-    found = findings(*words, code=1)
-    return {(each["point"], each["figure"], each["verdict"]) for each in found if each["verdict"] != "same"}
-
-
-@pytest.fixture
-def baseline() -> Path:
-    assert run("--baseline", "baseline.json", "--update", *SMALL).exit_code == 0
-    return Path("baseline.json")
-
-
-def edit(path: Path, **figures) -> Path:
-    """The same baseline, with other figures in the row of the selector."""
-    data = json.loads(path.read_text())
-    next(point for point in data["points"] if point["selector"] == "gls").update(figures)
-    other = Path("edited.json")
-    other.write_text(json.dumps(data))
-    return other
 
 
 def test_nothing_changed(baseline):
@@ -247,92 +203,6 @@ def test_versions_that_differ_are_said_where_figures_do(baseline):
     assert "counted with other versions, which may be why: torch 1.0 → " in run("--baseline", "old.json").stdout
 
 
-BAD = {
-    "missing": None,
-    "not JSON": "{",
-    "not text": b"\xff\xfe\x00",
-    "another schema": '{"kind": "fgbench-baseline", "schema_version": 99}',
-    "another convention": '{"kind": "fgbench-baseline", "schema_version": 1, "convention": "paper"}',
-    "another file": '{"benchmarks": []}',
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_baseline_is_one_line_and_never_a_pass(name):
-    content = BAD[name]
-    if content is not None:
-        Path("bad.json").write_bytes(content if isinstance(content, bytes) else content.encode())
-    result = run("--baseline", "bad.json", "--junit", "j.xml", "--markdown", "m.md")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert len(result.stderr.splitlines()) == 1
-    assert "bad.json" in result.stderr
-    assert not Path("j.xml").exists()
-    assert not Path("m.md").exists()
-    if content is not None:
-        assert run("--baseline", "bad.json", "--update").exit_code == 2
-        assert Path("bad.json").read_bytes() == (content if isinstance(content, bytes) else content.encode())
-
-
-def test_a_figure_that_was_edited_into_no_number_is_one_line(baseline):
-    baseline.write_text(baseline.read_text().replace('"macs": ', '"macs": NaN, "x": ', 1))
-    result = run("--baseline", baseline)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "it holds NaN, which is no figure" in result.stderr
-
-
-def test_another_convention_than_the_baselines_is_refused(baseline):
-    result = run("--baseline", baseline, "--convention", "fvcore")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "was counted with another convention than 'fvcore'; it has 'full'" in result.stderr
-    assert run("--baseline", baseline, "--convention", "fvcore", "--update").exit_code == 0
-    assert json.loads(baseline.read_text())["convention"] == "fvcore"
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ((), "nothing to compare with"),
-        (("--update",), "--update writes a baseline"),
-        (("--baseline", "b.json", "--update", "--selectors", "pms"), "did you mean psm"),
-        (("--baseline", "b.json", "--update", "--models", "glism"), "did you mean glsim?"),
-        (("--baseline", "b.json", "--update", "--sizes", "-3"), "-3"),
-        (("--baseline", "b.json", "--update", "--impl", "slow"), "slow"),
-        (("--baseline", "no/where.json", "--update"), "no/where.json"),
-        (
-            (
-                "--baseline",
-                ".",
-            ),
-            "cannot read the baseline '.'",
-        ),
-        (("--pytest-benchmark", "old.json"), "takes an old and a new file"),
-        (("--pytest-benchmark", "old.json", "new.json"), "cannot read 'old.json'"),
-        (("--baseline", "b.json", "--junit", "no/where.xml"), "no/where.xml"),
-        (("--baseline", "b.json", "--junit", "x", "--markdown", "x"), "two outputs would be written to 'x'"),
-        (("--baseline", "b.json", "--junit", "b.json"), "this file is the baseline"),
-        (("--baseline", "b.json", "--annotations", "--format", "json"), "both go to standard output"),
-        (("--baseline", "b.json", "--annotations", "--format", "json", "--output", "-"), "both go to standard output"),
-        (("--baseline", "b.json", "--rows", "rows.json"), "b.json"),
-        (("--baseline", "b.json", "--update", "--base", "main"), "--update writes the baseline and judges nothing"),
-        (("--baseline", "b.json", "--update", "--pytest-benchmark", "o", "n"), "judges nothing"),
-        (("--baseline", "b.json", "--update", "--junit", "j.xml"), "judges nothing"),
-        (("--baseline", "b.json", "--update", "--backbones", "vit_gone"), "unknown backbone 'vit_gone'"),
-        (("--baseline", "b.json", "--batch-sizes", "4"), "--batch-sizes does nothing here; it needs what is measured"),
-        (("--pytest-benchmark", "o", "n", "--again"), "--again does nothing here"),
-        (("--a-a", "--rows", "r.json"), "--rows does nothing here; it needs --baseline FILE"),
-        (("--pytest-benchmark", "o", "n", "--sizes", "64"), "--sizes does nothing here"),
-        (("--pytest-benchmark", "o", "n", "--benchmark-json", "n"), "this file is read, and would be written over"),
-        (("--baseline", "b.json", "--markdown", "-"), "two outputs would be written to '-'"),
-        (("--baseline", "b.json", "--junit", "../no/../x", "--markdown", "../x"), "two outputs would be written to"),
-    ],
-)
-def test_bad_input_is_one_line(words, says):
-    result = run(*words)
-    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
-    assert says in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
 def test_every_output_is_written(baseline, monkeypatch):
     wrong = edit(baseline, macs=1)
     Path("summary.md").write_text("an earlier step\n")
@@ -353,55 +223,3 @@ def test_every_output_is_written(baseline, monkeypatch):
     assert run("--baseline", wrong, "--markdown", "own.md").exit_code == 1
     assert run("--baseline", wrong, "--markdown", "own.md").exit_code == 1
     assert Path("own.md").read_text().count("# Regression check") == 1
-
-
-def memory_rows(gibibytes: float, torch: str = "2.9.0", **fields) -> str:
-    classes = {"num_classes": fields.pop("num_classes")} if "num_classes" in fields else {}
-    rows = [
-        row(
-            peak_memory_allocated_bytes=int(gibibytes * 2**30), environment={**GPU, "torch": torch, **classes}, **fields
-        )
-    ]
-    name = f"{gibibytes}-{torch}-{len(fields)}-{len(classes)}.json"
-    Path(name).write_text(render.to_json(rows))
-    return name
-
-
-def test_allocated_memory_is_compared_on_one_gpu_and_version_of_torch(baseline):
-    assert run("--baseline", baseline, "--rows", memory_rows(4), "--update").exit_code == 0
-    assert run("--baseline", baseline, "--rows", memory_rows(4.001)).exit_code == 0
-    assert failing("--baseline", baseline, "--rows", memory_rows(4.1)) == {
-        ("glsim gls fast vit_base_patch16_224 224 batch 1 float32", "peak_memory_allocated_bytes", "larger")
-    }
-    elsewhere = run("--baseline", baseline, "--rows", memory_rows(9, "2.10.0"))
-    assert elsewhere.exit_code == 0
-    assert "this is NVIDIA H200 with torch 2.10.0" in " ".join(elsewhere.stdout.split())
-    assert elsewhere.stdout.splitlines()[-1].startswith("inconclusive")
-    assert run("--baseline", baseline, "--rows", memory_rows(9, "2.10.0"), "--strict").exit_code == 3
-    assert run("--baseline", baseline, "--rows", memory_rows(9, "2.10.0"), "--update").exit_code == 0
-    sections = json.loads(baseline.read_text())["memory"]
-    assert [section["torch"] for section in sections] == ["2.10.0"], "one GPU has one version"
-    assert run("--baseline", baseline, "--update").exit_code == 0
-    assert json.loads(baseline.read_text())["memory"] == sections
-
-
-def test_memory_that_another_engine_takes_is_not_torchs(baseline):
-    torchs = json.loads(Path(memory_rows(4)).read_text())
-    others = json.loads(Path(memory_rows(9, engine="mine")).read_text())
-    Path("mixed.json").write_text(render.to_json([*torchs, *others]))
-    result = run("--baseline", baseline, "--rows", "mixed.json", "--update")
-    assert "left out: 1 row of special modes" in result.stderr
-    (section,) = json.loads(baseline.read_text())["memory"]
-    assert [point["peak_memory_allocated_bytes"] for point in section["points"]] == [4 * 2**30]
-
-
-def test_rows_without_allocated_memory_are_refused(baseline):
-    result = run("--baseline", baseline, "--rows", memory_rows(4, status="oom", img_s=None))
-    assert result.exit_code == 0, result.stderr
-    result = run("--baseline", baseline, "--num-classes", "200", "--rows", memory_rows(4, num_classes=7))
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "no row has allocated memory of a plain mode and of 200 classes" in result.stderr
-    Path("cpu.json").write_text(render.to_json([row(device="cpu", peak_memory_allocated_bytes=None)]))
-    result = run("--baseline", baseline, "--rows", "cpu.json")
-    assert result.exit_code == 2
-    assert "no row has allocated memory" in result.stderr
