@@ -72,16 +72,18 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """Trains small models on the drawn data set, and fills README.md and docs/accuracy.md."""
+    """Trains small models on the drawn data set, some on fewer tokens, and fills README.md and docs/accuracy.md."""
     session.install(".")
     models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
+    reduced = ("vit+evit@0.7", "vit+evit@0.5", "vit+tome@0.7")
     store = ("--store", _store(session))
     small = ("--backbones", "test_vit", "--sizes", "96", "--num-classes", "20")
     train = ("fgbench", "accuracy", "--seeds", "1", "10", "100", "--device", DEVICE, *store, *session.posargs)
     session.run(*train, "--model", *models, "--quality")
     session.run(*train, "--model", "vit", "--model-options", "overlap=4")
-    session.run("fgbench", "flops", "--models", *models, *small, *store)
-    session.run("fgbench", "throughput", "--model", *models, *small, "--batch-sizes", "1", "8", "32", *store)
+    session.run(*train, "--model", *reduced)
+    session.run("fgbench", "flops", "--models", *models, *reduced, *small, *store)
+    session.run("fgbench", "throughput", "--model", *models, *reduced, *small, "--batch-sizes", "1", "8", "32", *store)
     _export(session, "accuracy", "accuracy", "selection_quality", "flops", "throughput")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
 
@@ -156,6 +158,11 @@ def reports(session: nox.Session) -> None:
         place = ("--device", DEVICE, "--store", _store(session))
         session.run("fgbench", "throughput", "--model", *models, *sweep, "--budget", "30m", *place)
         _export(session, "throughput", "throughput")
+        beside = ("vit", "glsim", *more, "vit+evit@0.7", "vit+tome@0.7", "vit+topk@0.7")
+        once = ("--sizes", "224", "--batch-sizes", "8", "--impl", "fast", "-o", os.devnull)
+        timed = ("--device", DEVICE, "--store", _store(session, "systems.db"))
+        session.run("fgbench", "throughput", "--model", *beside, *once, *timed)
+        _export(session, "throughput", "throughput", name=f"systems-{DEVICE}", store=timed[-1])
     folder = GALLERY / "report"
     shutil.rmtree(folder, ignore_errors=True)
     rows = [row for room in ("accuracy", "flops", "selection", "throughput") for row in _rows(room)]
