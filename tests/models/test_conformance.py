@@ -149,7 +149,7 @@ def test_half_precision_is_close_where_no_crop_can_jump(name):
 def test_a_model_is_built_and_run_on_the_meta_device(name, backbone, size):
     with torch.device("meta"):
         model = create_model(name, backbone, img_size=size, num_classes=CLASSES).eval()
-        for impl, batch in itertools.product(("published", "fast"), (1, 3)):
+        for impl, batch in (("published", 1), ("fast", 3)):
             model.impl = impl
             found = model.explain(torch.empty(batch, 3, size, size))
             assert found.logits.is_meta
