@@ -14,22 +14,20 @@ from fgbench.errors import FgbenchError
 from fgbench.models.backbone import create_with_timm, for_timm, takes_image_size
 from fgbench.models.copies import copy_to
 from fgbench.models.model import Explanation, Model
-from fgbench.models.options import check_images, size_option, whole_number
+from fgbench.models.options import check_images
 from fgbench.models.settings import settings_kept
+from fgbench.models.sized import SizedModel
 
 MakeNetwork = Callable[..., nn.Module]
 
 
-class AnyNetwork(Model):
+class AnyNetwork(SizedModel):
     """A network that gives logits for images: one pass without selection.
 
     Args:
         backbone: None, or the name of the network itself: it is its own backbone.
-        img_size: Side of the images in pixels, or (height, width).
-        num_classes: Classes of the head.
-        impl: ``published`` or ``fast``, which are the same.
-        pretrained: Whether timm's weights are loaded; a function decides itself.
-        label_smoothing: Of the cross-entropy.
+        options: Options of :class:`fgbench.models.sized.SizedModel`. Both implementations are the same; whether weights
+            are loaded a function decides itself.
 
     Raises:
         FgbenchError: If an option is wrong, or the network cannot be built.
@@ -38,22 +36,11 @@ class AnyNetwork(Model):
 
     two_impls = False
 
-    def __init__(
-        self,
-        backbone: str | None = None,
-        *,
-        img_size: int | str | tuple[int, int] = 224,
-        num_classes: int = 200,
-        impl: str = "fast",
-        pretrained: bool = False,
-        label_smoothing: float = 0.1,
-    ) -> None:
-        super().__init__(impl, label_smoothing)
+    def __init__(self, backbone: str | None = None, **options: Any) -> None:
         if backbone not in (None, self.default_backbone):
             raise FgbenchError(f"{self.default_backbone!r} is a network of its own and is not built on", backbone)
-        self.image_size = size_option(img_size, 1)
-        self.num_classes = whole_number(num_classes, "num_classes", 1)
-        self.network = self.make(pretrained=pretrained)
+        super().__init__(backbone, **options)
+        self.network = self.make(pretrained=self.pretrained)
 
     def make(self, *, pretrained: bool) -> nn.Module:
         """Build the network for :attr:`image_size` and :attr:`num_classes` on torch's default device."""

@@ -1,14 +1,17 @@
-"""A timm block in steps: both residual branches, and the check that it is a plain transformer's."""
+"""A timm block in steps: both residual branches, and the check that it is a plain transformer's; a norm of our own."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from fgbench.errors import FgbenchError
 
 BLOCK_ATTRIBUTES = ("norm1", "attn", "drop_path1", "norm2", "mlp", "drop_path2")
+FIXED_EPS = 1e-5
 ATTENTION_ATTRIBUTES = ("qkv", "q_norm", "k_norm", "attn_drop", "proj", "proj_drop", "scale", "num_heads", "fused_attn")
 
 
@@ -48,3 +51,24 @@ def check_block(name: str, block: Any) -> None:
         why = f"its blocks are {type(block).__name__}" + (f" without {', '.join(missing)}" if missing else "")
         why = "its heads share keys and values (grouped-query attention)" if shared_keys else why
         raise FgbenchError(f"backbone {name!r} cannot be run block by block: {why}", do="choose a plain ViT")
+
+
+class FixedNorm(nn.Module):
+    """Layer normalisation over the last axis with ε = 10⁻⁵; a weight and a bias for each place.
+
+    It is no ``nn.LayerNorm``, so that a file which sets the ε of a model's norms leaves its ε as it is.
+
+    Args:
+        width: Of the last axis.
+
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values (…, width) → the same shape, in the dtype of the values."""
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return functional.layer_norm(x, weight.shape, weight, bias, FIXED_EPS)

@@ -13,17 +13,18 @@ from torch.nn import functional
 
 from fgbench.errors import FgbenchError
 from fgbench.models.losses import center_loss
-from fgbench.models.model import Explanation, Model, fuse
-from fgbench.models.options import check_images, number, square_side, whole_number
+from fgbench.models.model import Explanation, fuse
+from fgbench.models.options import check_images, number, whole_number
 from fgbench.models.processes import is_shared, of_all_processes
 from fgbench.models.resnet101 import build_resnet
+from fgbench.models.sized import SizedModel
 from fgbench.models.token_ops import cut
 
 EPSILON = 1e-6
 CROPS = ((0.3, 0.1), (0.2, 0.1), (0.1, 0.05))  # θ and padding in the official test; training uses the last pair
 
 
-class CAL(Model):
+class CAL(SizedModel):
     """Bilinear attention pooling over attention maps; logits averaged over the image and its crops.
 
     The ResNet's last stage has stride 1 and no dilation: maps of S/16. The loss is the cross-entropy of the image, of
@@ -33,15 +34,12 @@ class CAL(Model):
 
     Args:
         backbone: A ResNet of timm; resnet101 by default.
-        img_size: Side of the square images in pixels, from 32.
-        num_classes: Classes of the head.
-        impl: ``published`` or ``fast``.
-        pretrained: Whether timm's weights are loaded.
         num_attentions: Number M of attention maps.
         passes: 2, the image and one crop, as validated in training; or 8, image and mirror image with three crops each,
             the official test.
         beta: Step of the centers of classes.
         label_smoothing: Of the cross-entropy.
+        options: Options of :class:`fgbench.models.sized.SizedModel`; images are squares with sides from 32 pixels.
 
     Raises:
         FgbenchError: If an option is wrong.
@@ -53,29 +51,26 @@ class CAL(Model):
     passes = 2
     default_backbone = "resnet101"
     buffers_of_training = ("feature_center",)
+    smallest_side = 32
+    needs_squares = True
 
     def __init__(
         self,
         backbone: str | None = None,
         *,
-        img_size: int = 224,
-        num_classes: int = 200,
-        impl: str = "fast",
-        pretrained: bool = False,
         num_attentions: int = 32,
         passes: int = 2,
         beta: float = 0.05,
         label_smoothing: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(impl, label_smoothing)
+        super().__init__(backbone, label_smoothing=label_smoothing, **options)
         if passes not in (2, 8):
             raise FgbenchError("CAL is run with 2 or 8 passes, got", passes)
-        self.image_size, self.passes = whole_number(square_side(img_size, "cal"), "img_size", 32), passes
-        self.num_classes = whole_number(num_classes, "num_classes", 1)
+        self.passes = passes
         whole_number(num_attentions, "num_attentions", 1)
         self.beta = number(beta, "beta", 0, 1)
-        name = self.default_backbone if backbone is None else backbone
-        self.features: Any = build_resnet(name, 0, pretrained=pretrained)
+        self.features: Any = build_resnet(self.backbone_name, 0, pretrained=self.pretrained)
         _keep_resolution(self.features.layer4)
         width = self.features.num_features
         self.attentions = nn.ModuleDict(
@@ -84,7 +79,7 @@ class CAL(Model):
                 "bn": nn.BatchNorm2d(num_attentions, eps=1e-3),
             }
         )
-        self.fc = nn.Linear(num_attentions * width, num_classes, bias=False)
+        self.fc = nn.Linear(num_attentions * width, self.num_classes, bias=False)
         self.feature_center: Tensor | None
         self.register_buffer("feature_center", None)  # (classes, maps · width); made by the first training step
 

@@ -112,10 +112,11 @@ class FALViT(LastThreeModel):
         return loss + self.contrastive * contrastive_loss(result.token, targets, self.margin), result.logits
 
     def first_pass(self, images: Tensor) -> tuple[Tensor, Tensor | None, Features]:
-        """The class token (B, D), not normalised; rotary positions, if any; the input of the selector."""
+        """The class token (B, D), not normalised; rotary positions of all patches, if any; the selector's input."""
         state = self.start(images)
+        rope = state.rope  # a reduction leaves those of fewer patches
         class_tokens, _ = self.run_all(state, self.selector)
-        return class_tokens[-1], state.rope, self.encoder.features(state, self.selector.needs)
+        return class_tokens[-1], rope, self.encoder.features(state, self.selector.needs)
 
     def second_pass(self, images: Tensor, rope: Tensor | None, index: Tensor) -> list[Tensor]:
         """The normalised class tokens (B, D) of the last three blocks on the finer patches of patches (B, K)."""

@@ -71,6 +71,7 @@ class HERBS(PIM):
 
     def begin_epoch(self, epoch: int) -> None:
         """Remember the epoch, which sets the temperature."""
+        super().begin_epoch(epoch)
         self.epoch = epoch
 
     def read_levels(self, tokens: list[Tensor]) -> LevelOutputs:

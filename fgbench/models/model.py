@@ -154,10 +154,13 @@ class Model(nn.Module):
             Logits (B, classes), or (loss, logits) where there are targets.
 
         """
+        reduction = self.reduction
+        if reduction is not None and (self.training or targets is not None):
+            reduction.loss()  # of passes that ended without a loss; no term of theirs counts, or stays in memory
         if targets is None:
             return self.flow(images).logits
         loss, logits = self.loss(images, targets)
-        own = None if self.reduction is None else self.reduction.loss()
+        own = None if reduction is None else reduction.loss()
         return (loss if own is None else loss + own), logits
 
     def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -104,11 +104,6 @@ def size_option(value: object, low: int, *, square: bool = False, name: str = ""
     return whole_number(value, "img_size", low)
 
 
-def square_side(value: object, name: str) -> object:
-    """The option ``img_size`` of a model that takes square images alone. Raises :class:`FgbenchError` for others."""
-    return size_option(value, 1, square=True, name=name) if isinstance(value, (str, tuple, list)) else value
-
-
 def check_images(images: Tensor, size: ImageSize) -> None:
     """Check that images are a batch (B, 3, height, width).
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fgbench.errors import FgbenchError
-from fgbench.models.model import Explanation, Model, fuse
-from fgbench.models.options import number, one_of, square_side, whole_number
+from fgbench.models.model import Explanation, fuse
+from fgbench.models.options import number, one_of, whole_number
 from fgbench.models.plug_in import Combiner, TokenClassifier, TopDown
 from fgbench.models.pyramid import RESNET, SWIN, Level, Pyramid
+from fgbench.models.sized import SizedModel
 from fgbench.models.token_ops import best, patch_boxes, take
 from fgbench_selectors import Features, Selector
 
@@ -45,7 +46,7 @@ class LevelOutputs:
     order: list[Tensor] = field(default_factory=list)
 
 
-class PIM(Model):
+class PIM(SizedModel):
     """A pyramid over four levels of a backbone; the most confident tokens of every level go into a graph.
 
     Every token of every level has logits of its own, by the classifier of its level. The tokens of the highest
@@ -56,16 +57,13 @@ class PIM(Model):
 
     The loss is, for every level, the cross-entropy of the mean logits, that of the selected tokens, and the mean
     squared difference of tanh(logits) of the other tokens from −1; and the cross-entropy of the combiner.
+    In training a Swin has the stochastic depth that timm builds it with, up to 0.1, as the released code leaves it;
+    :meth:`set_stochastic_depth` replaces it.
     Source: PIM, released code.
 
     Args:
         backbone: timm's name of a Swin, a plain ViT or a ResNet; Swin-L by default. The levels of a Swin are read after
             merging, those of a ViT are its last four blocks with the class token among the tokens.
-        img_size: Side of the square images in pixels. Weights on a Swin belong to one size; those on a ViT or a ResNet
-            fit others, where as many tokens are selected.
-        num_classes: Classes.
-        impl: ``published`` or ``fast``.
-        pretrained: Whether timm's weights are loaded.
         label_smoothing: Of the cross-entropies.
         selector: Confidence by default; another one may read tokens or their logits, not attention.
         width: Channels of the features; None for those of the last level of a Swin, which are 1536 as published for
@@ -79,6 +77,8 @@ class PIM(Model):
         selected_weight: Weight of the cross-entropies of selected tokens.
         dropped_weight: Weight of the terms of the other tokens.
         combiner_weight: Weight of the combiner's cross-entropy.
+        options: Options of :class:`fgbench.models.sized.SizedModel`. Images are squares. Weights on a Swin are of one
+            size; those on a ViT or a ResNet fit others, where as many tokens are selected.
 
     Raises:
         FgbenchError: If an option is wrong.
@@ -90,6 +90,7 @@ class PIM(Model):
     published_selector = "confidence"
     default_backbone = "swin_large_patch4_window12_384"
     accepts = (("batch", "tokens"),)
+    needs_squares = True
     reading: ClassVar[str] = "token"  # of confidence
     ninths: ClassVar[tuple[int, ...]] = (8, 8, 8, 2)  # selected ninths of the tokens of a Swin's levels
     tokens_per_node: ClassVar[int] = 32  # selected tokens for each node of the combiner
@@ -98,10 +99,6 @@ class PIM(Model):
         self,
         backbone: str | None = None,
         *,
-        img_size: int = 224,
-        num_classes: int = 200,
-        impl: str = "fast",
-        pretrained: bool = False,
         label_smoothing: float = 0.0,
         selector: str | Selector | None = None,
         width: int | None = None,
@@ -112,18 +109,17 @@ class PIM(Model):
         selected_weight: float = 0.0,
         dropped_weight: float = 5.0,
         combiner_weight: float = 1.0,
+        **options: Any,
     ) -> None:
-        super().__init__(impl, label_smoothing)
-        self.image_size = whole_number(square_side(img_size, type(self).__name__.lower()), "img_size", 1)
-        self.num_classes = whole_number(num_classes, "num_classes", 1)
+        super().__init__(backbone, label_smoothing=label_smoothing, **options)
         self.predict = one_of(predict, "prediction", PREDICTIONS)
         self.level_weight = number(level_weight, "level_weight", 0)
         self.selected_weight = number(selected_weight, "selected_weight", 0)
         self.dropped_weight = number(dropped_weight, "dropped_weight", 0)
         self.combiner_weight = number(combiner_weight, "combiner_weight", 0)
         rate = number(dropout, "dropout", 0, 0.999)
-        name = self.default_backbone if backbone is None else backbone
-        self.pyramid = Pyramid(name, self.image_size, merged=True, pretrained=pretrained)
+        # Without drop_path: as released.
+        self.pyramid = Pyramid(self.backbone_name, self.image_size, merged=True, pretrained=self.pretrained)
         levels = self.pyramid.levels
         default_width = levels[-1].width if self.pyramid.family == SWIN else WIDTH
         self.width = whole_number(default_width if width is None else width, "width", 4)

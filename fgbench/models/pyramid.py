@@ -18,7 +18,7 @@ from fgbench.backbone_shape import grid_of
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.models.backbone import build_vit, create_with_timm, for_timm, is_backbone
 from fgbench.models.encoder import Encoder
-from fgbench.models.options import check_images, one_of, whole_number
+from fgbench.models.options import check_images, number, one_of, whole_number
 from fgbench.results.image_size import ImageSize, height_width
 
 SWIN, VIT, RESNET = "swin", "vit", "resnet"
@@ -73,6 +73,10 @@ class Pyramid(nn.Module):
             stay as they are.
         last_norm: Whether the last level passes the last norm of the backbone; a ResNet has none.
         pretrained: Whether timm's weights are loaded.
+        window: Of a Swin alone: side of its windows in patches; that of its name by default. A smaller stage is one
+            window.
+        drop_path: Of a Swin alone: stochastic depth in training, which grows from 0 to this probability over the
+            blocks; timm's own by default, which is 0.1.
 
     Attributes:
         family: ``swin``, ``vit`` or ``resnet``.
@@ -99,21 +103,20 @@ class Pyramid(nn.Module):
         class_token: bool = True,
         last_norm: bool = False,
         pretrained: bool = False,
+        window: int | None = None,
+        drop_path: float | None = None,
     ) -> None:
         super().__init__()
         self.name, self.image_size, self.family = name, image_size, family_of(name)
         self.merged, self.last_norm, self.blocks = merged, last_norm, tuple[int, ...]()
+        if window is not None and self.family != SWIN:
+            raise FgbenchError("only a Swin has windows, which is not", name, "leave window out")
         if self.family == VIT:
             self.net = self._build_vit(blocks, class_token=class_token, pretrained=pretrained)
         elif self.family == SWIN:
-            self.net = create_with_timm(name, 0, pretrained=pretrained, img_size=for_timm(image_size))
-            patch: int = self.net.patch_embed.patch_size[0]
-            grid_of(name, image_size, patch, patch)
-            self.net.head = nn.Identity()
+            self.net = self._build_swin(window, drop_path, pretrained=pretrained)
         else:
             self.net = create_with_timm(name, 0, pretrained=pretrained)
-        if self.family == SWIN and not last_norm:
-            self.net.norm = nn.Identity()
         self.home = "net.vit." if self.family == VIT else "net."
         self.levels: tuple[Level, ...] = tuple(self._describe())
 
@@ -159,6 +162,21 @@ class Pyramid(nn.Module):
             x = stage(x)
             levels.append(x.flatten(2).transpose(1, 2))  # (B, C, h, w)
         return levels
+
+    def _build_swin(self, window: int | None, drop_path: float | None, *, pretrained: bool) -> Any:
+        """Timm's Swin without its head, and perhaps without its norm."""
+        options: dict[str, Any] = {"img_size": for_timm(self.image_size)}
+        if window is not None:
+            options["window_size"] = whole_number(window, "window", 1)
+        if drop_path is not None:
+            options["drop_path_rate"] = number(drop_path, "drop_path", 0, 0.999)
+        net: Any = create_with_timm(self.name, 0, pretrained=pretrained, **options)
+        patch: int = net.patch_embed.patch_size[0]
+        grid_of(self.name, self.image_size, patch, patch)
+        net.head = nn.Identity()
+        if not self.last_norm:
+            net.norm = nn.Identity()
+        return net
 
     def _build_vit(self, blocks: Sequence[int] | str, *, class_token: bool, pretrained: bool) -> Encoder:
         """An encoder that ends with the last block of the levels, without what would read its output."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from fgbench.models.blocks import FixedNorm
 from fgbench.models.encoder import State
 from fgbench.models.model import Explanation
 from fgbench.models.options import number, one_of
@@ -18,7 +18,6 @@ from fgbench_selectors import Features, Selector
 
 PREDICTIONS = ("first", "mixture")
 WEIGHTS = {"first": 0.4, "second": 0.4, "both": 0.2}  # of the heads, in the loss and in the mixture
-NORM_EPS = 1e-5  # torch's own; that of the norms of tokens is another one
 SHARE_WITHOUT_VALUES = 0.5  # of patches that are dropped on the meta device, where no score has a value
 
 
@@ -68,7 +67,7 @@ class R2Trans(VisionTransformerModel):
         self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
         self.predict = one_of(predict, "prediction", PREDICTIONS)
         self.drop = None if drop is None else number(drop, "drop", 0, 1)
-        self.score_norm = ScoreNorm(self.encoder.num_patches)
+        self.score_norm = FixedNorm(self.encoder.num_patches)
         self.pair_head = nn.Linear(2 * self.encoder.embed_dim, self.num_classes)
 
     def flow(self, images: Tensor) -> Explanation:
@@ -140,27 +139,6 @@ class R2Trans(VisionTransformerModel):
         """Logits (B, classes) of the class tokens (B, D) of both passes, and of both side by side."""
         both = self.pair_head(torch.cat([first, second], dim=1))
         return {"first": self.head(first), "second": self.head(second), "both": both}
-
-
-class ScoreNorm(nn.Module):
-    """Normalise the scores of an image over its patches; a weight and a bias for each place.
-
-    It is no ``nn.LayerNorm``, so that a file which sets the ε of a model's norms leaves its ε as it is.
-
-    Args:
-        patches: G².
-
-    """
-
-    def __init__(self, patches: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(patches))
-        self.bias = nn.Parameter(torch.zeros(patches))
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Scores (B, G²) → (B, G²), in the dtype of the scores."""
-        weight, bias = self.weight.to(scores.dtype), self.bias.to(scores.dtype)
-        return functional.layer_norm(scores, weight.shape, weight, bias, NORM_EPS)
 
 
 def mix(heads: Mapping[str, Tensor]) -> Tensor:

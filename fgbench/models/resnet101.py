@@ -10,20 +10,17 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.models.backbone import create_with_timm, is_backbone
-from fgbench.models.model import Explanation, Model
-from fgbench.models.options import check_images, size_option, whole_number
+from fgbench.models.model import Explanation
+from fgbench.models.options import check_images
+from fgbench.models.sized import SizedModel
 
 
-class ResNet101(Model):
+class ResNet101(SizedModel):
     """timm's ResNet with its linear head: one pass without selection.
 
     Args:
         backbone: A ResNet of timm; resnet101 by default.
-        img_size: Side of the images in pixels, or (height, width), from 32.
-        num_classes: Classes of the head.
-        impl: ``published`` or ``fast``, which are the same.
-        pretrained: Whether timm's weights are loaded.
-        label_smoothing: Of the cross-entropy.
+        options: Options of :class:`fgbench.models.sized.SizedModel`; images have sides from 32 pixels.
 
     Raises:
         FgbenchError: If an option is wrong.
@@ -33,22 +30,11 @@ class ResNet101(Model):
     year = 2016
     default_backbone = "resnet101"
     two_impls = False
+    smallest_side = 32
 
-    def __init__(
-        self,
-        backbone: str | None = None,
-        *,
-        img_size: int | str | tuple[int, int] = 224,
-        num_classes: int = 200,
-        impl: str = "fast",
-        pretrained: bool = False,
-        label_smoothing: float = 0.1,
-    ) -> None:
-        super().__init__(impl, label_smoothing)
-        self.image_size = size_option(img_size, 32)
-        self.num_classes = whole_number(num_classes, "num_classes", 1)
-        name = self.default_backbone if backbone is None else backbone
-        self.backbone = build_resnet(name, num_classes, pretrained=pretrained)
+    def __init__(self, backbone: str | None = None, **options: Any) -> None:
+        super().__init__(backbone, **options)
+        self.backbone = build_resnet(self.backbone_name, self.num_classes, pretrained=self.pretrained)
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits."""

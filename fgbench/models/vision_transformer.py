@@ -197,8 +197,14 @@ class VisionTransformerModel(Model):
         return isinstance(self.head, nn.Linear) and self.head.in_features == self.encoder.embed_dim
 
     def token_logits(self, state: State) -> Tensor | None:
-        """The head's logits (B, N, classes) of every normalised token of a state; None where it reads others."""
-        return self.head(self.encoder.norm(state.tokens)).detach() if self.classifies_tokens else None
+        """The head's logits (B, N, classes) of every normalised token of a state; None where it reads others.
+
+        Where tokens were reduced, a token of the image has the logits of the one that it is in.
+        """
+        if not self.classifies_tokens:
+            return None
+        logits: Tensor = self.head(self.encoder.norm(state.tokens)).detach()
+        return logits if state.sources is None else state.sources.lift(logits)
 
     def run_to_selection(self, state: State, record: Needs | None) -> None:
         """Run the blocks before the selection from the state before block 1, and record the needs of a selector."""

@@ -75,3 +75,9 @@ def built(name="glsim", size=64, seed=0, **options):
 def logits(model, size=64):
     with torch.no_grad():
         return model(images(2, size))
+
+
+def on_small_vit(name: str, num_classes: int = 3, **options: Any) -> Any:
+    """A new model on a small ViT of patches that do not overlap, drawn after a seed."""
+    torch.manual_seed(0)
+    return create_model(name, "fgtest_vit", img_size=64, num_classes=num_classes, overlap=0, **options)

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 Weights = dict[str, Tensor]
 Box = list[int]
+Answer = tuple[Tensor, list[Box]]  # logits (classes,), and the boxes of what was selected
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -110,6 +111,10 @@ class Encoder:
         if "norm_pre.weight" in self.own:
             x = layer_norm(x, self.own, "norm_pre", self.eps)
         return x
+
+    def boxes(self, chosen: list[int], img_size: int) -> list[Box]:
+        """The boxes of patches."""
+        return [patch_box(j, self.side(img_size), self.patch, self.stride) for j in chosen]
 
     def block(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:
         return block(x, self.own, f"blocks.{i}", self.heads, self.eps)

@@ -6,7 +6,7 @@ import math
 
 import torch
 from helpers.plain_models import rollout
-from helpers.released_models import Block, Embeddings, Transformer
+from helpers.released_blocks import Block, Embeddings, Transformer
 from helpers.released_structure import norms_and_layers
 from torch import Tensor, nn
 

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from helpers import plain_models, restatement
+from helpers.released_blocks import Block, Embeddings, FeedForward, Transformer, take_over
+from helpers.released_voting import IELT as IELT
+from helpers.released_voting import R2Trans as R2Trans
 from torch import Tensor, nn
-
-
-def take_over(keys: Tensor, queries: Tensor, values: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """(B, N, D) each → what attention mixes (B, N, D) and its maps (B, H, N, N) before the softmax."""
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    logits = split(queries) @ split(keys).transpose(2, 3) / math.sqrt(keys.shape[-1] // heads)
-    mixed = torch.softmax(logits, dim=-1) @ split(values)
-    return mixed.transpose(1, 2).flatten(2), logits
-
-
-class FeedForward(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(nn.functional.gelu(self.fc1(x)))
-
 
 # GLSim ----------------------------------------------------------------------------------------------------------------
 
@@ -121,43 +101,6 @@ class GLSim(GLSimViT):
 # TransFG and FFVT -----------------------------------------------------------------------------------------------------
 
 
-class Embeddings(nn.Module):
-    def __init__(self, size: int, patch: int, stride: int, width: int) -> None:
-        super().__init__()
-        side = (size - patch) // stride + 1
-        self.patch_embeddings = nn.Conv2d(3, width, patch, stride)
-        self.position_embeddings = nn.Parameter(torch.zeros(1, side * side + 1, width))
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-
-    def forward(self, images: Tensor) -> Tensor:
-        patches = self.patch_embeddings(images).flatten(2).transpose(1, 2)
-        return torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.position_embeddings
-
-
-class Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-        self.heads = heads
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mixed, logits = take_over(self.key(x), self.query(x), self.value(x), self.heads)
-        return self.out(mixed), logits
-
-
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention_norm, self.ffn_norm = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.ffn = FeedForward(width)
-        self.attn = Attention(width, heads)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mixed, logits = self.attn(self.attention_norm(x))
-        x = x + mixed
-        return x + self.ffn(self.ffn_norm(x)), logits
-
-
 class PartEncoder(nn.Module):
     """TransFG: the last block sees the class token and, per head, the patch that the others led it to."""
 
@@ -196,15 +139,6 @@ class FusionEncoder(nn.Module):
             chosen = (given * received).topk(12, dim=-1).indices
             gathered.append(torch.stack([own[places] for own, places in zip(x, chosen, strict=True)]))
         return self.ff_encoder_norm(self.ff_last_layer(torch.cat([x[:, :1], *gathered], dim=1))[0])[:, 0]
-
-
-class Transformer(nn.Module):
-    def __init__(self, embeddings: Embeddings, encoder: nn.Module) -> None:
-        super().__init__()
-        self.embeddings, self.encoder = embeddings, encoder
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.encoder(self.embeddings(images))
 
 
 class TransFG(nn.Module):
@@ -278,121 +212,6 @@ class RAMSTrans(nn.Module):
             crops.append(restatement.crop(image, box, self.size))
         again, _ = self.transformer(torch.stack(crops))
         return self.part_head(tokens[:, 0]), self.part_head(again[:, 1])
-
-
-# IELT -----------------------------------------------------------------------------------------------------------------
-
-
-class CrossLayerEncoder(nn.Module):
-    def __init__(self, block: nn.Module, width: int) -> None:
-        super().__init__()
-        self.clr_layer, self.clr_norm = block, nn.LayerNorm(width, eps=1e-6)
-
-
-class VotingEncoder(nn.Module):
-    """IELT: heads vote for patches after every block, and for tokens in a block on all that were selected.
-
-    The cross-layer block has two owners, so that its weights have two names.
-    """
-
-    TOKENS = (16, 14, 12, 10, 8, 6, 8, 10, 12, 14, 16)
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(Block(width, heads) for _ in range(11))
-        self.clr_layer = Block(width, heads)
-        self.clr_encoder = CrossLayerEncoder(self.clr_layer, width)
-        self.key_layer = Block(width, heads)
-        self.key_norm = nn.LayerNorm(width, eps=1e-6)
-
-    @staticmethod
-    def votes(logits: Tensor) -> Tensor:
-        """(B, H, N, N) logits → (B, N − 1): how many heads have a token among the first 24 of the class token."""
-        row = torch.softmax(logits, dim=-1)[:, :, 0, 1:]
-        chosen = row.topk(24, dim=-1).indices
-        return nn.functional.one_hot(chosen, row.shape[-1]).sum(dim=(1, 2)).float()
-
-    @staticmethod
-    def first(votes: Tensor, k: int) -> Tensor:
-        return votes.sort(dim=-1, descending=True, stable=True).indices[:, :k]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The class tokens of the last block and of the cross-layer block."""
-        kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])[None, None]
-        side, collected = math.isqrt(x.shape[1]), []
-        for block, k in zip(self.layer, self.TOKENS, strict=True):
-            x, logits = block(x)
-            image = self.votes(logits).view(-1, 1, side, side)
-            chosen = self.first(nn.functional.conv2d(image, kernel, padding=1).flatten(1), k) + 1
-            collected.append(torch.stack([own[places] for own, places in zip(x, chosen, strict=True)]))
-        refined, logits = self.clr_layer(torch.cat([x[:, :1], *collected], dim=1))
-        refined = self.clr_encoder.clr_norm(refined)
-        chosen = self.first(self.votes(logits), 24) + 1
-        keys = torch.stack([own[places] for own, places in zip(refined, chosen, strict=True)])
-        out = self.key_norm(self.key_layer(torch.cat([x[:, :1], keys], dim=1))[0])
-        return out[:, 0], refined[:, 0]
-
-
-class IELT(nn.Module):
-    def __init__(self, classes: int, size: int = 224, width: int = 192, heads: int = 3) -> None:
-        super().__init__()
-        self.embeddings, self.encoder = Embeddings(size, 16, 16, width), VotingEncoder(width, heads)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        token, beside = self.encoder(self.embeddings(images))
-        assist = torch.softmax(self.head(beside), dim=-1) * self.head.weight.sum(dim=-1)
-        return self.head(token) + assist
-
-
-# R2-Trans -------------------------------------------------------------------------------------------------------------
-
-
-class PlainEncoder(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.layer = nn.ModuleList(Block(width, heads) for _ in range(12))
-        self.encoder_norm = nn.LayerNorm(width, eps=1e-6)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The class token, and all maps (B, L, H, N, N)."""
-        maps = []
-        for block in self.layer:
-            x, logits = block(x)
-            maps.append(torch.softmax(logits, dim=-1))
-        return self.encoder_norm(x)[:, 0], torch.stack(maps, dim=1)
-
-
-class HeadedTransformer(nn.Module):
-    def __init__(self, classes: int, size: int, width: int, heads: int) -> None:
-        super().__init__()
-        self.transformer = Transformer(Embeddings(size, 16, 16, width), PlainEncoder(width, heads))
-        self.head = nn.Linear(width, classes)
-
-
-class R2Trans(nn.Module):
-    """Its first prediction is the published one; ``predictions`` gives all three."""
-
-    def __init__(self, classes: int, size: int = 224, width: int = 192, heads: int = 3) -> None:
-        super().__init__()
-        self.base_model_one = HeadedTransformer(classes, size, width, heads)
-        self.norm = nn.LayerNorm((size // 16) ** 2)
-        self.classifier = nn.Linear(2 * width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.predictions(images)[0]
-
-    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        base = self.base_model_one
-        embedded = base.transformer.embeddings(images)
-        first, maps = base.transformer.encoder(embedded)
-        values = torch.sigmoid(self.norm(maps.mean(dim=(1, 2))[:, 1:, 1:].sum(dim=1)))
-        patches = values.shape[1]
-        below = (values < values.mean(dim=1, keepdim=True)).sum(dim=1).float()
-        kept = values.argsort(dim=1)[:, int(below.mean() / patches * patches) :] + 1
-        fewer = torch.stack([own[places] for own, places in zip(embedded, kept, strict=True)])
-        second, _ = base.transformer.encoder(torch.cat([embedded[:, :1], fewer], dim=1))
-        return base.head(first), base.head(second), self.classifier(torch.cat([first, second], dim=1))
 
 
 # CAL ------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from helpers import restated_structure as plain
-from helpers.released_models import Block, Embeddings, Transformer
+from helpers.released_blocks import Block, Embeddings, Transformer
 from torch import Tensor, nn
 
 FIXED = 37 * 37 * 2 + 2  # inputs of modules that the released code creates for 448 pixels, and never calls

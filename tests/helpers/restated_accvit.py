@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
-from helpers.plain_models import Box, Encoder, Weights, block, decide, layer_norm, linear, patch_box, rollout, top
+from helpers.plain_models import Answer, Encoder, Weights, block, decide, layer_norm, linear, rollout, top
 from torch import Tensor
 
 OF_CUB = (0.2, 0.2, 0.8, 0.8)
@@ -45,13 +45,12 @@ def accvit(
     num_prefix: int = 1,
     ratio: float = 0.2,
     head_weights: tuple[float, ...] = OF_CUB,
-) -> tuple[Tensor, list[Box]]:
+) -> Answer:
     read, _, chosen = heads_of(weights, image, patch=patch, heads=heads, num_prefix=num_prefix, ratio=ratio)
     logits = torch.zeros_like(read[0])
     for weight, own in zip(head_weights, read, strict=True):
         logits = logits + weight * own
-    side = (img_size - patch) // patch + 1
-    return logits, [patch_box(j, side, patch, patch) for j in chosen]
+    return logits, Encoder(weights, patch, heads, num_prefix).boxes(chosen, img_size)
 
 
 def shares_of_cells(scores: Tensor, side: int, cells: int) -> list[float]:

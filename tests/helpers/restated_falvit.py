@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import torch
-from helpers.plain_models import Box, Encoder, Weights, decide, layer_norm, linear, patch_box, top
-from helpers.restated_structure import batch_norm, elu
+from helpers.plain_models import Answer, Encoder, Weights, decide, layer_norm, top
+from helpers.restated_structure import joint_head
 from torch import Tensor
 
 
@@ -45,7 +45,7 @@ def falvit(
     num_prefix: int = 1,
     ratio: float = 0.4,
     eps: float = 1e-6,
-) -> tuple[Tensor, list[Box]]:
+) -> Answer:
     encoder = Encoder(weights, patch, heads, num_prefix, eps=eps)
     _, maps = encoder.blocks(encoder.embed(image))
     scores = torch.zeros_like(maps[0][0, 0, num_prefix:])
@@ -53,7 +53,5 @@ def falvit(
         scores = scores + torch.softmax(m, dim=2).mean(dim=0)[0, num_prefix:]
     chosen = decide(lambda scores: top(scores, math.ceil(ratio * len(scores))), scores)
     outputs, _ = encoder.blocks(finer_tokens(encoder, image, chosen))
-    joined = torch.cat([encoder.norm(x[0]) for x in outputs[-3:]])
-    hidden = linear(batch_norm(joined, weights, "head.norm"), weights, "head.hidden")
-    logits = linear(elu(batch_norm(hidden, weights, "head.hidden_norm")), weights, "head.fc")
-    return logits, [patch_box(j, encoder.side(img_size), patch, patch) for j in chosen]
+    logits = joint_head([encoder.norm(x[0]) for x in outputs[-3:]], weights)
+    return logits, encoder.boxes(chosen, img_size)

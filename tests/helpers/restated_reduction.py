@@ -98,7 +98,9 @@ def tome(x: Tensor, block: Block, run: Run, merged: int) -> Tensor:
     members = {j: [j] for j in odd}
     for i, j in gone.items():
         members[j].append(i)
-    groups = [[i] for i in even if i not in gone] + [members[j] for j in odd]
+    groups = [[i] for i in range(run.prefix)]
+    groups += [[i] for i in even if i >= run.prefix and i not in gone]
+    groups += [members[j] for j in odd if j >= run.prefix]
     run.sizes = [sum(sizes[i] for i in group) for group in groups]
     rows = [sum(sizes[i] * x[i] for i in group) / sum(sizes[i] for i in group) for group in groups]
     return torch.stack(rows)

@@ -50,6 +50,12 @@ def batch_norm(x: Tensor, weights: Weights, name: str) -> Tensor:
     return (x - mean) / torch.sqrt(variance + BATCH_NORM_EPS) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
+def joint_head(tokens: list[Tensor], weights: Weights) -> Tensor:
+    """Three class tokens (D,) → logits: normalised by a batch, a layer, normalised again, ELU and a layer."""
+    hidden = linear(batch_norm(torch.cat(tokens), weights, "head.norm"), weights, "head.hidden")
+    return linear(elu(batch_norm(hidden, weights, "head.hidden_norm")), weights, "head.fc")
+
+
 def simtrans(
     weights: Weights, image: Tensor, *, img_size: int, patch: int, heads: int, num_prefix: int = 1, eps: float = 1e-6
 ) -> tuple[Tensor, list[Box]]:
@@ -66,8 +72,7 @@ def simtrans(
         x = torch.cat([x[:1] + added, x[1:]])
         tokens.append(encoder.norm(x[0]))
         boxes.append(patch_box(anchor, side, patch, patch - 4))
-    hidden = linear(batch_norm(torch.cat(tokens), weights, "head.norm"), weights, "head.hidden")
-    return linear(elu(batch_norm(hidden, weights, "head.hidden_norm")), weights, "head.fc"), boxes
+    return joint_head(tokens, weights), boxes
 
 
 def unevenness(columns: Tensor) -> Tensor:

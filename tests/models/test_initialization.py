@@ -1,4 +1,4 @@
-"""Initial weights with a backbone's file, and the places of dropout."""
+"""Initial weights with a backbone's file, and options that are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.model_scenes import enliven, images
+from helpers.model_scenes import enliven, images, on_small_vit
 from helpers.weight_files import google_arrays
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,7 +18,7 @@ from torch.nn import functional
 import fgbench
 from fgbench.errors import FgbenchError
 from fgbench.models.build import create_model
-from fgbench.models.initialization import BLOCK_INITS, DROPOUT_PLACES, HEAD_INITS, start_block
+from fgbench.models.initialization import BLOCK_INITS, HEAD_INITS, start_block
 from fgbench.values import key_values, literal
 
 CLASSES, WIDTH = 21, 64
@@ -27,8 +27,7 @@ OWN_HEADS = ("transfg", "ffvt", "ramstrans", "glsim", "ielt")  # whose codes nev
 
 
 def built(name: str, **options: Any) -> Any:
-    torch.manual_seed(0)
-    return create_model(name, "fgtest_vit", img_size=64, num_classes=CLASSES, overlap=0, **options)
+    return on_small_vit(name, CLASSES, **options)
 
 
 def begun(name: str, tmp_path: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -256,95 +255,6 @@ def test_every_way_to_begin_can_be_asked_for_of_all_layers_of_a_head(how, tmp_pa
     for model in (built("simtrans", head_init=how), begun("simtrans", tmp_path, head_init=how)[0]):
         for layer in (model.head.hidden, model.head.fc):
             check_linear(layer, "linear" if how == "backbone" else how)
-
-
-# Dropout --------------------------------------------------------------------------------------------------------------
-
-PLACES = {"mlp": ("pos_drop", "drop1", "drop2"), "branches": ("proj_drop", "drop2"), "embedding": ("pos_drop",)}
-
-
-def dropped(model: Any) -> dict[str, tuple[int, int]]:
-    """Of every dropout that drops anything in a forward pass: the units that were set to 0, and all."""
-    found: dict[str, tuple[int, int]] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout):
-
-            def look(own: nn.Dropout, given: tuple[Tensor], out: Tensor, name: str = name) -> None:
-                kept = out != 0
-                torch.testing.assert_close(out[kept], given[0][kept] / (1 - own.p if own.training else 1))
-                zeros, units = found.get(name, (0, 0))
-                found[name] = zeros + int((~kept & (given[0] != 0)).sum()), units + out.numel()
-
-            handles.append(module.register_forward_hook(look))
-    with torch.no_grad():
-        model(images(16, 64))
-    for handle in handles:
-        handle.remove()
-    return {name: counts for name, counts in found.items() if counts[0]}
-
-
-@pytest.mark.parametrize("place", DROPOUT_PLACES)
-def test_dropout_drops_its_share_of_units_where_it_is_told_to_and_in_training_alone(place):
-    model = enliven(built("vit", dropout=0.1, dropout_at=place))
-    assert dropped(model.eval()) == {}
-    torch.manual_seed(1)
-    found = dropped(model.train())
-    blocks = [f"blocks.{block}." for block in range(4)] if place != "embedding" else []
-    expected = [f"encoder.vit.{part}" for part in PLACES[place] if part == "pos_drop"]
-    for block in blocks:
-        for part in PLACES[place]:
-            if part != "pos_drop":
-                expected.append(f"encoder.vit.{block}{'attn' if part == 'proj_drop' else 'mlp'}.{part}")
-    assert sorted(found) == sorted(expected)
-    for zeros, units in found.values():
-        assert units >= 16 * 17 * 64
-        assert abs(zeros / units - 0.1) < 5 * math.sqrt(0.1 * 0.9 / units)
-
-
-@pytest.mark.parametrize(
-    "name", [*(name for name in NPZ_MODELS if name != "vit"), "simtrans", "aatrans", "accvit", "falvit"]
-)
-@pytest.mark.parametrize("impl", ["fast", "published"])
-def test_a_model_trains_with_dropout_and_predicts_and_is_saved_as_without(name, impl):
-    plain = enliven(built(name, impl=impl)).eval()
-    model = enliven(built(name, impl=impl, dropout=0.3)).eval()
-    batch, targets = images(3, 64), torch.tensor([0, 1, 2])
-    assert list(model.state_dict()) == list(plain.state_dict())
-    with torch.no_grad():
-        assert torch.equal(model(batch), plain(batch))
-    model.train()
-    losses = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        loss, _ = model.loss(batch, targets, torch.tensor([1, 2, 0])) if name == "dcal" else model(batch, targets)
-        losses.append(loss.item())
-    loss.backward()
-    assert losses[0] == losses[1] != losses[2]
-    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_the_second_class_token_of_ramstrans_is_embedded_with_dropout_too():
-    model = enliven(built("ramstrans", dropout=0.5)).train()
-    torch.manual_seed(0)
-    tokens = model.start(images(8, 64)).tokens[:, 1]
-    assert 0.4 < (tokens == 0).float().mean() < 0.6
-    assert (model.eval().start(images(8, 64)).tokens[:, 1] == model.second_class_token[0]).all()
-
-
-def test_dropout_of_glsim_s_branches_gives_way_to_stochastic_depth():
-    model = enliven(built("glsim", dropout=0.1)).train()
-    torch.manual_seed(0)
-    found = dropped(model)
-    assert {name.rsplit(".", 1)[1] for name in found} == {"proj_drop", "drop2"}
-    assert {"aggregator.attn.proj_drop", "aggregator.mlp.drop2"} <= set(found)
-    model.set_stochastic_depth(0.1)
-    assert dropped(model) == {}
-    model.set_stochastic_depth(0)
-    assert set(dropped(model)) == set(found)
-    other = enliven(built("transfg", dropout=0.1)).train()
-    other.set_stochastic_depth(0.1)
-    assert "encoder.vit.pos_drop" in dropped(other)
 
 
 # Losses and options ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import plain_models, randomness, restated_pim, restated_swin
 from helpers.model_scenes import enliven, images
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from fgbench.backbone_shape import cut_off_by
@@ -267,3 +268,13 @@ def test_weights_of_the_loss_are_no_difference_of_a_file():
 
 def test_pixels_that_no_patch_covers_are_told_of_a_vit():
     assert [cut_off_by(built("pim", "fgtest_vit", size)) for size in (96, 100)] == [0, 4]
+
+
+def test_a_swin_is_trained_with_the_stochastic_depth_that_timm_builds_it_with_unless_another_is_set():
+    with torch.device("meta"):
+        model = create_model("pim", "swin_tiny_patch4_window7_224", width=WIDTH)
+    rates = [m.drop_prob for m in model.modules() if isinstance(m, DropPath)]
+    assert max(rates) == pytest.approx(0.1)
+    assert len(set(rates)) > 5  # growing
+    model.set_stochastic_depth(0.0)
+    assert not model.has_stochastic_depth

@@ -145,3 +145,19 @@ def test_an_unknown_name_is_refused_and_families_are_told_apart():
         "resnet18",
     )
     assert [family_of(name) for name in names] == ["swin", "swin", "vit", "vit", "resnet"]
+
+
+def test_windows_and_stochastic_depth_of_a_swin_are_those_of_timm_unless_they_are_given():
+    name = "swin_tiny_patch4_window7_224"
+    with torch.device("meta"):
+        own, given = Pyramid(name, 224), Pyramid(name, 224, window=4, drop_path=0.0)
+    for pyramid, windows, deepest in ((own, {(7, 7)}, 0.1), (given, {(4, 4)}, 0.0)):
+        blocks = [block for stage in pyramid.net.layers for block in stage.blocks]
+        rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks]
+        assert {tuple(block.window_size) for block in blocks} == windows
+        assert rates == pytest.approx([deepest * place / (len(blocks) - 1) for place in range(len(blocks))])
+
+
+def test_only_a_swin_has_windows():
+    with torch.device("meta"), pytest.raises(FgbenchError, match="only a Swin has windows"):
+        Pyramid("fgtest_vit", 96, window=4)

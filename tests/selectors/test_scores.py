@@ -337,3 +337,16 @@ def test_wrong_options_are_named(name, options, message):
     with pytest.raises(FgbenchError, match=message) as caught:
         get(name, **options)
     assert not isinstance(caught.value, BrokenPluginError)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("reading", ["token", "image"])
+def test_confident_tokens_keep_their_order(impl, reading):
+    """Logits of a trained head: every probability is near 1, where a difference of logarithms is rounded coarsely."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 400, 20, generator=generator)
+    logits[..., 3] += 14 + 4 * torch.rand(2, 400, generator=generator)
+    features = Features(class_logits=logits, num_prefix_tokens=0, grid=(20, 20))
+    scores = get("confidence", impl=impl, reading=reading)(features)
+    exact = torch.softmax(logits.double(), dim=-1)[..., 3]
+    assert (scores.double() - exact).abs().max() < 4e-7

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fgbench.errors import FgbenchError
-from fgbench.models.checkpoints.family import EMBEDDINGS, JOINT_HEAD, TRANSFORMER_BLOCK, embeddings
+from fgbench.models.checkpoints.family import JOINT_HEAD, TRANSFORMER, of_family
 from fgbench.models.checkpoints.file_kinds import shown
 from fgbench.models.checkpoints.format import Format, Weights
 from fgbench.models.checkpoints.last_three import ACC_VIT, FAL_VIT
@@ -50,17 +50,12 @@ SIM_TRANS_UNUSED = {
     "encoder.part_structure.fc1": False,
 }
 OF_LINEAR, OF_BATCH_NORM = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-SIM_TRANS = Format(
+SIM_TRANS = of_family(
     "sim-trans",
     "transformer.encoder.part_structure.gcn.gc1.weight",
-    (
-        *EMBEDDINGS,
-        *PART_BLOCK,
-        (r"^transformer\.encoder\.part_structure\.gcn\.gc(\d)\.weight$", r"structure.weight\1"),
-        *((rf"^part_head\.{index}\.", f"head.{name}.") for index, name in JOINT_HEAD.items()),
-        *TRANSFORMER_BLOCK,
-    ),
-    norm_eps=1e-6,
+    *PART_BLOCK,
+    (r"^transformer\.encoder\.part_structure\.gcn\.gc(\d)\.weight$", r"structure.weight\1"),
+    *((rf"^part_head\.{index}\.", f"head.{name}.") for index, name in JOINT_HEAD.items()),
     ignored=(
         "transformer.embeddings.struc_token",
         *(
@@ -70,21 +65,14 @@ SIM_TRANS = Format(
         ),
     ),
     model="SIMTrans",
-    interpolation="bilinear",
 )
-AA_TRANS = Format(
+AA_TRANS = of_family(
     "aa-trans",
     "transformer.encoder.part_select.sigma",
-    (
-        *EMBEDDINGS,
-        *PART_BLOCK,
-        (r"^transformer\.encoder\.part_select\.sigma$", "selector.sigma"),
-        (r"^part_head\.", "head."),
-        *TRANSFORMER_BLOCK,
-    ),
-    norm_eps=1e-6,
+    *PART_BLOCK,
+    (r"^transformer\.encoder\.part_select\.sigma$", "selector.sigma"),
+    (r"^part_head\.", "head."),
     model="AATrans",
-    interpolation="bilinear",
 )
 # DeiT with a reduction of tokens. EViT has timm's names, and ToMe, ATS and Top-K have no weights of their own.
 DYNAMIC_VIT = Format(
@@ -140,88 +128,51 @@ FORMATS = (
         ignored=("anchor_class_token",),
         interpolation="bilinear",
     ),
-    Format(
+    of_family(
         "rams-trans",
         "transformer.embeddings.cls_token1",
-        (
-            *EMBEDDINGS,
-            (r"^transformer\.embeddings\.cls_token1$", "encoder.vit.cls_token"),
-            (r"^transformer\.embeddings\.cls_token2$", "second_class_token"),
-            (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
-            (r"^part_head\.", "head."),
-            *TRANSFORMER_BLOCK,
-        ),
-        norm_eps=1e-6,
+        (r"^transformer\.embeddings\.cls_token1$", "encoder.vit.cls_token"),
+        (r"^transformer\.embeddings\.cls_token2$", "second_class_token"),
+        (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
+        (r"^part_head\.", "head."),
         model="RAMSTrans",
-        interpolation="bilinear",
         split_positions=True,
     ),
-    Format(
-        "transfg",
-        "part_head.weight",
-        (
-            *EMBEDDINGS,
-            (r"^transformer\.encoder\.part_layer\.", "encoder.vit.blocks.{last}."),
-            (r"^transformer\.encoder\.part_norm\.", "encoder.vit.norm."),
-            (r"^part_head\.", "head."),
-            *TRANSFORMER_BLOCK,
-        ),
-        norm_eps=1e-6,
-        model="TransFG",
-        interpolation="bilinear",
-    ),
-    Format(
+    of_family("transfg", "part_head.weight", *PART_BLOCK, (r"^part_head\.", "head."), model="TransFG"),
+    of_family(
         "ffvt",
         "transformer.encoder.ff_last_layer.attention_norm.weight",
-        (
-            *EMBEDDINGS,
-            (r"^transformer\.encoder\.ff_last_layer\.", "encoder.vit.blocks.{last}."),
-            (r"^transformer\.encoder\.(ff_)?encoder_norm\.", "encoder.vit.norm."),
-            *TRANSFORMER_BLOCK,
-        ),
-        norm_eps=1e-6,
+        (r"^transformer\.encoder\.ff_last_layer\.", "encoder.vit.blocks.{last}."),
+        (r"^transformer\.encoder\.(ff_)?encoder_norm\.", "encoder.vit.norm."),
         model="FFVT",
-        interpolation="bilinear",
     ),
-    Format(
+    of_family(
         "ielt",
         "encoder.clr_encoder.clr_norm.weight",
-        (
-            *embeddings(""),
-            (r"^encoder\.(clr_encoder\.)?clr_layer\.", "cross_layer_block."),
-            (r"^encoder\.clr_encoder\.clr_norm\.", "cross_layer_norm."),
-            (r"^encoder\.key_layer\.", "encoder.vit.blocks.{last}."),
-            (r"^encoder\.key_norm\.", "encoder.vit.norm."),
-            *TRANSFORMER_BLOCK,
-        ),
-        norm_eps=1e-6,
+        (r"^encoder\.(clr_encoder\.)?clr_layer\.", "cross_layer_block."),
+        (r"^encoder\.clr_encoder\.clr_norm\.", "cross_layer_norm."),
+        (r"^encoder\.key_layer\.", "encoder.vit.blocks.{last}."),
+        (r"^encoder\.key_norm\.", "encoder.vit.norm."),
+        root="",
         model="IELT",
-        interpolation="bilinear",
         repeated=("encoder.clr_layer.", "encoder.clr_encoder.clr_layer."),
     ),
-    Format(
+    of_family(
         "r2-trans",
         "base_model_one.transformer.embeddings.cls_token",
-        (
-            *embeddings(r"base_model_one\.transformer\."),
-            (r"^base_model_one\.transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."),
-            (r"^base_model_one\.head\.", "head."),
-            (r"^norm\.", "score_norm."),
-            (r"^classifier\.", "pair_head."),
-            *TRANSFORMER_BLOCK,
-        ),
-        norm_eps=1e-6,
+        (r"^base_model_one\.transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."),
+        (r"^base_model_one\.head\.", "head."),
+        (r"^norm\.", "score_norm."),
+        (r"^classifier\.", "pair_head."),
+        root=rf"base_model_one\.{TRANSFORMER}",
         model="R2Trans",
-        interpolation="bilinear",
     ),
-    Format(
+    of_family(
         "plain ViT under TransFG's names",
         "transformer.embeddings.cls_token",
-        (*EMBEDDINGS, (r"^transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."), *TRANSFORMER_BLOCK),
-        norm_eps=1e-6,
+        (r"^transformer\.encoder\.encoder_norm\.", "encoder.vit.norm."),
         backbone_only=True,
         model="ViT",
-        interpolation="bilinear",
     ),
     Format("cal", "features.0.weight", RESNET_IN_SEQUENCE, model="CAL"),
     Format(

@@ -54,11 +54,16 @@ class ATS(Reduction):
         return places
 
     def significance(self, state: State, view: BlockView) -> tuple[Tensor, Tensor]:
-        """Scores (B, n) of the patch tokens, 0 for padding, with the sum 1; and which are no padding."""
+        """Scores (B, n) of the patch tokens, 0 for padding, with the sum 1; and which are no padding.
+
+        A selector's scores below 0 count as 0; where an image has no other ones, such as distances, the lowest does.
+        """
         assert state.sources is not None
         prefix = state.sources.num_prefix
         if self.selector is not None:
-            scores = self.scores(state, state.tokens, view).clamp_min(0)
+            scores = self.scores(state, state.tokens, view)
+            lowest, highest = scores.amin(dim=1, keepdim=True), scores.amax(dim=1, keepdim=True)
+            scores = torch.where(highest > 0, scores.clamp_min(0), scores - lowest)
         else:
             norms = view.projected.v.float().square().sum(dim=(1, 3)).sqrt()
             scores = (view.class_row().sum(dim=1) * norms)[:, prefix:]
@@ -66,7 +71,7 @@ class ATS(Reduction):
         if view.key_bias is not None:
             real = view.key_bias[:, 0, 0, prefix:] == 0
             scores = scores.masked_fill(~real, 0.0)
-        return scores / scores.sum(dim=1, keepdim=True), real
+        return scores / scores.sum(dim=1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny), real
 
     def _drop(self, state: State, index: Tensor, valid: Tensor) -> Tensor:
         """Keep the patches (B, K) that are valid; the others among them are padding, and nobody's place."""

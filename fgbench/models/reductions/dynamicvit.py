@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fgbench.models.blocks import FixedNorm
 from fgbench.models.options import number
 from fgbench.models.reductions.evit import share_of_patches
 from fgbench.models.reductions.reduction import Reduction
 from fgbench.models.token_ops import best, take
+from fgbench_selectors.backends.precision import accurate
 
 if TYPE_CHECKING:
     from fgbench.models.attention import Projected
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-6  # of the masked softmax in training
 INITIAL_STD = 0.02
+FEWEST = 0.5  # divisor of a sum over no patch
 
 
 class DynamicViT(Reduction):
@@ -70,7 +73,8 @@ class DynamicViT(Reduction):
         prefix = kept.new_ones(kept.shape[0], state.sources.num_prefix)
         mask = torch.cat([prefix, kept], dim=1)[:, None, None]
         length = mask.shape[-1]
-        mask = mask + (1 - mask) * torch.eye(length, dtype=mask.dtype, device=mask.device)
+        if projected.q.shape[2] == length:  # otherwise prefix tokens alone ask, which are never masked
+            mask = mask + (1 - mask) * torch.eye(length, dtype=mask.dtype, device=mask.device)
         logits = (projected.q * attn.scale) @ projected.k.transpose(-2, -1)
         weights = (logits - logits.amax(dim=-1, keepdim=True)).float().exp() * mask
         probs = (weights + EPSILON / length) / (weights.sum(dim=-1, keepdim=True) + EPSILON)
@@ -109,14 +113,13 @@ class Predictor(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.in_conv = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
+        self.in_conv = nn.Sequential(FixedNorm(width), nn.Linear(width, width), nn.GELU())
         self.out_conv = nn.Sequential(
             nn.Linear(2 * (width // 2), width // 2),
             nn.GELU(),
             nn.Linear(width // 2, width // 4),
             nn.GELU(),
             nn.Linear(width // 4, 2),
-            nn.LogSoftmax(dim=-1),
         )
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
@@ -124,14 +127,17 @@ class Predictor(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, patches: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Patches (B, n, D), and 1 for each that is kept (B, n) or None for all → (B, n, 2)."""
+        """Patches (B, n, D), and 1 for each that is kept (B, n) or None for all → (B, n, 2), float32 or better.
+
+        In half precision log-probabilities near ln ½ would be equal for patches whose logits are not.
+        """
         x = self.in_conv(patches)
         half = x.shape[-1] // 2
         mine, every = x[..., :half], x[..., half : 2 * half]
         if kept is None:
             mean = every.mean(dim=1, keepdim=True)
         else:
-            mask = kept.unsqueeze(-1)
-            mean = (every * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
-        log_probs: Tensor = self.out_conv(torch.cat([mine, mean.expand_as(mine)], dim=-1))
-        return log_probs
+            mask = kept.unsqueeze(-1).to(x.dtype)
+            mean = (every * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp_min(FEWEST)
+        logits: Tensor = self.out_conv(torch.cat([mine, mean.expand_as(mine)], dim=-1))
+        return accurate(logits).log_softmax(dim=-1)

@@ -40,8 +40,8 @@ class ToMe(Reduction):
     The metric is the mean of the keys over heads. Tokens at even places are compared with those at odd places by the
     cosine, the most similar partner of each even one counts, and the r best pairs are merged. The sizes of tokens are
     carried on, and attention adds the logarithm of the size to the logits of each key. The order is that of the even
-    tokens that stay, then of the odd ones. No training is needed. Published builds the maps; fast adds the sizes as a
-    bias to fused attention.
+    tokens that stay, then of the odd ones; prefix tokens keep their places before them. No training is needed.
+    Published builds the maps; fast adds the sizes as a bias to fused attention.
 
     With ``keep_rate``, blocks 4, 7 and 10 leave ⌈keep_rate · n⌉ of n tokens each; with ``r`` every block merges as
     many, as in the released code.
@@ -110,21 +110,24 @@ class ToMe(Reduction):
             return tokens
         found = match(view.projected.k.detach().mean(dim=1), merged, prefix)
         sizes: Tensor = state.memo.get("sizes", tokens.new_ones(tokens.shape[:2], dtype=torch.float32))
-        whole = _joined(sizes.unsqueeze(-1), found).squeeze(-1)
+        whole = _joined(sizes.unsqueeze(-1), found, prefix).squeeze(-1)
         self._move(state, sizes, whole, found)
         state.memo["sizes"], state.key_bias = whole, whole.log()[:, None, None]
-        weighted = _joined(tokens * sizes.unsqueeze(-1).to(tokens.dtype), found)
+        weighted = _joined(tokens * sizes.unsqueeze(-1).to(tokens.dtype), found, prefix)
         return weighted / whole.unsqueeze(-1).to(tokens.dtype)
 
     def _move(self, state: State, sizes: Tensor, whole: Tensor, found: Matching) -> None:
         """Note the new places; a token's share of a merged one is that of its size."""
         assert state.sources is not None
-        kept = found.left.shape[1]
+        prefix = state.sources.num_prefix
+        even, odd = _prefix_places(prefix)
+        first_odd = prefix + found.left.shape[1] - even  # the first odd patch comes after the even ones that stay
         order = torch.arange(whole.shape[1], device=whole.device).expand(whole.shape[0], -1)
         to = torch.zeros_like(sizes, dtype=torch.long)
-        to[:, 1::2] = order[:, kept:]
-        to = to.scatter(1, found.left, order[:, :kept])
-        to = to.scatter(1, found.merged, kept + found.into)
+        to = to.scatter(1, found.left[:, even:], order[:, prefix:first_odd])
+        to = to.scatter(1, found.merged, first_odd + found.into - odd)
+        to[:, 1 + 2 * odd :: 2] = order[:, first_odd:]
+        to[:, :prefix] = order[:, :prefix]
         state.sources = state.sources.moved(to, sizes / whole.gather(1, to))
 
 
@@ -148,8 +151,14 @@ def match(metric: Tensor, r: int, prefix: int) -> Matching:
     return Matching(2 * merged, partner.gather(1, merged), 2 * left)
 
 
-def _joined(values: Tensor, found: Matching) -> Tensor:
-    """Add the values (B, N, D) of merged tokens to those of their partners: (B, N − r, D)."""
+def _joined(values: Tensor, found: Matching, prefix: int) -> Tensor:
+    """Add the values (B, N, D) of merged tokens to those of their partners: (B, N − r, D), prefix tokens first."""
+    first_even, first_odd = _prefix_places(prefix)
     index = found.into.unsqueeze(-1).expand(-1, -1, values.shape[-1])
     odd = values[:, 1::2].scatter_add(1, index, take(values, found.merged))
-    return torch.cat([take(values, found.left), odd], dim=1)
+    return torch.cat([values[:, :prefix], take(values, found.left[:, first_even:]), odd[:, first_odd:]], dim=1)
+
+
+def _prefix_places(prefix: int) -> tuple[int, int]:
+    """How many of the prefix tokens are at even places, and at odd ones."""
+    return (prefix + 1) // 2, prefix // 2
