@@ -95,6 +95,11 @@ def arrival_rates(words: Sequence[str]) -> list[float]:
     return list(dict.fromkeys(rates))
 
 
+def size_in_words(size_bytes: int) -> str:
+    """The size of a file as people read it: kilobytes below a megabyte."""
+    return f"{size_bytes / 1e3:.0f} kB" if size_bytes < 999_500 else f"{size_bytes / 1e6:.0f} MB"
+
+
 def memory_size(text: str, what: str) -> int:
     """An amount of memory such as ``8GB`` or ``512MiB`` in bytes; arguments and errors as of :func:`duration`."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kmgt])(i?)b?", text.strip().lower().replace(" ", ""))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fgbench.errors import LeftOutNotice, OnProblem
 from fgbench.options import DEFAULT_STORE, STORE_VARIABLE
+from fgbench.plugins.code import BUILT
 from fgbench.results.decoding import AnyRecord
 from fgbench.results.files import rows_of, rows_of_store
 from fgbench.results.records import (
@@ -21,6 +23,7 @@ from fgbench.results.records import (
     SelectionRow,
     ThroughputRow,
 )
+from fgbench.results.reduced_name import FILE
 from fgbench.results.rows import distinct, mark_best
 from fgbench_reports.choose.configurations import each_seed_once
 from fgbench_reports.data import Data
@@ -53,7 +56,10 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
 
     """
     saved_rows, sources = read_rows(store, files, on_problem)
-    accuracy = _of_newest_code(_of(AccuracyRow, saved_rows), on_problem)
+    trained, timed = _of(AccuracyRow, saved_rows), _of(ThroughputRow, saved_rows)
+    paths = _files_of([*trained, *timed])
+    accuracy = _of_newest_code(_told_apart(trained, paths), on_problem)
+    throughput = _of_newest_code(_told_apart(timed, paths), on_problem)
     judged = _of(QualityRow, saved_rows)
     runs = [row for row in accuracy if not row.seeds]
     if accuracy and not runs:
@@ -70,7 +76,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
             on_problem(LeftOutNotice(f"left out: {repeats} of the same training; the last row of each seed counts"))
     return Data(
         flops=_of(FlopsRow, saved_rows),
-        throughput=_marked(_of_longest(_of_newest_code(_of(ThroughputRow, saved_rows), on_problem))),
+        throughput=_marked(_of_longest(throughput)),
         accuracy=each_run,
         selection_quality=each_judged,
         selection=_of(SelectionRow, saved_rows),
@@ -106,22 +112,71 @@ def _of(record: type[AnyRecord], rows: Sequence[Record]) -> list[AnyRecord]:
 
 
 def _of_newest_code(rows: Sequence[ByCode], on_problem: OnProblem) -> list[ByCode]:
-    """The rows without those of models, selectors and engines of plug-ins that were measured in a newer state."""
-    newest: dict[tuple[str | None, ...], tuple[str, Any]] = {}
+    """The rows without those of models, selectors and engines of plug-ins that were measured in a newer state.
+
+    What a function builds may differ with the image size, the classes and the weights that are asked for: there only
+    rows of the same request are older than others.
+    """
+    kept = _newest(_newest(rows, _series, _code_of), _request, _built_of)
+    left, earlier = set(map(id, kept)), dict[str, int]()
     for row in rows:
-        measured_at, code = str((row.environment or {}).get("time") or ""), _code_of(row)
-        if measured_at >= newest.get(_series(row), ("", None))[0]:
-            newest[_series(row)] = measured_at, code
-    kept = [row for row in rows if _code_of(row) == newest[_series(row)][1]]
-    earlier: dict[str, int] = {}
-    for row in rows:
-        if _code_of(row) != newest[_series(row)][1]:
+        if id(row) not in left:
             model = str(_series(row)[0])
             earlier[model] = earlier.get(model, 0) + 1
     for model, count in earlier.items():
         what = f"left out: {how_many(count, 'row')} of {model} that other code of this name gave, the newest is shown"
         on_problem(LeftOutNotice(f"{what}; 'fgbench export' has all rows"))
     return kept
+
+
+def _newest(
+    rows: Sequence[ByCode], group_of: Callable[[ByCode], Hashable], state_of: Callable[[ByCode], Hashable]
+) -> list[ByCode]:
+    """The rows whose state is that of the newest row in their group."""
+    newest: dict[Hashable, tuple[str, Hashable]] = {}
+    for row in rows:
+        measured_at, group = str((row.environment or {}).get("time") or ""), group_of(row)
+        if measured_at >= newest.get(group, ("", None))[0]:
+            newest[group] = measured_at, state_of(row)
+    return [row for row in rows if state_of(row) == newest[group_of(row)][1]]
+
+
+def _told_apart(rows: Sequence[ByCode], paths: Mapping[str, Collection[str]]) -> list[ByCode]:
+    """Rows of functions in several files of one name, with as much of the path in the name as tells them apart.
+
+    Args:
+        rows: The rows.
+        paths: The files of the functions, by the name of the model.
+
+    """
+    return [_named(row, paths.get(row.model, ())) for row in rows]
+
+
+def _named(row: ByCode, paths: Collection[str]) -> ByCode:
+    file = (row.environment or {}).get(FILE)
+    if not isinstance(file, str) or len(paths) < 2:
+        return row
+    name = f"{_shortest(file, paths)}:{row.model.rpartition(':')[2]}"
+    return replace(row, model=name, backbone=name if row.backbone == row.model else row.backbone)
+
+
+def _shortest(path: str, paths: Collection[str]) -> str:
+    """The end of a path that no other one has."""
+    parts = Path(path).parts
+    for count in range(1, len(parts)):
+        end = parts[-count:]
+        if not any(other != path and Path(other).parts[-count:] == end for other in paths):
+            return "/".join(end)
+    return path
+
+
+def _files_of(rows: Iterable[ThroughputRow | AccuracyRow]) -> dict[str, set[str]]:
+    """The files of functions, by the name of the model."""
+    paths: dict[str, set[str]] = {}
+    for row in rows:
+        if isinstance(file := (row.environment or {}).get(FILE), str):
+            paths.setdefault(row.model, set()).add(file)
+    return paths
 
 
 def _of_longest(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:
@@ -149,11 +204,24 @@ def _series(row: Record) -> tuple[str | None, ...]:
     return tuple(getattr(row, name, None) for name in ("model", "selector", "impl", "backbone", "engine"))
 
 
-def _code_of(row: ThroughputRow | AccuracyRow) -> tuple[Any, Any]:
+def _code_of(row: ThroughputRow | AccuracyRow) -> tuple[str, str]:
     """Digests of the code of a plug-in's model or selector, and of its engine."""
     environment = row.environment or {}
     engine = environment.get("engine")
-    return environment.get("foreign_code"), engine.get("code") if isinstance(engine, dict) else None
+    code = engine.get("code") if isinstance(engine, dict) else None
+    return str(environment.get("foreign_code")).partition(BUILT)[0], str(code)
+
+
+def _built_of(row: ThroughputRow | AccuracyRow) -> str:
+    """A digest of what a function has built; empty for all other models."""
+    return str((row.environment or {}).get("foreign_code") or "").partition(BUILT)[2]
+
+
+def _request(row: ThroughputRow | AccuracyRow) -> tuple[str, ...]:
+    """What a function was asked to build, and for what."""
+    names = ("image_size", "num_classes", "dataset", "begun_from")
+    environment = row.environment or {}
+    return (*map(str, _series(row)), *(str(getattr(row, name, environment.get(name))) for name in names))
 
 
 def _marked(rows: Sequence[ThroughputRow]) -> list[ThroughputRow]:

@@ -10,8 +10,8 @@ from fgbench.deploy.onnx_file import ModelFile, digest, metadata_of, read_labels
 from fgbench.deploy.packages import need
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.deploy.request import ExportModelRequest
-from fgbench.errors import FgbenchError, OnProblem
-from fgbench.explain.loaded_model import load_model
+from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
+from fgbench.explain.loaded_model import guarded, load_model
 from fgbench.models.build import model_class, model_options
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
@@ -19,6 +19,9 @@ from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs
 from fgbench.plugins.files import add_plugin_files
 from fgbench.results.reading import parse_json
+from fgbench.results.reduced_name import is_function
+
+ASSUMED = "preprocessing_note"  # the key of the metadata that says which part of the preprocessing is not known
 
 
 def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelFile:
@@ -40,12 +43,29 @@ def export_to_file(request: ExportModelRequest, on_problem: OnProblem) -> ModelF
         request = replace(request, model_options={**request.model_options, "selector": request.selector})
     place = torch.device("cpu")
     loaded = load_model(request, request.subject, request.backbone, place, on_problem, request.num_classes)
-    classes, weights = _num_logits(loaded.model), loaded.weights
+    with guarded(request.subject):
+        classes = _num_logits(loaded.model)
+    weights = loaded.weights
     if request.checkpoint is not None:
         weights += f", sha256 {digest(request.checkpoint)}"
     labels = _labels(request, classes)
     about = loaded.model, request.subject, loaded.backbone, loaded.mean, loaded.std
-    return write_model(loaded.model, request.path, metadata_of(*about, labels, weights))
+    assumed = _assumed(request)
+    metadata = metadata_of(*about, labels, weights) | ({ASSUMED: assumed} if assumed else {})
+    written = write_model(loaded.model, request.path, metadata)
+    if assumed:
+        on_problem(LeftOutNotice(f"{assumed}; the file's metadata say so under {ASSUMED!r}"))
+    return written
+
+
+def _assumed(request: ExportModelRequest) -> str:
+    """Which part of the preprocessing nothing tells, in words: a function does not say how images become its input."""
+    file = request.checkpoint
+    is_told = file is not None and kind_of(file) == SAFETENSORS and "dataset" in read_metadata(file)
+    if is_told or not is_function(request.subject):
+        return ""
+    colours = "mean and deviation of ImageNet (--norm changes them), " if request.norm is None else ""
+    return f"the preprocessing is a default, as a function does not say its own: {colours}resize and crop as fgbench's"
 
 
 def _num_logits(model: Model) -> int:

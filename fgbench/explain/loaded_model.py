@@ -22,6 +22,7 @@ from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_ch
 from fgbench.models.model import Model
 from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models
+from fgbench.results.reduced_name import is_function
 
 CLASSES = 200
 SHOWN = 3  # number of weights that a note names
@@ -153,6 +154,8 @@ def load_model(
             if selects(model):
                 notes = ["timm's weights are the backbone's alone; what else the model has is random"]
         norm = _timm_norm(backbone_name) if request.pretrained else None
+        if is_function(name):
+            weights = f"those that {name} returns"
     else:
         model, report = _load(request, model, name, backbone)
         metadata = read_metadata(request.checkpoint) if kind_of(request.checkpoint) == SAFETENSORS else {}
@@ -171,7 +174,7 @@ def load_model(
         name=name,
         backbone=backbone_name,
         weights=weights,
-        is_random=not request.pretrained and request.checkpoint is None,
+        is_random=not (request.pretrained or is_function(name)) and request.checkpoint is None,
         predicts=predicts,
         mean=mean,
         std=std,

@@ -65,7 +65,9 @@ def model_rows(
             yield from base
         yield from own
     if problems and not cut:
-        raise problems[0]
+        for problem in problems[:-1]:
+            on_problem(problem)
+        raise problems[-1]
     for name, pixels_by_size in cut.items():
         if line := cut_off_line(name, pixels_by_size):
             notice(LeftOutNotice(line))

@@ -36,7 +36,7 @@ def any_model(name: str) -> Entry | None:
             with a reduction, such as ``vit+evit@0.7``.
 
     Raises:
-        FgbenchError: If there is no such file, no function is named, or there is no such reduction.
+        FgbenchError: If no function is named, or there is no such reduction.
 
     """
     if (found := ReducedName.of(name)) is not None:
@@ -46,8 +46,6 @@ def any_model(name: str) -> Entry | None:
     place, colon, function = name.rpartition(":")
     if colon and function.isidentifier():
         if place.endswith(".py"):
-            if not Path(place).is_file():
-                raise FgbenchError("no file with a function that returns a network:", place)
             return Entry(name, place, functools.partial(_of_file, name, Path(place), function))
         if MODULE.fullmatch(place):
             return Entry(name, place, functools.partial(_of_module, name, place, function))
@@ -113,7 +111,18 @@ def _of_timm(name: str) -> Any:
     return _made("timm_network", name)
 
 
+def lacks_file(name: str) -> str | None:
+    """Why a name in the form ``file.py:function`` stands for nothing: there is no such file. None for all others."""
+    place, colon, function = name.rpartition(":")
+    is_one = bool(colon) and function.isidentifier() and place.endswith(".py") and ReducedName.of(name) is None
+    return (
+        f"no file with a function that returns a network: {place!r}" if is_one and not Path(place).is_file() else None
+    )
+
+
 def _of_file(name: str, path: Path, function: str) -> Any:
+    if why := lacks_file(name):
+        raise BadFunctionError(name, str(path), why)
     file, status = existing_file(path).resolve(), path.stat()
     module = _module_of(file, status.st_mtime_ns, status.st_size)
     return _function_network(name, module, function, str(path))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from fgbench.errors import FgbenchError, UnknownNameError
+from fgbench.errors import BadFunctionError, FgbenchError, UnknownNameError
 from fgbench.options import DEVICES
 from fgbench.plugins import timm_names
-from fgbench.plugins.any_model import near_names, timms_name
+from fgbench.plugins.any_model import lacks_file, near_names, timms_name
 from fgbench.plugins.facts import ClassFacts, class_facts
 from fgbench.plugins.kinds import NOT_REPRODUCIBLE, engines, models, selectors
 from fgbench.results.reduced_name import base_model
@@ -19,16 +19,20 @@ from fgbench_selectors.entries import Registry
 
 
 def check_models(names: Iterable[str] | None, plugin_files: Sequence[str] | None = None) -> None:
-    """Check names of models.
+    """Check names of models. A function whose file is not there is named later, where there are others beside it.
 
     Raises:
         UnknownNameError: If a name is not registered.
-        FgbenchError: If the model cannot be reproduced.
+        FgbenchError: If the model cannot be reproduced, or all of them are functions whose files are not there.
 
     """
-    for name in names or ():
+    names = list(names or ())
+    for name in names:
         if name in NOT_REPRODUCIBLE:
             raise FgbenchError("the model cannot be reproduced yet:", name, NOT_REPRODUCIBLE[name])
+    lacking = [why for name in names if (why := lacks_file(name))]
+    if lacking and len(lacking) == len(names):
+        raise BadFunctionError(names[0], names[0].rpartition(":")[0], lacking[0])
     check_registered(models, names, plugin_files)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+FILE = "model_file"  # in environments of rows
 NONE = "none"  # the reduction of the model itself, beside others
 NAME = re.compile(
     r"(?P<model>[\w@./-]+)\+(?P<reduction>[A-Za-z_]\w*)(@(?P<rate>\d*\.?\d+))?(?P<options>(\+\w+=[^+\s]+)*)"
@@ -125,3 +127,12 @@ def _text(value: Any) -> str:
 def is_function(name: str) -> bool:
     """Whether a name is that of a function which returns a network."""
     return ":" in name
+
+
+def function_file(name: str) -> dict[str, str]:
+    """The file of a model that is a function in a file, for an environment of rows; empty for all others.
+
+    A name says no more than a path that may be relative to any folder.
+    """
+    place, colon, _ = name.rpartition(":")
+    return {FILE: str(Path(place).resolve())} if colon and place.endswith(".py") else {}

@@ -16,7 +16,8 @@ from fgbench.measure.timer import timing_plan
 from fgbench.plugins.kinds import kind_of
 from fgbench.plugins.trial import try_files
 from fgbench.results.image_size import ImageSize
-from fgbench.results.reduced_name import is_function
+from fgbench.results.records import Status
+from fgbench.results.reduced_name import function_file, is_function
 from fgbench.sweep.picture_files import Pictures, check_parts, readable_pictures
 from fgbench.sweep.preparations import Preparations
 from fgbench.sweep.request import CPU_GRID, GPU_GRID, SweepRequest
@@ -64,7 +65,8 @@ class SweepContext:
     def facts(self, group: PointGroup) -> dict[str, Any]:
         """The environment of the rows of a group."""
         exported = self.preparations.export_facts(group)
-        return {**self.platforms[group.mode].facts, **({"export": dict(exported)} if exported else {})}
+        facts = {**self.platforms[group.mode].facts, **function_file(group.case.model)}
+        return {**facts, **({"export": dict(exported)} if exported else {})}
 
     def missing(self, group: PointGroup) -> dict[str, str]:
         """By field, why rows of a group lack it although they were measured."""
@@ -265,16 +267,27 @@ def _cases(
 def _resolved(
     pool: WorkerPool, request: SweepRequest, function: Any, cases: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The answers of a fresh worker to some cases: those of one function, or of all other models."""
-    with first_worker(pool) as worker:
-        ask(worker, "plugins", files=list(request.plugins))
-        if not function:
-            found: list[dict[str, Any]] = ask(worker, "resolve", cases=cases)["cases"]
-            return found
-        try:
-            return [worker.ask("resolve", request.timeout_s, cases=[case])["cases"][0] for case in cases]
-        except WorkerFailed as failure:
-            return [{"refused": f"{function!r} cannot be built: {failure.reason}"}]
+    """The answers of a fresh worker to some cases: those of one function, or of all other models.
+
+    A function that ends its worker for one case is asked for the others in another worker, unless it took too long.
+    """
+    answers: list[dict[str, Any]] = []
+    left = list(cases)
+    while left:
+        with first_worker(pool) as worker:
+            ask(worker, "plugins", files=list(request.plugins))
+            if not function:
+                found: list[dict[str, Any]] = ask(worker, "resolve", cases=cases)["cases"]
+                return found
+            try:
+                while left:
+                    case = left.pop(0)
+                    answers += worker.ask("resolve", request.timeout_s, cases=[case])["cases"]
+            except WorkerFailed as failure:
+                what = f"{function!r} cannot be built at {case['image_size']}"
+                answers.append({"refused": f"{what}: {failure.reason}"})
+                left = [] if failure.status == Status.TIMEOUT else left
+    return answers
 
 
 def _report(refusals: Sequence[FgbenchError], on_problem: OnProblem, *, nothing_left: bool) -> None:

@@ -29,6 +29,7 @@ from fgbench.plugins.kinds import datasets, models, selectors
 from fgbench.results.environment import cores
 from fgbench.results.output import check_folder
 from fgbench.results.recipe import Recipe
+from fgbench.results.reduced_name import function_file
 from fgbench.results.store import Store
 from fgbench.training.config import TrainingConfig, identify, run_key
 from fgbench.training.initial_weights import built_digest, file_digest
@@ -128,6 +129,11 @@ class TrainingContext:
         if name not in self._codes:
             self._codes[name] = foreign_code(*self._foreign(config), structure=self._built(config))
         return self._codes[name]
+
+    def foreign_facts(self, config: TrainingConfig) -> dict[str, str]:
+        """What rows say of the plug-ins of a configuration, and of the file of a function; empty without them."""
+        code = self.code(config)
+        return {**({} if code is None else {"foreign_code": code}), **function_file(config.model)}
 
     def _built(self, config: TrainingConfig) -> str:
         """A digest of what a function builds, which may read files of its own; empty for all other models."""

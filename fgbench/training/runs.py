@@ -313,7 +313,7 @@ class Runs:
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
         fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
-        stored = shared_store.add(RUNS, key, fields, code=self.context.code(config))
+        stored = shared_store.add(RUNS, key, fields, **self.context.foreign_facts(config))
         self._finish(config, key, decode(AccuracyRow, stored), classes, label)
 
     def _finish(self, config: TrainingConfig, key: str, row: AccuracyRow, classes: Row, label: str) -> None:

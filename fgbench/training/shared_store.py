@@ -44,11 +44,10 @@ class SharedStore:
         """As :meth:`get`, but called by the main process alone."""
         return None if self._again or self._store is None else self._store.get(kind, key)
 
-    def add(self, kind: str, key: str, row: Mapping[str, Any], *, code: str | None = None) -> dict[str, Any]:
-        """Add a row, and return it with its environment, the digest of foreign code and the time."""
-        environment = {**self._environment, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-        if code is not None:
-            environment["foreign_code"] = code
+    def add(self, kind: str, key: str, row: Mapping[str, Any], **facts: str) -> dict[str, Any]:
+        """Add a row, and return it with its environment, the time and further facts."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        environment = {**self._environment, "time": now, **facts}
         if self._store is not None:
             self._store.add(kind, key, row, environment, again=self._again)
         return {**row, "environment": environment}

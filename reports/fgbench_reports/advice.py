@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,19 @@ def _sweep(rows: Sequence[ThroughputRow], more: Sequence[str], device: str | Non
         loads = sorted({load for row in rows if (load := row.environment.get(field))})
         words += [f"{option} {' '.join(f'{load:g}{unit}' for load in loads)}"] if loads else []
     return " ".join([*words, *more])
+
+
+def with_plugins(command: str, files: Sequence[str]) -> str:
+    """Commands of fgbench, which need plug-in files for what they name.
+
+    Args:
+        command: One command, or several with a semicolon between them.
+        files: The files; without any the command stays as it is.
+
+    """
+    option = " ".join(["", "--plugin", *map(word, files)]) if files else ""
+    commands = re.split(r"; (?=fgbench )", command)
+    return "; ".join(f"{one}{option}" if one.startswith("fgbench ") else one for one in commands)
 
 
 def sweep_options(row: ThroughputRow) -> tuple[str, ...]:

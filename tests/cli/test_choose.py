@@ -94,6 +94,8 @@ def test_limits_are_typed_in_every_habit(latency, memory):
         ("--gpu L4", "nothing was measured on a device called 'L4'; there are: NVIDIA H200"),
         ("--models glsmi", "nothing was measured with model 'glsmi'; there are: glsim, vit"),
         ("--dtype amp", "nothing was measured with dtype 'amp'; there are: float32"),
+        ("--engine openvino onnx", "nothing was measured with engine 'openvino'; there are: torch"),
+        ("--engine ,", "no engine was given"),
         ("--sizes 448 500", "nothing was measured with image size 500; there are: 224, 448, 1024"),
         ("--batch-sizes 2", "nothing was measured with batch size 2; there are: 1, 16, 64"),
         ("--models ,", "no model was given"),
@@ -207,6 +209,17 @@ def test_options_narrow_what_is_asked_about():
     }
     assert {each["batch_size"] for each in found} == {1, 16}
     assert {each["device_name"] for each in chosen(*words, "--dtype", "amp")} == {CPU["device_name"]}
+
+
+def test_a_choice_is_among_some_engines_alone():
+    saved([row(img_s=100.0), row(img_s=200.0, engine="onnxruntime"), row(img_s=300.0, engine="openvino", dtype="int8")])
+    assert {each["engine"] for each in chosen("--rows", "rows.json")} == {"openvino", "onnxruntime"}
+    assert {each["engine"] for each in chosen("--rows", "rows.json", "--engine", "torch")} == {"torch"}
+    both = chosen("--rows", "rows.json", "--engine", "torch,onnxruntime")
+    assert [(each["engine"], each["throughput_img_s"]) for each in both] == [("onnxruntime", 200.0)]
+    result = run("--rows", "rows.json", "--engine", "torch", "--min-throughput", "150")
+    assert result.exit_code == 1
+    assert "--engine: engine torch" in " ".join(result.stdout.split())
 
 
 def test_rows_come_from_the_store_and_from_files():

@@ -358,6 +358,23 @@ def test_models_that_cannot_be_counted_are_one_line_and_exit_2(words, why):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_list_is_narrowed_by_parts_of_names():
+    rows = json.loads(run("list", "models", "-f", "json").stdout)
+    few = run("list", "models", "GLS", "trans", "-f", "json")
+    assert json.loads(few.stdout) == [row for row in rows if "gls" in row["name"] or "trans" in row["name"]]
+    printed = run("list", "models", "glsim", "vitnet").stdout
+    assert "transfg" not in printed
+    assert "glsim" in printed
+    assert [row["name"] for row in json.loads(run("list", "selectors", "roll,sacm", "-f", "json").stdout)] == [
+        "rollout",
+        "sacm",
+    ]
+    result = run("list", "models", "vit", "nothing")
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = "fgbench: no name in the list of models contains 'nothing'; 'fgbench list models' has all\n"
+    assert result.stderr == told
+
+
 def test_every_model_is_listed_and_those_that_cannot_be_built_say_why():
     rows = json.loads(run("list", "models", "-f", "json").stdout)
     groups = {}

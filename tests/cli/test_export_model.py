@@ -85,6 +85,13 @@ class Bessel(nn.Module):
 
 def bad():
     return Bessel()
+
+class Breaks(nn.Module):
+    def forward(self, images):
+        raise ValueError("of images that it does not like")
+
+def breaks():
+    return Breaks()
 """
 
 
@@ -113,8 +120,39 @@ def test_a_function_with_labels_of_its_own(net):
     words = ("--num-classes", "3", "--sizes", "32", "--labels", net / "names.txt", "--output", net / "o.onnx")
     result = run(f"{net / 'net.py'}:tiny", *words)
     assert result.exit_code == 0, result.stderr
-    (labels,) = [entry.value for entry in onnx.load(net / "o.onnx").metadata_props if entry.key == "labels"]
-    assert json.loads(labels) == ["a", "b", "c"]
+    about = {entry.key: entry.value for entry in onnx.load(net / "o.onnx").metadata_props}
+    assert json.loads(about["labels"]) == ["a", "b", "c"]
+    assert about["weights"] == f"those that {net / 'net.py'}:tiny returns"
+    assert re.search(r"wrote .*o\.onnx: [1-9]\d* kB, opset", result.stderr)
+
+
+def test_a_function_s_preprocessing_is_said_to_be_a_default(net):
+    words = ("--num-classes", "3", "--sizes", "32", "--output", net / "o.onnx")
+    result = run(f"{net / 'net.py'}:tiny", *words)
+    note = noted(net / "o.onnx")
+    assert note.startswith("the preprocessing is a default, as a function does not say its own: mean and deviation of ")
+    assert f"fgbench: {note}; the file's metadata say so" in result.stderr
+    assert run(f"{net / 'net.py'}:tiny", *words, "--norm", "half").exit_code == 0
+    assert "mean and deviation" not in noted(net / "o.onnx")
+    assert "resize and crop" in noted(net / "o.onnx")
+
+
+def test_preprocessing_that_is_known_has_no_note(net):
+    model = fgbench.create_model(f"{net / 'net.py'}:tiny", img_size=32, num_classes=3)
+    fgbench.save_checkpoint(model, net / "tiny.safetensors", dataset="synthetic")
+    words = ("--num-classes", "3", "--sizes", "32", "--output", net / "o.onnx")
+    result = run(f"{net / 'net.py'}:tiny", *words, "--checkpoint", net / "tiny.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert noted(net / "o.onnx") is None
+    assert result.stderr.count("\n") == 1
+    assert run("vit", *SMALL, "--output", net / "v.onnx").exit_code == 0
+    assert noted(net / "v.onnx") is None
+
+
+def noted(path) -> str | None:
+    """What the metadata of a file say of its preprocessing."""
+    about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    return about.get("preprocessing_note")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +160,7 @@ def test_a_function_with_labels_of_its_own(net):
     [
         (("vitt",), "did you mean"),
         (("net.py:bad", "--sizes", "32", "--output", "o.onnx"), "bessel_j0"),
+        (("net.py:breaks", "--sizes", "32", "--output", "o.onnx"), "ValueError: of images that it does not like"),
         (("net.py:tiny", "--labels", "names.txt", "--output", "o.onnx"), "has 3 labels"),
         (("net.py:tiny", "--labels", "none.txt", "--output", "o.onnx"), "labels cannot be read"),
         (("net.py:tiny", "--output", "model.pt"), "end in .onnx"),

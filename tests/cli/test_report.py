@@ -282,3 +282,72 @@ def test_rows_of_earlier_code_of_a_plug_in_are_left_out_and_told(tmp_path):
     assert list(map(str, problems)) == [
         "left out: 2 rows of mine that other code of this name gave, the newest is shown; 'fgbench export' has all rows"
     ]
+
+
+def test_what_a_function_builds_for_another_size_or_head_is_no_other_code(tmp_path):
+    def of(code, time, **fields):
+        classes = fields.pop("num_classes", 200)
+        return row("n.py:f", environment={**GPU, "foreign_code": code, "time": time, "num_classes": classes}, **fields)
+
+    kept = [of("a1-01", "2026-01-01", size=224), of("a1-02", "2026-01-02", size=448)]
+    kept += [of("a1-03", "2026-01-03", size=448, num_classes=10), of("a1-04", "2026-01-04", size="224x448")]
+    problems = []
+    (tmp_path / "rows.json").write_text(render.to_json(kept))
+    assert len(read_data(None, [tmp_path / "rows.json"], problems.append).throughput) == 4
+    assert problems == []
+    (tmp_path / "rows.json").write_text(render.to_json([*kept, of("a1-05", "2026-01-05", size=224, batch=8)]))
+    data = read_data(None, [tmp_path / "rows.json"], problems.append)
+    assert [str(one.environment["foreign_code"]) for one in data.throughput] == ["a1-02", "a1-03", "a1-04", "a1-05"]
+    (tmp_path / "rows.json").write_text(render.to_json([*kept, of("b2-01", "2026-01-06", size=224)]))
+    data = read_data(None, [tmp_path / "rows.json"], problems.append)
+    assert [one.environment["foreign_code"] for one in data.throughput] == ["b2-01"]
+    assert [str(problem)[:31] for problem in problems] == [
+        "left out: 1 row of n.py:f that ",
+        "left out: 4 rows of n.py:f that",
+    ]
+
+
+def test_functions_in_two_files_of_one_name_are_told_apart(tmp_path):
+    def of(path, code, batch=1):
+        environment = {**GPU, "foreign_code": code, "model_file": path, "time": f"2026-01-0{batch}"}
+        return row("net.py:f", backbone="net.py:f", batch=batch, environment=environment)
+
+    def names(*rows):
+        problems = []
+        (tmp_path / "rows.json").write_text(render.to_json(rows))
+        data = read_data(None, [tmp_path / "rows.json"], problems.append)
+        assert problems == []
+        assert all(one.backbone == one.model for one in data.throughput)
+        return [one.model for one in data.throughput]
+
+    assert names(of("/x/a/net.py", "a1"), of("/x/b/net.py", "b2")) == ["a/net.py:f", "b/net.py:f"]
+    assert names(of("/x/a/m/net.py", "a1"), of("/x/b/m/net.py", "a1", 2)) == ["a/m/net.py:f", "b/m/net.py:f"]
+    assert names(of("/net.py", "a1"), of("/b/net.py", "a1", 2)) == ["/net.py:f", "b/net.py:f"]
+    assert names(of("/x/a/net.py", "a1"), of("/x/a/net.py", "a1", 2)) == ["net.py:f", "net.py:f"]
+
+
+def test_a_report_is_of_some_models_alone(tmp_path):
+    rows = [
+        row("glsim", img_s=50.0),
+        row("convnext_tiny", selector=None, impl=None, img_s=90.0),
+        row("vit", img_s=70.0),
+    ]
+    (tmp_path / "rows.json").write_text(render.to_json([FLOPS, *rows]))
+    words = ("throughput", "--rows", "rows.json", "--format", "csv")
+    assert len(report(*words).stdout.splitlines()) == 4
+    result = report(*words, "--models", "glsim", "timm/convnext_tiny")
+    assert result.exit_code == 0, result.stderr
+    assert [line.partition(",")[0] for line in result.stdout.splitlines()[1:]] == ["glsim", "convnext_tiny"]
+    result = report(*words, "--models", "glsmi")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "fgbench: no row is of the model 'glsmi'; there are: glsim, convnext_tiny, vit\n"
+    result = report(*words, "--models", "glsim", "--baseline", "vit")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--baseline must be one of the models" in result.stderr
+
+
+def test_commands_that_would_fill_a_report_name_the_plug_in_files(tmp_path, saved):
+    (tmp_path / "a mine.py").write_text(PLUGIN)
+    assert "--plugin" not in report("throughput", "--rows", saved).stderr
+    told = report("throughput", "--rows", saved, "--plugin", "a mine.py").stderr
+    assert " --plugin 'a mine.py'' would" in told

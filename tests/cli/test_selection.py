@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.cli.saved import read_data
 
+pytestmark = pytest.mark.usefixtures("borrowed")
 SMALL = ["selection", "--sizes", "32", "--device", "cpu", "--threads", "1", "--max-time", "0.05s"]
 PLUGIN = '''
 import torch

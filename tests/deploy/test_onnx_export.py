@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import helpers.backbones  # noqa: F401  # timm knows them from now on
 import onnx
 import onnxruntime
@@ -63,17 +65,32 @@ def wanted(network: nn.Module, images: torch.Tensor) -> dict:
         return to_arrays(Outputs(network)(images))
 
 
-def in_onnxruntime(path, images: torch.Tensor, names) -> dict:
+Run = Callable[[torch.Tensor, Iterable[str]], dict]
+
+
+def in_onnxruntime(path) -> Run:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return dict(zip(names, session.run(list(names), {INPUT: images.numpy()}), strict=True))
+
+    def run(images: torch.Tensor, names) -> dict:
+        return dict(zip(names, session.run(list(names), {INPUT: images.numpy()}), strict=True))
+
+    return run
 
 
-def in_openvino(path, images: torch.Tensor, names) -> dict:
-    core, model = openvino.Core(), read_openvino(path)
-    model.reshape({INPUT: list(images.shape)})
-    request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-    request.infer({INPUT: images.numpy()})
-    return {name: request.get_tensor(name).data for name in names}
+def in_openvino(path) -> Run:
+    """Compiled once for every shape, as that takes longer than all else."""
+    core, model, requests = openvino.Core(), read_openvino(path), {}
+
+    def run(images: torch.Tensor, names) -> dict:
+        if images.shape not in requests:
+            model.reshape({INPUT: list(images.shape)})
+            compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            requests[images.shape] = compiled.create_infer_request()
+        request = requests[images.shape]
+        request.infer({INPUT: images.numpy()})
+        return {name: request.get_tensor(name).data.copy() for name in names}
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -84,19 +101,20 @@ def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)
     exported = export_onnx(network, pictures[:2], tmp_path / "model.onnx")
     even = torch.zeros(1, 3, SIZE, SIZE)  # all scores of patches are nearly equal
-    for run in (in_onnxruntime, in_openvino):
+    for engine in (in_onnxruntime, in_openvino):
+        run = engine(tmp_path / "model.onnx")
         for images in (pictures, pictures[:1]):
             truth = wanted(network, images)
             assert exported.outputs == tuple(truth)
-            agreement, wrong = judge(run(tmp_path / "model.onnx", images, exported.outputs), truth, "float32")
+            agreement, wrong = judge(run(images, exported.outputs), truth, "float32")
             assert not wrong
             limit = 5e-5 if name.startswith(SMALL_LOGITS) else 1e-5
-            limit = WRONG_IN_SMALL_WINDOWS.get(name, limit) if run is in_openvino else limit
+            limit = WRONG_IN_SMALL_WINDOWS.get(name, limit) if engine is in_openvino else limit
             assert agreement["relative_logit_difference"] < limit
             least = 99 if name.startswith("pim") else 100  # with random weights, confidences are nearly equal
             assert agreement["equal_selected_percent"] is None or agreement["equal_selected_percent"] >= least
             assert agreement["equal_boxes_percent"] in (None, 100.0)
-        assert run(tmp_path / "model.onnx", even, ["logits"])["logits"].shape == (1, 20)
+        assert run(even, ["logits"])["logits"].shape == (1, 20)
     assert exported.file_bytes == (tmp_path / "model.onnx").stat().st_size
     dims = {dim.dim_param for dim in onnx.load(tmp_path / "model.onnx").graph.input[0].type.tensor_type.shape.dim}
     assert dims == {"batch", ""}
@@ -123,8 +141,8 @@ def test_operators_of_our_own_and_equal_elements_are_in_the_same_order(tmp_path)
     images = drawn_pictures(2, 72, 64)  # 576 tokens: more than are computed at once
     export_onnx(Kernels(), images, tmp_path / "kernels.onnx")
     truth = wanted(Kernels(), images)["logits"]
-    for run in (in_onnxruntime, in_openvino):
-        found = run(tmp_path / "kernels.onnx", images, ["logits"])["logits"]
+    for engine in (in_onnxruntime, in_openvino):
+        found = engine(tmp_path / "kernels.onnx")(images, ["logits"])["logits"]
         assert abs(found - truth).max() < 1e-4 * abs(truth).max()
         order = slice(4 * 3 * 576, None)
         assert (found[:, order] == truth[:, order]).all()

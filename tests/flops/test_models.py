@@ -205,6 +205,29 @@ def test_one_combination_that_does_not_fit_leaves_the_others_standing():
     assert "smaller than the 16-pixel patch" in str(problems[1])
 
 
+def test_networks_of_their_own_leave_a_backbone_and_a_selector_to_the_others():
+    problems = []
+    request = {"models": ("vit", "convnext_atto", "ffvt"), "sizes": (64,), "backbones": (TINY,)}
+    rows = list(model_rows(CountGrid(**request), problems.append))
+    assert {row.model for row in rows} == {None, "vit", "ffvt"}
+    (problem,) = problems
+    assert "'convnext_atto' is a network of its own and is not built on" in str(problem)
+    rows = list(model_rows(CountGrid(**request, selectors=("maws",)), problems.append))
+    assert {row.model for row in rows} == {None, "ffvt"}
+    assert [("convnext_atto" in str(one), "has no selector" in str(one)) for one in problems[1:]] == [
+        (False, True),
+        (True, True),
+    ]
+
+
+def test_where_nothing_fits_every_misfit_is_named():
+    problems = []
+    request = CountGrid(models=("vit", "convnext_atto"), sizes=(64, 32), backbones=(TINY,), selectors=("gls",))
+    with pytest.raises(FgbenchError, match="this model has no selector: 'convnext_atto'"):
+        list(model_rows(request, problems.append))
+    assert [str(problem).partition(";")[0] for problem in problems] == ["this model has no selector: 'vit'"]
+
+
 def test_a_selector_of_somebody_else_that_breaks_is_named_and_the_others_are_counted(tmp_path, monkeypatch):
     from fgbench.plugins.registry import selectors
 

@@ -16,6 +16,7 @@ from fgbench.flops.rows import flops_rows, geometry_of
 from fgbench.models.backbone import backbone_names, build_on_meta
 from fgbench.plugins.registry import selectors
 from fgbench.results.files import rows_of as saved_rows
+from fgbench_reports.measured.flops import NOTES
 
 TINY = ("vit_tiny_patch16_224",)
 REGISTERED = (
@@ -95,6 +96,23 @@ def test_maws_and_gls_are_not_free():
     for name in ("maws", "gls"):
         assert full[name, "published"].flops > 0
         assert fvcore[name, "published"].flops == 0, "this is what fvcore itself says"
+
+
+@pytest.mark.parametrize(("backbone", "width"), [("vit_tiny_patch16_224", 192), ("vit_base_patch16_224", 768)])
+def test_the_note_names_the_selectors_whose_fast_count_is_larger(backbone, width):
+    counted = {}
+    for row in rows_of(backbones=(backbone,), sizes=(64, 224, 448)):
+        counted.setdefault((row.image_size, row.num_tokens, row.selector), {})[row.impl] = row.flops
+    larger = {size: set() for size, *_ in counted}
+    for (size, _, selector), by_impl in counted.items():
+        if selector and by_impl["fast"] > by_impl["published"]:
+            larger[size].add(selector)
+    always = {"column_entropy", "column_mass", "mhv", "sacm"}
+    for size, tokens in ((224, 197), (448, 785)):
+        assert larger[size] == always | ({"rollout"} if tokens < width else set())
+    assert larger[64] > always
+    (note,) = (note for note in NOTES["full"] if "larger count" in note)
+    assert all(name in note for name in (*always, "rollout", "224 pixels"))
 
 
 def test_selectors_are_counted_on_the_grid_of_the_backbone_they_run_on():

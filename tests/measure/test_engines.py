@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import fgbench
+from fgbench.cli import app
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.measure.engine import Batch, Engine, engine_breach
 from fgbench.measure.engine_registry import describe_engine, find_engine, open_engine, why_unusable
@@ -61,11 +61,12 @@ def test_the_engine_of_contributing_md_is_measured(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plugin_file_is_measured_as_an_engine_by_the_command(tmp_path):
+def test_a_plugin_file_is_measured_as_an_engine_by_the_command(borrowed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = ["throughput", *TINY, "--engine", "stub", "torch", "--plugin", str(STUB), "--format", "json"]
-    command = [sys.executable, "-m", "fgbench", *words, "--device", "cpu", "--threads", "1", "--store", "s.db"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
-    assert run.returncode == 0, run.stderr
+    words += ["--device", "cpu", "--threads", "1", "--store", "s.db"]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 0, run.stderr
     rows = json.loads(run.stdout)
     assert [(row["engine"], row["batch_size"]) for row in rows] == [
         ("stub", 1),
@@ -76,16 +77,14 @@ def test_a_plugin_file_is_measured_as_an_engine_by_the_command(tmp_path):
     assert all(row["throughput_img_s"] > 0 for row in rows), rows
     assert [row["environment"]["engine"]["provider"] for row in rows] == ["stub", "stub", "cpu", "cpu"]
     assert sum(row["best"] for row in rows) == 2, "each engine has its own best batch"
-    again = subprocess.run([*command, "--format", "csv"], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    again = CliRunner().invoke(app, [*words, "--format", "csv"])
     assert "4 of 4 points were in s.db already" in again.stderr
 
 
 @pytest.mark.slow
-def test_engines_are_listed_with_what_can_be_used_here(tmp_path):
-    words = ["list", "engines", "--plugin", str(STUB), "--format", "json"]
-    run = subprocess.run(
-        [sys.executable, "-m", "fgbench", *words], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=True
-    )
+def test_engines_are_listed_with_what_can_be_used_here(borrowed):
+    run = CliRunner().invoke(app, ["list", "engines", "--plugin", str(STUB), "--format", "json"])
+    assert run.exit_code == 0, run.stderr
     rows = {row["name"]: row for row in json.loads(run.stdout)}
     onnx = {"onnxruntime_cpu", "onnxruntime_cuda", "onnxruntime_tensorrt", "openvino", "tensorrt"}
     assert set(rows) == {"stub", "torch_cpu", "torch_cuda", "aoti_cpu", "aoti_cuda", *onnx}

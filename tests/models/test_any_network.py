@@ -205,6 +205,14 @@ def test_a_function_that_returns_no_network_is_refused_in_a_line_and_the_others_
     assert {row["model"] for row in json.loads(beside.stdout)} == {None, f"{net}:tiny"}
 
 
+def test_a_file_that_is_not_there_is_named_and_the_others_are_counted(net, tmp_path):
+    nowhere = f"{tmp_path / 'nowhere.py'}:net"
+    done = run(*COUNT, "--models", nowhere, f"{net}:tiny")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"no file with a function that returns a network: '{tmp_path / 'nowhere.py'}'" in done.stderr
+    assert {row["model"] for row in json.loads(done.stdout)} == {None, f"{net}:tiny"}
+
+
 def test_maps_in_place_of_logits_are_refused_where_they_are_made(net):
     with pytest.raises(FgbenchError, match=r"must return logits \(batch, classes\), got \(1, 4, 30, 30\)"):
         fgbench.create_model(f"{net}:maps", img_size=32)(torch.randn(1, 3, 32, 32))
@@ -251,35 +259,35 @@ def test_registered_names_come_first_and_unknown_ones_stay_unknown():
         models.entry("glsim2")
 
 
-def test_changed_code_of_a_function_is_counted_and_measured_anew(tmp_path, monkeypatch):
+def test_changed_code_of_a_function_is_counted_and_measured_anew(tmp_path, warm):
     """A file has one module in a process: each state of it is read by a process of its own."""
-    import subprocess
-    import sys
-
     rows, digests = [], set()
     for width in (4, 8):
         net = written(tmp_path / "net.py", width)
-        words = [*COUNT, "--models", f"{net}:tiny", "--store", str(tmp_path / "s.db")]
-        done = subprocess.run([sys.executable, "-m", "fgbench", *words], capture_output=True, text=True, check=True)
+        done = warm.run(*COUNT, "--models", f"{net}:tiny", "--store", str(tmp_path / "s.db"))
+        assert done.returncode == 0, done.stderr
         rows.append(next(row["params"] for row in json.loads(done.stdout) if row["model"]))
-        code = (
-            "from fgbench.measure.points import ModelSpec; from fgbench.measure.subjects.model import resolve; "
-            f"spec = ModelSpec(model={net + ':tiny'!r}, backbone='', selector=None, impl=None, image_size=32, "
-            "num_classes=2); print(resolve(spec)[0].foreign_code)"
-        )
-        digests.add(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        digests.add(code_of(f"{net}:tiny", tmp_path, warm))
     assert rows[0] != rows[1]
     assert len(digests) == 2
 
 
 CODE_OF = """
 import os, sys
-sys.path.remove("")
+sys.path.remove(os.getcwd())
 from fgbench.measure.points import ModelSpec
 from fgbench.measure.subjects.model import resolve
 spec = ModelSpec(model=sys.argv[1], backbone="", selector=None, impl=None, image_size=32, num_classes=2)
 print(resolve(spec)[0].foreign_code)
 """
+
+
+def code_of(name, folder, warm) -> str:
+    """The digest of a function's code, in a process in this folder; its import path lacks the folder."""
+    (folder / "code_of.py").write_text(CODE_OF)
+    done = warm.run(name, module="code_of", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_another_network_in_a_file_that_a_function_reads_is_measured_anew(tmp_path):
@@ -296,11 +304,7 @@ def test_another_network_in_a_file_that_a_function_reads_is_measured_anew(tmp_pa
     assert len(set(codes)) == 3
 
 
-def test_the_code_of_a_package_in_the_working_folder_is_in_the_case(tmp_path, monkeypatch):
-    import subprocess
-    import sys
-
-    monkeypatch.chdir(tmp_path)
+def test_the_code_of_a_package_in_the_working_folder_is_in_the_case(tmp_path, monkeypatch, warm):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     package = tmp_path / "mine"
     package.mkdir()
@@ -308,8 +312,7 @@ def test_the_code_of_a_package_in_the_working_folder_is_in_the_case(tmp_path, mo
     codes = []
     for width in ("4", "4", "16"):
         (package / "sizes.py").write_text(f"WIDTH = {width}\nOTHER = 7\n")
-        command = [sys.executable, "-c", CODE_OF, "mine.nets:maps"]
-        codes.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        codes.append(code_of("mine.nets:maps", tmp_path, warm))
     assert codes[0] == codes[1] != codes[2]
 
 

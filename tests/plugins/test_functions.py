@@ -58,14 +58,12 @@ SAID = {
     "reads": "it reads standard input",
     "silent": "RuntimeError without a message",
     "stopped": "KeyboardInterrupt without a message",
-    "sleeps": "it is not built within 20 s",
 }
 
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FGBENCH_PLUGIN_TIMEOUT", "20s")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     (tmp_path / "net.py").write_text(FILE)
     package = tmp_path / "mine" / "nets"
@@ -104,6 +102,16 @@ def test_flops_counts_all_networks_beside_functions_that_do_not_return():
         assert words in line
     (line,) = [line for line in lines if "'god'" in line]
     assert line.startswith("fgbench: net.py has no function 'god'; it has: good, ")
+
+
+@pytest.mark.slow
+def test_a_function_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setenv("FGBENCH_PLUGIN_TIMEOUT", "2s")
+    done = run("flops", "--models", "net.py:sleeps", "--sizes", "32")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "net.py:sleeps" in line
+    assert "it is not built within 2 s" in line
 
 
 @pytest.mark.slow

@@ -10,7 +10,14 @@ from helpers.saved_rows import accuracy
 from helpers.throughput_rows import CPU, VIT, row, timed, tried
 from reports.test_conformance import check_command
 
-from fgbench_reports.advice import accuracy_command, accuracy_commands, flops_command, sweep_command, wanted
+from fgbench_reports.advice import (
+    accuracy_command,
+    accuracy_commands,
+    flops_command,
+    sweep_command,
+    wanted,
+    with_plugins,
+)
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.measured.accuracy_vs_cost import AccuracyVsCost
 from fgbench_reports.measured.flops import Flops
@@ -171,3 +178,12 @@ def test_a_network_of_a_function_or_of_timm_has_no_backbone_besides_itself():
     told = options(accuracy_command(timed(rows)))
     assert told["--model"] == ["net.py:mine", "resnet18"]
     assert "--backbone" not in told
+
+
+def test_plug_in_files_stand_in_every_command_of_fgbench():
+    both = "fgbench throughput --model 'a; b'; fgbench accuracy --model mine"
+    assert with_plugins(both, ()) == both
+    assert with_plugins(both, ["m.py", "a b.py"]) == (
+        "fgbench throughput --model 'a; b' --plugin m.py 'a b.py'; fgbench accuracy --model mine --plugin m.py 'a b.py'"
+    )
+    assert with_plugins("make rows", ["m.py"]) == "make rows"

@@ -49,6 +49,11 @@ def test_work_is_that_of_whole_models_on_the_papers_backbones_at_one_size():
     assert sixth.loc["GLSim", "fast FLOPs"] == "320 G"
 
 
+def test_work_with_a_head_of_other_classes_is_left_out():
+    rows = [whole("vit", 10, None), whole("vit", 99, None, environment={"num_classes": 1000})]
+    assert costs_of(Data(flops=rows), ["vit"]).by_model["vit"].published_flops == 10
+
+
 def test_without_448_pixels_the_size_of_most_models_counts():
     rows = [whole("vit", 10, None, size=224), whole("ielt", 12, "fast", size=224), whole("vit", 99, None, size=768)]
     costs = costs_of(Data(flops=rows), ["vit", "ielt"])

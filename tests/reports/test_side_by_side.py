@@ -12,6 +12,7 @@ from fgbench_reports.measured.engines import comparisons, engine_tables, fastest
 from fgbench_reports.measured.throughput import throughput_tables
 from fgbench_reports.plots.engines import Engines
 from fgbench_reports.price import price_table
+from fgbench_reports.relative import ratio_interval
 from fgbench_reports.report import Missing
 
 AGREES = {
@@ -55,6 +56,47 @@ def test_engines_precisions_and_modes_have_a_column_each():
     assert list(table.frame["torch compiled float32"]) == [150.0]
     assert table.marks == {(0, "torch compiled float32"): "best"}
     assert "150*" in in_terminal(engine_tables(rows).narrow)
+
+
+def test_every_way_has_its_ratio_to_eager_torch_in_float32():
+    rows = [point("onnxruntime", img_s=140.0), point(img_s=100.0), point(dtype="bfloat16", img_s=50.0)]
+    tables = engine_tables([*rows, point("openvino", img_s=120.0, status="contended", reason="busy")])
+    (table,) = tables.wide
+    base = "torch eager float32"
+    found = {name: table.frame[name][0] for name in table.frame if "×" in name}
+    assert found == pytest.approx(
+        {
+            f"onnxruntime float32 × {base}": 100 / 140,
+            f"torch eager bfloat16 × {base}": 2.0,
+            f"openvino float32 × {base}": 100 / 120,
+        }
+    )
+    low, high = ratio_interval((1 / 140, 0.998 / 140, 1.002 / 140), (0.01, 0.00998, 0.01002))
+    assert (100 / 140 - low, high - 100 / 140) == pytest.approx((0.002, 0.002), rel=0.05)
+    assert table.printed[f"onnxruntime float32 × {base}"][0] == "0.714 ±0.002"
+    assert table.printed[f"openvino float32 × {base}"][0].endswith("?")
+    shown = in_terminal(tables.narrow, tables.notes)
+    assert f"× {base} side by side" in shown
+    assert "0.714 ±0.002" in shown
+    assert f"× {base}: latency over that of {base} at the same size and batch" in shown
+
+
+def test_without_eager_torch_the_first_way_is_the_base_of_ratios():
+    rows = [point("onnxruntime", img_s=140.0), point("openvino", img_s=70.0), point("openvino", batch=8)]
+    (table,) = engine_tables(rows).wide
+    assert list(table.frame["openvino × onnxruntime"]) == [2.0, None]
+    assert table.printed["openvino × onnxruntime"][1] == "–"
+
+
+def test_a_ratio_without_an_interval_is_told_and_a_failure_has_none():
+    bare = {"latency_ci95_low_s": None, "latency_ci95_high_s": None}
+    (table,) = engine_tables([point(), point("onnxruntime", img_s=200.0, **bare)]).wide
+    assert list(table.printed["onnxruntime × torch eager"]) == ["0.500"]
+    assert any("Without ±: one of the two has no interval." in note for note in table.notes)
+    failed = tried("error", "no such operator", engine="onnxruntime", device="cpu", environment=CPU)
+    (table,) = engine_tables([point(), failed]).wide
+    assert not any("×" in name for name in table.frame)
+    assert not any("×" in note for note in table.notes)
 
 
 def test_the_precision_is_left_out_of_headings_where_all_share_it():

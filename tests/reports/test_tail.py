@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fgbench_reports.advice import sweep_command
 from fgbench_reports.choose.bounds import INTERVAL, NO_UPPER_END, tail_bounds
 from fgbench_reports.choose.choice import MISSES, UNCERTAIN
-from fgbench_reports.choose.choice_table import choice_notes, choice_rows, choice_tables
+from fgbench_reports.choose.choice_table import choice_notes, choice_rows, choice_tables, uncertain_frame
 from fgbench_reports.choose.limits import Limits
 from fgbench_reports.data import Data
 from fgbench_reports.measured.throughput import Throughput, throughput_tables
@@ -76,9 +76,43 @@ def test_what_was_not_measured_is_not_judged_and_the_command_that_measures_it_is
     choice = chosen([tailed(None, batch=2), tailed(None, batch=4, asked_for=0)], P99_WITHIN_20_MS)
     assert [one.word for one in choice.verdicts] == [UNCERTAIN] * 2
     notes = "\n".join(choice_notes(choice))
-    assert "Not judged, as the p99 of the latency is not known (glsim at 224, batches 4, 2): " in notes
+    why = "p99 needs 368 samples, and there are 40; "
+    assert f"Not judged, as the p99 of the latency is not known (glsim at 224, batches 4, 2): {why}'fgbench" in notes
     assert "--batch-sizes 4 2 --tail --max-time 60s --again' measures it." in notes
     assert "too uncertain: '" not in notes
+
+
+def test_the_reason_of_an_unknown_percentile_is_told_and_not_the_status():
+    contended = tailed(None, status="contended", reason="something else used the device")
+    (line,) = uncertain_frame(chosen([contended], P99_WITHIN_20_MS))["why"]
+    assert line == "p99 of the latency is not known: p99 needs 368 samples, and there are 40"
+    doubtful = tailed(18 * MS, [17 * MS, 21 * MS], status="contended", reason="something else used the device")
+    (line,) = uncertain_frame(chosen([doubtful], P99_WITHIN_20_MS))["why"]
+    assert line.endswith(" lies inside (contended)")
+    several = [tailed(None, batch=1), tailed(None, batch=2)]
+    missing = several[1]["environment"]["missing"]
+    missing["latency_p99_s"] = missing["latency_p99_s"].replace("40", "90")
+    assert "p99 needs 368 samples, and there are 40 to 90; " in "\n".join(
+        choice_notes(chosen(several, P99_WITHIN_20_MS))
+    )
+
+
+def test_rows_of_an_earlier_version_are_measured_anew_and_then_left_as_they_are():
+    older = row(img_s=200.0, environment={**GPU, "code": "an older one"})
+    (note,) = (note for note in choice_notes(chosen([older], P99_WITHIN_20_MS)) if "Not judged" in note)
+    assert "the row is of an earlier version, which kept no percentiles; 'fgbench throughput" in note
+    choice = chosen([older, tailed(18 * MS, [17 * MS, 19 * MS])], P99_WITHIN_20_MS)
+    assert [one.word for one in choice.verdicts] == ["keeps", UNCERTAIN]
+    (note,) = (note for note in choice_notes(choice) if "Not judged" in note)
+    assert note.endswith("other rows of the same points, of other code or versions, have it.")
+    assert "fgbench throughput" not in note
+
+
+def test_a_point_is_measured_for_longer_than_before():
+    tried = {**tailed(None), "environment": {**tailed(None)["environment"], "max_time_s": 100.0}}
+    assert "--tail --max-time 150s --again'" in "\n".join(choice_notes(chosen([tried], P99_WITHIN_20_MS)))
+    odd = {**tried, "environment": {**tried["environment"], "max_time_s": float("inf")}}
+    assert "--tail --max-time 60s --again'" in "\n".join(choice_notes(chosen([odd], P99_WITHIN_20_MS)))
 
 
 def test_a_slow_model_is_given_the_time_that_its_iterations_take():

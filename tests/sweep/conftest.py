@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from helpers.worker_pool import pool
+from helpers.worker_pool import borrowed, pool
 
-__all__ = ["pool"]
+__all__ = ["borrowed", "pool"]

@@ -25,24 +25,8 @@ TINY = ["--backbones", "test_vit", "--sizes", "64", "--threads", "1", "--max-tim
 FIELDS = [*(name for name in saved_fields(ThroughputRow) if name != "repeat"), "kind", "schema_version"]
 
 
-class Borrowed:
-    """The tests' pool in place of one of the command's own: torch is loaded once."""
-
-    def __init__(self, pool) -> None:
-        self.pool = pool
-
-    def __call__(self) -> Borrowed:
-        return self
-
-    def __enter__(self):
-        return self.pool
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 @pytest.fixture
-def run(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "WorkerPool", Borrowed(pool))
+def run(borrowed, tmp_path, monkeypatch):
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
 

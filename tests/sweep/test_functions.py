@@ -50,6 +50,11 @@ def infinite():
 
 def sleeps():
     time.sleep(1000)
+
+def of_some_sizes(img_size):
+    if img_size == 48:
+        os._exit(7)
+    return good()
 """
 OPTIONS = {"backbones": None, "image_sizes": [32], "batch_sizes": [2]}
 
@@ -63,13 +68,25 @@ def names(folder, *functions: str) -> list[str]:
 def test_each_function_that_fails_has_a_line_and_the_others_are_measured(pool, tmp_path):
     problems: list = []
     models = names(tmp_path, "ends", "good", "raises", "nothing", "odd")
+    models.append(f"{tmp_path / 'nowhere.py'}:net")
     rows = sweep(pool, tmp_path / "s.db", problems, models=models, **OPTIONS).rows
     assert [(row.model, row.latency_s is not None) for row in rows] == [(models[1], True), (models[4], True)]
     said = list(map(str, problems))
-    assert len(said) == 3, said
+    assert len(said) == 4, said
     assert all("\n" not in line for line in said)
-    for words, line in zip(("exit", "no weights here", "nn.Module"), said, strict=True):
+    for words, line in zip(("exit", "no weights here", "nn.Module", "no file with a function"), said, strict=True):
         assert words in line
+
+
+@pytest.mark.slow
+def test_a_function_that_ends_its_worker_at_one_size_is_measured_at_the_others(pool, tmp_path):
+    problems: list = []
+    (name,) = names(tmp_path, "of_some_sizes")
+    rows = sweep(pool, tmp_path / "s.db", problems, models=[name], **OPTIONS | {"image_sizes": [32, 48, 64]}).rows
+    assert [row.image_size for row in rows] == [32, 64]
+    assert [str(problem) for problem in problems] == [
+        f"{name!r} cannot be built at 48: the worker left with exit code 7"
+    ]
 
 
 def test_where_none_is_left_each_is_named(pool, tmp_path):
@@ -92,6 +109,7 @@ def test_an_export_has_more_memory_than_the_model_may_take(pool, tmp_path):
         **OPTIONS,
     ).rows
     assert row.environment["export"]["file_bytes"] > 0
+    assert row.environment["model_file"] == str(tmp_path / "net.py")
     assert row.status != "oom" or "export" not in row.reason
 
 
@@ -109,8 +127,7 @@ def test_logits_that_are_not_finite_have_no_time(pool, tmp_path, function, kind)
 
 @pytest.mark.slow
 def test_the_time_of_a_point_bounds_the_building_of_a_model(pool, tmp_path):
-    problems: list = []
-    models = names(tmp_path, "sleeps", "good")
-    rows = sweep(pool, tmp_path / "s.db", problems, models=models, **OPTIONS | {"timeout_s": 20.0}).rows
-    assert [row.model for row in rows] == [models[1]]
-    assert [str(problem) for problem in problems] == [f"{models[0]!r} cannot be built: no result within 20 s"]
+    (name,) = names(tmp_path, "sleeps")
+    with pytest.raises(FgbenchError) as raised:
+        sweep(pool, tmp_path / "s.db", models=[name], **OPTIONS | {"timeout_s": 2.0})
+    assert str(raised.value) == f"{name!r} cannot be built at 32: no result within 2 s"

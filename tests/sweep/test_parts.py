@@ -10,7 +10,6 @@ import pytest
 from helpers.slow_selector import SLEEP_S
 from helpers.sweeping import request, sweep
 from PIL import Image
-from sweep.test_command import Borrowed
 from typer.testing import CliRunner
 
 from fgbench.cli import app
@@ -20,7 +19,6 @@ from fgbench.results.store import Store
 from fgbench.sweep.context import open_sweep
 from fgbench.sweep.picture_files import MOST_PICTURES, check_parts
 from fgbench.sweep.sweep import KIND
-from fgbench.workers import pool as pools
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 SLOW, STUB = HELPERS / "slow_selector.py", HELPERS / "stub_engine.py"
@@ -151,8 +149,7 @@ def test_options_that_contradict_each_other_are_refused_before_anything_starts(w
 
 
 @pytest.mark.slow
-def test_the_command_shows_parts_behind_the_points(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(pools, "WorkerPool", Borrowed(pool))
+def test_the_command_shows_parts_behind_the_points(borrowed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--model", "vit", "--backbones", "test_vit", "--sizes", "64", "--batch-sizes", "1", "--threads", "1"]
     words += ["--max-time", "0.05s", "--device", "cpu", "--by-part"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from fgbench.cli.errors import complain
 from fgbench.cli.options import OutputOptions, SavedRowsOptions
 from fgbench.errors import CheckFailedError, FgbenchError
-from fgbench.options import BATCH_SIZES, MODELS, SHAPES, many, names_of, one
+from fgbench.options import BATCH_SIZES, ENGINES, MODELS, SHAPES, many, names_of, one
 from fgbench.quantities import ENERGY, LATENCY, MONEY, PERCENT, RATE, Quantity, memory_size, quantity
 from fgbench.results.image_size import ImageSize
 from fgbench.results.output import emit_as
@@ -106,6 +106,7 @@ class ChooseRequest:
     ] = None
     gpu: Annotated[str | None, one("--gpu", "only devices with this in their name"), AMONG] = None
     dtypes: Annotated[Sequence[str], many("--dtype", "only these", read=names_of("dtype")), AMONG] = ()
+    engines: Annotated[Sequence[str], ENGINES.but(help="only these", default=None), AMONG] = ()
     models: Annotated[Sequence[str], MODELS.but(help="only these"), AMONG] = ()
     image_sizes: Annotated[Sequence[ImageSize], SHAPES.but(help="only these image sides"), AMONG] = ()
     batch_sizes: Annotated[Sequence[int], BATCH_SIZES.but(help="only these"), AMONG] = ()

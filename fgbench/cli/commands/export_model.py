@@ -5,6 +5,7 @@ from __future__ import annotations
 from fgbench.cli.checks import check_checkpoint, check_model_options, check_names
 from fgbench.cli.errors import complain, problems_told
 from fgbench.deploy.request import ExportModelRequest
+from fgbench.quantities import size_in_words
 from fgbench.results.output import check_output
 
 
@@ -27,7 +28,7 @@ def export_model(request: ExportModelRequest) -> None:
 
             written = export_to_file(request, problems.append)
         exported = written.exported
-        size = f"{exported.file_bytes / 1e6:.0f} MB, opset {exported.opset}, outputs {', '.join(exported.outputs)}"
+        size = f"{size_in_words(exported.file_bytes)}, opset {exported.opset}, outputs {', '.join(exported.outputs)}"
         same = written.agreement
         checked = "not compared: onnxruntime is not installed"
         if same is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fgbench.cli.errors import problems_told
 from fgbench.cli.options import OutputOptions, PluginOptions
+from fgbench.errors import FgbenchError
 from fgbench.options import argument, one_of
 from fgbench.results.output import emit_as, prints_on_stderr
+from fgbench.values import split_list
 
 KINDS = ("selectors", "models", "reductions", "datasets", "engines", "reports", "backbones")
 
@@ -20,6 +23,25 @@ class ListOptions:
     """What is listed."""
 
     kind: Annotated[str, argument("KIND", ", ".join(KINDS), read=one_of("kind", KINDS))] = "selectors"
+    names: Annotated[
+        Sequence[str],
+        argument(
+            "[NAME…]", "only those with one of these in their names", several=True, default="all", read=split_list
+        ),
+    ] = ()
+
+    def shown(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that were asked for. Raises :class:`FgbenchError` for a word that no name has in it."""
+        for word in self.names:
+            if not any(_has(row, word) for row in rows):
+                raise FgbenchError(
+                    f"no name in the list of {self.kind} contains", word, f"'fgbench list {self.kind}' has all"
+                )
+        return [row for row in rows if not self.names or any(_has(row, word) for word in self.names)]
+
+
+def _has(row: dict[str, Any], word: str) -> bool:
+    return word.casefold() in str(row["name"]).casefold()
 
 
 def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) -> None:
@@ -31,7 +53,7 @@ def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) ->
     with problems_told() as problems:
         with prints_on_stderr():
             add_plugin_files(plugin.plugins, problems.append)
-            rows = rows_of(options.kind, problems.append)
+            rows = options.shown(rows_of(options.kind, problems.append))
         emit_as(
             output.style,
             render_words(rows, output.style, to_file=output.to_file, not_printed=NOT_PRINTED),

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fgbench.cli.commands.report_folder import check_folder, left_over, write_folder
 from fgbench.cli.commands.report_pages import fill_pages, split_self_tests
 from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import BaselineOptions, PluginOptions, SavedRowsOptions
 from fgbench.errors import FgbenchError, OnProblem
-from fgbench.options import FORMAT, OUTPUT, argument, many, names_of, one
+from fgbench.options import FORMAT, MODELS, OUTPUT, argument, many, names_of, one
 from fgbench.results.output import emit_as, prints_on_stderr
 from fgbench.values import real_number
 
@@ -50,6 +50,7 @@ class ReportRequest:
             read=partial(real_number, what="--gpu-hour-price", example=2.5, largest=MAX_PRICE),
         ),
     ] = None
+    models: Annotated[Sequence[str], MODELS.but(help="only rows of these models")] = ()
     format: Annotated[str | None, FORMAT.but(help="table, json, csv, markdown, latex; without --output")] = None
 
     def check(self) -> None:
@@ -91,6 +92,7 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
             if drawn:
                 import_seaborn_alone()  # two seconds
             made = make_reports(request.names, data, problems.append, drawn=drawn)
+            made = [_with_plugins(one, plugin.plugins) for one in made]
             if request.output is not None:
                 written = _write(made, data, request.output, problems.append)
         if request.output is None:
@@ -101,11 +103,45 @@ def report(request: ReportRequest, saved: SavedRowsOptions, plugin: PluginOption
 
 
 def _with(request: ReportRequest, compared: BaselineOptions, data: Data) -> Data:
-    """Rows with the price and the baseline that were asked for. Raises :class:`FgbenchError` for an unknown one."""
+    """Rows with the models, the price and the baseline that were asked for.
+
+    Raises :class:`FgbenchError` for a model without rows.
+    """
     from fgbench_reports.relative import models_of
 
+    if request.models:
+        data = _of_models(data, request.models)
     compared.check_among(models_of([*data.throughput, *data.flops]))
     return replace(data, gpu_hour_price=request.price, baseline=compared.baseline)
+
+
+def _of_models(data: Data, models: Sequence[str]) -> Data:
+    """The rows of some models; those of no model, such as counts of selectors, stay."""
+    from fgbench_reports.relative import is_same_model, models_of
+
+    kinds = ("flops", "throughput", "accuracy", "selection_quality", "training", "parts")
+    known = models_of(row for kind in kinds for row in getattr(data, kind))
+    for name in models:
+        if not any(is_same_model(model, name) for model in known):
+            raise FgbenchError("no row is of the model", name, f"there are: {', '.join(known) or 'none'}")
+
+    def asked_for(row: Any) -> bool:
+        return row.model is None or any(is_same_model(row.model, name) for name in models)
+
+    rows: dict[str, Any] = {kind: [row for row in getattr(data, kind) if asked_for(row)] for kind in kinds}
+    return replace(data, **rows)
+
+
+def _with_plugins(made: Made, plugins: Sequence[str]) -> Made:
+    """What a report made; commands that would fill it name the plug-in files."""
+    from fgbench_reports.advice import with_plugins
+    from fgbench_reports.report import Missing
+
+    items = [
+        replace(item, command=with_plugins(item.command, plugins)) if isinstance(item, Missing) else item
+        for item in made.items
+    ]
+    return replace(made, items=items) if plugins else made
 
 
 def _fill(request: ReportRequest, saved: SavedRowsOptions, compared: BaselineOptions, on_problem: OnProblem) -> None:

@@ -19,7 +19,7 @@ from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of, shown
 from fgbench.models.checkpoints.files import read_metadata, read_source, write_weights
 from fgbench.models.checkpoints.format import POSITIONS, Format, Weights, encoder_of, placed
 from fgbench.models.checkpoints.names import FGBENCH, GOOGLE, google_weights, recognise, written_options
-from fgbench.models.checkpoints.network_names import recognise_network
+from fgbench.models.checkpoints.network_names import base_word, recognise_network, told
 from fgbench.models.checkpoints.positions import interpolation_of, resize_positions
 from fgbench.models.glsim import GLSim
 from fgbench.models.model import Model
@@ -247,7 +247,7 @@ def _put(
     grids = resize_positions(model, weights, own, interpolation, spread=format_.backbone_only)
     origins |= {name: origins[POSITIONS] for name in model.position_grids if name in weights and name not in origins}
     misfits = [
-        f"{name} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
+        f"{told(name, model)} {tuple(weights[name].shape)} in the file, {tuple(tensor.shape)} in the model"
         for name, tensor in own.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
@@ -255,7 +255,7 @@ def _put(
         _check_classes(weights, own, int(model.num_classes) if isinstance(model, AnyNetwork) else None)
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         fit = "1 shape does not fit" if len(misfits) == 1 else f"{len(misfits)} shapes do not fit"
-        do = "give the backbone and the options that the file was trained with"
+        do = f"give the {base_word(model)} and the options that the file was trained with"
         raise FgbenchError(f"{fit}: {'; '.join(misfits[:SHOWN])}{more}", do=do)
     loaded = [name for name in own if name in weights]
     _check_numbers({origins[name]: (weights[name], own[name]) for name in loaded})
@@ -267,7 +267,7 @@ def _put(
     missing = [name for name in own if name not in weights]
     lacking = missing if strict else [name for name in missing if not UNUSED.search(name)]
     if (strict or format_.as_written) and (lacking or surplus):
-        what = [f"missing: {_first(lacking)}"] if lacking else []
+        what = [f"missing: {_first([told(name, model) for name in lacking])}"] if lacking else []
         what += [f"unexpected: {_first([origins[name] for name in surplus])}"] if surplus else []
         raise FgbenchError(f"the checkpoint and the model do not hold the same weights; {'; '.join(what)}")
     with torch.no_grad():

@@ -9,11 +9,22 @@ from torch import Tensor
 from fgbench.models.any_network import AnyNetwork
 from fgbench.models.checkpoints.format import Format, Weights
 from fgbench.models.checkpoints.names import FGBENCH, unwrapped
+from fgbench.models.model import Model
 
 HOME = "network."  # first part of these names in the model
 WHOLE = "the network's own names"
 OWN_NAMES = Format(WHOLE, "", ((r"^", HOME),), as_written=True)
 OF_FGBENCH = Format(FGBENCH, "", as_written=True)
+
+
+def told(name: str, model: Model) -> str:
+    """The name of a weight as messages have it: a network's own weights have their own names."""
+    return name.removeprefix(HOME) if isinstance(model, AnyNetwork) else name
+
+
+def base_word(model: Model) -> str:
+    """The word for what a file must be of: a network is not built on a backbone."""
+    return "network" if isinstance(model, AnyNetwork) else "backbone"
 
 
 def recognise_network(weights: Mapping[str, Tensor], model: AnyNetwork) -> tuple[Format, Weights] | None:

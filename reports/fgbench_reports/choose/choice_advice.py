@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from fgbench.results.records import ThroughputRow
 from fgbench_reports.advice import Wanted, accuracy_commands, sweep_options, training_options, wanted, word
-from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds
+from fgbench_reports.choose.bounds import Bounds, accuracy_bounds, latency_bounds, tail_bounds
 from fgbench_reports.choose.choice import Choice, Verdict
 from fgbench_reports.choose.configurations import MEASURED
-from fgbench_reports.choose.limits import top1_of
+from fgbench_reports.choose.limits import top1_of, why_no_percentile
 from fgbench_reports.dataset_subset import without_part
-from fgbench_reports.sweep_rows import as_text, places_of, sites_of
+from fgbench_reports.sweep_rows import NUMBER, SERIES, as_text, in_common, places_of, sites_of
 
 MAX_COMMANDS = 3  # that a note names
 TAIL_SAMPLES = 500  # single iterations, somewhat more than p99 needs
-LONGER = "60s"  # of timed blocks, where the default is 6 s on a GPU and 10 s on a CPU
+LONGER_S, LONGER = 60.0, 1.5  # of timed blocks at least, where the default is 6 s or 10 s; times what rows had
+LONGEST_S = 86_400.0  # of timed blocks in a command
 TIMED = ("--max-latency", "--min-throughput", "--max-cost")  # limits of what a latency tells
 
 
@@ -61,7 +63,7 @@ def doubt_notes(choice: Choice) -> list[str]:
     unjudged = [one for one in doubted if any(doubt.unknown for doubt in one.doubts)]
     timed = [one for one in doubted if one not in unjudged]
     if unjudged:
-        notes.append(_unjudged_note(choice, unjudged))
+        notes += _unjudged_notes(choice, unjudged)
     if timed:
         commands = _longer_commands([one.configuration.row for one in timed])
         narrow = "narrows" if len(commands) == 1 else "narrow"
@@ -80,15 +82,38 @@ def doubt_notes(choice: Choice) -> list[str]:
     return notes
 
 
-def _unjudged_note(choice: Choice, unjudged: Sequence[Verdict]) -> str:
-    """The configurations whose percentile was not measured, and the command that measures it."""
-    rows = [one.configuration.row for one in unjudged]
-    what = next(doubt.told for doubt in unjudged[0].doubts if doubt.unknown)
-    slowest = max(one.configuration.latency_s for one in unjudged)
-    longer = f"{max(60, math.ceil(TAIL_SAMPLES * slowest))}s"
-    commands = _longer_commands(rows, f"--tail --max-time {longer}")
-    where = places_of(rows, sites_of([one.configuration.row for one in choice.verdicts]))
-    return f"Not judged, as the {what} ({where}): {_listed(commands)} {_measures(commands)} it."
+def _unjudged_notes(choice: Choice, unjudged: Sequence[Verdict]) -> list[str]:
+    """The configurations whose percentile is not known, why, and the command that measures it.
+
+    A point that was measured again by other code or versions stands beside its old row, which nothing can complete:
+    no command is named for it.
+    """
+    percent = choice.percentile or 0
+    judged = {_place(one) for one in choice.verdicts if tail_bounds(one.configuration, percent) is not None}
+    groups: dict[tuple[bool, str], list[Verdict]] = {}
+    for one in unjudged:
+        why = re.sub(NUMBER, "#", why_no_percentile(one.configuration.row, percent))
+        groups.setdefault((_place(one) in judged, why), []).append(one)
+    sites = sites_of([one.configuration.row for one in choice.verdicts])
+    return [_unjudged_note(group, percent, sites, superseded) for (superseded, _), group in groups.items()]
+
+
+def _unjudged_note(group: Sequence[Verdict], percent: int, sites: Mapping[int, str], superseded: bool) -> str:
+    rows = [one.configuration.row for one in group]
+    why = in_common([why_no_percentile(row, percent) for row in rows])
+    told = f"Not judged, as the p{percent} of the latency is not known ({places_of(rows, sites)}): {why}; "
+    if superseded:
+        return f"{told}other rows of the same points, of other code or versions, have it."
+    slowest = max(one.configuration.latency_s for one in group)
+    commands = _longer_commands(rows, "--tail", at_least_s=TAIL_SAMPLES * slowest)
+    return f"{told}{_listed(commands)} {_measures(commands)} it."
+
+
+def _place(verdict: Verdict) -> tuple[Hashable, ...]:
+    """The point of a configuration, whatever the code and the versions that measured it."""
+    row, mode = verdict.configuration.row, verdict.configuration.mode
+    names = (getattr(row, name) for name in (*SERIES, "image_size", "batch_size"))
+    return (*names, mode._replace(torch="", cuda="", driver="", code=""))
 
 
 def _measures(commands: Sequence[str]) -> str:
@@ -140,8 +165,11 @@ def _listed(commands: Sequence[str]) -> str:
     return named + (f" and {left} more" if left > 0 else "")
 
 
-def _longer_commands(rows: Sequence[ThroughputRow], time: str = f"--max-time {LONGER}") -> list[str]:
-    """The commands that measure these points again, and longer: one for all that are measured in one way."""
+def _longer_commands(rows: Sequence[ThroughputRow], *more: str, at_least_s: float = LONGER_S) -> list[str]:
+    """The commands that measure these points again, and longer: one for all that are measured in one way.
+
+    A row that was timed for as long already would stand beside the new one, as its repeat.
+    """
     groups: dict[tuple[str, ...], list[ThroughputRow]] = {}
     for row in rows:
         groups.setdefault(sweep_options(row), []).append(row)
@@ -150,8 +178,16 @@ def _longer_commands(rows: Sequence[ThroughputRow], time: str = f"--max-time {LO
         words = ["fgbench throughput --models", *_words(row.model for row in group)]
         words += ["--sizes", *_words(row.image_size for row in group)]
         words += ["--batch-sizes", *_words(row.batch_size for row in group)]
-        commands.append(" ".join([*words, *options, time, "--again"]))
+        seconds = max(LONGER_S, at_least_s, *(LONGER * _max_time_s(row) for row in group))
+        time = f"--max-time {math.ceil(min(seconds, LONGEST_S))}s"
+        commands.append(" ".join([*words, *options, *more, time, "--again"]))
     return commands
+
+
+def _max_time_s(row: ThroughputRow) -> float:
+    """How long a row was timed at most; 0 where it does not say so."""
+    time = (row.environment or {}).get("max_time_s")
+    return float(time) if isinstance(time, (int, float)) and 0 < time < LONGEST_S else 0.0
 
 
 def _words(values: Iterable[str | int]) -> list[str]:

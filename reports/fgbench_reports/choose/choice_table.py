@@ -274,7 +274,8 @@ def _uncertain_lines(choice: Choice) -> Iterator[Line]:
     varying = varying_fields([verdict.configuration.row for verdict in choice.verdicts])
     for verdict in choice.uncertain[:MAX_UNCERTAIN]:
         why, row = "; ".join(doubt.told for doubt in verdict.doubts), verdict.configuration.row
-        why += "" if row.status.is_ok else f" ({status_word(row)})"
+        told_by_status = not row.status.is_ok and not all(doubt.unknown for doubt in verdict.doubts)
+        why += f" ({status_word(row)})" if told_by_status else ""
         on = as_text(verdict.configuration.mode_name)
         yield {"configuration": _place(verdict, varying), "why": why, "on": on}
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
+from fgbench.results.rows import percentile_field
 from fgbench_reports.choose.bounds import (
     Bounds,
     accuracy_bounds,
@@ -28,6 +29,7 @@ from fgbench_reports.price import cost_per_million
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
 
+NO_PERCENTILES = "the row is of an earlier version, which kept no percentiles"
 Named = TypeVar("Named", str, int, ImageSize)
 
 
@@ -44,6 +46,7 @@ class Limits:
     max_cost: float | None = None  # of a million images
     gpu: str | None = None  # part of the device's name
     dtypes: Sequence[str] = ()
+    engines: Sequence[str] = ()
     models: Sequence[str] = ()
     image_sizes: Sequence[ImageSize] = ()
     batch_sizes: Sequence[int] = ()
@@ -108,6 +111,7 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
         ),
         None if limits.gpu is None else _on_device(limits.gpu),
         _among("--dtype", "dtype", limits.dtypes, lambda row: row.dtype),
+        _among("--engine", "engine", limits.engines, lambda row: row.engine),
         _among("--models", "model", limits.models, lambda row: row.model),
         _among("--sizes", "image size", limits.image_sizes, lambda row: row.image_size),
         _among("--batch-sizes", "batch", limits.batch_sizes, lambda row: row.batch_size),
@@ -152,9 +156,15 @@ def _latency(limits: Limits) -> Limit | None:
             return breach
         if of_median is not None and not of_median.uncertain:
             return replace(of_median, told=f"{of_median.told} at the median")
-        return replace(breach, told=f"{name} is not known", uncertain=True)
+        return replace(breach, told=f"{name} is not known: {why_no_percentile(point.row, percent)}", uncertain=True)
 
     return replace(rule, judge=judge)
+
+
+def why_no_percentile(row: ThroughputRow, percent: int) -> str:
+    """Why a row lacks a percentile of its latency, in words."""
+    why = ((row.environment or {}).get("missing") or {}).get(percentile_field(percent))
+    return str(why).partition(";")[0] if why else NO_PERCENTILES
 
 
 def _bound(
@@ -255,6 +265,7 @@ def refuse_unmeasured(limits: Limits, points: Sequence[Configuration]) -> None:
         raise ValueError(f"nothing was measured on a device called {limits.gpu!r}; there are: {', '.join(devices)}")
     rows = [point.row for point in points]
     _refuse_others("dtype", limits.dtypes, {row.dtype for row in rows})
+    _refuse_others("engine", limits.engines, {row.engine for row in rows})
     _refuse_others("model", limits.models, {row.model for row in rows})
     _refuse_others("image size", limits.image_sizes, {row.image_size for row in rows})
     _refuse_others("batch size", limits.batch_sizes, {row.batch_size for row in rows})

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from fgbench.results.records import ThroughputRow
 from fgbench.results.rows import has_capacity
-from fgbench_reports.choose.bounds import throughput_bounds
+from fgbench_reports.choose.bounds import latency_bounds, throughput_bounds
 from fgbench_reports.choose.configurations import Configuration
 from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.measured.agreement import AGREEMENT, LOGITS, agreement_notes
+from fgbench_reports.relative import Ratio, ratio_interval
 from fgbench_reports.sweep_rows import (
     SERIES,
     EnvironmentKey,
@@ -22,7 +23,7 @@ from fgbench_reports.sweep_rows import (
 from fgbench_reports.tables.column import NOTHING, Cell, Column, word
 from fgbench_reports.tables.numbers import img_per_s
 from fgbench_reports.tables.render import RowTables
-from fgbench_reports.tables.table import BEST, Layout, Marks, Table
+from fgbench_reports.tables.table import BEST, Layout, Marks, Table, without_empty
 
 INT8 = "int8"
 DISTURBED = "?"  # behind a figure of a row that is unconverged or contended
@@ -31,6 +32,7 @@ OWN_MODES = {"eager": "torch eager", "compiled": "torch compiled"}
 MEASURE = "agreement"
 
 Way = tuple[str, str]  # mode and dtype: what has a column
+EAGER: Way = (OWN_MODES["eager"], "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,16 @@ class Comparison:
         """The heading of every way; the precision is left out where all have the same."""
         one = len({dtype for _, dtype in self.ways}) == 1
         return {(mode, dtype): mode if one else f"{mode} {dtype}" for mode, dtype in self.ways}
+
+    @property
+    def base(self) -> Way:
+        """The way that the others are divided by: torch in eager mode and float32, or the first one without it."""
+        return EAGER if EAGER in self.ways else self.ways[0]
+
+    @property
+    def others(self) -> list[Way]:
+        """All ways but the base."""
+        return [way for way in self.ways if way != self.base]
 
 
 def comparisons(rows: Sequence[ThroughputRow]) -> list[Comparison]:
@@ -139,8 +151,82 @@ def _names(row: ThroughputRow, varying: Sequence[str]) -> dict[str, Cell]:
     return {"model": word(row.model)} | {name: word(getattr(row, name)) for name in varying}
 
 
+def ratio_of(point: Configuration | None, base: Configuration | None) -> Ratio | None:
+    """The latency of a point over that of the base, with the 95 % interval where both have one.
+
+    Args:
+        point: A model at a size and a batch, measured in one way.
+        base: The same in another way.
+
+    Returns:
+        None where one of them has no latency.
+
+    """
+    if point is None or base is None or not point.row.latency_s or not base.row.latency_s:
+        return None
+    low, high = ratio_interval(_ends(point), _ends(base)) or (None, None)
+    disturbed = not (point.row.status.is_ok and base.row.status.is_ok)
+    return Ratio(value=point.latency_s / base.latency_s, low=low, high=high, disturbed=disturbed)
+
+
+def _ends(point: Configuration) -> tuple[float, float | None, float | None]:
+    bounds = latency_bounds(point)
+    return (bounds.value, bounds.low, bounds.high) if bounds.known else (bounds.value, None, None)
+
+
+def _ratios(comparison: Comparison, ways: Mapping[Way, Configuration]) -> dict[Way, Cell]:
+    """The ratios of one line by the way."""
+    found = {way: ratio_of(ways.get(way), ways.get(comparison.base)) for way in comparison.others}
+    return {way: NOTHING if ratio is None else Cell(ratio.value, ratio.text) for way, ratio in found.items()}
+
+
+def ratio_table(name: str, comparison: Comparison) -> Table | None:
+    """Ratios of latencies for a terminal: a line per model, size and batch, a column per way but the base.
+
+    Args:
+        name: Of the table's files.
+        comparison: What is compared.
+
+    Returns:
+        None where there is no ratio.
+
+    """
+    varying, lines = varying_fields(comparison.rows), list[dict[str, Cell]]()
+    for ways in comparison.points.values():
+        cells = _ratios(comparison, ways)
+        if any(cell.value is not None for cell in cells.values()):
+            lines.append(
+                _place(next(iter(ways.values())).row, varying)
+                | {comparison.headings[way]: cell for way, cell in cells.items()}
+            )
+    title = f"× {comparison.headings[comparison.base]} side by side · {comparison.title}"
+    return Table.from_cells(name, title, lines, names=("model", *varying), layout=Layout()) if lines else None
+
+
+def ratio_note(comparison: Comparison) -> str:
+    """The meaning of the ratios; empty where there are none."""
+    ratios = [
+        ratio
+        for ways in comparison.points.values()
+        for way in comparison.others
+        if (ratio := ratio_of(ways.get(way), ways.get(comparison.base)))
+    ]
+    if not ratios:
+        return ""
+    base = comparison.headings[comparison.base]
+    note = f"× {base}: latency over that of {base} at the same size and batch, ± half of its 95 % interval; "
+    note += "below 1 is faster."
+    return note + (" Without ±: one of the two has no interval." if any(ratio.low is None for ratio in ratios) else "")
+
+
+def _place(row: ThroughputRow, varying: Sequence[str]) -> dict[str, Cell]:
+    return _names(row, varying) | {"size": word(row.image_size), "batch": word(row.batch_size)}
+
+
 def speed_table(name: str, comparison: Comparison, *, notes: Sequence[str] = (), narrow: bool = False) -> Table:
     """Images per second: a line per model, size and batch, a column per way. The fastest of a line is marked.
+
+    In a document the ratios to the base stand behind them, as far as there are any; a terminal has a table of its own.
 
     Args:
         name: Of the table's files.
@@ -159,13 +245,15 @@ def speed_table(name: str, comparison: Comparison, *, notes: Sequence[str] = (),
             marks[len(lines), headings[best]] = BEST
         if narrow:
             cells = {way: Cell(cell.value, cell.text + ("*" if way == best else " ")) for way, cell in cells.items()}
-        line = _names(first, varying) | {"size": word(first.image_size), "batch": word(first.batch_size)}
-        lines.append(line | {headings[way]: cell for way, cell in cells.items()})
+        line = _place(first, varying) | {headings[way]: cell for way, cell in cells.items()}
+        ratios = {} if narrow else _ratios(comparison, ways)
+        lines.append(line | {f"{headings[way]} × {headings[comparison.base]}": cell for way, cell in ratios.items()})
+    always = ("model", *varying, "size", "batch", *headings.values())
     styles = dict.fromkeys(marks, "bold") if narrow else {}
     return Table.from_cells(
         name,
         f"img/s side by side · {comparison.title}",
-        lines,
+        without_empty(lines, always),
         names=("model", *varying),
         marks={} if narrow else marks,
         notes=notes,
@@ -253,9 +341,15 @@ def engine_tables(rows: Sequence[Row]) -> RowTables:
     compared = comparisons(timed)
     for comparison in compared:
         narrow.append(speed_table("engines", comparison, narrow=True))
-        wide.append(speed_table("engines", comparison, notes=engine_notes(comparison.rows, mark="Bold")))
+        first, *others = engine_notes(comparison.rows, mark="Bold")
+        ratios = filter(None, [ratio_note(comparison)])
+        wide.append(speed_table("engines", comparison, notes=[first, *ratios, *others]))
         agreement = agreement_table("agreement", comparison)
-        narrow += [agreement] if agreement else []
+        ratio = ratio_table("engine_ratios", comparison)
+        narrow += [table for table in (ratio, agreement) if table]
         wide += [agreement] if agreement else []
-    notes = engine_notes([row for comparison in compared for row in comparison.rows]) if compared else []
-    return RowTables(rows=[], narrow=narrow, wide=wide, notes=[f"Side by side: {notes[0]}"] if notes else [])
+    if not compared:
+        return RowTables(rows=[], narrow=[], wide=[])
+    note, *_ = engine_notes([row for comparison in compared for row in comparison.rows])
+    told = dict.fromkeys(filter(None, map(ratio_note, compared)))
+    return RowTables(rows=[], narrow=narrow, wide=wide, notes=[f"Side by side: {note}", *told])

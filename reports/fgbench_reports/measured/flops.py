@@ -41,8 +41,9 @@ NOTES = {
         f"MACs are the multiply–adds of matrix products and convolutions; {BY_CONVENTION['full']}. "
         "% is FLOPs over the backbone's FLOPs.",
         "published starts from the N×N maps that its backbone has to keep for it; fast starts from queries, "
-        "keys and the log-sum-exp that fused attention returns, keeps no map, and pays for recomputing it: the larger "
-        "count for column_entropy, column_mass, mhv and sacm, and for rollout at small sizes.",
+        "keys and the log-sum-exp that fused attention returns, keeps no map, and pays for recomputing it: from 224 "
+        "pixels on the larger count for column_entropy, column_mass, mhv and sacm, and for rollout with fewer tokens "
+        "than embed_dim; at smaller sizes for others, too.",
         f"paper: {SOURCE}. It counts psm and sacm on overlapped patches beside a backbone without overlap, and "
         "two operations per multiply–add beside a backbone in one; --convention paper reproduces it.",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fgbench.results.paper import MODEL_SELECTORS, published_backbones
+from fgbench.results.paper import MODEL_SELECTORS, NUM_CLASSES, published_backbones
 from fgbench.results.records import FlopsRow, ThroughputRow
 from fgbench_reports.choose.configurations import Configuration, configurations
 from fgbench_reports.data import Data
@@ -119,7 +119,8 @@ def costs_of(data: Data, models: Collection[str]) -> Costs:
 
 
 def _is_counted(row: FlopsRow) -> bool:
-    return row.stage is None and row.model is not None and row.convention == "full"
+    classes = (row.environment or {}).get("num_classes")
+    return row.stage is None and row.model is not None and row.convention == "full" and classes in (None, NUM_CLASSES)
 
 
 def _is_published(row: FlopsRow | ThroughputRow, models: Collection[str]) -> bool:

@@ -15,6 +15,7 @@ from fgbench_reports.measured.engines import (
     comparisons,
     engine_notes,
     fastest,
+    ratio_note,
     speed_table,
 )
 from fgbench_reports.plots.bars import Bar, draw_bars, draw_rings, rate_ends, statuses_entry, with_room
@@ -62,7 +63,7 @@ def _items(name: str, comparison: Comparison) -> Iterator[Item]:
     told = [*reason_notes(comparison.rows), *environment_notes(comparison.rows)]
     if figure := _figure(f"{name[:70]}-figure", comparison):
         yield figure
-    yield speed_table(name, comparison, notes=[notes[0], *told])
+    yield speed_table(name, comparison, notes=[*filter(None, (notes[0], ratio_note(comparison))), *told])
     if agreement := agreement_table(f"{name[:70]}-agreement", comparison, notes=notes[1:]):
         yield agreement
 

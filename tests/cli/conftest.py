@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from helpers.worker_pool import borrowed, pool
+
+__all__ = ["borrowed", "pool"]
