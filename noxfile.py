@@ -162,10 +162,10 @@ def reports(session: nox.Session) -> None:
         once = ("--sizes", "224", "--batch-sizes", "8", "--impl", "fast", "-o", os.devnull)
         timed = ("--device", DEVICE, "--store", _store(session, "systems.db"))
         session.run("fgbench", "throughput", "--model", *beside, *once, *timed)
-        _export(session, "throughput", "throughput", name=f"systems-{DEVICE}", store=timed[-1])
+        _export(session, "systems", "throughput", store=timed[-1])
     folder = GALLERY / "report"
     shutil.rmtree(folder, ignore_errors=True)
-    rows = [row for room in ("accuracy", "flops", "selection", "throughput") for row in _rows(room)]
+    rows = [row for room in ("accuracy", "flops", "selection", "systems", "throughput") for row in _rows(room)]
     session.run("fgbench", "report", "--rows", *rows, "--output", str(folder))
 
 
