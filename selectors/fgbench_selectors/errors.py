@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class FgbenchError(Exception):
@@ -44,13 +44,20 @@ class UnknownNameError(FgbenchError, LookupError):
         self, kind: str, name: str, known: Iterable[str], *, show: int = 12, others: Iterable[str] = ()
     ) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, [*names, *others], n=3)
+        near = _near(name, [*names, *others])
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         if len(names) > show:
             listing = f"{len(names)} are known: 'fgbench list {kind}s' shows them"
         else:
             listing = f"known {kind}s: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind}", name, hint + listing)
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that are like a name, the likest first; those that are far less like it are left out."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, other, name).ratio() for other in near]
+    return [other for other, ratio in zip(near, likeness, strict=True) if ratio > 0.75 * max(likeness)]
 
 
 class BrokenPluginError(FgbenchError):
