@@ -29,10 +29,12 @@ def titled(word: str, shown: Sequence[Configuration], rows: Sequence[AccuracyRow
     if PUBLISHED in sources:
         return f"Published and measured accuracy against measured {word}"
     here = device_of(shown[0].mode)
-    others = [device for device in _devices(rows, dataset) if device != here]
-    if len(others) > 1:
-        return f"Accuracy measured on several other machines against {word}"
-    return f"Accuracy measured on {others[0]} against {word}" if others else f"Accuracy against {word}"
+    devices = _devices(rows, dataset)
+    others = [device for device in devices if device != here]
+    if not others:
+        return f"Accuracy against {word}"
+    places = others[0] if len(others) == 1 else "several other machines"
+    return f"Accuracy measured on {places}{' and here' if here in devices else ''} against {word}"
 
 
 def device_of(mode: EnvironmentKey) -> str:

@@ -62,6 +62,10 @@ HOME = {"device_name": GPU["device_name"]}
 SOURCES = {
     "Accuracy": [trained(environment=HOME)],
     "Accuracy measured on Tesla V100": [trained(environment={"device_name": "Tesla V100"})],
+    "Accuracy measured on Tesla V100 and here": [
+        trained(environment=HOME),
+        trained("vit", None, environment={"device_name": "Tesla V100"}),
+    ],
     "Accuracy measured on several other machines": [
         trained(seed=seed, environment={"device_name": name}) for seed, name in enumerate(("A100", "Tesla V100"))
     ],
