@@ -12,7 +12,7 @@ from helpers.throughput_rows import GPU, VIT, row, tried
 from fgbench_reports.data import Data
 from fgbench_reports.report import Figure
 
-GALLERY = Path(__file__).parents[2] / "reports" / "gallery"
+ROWS = Path(__file__).parents[1] / "reports" / "plots" / "rows"
 SIZES, BATCHES = (224, 448, 1024), (1, 4, 16, 64, 256)
 # Model, selector, implementation, backbone, images per second at 224, GMACs at 224.
 MODELS = (
@@ -90,9 +90,9 @@ def _count(convention, backbone, selector, impl, size, percent, environment) -> 
 
 @cache
 def kept() -> Data:
-    """The rows of the gallery, with the environments of their files."""
+    """Rows that were once measured and do not change with the gallery, with the environments of their files."""
     accuracy, selection = (
-        json.loads((GALLERY / name / "cpu.json").read_text("utf-8")) for name in ("accuracy", "selection")
+        json.loads((ROWS / f"{name}.json").read_text("utf-8")) for name in ("accuracy", "selection")
     )
     alone = {**selection["environment"], "roof": selection["roof"]}
     return Data(
