@@ -17,6 +17,7 @@ from fgbench.cli.commands.list import list_
 from fgbench.cli.commands.regress import regress
 from fgbench.cli.commands.report import report
 from fgbench.cli.commands.selection import selection
+from fgbench.cli.commands.study import study
 from fgbench.cli.commands.throughput import throughput
 from fgbench.cli.commands.visualize import visualize
 from fgbench.cli.errors import DONE, FgbenchGroup, ListCommand, show_what_libraries_say
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "throughput": (throughput, "Time, memory and energy of whole models on this device."),
     "selection": (selection, "The cost of every selector by itself: work, time, memory."),
     "accuracy": (accuracy, "Fine-tune and test models: their accuracy."),
+    "study": (study, "Experiments of many runs, with every seed, compared by statistics."),
     "audit": (audit, "Whether models answer the same, alone and in batches, in every process."),
     "export": (export, "Saved rows as JSON or CSV."),
     "export-model": (export_model, "A model as an ONNX file, with labels and preprocessing."),

@@ -17,6 +17,7 @@ from fgbench.results.records import BackendRow
 
 if TYPE_CHECKING:
     from fgbench.results.records import SelectionRow, ThroughputRow
+    from fgbench.study.run import StudyEvent
     from fgbench.sweep.selector_sweep import SelectorEvent
     from fgbench.sweep.sweep import Event
     from fgbench.training import runs
@@ -218,6 +219,41 @@ class TrainingProgress(Bar):
             epochs = step.epoch - 1 + step.done / max(step.total, 1)
             left = self._left.setdefault(event.label, TimeLeft())(epochs, step.epochs, now)
             self.move(f"{run}: epoch {step.epoch} of {step.epochs}, {step.phase}", step.done, step.total, left)
+
+
+class StudyProgress(Bar):
+    """The progress of a study: runs done, time left, what runs now; a line per finished epoch and run."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._left = TimeLeft()
+        self._drawn = 0.0
+        self._under_way: dict[str, float] = {}  # shares of runs by what they are
+
+    def __call__(self, event: StudyEvent) -> None:
+        """Show an event."""
+        with self.guarded():
+            if self.heard:
+                self._show(event)
+
+    def _show(self, event: StudyEvent) -> None:
+        run, step, epoch, now = event.what, event.told.get("step"), event.told.get("epoch"), time.monotonic()
+        if epoch is not None and event.told["label"]:
+            tested = "" if epoch["top1_percent"] is None else f", top-1 {epoch['top1_percent']:.2f} %"
+            self.line(
+                f"{run}: epoch {epoch['epoch']}, loss {epoch['train_loss']:.4f}{tested}, {epoch['seconds']:.1f} s"
+            )
+        if event.row is not None:
+            self._under_way.pop(run, None)
+            counted = f"{event.done} of {event.total}"
+            self.line(f"{run}: top-1 {event.row.top1_percent:.2f} % of {event.row.images} images ({counted} runs)")
+        if step is not None:
+            self._under_way[run] = (step["epoch"] - 1 + step["done"] / max(step["total"], 1)) / step["epochs"]
+        if now - self._drawn > DRAW_EVERY_S or event.row is not None:
+            self._drawn = now
+            done = event.done + sum(self._under_way.values())
+            left = self._left(done, event.total, now) if event.total else ""
+            self.move(run, event.done, event.total or None, left)
 
 
 class PairsProgress(Bar):

@@ -41,6 +41,7 @@ __all__ = [
     "Side",
     "Size",
     "Status",
+    "StudyRow",
     "ThroughputRow",
     "VisualizationRow",
     "saved_fields",
@@ -285,6 +286,35 @@ class AccuracyRow(Record):
     recipe: dict[str, Any] | None = None  # of the training
     begun_from: str | None = None  # random, pretrained, or the name of a file; null where nothing was trained
     weights: str | None = None  # the key of the set that was read, of a checkpoint with several sets
+    run: str | None = None  # key of the run in the store; null in a mean over seeds
+    environment: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StudyRow(Record):
+    """A run as part of a study; its accuracy is in the row of ``accuracy`` whose ``run`` is the same."""
+
+    kind: ClassVar[str] = "study"
+    mark: ClassVar[str] = "condition"
+    section: ClassVar[str] = "studies"
+    command: ClassVar[str] = "fgbench study"
+    first_figure: ClassVar[str] = "flops"
+
+    study: str  # table5, equal-cost, the name of a file, …
+    title: str
+    series: str  # digest of what all runs of one table share: recipe, sizes, backbones, start, images
+    dataset: str
+    condition: str  # a line of the study's table
+    position: Count  # of the condition in the study, from 0
+    against: str | None  # the condition that it is compared with
+    model: str
+    image_size: Side  # pixels, square
+    seed: int
+    run: str  # key of the run in the store
+    macs: Count | None  # of one image
+    flops: Count | None  # of one image, in convention full
+    params: Count | None
+    tried: list[dict[str, Any]] | None = None  # learning rates that were searched: lr, validation_top1_percent
     environment: dict[str, Any] | None = None
 
 
@@ -350,7 +380,10 @@ class AuditRow(Record):
 
 # In the order in which the kind of a row without ``kind`` is looked for.
 RECORDS: dict[str, type[Record]] = {
-    record.kind: record for record in (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow)
+    record.kind: record
+    for record in (StudyRow, BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow)
 }
 # In the order in which kinds are listed and exported.
-KINDS = tuple(record.kind for record in (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow))
+KINDS = tuple(
+    record.kind for record in (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow, StudyRow)
+)

@@ -123,6 +123,17 @@ class TrainingContext:
             config, {**self.identity, **conditions, "pretrained": request.pretrained, "flip": request.flip, **more}
         )
 
+    def key_of_run(self, config: TrainingConfig, lr: float, seed: int) -> str:
+        """Key of a run that is trained on all training images."""
+        return self.key(config, lr=lr, seed=seed, test_every=self.request.test_every)
+
+    def search_of(self, config: TrainingConfig) -> tuple[TrainingConfig, dict[float, str]]:
+        """How learning rates are searched: the configuration with its epochs, and the key of every rate."""
+        epochs = self.request.search_epochs or config.recipe.epochs
+        searched = replace(config, recipe=replace(config.recipe, epochs=epochs))
+        seed = config.seeds[0]
+        return searched, {lr: self.key(searched, lr=lr, seed=seed, split="search") for lr in config.lrs}
+
     def code(self, config: TrainingConfig) -> str | None:
         """A digest of the plug-ins of a configuration, and of the network that a function builds; None without them."""
         name = repr(replace(config, recipe=Recipe()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +26,7 @@ from fgbench.training.metrics import Predictions
 from fgbench.training.rows import Row, run_row
 from fgbench.training.search import Subset, best_lr, search_subsets
 from fgbench.training.shared_store import CLASSES, RUNS, SEARCHED
+from fgbench.training.standing import Tried
 from fgbench.training.state import Progress
 from fgbench.training.train_run import Run, plugin_errors, train_run
 from fgbench.training.training import LAST, Epoch, Step, remove_files
@@ -53,6 +54,7 @@ class Finished:
     key: str
     row: AccuracyRow
     classes: Row  # accuracy by class, and the classes that are taken for others
+    tried: Sequence[Tried] = ()  # learning rates that were searched
 
 
 @dataclass(kw_only=True)
@@ -73,6 +75,7 @@ class Runs:
     stored: int = 0
     total: int = 0
     _number: int = 0
+    _tried: tuple[Tried, ...] = ()  # of the configuration that is trained now
 
     @property
     def rows(self) -> list[AccuracyRow]:
@@ -126,6 +129,7 @@ class Runs:
             self.context.on_problem(error)
 
     def _train_seeds(self, config: TrainingConfig) -> None:
+        self._tried = ()
         try:
             lr = config.lrs[0] if len(config.lrs) == 1 else self._search(config)
         except (NotFiniteError, BrokenPluginError) as error:
@@ -142,10 +146,8 @@ class Runs:
     def _search(self, config: TrainingConfig) -> float | None:
         """The best learning rate; None where another process is still training with one of them."""
         context, seed = self.context, config.seeds[0]
-        epochs = context.request.search_epochs or config.recipe.epochs
-        searched = replace(config, recipe=replace(config.recipe, epochs=epochs))
+        searched, keys = context.search_of(config)
         subsets = search_subsets(context.dataset.train)
-        keys = {lr: context.key(searched, lr=lr, seed=seed, split="search") for lr in config.lrs}
         rows: dict[float, Row | None] = {}
         for lr, key in keys.items():
             rows[lr] = context.shared_store.get(SEARCHED, key)
@@ -161,8 +163,10 @@ class Runs:
                 message = f"{config.label} was left out: another process is searching its learning rate"
                 context.on_problem(LeftOutNotice(message, do="start again when it is done"))
                 return None
-            if row["validation_top1_percent"] is not None:
-                results.append((lr, float(row["validation_top1_percent"])))
+            top1 = row["validation_top1_percent"]
+            self._tried += (Tried(lr=lr, validation_top1_percent=top1),)
+            if top1 is not None:
+                results.append((lr, float(top1)))
         if not results:
             tried = ", ".join(map(str, config.lrs))
             raise NotFiniteError(f"no learning rate of {tried} works for {config.label}")
@@ -205,7 +209,7 @@ class Runs:
     def _train(self, config: TrainingConfig, lr: float, seed: int) -> None:
         context = self.context
         label = f"{config.label}, seed {seed}"
-        key = context.key(config, lr=lr, seed=seed, test_every=context.request.test_every)
+        key = context.key_of_run(config, lr, seed)
         if self._is_stored(config, key, label):
             self._remove_files(config, key, seed, weights=False)  # the process may have been killed before it did so
             return
@@ -305,19 +309,20 @@ class Runs:
         if row is None:
             return False
         self.stored += 1
-        self._finish(config, key, decode(AccuracyRow, row), shared_store.get(CLASSES, key) or {}, label)
+        kept = decode(AccuracyRow, {**row, "run": key})  # rows of earlier versions lack the key
+        self._finish(config, key, kept, shared_store.get(CLASSES, key) or {}, label)
         return True
 
     def _keep(self, config: TrainingConfig, key: str, row: AccuracyRow, predictions: Predictions, label: str) -> None:
         names, shared_store = self.context.dataset.class_names, self.context.shared_store
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
-        fields = {name: value for name, value in row.as_dict().items() if name != "environment"}
+        fields = {name: value for name, value in row.as_dict().items() if name != "environment"} | {"run": key}
         stored = shared_store.add(RUNS, key, fields, **self.context.foreign_facts(config))
         self._finish(config, key, decode(AccuracyRow, stored), classes, label)
 
     def _finish(self, config: TrainingConfig, key: str, row: AccuracyRow, classes: Row, label: str) -> None:
-        self.finished.append(Finished(config=config, key=key, row=row, classes=classes))
+        self.finished.append(Finished(config=config, key=key, row=row, classes=classes, tried=self._tried))
         self._tell(label, row=row)
 
     def _tell(self, label: str, **event: Any) -> None:

@@ -17,13 +17,14 @@ from fgbench.results.records import (
     Record,
     SelectionRow,
     Status,
+    StudyRow,
     ThroughputRow,
 )
 from fgbench.results.records import KINDS as ROW_KINDS
 
 FIELDS = frozenset(each.name for record in RECORDS.values() for each in fields(record))
 Row = Mapping[str, Any]
-AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow
+AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow | StudyRow
 AnyRow = TypeVar("AnyRow", bound=Row)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -46,6 +47,7 @@ class Data:
     selection_quality: Sequence[QualityRow] = ()
     selection: Sequence[SelectionRow] = ()
     backend: Sequence[BackendRow] = ()
+    study: Sequence[StudyRow] = ()  # the places of runs in studies
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     baseline: str | None = None  # a model: tables of throughput and of whole models have ratios to it
     sources: Sequence[str] = ()  # where the rows come from, for people

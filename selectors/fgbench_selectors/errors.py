@@ -49,7 +49,8 @@ class UnknownNameError(FgbenchError, LookupError):
         if len(names) > show:
             listing = f"{len(names)} are known: 'fgbench list {kind}s' shows them"
         else:
-            listing = f"known {kind}s: {', '.join(names) or 'none'}"
+            kinds = f"{kind[:-1]}ies" if kind.endswith("dy") else f"{kind}s"  # studies, but keys
+            listing = f"known {kinds}: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind}", name, hint + listing)
 
 
