@@ -381,7 +381,7 @@ class AuditRow(Record):
 # In the order in which the kind of a row without ``kind`` is looked for.
 RECORDS: dict[str, type[Record]] = {
     record.kind: record
-    for record in (StudyRow, BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow)
+    for record in (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow, StudyRow)
 }
 # In the order in which kinds are listed and exported.
 KINDS = tuple(
