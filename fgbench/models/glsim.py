@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from fgbench_selectors.entries import RULES
 from fgbench_selectors.regions import top_k_boxes
 
 AGGREGATORS = ("vit", "backbone")
+FUSIONS = ("aggregator", "confidence")
 PORT_EPS = 1e-5  # ε of the norm after the aggregator in the authors' port to timm: torch's default
 
 
@@ -28,6 +30,9 @@ class GLSim(VisionTransformerModel):
     """Two passes: the image; the crop around the patches most similar to the class token; one block on both tokens.
 
     A checkpoint of the authors' port to timm sets ``crop_class_token``, ``encoder_norm`` and ``aggregator`` by itself.
+    ``crops=False`` and ``aggregator=False`` leave out components, as the ablations of sections 5.4 and D.3 do: without
+    crops the aggregator reads the class token of the image alone; without it one head reads both class tokens, each
+    learns by its cross-entropy, and the more confident of the two predictions is taken.
     Source: GLSim, sections 3.2–3.4 and 4; released code, and its port to timm.
 
     Args:
@@ -39,8 +44,12 @@ class GLSim(VisionTransformerModel):
         crop_class_token: Whether the crop has a class token of its own, as in the paper's text; the released code
             creates one and does not use it.
         encoder_norm: Whether the encoder has its last norm; the port has none.
-        aggregator: ``vit``, a plain block; or ``backbone``, a block like those of the backbone with ε 1e-5 in the norm
-            after it, as in the port.
+        aggregator: ``vit``, a plain block; ``backbone``, a block like those of the backbone with ε 1e-5 in the norm
+            after it, as in the port; or False, none.
+        crops: Whether a crop is selected and read.
+        fusion: ``aggregator``; or ``confidence``, of two predictions the one with the higher largest probability. It
+            follows from ``aggregator`` by default.
+        metric: Measure of similarity of GLS: ``cosine``, ``l1`` or ``l2``. Table 14.
         block_init: Initial weights of the aggregator (:data:`fgbench.models.initialization.BLOCK_INITS`); Xavier's rule
             in the released code.
         options: Options of :class:`VisionTransformerModel`.
@@ -64,12 +73,18 @@ class GLSim(VisionTransformerModel):
         rule: str = "released",
         crop_class_token: bool = False,
         encoder_norm: bool = True,
-        aggregator: str = "vit",
+        aggregator: str | bool = "vit",
+        crops: bool = True,
+        fusion: str | None = None,
+        metric: str = "cosine",
         block_init: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(backbone, **options)
-        self.selector: Selector = self.use_selector(selector, depth=self.encoder.depth)
+        self.fusion = _check_components(aggregator, fusion, selector, crops=yes_or_no(crops, "crops"), metric=metric)
+        self.selector: Selector | None = None
+        if crops:
+            self.selector = self.use_selector(selector, depth=self.encoder.depth, metric=metric)
         patches = self.encoder.num_patches
         default = max(1, min(round(8 * self.image_size / 224), patches))
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)
@@ -80,10 +95,11 @@ class GLSim(VisionTransformerModel):
         if not yes_or_no(encoder_norm, "encoder_norm"):
             self.encoder.vit.norm = nn.Identity()
         width, norm = self.encoder.embed_dim, type_of_norm(self)
-        self.aggregator: nn.Module
-        if one_of(aggregator, "aggregator", AGGREGATORS) == "backbone":
+        self.aggregator: nn.Module | None = None
+        self.aggregator_norm: nn.LayerNorm | None = None
+        if aggregator == "backbone":
             self.aggregator, self.aggregator_norm = self.block_of_backbone(), nn.LayerNorm(width, eps=PORT_EPS)
-        else:
+        elif aggregator:
             self.aggregator = Block(width, num_heads=max(1, width // 64), qkv_bias=True, norm_layer=norm)
             self.aggregator_norm = norm(width)
         self.block_init = one_of("released" if block_init is None else block_init, "block_init", BLOCK_INITS)
@@ -96,12 +112,35 @@ class GLSim(VisionTransformerModel):
 
     def flow(self, images: Tensor) -> Explanation:
         """Images → logits, similarity scores, the box and the crop."""
-        tokens, features = self.step("pass 1", self.read, images, self.selector)
-        scores = self.step("selector", self.selector, features)
+        if self.selector is None:
+            token = self.step("pass 1", self.class_token, images)
+            return Explanation(self.step("fusion", self.aggregate, token))
+        first, second, found = self._both_tokens(images, self.selector)
+        if self.fusion == "aggregator":
+            return replace(found, logits=self.step("fusion", self.aggregate, first, second))
+        heads = {
+            "image": self.step("fusion", self.head, first[:, 0]),
+            "crop": self.step("fusion", self.head, second[:, 0]),
+        }
+        return replace(found, logits=more_confident(*heads.values()))
+
+    def _both_tokens(self, images: Tensor, selector: Selector) -> tuple[Tensor, Tensor, Explanation]:
+        """The class tokens (B, 1, D) of image and crop; and scores, box and crop, without logits yet."""
+        tokens, features = self.step("pass 1", self.read, images, selector)
+        scores = self.step("selector", selector, features)
         boxes, crops = self.step("crop", self.crop, images, scores)
         token = self.step("pass 2", self.class_token, crops, self.crop_class_token)
-        logits = self.step("fusion", self.aggregate, tokens[:, :1], token)
-        return Explanation(logits, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
+        found = Explanation(token, scores, boxes=boxes.unsqueeze(1), crops=crops.unsqueeze(1))
+        return tokens[:, :1], token, found
+
+    def loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The cross-entropy; without an aggregator the mean of those of image and crop."""
+        if self.selector is None or self.fusion == "aggregator":
+            return super().loss(images, targets)
+        first, second, _ = self._both_tokens(images, self.selector)
+        logits = self.head(first[:, 0]), self.head(second[:, 0])
+        loss = (self.cross_entropy(logits[0], targets) + self.cross_entropy(logits[1], targets)) / 2
+        return loss, more_confident(*logits)
 
     @torch.no_grad()
     def start_crop_token(self) -> tuple[str, ...]:
@@ -122,6 +161,8 @@ class GLSim(VisionTransformerModel):
             if source != FGBENCH or "aggregator" in wanted:  # the names of weights are the same for both aggregators
                 self.refuse_variant("aggregator", wanted.get("aggregator", "vit"))
         vit: Any = self.encoder.vit
+        if self.aggregator is None:  # there is one form without it
+            return [], lambda: None
         names = ("crop_class_token", "aggregator", "aggregator_norm")
         modules, norm, options = {name: getattr(self, name) for name in names}, vit.norm, dict(self.options)
         adapted = self.adapted
@@ -155,6 +196,8 @@ class GLSim(VisionTransformerModel):
 
     def start_aggregator(self) -> None:
         """Draw the aggregator; its norms become 1 and 0."""
+        if self.aggregator is None or self.aggregator_norm is None:
+            return
         start_block(self.aggregator, self.block_init, released=("xavier", "xavier"))
         self.aggregator_norm.reset_parameters()
 
@@ -169,11 +212,40 @@ class GLSim(VisionTransformerModel):
         boxes = top_k_boxes(scores, grid, self.top_k, patch, self.rule, stride=stride)
         return boxes, self.cut(images, boxes)
 
-    def aggregate(self, first: Tensor, second: Tensor) -> Tensor:
-        """The logits (B, classes) of the class tokens of image and crop, (B, 1, D) each."""
-        tokens = self.aggregator(torch.cat([first, second], dim=1))
-        logits: Tensor = self.head(self.aggregator_norm(tokens)[:, 0])
+    def aggregate(self, *class_tokens: Tensor) -> Tensor:
+        """The logits (B, classes) of class tokens, (B, 1, D) each, of which the first is the image's."""
+        assert self.aggregator is not None
+        assert self.aggregator_norm is not None
+        tokens = self.aggregator_norm(self.aggregator(torch.cat(class_tokens, dim=1)))
+        logits: Tensor = self.head(tokens[:, 0])
         return logits
+
+
+def _check_components(aggregator: object, fusion: object, selector: object, *, crops: bool, metric: object) -> str:
+    """Check which components there are, and that they fit each other; how predictions are joined."""
+    if aggregator is not False:
+        one_of(aggregator, "aggregator", AGGREGATORS)
+    default = "aggregator" if aggregator else "confidence"
+    chosen = one_of(default if fusion is None else fusion, "fusion", FUSIONS)
+    if chosen != default:
+        do = f"it goes with aggregator={'False' if chosen == 'confidence' else 'vit'}"
+        raise FgbenchError(f"with aggregator={aggregator!r} predictions cannot be joined by fusion", chosen, do)
+    if not crops and not aggregator:
+        raise FgbenchError("without crops and aggregator nothing is left of GLSim", do="the plain model is 'vit'")
+    if not crops and selector is not None:
+        raise FgbenchError("without crops nothing is selected, and there is no use for selector", selector)
+    if metric != "cosine" and (selector not in (None, "gls") or not crops):
+        raise FgbenchError("metric is the similarity of the selector gls, which this model does not have; got", metric)
+    return chosen
+
+
+def more_confident(first: Tensor, second: Tensor) -> Tensor:
+    """Of two predictions (B, classes) the one whose largest probability is higher, image by image.
+
+    Source: GLSim, section 5.4.
+    """
+    first_peak, second_peak = (logits.detach().softmax(dim=-1).amax(dim=-1, keepdim=True) for logits in (first, second))
+    return torch.where(first_peak >= second_peak, first, second)
 
 
 def variant_of(source: str, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class VisionTransformerModel(Model):
         whole_number(num_classes, "num_classes", 1)
         shared_pixels = whole_number(type(self).overlap if overlap is None else overlap, "overlap", 0)
         vit: Any = build_vit(name, size, num_classes, pretrained=pretrained, overlap=shared_pixels)
+        self.change_blocks(vit)
         self.head: nn.Module = self.build_head(vit)
         vit.head = nn.Identity()
         self.drop_other_readouts(vit)
@@ -117,6 +118,9 @@ class VisionTransformerModel(Model):
         self.start_head()
         learns = self.reduction is not None and any(True for _ in self.reduction.parameters())
         return ("encoder.reduction.",) if learns else ()
+
+    def change_blocks(self, vit: Any) -> None:
+        """Change the blocks of timm's module, before anything is made for them."""
 
     def build_head(self, vit: Any) -> nn.Module:
         """The head of the model: that of timm's module, or another one."""

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
+from fgbench.models.backbone import create_with_timm
 from fgbench.models.checkpoints.names import EVO_VIT, written_options
 from fgbench.models.model import Explanation
-from fgbench.models.options import one_of
+from fgbench.models.options import one_of, whole_number
 from fgbench.models.reductions.build import refuse_padding
 from fgbench.models.vision_transformer import VisionTransformerModel as VisionTransformerModel  # its earlier home
 
 READOUTS = ("timm", "class_token", "mean_patch")
+MOST_BLOCKS = 1000
 
 
 class ViT(VisionTransformerModel):
@@ -31,6 +33,8 @@ class ViT(VisionTransformerModel):
             heads for distilled DeiT. ``class_token``, the class token with one head, for files that were trained so.
             ``mean_patch``, the norm of the mean of all patches, as Evo-ViT; in training the class token has a norm and
             a head of its own, and the loss is the mean of both cross-entropies.
+        depth: Number of blocks; those of the backbone by default. Further ones are copies of the last whose branches
+            begin at 0, so that the network computes the same at first; with fewer the last ones are left out.
         options: Options of :class:`VisionTransformerModel`.
 
     Raises:
@@ -43,8 +47,11 @@ class ViT(VisionTransformerModel):
     needs_class_token = False
     needs_squares = False
 
-    def __init__(self, backbone: str | None = None, *, readout: str = "timm", **options: Any) -> None:
+    def __init__(
+        self, backbone: str | None = None, *, readout: str = "timm", depth: int | None = None, **options: Any
+    ) -> None:
         self.readout = one_of(readout, "readout", READOUTS)
+        self.depth = None if depth is None else whole_number(depth, "depth", 1, MOST_BLOCKS)
         super().__init__(backbone, **options)
         if readout != "timm" and not self.encoder.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", self.encoder.name, "readout='timm'")
@@ -59,6 +66,22 @@ class ViT(VisionTransformerModel):
     def reads_as_backbone(self) -> bool:
         """True: the readout is that of timm, or was chosen."""
         return True
+
+    def change_blocks(self, vit: Any) -> None:
+        """Leave out the last blocks, or append copies of the last one."""
+        own = len(vit.blocks)
+        if self.depth is None or self.depth == own:
+            return
+        if self.depth < own:
+            vit.blocks = vit.blocks[: self.depth]
+            return
+        for _ in range(self.depth - own):
+            block = copy.deepcopy(vit.blocks[-1])
+            with torch.no_grad():
+                for branch in last_layers(block):
+                    for parameter in branch.parameters():
+                        parameter.zero_()
+            vit.blocks.append(block)
 
     def drop_other_readouts(self, vit: Any) -> None:
         """Use timm's second head, or remove modules that the class-token readout does not use."""
@@ -107,8 +130,10 @@ class ViT(VisionTransformerModel):
         return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the head; the norm and the head of the class token, where it has some, start like the others."""
-        names = super().start_from_backbone()
+        """Draw the head; a norm and a head of the class token start like the others, further blocks as they were built."""
+        own = self.encoder.depth if self.depth is None else own_depth(self.encoder.name)
+        names = tuple(f"encoder.vit.blocks.{index}." for index in range(own, self.encoder.depth))
+        names += super().start_from_backbone()
         if self.class_norm is None or self.class_head is None:
             return names
         self.class_norm.load_state_dict(self.encoder.last_norm.state_dict())
@@ -152,3 +177,25 @@ class ViT(VisionTransformerModel):
         else:
             logits = self.head(self.encoder.vit.forward_head(tokens, pre_logits=True))
         return logits
+
+
+def last_layers(block: nn.Module) -> list[nn.Module]:
+    """The last layers of the two branches of a block.
+
+    Raises:
+        FgbenchError: If the block has other branches.
+
+    """
+    attention, mlp = getattr(block, "attn", None), getattr(block, "mlp", None)
+    layers = [getattr(attention, "proj", None), getattr(mlp, "fc2", getattr(mlp, "w3", None))]
+    found = [layer for layer in layers if isinstance(layer, nn.Module)]
+    if len(found) < len(layers):
+        raise FgbenchError("no block can be added to blocks of this kind:", type(block).__name__, "leave depth out")
+    return found
+
+
+def own_depth(backbone: str) -> int:
+    """The number of blocks that timm has for a backbone."""
+    with torch.device("meta"):
+        vit: Any = create_with_timm(backbone, 1)
+    return len(vit.blocks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,6 +95,11 @@ def super_shape(lobes: int, pinch: float, corners: int = 28) -> tuple[Point, ...
 
 def texture_of(kind: Texture, side: int, scale: float, phase: float) -> np.ndarray:
     """A texture as factors (side, side) of the light of a colour, about 0.55 to 1.2."""
+    factors: np.ndarray = _factors(kind, side, scale, phase)
+    return factors
+
+
+def _factors(kind: Texture, side: int, scale: float, phase: float) -> Any:
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / max(2.0, scale)
     x, y = x + phase, y + 0.7 * phase
     if kind == "checks":

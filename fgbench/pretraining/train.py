@@ -127,7 +127,7 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = lam
                 group["lr"] = recipe.lr * _schedule(epoch * steps + step, recipe.epochs * steps, recipe.warmup_steps)
             loss = _loss(network, *batch, recipe)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             total += float(loss.detach())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fgbench_selectors.entries import IMPLS, OWN_DISTRIBUTION, Entry, Registry
 from fgbench_selectors.errors import FgbenchError
-from fgbench_selectors.plugins import blame, derived_from, describe
+from fgbench_selectors.plugins import blame, derived_from, describe, load_point
 
 if TYPE_CHECKING:
     from fgbench_selectors.selector import Selector
@@ -28,6 +29,15 @@ def _base() -> type:
 
 
 selectors = Registry("fgbench.selectors", "selector", _breach, derived_from(_base))
+# Controls that are asked for by name: what goes through all selectors leaves them out.
+BLIND = {
+    name: Entry(name, OWN_DISTRIBUTION, partial(load_point, value), value=value)
+    for name, value in {
+        "random": "fgbench_selectors.blind:Random",
+        "centre": "fgbench_selectors.blind:Centre",
+    }.items()
+}
+selectors.others = BLIND.get
 
 
 def get(name: str, impl: str = "fast", **options: Any) -> Selector:

@@ -22,6 +22,7 @@ from fgbench.models.model import Model
 from fgbench.models.options import one_of, whole_number
 from fgbench.plugins.registry import selectors as registered
 from fgbench.results.records import QualityRow
+from fgbench_selectors.blind import near_middle
 from fgbench_selectors.entries import RULES
 
 # Images (B, 3, S, S) as the network takes them, and the boxes of each image's parts in pixels of them: none where no
@@ -138,9 +139,7 @@ def baseline_scores(
     """
     rows, columns = grid
     drawn = [torch.rand(rows * columns, generator=torch.Generator().manual_seed(first + i)) for i in range(batch)]
-    down, across = (torch.arange(side) - (side - 1) / 2 for side in grid)
-    near = -(down.square().unsqueeze(1) + across.square()).flatten()
-    return {"random": torch.stack(drawn).to(device), "centre": near.expand(batch, -1).to(device)}
+    return {"random": torch.stack(drawn).to(device), "centre": near_middle(grid).expand(batch, -1).to(device)}
 
 
 class _Judge:
@@ -167,7 +166,8 @@ class _Judge:
         self._top_k = patches_to_crop(self.options.top_k, patches)
         parts = None if boxes is None else Parts.of(boxes, self._size, images.device)
         if self.options.baselines:
-            scores_by_name |= baseline_scores(len(images), self.images, patches.grid, images.device)
+            blind = baseline_scores(len(images), self.images, patches.grid, images.device)
+            scores_by_name = blind | scores_by_name  # a model that selects at random is judged by its own choice
         chosen = self._to_perturb(len(images))
         classes = self.model(images[chosen]).argmax(dim=-1) if chosen else None
         for name, scores in scores_by_name.items():
@@ -184,7 +184,7 @@ class _Judge:
 
     def rows(self, fields: Mapping[str, Any]) -> list[QualityRow]:
         """A row for every selector with scores for all images; ``fields`` are the same in all rows."""
-        baselines = BASELINES if self.options.baselines else ()
+        baselines = [name for name in BASELINES if self.options.baselines and name not in self.source.names]
         return [
             *(self._row(name, fields, self.source.cost(name)) for name in self.source.names),
             *(self._row(name, fields, SelectionCost()) for name in baselines),
