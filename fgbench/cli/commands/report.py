@@ -111,7 +111,7 @@ def _with(request: ReportRequest, compared: BaselineOptions, data: Data) -> Data
 
     if request.models:
         data = _of_models(data, request.models)
-    compared.check_among(models_of([*data.throughput, *data.flops]))
+    compared.check_among(models_of([*data.throughput, *data.flops, *data.accuracy]))
     return replace(data, gpu_hour_price=request.price, baseline=compared.baseline)
 
 
@@ -119,7 +119,7 @@ def _of_models(data: Data, models: Sequence[str]) -> Data:
     """The rows of some models; those of no model, such as counts of selectors, stay."""
     from fgbench_reports.relative import is_same_model, models_of
 
-    kinds = ("flops", "throughput", "accuracy", "selection_quality", "training", "parts")
+    kinds = ("flops", "throughput", "accuracy", "predictions", "selection_quality", "training", "parts")
     known = models_of(row for kind in kinds for row in getattr(data, kind))
     for name in models:
         if not any(is_same_model(model, name) for model in known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fgbench.results.proportions import wilson_of_percent
 from fgbench.results.records import AccuracyRow
 from fgbench_reports.data import Row, group_by, records
 from fgbench_reports.sweep_rows import first_notes
@@ -36,6 +37,14 @@ def _seed(row: AccuracyRow) -> Any:
     return row.seed if row.seeds is None else how_many(len(row.seeds), "seed")
 
 
+def interval_of(row: AccuracyRow) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of a run in percent, which rows of earlier versions lack; None for a mean over seeds."""
+    if row.seeds is not None or not row.images:
+        return None
+    low, high = row.top1_ci95_low_percent, row.top1_ci95_high_percent
+    return wilson_of_percent(row.top1_percent, row.images) if low is None or high is None else (low, high)
+
+
 NAMES = tuple(Column(name, name, is_name=True) for name in ("dataset", "backbone", "model", "selector"))
 SIZE, SEED = Column("size", "image_size", unit="pixel"), Column("seed", _seed)
 OF_TRAINING = ("best %", "epoch", "lr")
@@ -46,6 +55,13 @@ COLUMNS: tuple[Column, ...] = (
         unit="%",
         better="high",
         note="top-1: of the last epoch, ± the standard deviation over seeds",
+    ),
+    Column(
+        "95 %",
+        lambda row: interval_of(row),
+        lambda ends: f"{ends[0]:.1f} to {ends[1]:.1f}",
+        unit="%",
+        note="95 %: Wilson's interval of one run's top-1 on so many test images",
     ),
     Accuracy("top-5 %", "top5_percent", unit="%", better="high"),
     Accuracy(
