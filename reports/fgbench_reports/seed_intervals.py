@@ -14,6 +14,7 @@ LEVEL = 0.05  # of a verdict, over all comparisons of a table
 POWER = 0.8  # with which a difference is to be found
 MOST_SEEDS = 1000  # that are asked for
 SMALLEST_P = 1e-12
+ROUNDING = 1e-20  # a variance of shares below it is the error of sums of equal numbers
 
 
 class Variances(NamedTuple):
@@ -26,7 +27,11 @@ class Variances(NamedTuple):
 def of_seeds(shares: Sequence[NDArray[np.float64]], *, paired: bool) -> tuple[tuple[float, int], ...]:
     """The variance of the mean over seeds, of the pairs or of each model."""
     samples = [shares[1] - shares[0]] if paired else list(shares)
-    return tuple((float(sample.var(ddof=1)) / len(sample), len(sample) - 1) for sample in samples)
+    variances = [float(sample.var(ddof=1)) for sample in samples]
+    return tuple(
+        (variance / len(sample) if variance > ROUNDING else 0.0, len(sample) - 1)
+        for variance, sample in zip(variances, samples, strict=True)
+    )
 
 
 def of_images(known: NDArray[np.float64], first: int, several: bool, *, paired: bool) -> float:
@@ -88,7 +93,7 @@ def cautious_half_width(variances: Variances, confidence: float) -> float:
     normal, spread = float(ndtri(tail)), _spread(variances)
     if spread <= 0:
         return normal * math.sqrt(_whole(variances))
-    of_seeds_alone = _whole(variances) - variances.images
+    of_seeds_alone = sum(variance for variance, _ in variances.seeds)
     student = float(stdtrit(of_seeds_alone**2 / spread, tail))  # with Welch's degrees of freedom
     return math.sqrt(student**2 * of_seeds_alone + normal**2 * variances.images)
 

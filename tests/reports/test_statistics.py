@@ -189,6 +189,14 @@ def test_the_number_of_seeds_is_that_of_the_t_test_where_seeds_are_the_only_chan
         assert abs(found - exact) <= 1
 
 
+def test_seeds_that_agree_in_all_but_rounding_have_no_chance_of_their_own():
+    third = np.array([[1, 0, 1] * 7, [1, 1, 0] * 7, [0, 1, 1] * 7], dtype=np.int8)
+    one = differences(answers_of(third), answers_of(np.roll(third, 1, axis=0)))
+    assert one.mean_points == pytest.approx(0)
+    tenths = unkept(*[10 * 0.1 + 0.2] * 3), unkept(*[1.3, 1.3, 1.1 + 0.2])
+    assert differences(*tenths).p is not None
+
+
 def test_no_number_of_seeds_finds_a_point_where_the_images_leave_more_open():
     assert seeds_for(Variances(((1e-4, 4),), 0.01**2), [5, 5], paired=True) is None
 
