@@ -14,6 +14,7 @@ LEVEL = 0.05  # of a verdict, over all comparisons of a table
 POWER = 0.8  # with which a difference is to be found
 MOST_SEEDS = 1000  # that are asked for
 SMALLEST_P = 1e-12
+ROUNDING = 1e-20  # a variance of shares below it is the error of sums of equal numbers
 
 
 class Variances(NamedTuple):
@@ -26,7 +27,11 @@ class Variances(NamedTuple):
 def of_seeds(shares: Sequence[NDArray[np.float64]], *, paired: bool) -> tuple[tuple[float, int], ...]:
     """The variance of the mean over seeds, of the pairs or of each model."""
     samples = [shares[1] - shares[0]] if paired else list(shares)
-    return tuple((float(sample.var(ddof=1)) / len(sample), len(sample) - 1) for sample in samples)
+    variances = [float(sample.var(ddof=1)) for sample in samples]
+    return tuple(
+        (variance / len(sample) if variance > ROUNDING else 0.0, len(sample) - 1)
+        for variance, sample in zip(variances, samples, strict=True)
+    )
 
 
 def of_images(known: NDArray[np.float64], first: int, several: bool, *, paired: bool) -> float:
@@ -50,36 +55,64 @@ def half_width(variances: Variances, confidence: float) -> float:
     """Half of the interval of a difference, as a share of images: the mean of two approximations.
 
     Both are for a sum of chances of which one, that of the seeds, is estimated from few values. Hillis' takes Student's
-    quantile with the degrees of freedom that the whole has; with three seeds it is somewhat too narrow. Howe's adds the
-    squares of the half-widths of both; it is somewhat too wide. With one source of chance both are Student's.
+    quantile with the degrees of freedom that the whole has; with three seeds it is too narrow. Howe's is too wide. With
+    one source of chance both are Student's.
 
     Args:
         variances: Of the difference.
         confidence: Such as 0.95.
 
-    Sources: Hillis 2007, Statistics in Medicine 26 (several readers, several cases); Howe 1974, JASA 69.
+    Source: Hillis 2007, Statistics in Medicine 26 (several readers, several cases); :func:`cautious_half_width`.
+
+    """
+    from scipy.special import stdtrit
+
+    whole, spread = _whole(variances), _spread(variances)
+    cautious = cautious_half_width(variances, confidence)
+    if spread <= 0:
+        return cautious
+    return (float(stdtrit(whole**2 / spread, 0.5 + confidence / 2)) * math.sqrt(whole) + cautious) / 2
+
+
+def cautious_half_width(variances: Variances, confidence: float) -> float:
+    """Half of Howe's interval: the squares of the half-widths of both sources of chance are added.
+
+    It is too narrow for no number of seeds, also far out, where p-values that are corrected for several comparisons
+    are judged.
+
+    Args:
+        variances: Of the difference.
+        confidence: Such as 0.95.
+
+    Source: Howe 1974, Approximate confidence limits on the mean of X + Y, JASA 69.
 
     """
     from scipy.special import ndtri, stdtrit
 
     tail = 0.5 + confidence / 2
-    normal = float(ndtri(tail))
-    by_seeds: float = sum(variance for variance, _ in variances.seeds)
-    whole = by_seeds + variances.images
-    spread = sum(variance**2 / freedom for variance, freedom in variances.seeds)
+    normal, spread = float(ndtri(tail)), _spread(variances)
     if spread <= 0:
-        return normal * math.sqrt(whole)
-    hillis = float(stdtrit(whole**2 / spread, tail)) * math.sqrt(whole)
-    student = float(stdtrit(by_seeds**2 / spread, tail))
-    return (hillis + math.sqrt(student**2 * by_seeds + normal**2 * variances.images)) / 2
+        return normal * math.sqrt(_whole(variances))
+    of_seeds_alone = sum(variance for variance, _ in variances.seeds)
+    student = float(stdtrit(of_seeds_alone**2 / spread, tail))  # with Welch's degrees of freedom
+    return math.sqrt(student**2 * of_seeds_alone + normal**2 * variances.images)
+
+
+def _whole(variances: Variances) -> float:
+    return sum((variance for variance, _ in variances.seeds), variances.images)
+
+
+def _spread(variances: Variances) -> float:
+    """Of the variance over seeds: twice this is the variance of its estimate."""
+    return sum(variance**2 / freedom for variance, freedom in variances.seeds)
 
 
 def p_value(distance: float, variances: Variances) -> float:
-    """The level at which the interval would just reach 0."""
+    """The level at which the cautious interval would just reach 0."""
     from scipy.optimize import brentq
 
     def beyond(level: float) -> float:
-        return half_width(variances, 1 - level) - distance
+        return cautious_half_width(variances, 1 - level) - distance
 
     if distance == 0:
         return 1.0
@@ -140,10 +173,9 @@ def seeds_for(variances: Variances, seeds: Sequence[int], *, paired: bool, point
 
     def is_found(count: int) -> bool:
         scaled = Variances(tuple((variance / count, count - 1) for variance in single), variances.images)
-        whole = sum(variance for variance, _ in scaled.seeds) + scaled.images
-        spread = sum(variance**2 / freedom for variance, freedom in scaled.seeds)
+        whole, spread = _whole(scaled), _spread(scaled)
         freedom = whole**2 / spread if spread > 0 else 1e6
-        needed = half_width(scaled, 1 - LEVEL) + float(stdtrit(freedom, POWER)) * math.sqrt(whole)
+        needed = cautious_half_width(scaled, 1 - LEVEL) + float(stdtrit(freedom, POWER)) * math.sqrt(whole)
         return needed <= points / 100
 
     count = bisect_left(range(2, MOST_SEEDS + 1), True, key=is_found) + 2

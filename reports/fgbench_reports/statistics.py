@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fgbench.results.predictions import UNREADABLE, PredictionsRow
@@ -206,11 +207,16 @@ def mcnemar(one: NDArray[np.int8], two: NDArray[np.int8]) -> float:
     Source: McNemar 1947, Psychometrika 12; the exact form is a binomial test of the images on which the runs differ.
 
     """
-    from scipy.stats import binomtest
-
     readable = (one >= 0) & (two >= 0)
     better, worse = int(((two > one) & readable).sum()), int(((two < one) & readable).sum())
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return _sign_test(better, better + worse)
+
+
+@cache
+def _sign_test(better: int, differing: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(better, differing).pvalue) if differing else 1.0
 
 
 def _is_told(one: Difference) -> bool:

@@ -30,7 +30,7 @@ from fgbench_reports.tables.table import Table, distinct, file_name, without_emp
 
 IS_BASELINE = "baseline"
 NAMES = ("model", "selects by", "backbone", "begun from", "verdict")
-ALWAYS = ("model", "seeds", "top-1 %", "difference", "95 % interval", "verdict")
+ALWAYS = ("model", "seeds", "top-1 %", "difference", "95 % interval", "seeds for 1 point", "verdict")
 
 
 class Differences(Report):
@@ -134,7 +134,7 @@ def _notes(comparison: Comparison, rows: TrainedRows) -> list[str]:
         notes.append(
             "McNemar's p: the exact test of each pair of runs, in the order of the seeds; it tells two trainings apart."
         )
-    if any(one.difference.seeds_for_one_point for one in comparison.compared) or comparison.judgements:
+    if comparison.judgements:
         notes.append(
             "seeds for 1 point: so many seeds of each model would find a difference of 1 point (power 80 %, one "
             f"comparison); –: more than {MOST_SEEDS}, or the {tested} test images alone leave too much open."
