@@ -89,6 +89,15 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def pretrain(session: nox.Session) -> None:
+    """Draws a world of objects, and pretrains the shipped backbone on it; hours, and it goes on where it was killed."""
+    session.install(".")
+    folder = str(Path(session.create_tmp()) / "pretraining")
+    weights = "fgbench/pretraining/weights/vit_fgbench_patch12_96.safetensors"
+    session.run("python", "-m", "fgbench.pretraining", folder, "--weights", weights, *session.posargs)
+
+
+@nox.session
 def cost(session: nox.Session) -> None:
     """Measures every selector by itself, and fills docs/cost.md; ``-- --sizes 224`` is shorter."""
     session.install(".")

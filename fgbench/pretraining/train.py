@@ -114,7 +114,7 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = lam
     shown, held_out = draw(recipe.images, 0, recipe.seed), draw(min(HELD_OUT, recipe.images), 10**9, recipe.seed)
     torch.manual_seed(recipe.seed)
     network = Network(recipe.drop_path)
-    optimizer = torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
+    optimizer = _optimizer(network, recipe)
     done = _load(folder, recipe, network, optimizer)
     steps = len(shown.families) // recipe.batch_size
     for epoch in range(done, recipe.epochs):
@@ -140,6 +140,10 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = lam
             f"of their patches of objects {patches:.1f} %; {time.monotonic() - began:.0f} s"
         )
     return network
+
+
+def _optimizer(network: nn.Module, recipe: Pretraining) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -239,6 +243,22 @@ def _load(folder: Path, recipe: Pretraining, network: Network, optimizer: torch.
             state.setdefault(int(index), {})[what] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return int(metadata["epochs"])
+
+
+def read_state(folder: Path) -> tuple[Network, Pretraining, int]:
+    """The network after the last whole epoch in a folder, its recipe, and the number of its epochs.
+
+    Raises:
+        FileNotFoundError: No epoch is finished.
+
+    """
+    path = folder / STATE
+    if not path.is_file():
+        raise FileNotFoundError(2, "no state", str(path))
+    with safe_open(path, framework="pt") as file:
+        recipe = Pretraining(**json.loads(file.metadata()["recipe"]))
+    network = Network(recipe.drop_path)
+    return network, recipe, _load(folder, recipe, network, _optimizer(network, recipe))
 
 
 def export(network: Network, path: Path, facts: dict[str, str]) -> None:
