@@ -130,7 +130,7 @@ class ViT(VisionTransformerModel):
         return ["the class token is read, as it was when the file was written (readout='class_token')"], undo
 
     def start_from_backbone(self) -> tuple[str, ...]:
-        """Draw the head; a norm and a head of the class token start like the others, further blocks as they were built."""
+        """Draw the head; a second norm and head start like the first, further blocks as they were built."""
         own = self.encoder.depth if self.depth is None else own_depth(self.encoder.name)
         names = tuple(f"encoder.vit.blocks.{index}." for index in range(own, self.encoder.depth))
         names += super().start_from_backbone()

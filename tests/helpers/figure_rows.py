@@ -91,9 +91,7 @@ def _count(convention, backbone, selector, impl, size, percent, environment) -> 
 @cache
 def kept() -> Data:
     """Rows that were once measured and do not change with the gallery, with the environments of their files."""
-    accuracy, selection = (
-        json.loads((ROWS / f"{name}.json").read_text("utf-8")) for name in ("accuracy", "selection")
-    )
+    accuracy, selection = (json.loads((ROWS / f"{name}.json").read_text("utf-8")) for name in ("accuracy", "selection"))
     alone = {**selection["environment"], "roof": selection["roof"]}
     return Data(
         flops=_with(accuracy["flops"], {}),
