@@ -38,7 +38,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vit_fgbench_patch12_96(pretrained: bool = False, **options: Any) -> VisionTransformer:
-    """A ViT of width 128, six blocks and patches of 12 pixels at 96; with weights of the drawn world."""
+    """A ViT of width 96, six blocks and patches of 12 pixels at 96; with weights of the drawn world."""
     shape = {"img_size": IMAGE_SIZE, "patch_size": PATCH, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
     model: VisionTransformer = _create_vision_transformer(SHIPPED, pretrained=pretrained, **{**shape, **options})
     return model

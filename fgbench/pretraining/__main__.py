@@ -9,8 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fgbench.pretraining.card import Learned, card
-from fgbench.pretraining.train import HELD_OUT, Network, Pretraining, accuracy, draw, export, pretrain, read_state
-from fgbench.results.shipped import WEIGHTS
+from fgbench.pretraining.pictures import draw
+from fgbench.pretraining.train import (
+    FIRST_HELD_OUT,
+    HELD_OUT,
+    Network,
+    Pretraining,
+    accuracy,
+    export,
+    pretrain,
+    read_state,
+)
+from fgbench.results.shipped import IMAGE_SIZE, WEIGHTS
 
 CARD = "README.md"  # beside the weights
 
@@ -50,7 +60,7 @@ def write(network: Network, recipe: Pretraining, epochs: int, path: Path) -> Non
         path: Of the weights; the card is written beside them.
 
     """
-    top1, patches = accuracy(network, draw(min(HELD_OUT, recipe.images), 10**9, recipe.seed))
+    top1, patches = accuracy(network, draw(min(HELD_OUT, recipe.images), FIRST_HELD_OUT, recipe.seed, side=IMAGE_SIZE))
     export(network, path, {"recipe": json.dumps(asdict(recipe)), "epochs": str(epochs), "license": "Apache-2.0"})
     learned = Learned(epochs=epochs, top1_percent=top1, patches_percent=patches)
     params = sum(weights.numel() for weights in network.backbone.parameters())

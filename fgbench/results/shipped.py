@@ -8,7 +8,7 @@ SHIPPED = "vit_fgbench_patch12_96"  # its name in timm
 TAG = "world"  # of its weights
 BEGUN_FROM = "shipped"  # what rows say of runs that begin from its weights
 IMAGE_SIZE, PATCH = 96, 12  # pixels
-WIDTH, DEPTH, HEADS = 128, 6, 2
+WIDTH, DEPTH, HEADS = 96, 6, 3
 FAMILIES = 120  # classes of its own head
 MEAN = STD = (0.5, 0.5, 0.5)  # of colours
 WEIGHTS = Path(__file__).parents[1] / "pretraining" / "weights" / f"{SHIPPED}.safetensors"
