@@ -27,14 +27,15 @@ CARD = "README.md"  # beside the weights
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train in a folder, where a killed run goes on, and write the weights, by default those that are shipped."""
+    usual = Pretraining()
     parser = argparse.ArgumentParser(prog="python -m fgbench.pretraining", description=main.__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("fgbench-pretraining"), help="for the state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="file that is written")
     parser.add_argument("--as-it-is", action="store_true", help="write the last whole epoch, and train nothing")
-    parser.add_argument("--images", type=int, default=Pretraining.images, help="that are drawn, once")
-    parser.add_argument("--epochs", type=int, default=Pretraining.epochs, help="passes over them")
-    parser.add_argument("--batch-size", type=int, default=Pretraining.batch_size, help="images per step")
-    parser.add_argument("--seed", type=int, default=Pretraining.seed, help="of images and weights")
+    parser.add_argument("--images", type=int, default=usual.images, help="that are drawn, once")
+    parser.add_argument("--epochs", type=int, default=usual.epochs, help="passes over them")
+    parser.add_argument("--batch-size", type=int, default=usual.batch_size, help="images per step")
+    parser.add_argument("--seed", type=int, default=usual.seed, help="of images and weights")
     asked = parser.parse_args(arguments)
     if asked.as_it_is:
         try:

@@ -48,16 +48,17 @@ timm.create_model("{SHIPPED}", pretrained=True, num_classes=20)
 
 ## Data
 
-Images that `fgbench/pretraining/` draws by a seed; nothing was downloaded or photographed. {FAMILIES} families of objects:
-{PER_KIND} of each of {len(KINDS)} kinds ({kinds}). A family is a blueprint of outlines and textures; its objects differ in
-colours, size, pose, proportions and light. Other objects and clutter lie around and before the main one. Nothing that draws the
-birds of `--dataset synthetic` has a part in it.
+Images that `fgbench/pretraining/` draws by a seed; nothing was downloaded or photographed. {FAMILIES} families of
+objects: {PER_KIND} of each of {len(KINDS)} kinds ({kinds}).
+A family is a blueprint of outlines and textures; its objects differ in colours, size, pose, proportions and light.
+Other objects and clutter lie around and before the main one. Nothing that draws the birds of `--dataset synthetic` has a
+part in it.
 
 ## Recipe
 
-`nox -s pretrain`, AdamW with a cosine. The class token is asked for the family of the main object. Every patch token is asked
-by the same head for the family that it shows, or the ground (token labelling, Jiang et al., arXiv 2104.10858). Images are
-mirrored, and their channels are exchanged and weighed anew each time.
+`nox -s pretrain`, AdamW with a cosine. The class token is asked for the family of the main object. Every patch token is
+asked by the same head for the family that it shows, or the ground (token labelling, Jiang et al., arXiv 2104.10858),
+and all tokens for colours. Images are cut out of larger ones, mirrored, and their channels exchanged and weighed anew. The network sees a part of the patches at first. The weights are a moving mean.
 
 | setting | value |
 |:--|:--|
@@ -65,14 +66,14 @@ mirrored, and their channels are exchanged and weighed anew each time.
 
 ## How well
 
-After {learned.epochs} epochs, on {min(HELD_OUT, recipe.images)} held-out images of the same world: the family of the main object
-{learned.top1_percent:.1f} % (chance {100 / FAMILIES:.1f} %), the family of a patch that shows an object
+After {learned.epochs} epochs, on {min(HELD_OUT, recipe.images)} held-out images of the same world: the family of the
+main object {learned.top1_percent:.1f} % (chance {100 / FAMILIES:.1f} %), the family of a patch that shows an object
 {learned.patches_percent:.1f} %.{early}
 
 ## Limits
 
 - It has never seen a photograph. On photographs its features are those of drawn outlines and flat textures.
-- Colours were random in training, so its head ignores them; fine-tuning has to learn what they mean.
+- Colours were random in training and say nothing about families.
 - Accuracies of models on it compare models with each other, on small drawn images. They do not stand for the paper's,
   which began from ImageNet-21k.
 - Weights are float16 in the file, and float32 once they are loaded.
