@@ -51,14 +51,15 @@ timm.create_model("{SHIPPED}", pretrained=True, num_classes=20)
 Images that `fgbench/pretraining/` draws by a seed; nothing was downloaded or photographed. {FAMILIES} families of
 objects: {PER_KIND} of each of {len(KINDS)} kinds ({kinds}).
 A family is a blueprint of outlines and textures; its objects differ in colours, size, pose, proportions and light.
-Other objects and clutter lie around and before the main one. Nothing that draws the birds of `--dataset synthetic` has a
-part in it.
+Other objects and clutter lie around and before the main one. Nothing that draws the birds of `--dataset synthetic`
+has a part in it.
 
 ## Recipe
 
-`nox -s pretrain`, AdamW with a cosine. The class token is asked for the family of the main object. Every patch token is
-asked by the same head for the family that it shows, or the ground (token labelling, Jiang et al., arXiv 2104.10858),
-and all tokens for colours. Images are cut out of larger ones, mirrored, and their channels exchanged and weighed anew. The network sees a part of the patches at first. The weights are a moving mean.
+`nox -s pretrain`, AdamW with a cosine. The class token is asked for the family of the main object. Every patch token
+is asked by the same head for the family that it shows, or the ground (token labelling, Jiang et al., arXiv
+2104.10858), and all tokens for colours. Images are cut out of larger ones, mirrored, and their channels exchanged and
+weighed anew each time. At first the network sees a part of the patches. The weights are a moving mean.
 
 | setting | value |
 |:--|:--|
