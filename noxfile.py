@@ -77,7 +77,7 @@ def accuracy(session: nox.Session) -> None:
     models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
     reduced = ("vit+evit@0.7", "vit+evit@0.5", "vit+tome@0.7")
     store = ("--store", _store(session))
-    small = ("--backbones", "test_vit", "--sizes", "96", "--num-classes", "20")
+    small = ("--backbones", "vit_fgbench_patch12_96", "--sizes", "96", "--num-classes", "20")
     train = ("fgbench", "accuracy", "--seeds", "1", "10", "100", "--device", DEVICE, *store, *session.posargs)
     session.run(*train, "--model", *models, "--quality")
     session.run(*train, "--model", "vit", "--model-options", "overlap=4")
