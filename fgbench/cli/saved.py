@@ -21,6 +21,7 @@ from fgbench.results.records import (
     QualityRow,
     Record,
     SelectionRow,
+    StudyRow,
     ThroughputRow,
 )
 from fgbench.results.reduced_name import FILE
@@ -81,6 +82,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         selection_quality=each_judged,
         selection=_of(SelectionRow, saved_rows),
         backend=_of(BackendRow, saved_rows),
+        study=_of(StudyRow, saved_rows),
         sources=tuple(dict.fromkeys(sources)),
     )
 

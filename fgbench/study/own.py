@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins.names import check_backbones, check_model_options, check_models, check_selectors
 from fgbench.plugins.timm_names import optimizer_names
+from fgbench.results.decoding import WORDS
 from fgbench.results.reading import read_text
 from fgbench.results.recipe import AUGREG
 from fgbench.study.condition import Condition, Study
@@ -29,6 +30,7 @@ else:
 LARGEST_BYTES = 2**20
 Name = Annotated[str, Meta(min_length=1)]
 Steps = Annotated[int, Meta(ge=1, le=MAX_BATCH)]
+ALLOWED = {"augreg": tuple(AUGREG), "mixed_precision": PRECISIONS}
 EXAMPLE = 'a study is a list of [[condition]] with name = "…" and model = "…"'
 
 
@@ -74,7 +76,7 @@ class _File:
     """The text of the file, in which keys have lines."""
 
     def __init__(self, path: Path, text: str) -> None:
-        self.path, self._lines = path, text.splitlines()
+        self.path, self._lines = path, text.splitlines() or [""]
 
     def error(
         self, key: str, what: str, do: str = "", *, condition: int | None = None, met: Any = None
@@ -117,11 +119,13 @@ def read_study(path: Path, plugin_files: Sequence[str] | None = None) -> Study:
         ) from error
     file = _File(path, text)
     try:
-        table = msgspec.convert(tomllib.loads(text), StudyTable)
-    except tomllib.TOMLDecodeError as error:
+        loaded = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _not_toml(path, text, str(error)) from error
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise _wrong(file, str(error)) from error
+    try:
+        table = msgspec.convert(loaded, StudyTable)
+    except msgspec.ValidationError as error:
+        raise _wrong(file, loaded, str(error)) from error
     _check_names(file, table, plugin_files)
     conditions = [
         Condition(
@@ -161,20 +165,36 @@ def _not_toml(path: Path, text: str, said: str) -> FgbenchError:
     return FgbenchError(f"{path}, line {number}: this is no TOML: {what}:", lines[min(number, len(lines)) - 1].strip())
 
 
-def _wrong(file: _File, said: str) -> FgbenchError:
+def _wrong(file: _File, loaded: Any, said: str) -> FgbenchError:
     """The error for a table that is no study, out of msgspec's words."""
     what, _, place = said.partition(" - at `$")
-    keys = re.findall(r"\.(\w+)|\[(\d+)\]", place)
-    condition = next((int(number) for _, number in keys if number), None)
-    key = next((word for word, _ in reversed(keys) if word), "")
+    keys = [int(number) if number else word for word, number in re.findall(r"\.(\w+)|\[(\d+)\]", place)]
+    condition = next((key for key in keys if isinstance(key, int)), None)
+    key = next((key for key in reversed(keys) if isinstance(key, str)), "condition")
     if unknown := re.match(r"Object contains unknown field `(.*)`$", what):
         table = RecipeTable if key == "recipe" else StudyTable if condition is None else ConditionTable
-        known = list(table.__struct_fields__)
-        error = UnknownNameError("key", unknown[1], known)
+        error = UnknownNameError("key", unknown[1], table.__struct_fields__)
         return file.error(unknown[1], "unknown key", error.do, condition=condition)
     if missing := re.match(r"Object missing required field `(.*)`$", what):
         return file.error(missing[1], "is missing", EXAMPLE, condition=condition)
-    return file.error(key or "condition", what[:1].lower() + what[1:].replace("`", ""), condition=condition)
+    met = loaded
+    for one in keys:
+        met = met[one] if isinstance(met, (dict, list)) else met
+    known = ALLOWED.get(key)
+    wanted = f"must be one of {', '.join(known)}" if known else _in_words(what)
+    shown = met if isinstance(met, (str, int, float)) else msgspec.json.encode(met).decode()
+    return file.error(key, f"{wanted}, got", condition=condition, met=shown)
+
+
+def _in_words(said: str) -> str:
+    """What msgspec expected, in plain words."""
+    match = re.match(r"Expected `(\w+)[^`]*`(?: (of length)? ?>= (\d+))?(?: ?<= (\d+))?", said)
+    if match is None:
+        return f"is wrong ({said})"
+    word, length, least, most = WORDS.get(match[1], match[1]), match[2], match[3], match[4]
+    if length:
+        return f"must be {word} that is not empty"
+    return f"must be {word}" + (f" from {least}" if least else "") + (f" up to {most}" if most else "")
 
 
 def _check_names(file: _File, table: StudyTable, plugins: Sequence[str] | None) -> None:

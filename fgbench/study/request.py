@@ -49,6 +49,7 @@ from fgbench.training.request import (
     MACHINE,
     MODEL,
     SEARCH_EPOCHS,
+    SEED,
     SEEDS,
     START,
     TEST,
@@ -57,6 +58,7 @@ from fgbench.training.request import (
     TRAINING,
     WORKERS,
     AccuracyRequest,
+    numbers,
 )
 from fgbench.values import real_number
 
@@ -72,6 +74,10 @@ PRICE = one(
     read=partial(real_number, what="--hour-price", example=2.5, largest=MAX_PRICE),
 )
 PATHS = ("data_dir", "checkpoint", "checkpoints")
+# Seeds of a study are counted from 1, so that 0 of them is no seed that somebody meant.
+STUDY_SEEDS = SEEDS.but(
+    default="1 10 100; 1 10 beyond 50,000 images", read=partial(numbers, partial(SEED, smallest=1), "seed")
+)
 OF_STUDY = {  # options that only some studies have a use for, and their flags
     "models": "--models",
     "selectors": "--selectors",
@@ -136,7 +142,7 @@ class StudyRequest(ReadsCheckpoint):
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, START] = None
     lrs: Annotated[Sequence[float] | None, LRS, TRAINING] = None
     search_epochs: Annotated[int | None, SEARCH_EPOCHS, TRAINING] = None
-    seeds: Annotated[Sequence[int] | None, SEEDS.but(default="1 10 100; 1 10 beyond 50,000 images"), TRAINING] = None
+    seeds: Annotated[Sequence[int] | None, STUDY_SEEDS, TRAINING] = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     device: Annotated[str | None, DEVICE, MACHINE] = None
     threads: Annotated[int | None, THREADS.but(default="the cores, shared by --jobs"), MACHINE] = None

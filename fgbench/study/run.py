@@ -17,6 +17,7 @@ from typing import Any
 
 from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.decoding import decode
+from fgbench.results.predictions import PredictionsRow
 from fgbench.results.records import AccuracyRow, StudyRow
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.study.plan import Plan, Planned
@@ -50,6 +51,7 @@ class StudyResult:
     plan: Plan
     runs: list[AccuracyRow] = field(default_factory=list)
     places: list[StudyRow] = field(default_factory=list)  # of the runs in the study
+    predictions: list[PredictionsRow] = field(default_factory=list)  # of the runs, as far as they were kept
     stored: int = 0  # runs that were in the store already
     interrupted: bool = False
 
@@ -58,7 +60,13 @@ class StudyResult:
         names = [(planned.told["dataset"], planned.told["condition"]) for planned in self.plan.conditions]
         pairs = list(zip(self.places, self.runs, strict=True))
         pairs.sort(key=lambda pair: (names.index((pair[0].dataset, pair[0].condition)), pair[0].seed))
-        return replace(self, runs=[run for _, run in pairs], places=[place for place, _ in pairs])
+        order = {place.run: number for number, (place, _) in enumerate(pairs)}
+        return replace(
+            self,
+            runs=[run for _, run in pairs],
+            places=[place for place, _ in pairs],
+            predictions=sorted(self.predictions, key=lambda row: order[row.run]),
+        )
 
 
 def plan_study(request: StudyRequest, store: Path, progress: OnEvent = lambda _: None) -> Plan:
@@ -244,6 +252,8 @@ class _Running:
         self.store.add(StudyRow.kind, key, fields, row.environment or {})
         self.result.runs.append(row)
         self.result.places.append(place)
+        if (kept := self.store.get(PredictionsRow.kind, run)) is not None:
+            self.result.predictions.append(decode(PredictionsRow, kept))
 
     def _fail(self, planned: Planned, seed: int, error: WorkerFailed | FgbenchError) -> None:
         self.on_problem(_problem(f"{planned.name}, seed {seed}", error))

@@ -48,14 +48,14 @@ DATA, MODEL, START, TRAINING = "Data", "Model", "Weights", "Training"
 MACHINE, TEST = "Machine", "Testing"
 
 
-def _numbers(read: Callable[[str], Any], kind: str, words: Sequence[str]) -> list[Any]:
+def numbers(read: Callable[[str], Any], kind: str, words: Sequence[str]) -> list[Any]:
     """Numbers in their order, each once; ``0.1`` and ``1e-1`` are one."""
     return list(dict.fromkeys(read(word) for word in names(words, kind)))
 
 
 _epochs = whole("number of epochs", 50, MAX_EPOCHS)
 _rate = partial(real_number, what="learning rate", example=0.01, largest=1e38)
-_seed = partial(whole_number, what="seed", example=1, largest=MAX_SEED, smallest=0)
+SEED = partial(whole_number, what="seed", example=1, largest=MAX_SEED, smallest=0)
 
 DATASET = one("--dataset", "'fgbench list datasets', or hfds/…, tfds/…, wds/… by timm's readers")
 DATASET_OPTIONS = many(
@@ -70,7 +70,7 @@ LRS = many(
     "several are searched",
     "RATE…",
     default="0.03 0.01 0.003 0.001; one for synthetic",
-    read=partial(_numbers, _rate, "learning rate"),
+    read=partial(numbers, _rate, "learning rate"),
 )
 SEARCH_EPOCHS = one(
     "--search-epochs",
@@ -84,7 +84,7 @@ SEEDS = many(
     "of training",
     "N…",
     default="1 10 100; 1 10 beyond 50,000 images; one for synthetic",
-    read=partial(_numbers, _seed, "seed"),
+    read=partial(numbers, SEED, "seed"),
 )
 AUGREG_LEVEL = one(
     "--augreg",

@@ -84,5 +84,5 @@ def _show(result: StudyResult, output: OutputOptions) -> None:
     from fgbench_reports.tables.render import render
 
     if result.runs or output.style in ("json", "csv"):
-        tables = study_tables(result.runs, result.places)
+        tables = study_tables(result.runs, result.places, result.predictions)
         emit_as(output.style, render(tables, output.style, to_file=output.to_file), output.output)

@@ -48,9 +48,17 @@ def tested_file(row: AccuracyRow) -> str | None:
     return row.checkpoint if row.seed is None else None
 
 
+def model_options(row: AccuracyRow) -> str | None:
+    """The options of the model that a run was given, in words; overlapping patches are in its name."""
+    given = {name: value for name, value in (row.recipe or {}).items() if name not in RECIPE_FIELDS}
+    given.pop("overlap", None)
+    return ", ".join(f"{name}={value}" for name, value in sorted(given.items())) or None
+
+
 # Fields that tell runs of one model and selector apart which are no seeds of each other, by their headings.
 APART: dict[str, Callable[[AccuracyRow], str | float | None]] = {
     "backbone": lambda row: row.backbone,
+    "options": model_options,
     "lr": lambda row: row.lr,
     "begun from": lambda row: row.begun_from,
     "weights": lambda row: row.weights,
