@@ -77,7 +77,7 @@ def accuracy(session: nox.Session) -> None:
     models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
     reduced = ("vit+evit@0.7", "vit+evit@0.5", "vit+tome@0.7")
     store = ("--store", _store(session))
-    small = ("--backbones", "test_vit", "--sizes", "96", "--num-classes", "20")
+    small = ("--backbones", "vit_fgbench_patch12_96", "--sizes", "96", "--num-classes", "20")
     train = ("fgbench", "accuracy", "--seeds", "1", "10", "100", "--device", DEVICE, *store, *session.posargs)
     session.run(*train, "--model", *models, "--quality")
     session.run(*train, "--model", "vit", "--model-options", "overlap=4")
@@ -86,6 +86,15 @@ def accuracy(session: nox.Session) -> None:
     session.run("fgbench", "throughput", "--model", *models, *reduced, *small, "--batch-sizes", "1", "8", "32", *store)
     _export(session, "accuracy", "accuracy", "selection_quality", "flops", "throughput")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
+
+
+@nox.session
+def pretrain(session: nox.Session) -> None:
+    """Draws a world of objects, and pretrains the shipped backbone on it; hours, and it goes on where it was killed."""
+    session.install(".")
+    folder = str(Path(session.create_tmp()) / "pretraining")
+    weights = "fgbench/pretraining/weights/vit_fgbench_patch12_96.safetensors"
+    session.run("python", "-m", "fgbench.pretraining", folder, "--weights", weights, *session.posargs)
 
 
 @nox.session

@@ -246,6 +246,7 @@ THREADS = one("--threads", "of a CPU", "N", default="torch's", read=whole("numbe
 MAX_TIME = one("--max-time", "of timed blocks, per point", "TIME", read=time("--max-time"), write=_seconds)
 TIMEOUT = one("--timeout", "of one point", "TIME", default="10m", read=time("--timeout"), write=_seconds)
 PRETRAINED = switch("--pretrained", "timm's weights for the backbone")
+FROM_SCRATCH = switch("--from-scratch", "random weights on the shipped backbone too, instead of its own")
 CHECKPOINT = one("--checkpoint", "a file of weights", "FILE", read=Path)
 WEIGHTS = one("--weights", "where --checkpoint has several sets: raw, ema or a key of the file")
 POSITION_INTERPOLATION = one(
@@ -305,6 +306,11 @@ class ReadsCheckpoint:
     checkpoint: Path | None
     weights: str | None
     position_interpolation: str | None
+
+    @property
+    def begins_shipped(self) -> bool:
+        """Whether models on the shipped backbone have its weights without being asked for them."""
+        return False
 
     @property
     def reading(self) -> dict[str, str | None]:

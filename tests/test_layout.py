@@ -75,6 +75,7 @@ BELOW: dict[str, set[str]] = {
     "audit": {*BASE, "plugins", "models", "deploy", "explain"},
     "explain": {*BASE, "plugins", "models", "flops", "datasets", "workers", "deploy"},
     "training": {*BASE, "plugins", "models", "flops", "datasets", "explain", "workers"},
+    "pretraining": {*BASE, "models"},
     "study": {*BASE, "plugins", "models", "flops", "datasets", "training", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "datasets", "workers"},
     # The rules by which a comparison is judged are the reports'.

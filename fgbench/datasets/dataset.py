@@ -155,7 +155,8 @@ class DataSet:
     published: Published | None = None
     notes: Sequence[str] = ()  # sentences for the user, such as on renumbered class ids
     left_out: Sequence[str] = ()  # sentences on files in its folder that do not belong to it
-    # Defaults of a run on this data set: fields of the recipe, such as a small backbone for small images.
+    # Defaults of a run on this data set: fields of the recipe, such as a small backbone for small images. Those under
+    # "from shipped" come before them where a run begins from the weights of the shipped backbone.
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -51,7 +51,7 @@ def caption(request: VisualizeRequest, results: Sequence[ModelResults]) -> list[
 
 
 def _network_input(request: VisualizeRequest) -> str:
-    size = request.image_size
+    size = request.side
     if request.view == "whole":
         return f"Networks were shown the whole picture, resized to {size} × {size} pixels."
     side = resized_side(size)

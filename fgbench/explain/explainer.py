@@ -82,7 +82,7 @@ class Explainer:
             BrokenPluginError: The model is one of a plug-in, and fails.
         """
         request, loaded = self._request, self.loaded
-        geometry = input_geometry(picture.size, request.image_size, request.view)
+        geometry = input_geometry(picture.size, request.side, request.view)
         image = picture.network_input(geometry, loaded.mean, loaded.std).to(next(loaded.model.parameters()))
         results: dict[str, SelectorResult] = {}
         prediction = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import torch
 from fgbench.datasets.dataset import HALF, IMAGENET_MEAN, IMAGENET_STD
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem, UnknownNameError
 from fgbench.explain.request import VisualizeRequest
-from fgbench.models.build import create_model
+from fgbench.models.build import create_model, model_class
 from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.checkpoints.load import ClassCountError, LoadReport, load_checkpoint
@@ -23,6 +23,7 @@ from fgbench.models.model import Model
 from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models
 from fgbench.results.reduced_name import is_function
+from fgbench.results.shipped import FAMILIES, IMAGE_SIZE, SHIPPED, is_shipped
 
 CLASSES = 200
 SHOWN = 3  # number of weights that a note names
@@ -36,13 +37,15 @@ class WeightsRequest(Protocol):
     """What a request says of a model and its weights."""
 
     @property
-    def image_size(self) -> int: ...  # noqa: D102
+    def image_size(self) -> int | None: ...  # noqa: D102
     @property
     def impl(self) -> str: ...  # noqa: D102
     @property
     def model_options(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def pretrained(self) -> bool: ...  # noqa: D102
+    @property
+    def begins_shipped(self) -> bool: ...  # noqa: D102
     @property
     def checkpoint(self) -> Path | None: ...  # noqa: D102
     @property
@@ -91,8 +94,7 @@ def models_that_fit(request: VisualizeRequest, on_problem: OnProblem) -> list[tu
     """
     fit, misfits = [], []
     broken: dict[str, BrokenPluginError] = {}
-    models.try_out(request.models)
-    for pair in itertools.product(request.models, request.backbones):
+    for pair in _pairs(request):
         try:
             with torch.device("meta"):
                 _build(request, *pair, CLASSES, pretrained=False)
@@ -121,6 +123,31 @@ def models_that_fit(request: VisualizeRequest, on_problem: OnProblem) -> list[tu
     return fit
 
 
+def sized(request: VisualizeRequest) -> VisualizeRequest:
+    """The request with an image size: that of the shipped backbone where it is the only one."""
+    if request.image_size is not None:
+        return request
+    only_shipped = all(is_shipped(backbone) for _, backbone in _pairs(request))
+    return replace(request, image_size=IMAGE_SIZE if only_shipped else request.side)
+
+
+def _pairs(request: VisualizeRequest) -> list[tuple[str, str | None]]:
+    """Pairs of a model and a backbone; the shipped one where neither a backbone nor weights were named."""
+    default = SHIPPED if request.begins_shipped and not request.pretrained else None
+    return [
+        (name, default if default and backbone is None and _takes_shipped(name) else backbone)
+        for name, backbone in itertools.product(request.models, request.backbones)
+    ]
+
+
+def _takes_shipped(name: str) -> bool:
+    """Whether a model is built on any plain vision transformer."""
+    try:
+        return issubclass(model_class(name), VisionTransformerModel)
+    except BrokenPluginError:  # reported where the model is built
+        return False
+
+
 def load_model(
     request: WeightsRequest,
     name: str,
@@ -145,15 +172,19 @@ def load_model(
         CannotMeasureError: Pretrained weights cannot be downloaded.
         FgbenchError: The checkpoint does not fit the model.
     """
-    model = _build(request, name, backbone, classes, pretrained=request.pretrained)
+    begins_shipped = request.begins_shipped and is_shipped(backbone)
+    pretrained = request.pretrained or begins_shipped
+    model = _build(request, name, backbone, FAMILIES if begins_shipped else classes, pretrained=pretrained)
     backbone_name = _backbone_name(model, backbone)
     if request.checkpoint is None:
         weights, notes, predicts = f"random, seed {request.seed}", [], False
-        if request.pretrained:
-            weights = f"timm's {_full_name(backbone_name)}"
+        if pretrained:
+            whose = "shipped, of a drawn world:" if begins_shipped else "timm's"
+            weights = f"{whose} {_full_name(backbone_name)}"
             if selects(model):
-                notes = ["timm's weights are the backbone's alone; what else the model has is random"]
-        norm = _timm_norm(backbone_name) if request.pretrained else None
+                of = "the shipped" if begins_shipped else "timm's"
+                notes = [f"{of} weights are the backbone's alone; what else the model has is random"]
+        norm = _timm_norm(backbone_name) if pretrained else None
         if is_function(name):
             weights = f"those that {name} returns"
     else:
@@ -174,7 +205,7 @@ def load_model(
         name=name,
         backbone=backbone_name,
         weights=weights,
-        is_random=not (request.pretrained or is_function(name)) and request.checkpoint is None,
+        is_random=not (pretrained or is_function(name)) and request.checkpoint is None,
         predicts=predicts,
         mean=mean,
         std=std,

@@ -13,6 +13,7 @@ from fgbench.options import (
     BACKBONES,
     CHECKPOINT,
     DEVICE,
+    FROM_SCRATCH,
     IMPLEMENTATION,
     MODEL_OPTIONS,
     MODELS,
@@ -35,6 +36,7 @@ from fgbench_selectors.entries import RULES
 
 VIEWS = ("centre", "whole")
 MAX_PATCHES = 10_000_000
+SIDE = 224  # pixels, where no size is named
 
 IMAGES = argument("IMAGE", "any files that Pillow reads", several=True, read=lambda words: list(dict.fromkeys(words)))
 VIEW = one("--view", "centre, as models are tested, or whole", read=one_of("view", VIEWS))
@@ -52,16 +54,18 @@ class VisualizeRequest(ReadsCheckpoint):
     Attributes:
         images: Paths.
         models: Names.
-        backbones: timm's names; None: the model's own default.
+        backbones: timm's names; None: without weights that are named, the shipped backbone for every model that takes
+            it, else the model's own default.
         selectors: Names; None: all on a plain backbone, none beside a model's own selection.
         impl: ``"published"`` or ``"fast"``.
         model_options: The model's own options.
         pretrained: Whether the backbone has timm's weights.
+        from_scratch: Whether the shipped backbone has random weights, too, instead of its own.
         checkpoint: A file of weights.
         weights: Of several sets in the checkpoint: raw, ema or a key; None: see :func:`fgbench.load_checkpoint`.
         position_interpolation: ``"bilinear"`` or ``"bicubic"``; None: as the authors of the file do.
         seed: Of weights that are drawn.
-        image_size: Side of the network's square input in pixels.
+        image_size: Side of the network's square input in pixels; None: see :attr:`side`.
         view: The centre of the resized image, as models are tested, or all of it.
         norm: Of colours; None: what the weights were trained with, where that is known.
         top_k: Patches to crop around; None: 8 at 224 pixels and in proportion, as GLSim crops.
@@ -77,7 +81,11 @@ class VisualizeRequest(ReadsCheckpoint):
         MODELS.but(help="vit: selectors on a plain backbone; others: their own selection", default="vit"),
         WHAT,
     ] = ("vit",)
-    backbones: Annotated[Sequence[str | None], BACKBONES.but(default="ViT-B/16"), WHAT] = (None,)
+    backbones: Annotated[
+        Sequence[str | None],
+        BACKBONES.but(default="the shipped one, with its weights; ViT-B/16 with other weights"),
+        WHAT,
+    ] = (None,)
     selectors: Annotated[
         Sequence[str] | None,
         SELECTORS.but(help="names of selectors", default="all; with a model that selects by itself, its own alone"),
@@ -88,17 +96,28 @@ class VisualizeRequest(ReadsCheckpoint):
         default_factory=dict
     )
     pretrained: Annotated[bool, PRETRAINED, READING] = False
+    from_scratch: Annotated[bool, FROM_SCRATCH, READING] = False
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights: ours, released, timm's, Google's"), READING] = None
     weights: Annotated[str | None, WEIGHTS, READING] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, READING] = None
     seed: Annotated[int, WEIGHTS_SEED, READING] = 0
-    image_size: Annotated[int, SIZE, HOW] = 224
+    image_size: Annotated[int | None, SIZE.but(default="224; 96 on the shipped backbone"), HOW] = None
     view: Annotated[str, VIEW, HOW] = "centre"
     norm: Annotated[str | None, NORM, HOW] = None
     top_k: Annotated[int | None, TOP_K, HOW] = None
     rule: Annotated[str, RULE, HOW] = "enclosing"
     device: Annotated[str | None, DEVICE, HOW] = None
     plugins: Annotated[Sequence[str], PLUGINS, OUTPUT_SECTION] = ()
+
+    @property
+    def side(self) -> int:
+        """Side of the network's square input in pixels; a request without one gets it when its models are known."""
+        return self.image_size or SIDE
+
+    @property
+    def begins_shipped(self) -> bool:
+        """Whether the shipped backbone has its own weights."""
+        return not self.from_scratch and self.checkpoint is None
 
     @property
     def num_pictures(self) -> int:
@@ -117,4 +136,7 @@ class VisualizeRequest(ReadsCheckpoint):
                 raise FgbenchError("a file was named as a selector:", name, "pictures come before the options")
         if self.pretrained and self.checkpoint is not None:
             raise FgbenchError("--pretrained and --checkpoint are both weights", do="leave one of them out")
+        if self.from_scratch and (self.pretrained or self.checkpoint is not None):
+            flag = "--pretrained" if self.pretrained else "--checkpoint"
+            raise FgbenchError(f"--from-scratch means random weights, not those of {flag}; leave one of them out")
         self.check_reading()

@@ -34,7 +34,7 @@ def _row(request: VisualizeRequest, results: ModelResults, image: ImageResult, n
         weights=loaded.weights,
         selector=name,
         impl=request.impl,
-        image_size=request.image_size,
+        image_size=request.side,
         view=request.view,
         top_k=None if own else explainer.top_k,
         rule=None if own else request.rule,

@@ -9,13 +9,14 @@ import torch
 
 from fgbench.errors import BrokenPluginError, FgbenchError, OnProblem
 from fgbench.explain.explainer import Explainer
-from fgbench.explain.loaded_model import LoadedModel, load_model, models_that_fit
+from fgbench.explain.loaded_model import LoadedModel, load_model, models_that_fit, sized
 from fgbench.explain.picture import Picture, read_picture
 from fgbench.explain.records import ImageResult
 from fgbench.explain.request import VisualizeRequest
 from fgbench.models.any_network import AnyNetwork
 from fgbench.options import check_device
 from fgbench.plugins.files import add_plugin_files
+from fgbench.plugins.kinds import models
 from fgbench.plugins.registry import usable_selectors
 from fgbench.plugins.timm_names import shape_of
 
@@ -64,9 +65,11 @@ class ExplainRun:
         request = self.request
         add_plugin_files(request.plugins, self.on_problem)
         usable_selectors(request.selectors or (), lambda broken: None)  # refuses names that are not registered
+        models.try_out(request.models)
+        self.request = request = sized(request)
         device = device_of(request)
         broken: list[BrokenPluginError] = []
-        for name, backbone in models_that_fit(request, self.on_problem):
+        for name, backbone in models_that_fit(self.request, self.on_problem):
             self.tell(f"loading {name}")
             try:
                 self._run_model(load_model(request, name, backbone, device, self.on_problem))
@@ -83,7 +86,7 @@ class ExplainRun:
         if not any(image.selectors for results in self.results for image in results.images):
             networks = [results.explainer.loaded for results in self.results]
             others = [loaded.backbone for loaded in networks if isinstance(loaded.model, AnyNetwork)]
-            plain = [name for name in others if shape_of(name, self.request.image_size, 1, None) is not None]
+            plain = [name for name in others if shape_of(name, self.request.side, 1, None) is not None]
             do = f"selectors read it as a backbone: --model vit --backbones {plain[0]}" if plain else ""
             raise FgbenchError("no model has a selection for any of these pictures", do=do)
 
@@ -123,6 +126,7 @@ def device_of(request: VisualizeRequest) -> torch.device:
 class ExplainResult:
     """Results of all models for all images."""
 
+    request: VisualizeRequest  # with the image size that was chosen
     results: Sequence[ModelResults]
     interrupted: bool  # by Ctrl-C: this is what was finished before
 
@@ -161,4 +165,4 @@ def explain_images(
     except KeyboardInterrupt:
         on_interrupt()
         interrupted = True
-    return ExplainResult(results=run.results, interrupted=interrupted)
+    return ExplainResult(request=run.request, results=run.results, interrupted=interrupted)

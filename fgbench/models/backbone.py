@@ -18,6 +18,7 @@ from fgbench.errors import CannotMeasureError, FgbenchError, UnknownNameError
 from fgbench.hub import hub_or_cache, why_not_had
 from fgbench.plugins.timm_names import load_plugin_files
 from fgbench.results.image_size import ImageSize, NonSquare, height_width
+from fgbench.results.shipped import is_shipped
 from fgbench_selectors import QK, Features, Maps, Needs
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -33,6 +34,7 @@ FAMILIES = ("vit_*", "deit*", "eva_*", "eva02_*", "flexivit_*", "test_vit*")
 OTHER_STRUCTURE = re.compile(r"sam_|_r\d*_s\d|_resnet|_mci_|\dx2_|_xp_|pwee|relpos|_dwee_|_dlittle_")
 # Classes of attention that is one softmax of products of queries and keys.
 ATTENTION_KINDS = ("Attention", "AttentionRope", "EvaAttention")
+OWN = ("timm", "fgbench")  # packages whose backbones are not those of plug-ins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +138,10 @@ def is_backbone(name: str) -> bool:
 
 
 def brought_by(name: str) -> list[Any]:
-    """The function of a plug-in that builds a backbone of this name, in a list; an empty list for timm's own."""
+    """The function of a plug-in that builds a backbone of this name, in a list; an empty list for timm's and ours."""
     architecture = name.partition(".")[0]
     entry_point = timm.model_entrypoint(architecture) if is_backbone(name) else None
-    return [] if entry_point is None or entry_point.__module__.partition(".")[0] == "timm" else [entry_point]
+    return [] if entry_point is None or entry_point.__module__.partition(".")[0] in OWN else [entry_point]
 
 
 def backbone_names() -> list[str]:
@@ -281,7 +283,7 @@ def create_with_timm(name: str, num_classes: int, *, pretrained: bool = False, *
     if torch.get_default_device().type == "meta":  # drawing weights there takes five times as long as the rest
         options["weight_init"] = "skip"
     try:
-        with hub_or_cache() if pretrained else nullcontext():
+        with hub_or_cache() if pretrained and not is_shipped(name) else nullcontext():
             try:
                 module: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
             except TypeError:

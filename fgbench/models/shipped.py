@@ -7,7 +7,6 @@ where no weights can be downloaded. Importing this module registers it with timm
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 with warnings.catch_warnings():  # torchvision scripts functions with a deprecated torch.jit while it is imported
@@ -15,12 +14,11 @@ with warnings.catch_warnings():  # torchvision scripts functions with a deprecat
     from timm.models import generate_default_cfgs, register_model
     from timm.models.vision_transformer import VisionTransformer, _create_vision_transformer
 
-from fgbench.results.shipped import DEPTH as DEPTH
-from fgbench.results.shipped import FAMILIES, HEADS, IMAGE_SIZE, MEAN, PATCH, SHIPPED, STD, WEIGHTS, WIDTH
+from fgbench.results.shipped import DEPTH, FAMILIES, HEADS, IMAGE_SIZE, MEAN, PATCH, SHIPPED, STD, TAG, WEIGHTS, WIDTH
 
 default_cfgs = generate_default_cfgs(
     {
-        f"{SHIPPED}.world": {
+        f"{SHIPPED}.{TAG}": {
             "file": str(WEIGHTS),
             "num_classes": FAMILIES,
             "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
@@ -40,12 +38,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vit_fgbench_patch12_96(pretrained: bool = False, **options: Any) -> VisionTransformer:
-    """A ViT of width 128, six blocks and patches of 12 pixels at 96; with weights of the drawn world."""
+    """A ViT of width 96, six blocks and patches of 12 pixels at 96; with weights of the drawn world."""
     shape = {"img_size": IMAGE_SIZE, "patch_size": PATCH, "embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
     model: VisionTransformer = _create_vision_transformer(SHIPPED, pretrained=pretrained, **{**shape, **options})
     return model
-
-
-def has_weights() -> bool:
-    """Whether the file of weights is there."""
-    return Path(WEIGHTS).is_file()

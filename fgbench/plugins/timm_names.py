@@ -20,6 +20,7 @@ from fgbench.plugins.kinds import KINDS
 from fgbench.results import cache
 from fgbench.results.environment import installed_version
 from fgbench.results.image_size import ImageSize
+from fgbench.results.shipped import FIGURES, SHIPPED, TAG
 
 # Figures of a shape in a list. The number of parameters is params + params_per_patch · G² + params_per_class · classes.
 SHAPE = (
@@ -35,6 +36,14 @@ def file_of(timm_version: str) -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _names() -> dict[str, Any]:
+    """The names of timm, and the backbone that fgbench registers with it."""
+    names = _names_of_timm()
+    models = {**names["models"], SHIPPED: TAG}
+    backbones = {**names["backbones"], SHIPPED: FIGURES}
+    return {**names, **{kind: dict(sorted(of.items())) for kind, of in (("models", models), ("backbones", backbones))}}
+
+
+def _names_of_timm() -> dict[str, Any]:
     installed = installed_version("timm")
     if installed is not None:
         try:
@@ -84,7 +93,7 @@ def is_timm_model(name: str) -> bool:
 
 
 def is_of_timm(name: str) -> bool:
-    """Whether timm itself has the architecture of this name."""
+    """Whether timm itself, or fgbench, has the architecture of this name."""
     architecture, names = name.partition(".")[0], _names()
     return architecture in names["models"] or architecture in names["deprecated"]
 

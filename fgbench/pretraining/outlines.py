@@ -100,8 +100,8 @@ def texture_of(kind: Texture, side: int, scale: float, phase: float) -> np.ndarr
 
 
 def _factors(kind: Texture, side: int, scale: float, phase: float) -> Any:
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / max(2.0, scale)
-    x, y = x + phase, y + 0.7 * phase
+    along = np.arange(side, dtype=np.float32) / np.float32(max(2.0, scale))
+    x, y = (along + np.float32(phase))[None, :], (along + np.float32(0.7 * phase))[:, None]
     if kind == "checks":
         return np.where((np.floor(x) + np.floor(y)) % 2 == 0, 0.6, 1.15)
     if kind == "waves":
@@ -115,7 +115,7 @@ def _factors(kind: Texture, side: int, scale: float, phase: float) -> Any:
     if kind == "shingles":
         return np.where((((x + 0.5 * (np.floor(y) % 2)) % 1 - 0.5) ** 2 + (y % 1) ** 2) < 0.3, 1.15, 0.65)
     if kind == "gradient":
-        return 0.7 + 0.5 * (y % 4) / 4
+        return np.broadcast_to(0.7 + 0.5 * (y % 4) / 4, (side, side))
     if kind == "hatching":
         return np.where(((x + y) % 1 < 0.25) | ((x - y) % 1 < 0.25), 0.6, 1.1)
     return np.ones((side, side), dtype=np.float32)

@@ -21,21 +21,20 @@ NOISE = 6.0  # standard deviation of the sensor's noise, in levels of 255
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image (side, side, 3) of uint8, the family of its main object, and those of its patches (G, G)."""
+    """An image (S, S, 3) of uint8, the family of its main object, and the family that every pixel shows (S, S)."""
 
     pixels: np.ndarray
     family: int
-    patches: np.ndarray  # NONE where a patch shows no object
+    shown: np.ndarray  # uint8; NONE where a pixel shows no object
 
 
-def picture(seed: int, index: int, *, side: int = 96, patch: int = 12) -> Picture:
-    """Draw an image, which depends on seed and index alone.
+def picture(seed: int, index: int, *, side: int = 96) -> Picture:
+    """Draw an image, which depends on seed, index and side alone.
 
     Args:
         seed: Of the world's images.
         index: Of the image.
-        side: Of the image, pixels.
-        patch: Side of a patch, pixels.
+        side: S, pixels.
 
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
@@ -50,7 +49,34 @@ def picture(seed: int, index: int, *, side: int = 96, patch: int = 12) -> Pictur
     for _ in range(int(rng.integers(0, 3))):
         _clutter(rng, canvas, shown, _between(rng, 0.02, 0.06))
     pixels = _light(rng, np.asarray(canvas.reduce(FINE), dtype=np.float32))
-    return Picture(pixels, main, _patches(np.asarray(shown)[::FINE, ::FINE], patch, main))
+    return Picture(pixels, main, np.asarray(shown)[::FINE, ::FINE].copy())
+
+
+def patch_families(shown: np.ndarray, mains: np.ndarray, patch: int) -> np.ndarray:
+    """The family that each patch shows most of, where that is enough of it; the main object comes first.
+
+    Args:
+        shown: What every pixel shows (B, S, S).
+        mains: Families of the main objects (B,).
+        patch: Side of a patch, pixels.
+
+    Returns:
+        Families (B, G²), :data:`NONE` for the ground.
+
+    """
+    images, grid = len(shown), shown.shape[1] // patch
+    cells = shown[:, : grid * patch, : grid * patch].reshape(images, grid, patch, grid, patch)
+    cells = cells.transpose(0, 1, 3, 2, 4).reshape(images * grid * grid, patch * patch).astype(np.int64)
+    kinds = FAMILIES + 1
+    places = np.arange(len(cells))
+    counts = np.bincount((places[:, None] * kinds + cells).ravel(), minlength=len(cells) * kinds).reshape(-1, kinds)
+    main = np.repeat(mains, grid * grid)
+    enough = COVERED * patch * patch
+    others = counts.copy()
+    others[places, main] = others[:, NONE] = 0
+    found = np.where(others.max(axis=1) >= enough, others.argmax(axis=1), NONE)
+    found = np.where(counts[places, main] >= enough, main, found)
+    return found.reshape(images, grid * grid)
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -151,19 +177,6 @@ def _light(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     across, down = rng.uniform(-0.25, 0.25, 2)
     shade = 1 + across * ramp[None, :, None] + down * ramp[:, None, None]
     gain = rng.uniform(0.7, 1.2, 3).astype(np.float32) * np.float32(rng.uniform(0.8, 1.15))
-    noise = rng.normal(0, NOISE * rng.random(), pixels.shape).astype(np.float32)
+    noise = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(NOISE * rng.random())
     levels: np.ndarray = np.clip(pixels * shade * gain + noise, 0, 255).astype(np.uint8)
     return levels
-
-
-def _patches(shown: np.ndarray, patch: int, main: int) -> np.ndarray:
-    """The family that each patch shows most of, where that is enough of it; the main object comes first."""
-    grid = len(shown) // patch
-    cells = shown[: grid * patch, : grid * patch].reshape(grid, patch, grid, patch).transpose(0, 2, 1, 3)
-    cells = cells.reshape(grid, grid, patch * patch)
-    found = np.full((grid, grid), NONE, dtype=np.int64)
-    for number in np.unique(cells)[::-1]:
-        if number != NONE and number != main:
-            found[(cells == number).mean(axis=-1) >= COVERED] = number
-    found[(cells == main).mean(axis=-1) >= COVERED] = main
-    return found

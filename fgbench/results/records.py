@@ -286,7 +286,7 @@ class AccuracyRow(Record):
     test_img_s: Figure | None = None  # of the test, reading of files included
     flip: bool = False  # whether the mirror image was tested too
     recipe: dict[str, Any] | None = None  # of the training
-    begun_from: str | None = None  # random, pretrained, or the name of a file; null where nothing was trained
+    begun_from: str | None = None  # random, pretrained, shipped, or the name of a file; null where nothing was trained
     weights: str | None = None  # the key of the set that was read, of a checkpoint with several sets
     run: str | None = None  # key of the run in the store; null in a mean over seeds
     top1_ci95_low_percent: Figure | None = None  # Wilson's, of a single run on these images; null in a mean over seeds

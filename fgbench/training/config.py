@@ -10,15 +10,21 @@ from typing import Any
 
 from fgbench.datasets.dataset import DataSet, Split
 from fgbench.errors import BrokenPluginError, FgbenchError, LeftOutNotice, OnProblem
+from fgbench.models.backbone import is_backbone
 from fgbench.models.build import create_model, model_class, model_options
+from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
+from fgbench.models.checkpoints.files import read_metadata
+from fgbench.models.checkpoints.names import written_options
 from fgbench.models.model import Model
 from fgbench.models.vision_transformer import VisionTransformerModel
 from fgbench.plugins.kinds import models, selectors
 from fgbench.results.recipe import LEARNING_RATES, Recipe, published_model_options, published_recipe, published_seeds
+from fgbench.results.shipped import is_shipped
 from fgbench.training.request import GIVEN_BY_COMMAND, AccuracyRequest
 
 RECIPE_FIELDS = {field.name for field in fields(Recipe)}
 IMAGE_SIZE = 224  # pixels, where neither the request nor the data set names a size
+FROM_SHIPPED = "from shipped"  # the part of a data set's recipe that is for the weights of the shipped backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,7 @@ class TrainingConfig:
     recipe: Recipe
     lrs: tuple[float, ...]  # several are searched
     seeds: tuple[int, ...]
+    begins_shipped: bool = False  # from the weights of the shipped backbone
 
     @property
     def label(self) -> str:
@@ -45,7 +52,7 @@ class TrainingConfig:
 
         Args:
             num_classes: Number of classes of the data set.
-            pretrained: Whether the backbone has timm's weights.
+            pretrained: Whether the backbone has timm's weights, or those that are shipped.
 
         """
         options = dict(self.options)
@@ -113,24 +120,40 @@ def _config(
     for option in request.model_options:
         if option not in known:
             raise FgbenchError(f"model {name!r} has no option", option, f"it has: {', '.join(sorted(known))}")
-    own = {key: value for key, value in dataset.recipe.items() if key in RECIPE_FIELDS}
-    recipe = Recipe(**{**published_recipe(name, dataset.name), **own, **request.recipe})
-    lrs = request.lrs or [_of_dataset(dataset, "lr", None)]
+    backbone = request.backbone or _backbone(request, dataset, kind)
+    begins_shipped = request.begins_shipped and is_shipped(backbone)
+    own = {**dataset.recipe, **(_of_dataset(dataset, FROM_SHIPPED, {}) if begins_shipped else {})}
+    fields = {key: value for key, value in own.items() if key in RECIPE_FIELDS}
+    recipe = Recipe(**{**published_recipe(name, dataset.name), **fields, **request.recipe})
+    lr: Any = own.get("lr")
     return TrainingConfig(
         model=name,
-        backbone=request.backbone or _of_dataset(dataset, _backbone_key(kind), None),
+        backbone=backbone,
         selector=selector,
         impl=request.impl,
         image_size=size,
         options={**published_model_options(name, dataset.name, size), **request.model_options},
         recipe=recipe,
-        lrs=tuple(lrs) if lrs[0] is not None else LEARNING_RATES,
+        lrs=tuple(request.lrs or (LEARNING_RATES if lr is None else [lr])),
         seeds=tuple(request.seeds or _of_dataset(dataset, "seeds", published_seeds(len(dataset.train)))),
+        begins_shipped=begins_shipped,
     )
 
 
-def _backbone_key(kind: type[Model]) -> str:
-    return "backbone" if issubclass(kind, VisionTransformerModel) else f"backbone of {kind.default_backbone}"
+def _backbone(request: AccuracyRequest, dataset: DataSet, kind: type[Model]) -> str | None:
+    """The backbone where none was named: that of the data set's recipe, or the one that our own file is of."""
+    if not issubclass(kind, VisionTransformerModel):
+        return _name_of_dataset(dataset, f"backbone of {kind.default_backbone}")
+    of_dataset = _name_of_dataset(dataset, "backbone")
+    if of_dataset is None or request.checkpoint is None or kind_of(request.checkpoint) != SAFETENSORS:
+        return of_dataset
+    written = written_options(read_metadata(request.checkpoint)).get("backbone")
+    return written if isinstance(written, str) and is_backbone(written) else of_dataset
+
+
+def _name_of_dataset(dataset: DataSet, key: str) -> str | None:
+    name: str | None = _of_dataset(dataset, key, None)
+    return name
 
 
 def _of_dataset(dataset: DataSet, key: str, otherwise: Any) -> Any:
@@ -150,6 +173,7 @@ def run_key(config: TrainingConfig, conditions: Mapping[str, Any]) -> str:
 
     """
     trained = {**asdict(config), "lrs": None, "seeds": None}
+    del trained["begins_shipped"]  # the conditions have the digest of the weights
     identity = {"trained": trained, "around": dict(conditions)}  # two mappings: both have "options"
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 

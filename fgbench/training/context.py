@@ -30,6 +30,7 @@ from fgbench.results.environment import cores
 from fgbench.results.output import check_folder
 from fgbench.results.recipe import Recipe
 from fgbench.results.reduced_name import function_file
+from fgbench.results.shipped import BEGUN_FROM, WEIGHTS
 from fgbench.results.store import Store
 from fgbench.training.config import TrainingConfig, identify, run_key
 from fgbench.training.initial_weights import built_digest, file_digest
@@ -114,14 +115,22 @@ class TrainingContext:
             **more: Further values that the result of this run depends on, such as seed and learning rate.
         """
         request = self.request
-        conditions = {"begun_from": file_digest(request.checkpoint)} if request.checkpoint else {}
+        begun_from = WEIGHTS if config.begins_shipped else request.checkpoint
+        conditions = {"begun_from": file_digest(begun_from)} if begun_from else {}
         # Another set of weights in the same file, and another way to read it, are other runs.
         conditions |= {name: value for name, value in request.reading.items() if value is not None}
         if code := self.code(config):
             conditions["foreign_code"] = code
-        return run_key(
-            config, {**self.identity, **conditions, "pretrained": request.pretrained, "flip": request.flip, **more}
-        )
+        pretrained = request.pretrained and not config.begins_shipped  # those of the shipped backbone are the same
+        return run_key(config, {**self.identity, **conditions, "pretrained": pretrained, "flip": request.flip, **more})
+
+    def begins_pretrained(self, config: TrainingConfig) -> bool:
+        """Whether the backbone of a configuration begins from timm's weights, or from the shipped ones."""
+        return self.request.pretrained or config.begins_shipped
+
+    def begun_from(self, config: TrainingConfig) -> str:
+        """What weights the training of a configuration begins from."""
+        return BEGUN_FROM if config.begins_shipped else self.request.begun_from
 
     def key_of_run(self, config: TrainingConfig, lr: float, seed: int) -> str:
         """Key of a run that is trained on all training images."""
@@ -150,7 +159,8 @@ class TrainingContext:
         """A digest of what a function builds, which may read files of its own; empty for all other models."""
         if not models.load(config.model).built_by:
             return ""
-        return built_digest(lambda: config.build(self.dataset.num_classes, pretrained=self.request.pretrained))
+        pretrained = self.begins_pretrained(config)
+        return built_digest(lambda: config.build(self.dataset.num_classes, pretrained=pretrained))
 
     def _foreign(self, config: TrainingConfig) -> Iterator[Any]:
         """Model, selector, backbone and reader of the data set, as far as they come from plug-ins."""

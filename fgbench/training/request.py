@@ -14,6 +14,7 @@ from fgbench.options import (
     BACKBONE,
     CHECKPOINT,
     DEVICE,
+    FROM_SCRATCH,
     IMPLEMENTATION,
     MAX_SEED,
     MODEL_OPTIONS,
@@ -134,6 +135,7 @@ class AccuracyRequest(ReadsCheckpoint):
         dataset_options: The data set's own options.
         read_all: Whether every image is opened before training begins.
         pretrained: Whether training begins from timm's weights.
+        from_scratch: Whether models on the shipped backbone begin from random weights too, instead of its own.
         checkpoint: A file of weights to begin from, or to test.
         weights: Of several sets in the checkpoint: raw, ema or a key; None: see :func:`fgbench.load_checkpoint`.
         position_interpolation: ``"bilinear"`` or ``"bicubic"``; None: as the authors of the file do.
@@ -156,7 +158,9 @@ class AccuracyRequest(ReadsCheckpoint):
     """
 
     models: Annotated[Sequence[str], MODELS.but(default="glsim"), MODEL] = ("glsim",)
-    backbone: Annotated[str | None, BACKBONE.but(default="ViT-B/16; small for synthetic"), MODEL] = None
+    backbone: Annotated[
+        str | None, BACKBONE.but(default="ViT-B/16; for synthetic the shipped one, with its weights"), MODEL
+    ] = None
     selectors: Annotated[Sequence[str] | None, SELECTORS, MODEL] = None
     impl: Annotated[str, IMPLEMENTATION, MODEL] = "fast"
     model_options: Annotated[Mapping[str, Any], MODEL_OPTIONS, MODEL] = field(default_factory=dict)
@@ -168,6 +172,7 @@ class AccuracyRequest(ReadsCheckpoint):
         bool, switch("--read-all", "open every image before training, and list what is broken"), DATA
     ] = False
     pretrained: Annotated[bool, PRETRAINED.but(help="begin from timm's weights"), START] = False
+    from_scratch: Annotated[bool, FROM_SCRATCH, START] = False
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights to begin from, or to test"), START] = None
     weights: Annotated[str | None, WEIGHTS, START] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, START] = None
@@ -188,8 +193,13 @@ class AccuracyRequest(ReadsCheckpoint):
     plugins: Annotated[Sequence[str], PLUGINS.but(read=real_paths), OUTPUT_SECTION] = ()
 
     @property
+    def begins_shipped(self) -> bool:
+        """Whether models on the shipped backbone begin from its weights."""
+        return not self.from_scratch and self.checkpoint is None
+
+    @property
     def begun_from(self) -> str:
-        """What weights training begins from."""
+        """What weights training begins from, but for models that begin from the shipped ones."""
         if self.checkpoint is None:
             return "pretrained" if self.pretrained else "random"
         return self.checkpoint.name + (f" ({self.weights})" if self.weights else "")
@@ -203,6 +213,9 @@ class AccuracyRequest(ReadsCheckpoint):
         """
         if self.test_only and self.checkpoint is None:
             raise FgbenchError("--test-only tests a file", do="say which with --checkpoint FILE")
+        if self.from_scratch and (self.pretrained or self.checkpoint is not None):
+            flag = "--pretrained" if self.pretrained else "--checkpoint"
+            raise FgbenchError(f"--from-scratch begins from random weights, not from those of {flag}; leave one out")
         self.check_reading()
         if self.data_dir is not None and self.dataset == "synthetic":
             do = "name the data set that lies there: --dataset folder, 'fgbench list datasets'"

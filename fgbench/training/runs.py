@@ -239,7 +239,7 @@ class Runs:
                 trained=progress,
                 lr=lr,
                 seed=seed,
-                begun_from=context.request.begun_from,
+                begun_from=context.begun_from(config),
             )
             self._keep(config, key, row, predictions, label)
             self._remove_files(config, key, seed, weights=False)

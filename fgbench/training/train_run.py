@@ -60,7 +60,7 @@ def train_run(context: TrainingContext, run: Run, tell: Tell) -> tuple[Predictio
     request, dataset, config = context.request, context.dataset, run.config
     claimed_at = time.monotonic()
     torch.manual_seed(run.seed)
-    model = config.build(dataset.num_classes, pretrained=request.pretrained)
+    model = config.build(dataset.num_classes, pretrained=context.begins_pretrained(config))
     if request.checkpoint is not None:
         load_initial_weights(model, request.checkpoint, dataset, context.on_problem, **request.reading)
     accelerator = context.accelerator(config, model)

@@ -12,6 +12,7 @@ from fgbench.results.image_size import ImageSize
 from fgbench.results.paper import MODEL_SELECTORS, NUM_CLASSES, published_backbones
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
+from fgbench.results.shipped import BEGUN_FROM, is_shipped
 from fgbench_reports.data import KINDS
 from fgbench_reports.paper.names import DATASETS, MODELS
 from fgbench_reports.sweep_rows import TORCH, as_text
@@ -185,7 +186,7 @@ def _options_of(row: AccuracyRow) -> tuple[str, ...]:
     """The options that a row of accuracy was trained with, or the file that it is of."""
     if row.lr is None:
         return training_options(None, row.recipe, row.checkpoint, weights=row.weights, flip=row.flip)
-    return training_options(row.lr, row.recipe, row.begun_from, flip=row.flip)
+    return training_options(row.lr, row.recipe, row.begun_from, backbone=row.backbone, flip=row.flip)
 
 
 def training_options(
@@ -193,6 +194,7 @@ def training_options(
     recipe: Mapping[str, Any] | None,
     begun_from: str | None,
     *,
+    backbone: str | None = None,
     weights: str | None = None,
     flip: bool = False,
 ) -> tuple[str, ...]:
@@ -201,7 +203,9 @@ def training_options(
     Args:
         lr: The learning rate; None where nothing was trained.
         recipe: The other settings of the training.
-        begun_from: The file of the weights, with the set of them in parentheses; ``pretrained``; None for random ones.
+        begun_from: The file of the weights, with the set of them in parentheses; ``pretrained``; ``shipped``; None for
+            random ones.
+        backbone: timm's name; the shipped backbone begins from its own weights unless another start is asked for.
         weights: The set of weights that was read, where ``begun_from`` does not say it.
         flip: Whether the mirror image was tested too.
 
@@ -211,7 +215,10 @@ def training_options(
     if lr is not None:
         file, _, weights = file.removesuffix(")").partition(" (")
     words = ["--test-only"] if lr is None else []
-    words += [] if file == RANDOM else ["--pretrained"] if file == "pretrained" else [f"--checkpoint {word(file)}"]
+    if file == RANDOM:
+        words += ["--from-scratch"] if lr is not None and is_shipped(backbone) else []
+    elif file != BEGUN_FROM:
+        words += ["--pretrained"] if file == "pretrained" else [f"--checkpoint {word(file)}"]
     words += [f"--weights {word(weights)}"] if weights else []
     words += [f"--{name.replace('_', '-')} {word(told[name])}" for name in TRAINED_WITH if told.get(name) is not None]
     options = [word(f"{name}={value}") for name, value in told.items() if name not in (*TRAINED_WITH, *RECIPE_FIELDS)]

@@ -34,6 +34,7 @@ from fgbench_reports.tables import formats
 from fgbench_reports.tables.column import Line
 from fgbench_reports.tables.numbers import how_many, with_prefix
 from fgbench_reports.tables.table import Table
+from fgbench_reports.training_groups import start_in_words
 
 DEVICES = ("cpu", "cuda")  # in this order
 
@@ -203,7 +204,8 @@ def _training(rows: TrainedRows) -> str:
     classes = f"{first.num_classes} {'class' if first.num_classes == 1 else 'classes'}"
     batches = f"{epochs} of batch {recipe.get('batch_size')}, {recipe.get('optimizer')}"
     words = [first.dataset, classes, sizes]
-    words += [f"{first.backbone} from scratch", batches]
+    starts = dict.fromkeys(f"{row.backbone} {start_in_words(row.begun_from or 'random')}" for row in rows.runs)
+    words += [" and ".join(starts), batches]
     machine = [str(device), *([how_many(threads, "thread")] if threads else []), f"torch {environment.get('torch')}"]
     return f"{', '.join(words)}; {', '.join(machine)}"
 

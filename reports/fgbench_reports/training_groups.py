@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fgbench.results.records import AccuracyRow, QualityRow
+from fgbench.results.shipped import BEGUN_FROM
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import how_many
 
@@ -77,4 +78,10 @@ def _differ(field: str, trainings: Sequence[Training]) -> bool:
 
 
 def _start(begun_from: str | None) -> str:
-    return {None: "unknown start", "random": "from scratch"}.get(begun_from, f"begun from {as_text(begun_from)}")
+    return "unknown start" if begun_from is None else start_in_words(begun_from)
+
+
+def start_in_words(begun_from: str) -> str:
+    """What a training began from: random weights, those that are shipped, timm's, or a file."""
+    words = {"random": "from scratch", BEGUN_FROM: "from the shipped weights"}
+    return words.get(begun_from, f"begun from {as_text(begun_from)}")

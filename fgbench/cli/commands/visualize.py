@@ -98,7 +98,8 @@ class DrawingOptions:
 def visualize(request: VisualizeRequest, drawing: DrawingOptions) -> None:
     """Draw what selectors see in pictures: heat over the picture, boxes, crops; or give the numbers as JSON.
 
-    Weights are random unless --pretrained or --checkpoint is given, and the picture says so.
+    Without --pretrained and --checkpoint the backbone is a small one that is shipped with its weights, but for models
+    that do not take it: their weights are random, and the picture says so.
     """
     show = drawing.show(request)
     backbones = [name for name in request.backbones if name is not None]
@@ -113,7 +114,7 @@ def visualize(request: VisualizeRequest, drawing: DrawingOptions) -> None:
 
             result = explain_images(request, problems.append, progress=tell, on_interrupt=ignore_interrupts)
         if result.num_shown:
-            for path in show_result(request, result.results, show):
+            for path in show_result(result.request, result.results, show):
                 complain(f"wrote {path}")
         if result.interrupted:
             kept = " and kept" if result.num_shown else ""

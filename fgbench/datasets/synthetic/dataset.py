@@ -11,6 +11,7 @@ from fgbench.datasets.dataset import HALF, Box, DataSet, DatasetError, Split
 from fgbench.datasets.synthetic.classes import MOST_CLASSES, kinds
 from fgbench.datasets.synthetic.drawing import draw, part_boxes
 from fgbench.datasets.synthetic.scene import Scene, draw_scene
+from fgbench.results.shipped import SHIPPED
 
 KEPT_BYTES = 512 * 2**20  # limit of the drawn images that a split keeps for the next epoch; others are drawn again
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
@@ -90,7 +91,7 @@ def synthetic(
         mean=HALF,
         std=HALF,
         recipe={
-            "backbone": "test_vit",
+            "backbone": SHIPPED,
             "image_size": 96,
             "epochs": 24,
             "batch_size": 32,
@@ -100,6 +101,7 @@ def synthetic(
             "weight_decay": 0.05,
             "warmup_steps": 100,
             "seeds": [0],
+            "from shipped": {"epochs": 10, "lr": 5e-4},
         },
     )
 

@@ -51,7 +51,7 @@ def _commands_of_tested(tested: Sequence[Verdict], choice: Choice) -> list[str]:
         if accuracy is None or accuracy.source != MEASURED:
             trainings.append(wanted(row, dataset=dataset))
         elif accuracy.lr is not None:
-            options = training_options(accuracy.lr, accuracy.recipe, accuracy.begun_from)
+            options = training_options(accuracy.lr, accuracy.recipe, accuracy.begun_from, backbone=accuracy.backbone)
             trainings.append(wanted(row, dataset=dataset, training=options))
     return accuracy_commands(trainings)
 

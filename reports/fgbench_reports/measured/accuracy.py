@@ -13,6 +13,7 @@ from fgbench_reports.tables.column import MISSING, Cell, Column, as_text, line_o
 from fgbench_reports.tables.numbers import how_many, img_per_s, significant
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Layout, Table
+from fgbench_reports.training_groups import start_in_words
 
 WORST, MOST_CONFUSED = 10, 10
 # Of a recipe, in a table's title.
@@ -194,7 +195,7 @@ def _title(row: AccuracyRow) -> str:
             epochs = f"{value} epoch" + ("" if value == "1" else "s")
             words.append(epochs if name == "epochs" else f"{names.get(name, '')} {value}".strip())
         begun_from = row.begun_from
-        words.append({None: None, "random": "from scratch"}.get(begun_from, f"begun from {begun_from}"))
+        words.append(None if begun_from is None else start_in_words(begun_from))
     return " · ".join(as_text(part) for part in words if part)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fgbench.results.paper import MODEL_SELECTORS, published_backbones
 from fgbench.results.recipe import Recipe, published_model_options, published_recipe
 from fgbench.results.records import AccuracyRow
+from fgbench.results.shipped import BEGUN_FROM
 from fgbench_reports.choose.configurations import Accuracy, accuracies
 from fgbench_reports.dataset_subset import tested_on
 from fgbench_reports.paper.names import MODELS
@@ -16,6 +17,8 @@ from fgbench_reports.sweep_rows import as_text, first_notes
 
 Key = tuple[str, str, int]  # model, data set, image size
 UNKNOWN_START = "Rows do not tell what weights training began from; the paper's were pre-trained on ImageNet-21k."
+# Starts that are not the paper's, in words.
+OTHER_STARTS = {"random": "random weights", BEGUN_FROM: "the shipped weights of a small backbone"}
 SGD = ("momentum", "sgd")  # timm's names
 AUGMENTATIONS = {"strong": "flip, random erasing, TrivialAugment"}  # by level; all others flip alone
 REGULARIZATION = {
@@ -50,7 +53,7 @@ def _comparable(one: Accuracy) -> bool:
 
 def _distance(one: Accuracy) -> tuple[bool, int, int, int]:
     own_options = one.options != published_model_options(one.model, one.dataset, one.image_size)
-    missed = len(deviations(one.model, one.dataset, one.recipe)) + (one.begun_from == "random")
+    missed = len(deviations(one.model, one.dataset, one.recipe)) + (one.begun_from in OTHER_STARTS)
     return own_options, missed, -one.runs, -(one.recipe.get("epochs") or 0)
 
 
@@ -69,8 +72,9 @@ def deviation_notes(shown: Sequence[Accuracy]) -> list[str]:
             words = "; ".join(f"{name.lower()}: {as_text(value)}" for name, value in found.items())
             said.setdefault(words, []).append(f"{one.model} on {one.dataset} at {one.image_size}")
     lines = [f"Not trained as published: {_listed(places)} – {words}." for words, places in said.items()]
-    random = [f"{one.model} on {one.dataset} at {one.image_size}" for one in shown if one.begun_from == "random"]
-    lines += [f"Trained from random weights, the paper's from ImageNet-21k's: {_listed(random)}."] if random else []
+    for start, words in OTHER_STARTS.items():
+        begun = [f"{one.model} on {one.dataset} at {one.image_size}" for one in shown if one.begun_from == start]
+        lines += [f"Trained from {words}, the paper's from ImageNet-21k's: {_listed(begun)}."] if begun else []
     return [*first_notes(lines, "recipe"), *([UNKNOWN_START] if any(one.begun_from is None for one in shown) else [])]
 
 
