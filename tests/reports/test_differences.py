@@ -99,6 +99,7 @@ def test_runs_that_differ_in_an_option_are_no_seeds_of_each_other():
 def test_one_seed_has_no_verdict_and_is_no_comparison():
     data = data_of(*VIT, *GLSIM, *FFVT[:1])
     told = lines(data)
+    assert "Seeds that one of two models lacks are left out of their comparison." in items(data)[0][0].notes
     assert (told["ffvt"]["verdict"], told["ffvt"]["Holm's p"]) == (ONE_SEED, "–")
     assert told["ffvt"]["95 % interval"] != "–"
     (table,), (figure,), _ = items(data)
@@ -154,3 +155,6 @@ def test_the_report_is_printed_in_every_format(style, tmp_path):
     wrong = CliRunner().invoke(app, ["report", "differences", "--rows", str(file), "--baseline", "vitt"])
     assert wrong.exit_code == 2
     assert "--baseline must be one of the models, got 'vitt'" in wrong.stderr
+    two = CliRunner().invoke(app, ["report", "differences", "--rows", str(file), "--models", "vit", "glsim"])
+    assert "seeds and of test images" in two.stdout
+    assert "ffvt" not in two.stdout

@@ -119,7 +119,7 @@ def _of_models(data: Data, models: Sequence[str]) -> Data:
     """The rows of some models; those of no model, such as counts of selectors, stay."""
     from fgbench_reports.relative import is_same_model, models_of
 
-    kinds = ("flops", "throughput", "accuracy", "predictions", "selection_quality", "training", "parts")
+    kinds = ("flops", "throughput", "accuracy", "selection_quality", "training", "parts")
     known = models_of(row for kind in kinds for row in getattr(data, kind))
     for name in models:
         if not any(is_same_model(model, name) for model in known):
@@ -129,6 +129,8 @@ def _of_models(data: Data, models: Sequence[str]) -> Data:
         return row.model is None or any(is_same_model(row.model, name) for name in models)
 
     rows: dict[str, Any] = {kind: [row for row in getattr(data, kind) if asked_for(row)] for kind in kinds}
+    runs = {row.run for row in rows["accuracy"]}
+    rows["predictions"] = [row for row in data.predictions if row.run in runs]
     return replace(data, **rows)
 
 

@@ -142,10 +142,16 @@ def _notes(comparison: Comparison, rows: TrainedRows) -> list[str]:
     if any(not one.difference.paired for one in comparison.compared):
         unpaired = [one.condition.name for one in comparison.compared if not one.difference.paired]
         notes.append(f"Seeds differ from those of the baseline, so that means are compared: {', '.join(unpaired)}.")
+    fewer = [one for one in comparison.compared if one.difference.paired and _lacks_seeds(one)]
+    notes += ["Seeds that one of two models lacks are left out of their comparison."] if fewer else []
     left = sorted(tested - images for images in kinds if images < tested)
     if left:
         notes.append(f"Images that a run could not read are left out of its comparison: up to {left[-1]}.")
     return [*notes, *measured_rows("Accuracy", rows.runs)]
+
+
+def _lacks_seeds(one: Compared) -> bool:
+    return one.difference.seeds < max(len(one.condition.runs), len(one.baseline.runs))
 
 
 def _missing(comparison: Comparison, rows: TrainedRows) -> Iterable[Missing]:
