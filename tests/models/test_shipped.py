@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from hatchling.builders.wheel import WheelBuilder
 from safetensors.torch import load_file
 
 from fgbench.models import create_model
@@ -52,6 +53,12 @@ def test_the_file_is_small_and_has_a_card_beside_it():
     card = (WEIGHTS.parent / "README.md").read_text(encoding="utf-8")
     for words in ("license: apache-2.0", "## Data", "## Recipe", "## Limits", SHIPPED):
         assert words in card
+
+
+def test_the_wheel_has_weights_and_card():
+    files = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    folder = WEIGHTS.parent.relative_to(ROOT)
+    assert {str(folder / WEIGHTS.name), str(folder / "README.md")} <= files
 
 
 def test_it_is_listed_without_torch_with_the_figures_that_torch_counts():
