@@ -65,7 +65,7 @@ class Difference:
 
     Attributes:
         mean_points: The difference of the means over seeds.
-        low_points: The lower end of its 95 % interval; None where there is none.
+        low_points: The lower end of its 95 % interval; None where there is none, also where all values are equal.
         high_points: The upper end.
         p: Of the hypothesis that there is no difference; None where there is no interval.
         p_per_seed: McNemar's exact test of each pair of runs, by seed; empty where predictions were not kept.
@@ -266,6 +266,8 @@ def _compared(baseline: Sequence[Answers], other: Sequence[Answers], *, paired: 
         if several and table is not None and low < high:
             low, high = hierarchical_interval(table, len(baseline), mean, half, paired=paired, resamples=resamples)
         p = p_value(abs(mean), variances)
+        if half == 0 and mean != 0:  # too few values to see any chance: nothing is told
+            low, high, p = None, None, 1.0
     return Difference(
         mean_points=100 * mean,
         low_points=None if low is None else max(-100.0, 100 * low),

@@ -20,7 +20,7 @@ from fgbench_reports.statistics import BETTER, WORSE, differences, judged
 SEEDS, ACCURACIES, DEVIATIONS = (3, 5, 10), (0.5, 0.8, 0.95), (0.0, 0.01, 0.02, 0.03)
 POINT = 0.01  # the true difference
 MODELS = 6  # of a table without differences
-RESAMPLES = 100
+RESAMPLES = 1000
 
 
 def coverage(seeds: int, accuracy: float, deviation: float, tables: int, kind: str) -> float:

@@ -138,7 +138,7 @@ def test_what_has_no_baseline_is_missing_with_the_command_that_trains_one():
     (_,), _, (alone,) = items(data_of(*VIT, *GLSIM, *begun))
     assert alone.what == "the difference of ffvt, synthetic at 96"
     _, _, (lonely,) = items(data_of(*VIT))
-    assert lonely.why == "there are no other runs"
+    assert lonely.why == "there are no other runs to compare"
     _, _, (nothing,) = items(Data())
     assert nothing.what == "differences between trained models"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import combinations
 
 import numpy as np
@@ -161,9 +160,10 @@ def test_any_answers_have_a_difference_inside_its_interval(seeds, images, data):
     ]
     found = differences(*marks, resamples=50)
     if found.basis not in (NOTHING, SEEDS):
+        assert set(found.p_per_seed) == set(range(seeds))
+    if found.low_points is not None:
         assert -100 <= found.low_points <= found.mean_points + 1e-9
         assert found.mean_points - 1e-9 <= found.high_points <= 100
-        assert set(found.p_per_seed) == set(range(seeds))
 
 
 def test_verdicts_need_an_interval_without_zero_and_a_corrected_p_value():
@@ -197,17 +197,21 @@ def test_seeds_that_agree_in_all_but_rounding_have_no_chance_of_their_own():
     assert differences(*tenths).p is not None
 
 
+def test_equal_differences_of_few_seeds_are_no_proof():
+    (judgement,) = judged([differences(unkept(50.0, 50.0), unkept(60.0, 60.0))])
+    assert (judgement.difference.low_points, judgement.verdict) == (None, NONE_FOUND)
+    (judgement,) = judged([differences([kept(1, 0), kept(2, 0)], [kept(1, 1), kept(2, 1)])])
+    assert judgement.verdict == NONE_FOUND
+
+
 def test_no_number_of_seeds_finds_a_point_where_the_images_leave_more_open():
     assert seeds_for(Variances(((1e-4, 4),), 0.01**2), [5, 5], paired=True) is None
 
 
-def test_five_seeds_of_400_images_take_a_moment():
+def test_the_same_answers_have_the_same_interval_each_time():
     marks = drawn(np.random.default_rng(0), [0.7, 0.7], tables=1, seeds=5, seed_deviation=0.01)[0]
     runs = [answers_of(model) for model in marks]
-    first = differences(*runs)
-    began = time.perf_counter()
-    assert differences(*runs) == first  # seeded
-    assert time.perf_counter() - began < 1
+    assert differences(*runs) == differences(*runs)
 
 
 # The whole range of settings: tests/benchmarks/coverage.py, whose figures are in docs/statistics.md.

@@ -137,7 +137,7 @@ def _notes(comparison: Comparison, rows: TrainedRows) -> list[str]:
     if comparison.judgements:
         notes.append(
             "seeds for 1 point: so many seeds of each model would find a difference of 1 point (power 80 %, one "
-            f"comparison); –: more than {MOST_SEEDS}, or the {tested} test images alone leave too much open."
+            f"comparison); –: more than {MOST_SEEDS}, or the {how_many(tested, 'test image')} leave too much open."
         )
     if any(not one.difference.paired for one in comparison.compared):
         unpaired = [one.condition.name for one in comparison.compared if not one.difference.paired]
@@ -163,7 +163,9 @@ def _missing(comparison: Comparison, rows: TrainedRows) -> Iterable[Missing]:
         return
     if not comparison.compared and not comparison.alone and not comparison.unlike:
         command = accuracy_command(list(rows.runs))
-        yield Missing(what=f"differences from {name}, {where}", command=command, why="there are no other runs")
+        yield Missing(
+            what=f"differences from {name}, {where}", command=command, why="there are no other runs to compare"
+        )
     if comparison.alone:
         runs = [_as_baseline(row, name) for one in comparison.alone for row in one.runs]
         names = ", ".join(one.name for one in comparison.alone)
