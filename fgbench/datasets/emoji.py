@@ -103,7 +103,7 @@ def emoji(
             "batch_size": 32,
             "lr": 1e-3,
             "optimizer": "adamw",
-            "augreg": "strong",
+            "augreg": "weak",
             "weight_decay": 0.05,
             "warmup_steps": 100,
             "seeds": [0],
