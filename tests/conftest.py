@@ -55,6 +55,7 @@ TOGETHER = (
     ("tests/selectors/test_half_precision.py",),
     ("tests/datasets/synthetic/test_difficulty.py",),
     ("tests/reports/page/",),  # one browser
+    ("tests/study/test_runs.py",),  # one study that is run
 )
 
 

@@ -18,6 +18,7 @@ from fgbench.results.records import (
     AccuracyRow,
     BackendRow,
     FlopsRow,
+    PredictionsRow,
     QualityRow,
     Record,
     SelectionRow,
@@ -83,6 +84,7 @@ def read_data(store: Path | None, files: Sequence[Path], on_problem: OnProblem) 
         selection=_of(SelectionRow, saved_rows),
         backend=_of(BackendRow, saved_rows),
         study=_of(StudyRow, saved_rows),
+        predictions=_of(PredictionsRow, saved_rows),
         sources=tuple(dict.fromkeys(sources)),
     )
 

@@ -90,6 +90,8 @@ class GLSim(VisionTransformerModel):
         self.top_k = default if top_k is None else whole_number(top_k, "top_k", 1, patches)
         self.rule = one_of(rule, "box rule", RULES)
         own_token = yes_or_no(crop_class_token, "crop_class_token")
+        _refuse_without(crops, "crops", top_k=top_k, crop_class_token=own_token or None)
+        _refuse_without(aggregator, "an aggregator", block_init=block_init)
         token = nn.Parameter(torch.empty(1, 1, self.encoder.embed_dim)) if own_token else None
         self.crop_class_token: nn.Parameter | None = token
         if not yes_or_no(encoder_norm, "encoder_norm"):
@@ -118,11 +120,8 @@ class GLSim(VisionTransformerModel):
         first, second, found = self._both_tokens(images, self.selector)
         if self.fusion == "aggregator":
             return replace(found, logits=self.step("fusion", self.aggregate, first, second))
-        heads = {
-            "image": self.step("fusion", self.head, first[:, 0]),
-            "crop": self.step("fusion", self.head, second[:, 0]),
-        }
-        return replace(found, logits=more_confident(*heads.values()))
+        logits, heads = self.step("fusion", self.classify_both, first, second)
+        return replace(found, logits=logits, heads=heads)
 
     def _both_tokens(self, images: Tensor, selector: Selector) -> tuple[Tensor, Tensor, Explanation]:
         """The class tokens (B, 1, D) of image and crop; and scores, box and crop, without logits yet."""
@@ -137,10 +136,8 @@ class GLSim(VisionTransformerModel):
         """The cross-entropy; without an aggregator the mean of those of image and crop."""
         if self.selector is None or self.fusion == "aggregator":
             return super().loss(images, targets)
-        first, second, _ = self._both_tokens(images, self.selector)
-        logits = self.head(first[:, 0]), self.head(second[:, 0])
-        loss = (self.cross_entropy(logits[0], targets) + self.cross_entropy(logits[1], targets)) / 2
-        return loss, more_confident(*logits)
+        found = self.flow(images)
+        return self.cross_entropy(found.heads["image"], targets, found.heads["crop"]) / 2, found.logits
 
     @torch.no_grad()
     def start_crop_token(self) -> tuple[str, ...]:
@@ -220,6 +217,11 @@ class GLSim(VisionTransformerModel):
         logits: Tensor = self.head(tokens[:, 0])
         return logits
 
+    def classify_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The more confident prediction (B, classes), and both; of the class tokens (B, 1, D) of image and crop."""
+        heads = {"image": self.head(first[:, 0]), "crop": self.head(second[:, 0])}
+        return more_confident(*heads.values()), heads
+
 
 def _check_components(aggregator: object, fusion: object, selector: object, *, crops: bool, metric: object) -> str:
     """Check which components there are, and that they fit each other; how predictions are joined."""
@@ -237,6 +239,13 @@ def _check_components(aggregator: object, fusion: object, selector: object, *, c
     if metric != "cosine" and (selector not in (None, "gls") or not crops):
         raise FgbenchError("metric is the similarity of the selector gls, which this model does not have; got", metric)
     return chosen
+
+
+def _refuse_without(component: object, words: str, **options: object) -> None:
+    """Refuse options of a component that is left out; those that are None were not given."""
+    for name, value in options.items():
+        if not component and value is not None:
+            raise FgbenchError(f"without {words} there is no use for {name}; got", value, f"leave {name} out")
 
 
 def more_confident(first: Tensor, second: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fgbench.errors import FgbenchError
 from fgbench.models.backbone import create_with_timm
-from fgbench.models.checkpoints.names import EVO_VIT, written_options
+from fgbench.models.checkpoints.names import EVO_VIT, FGBENCH, written_options
 from fgbench.models.model import Explanation
 from fgbench.models.options import one_of, whole_number
 from fgbench.models.reductions.build import refuse_padding
@@ -52,6 +52,7 @@ class ViT(VisionTransformerModel):
     ) -> None:
         self.readout = one_of(readout, "readout", READOUTS)
         self.depth = None if depth is None else whole_number(depth, "depth", 1, MOST_BLOCKS)
+        self._file_is_of_backbone = True
         super().__init__(backbone, **options)
         if readout != "timm" and not self.encoder.has_class_token:
             raise FgbenchError("the backbone has no class token to classify by:", self.encoder.name, "readout='timm'")
@@ -72,6 +73,8 @@ class ViT(VisionTransformerModel):
         own = len(vit.blocks)
         if self.depth is None or self.depth == own:
             return
+        if self.depth > own and getattr(vit, "rope_mixed", False):  # its positions belong to single blocks
+            raise FgbenchError(f"every block has positions of its own; depth must be 1 to {own}, got", self.depth)
         if self.depth < own:
             vit.blocks = vit.blocks[: self.depth]
             return
@@ -92,8 +95,12 @@ class ViT(VisionTransformerModel):
             vit.head_dist = nn.Identity()
 
     def leaves_out(self, name: str) -> bool:
-        """Other readouts than timm's leave out a second head and attention pooling."""
+        """Other readouts than timm's leave out a second head and attention pooling, a smaller depth the last blocks."""
         unused = ("head_dist.", "encoder.vit.attn_pool.")
+        _, is_block, rest = name.partition("encoder.vit.blocks.")
+        index = rest.partition(".")[0]
+        if self.depth is not None and is_block and index.isdigit():
+            return self._file_is_of_backbone and int(index) >= self.depth
         return self.readout != "timm" and name.startswith(unused)
 
     def adapt(
@@ -101,6 +108,7 @@ class ViT(VisionTransformerModel):
     ) -> tuple[list[str], Callable[[], None]]:
         """Read the class token where a file of fgbench was written before there was another readout."""
         vit: Any = self.encoder.vit
+        self._file_is_of_backbone = source != FGBENCH  # blocks of a trained model are not left out without a word
         if source == EVO_VIT.name and self.readout != "mean_patch":
             do = "build the model with readout='mean_patch'"
             raise FgbenchError(

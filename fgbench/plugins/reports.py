@@ -29,7 +29,7 @@ from fgbench_selectors.entries import Entry
 
 # Order of the built-in reports in a folder of reports; those of plug-ins come last.
 ORDER = (
-    *("accuracy_vs_cost", "tradeoff", "memory", "price"),
+    *("accuracy_vs_cost", "differences", "tradeoff", "memory", "price"),
     *("cost", "flops", "selections", "roofline", "batch", "energy", "throughput", "parts", "engines", "ratios"),
     *("selector_quality", "curves"),
     *("literature", "table1", "table2", "table3", "table4", "table6", "table7", "table8", "table9", "table10"),

@@ -24,6 +24,7 @@ from fgbench.results.records import (
     Count,
     Figure,
     FlopsRow,
+    PredictionsRow,
     Record,
     ThroughputRow,
     saved_fields,
@@ -34,7 +35,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 ENVIRONMENT = "environment"
 ABOUT = ("kind", "schema_version")  # of a row, beside its fields
 DERIVED = {"best": False}  # fields that are computed from all rows at once, and their values until then
-INTERVAL = ("latency_ci95_low_s", "latency_ci95_high_s")
+INTERVALS = (("latency_ci95_low_s", "latency_ci95_high_s"), ("top1_ci95_low_percent", "top1_ci95_high_percent"))
 WORDS = {  # for the types in msgspec's errors
     **{"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"},
     **{"array": "a list", "object": "an object"},
@@ -213,10 +214,21 @@ def read_row(kind: str, given: Any, environment: Mapping[str, Any], *, strict: b
     decoded: Record = _convert({**row, ENVIRONMENT: around, "other": other}, record, strict=strict)
     decoded = decoded if shape is None else replace(decoded, image_size=shape)  # type: ignore[call-arg]
     _check_objects({"recipe": decoded.get("recipe"), ENVIRONMENT: around})
-    low, high = (decoded.get(name) for name in INTERVAL)
-    if low is not None and high is not None and low > high:
-        raise RowError(f"its field {INTERVAL[0]!r} must be at most {INTERVAL[1]!r}, got {low:g} and {high:g}")
+    _check_values(decoded)
     return decoded
+
+
+def _check_values(row: Record) -> None:
+    """Refuse intervals with their ends exchanged, and predictions that cannot be unpacked."""
+    for interval in INTERVALS:
+        low, high = (row.get(name) for name in interval)
+        if low is not None and high is not None and low > high:
+            raise RowError(f"its field {interval[0]!r} must be at most {interval[1]!r}, got {low:g} and {high:g}")
+    if isinstance(row, PredictionsRow):
+        try:
+            row.classes()
+        except ValueError as error:
+            raise RowError(str(error)) from None
 
 
 def _shape(value: Any, record: type[Record]) -> NonSquare | None:

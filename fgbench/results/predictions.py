@@ -102,7 +102,7 @@ def unpacked(name: str, text: str, images: int) -> NDArray[np.int32]:
     return classes
 
 
-def test_set_digest(names: Sequence[str], targets: Sequence[int]) -> str:
+def digest_of_test_set(names: Sequence[str], targets: Sequence[int]) -> str:
     """A digest of a test set: the names of its images and their classes, in order.
 
     Args:

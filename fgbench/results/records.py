@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from fgbench.results.predictions import PredictionsRow
 from fgbench.results.record_base import (
     ABOUT,
     SCHEMA_VERSION,
@@ -35,6 +36,7 @@ __all__ = [
     "Figure",
     "FlopsRow",
     "Positive",
+    "PredictionsRow",
     "QualityRow",
     "Record",
     "SelectionRow",
@@ -287,6 +289,8 @@ class AccuracyRow(Record):
     begun_from: str | None = None  # random, pretrained, shipped, or the name of a file; null where nothing was trained
     weights: str | None = None  # the key of the set that was read, of a checkpoint with several sets
     run: str | None = None  # key of the run in the store; null in a mean over seeds
+    top1_ci95_low_percent: Figure | None = None  # Wilson's, of a single run on these images; null in a mean over seeds
+    top1_ci95_high_percent: Figure | None = None
     environment: dict[str, Any] | None = None
 
 
@@ -379,11 +383,8 @@ class AuditRow(Record):
 
 
 # In the order in which the kind of a row without ``kind`` is looked for.
-RECORDS: dict[str, type[Record]] = {
-    record.kind: record
-    for record in (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow, StudyRow)
-}
+_ROWS = (BackendRow, SelectionRow, FlopsRow, QualityRow, ThroughputRow, AccuracyRow, StudyRow, PredictionsRow)
+RECORDS: dict[str, type[Record]] = {record.kind: record for record in _ROWS}
 # In the order in which kinds are listed and exported.
-KINDS = tuple(
-    record.kind for record in (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow, StudyRow)
-)
+_LISTED = (FlopsRow, ThroughputRow, AccuracyRow, QualityRow, SelectionRow, BackendRow, StudyRow, PredictionsRow)
+KINDS = tuple(record.kind for record in _LISTED)

@@ -14,6 +14,7 @@ from fgbench.options import (
     BACKBONES,
     CHECKPOINT,
     DEVICE,
+    FROM_SCRATCH,
     IMPLEMENTATION,
     KEEP_RATES,
     MODELS,
@@ -103,6 +104,7 @@ class StudyRequest(ReadsCheckpoint):
         image_sizes: Sides in pixels; one, but for a study of several.
         impl: ``"published"`` or ``"fast"``.
         pretrained: Whether training begins from timm's weights.
+        from_scratch: Whether models on the shipped backbone begin from random weights too.
         checkpoint: A file of weights to begin from.
         weights: Of several sets in the checkpoint.
         position_interpolation: How the checkpoint is read.
@@ -131,12 +133,15 @@ class StudyRequest(ReadsCheckpoint):
     dataset_options: Annotated[Mapping[str, str], DATASET_OPTIONS, DATA] = field(default_factory=dict)
     models: Annotated[Sequence[str] | None, MODELS.but(default="those of the study"), MODEL] = None
     selectors: Annotated[Sequence[str] | None, SELECTORS.but(default="those of the study"), MODEL] = None
-    backbones: Annotated[Sequence[str] | None, BACKBONES.but(default="ViT-B/16; small for synthetic"), MODEL] = None
+    backbones: Annotated[
+        Sequence[str] | None, BACKBONES.but(default="ViT-B/16; for synthetic the shipped one"), MODEL
+    ] = None
     reductions: Annotated[Sequence[str] | None, REDUCTIONS, MODEL] = None
     keep_rates: Annotated[Sequence[float] | None, KEEP_RATES, MODEL] = None
     image_sizes: Annotated[Sequence[int] | None, SIZES.but(default="224; small for synthetic"), MODEL] = None
     impl: Annotated[str, IMPLEMENTATION, MODEL] = "fast"
     pretrained: Annotated[bool, PRETRAINED.but(help="begin from timm's weights"), START] = False
+    from_scratch: Annotated[bool, FROM_SCRATCH, START] = False
     checkpoint: Annotated[Path | None, CHECKPOINT.but(help="weights to begin from"), START] = None
     weights: Annotated[str | None, WEIGHTS, START] = None
     position_interpolation: Annotated[str | None, POSITION_INTERPOLATION, START] = None
@@ -160,6 +165,9 @@ class StudyRequest(ReadsCheckpoint):
     def check(self) -> None:
         """Refuse options that contradict each other. Raises :class:`FgbenchError`."""
         self.check_reading()
+        if self.from_scratch and (self.pretrained or self.checkpoint is not None):
+            flag = "--pretrained" if self.pretrained else "--checkpoint"
+            raise FgbenchError(f"--from-scratch begins from random weights, not from those of {flag}; leave one out")
         if len(self.datasets) > 1 and self.dataset_options:
             raise FgbenchError("--dataset-options are those of one data set, got", ", ".join(self.datasets))
         if self.data_dir is not None and list(self.datasets) == ["synthetic"]:
@@ -219,6 +227,7 @@ class StudyRequest(ReadsCheckpoint):
             data_dir=None if dataset == "synthetic" else self.data_dir,
             dataset_options=self.dataset_options,
             pretrained=self.pretrained,
+            from_scratch=self.from_scratch,
             checkpoint=self.checkpoint,
             weights=self.weights,
             position_interpolation=self.position_interpolation,

@@ -69,12 +69,13 @@ class StudyResult:
         )
 
 
-def plan_study(request: StudyRequest, store: Path, progress: OnEvent = lambda _: None) -> Plan:
-    """Plan a study, in a process of its own.
+def plan_study(request: StudyRequest, store: Path, process: Process, progress: OnEvent = lambda _: None) -> Plan:
+    """Plan a study, in another process.
 
     Args:
         request: The request.
         store: The file of the store.
+        process: The process, which :func:`start_process` makes.
         progress: Receives what is looked at.
 
     Raises:
@@ -89,7 +90,7 @@ def plan_study(request: StudyRequest, store: Path, progress: OnEvent = lambda _:
     def tell(now: Message) -> None:
         progress(StudyEvent(what=str(now["what"]), done=0, total=0))
 
-    with Process(WORKER) as process, _refusals("the study cannot be planned"):
+    with _refusals("the study cannot be planned"):
         told = process.ask("plan", tell, request=request.message(), store=str(store.absolute()))
     return Plan(
         study=study.name,
@@ -101,11 +102,17 @@ def plan_study(request: StudyRequest, store: Path, progress: OnEvent = lambda _:
     )
 
 
-def estimate_study(plan: Plan, on_problem: OnProblem, progress: OnEvent = lambda _: None) -> None:
+def start_process() -> Process:
+    """A process that plans, times and trains; it is started with its first request."""
+    return Process(WORKER)
+
+
+def estimate_study(plan: Plan, process: Process, on_problem: OnProblem, progress: OnEvent = lambda _: None) -> None:
     """Time two short epochs of every condition that has runs left, as many at once as will be trained at once.
 
     Args:
         plan: The plan, which gets the times.
+        process: The process that planned it.
         on_problem: Receives a problem for a condition that cannot be trained.
         progress: Receives every step.
 
@@ -120,7 +127,7 @@ def estimate_study(plan: Plan, on_problem: OnProblem, progress: OnEvent = lambda
         unit = planned.unit(planned.seeds[0])
         return process.ask("estimate", tell, request=plan.request.message(), unit=unit)
 
-    with _Crew(min(plan.request.jobs, max(1, len(timed)))) as crew:
+    with _Crew(process, min(plan.request.jobs, max(1, len(timed)))) as crew:
         for planned in timed:
             crew.start(planned, time_one, planned)
         while crew.busy:
@@ -158,14 +165,27 @@ def run_study(
         FgbenchError: Nothing of the study can be done.
 
     """
-    plan = plan_study(request, store, progress)
-    for problem in plan.problems:
-        on_problem(LeftOutNotice(problem))
+    with start_process() as process:
+        plan = plan_study(request, store, process, progress)
+        for problem in plan.problems:
+            on_problem(LeftOutNotice(problem))
+        return _train(plan, store, process, progress, on_problem, on_wait, on_interrupt)
+
+
+def _train(
+    plan: Plan,
+    store: Path,
+    process: Process,
+    progress: OnEvent,
+    on_problem: OnProblem,
+    on_wait: Callable[[str], None],
+    on_interrupt: Callable[[], None],
+) -> StudyResult:
     with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened:
         running = _Running(plan, opened, store, progress, on_problem)
         running.take_finished()
         try:
-            running.train()
+            running.train(process)
         except KeyboardInterrupt:
             on_interrupt()
             running.result.interrupted = True
@@ -199,10 +219,10 @@ class _Running:
                     self.result.stored += 1
                     self._keep(planned, seed, key, decode(AccuracyRow, {**row, "run": key}))
 
-    def train(self) -> None:
-        """Train the others, several at once."""
+    def train(self, process: Process) -> None:
+        """Train the others, several at once, the first of them in the process that planned them."""
         jobs = min(self.plan.request.jobs, max(1, len(self._waiting)))
-        with _Crew(jobs) as crew:
+        with _Crew(process, jobs) as crew:
             while self._waiting or crew.busy:
                 while crew.free and (unit := self._next()):
                     planned, seed = unit
@@ -267,13 +287,19 @@ class _Running:
 
 
 class _Crew:
-    """Threads, each with a process of its own that it asks."""
+    """Threads, each with a process of its own that it asks.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        first: The process of the first one; it outlives the crew where nothing is under way in the end.
+        size: Their number.
+    """
+
+    def __init__(self, first: Process, size: int) -> None:
         self.size = size
         self._idle: SimpleQueue[Process] = SimpleQueue()
         self._stack = ExitStack()
-        self._processes = [self._stack.enter_context(Process(WORKER)) for _ in range(size)]
+        others = [self._stack.enter_context(start_process()) for _ in range(size - 1)]
+        self._processes = [first, *others]
         for process in self._processes:
             self._idle.put(process)
         self._threads = ThreadPoolExecutor(size)
@@ -284,8 +310,9 @@ class _Crew:
 
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes:  # their threads' requests end with them
-            process.end()
+        if self._under_way:
+            for process in self._processes:  # their threads' requests end with them
+                process.end()
         self._threads.shutdown()
         self._stack.close()
 

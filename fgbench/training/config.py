@@ -132,7 +132,7 @@ def _config(
         selector=selector,
         impl=request.impl,
         image_size=size,
-        options={**published_model_options(name, dataset.name, size), **request.model_options},
+        options={**_published_options(name, dataset, size, request.model_options), **request.model_options},
         recipe=recipe,
         lrs=tuple(request.lrs or (LEARNING_RATES if lr is None else [lr])),
         seeds=tuple(request.seeds or _of_dataset(dataset, "seeds", published_seeds(len(dataset.train)))),
@@ -162,6 +162,11 @@ def _of_dataset(dataset: DataSet, key: str, otherwise: Any) -> Any:
 
 def _fits(kind: type[Model], selector: str) -> bool:
     return selectors.load(selector).score_shape in kind.accepts
+
+
+def _published_options(name: str, dataset: DataSet, size: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the papers change of a model for a data set; patches of a crop only where there is one."""
+    return {} if given.get("crops") is False else published_model_options(name, dataset.name, size)
 
 
 def run_key(config: TrainingConfig, conditions: Mapping[str, Any]) -> str:

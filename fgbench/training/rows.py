@@ -8,12 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 
-from fgbench.datasets.dataset import DataSet
+from fgbench.datasets.dataset import DataSet, Split
 from fgbench.models.model import Model
 from fgbench.results.environment import processor, software
+from fgbench.results.predictions import UNREADABLE, PredictionsRow, digest_of_test_set, packed
+from fgbench.results.proportions import wilson_of_percent
 from fgbench.results.records import AccuracyRow
 from fgbench.training.config import TrainingConfig
 from fgbench.training.metrics import Predictions
@@ -41,6 +44,7 @@ def run_row(
 ) -> AccuracyRow:
     """The row of one run, without its environment; ``trained`` is None where a checkpoint was only tested."""
     seconds = trained.seconds if trained else predictions.seconds
+    low, high = wilson_of_percent(predictions.top1_percent, predictions.images)
     return AccuracyRow(
         model=config.model,
         selector=model.selector_name,
@@ -67,6 +71,35 @@ def run_row(
         begun_from=begun_from,
         weights=weights,
         recipe={**asdict(config.recipe), **config.options} if trained else dict(config.options),
+        top1_ci95_low_percent=low,
+        top1_ci95_high_percent=high,
+    )
+
+
+def predictions_row(row: AccuracyRow, key: str, split: Split, predictions: Predictions) -> PredictionsRow:
+    """The predicted class of every test image of a run, without an environment.
+
+    Args:
+        row: The row of the run.
+        key: The key of the run in the store.
+        split: The test images.
+        predictions: Of those that could be read.
+
+    """
+    predicted = np.full(len(split), UNREADABLE)
+    predicted[predictions.indices] = predictions.ranked[:, 0]
+    names = [split.name(index) for index in range(len(split))]
+    return PredictionsRow(
+        run=key,
+        model=row.model,
+        selector=row.selector,
+        dataset=row.dataset,
+        image_size=row.image_size,
+        seed=row.seed,
+        images=len(split),
+        test_set=digest_of_test_set(names, split.targets),
+        predicted=packed(predicted),
+        targets=packed(split.targets),
     )
 
 

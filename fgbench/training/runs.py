@@ -16,16 +16,16 @@ from fgbench.errors import BrokenPluginError, CannotMeasureError, LeftOutNotice
 from fgbench.models.model import Model
 from fgbench.results.decoding import decode
 from fgbench.results.recipe import Recipe
-from fgbench.results.records import AccuracyRow
+from fgbench.results.records import AccuracyRow, Record
 from fgbench.training.config import TrainingConfig, training_configs
 from fgbench.training.context import TrainingContext, check_recipe
 from fgbench.training.evaluation import NotFiniteError, evaluate
 from fgbench.training.initial_weights import READING, load_weights_to_test
 from fgbench.training.loading import Images
 from fgbench.training.metrics import Predictions
-from fgbench.training.rows import Row, run_row
+from fgbench.training.rows import Row, predictions_row, run_row
 from fgbench.training.search import Subset, best_lr, search_subsets
-from fgbench.training.shared_store import CLASSES, RUNS, SEARCHED
+from fgbench.training.shared_store import CLASSES, PREDICTIONS, RUNS, SEARCHED
 from fgbench.training.standing import Tried
 from fgbench.training.state import Progress
 from fgbench.training.train_run import Run, plugin_errors, train_run
@@ -317,7 +317,9 @@ class Runs:
         names, shared_store = self.context.dataset.class_names, self.context.shared_store
         classes = {"classes": predictions.per_class(names), "confusions": predictions.confusions(names)[:CONFUSIONS]}
         shared_store.add(CLASSES, key, classes)
-        fields = {name: value for name, value in row.as_dict().items() if name != "environment"} | {"run": key}
+        kept = predictions_row(row, key, self.context.dataset.test, predictions)
+        shared_store.add(PREDICTIONS, key, _without_environment(kept))
+        fields = _without_environment(row) | {"run": key}
         stored = shared_store.add(RUNS, key, fields, **self.context.foreign_facts(config))
         self._finish(config, key, decode(AccuracyRow, stored), classes, label)
 
@@ -327,3 +329,8 @@ class Runs:
 
     def _tell(self, label: str, **event: Any) -> None:
         self.tell(Event(label=label, run=max(self._number, 1), runs=self.total, **event))
+
+
+def _without_environment(row: Record) -> Row:
+    """A row as the store takes it, which keeps environments by themselves."""
+    return {name: value for name, value in row.as_dict().items() if name != "environment"}

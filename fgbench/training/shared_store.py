@@ -11,12 +11,13 @@ from accelerate.utils import broadcast_object_list
 
 from fgbench.results.store import Store
 
-# Kinds of rows: runs, their epochs, searched learning rates, classes of a run, judged selectors.
-RUNS, EPOCHS, SEARCHED, CLASSES, QUALITY = (
+# Kinds of rows: runs, their epochs, searched learning rates, classes and predictions of a run, judged selectors.
+RUNS, EPOCHS, SEARCHED, CLASSES, PREDICTIONS, QUALITY = (
     "accuracy",
     "accuracy_epoch",
     "accuracy_search",
     "accuracy_classes",
+    "predictions",
     "selection_quality",
 )
 

@@ -12,7 +12,8 @@ from fgbench.results.escaping import markdown_paragraph, markdown_text
 from fgbench.results.records import BackendRow, SelectionRow
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.folder import Rendered
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table
+from fgbench_reports.measured.compared import verdict
 from fgbench_reports.measured.trained_rows import TrainedRows, training_groups
 from fgbench_reports.page import FigureBlock, TableBlock
 from fgbench_reports.regression.rule_tables import SelfTest, simulated_markdown

@@ -13,6 +13,7 @@ from fgbench.results.records import (
     AccuracyRow,
     BackendRow,
     FlopsRow,
+    PredictionsRow,
     QualityRow,
     Record,
     SelectionRow,
@@ -24,7 +25,7 @@ from fgbench.results.records import KINDS as ROW_KINDS
 
 FIELDS = frozenset(each.name for record in RECORDS.values() for each in fields(record))
 Row = Mapping[str, Any]
-AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow | StudyRow
+AnyKind = FlopsRow | ThroughputRow | AccuracyRow | QualityRow | SelectionRow | BackendRow | StudyRow | PredictionsRow
 AnyRow = TypeVar("AnyRow", bound=Row)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -48,6 +49,7 @@ class Data:
     selection: Sequence[SelectionRow] = ()
     backend: Sequence[BackendRow] = ()
     study: Sequence[StudyRow] = ()  # the places of runs in studies
+    predictions: Sequence[PredictionsRow] = ()  # of runs, per image
     gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
     baseline: str | None = None  # a model: tables of throughput and of whole models have ratios to it
     sources: Sequence[str] = ()  # where the rows come from, for people

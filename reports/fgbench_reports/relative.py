@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgbench.results.paper import MODEL_SELECTORS, MODELS, published_backbones
-from fgbench.results.records import FlopsRow, ThroughputRow
+from fgbench.results.records import AccuracyRow, FlopsRow, ThroughputRow
 from fgbench_reports.sweep_rows import by_environment
 from fgbench_reports.tables.column import MISSING, NOTHING, Cell, Column
 from fgbench_reports.tables.numbers import significant
 
 TIMM = "timm/"  # that people may type before timm's names
 DISTURBED = "?"  # behind a ratio of a row that is not ok
-AnyRow = ThroughputRow | FlopsRow
+AnyRow = ThroughputRow | FlopsRow | AccuracyRow
 Figures = tuple[float, float | None, float | None]  # a positive figure and both ends of its interval
 
 

@@ -8,25 +8,30 @@ it holds the truth in simulations.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING
 
 from fgbench.results.predictions import UNREADABLE, PredictionsRow
 from fgbench.results.proportions import wilson as wilson
 from fgbench.results.records import AccuracyRow
+from fgbench_reports.seed_intervals import (
+    LEVEL,
+    Variances,
+    half_width,
+    hierarchical_interval,
+    of_images,
+    of_seeds,
+    p_value,
+    seeds_for,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LEVEL = 0.05  # of a verdict, over all comparisons of a table
-POWER = 0.8  # with which a difference is to be found
-MOST_SEEDS = 1000  # that are asked for
 RESAMPLES = 2000  # of the bootstrap
-SMALLEST_P = 1e-12
 
 # What an interval is made from.
 SEEDS_AND_IMAGES, SEEDS, IMAGES, NOTHING = "seeds and images", "seeds alone", "images alone", "nothing"
@@ -52,13 +57,6 @@ class Answers:
     top1_percent: float
     marks: NDArray[np.int8] | None = field(default=None, repr=False)
     test_set: str | None = None
-
-
-class Variances(NamedTuple):
-    """The variance of a difference by its source, in squared shares of images."""
-
-    seeds: tuple[tuple[float, int], ...]  # of each mean over seeds with its degrees of freedom; () for one seed
-    images: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +207,16 @@ def mcnemar(one: NDArray[np.int8], two: NDArray[np.int8]) -> float:
     Source: McNemar 1947, Psychometrika 12; the exact form is a binomial test of the images on which the runs differ.
 
     """
-    from scipy.stats import binomtest
-
     readable = (one >= 0) & (two >= 0)
     better, worse = int(((two > one) & readable).sum()), int(((two < one) & readable).sum())
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return _sign_test(better, better + worse)
+
+
+@cache
+def _sign_test(better: int, differing: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(better, differing).pvalue) if differing else 1.0
 
 
 def _is_told(one: Difference) -> bool:
@@ -254,15 +257,15 @@ def _compared(baseline: Sequence[Answers], other: Sequence[Answers], *, paired: 
             table = known
     mean = float(shares[1].mean() - shares[0].mean())
     several = min(len(baseline), len(other)) > 1
-    seeds = _of_seeds(shares, paired=paired) if several else ()
-    variances = Variances(seeds, 0.0 if table is None else _of_images(table, len(baseline), several, paired=paired))
+    seeds = of_seeds(shares, paired=paired) if several else ()
+    variances = Variances(seeds, 0.0 if table is None else of_images(table, len(baseline), several, paired=paired))
     low = high = p = None
     if several or table is not None:
-        half = partial(half_width, variances)
-        low, high = mean - half(0.95), mean + half(0.95)
+        half = half_width(variances, 1 - LEVEL)
+        low, high = mean - half, mean + half
         if several and table is not None and low < high:
-            low, high = _hierarchical(table, len(baseline), mean, half(0.95), paired=paired, resamples=resamples)
-        p = _p_value(abs(mean), variances)
+            low, high = hierarchical_interval(table, len(baseline), mean, half, paired=paired, resamples=resamples)
+        p = p_value(abs(mean), variances)
     return Difference(
         mean_points=100 * mean,
         low_points=None if low is None else max(-100.0, 100 * low),
@@ -275,130 +278,3 @@ def _compared(baseline: Sequence[Answers], other: Sequence[Answers], *, paired: 
         images=images,
         seeds_for_one_point=seeds_for(variances, [len(baseline), len(other)], paired=paired) if several else None,
     )
-
-
-def _of_seeds(shares: Sequence[NDArray[np.float64]], *, paired: bool) -> tuple[tuple[float, int], ...]:
-    """The variance of the mean over seeds, of the pairs or of each model."""
-    samples = [shares[1] - shares[0]] if paired else list(shares)
-    return tuple((float(sample.var(ddof=1)) / len(sample), len(sample) - 1) for sample in samples)
-
-
-def _of_images(known: NDArray[np.float64], first: int, several: bool, *, paired: bool) -> float:
-    """The variance that other images would add, without the chance of single answers, which the seeds' has in it."""
-    groups = [known[first:] - known[:first]] if paired else [known[:first], known[first:]]
-    images = known.shape[1]
-    if images < 2:
-        return 0.0
-    of_image = known[first:].mean(axis=0) - known[:first].mean(axis=0)
-    whole = float(of_image.var(ddof=1)) / images
-    if not several:
-        return whole
-    left = 0.0
-    for group in groups:
-        rest = group - group.mean(axis=1, keepdims=True) - group.mean(axis=0) + group.mean()
-        left += float((rest**2).sum()) / ((len(group) - 1) * (images - 1)) / (len(group) * images)
-    return max(whole - left, 0.0)
-
-
-def half_width(variances: Variances, confidence: float) -> float:
-    """Half of the interval of a difference, as a share of images: the mean of two approximations.
-
-    Both are for a sum of chances of which one, that of the seeds, is estimated from few values. Hillis' takes Student's
-    quantile with the degrees of freedom that the whole has; with three seeds it is somewhat too narrow. Howe's adds the
-    squares of the half-widths of both; it is somewhat too wide. With one source of chance both are Student's.
-
-    Args:
-        variances: Of the difference.
-        confidence: Such as 0.95.
-
-    Sources: Hillis 2007, Statistics in Medicine 26 (several readers, several cases); Howe 1974, JASA 69.
-
-    """
-    from scipy.special import ndtri, stdtrit
-
-    tail = 0.5 + confidence / 2
-    normal = float(ndtri(tail))
-    of_seeds = sum(variance for variance, _ in variances.seeds)
-    whole = of_seeds + variances.images
-    spread = sum(variance**2 / freedom for variance, freedom in variances.seeds)
-    if spread <= 0:
-        return normal * math.sqrt(whole)
-    hillis = float(stdtrit(whole**2 / spread, tail)) * math.sqrt(whole)
-    student = float(stdtrit(of_seeds**2 / spread, tail))
-    return (hillis + math.sqrt(student**2 * of_seeds + normal**2 * variances.images)) / 2
-
-
-def _p_value(distance: float, variances: Variances) -> float:
-    """The level at which the interval would just reach 0."""
-    from scipy.optimize import brentq
-
-    def beyond(level: float) -> float:
-        return half_width(variances, 1 - level) - distance
-
-    if distance == 0:
-        return 1.0
-    if beyond(SMALLEST_P) <= 0:
-        return SMALLEST_P
-    return float(brentq(beyond, SMALLEST_P, 1.0, xtol=1e-13, rtol=1e-9))
-
-
-def _hierarchical(
-    known: NDArray[np.float64], first: int, mean: float, half: float, *, paired: bool, resamples: int
-) -> tuple[float, float]:
-    """The interval by a hierarchical bootstrap (seeds, then images), whose width is that of :func:`half_width`.
-
-    A plain bootstrap over so few seeds is too narrow in the seeds, and counts the chance of single answers twice. So
-    the resamples give the shape of the interval alone, and are stretched around the mean.
-    """
-    import numpy as np
-    from scipy.special import ndtri
-
-    draw = np.random.default_rng(0)
-    rows = known[first:] - known[:first] if paired else known
-    kinds, counts = np.unique(rows, axis=1, return_counts=True)  # images with equal answers are drawn together
-    of_images = draw.multinomial(known.shape[1], counts / known.shape[1], size=resamples) / known.shape[1]
-    groups = [len(rows)] if paired else [first, len(rows) - first]
-    weights = [draw.multinomial(size, [1 / size] * size, size=resamples) / size for size in groups]
-    of_seeds = weights[0] if paired else np.concatenate([-weights[0], weights[1]], axis=1)
-    drawn = ((of_images @ kinds.T) * of_seeds).sum(axis=1) - mean
-    deviation = float(drawn.std())
-    if deviation == 0:
-        return mean - half, mean + half
-    stretch = half / (float(ndtri(0.975)) * deviation)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return mean + stretch * float(low), mean + stretch * float(high)
-
-
-def seeds_for(variances: Variances, seeds: Sequence[int], *, paired: bool, points: float = 1.0) -> int | None:
-    """How many seeds of each model would find a difference with a power of 80 % at a level of 5 %.
-
-    Half of the interval and the quantile of the power must not exceed the difference. The images are those at hand:
-    where they alone leave too much open, no number of seeds is enough.
-
-    Args:
-        variances: Of the difference at hand.
-        seeds: How many seeds of each model there are.
-        paired: Whether seeds are paired.
-        points: The difference, in percent of the images.
-
-    Returns:
-        The number; None for more than ``MOST_SEEDS``.
-
-    """
-    from bisect import bisect_left
-
-    from scipy.special import stdtrit
-
-    sizes = [seeds[0]] if paired else seeds
-    single = [variance * size for (variance, _), size in zip(variances.seeds, sizes, strict=True)]
-
-    def is_found(count: int) -> bool:
-        scaled = Variances(tuple((variance / count, count - 1) for variance in single), variances.images)
-        whole = sum(variance for variance, _ in scaled.seeds) + scaled.images
-        spread = sum(variance**2 / freedom for variance, freedom in scaled.seeds)
-        freedom = whole**2 / spread if spread > 0 else 1e6
-        needed = half_width(scaled, 1 - LEVEL) + float(stdtrit(freedom, POWER)) * math.sqrt(whole)
-        return needed <= points / 100
-
-    count = bisect_left(range(2, MOST_SEEDS + 1), True, key=is_found) + 2
-    return count if count <= MOST_SEEDS else None

@@ -42,7 +42,7 @@ def check_selector(name: str) -> None:
 
     """
     selectors.load(name)
-    origin = selectors.entries()[name].origin
+    origin = selectors.entry(name).origin
     for batch, grid, prefix in GEOMETRIES:
         if prefix or not _make(name, IMPLS[0]).needs.class_token:
             with blame(name, origin):

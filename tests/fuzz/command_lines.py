@@ -18,6 +18,7 @@ NUMERIC = ("N", "PIXELS", "RATE", "SHARE", "PERCENT", "AMOUNT", "PRICE")
 ENDS = {
     "throughput": (["--output", "."], ["--timeout", "never"]),
     "accuracy": (["--dataset", "folder", "--data-dir", "missing"], ["--output", "."]),
+    "study": (["--dataset", "folder", "--data-dir", "missing"], ["--output", "."]),
     "visualize": (["--backbone", "test_vit", "--size", "32"],),
     "flops": (["--convention", "paper", "--sizes", "32", "--backbones", "test_vit"], ["--output", "."]),
     "regress": (["--pytest-benchmark", "old.json", "new.json"], ["--timeout", "never"], ["--output", "."]),
@@ -33,6 +34,7 @@ ENDS = {
     "export-model": (["--output", "."], ["--checkpoint", "missing.pth", "--backbone", "test_vit"]),
 }
 POSITIONAL = {
+    "study": ("table5", "equal-cost", "missing.toml"),
     "visualize": ("missing.png", "text.txt"),
     "report": ("table9",),
     "list": ("selectors", "models", "reports"),

@@ -12,7 +12,8 @@ from scipy import stats
 from fgbench.results.records import AccuracyRow, QualityRow
 from fgbench_reports.data import Data
 from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
-from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table, verdict
+from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table
+from fgbench_reports.measured.compared import verdict
 from fgbench_reports.measured.selector_quality import over_seeds, quality_tables
 from fgbench_reports.measured.trained_rows import TrainedRows, training_groups
 from fgbench_reports.tables.render import render, to_terminal
@@ -191,13 +192,14 @@ def test_costs_and_gains_stand_in_one_line():
 def test_the_verdict_is_honest():
     low, high = stats.t.interval(0.95, 1, loc=8.0, scale=np.std([6.5, 9.5], ddof=1) / 2**0.5)
     assert verdict(TRAINED) == (
-        f"Better than vit with every seed: glsim (+8.0 points, 95 % interval {low:+.1f} to {high:+.1f}, 2 of 2 seeds "
-        "better). Intervals are Student's of the mean gain over seeds; one that holds 0 tells no gain from none."
+        f"No difference from vit found at this size: glsim (+8.0 points, 95 % interval {low:+.1f} to {high:+.1f}, 2 of "
+        "2 seeds better). Intervals are Student's of the mean gain over seeds, on these test images alone: predictions "
+        "per image were not kept. A difference is told where its interval leaves 0 out, after Holm's correction for 1 "
+        "comparison."
     )
     worse = Data(accuracy=[run(), run("glsim", "gls", top1=58.0)]).accuracy
     assert verdict(replace(TRAINED, runs=worse)) == (
-        "No selection here beats the plain vit with every seed. "
-        "Not better with every seed: glsim (+0.0 points, 0 of 1 seed better)."
+        "One seed alone, which tells no model from vit: glsim (+0.0 points, 0 of 1 seed better)."
     )
 
 

@@ -24,9 +24,11 @@ EARLIER = Path(__file__).parent / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
 ROWS = [name for name in EXPECTED if not name.endswith(".safetensors")]
 TAIL = {"latency_p50_s", "latency_p95_s", "latency_p99_s"}
-LATER = {"study"}  # kinds of rows that there were none of
+LATER = {"study", "predictions"}  # kinds of rows that there were none of
 ADDED = {
     "run",
+    "top1_ci95_low_percent",
+    "top1_ci95_high_percent",
     "kind",
     "schema_version",
     "stage",

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.errors import CannotMeasureError
 from fgbench.plugins.registry import selectors
-from fgbench.results.records import AccuracyRow, QualityRow, saved_fields
+from fgbench.results.files import rows_of_store
+from fgbench.results.proportions import wilson
+from fgbench.results.records import AccuracyRow, PredictionsRow, QualityRow, saved_fields
 from fgbench.results.store import Store
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,10 @@ def run(tmp_path, monkeypatch):
 def rows_of(result) -> list[dict]:
     assert result.exit_code == 0, result.stderr
     return json.loads(result.stdout)
+
+
+def mean_has_no_interval(row) -> bool:
+    return row["run"] is row["top1_ci95_low_percent"] is row["top1_ci95_high_percent"] is None
 
 
 def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
@@ -58,6 +64,15 @@ def test_rows_of_several_seeds_and_their_mean(run, tmp_path):
     lines = [line for line in result.stderr.splitlines() if ": epoch " in line]
     assert len(lines) == 8
     assert not list(tmp_path.glob("**/state.safetensors"))
+    kept = {row.run: row for row in rows_of_store(tmp_path / "fgbench.db") if isinstance(row, PredictionsRow)}
+    assert len(kept) == 4
+    for row in rows[:4]:
+        predicted, targets = kept[row["run"]].classes()
+        assert 100 * (predicted == targets).mean() == pytest.approx(row["top1_percent"])
+        ends = wilson(int((predicted == targets).sum()), 24)
+        assert (row["top1_ci95_low_percent"], row["top1_ci95_high_percent"]) == pytest.approx(ends)
+    assert len({row.test_set for row in kept.values()}) == 1
+    assert mean_has_no_interval(rows[4])
 
     again = run("--model", "vit", "glsim", "--seeds", "1", "10", *TINY, "--format", "csv")
     assert "4 of 4 runs were in fgbench.db already" in again.stderr

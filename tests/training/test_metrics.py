@@ -6,11 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from helpers.small_training import colours
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fgbench.errors import FgbenchError
+from fgbench.results.records import AccuracyRow
 from fgbench.training.metrics import Predictions, merge
+from fgbench.training.rows import predictions_row
 
 
 def predictions(seed: int, images: int, classes: int) -> Predictions:
@@ -64,3 +67,24 @@ def test_an_image_twice_or_not_at_all_is_an_error(indices):
     )
     with pytest.raises(FgbenchError, match=f"each of 3 images .* that came back: {len(indices)}"):
         merge([found], 3)
+
+
+def test_the_row_of_predictions_has_every_test_image_in_its_place():
+    split = colours(classes=4, test=6).test
+    found = Predictions(
+        ranked=np.array([[3, 0], [1, 0], [2, 1], [0, 1]]),
+        targets=np.array([0, 1, 3, 0]),
+        indices=np.array([0, 1, 3, 4]),
+        unreadable=frozenset({2, 5}),
+    )
+    run = AccuracyRow(
+        **{"model": "vit", "selector": None, "dataset": "colours", "image_size": 32, "seed": 1, "lr": 0.1, "epochs": 1},
+        **{"top1_percent": 25.0, "top5_percent": None, "images": 4, "seconds": 1.0, "checkpoint": None},
+    )
+    row = predictions_row(run, "the key", split, found)
+    predicted, targets = row.classes()
+    assert predicted.tolist() == [3, 1, -1, 2, 0, -1]
+    assert targets.tolist() == list(split.targets)
+    assert (row.run, row.images, row.seed, row.model) == ("the key", 6, 1, "vit")
+    other = predictions_row(run, "the key", colours(classes=3, test=6).test, found)
+    assert other.test_set != row.test_set

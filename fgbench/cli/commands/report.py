@@ -111,7 +111,7 @@ def _with(request: ReportRequest, compared: BaselineOptions, data: Data) -> Data
 
     if request.models:
         data = _of_models(data, request.models)
-    compared.check_among(models_of([*data.throughput, *data.flops]))
+    compared.check_among(models_of([*data.throughput, *data.flops, *data.accuracy]))
     return replace(data, gpu_hour_price=request.price, baseline=compared.baseline)
 
 
@@ -129,6 +129,8 @@ def _of_models(data: Data, models: Sequence[str]) -> Data:
         return row.model is None or any(is_same_model(row.model, name) for name in models)
 
     rows: dict[str, Any] = {kind: [row for row in getattr(data, kind) if asked_for(row)] for kind in kinds}
+    runs = {row.run for row in rows["accuracy"]}
+    rows["predictions"] = [row for row in data.predictions if row.run in runs]
     return replace(data, **rows)
 
 

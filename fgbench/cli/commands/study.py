@@ -34,10 +34,11 @@ def study(request: StudyRequest, recipe: RecipeOptions, store: StoreOptions, out
     with problems_told(at_once=True) as problems:
         if request.dry_run:
             with prints_on_stderr(), StudyProgress() as progress:
-                from fgbench.study.run import estimate_study, plan_study
+                from fgbench.study.run import estimate_study, plan_study, start_process
 
-                plan = plan_study(request, store.store, progress)
-                estimate_study(plan, problems.append, progress)
+                with start_process() as process:
+                    plan = plan_study(request, store.store, process, progress)
+                    estimate_study(plan, process, problems.append, progress)
             _show_plan(plan, output)
             return
         with prints_on_stderr(), StudyProgress() as progress:

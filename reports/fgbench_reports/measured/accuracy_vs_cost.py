@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from fgbench.results.recipe import RECIPE_FIELDS
 from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
 from fgbench_reports.advice import accuracy_command
-from fgbench_reports.choose.bounds import seed_half_width
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import group_by
+from fgbench_reports.measured.compared import verdict
 from fgbench_reports.measured.selector_quality import CROP_PART, PARTS_IN_CROP, POINTING, OverSeeds, quality_lines
 from fgbench_reports.measured.trained_rows import (
     APART,
@@ -26,7 +26,7 @@ from fgbench_reports.measured.trained_rows import (
 from fgbench_reports.report import Data, Item, Missing, Report
 from fgbench_reports.sweep_rows import reason_notes
 from fgbench_reports.tables.column import Cell, Column, figure, line_of, word
-from fgbench_reports.tables.numbers import how_many, img_per_s, significant, with_prefix
+from fgbench_reports.tables.numbers import img_per_s, significant, with_prefix
 from fgbench_reports.tables.table import Table, cell_marks, distinct, file_name, without_empty
 
 if TYPE_CHECKING:
@@ -107,10 +107,6 @@ def _varies(runs: Sequence[AccuracyRow], of: Callable[[AccuracyRow], object]) ->
     return any(len({of(row) for row in group}) > 1 for group in group_by(runs, run_name, "selector").values())
 
 
-def _has_several_selectors(runs: Sequence[AccuracyRow]) -> bool:
-    return any(len({row.selector for row in group}) > 1 for group in group_by(runs, run_name).values())
-
-
 def _apart(heading: str, value: str | float | None) -> Cell:
     """A field that tells runs apart: a learning rate in the digits that it needs, others as they are."""
     return figure(value, "{:.4g}".format) if heading == "lr" else word(value)
@@ -129,53 +125,6 @@ def quality_table(rows: TrainedRows, model: str) -> Table:
     """The quality of every selector on the weights of one model, without a title."""
     judged = [row for row in rows.quality if row.model == model]
     return Table.from_cells("quality", "", quality_lines(judged), names=NAMES)
-
-
-def verdict(rows: TrainedRows) -> str:
-    """Whether a model that selects is more accurate than the plain one, seed by seed, in a few sentences.
-
-    Args:
-        rows: The rows of one training.
-
-    """
-    apart = [of for of in APART.values() if _varies(rows.runs, of)]
-    named = [lambda row: row.selector, *apart] if _has_several_selectors(rows.runs) else apart
-    plain: dict[tuple[str | None, str | None, int | None], float] = {}  # the best of several rates
-    for row in (row for row in rows.runs if run_name(row) == BASELINE):
-        key = (row.backbone, row.begun_from, row.seed)
-        plain[key] = max(row.top1_percent, plain.get(key, 0.0))
-    better: list[str] = []
-    others: list[str] = []
-    for runs in by_model(rows.runs):
-        first, backbone = runs[0], baseline_of(rows.runs, runs[0].backbone)
-        seeded = [row for row in runs if row.seed is not None]  # files that were only tested are no pairs
-        pairs = [(row.top1_percent, plain.get((backbone, row.begun_from, row.seed))) for row in seeded]
-        gains = [top1 - baseline for top1, baseline in pairs if baseline is not None]
-        if run_name(first) == BASELINE or not gains:
-            continue
-        model = " ".join([run_name(first), *(str(value) for of in named if (value := of(first)) is not None)])
-        words = f"{model} ({fmean(gains):+.1f} points{_interval(gains)}"
-        words += f", {sum(gain > 0 for gain in gains)} of {how_many(len(gains), 'seed')} better)"
-        (better if min(gains) > 0 else others).append(words)
-    sentences = [f"Better than {BASELINE} with every seed: {', '.join(better)}."] if better else []
-    sentences += [f"Not better with every seed: {', '.join(others)}."] if others else []
-    if not sentences:
-        return f"Nothing was trained beside the plain {BASELINE} with the same seed: no gain is told."
-    if "interval" in " ".join(sentences):
-        sentences.append(
-            "Intervals are Student's of the mean gain over seeds; one that holds 0 tells no gain from none."
-        )
-    if not better:
-        sentences.insert(0, f"No selection here beats the plain {BASELINE} with every seed.")
-    return " ".join(sentences)
-
-
-def _interval(gains: Sequence[float]) -> str:
-    """``, 95 % interval +1.0 to +15.0``; nothing for a single seed, which has none."""
-    if len(gains) < 2:
-        return ""
-    half = seed_half_width(stdev(gains), len(gains))
-    return f", 95 % interval {fmean(gains) - half:+.1f} to {fmean(gains) + half:+.1f}"
 
 
 def _is_of(row: FlopsRow | ThroughputRow, name: str, selector: str | None, backbone: str | None) -> bool:

@@ -13,8 +13,9 @@ from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.measured.selector_quality import over_seeds
 from fgbench_reports.paper.statements import PAPER, REMARKS, STATEMENTS, Statement
+from fgbench_reports.plots.forest import Forest, Tree
 from fgbench_reports.report import Item, Missing, Report
-from fgbench_reports.statistics import BETTER, WORSE, Difference, Judgement, all_answers, differences, judged
+from fgbench_reports.statistics import BETTER, ONE_SEED, WORSE, Difference, Judgement, all_answers, differences, judged
 from fgbench_reports.tables.column import NOTHING, Cell, Column, word
 from fgbench_reports.tables.numbers import how_many, significant, with_prefix
 from fgbench_reports.tables.render import RowTables
@@ -81,12 +82,13 @@ class _Accuracy(Column):
         return Cell(row.top1, over_seeds([run.top1_percent for run in row.runs]))
 
 
+POINTS = _Points("points", "difference")
 COLUMNS = (
     Column("condition", lambda line: line.place.condition, is_name=True),
     Column("against", lambda line: line.place.against, is_name=True),
     Column("seeds", lambda line: len(line.runs)),
     _Accuracy("top-1 %", "top1", unit="%", better="high"),
-    _Points("points", "difference"),
+    POINTS,
     Column("error −%", lambda line: line.reduction, "{:.1f}".format, unit="%"),
     Column("verdict", _verdict, is_name=True),
     Column("seeds for 1 point", _seeds_for_one),
@@ -239,6 +241,37 @@ def _of_group(group: StudyGroup, name: str) -> Iterator[Table]:
         yield _statements(group, name, statements)
 
 
+def _forest(group: StudyGroup, name: str) -> Iterator[Forest]:
+    """The differences of a study below each other, where there are some."""
+    compared = [line for line in group.lines if line.judgement is not None]
+    if compared:
+        others = {line.place.against for line in compared}
+        baseline = str(others.pop()) if len(others) == 1 else "what each is compared with"
+        yield Forest(
+            name=f"{name}-differences",
+            title=f"{group.title} · {group.dataset}",
+            alt=f"Differences of {how_many(len(compared), 'condition')} from {baseline} in points of top-1 accuracy, "
+            f"one below the other, with their 95 % intervals. {_what_it_says(group.lines)}",
+            notes=[_what_it_says(group.lines)],
+            baseline=baseline,
+            trees=[_tree(line) for line in compared],
+        )
+
+
+def _tree(line: Line) -> Tree:
+    one, verdict = line.difference, _verdict(line)
+    assert one is not None
+    ends = None if one.low_points is None or one.high_points is None else (one.low_points, one.high_points)
+    return Tree(
+        label=line.place.condition,
+        points=one.mean_points,
+        ends=ends,
+        better={BETTER: True, WORSE: False}.get(str(verdict)),
+        one_seed=verdict == ONE_SEED,
+        text=f"{line.place.condition} than {line.place.against}: {POINTS.cell(line).text} points, {verdict}",
+    )
+
+
 def _statements(group: StudyGroup, name: str, statements: Sequence[Statement]) -> Table:
     """What the paper's text says beside what was measured here."""
     lines = []
@@ -292,6 +325,7 @@ class Studies(Report):
         groups = [group for group in data.once("studies", lambda: _groups_of(data)) if self._takes(group)]
         for group, name in _with_names(groups):
             yield from _of_group(group, name)
+            yield from _forest(group, name)
         if not groups:
             study = self.studies[0] if self.studies else "selectors"
             yield Missing(what=f"study {study}", command=f"fgbench study {study}")

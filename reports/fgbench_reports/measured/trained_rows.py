@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fgbench.results.recipe import RECIPE_FIELDS
-from fgbench.results.records import AccuracyRow, FlopsRow, QualityRow, ThroughputRow
+from fgbench.results.records import AccuracyRow, FlopsRow, PredictionsRow, QualityRow, ThroughputRow
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.sweep_rows import by_environment, mode_name
 from fgbench_reports.training_groups import is_of_training
@@ -27,6 +27,7 @@ class TrainedRows:
         quality: Quality of selectors on the trained models.
         flops: Counted work of the models, under the names of their lines.
         throughput: Rows of one environment.
+        predictions: Of the runs, per image, as far as they were kept.
 
     """
 
@@ -36,6 +37,7 @@ class TrainedRows:
     quality: Sequence[QualityRow] = ()
     flops: Sequence[FlopsRow] = ()
     throughput: Sequence[ThroughputRow] = ()
+    predictions: Sequence[PredictionsRow] = ()
 
 
 def run_name(row: AccuracyRow) -> str:
@@ -108,6 +110,7 @@ def training_groups(data: Data) -> Iterator[tuple[TrainedRows, str]]:
             runs=rows,
             quality=[row for row in data.selection_quality if (row.dataset, row.image_size) == (dataset, size)],
             flops=[replace(row, model=name) for name, row in named if (name, row.backbone) in trained],
+            predictions=[row for row in data.predictions if (row.dataset, row.image_size) == (dataset, size)],
         )
         environments = by_environment(timed)
         for key, points in environments.items():
