@@ -312,3 +312,4 @@ def export(network: Network, path: Path, facts: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.half().contiguous() for name, tensor in network.backbone.state_dict().items()}
     save_file(tensors, path, {"format": "pt", **facts})
+    path.chmod(0o644)  # a package is read by others, too
