@@ -39,29 +39,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.as_it_is:
         try:
-            network, recipe, epochs = read_state(asked.folder)
+            session, recipe = read_state(asked.folder)
         except FileNotFoundError as error:
             parser.error(f"no epoch is finished in {asked.folder}: {error.filename} is not there")
+        epochs, networks = session.epochs, [session.mean, session.network]
     else:
         given = {"images": asked.images, "epochs": asked.epochs, "batch_size": asked.batch_size, "seed": asked.seed}
         recipe = Pretraining(**given)
-        epochs = recipe.epochs
-        network = pretrain(recipe, asked.folder, lambda line: print(line, flush=True))
-    write(network, recipe, epochs, asked.weights)
+        epochs, networks = recipe.epochs, [pretrain(recipe, asked.folder, lambda line: print(line, flush=True))]
+    write(networks, recipe, epochs, asked.weights)
     print(f"written: {asked.weights}, {CARD}")
 
 
-def write(network: Network, recipe: Pretraining, epochs: int, path: Path) -> None:
-    """Write the weights and their card.
+def write(networks: Sequence[Network], recipe: Pretraining, epochs: int, path: Path) -> None:
+    """Write weights and their card.
 
     Args:
-        network: The network.
-        recipe: What it was trained by.
+        networks: Networks; that with the best accuracy on held-out images is written. Early in a run a moving mean of
+            weights is behind the weights themselves.
+        recipe: What they were trained by.
         epochs: How many are done.
         path: Of the weights; the card is written beside them.
 
     """
-    top1, patches = accuracy(network, draw(min(HELD_OUT, recipe.images), FIRST_HELD_OUT, recipe.seed, side=IMAGE_SIZE))
+    held_out = draw(min(HELD_OUT, recipe.images), FIRST_HELD_OUT, recipe.seed, side=IMAGE_SIZE)
+    figures = [accuracy(network, held_out) for network in networks]
+    (top1, patches), network = max(zip(figures, networks, strict=True), key=lambda pair: pair[0])
     export(network, path, {"recipe": json.dumps(asdict(recipe)), "epochs": str(epochs), "license": "Apache-2.0"})
     learned = Learned(epochs=epochs, top1_percent=top1, patches_percent=patches)
     params = sum(weights.numel() for weights in network.backbone.parameters())

@@ -290,8 +290,8 @@ def _load(folder: Path, recipe: Pretraining) -> Session | None:
     return session
 
 
-def read_state(folder: Path) -> tuple[Network, Pretraining, int]:
-    """The network after the last whole epoch in a folder, its recipe, and the number of its epochs.
+def read_state(folder: Path) -> tuple[Session, Pretraining]:
+    """What a run would go on with after the last whole epoch in a folder, and its recipe.
 
     Raises:
         FileNotFoundError: No epoch is finished.
@@ -304,7 +304,7 @@ def read_state(folder: Path) -> tuple[Network, Pretraining, int]:
         recipe = Pretraining(**json.loads(file.metadata()["recipe"]))
     session = _load(folder, recipe)
     assert session is not None
-    return session.mean, recipe, session.epochs
+    return session, recipe
 
 
 def export(network: Network, path: Path, facts: dict[str, str]) -> None:
@@ -312,3 +312,4 @@ def export(network: Network, path: Path, facts: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.half().contiguous() for name, tensor in network.backbone.state_dict().items()}
     save_file(tensors, path, {"format": "pt", **facts})
+    path.chmod(0o644)  # a package is read by others, too
