@@ -107,6 +107,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
         def _split_scope(self, nodeid: str) -> str:
             return next((places[0] for places in TOGETHER if nodeid.startswith(places)), nodeid)
 
+        def mark_test_complete(self, node, item_index: int, duration: float = 0) -> None:
+            super().mark_test_complete(node, item_index, duration)
+            # At every report all that was ever given to a process is counted anew: what is done is forgotten.
+            given, scope = self.assigned_work[node], self._split_scope(self.registered_collections[node][item_index])
+            if all(given[scope].values()):
+                del given[scope]
+
     return Scheduling(config, log) if config.getvalue("dist") == "load" else None
 
 

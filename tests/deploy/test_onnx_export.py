@@ -22,7 +22,11 @@ from fgbench.models.outputs import Outputs, to_arrays
 from fgbench_selectors import QK, Maps, Needs, Selector
 
 SIZE = 64
-BACKBONES = {"resnet101": "resnet18", "cal": "resnet26"}
+BACKBONES = {  # a graph is exported and compiled in as long as it has blocks; some models have few
+    "resnet101": "fgtest_resnet_basic",
+    "cal": "fgtest_resnet",
+    **dict.fromkeys(("vit", "transfg", "ffvt", "ielt", "aatrans"), "fgtest_vit"),
+}
 MODELS = (
     *("resnet101", "cal", "vit", "transfg", "ffvt", "ramstrans", "aftrans", "dcal", "ev", "glsim", "ielt"),
     *("r2trans", "r2trans, a fixed share", "simtrans", "aatrans", "accvit", "falvit"),

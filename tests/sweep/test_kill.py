@@ -18,7 +18,7 @@ import pytest
 pytestmark = pytest.mark.slow
 KILLS, COMMAND_KILLS = 25, 1
 MARK = "FGBENCH_TEST_MARK"
-BATCHES = [str(size) for size in range(1, 10)]
+BATCHES = [str(size) for size in range(1, 6)]
 COMMAND = [
     *(sys.executable, "-m", "fgbench", "throughput", "--model", "vit", "glsim", "--backbones", "test_vit"),
     *("--sizes", "32", "64", "--batch-sizes", *BATCHES, "--device", "cpu", "--threads", "1", "--max-time", "0.1s"),
