@@ -32,8 +32,8 @@ ORDER = (
     *("accuracy_vs_cost", "differences", "studies", "equal-cost", "keep-rate", "tradeoff", "memory", "price"),
     *("cost", "flops", "selections", "roofline", "batch", "energy", "throughput", "parts", "engines", "ratios"),
     *("selector_quality", "curves"),
-    *("literature", "table1", "table2", "table3", "table4", "table5", "table6", "table7", "table8", "table9", "table10"),
-    *("table11", "table12", "table13", "table14", "table15"),
+    *("literature", "table1", "table2", "table3", "table4", "table5", "table6", "table7", "table8", "table9"),
+    *("table10", "table11", "table12", "table13", "table14", "table15"),
 )
 
 MOST_ITEMS = 1000  # tables and figures of one report
