@@ -232,7 +232,8 @@ def _name(row: AccuracyRow, alike: Sequence[AccuracyRow]) -> str:
     varying = [key for key in dict.fromkeys(key for one in options for key in one) if _vary(options, key)]
     own = options_of(row)
     words = [f"{key}={own[key]}" for key in varying if key in own]
-    apart: Mapping[str, Any] = {heading: of for heading, of in APART.items() if len({of(one) for one in alike}) > 1}
+    others = {heading: of for heading, of in APART.items() if heading != "options"}  # which are named above
+    apart: Mapping[str, Any] = {heading: of for heading, of in others.items() if len({of(one) for one in alike}) > 1}
     words += [f"{heading} {value}" for heading, of in apart.items() if (value := of(row)) is not None]
     words += [row.impl] if row.impl and len({one.impl for one in alike}) > 1 else []
     return ", ".join([run_name(row), *words])
