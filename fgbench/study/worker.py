@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -56,8 +57,18 @@ def plan(tell: Tell, request: Message, store: str) -> Message:
             planner = _Planner(asked, study, context)
             for place, condition in enumerate(study.planned(planner.setting())):
                 tell({"what": f"{name}: {condition.name}"})
-                conditions.append({**planner.describe(condition), "position": place})
+                with _named(study, condition):
+                    conditions.append({**planner.describe(condition), "position": place})
     return {"title": study.title, "conditions": conditions, "problems": list(dict.fromkeys(problems))}
+
+
+@contextmanager
+def _named(study: Study, condition: Condition) -> Iterator[None]:
+    """Name the condition in an error."""
+    try:
+        yield
+    except FgbenchError as error:
+        raise FgbenchError(f"study {study.name}, {condition.name}: {error}") from error
 
 
 class _Planner:
@@ -109,9 +120,7 @@ class _Planner:
         try:
             (config,) = training_configs(request, dataset, problems.append)
         except FgbenchError as error:
-            if problems:
-                raise FgbenchError(f"study {self.study.name}, {condition.name}: {problems[0]}") from error
-            raise
+            raise (problems[0] if problems else error) from error
         check_recipe(config.recipe)
         return config
 

@@ -154,7 +154,7 @@ def test_a_run_that_fails_costs_itself_alone(run, tmp_path):
     Path("bad.toml").write_text(STUDY + '[[condition]]\nname = "many"\nmodel = "glsim"\noptions = { top_k = 999 }\n')
     result = run("bad.toml", "--seeds", "1")
     assert result.exit_code == 2
-    assert "top_k must be a whole number from 1 to 4, got 999" in result.stderr
+    assert "study bad, many: top_k must be a whole number from 1 to 4, got 999" in result.stderr
     diverging = run(
         "one.toml", "--seeds", "6", "7", "--lr", "1e30", "--format", "json", "--store", str(tmp_path / "d.db")
     )
