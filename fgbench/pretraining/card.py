@@ -29,7 +29,7 @@ def card(recipe: Pretraining, learned: Learned, params: int) -> str:
     """
     kinds = ", ".join(kind.__name__ for kind in KINDS)
     settings = "\n".join(f"| `{name}` | {value} |" for name, value in asdict(recipe).items())
-    early = "" if learned.epochs == recipe.epochs else f" THE RUN OF {recipe.epochs} EPOCHS WAS NOT FINISHED."
+    early = "" if learned.epochs == recipe.epochs else f" The run of {recipe.epochs} epochs was not finished."
     return f"""---
 license: apache-2.0
 library_name: timm
