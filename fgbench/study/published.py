@@ -199,11 +199,13 @@ def study_of(name: str, plugin_files: Sequence[str] | None = None) -> Study:
 
     Raises:
         UnknownNameError: No study has the name.
-        FgbenchError: The file is no study.
+        FgbenchError: The file is no study, or nothing was named.
 
     """
     if name.lower().endswith(".toml"):
         return read_study(Path(name), plugin_files)
+    if not name:
+        raise FgbenchError("no study was named", do=f"known: {', '.join(STUDIES)}, or a file .toml")
     if name not in STUDIES:
         raise UnknownNameError("study", name, STUDIES)
     return STUDIES[name]

@@ -112,6 +112,8 @@ def test_an_unknown_study_is_told_with_the_nearest():
         UnknownNameError, match=r"unknown study 'tabel5'; did you mean table5.*known studies: equal-cost"
     ):
         study_of("tabel5")
+    with pytest.raises(FgbenchError, match="no study was named; known: table4, table5"):
+        study_of("")
 
 
 def test_patch_sizes_need_two_backbones():
