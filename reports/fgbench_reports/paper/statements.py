@@ -38,7 +38,7 @@ STATEMENTS = (
     Statement("table15", "", "vit", 17.23, "up to", "D.3.4"),
 )
 REMARKS = {
-    "table5": "aggregator alone: the plain ViT with one more block, on the class token of the image alone (section 5.4).",
+    "table5": "aggregator alone: the plain ViT with one more block, which has the class token alone (section 5.4).",
     "table11": "The paper's text, CUB, mean of its models: strong instead of minimal gains 1.59 points at 224 and 1.43 "
     "at 448; 448 instead of 224 gains 1.97 (section D.2).",
     "table12": "The paper's text: random crops without an aggregator are worse than the plain ViT (section D.3.1).",
