@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import glob
 import io
 import logging
@@ -69,7 +70,7 @@ def export_onnx(network: nn.Module, images: Tensor, path: Path, metadata: Mappin
     names = output_names(network, images)
     assert len(outputs) == len(names)
     try:
-        with _quiet():
+        with torch.inference_mode(False), _quiet():
             program: Any = torch.onnx.export(
                 graph,
                 dynamo=True,
@@ -95,7 +96,8 @@ def trace(network: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
 
     """
     try:
-        with torch.no_grad(), _quiet():
+        with torch.inference_mode(False), torch.no_grad(), _quiet():
+            network, images = _ordinary(network, images)
             shapes = ({0: torch.export.Dim(BATCH, min=1)},)
             return torch.export.export(Outputs(network), (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -103,6 +105,13 @@ def trace(network: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
             what = f"a scripted or traced network cannot be exported ({_untraced(error)})"
             raise ExportError(what, do="return the nn.Module that it was made from") from error
         raise ExportError(f"it cannot be exported: {_untraced(error)}") from error
+
+
+def _ordinary(network: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
+    """The same, as a copy where it was made in inference mode, whose tensors cannot be traced."""
+    if any(tensor.is_inference() for tensor in (*network.parameters(), *network.buffers())):
+        network = copy.deepcopy(network)
+    return network, images.clone() if images.is_inference() else images
 
 
 def output_names(network: nn.Module, images: Tensor) -> tuple[str, ...]:

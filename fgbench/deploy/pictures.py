@@ -16,6 +16,7 @@ COMPARED, CALIBRATED = "test", "train"  # splits: a network is not judged on the
 
 
 @functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # what is kept would else be of no use to a caller outside inference mode
 def drawn_pictures(count: int, height: int, width: int, split: str = COMPARED) -> Tensor:
     """Draw birds of the data set ``synthetic``, normalised to mean 0.5 and deviation 0.5.
 

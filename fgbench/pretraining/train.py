@@ -44,7 +44,7 @@ class Pretraining:
     """The recipe. Images are drawn once; they are seen again cut out, mirrored, with other colours and light."""
 
     images: int = 40_000
-    epochs: int = 30
+    epochs: int = 12
     batch_size: int = 64
     lr: float = 1.5e-3
     weight_decay: float = 0.05
@@ -53,7 +53,7 @@ class Pretraining:
     patch_weight: float = 1.0  # of the loss of patches beside that of the class token
     colour_weight: float = 0.5
     kept: float = 0.5  # share of the patches that the network sees
-    whole_epochs: int = 8  # the last ones, in which it sees all
+    whole_epochs: int = 3  # the last ones, in which it sees all
     mean_decay: float = 0.999  # of the moving mean of weights, per step
     seed: int = 0
 

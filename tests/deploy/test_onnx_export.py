@@ -193,3 +193,14 @@ def test_what_cannot_be_exported_is_named(selector, words, tmp_path):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_what_was_made_in_inference_mode_is_exported(tmp_path):
+    drawn_pictures.cache_clear()
+    with torch.inference_mode():
+        network = built("vit")
+        images = drawn_pictures(2, SIZE, SIZE)
+        export_onnx(network, images.clone(), tmp_path / "model.onnx")
+    assert not images.is_inference()  # they are kept for callers that trace
+    assert network.head.weight.is_inference()  # a copy was traced
+    assert (tmp_path / "model.onnx").exists()
