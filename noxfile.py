@@ -9,6 +9,8 @@ from pathlib import Path
 import nox
 
 GALLERY = Path("reports") / "gallery"  # saved rows, and the report of them
+SEEDS = ("1", "2", "3", "4", "5")
+DRAWN = ("--dataset-options", "test_images=2000", "--seeds", *SEEDS)  # of what is trained on the drawn data set
 DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -78,7 +80,7 @@ def accuracy(session: nox.Session) -> None:
     reduced = ("vit+evit@0.7", "vit+evit@0.5", "vit+tome@0.7")
     store = ("--store", _store(session))
     small = ("--backbones", "vit_fgbench_patch12_96", "--sizes", "96", "--num-classes", "20")
-    train = ("fgbench", "accuracy", "--seeds", "1", "10", "100", "--device", DEVICE, *store, *session.posargs)
+    train = ("fgbench", "accuracy", *DRAWN, "--device", DEVICE, *store, *session.posargs)
     session.run(*train, "--model", *models, "--quality")
     session.run(*train, "--model", "vit", "--model-options", "overlap=4")
     session.run(*train, "--model", *reduced)
@@ -86,6 +88,27 @@ def accuracy(session: nox.Session) -> None:
     session.run("fgbench", "throughput", "--model", *models, *reduced, *small, "--batch-sizes", "1", "8", "32", *store)
     _export(session, "accuracy", "accuracy", "selection_quality", "flops", "throughput")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
+
+
+@nox.session
+def studies(session: nox.Session) -> None:
+    """Trains the studies of docs/findings.md, those on emoji where FGBENCH_EMOJI names their folder; hours.
+
+    ``-- table5`` trains one. Runs are shared with the session ``accuracy``; what is finished is not trained again.
+    """
+    session.install(".")
+    place = ("--device", DEVICE, "--store", _store(session), "-o", os.devnull)
+    models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
+    for name in session.posargs or ("table5", "table12", "selectors", "table13", "table14", "equal-cost", "emoji"):
+        if name == "emoji":
+            folder = os.environ.get("FGBENCH_EMOJI")
+            for subset in ("animals", "faces") if folder else ():
+                data = ("--dataset", "emoji", "--data-dir", folder, "--dataset-options", f"subset={subset}")
+                session.run("fgbench", "study", "table4", "--models", *models, *data, "--seeds", *SEEDS, *place)
+        else:
+            session.run("fgbench", "study", name, *DRAWN, *place)
+    _export(session, "studies", "study", "accuracy", "predictions")
+    _fill(session, "studies", "docs/findings.md")
 
 
 @nox.session
@@ -183,6 +206,7 @@ def pages(session: nox.Session) -> None:
     """Fills the measured blocks of README.md and docs/ from the saved rows; the simulation takes minutes."""
     session.install(".")
     _fill(session, "accuracy", "README.md", "docs/accuracy.md")
+    _fill(session, "studies", "docs/findings.md")
     _fill(session, "selection", "docs/cost.md")
     _fill(session, "throughput", "reports/gallery/engines.md")
     _fill(session, "regress", "docs/regress.md")

@@ -12,6 +12,7 @@ import msgspec
 from fgbench.datasets.dataset import HALF, DataSet, DatasetError, FileSplit
 from fgbench.datasets.files import found, listed, read_text
 from fgbench.datasets.reader import reads
+from fgbench.results.shipped import SHIPPED
 
 VERSION = "16.0.0"
 PACKAGE = "emoji-datasource-"  # and the vendor
@@ -98,6 +99,7 @@ def emoji(
         std=HALF,
         notes=tuple(_notes(entries, classes, tuple(packages))),
         recipe={
+            "backbone": SHIPPED,
             "image_size": 96,
             "epochs": 100,
             "batch_size": 32,

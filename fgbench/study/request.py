@@ -134,7 +134,7 @@ class StudyRequest(ReadsCheckpoint):
     models: Annotated[Sequence[str] | None, MODELS.but(default="those of the study"), MODEL] = None
     selectors: Annotated[Sequence[str] | None, SELECTORS.but(default="those of the study"), MODEL] = None
     backbones: Annotated[
-        Sequence[str] | None, BACKBONES.but(default="ViT-B/16; for synthetic the shipped one"), MODEL
+        Sequence[str] | None, BACKBONES.but(default="ViT-B/16; for synthetic and emoji the shipped one"), MODEL
     ] = None
     reductions: Annotated[Sequence[str] | None, REDUCTIONS, MODEL] = None
     keep_rates: Annotated[Sequence[float] | None, KEEP_RATES, MODEL] = None

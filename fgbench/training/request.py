@@ -159,7 +159,7 @@ class AccuracyRequest(ReadsCheckpoint):
 
     models: Annotated[Sequence[str], MODELS.but(default="glsim"), MODEL] = ("glsim",)
     backbone: Annotated[
-        str | None, BACKBONE.but(default="ViT-B/16; for synthetic the shipped one, with its weights"), MODEL
+        str | None, BACKBONE.but(default="ViT-B/16; for synthetic and emoji the shipped one, with its weights"), MODEL
     ] = None
     selectors: Annotated[Sequence[str] | None, SELECTORS, MODEL] = None
     impl: Annotated[str, IMPLEMENTATION, MODEL] = "fast"

@@ -111,11 +111,16 @@ class StudyGroup:
         """The table, with its notes."""
         several = len({line.place.against for line in self.lines} - {None}) > 1
         columns = [one for one in COLUMNS if self._is_filled(one) and (several or one.heading != "against")]
-        title = f"{self.title} · {self.dataset} at {self._sizes()}"
+        title = f"{self.title} · {self.data()} at {self._sizes()}"
         return Table.from_rows(name, title, columns, self.lines, notes=self._notes())
 
     def _is_filled(self, column: Column) -> bool:
         return any(column.cell(line).value is not None for line in self.lines)
+
+    def data(self) -> str:
+        """The data set with its number of classes: several sets of one name differ in it."""
+        classes = self.lines[0].runs[0].num_classes
+        return self.dataset if classes is None else f"{self.dataset}, {how_many(classes, 'class', 'classes')}"
 
     def _sizes(self) -> str:
         return ", ".join(str(size) for size in sorted({line.place.image_size for line in self.lines}))
@@ -249,7 +254,7 @@ def _forest(group: StudyGroup, name: str) -> Iterator[Forest]:
         baseline = str(others.pop()) if len(others) == 1 else "what each is compared with"
         yield Forest(
             name=f"{name}-differences",
-            title=f"{group.title} · {group.dataset}",
+            title=f"{group.title} · {group.data()}",
             alt=f"Differences of {how_many(len(compared), 'condition')} from {baseline} in points of top-1 accuracy, "
             f"one below the other, with their 95 % intervals. {_what_it_says(group.lines)}",
             notes=[_what_it_says(group.lines)],
