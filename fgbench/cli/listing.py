@@ -111,6 +111,22 @@ def report_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
     return [rows[name] for name in in_reading_order(reports.entries())]
 
 
+def study_rows(on_problem: OnProblem) -> list[dict[str, Any]]:
+    """A row per study: what its conditions are, and which options beside those of every study it takes."""
+    from fgbench.study.published import STUDIES
+    from fgbench.study.request import OF_STUDY
+
+    flags = {**OF_STUDY, "backbones": "--backbones", "image_sizes": "--sizes"}
+    return [
+        {
+            "name": study.name,
+            "takes": " ".join(flag for field, flag in flags.items() if field in study.takes),
+            "description": first_line(study.conditions.__doc__),
+        }
+        for study in STUDIES.values()
+    ]
+
+
 def _described(registry: Registry, name: str) -> dict[str, Any]:
     """The description of an entry: from its trial where it was tried, so that it is not imported here."""
     entry = registry.entry(name)
@@ -133,6 +149,7 @@ ROWS: Mapping[str, Callable[[OnProblem], list[dict[str, Any]]]] = {
     "datasets": dataset_rows,
     "engines": engine_rows,
     "reports": report_rows,
+    "studies": study_rows,
     "backbones": backbone_rows,
 }
 

@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "visualize": (visualize, "Heat maps, boxes and crops of selectors on pictures."),
     "choose": (choose, "Measured configurations within limits, cheapest first."),
     "regress": (regress, "Compare costs with a baseline or another revision."),
-    "list": (list_, "Names of selectors, models, reductions, data sets, engines, reports."),
+    "list": (list_, "Names of selectors, models, reductions, data sets, engines, reports, studies."),
 }
 for name, (command, summary) in COMMANDS.items():
     app.command(name, cls=ListCommand, short_help=summary)(with_options(command))

@@ -94,7 +94,7 @@ def read_image(source: Path | IO[bytes], name: str | None = None) -> ReadImage:
         with opened(source) if isinstance(source, Path) else nullcontext(source) as file, quiet():
             return _read(file)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FgbenchError("no such picture:", what) from error
+        raise FgbenchError("no such picture:", what, "give the path of a picture that is there") from error
     except IsADirectoryError as error:
         do = f"name its files, such as {what.rstrip('/')}/*.jpg"
         raise FgbenchError("a folder is no picture:", what, do) from error

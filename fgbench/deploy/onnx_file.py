@@ -116,7 +116,10 @@ def read_labels(path: Path, classes: int) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FgbenchError(f"labels cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise FgbenchError(
+            "cannot read the labels in", str(path), f"{why}; give a text file with a label per line"
+        ) from error
     labels = [line.strip() for line in lines if line.strip()]
     if len(labels) != classes:
         do = f"give --num-classes {len(labels)}, or as many labels"

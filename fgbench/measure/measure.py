@@ -6,6 +6,7 @@ import functools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,9 @@ def measure(
     from fgbench.measure.point import LoadedSubject, check_loadable
     from fgbench.measure.rows import environment_facts, make_row
 
-    _check_numbers(threads, concurrency, rate_per_s, max_time_s)
+    threads, concurrency = _whole("threads", threads), _whole("concurrency", concurrency)
+    rate_per_s, max_time_s = _positive("rate_per_s", rate_per_s), _positive("max_time_s", max_time_s)
+    batch_size, num_classes = _whole("batch_size", batch_size), _whole("num_classes", num_classes)
     _load_plugins(plugins)
     mode = RunMode(
         dtype=dtype,
@@ -127,14 +130,22 @@ def measure(
     return make_row(PointGroup(case=made.spec, mode=mode), batch, result, facts, rates)
 
 
-def _check_numbers(threads: int | None, concurrency: int | None, rate_per_s: float | None, max_time_s: object) -> None:
-    """Refuse numbers that the command line refuses. Raises :class:`FgbenchError`."""
-    for name, count in (("threads", threads), ("concurrency", concurrency)):
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise FgbenchError(f"{name} must be a whole number of 1 or more, got", count)
-    for name, value in (("rate_per_s", rate_per_s), ("max_time_s", max_time_s)):
-        if value is not None and not (isinstance(value, (int, float)) and 0 < value < LONGEST_S):
-            raise FgbenchError(f"{name} must be a number above 0 and below {LONGEST_S:g}, got", value)
+def _whole(name: str, value: object) -> int | None:
+    """A whole number of 1 or more, numpy's included; None as it is. Raises :class:`FgbenchError` for another value."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise FgbenchError(f"{name} must be a whole number of 1 or more, got", value)
+    return int(value)
+
+
+def _positive(name: str, value: object) -> float | None:
+    """A number of seconds, or per second; None as it is. Raises :class:`FgbenchError` for another value."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < LONGEST_S:
+        raise FgbenchError(f"{name} must be a number above 0 and below {LONGEST_S:g}, got", value)
+    return float(value)
 
 
 def _load_plugins(files: Sequence[str | Path]) -> None:
@@ -196,8 +207,6 @@ def _batch_size(images: Tensor | int | str | tuple[int, int], batch_size: int | 
     from torch import Tensor
 
     if not isinstance(images, Tensor):
-        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-            raise FgbenchError("a batch has 1 image or more, got", batch_size)
         return 1 if batch_size is None else batch_size
     if batch_size not in (None, len(images)):
         raise FgbenchError(f"there are {len(images)} images, and the batch size is", batch_size)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypeAlias
+from numbers import Integral
+from typing import TypeAlias, TypeGuard
 
 TEXT = re.compile(r"([1-9]\d{0,8})x([1-9]\d{0,8})")
 
@@ -66,16 +67,23 @@ def image_size(value: object) -> ImageSize:
         ValueError: For anything else.
 
     """
-    if isinstance(value, NonSquare) or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+    if isinstance(value, NonSquare):
         return value
-    if isinstance(value, (tuple, list)) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
-        height, width = value
+    if _is_side(value):
+        return int(value)
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_side, value)):
+        height, width = map(int, value)
         return height if height == width else NonSquare(f"{height}x{width}")
     if isinstance(value, str) and (match := TEXT.fullmatch(value)):
         return int(match[1]) if match[1] == match[2] else NonSquare(value)
     if isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,8}", value):
         return int(value)
     raise ValueError(f"an image size is a side in pixels or height and width, not {value!r}")
+
+
+def _is_side(value: object) -> TypeGuard[Integral]:
+    """Whether a value is a number of pixels; numpy's whole numbers are, too."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 def height_width(size: ImageSize) -> tuple[int, int]:

@@ -162,7 +162,10 @@ def noted(path) -> str | None:
         (("net.py:bad", "--sizes", "32", "--output", "o.onnx"), "bessel_j0"),
         (("net.py:breaks", "--sizes", "32", "--output", "o.onnx"), "ValueError: of images that it does not like"),
         (("net.py:tiny", "--labels", "names.txt", "--output", "o.onnx"), "has 3 labels"),
-        (("net.py:tiny", "--labels", "none.txt", "--output", "o.onnx"), "labels cannot be read"),
+        (
+            ("net.py:tiny", "--labels", "none.txt", "--output", "o.onnx"),
+            "cannot read the labels in 'none.txt'; No such file or directory; give",
+        ),
         (("net.py:tiny", "--output", "model.pt"), "end in .onnx"),
         (("net.py:tiny", "--output", "nowhere/o.onnx"), "nowhere"),
         (("vit", *SMALL, "--checkpoint", "none.pth"), "no checkpoint file"),

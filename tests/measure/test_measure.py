@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -112,6 +113,12 @@ def test_a_selector_by_itself():
     assert row.latency_s > 0
 
 
+def test_numbers_of_numpy_are_numbers():
+    sizes = (np.int64(8), np.int32(8))
+    row = fgbench.measure(nn.Flatten(), sizes, batch_size=np.int16(2), threads=np.uint8(1), max_time_s=np.float32(0.1))
+    assert (row.image_size, row.batch_size, type(row.batch_size)) == (8, 2, int)
+
+
 @pytest.mark.parametrize(
     ("subject", "images", "options", "said"),
     [
@@ -121,6 +128,8 @@ def test_a_selector_by_itself():
         (nn.Flatten(), 8, {"backbone": "test_vit"}, "only a model that is named has the option 'backbone'"),
         (nn.Flatten(), 8, {"engine": "troch"}, "did you mean torch"),
         (nn.Flatten(), 8, {"dtype": "tf32", "device": "cpu"}, "only CUDA devices have 'tf32'"),
+        (nn.Flatten(), 8, {"batch_size": "4"}, "batch_size must be a whole number of 1 or more, got '4'"),
+        (nn.Flatten(), 8, {"max_time_s": True}, "max_time_s must be a number above 0"),
         (3, 8, {}, "give a model's name, an nn.Module or a subject"),
     ],
 )

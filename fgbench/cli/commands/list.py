@@ -13,7 +13,7 @@ from fgbench.options import argument, one_of
 from fgbench.results.output import emit_as, prints_on_stderr
 from fgbench.values import split_list
 
-KINDS = ("selectors", "models", "reductions", "datasets", "engines", "reports", "backbones")
+KINDS = ("selectors", "models", "reductions", "datasets", "engines", "reports", "studies", "backbones")
 
 NOT_PRINTED = ("selects by",)  # axes of scores, which programs read
 
@@ -45,7 +45,7 @@ def _has(row: dict[str, Any], word: str) -> bool:
 
 
 def list_(options: ListOptions, plugin: PluginOptions, output: OutputOptions) -> None:
-    """List what can be named: selectors, models, reductions of tokens, data sets, engines, reports, backbones."""
+    """List what can be named, such as selectors, models, data sets, engines, reports and studies."""
     from fgbench.cli.listing import rows_of
     from fgbench.plugins.files import add_plugin_files
     from fgbench_reports.tables.render import render_words

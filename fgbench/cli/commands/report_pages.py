@@ -90,7 +90,9 @@ def _read(page: Path) -> str:
     except UnicodeDecodeError as error:
         raise FgbenchError("cannot fill", str(page), "it is no UTF-8 text") from error
     except OSError as error:
-        raise FgbenchError("cannot fill", str(page), error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        do = f"{why}; give a page that is there, with blocks '<!-- begin NAME -->'"
+        raise FgbenchError("cannot fill", str(page), do) from error
 
 
 def _block_names(page: Path, text: str) -> list[str]:
