@@ -46,6 +46,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def thorough(session: nox.Session) -> None:
+    """Further cases of what the tests ask already; before a release."""
+    session.install(".[dev]")
+    session.run(
+        "pytest",
+        "-n",
+        "2",
+        "-m",
+        "thorough",
+        *session.posargs,
+        env={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""},
+    )
+
+
+@nox.session
 def regress(session: nox.Session) -> None:
     """What selectors and models cost, exactly, against reports/baseline.json."""
     session.install(".")

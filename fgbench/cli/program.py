@@ -14,6 +14,7 @@ from fgbench.cli.commands.export import export
 from fgbench.cli.commands.export_model import export_model
 from fgbench.cli.commands.flops import flops
 from fgbench.cli.commands.list import list_
+from fgbench.cli.commands.merge import merge
 from fgbench.cli.commands.regress import regress
 from fgbench.cli.commands.report import report
 from fgbench.cli.commands.selection import selection
@@ -58,6 +59,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "study": (study, "Experiments of many runs, with every seed, compared by statistics."),
     "audit": (audit, "Whether models answer the same, alone and in batches, in every process."),
     "export": (export, "Saved rows as JSON or CSV."),
+    "merge": (merge, "The rows of several stores in one."),
     "export-model": (export_model, "A model as an ONNX file, with labels and preprocessing."),
     "report": (report, "Tables, figures and a page of saved rows."),
     "visualize": (visualize, "Heat maps, boxes and crops of selectors on pictures."),

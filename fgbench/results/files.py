@@ -54,6 +54,11 @@ def rows_of(path: Path, on_problem: OnProblem) -> list[Record]:
     return rows
 
 
+def is_store(path: Path) -> bool:
+    """Whether a file is a database, as stores are."""
+    return _head(path).startswith(SQLITE)
+
+
 def rows_of_store(path: Path) -> list[Record]:
     """Read the newest row of every point in a store.
 

@@ -23,6 +23,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "Store"]
 CLAIM_EXPIRES_S = 120  # of another host, whose processes cannot be asked; who still measures renews it
 PATIENCE_S = 600.0  # for a process that keeps a store locked, where giving up would lose measured rows
 QUIET_S = 3.0  # of waiting without a word
+PART = 1000  # rows that are read at once where a whole store is
 
 _LOGGED = "an earlier fgbench, or another program, keeps its newest points beside it; end that and start again"
 _ATTEMPTS = (
@@ -133,6 +134,27 @@ class Store:
                 _insert(db, kind, key, contents[key], around)
         return len(changed)
 
+    def merge(self, other: Store) -> tuple[int, int]:
+        """Take over the rows of another store: all of them at once, or none.
+
+        A point that both have keeps the attempts of both in the order of their times, and the newest counts.
+
+        Args:
+            other: It stays as it is, and is read by and by, in little memory.
+
+        Returns:
+            How many rows were taken over, and how many were here already.
+
+        """
+        taken, known = 0, 0
+        with self._writing() as db:
+            for attempt in other._attempts():
+                if _take(db, *attempt):
+                    taken += 1
+                else:
+                    known += 1
+        return taken, known
+
     def claim(self, kind: str, key: str) -> bool:
         """Claim a point for this process, until it releases the point or ends.
 
@@ -175,6 +197,25 @@ class Store:
             rows = self._patiently(query, values).fetchall()
         return (self._decode(*columns) for columns in rows)
 
+    def _attempts(self) -> Iterator[tuple[str, str, str, str, str, str]]:
+        """Every row with its kind, key, time and environment, the oldest first; in parts, so that others can write."""
+        query = (
+            "SELECT points.id, typeof(points.content) = 'text' AND json_valid(points.content), kind, key, measured_at, "
+            "environments.digest, environments.content, points.content "
+            "FROM points JOIN environments ON environments.digest = points.environment WHERE points.id > ? "
+            f"ORDER BY points.id LIMIT {PART}"
+        )
+        last = -1
+        while True:
+            with self._file.explained():
+                part = self._patiently(query, (last,)).fetchall()
+            if not all(columns[1] for columns in part):
+                raise self._file.refused(DAMAGED)
+            yield from (columns[2:] for columns in part)
+            if len(part) < PART:
+                return
+            last = part[-1][0]
+
     def _decode(self, content: str, environment: str, measured_at: str) -> dict[str, Any]:
         try:
             return {**parse_json(content), "environment": {**parse_json(environment), "time": measured_at}}
@@ -191,7 +232,7 @@ class Store:
             yield self._db
         self._check_place()  # who asks to keep a row may hear that it is kept only where it can be found
 
-    def _patiently(self, statement: str, values: Sequence[str] = ()) -> sqlite3.Cursor:
+    def _patiently(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Run a statement, again where another process keeps the store locked; SQLite's own waiting ignores Ctrl-C."""
         began, is_told = time.monotonic(), False
         while True:
@@ -221,6 +262,22 @@ def _insert(db: sqlite3.Connection, kind: str, key: str, content: str, around: t
     db.execute("INSERT OR IGNORE INTO environments VALUES (?, ?)", (digest, surroundings))
     values = (kind, key, _attempts(db, kind, key) + 1, measured_at, digest, content)
     db.execute("INSERT INTO points VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+
+
+def _take(db: sqlite3.Connection, kind: str, key: str, time: str, digest: str, around: str, content: str) -> bool:
+    """Insert a row of another store at its time among the attempts of its point; False where it is there already."""
+    query = "SELECT id, measured_at, environment, content FROM points WHERE kind = ? AND key = ? ORDER BY attempt"
+    attempts = db.execute(query, (kind, key)).fetchall()
+    rows, new = [tuple(values) for _, *values in attempts], (time, digest, content)
+    if new in rows:
+        return False
+    _insert(db, kind, key, content, (digest, around, time))
+    if rows and time < rows[-1][0]:
+        (own,) = db.execute("SELECT max(id) FROM points").fetchone()
+        places, sorted_rows = [*(number for number, *_ in attempts), own], sorted([*rows, new], key=lambda row: row[0])
+        change = "UPDATE points SET measured_at = ?, environment = ?, content = ? WHERE id = ?"
+        db.executemany(change, [(*row, place) for row, place in zip(sorted_rows, places, strict=True)])
+    return True
 
 
 def _is_kept(db: sqlite3.Connection, kind: str, key: str, content: str) -> bool:

@@ -64,7 +64,7 @@ from fgbench.training.request import (
 from fgbench.values import real_number
 
 MAX_JOBS, MAX_PRICE = 1024, 1e6
-STUDY = argument("NAME", "table4, table5, table11 … table15, equal-cost, selectors, keep-rate; or a file .toml")
+STUDY = argument("NAME", "'fgbench list studies', or a file .toml")
 DATASETS = DATASET.but(flags=("--dataset", "--datasets"), metavar="NAME…", many=True, read=names_of("data set"))
 JOBS = one("--jobs", "runs at once, a process each", "N", read=whole("number of jobs", 2, MAX_JOBS))
 DRY_RUN = switch("--dry-run", "train nothing: how many runs, how long, how much disk and money")

@@ -99,7 +99,10 @@ def in_openvino(path) -> Run:
 
 @pytest.mark.parametrize(
     ("name", "impl"),
-    [*((name, "fast") for name in MODELS), *((name, "published") for name in PUBLISHED)],
+    [
+        *(pytest.param(name, "fast", marks=pytest.mark.thorough if "," in name else ()) for name in MODELS),
+        *(pytest.param(name, "published", marks=pytest.mark.thorough) for name in PUBLISHED),
+    ],
 )
 def test_a_model_computes_and_selects_the_same(name, impl, tmp_path):
     network, pictures = built(name, impl=impl), drawn_pictures(3, SIZE, SIZE)

@@ -27,6 +27,7 @@ ENDS = {
     "list": ([],),
     "selection": (["--output", "."], ["--timeout", "never"]),
     "export": (["--rows", "rows.json"], ["--output", "."]),
+    "merge": (["rows.json"], ["missing.db"]),
     "audit": (
         ["--output", "."],
         ["--questions", "repeat", "--backbone", "test_vit", "--size", "32", "--pictures", "2"],
@@ -39,6 +40,7 @@ POSITIONAL = {
     "report": ("table9",),
     "list": ("selectors", "models", "reports"),
     "export": ("throughput", "flops"),
+    "merge": ("missing.db", "rows.json"),
     "audit": ("vit", "glsim", "nowhere.py:mine"),
     "export-model": ("vit", "glsim", "nowhere.py:mine"),
 }

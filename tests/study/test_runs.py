@@ -163,30 +163,41 @@ def test_a_run_that_fails_costs_itself_alone(run, tmp_path):
     assert json.loads(diverging.stdout) == []
 
 
-def test_a_study_that_is_killed_ends_with_the_rows_of_one_that_was_not(finished, folder, tmp_path):
-    """SIGKILL at random moments, to the process and so to those of its runs."""
+@pytest.mark.parametrize(
+    ("kills", "seeds"), [(2, ["1"]), pytest.param(10, ["1", "2"], marks=pytest.mark.thorough)], ids=["two", "ten"]
+)
+def test_a_study_that_is_killed_ends_with_the_rows_of_one_that_was_not(finished, folder, tmp_path, kills, seeds):
+    """SIGKILL, to the process and so to those of its runs: after new files of weights, or earlier."""
     (tmp_path / "two.toml").write_text(STUDY)
-    words = [sys.executable, "-m", "fgbench", "study", "two.toml", *WORDS, *STORE, "--seeds", "1", "--jobs", "2"]
-    draw, kills = random.Random(0), 0
-    for _ in range(3):
+    words = [sys.executable, "-m", "fgbench", "study", "two.toml", *WORDS, *STORE, "--seeds", *seeds, "--jobs", "2"]
+    draw, done = random.Random(0), 0
+    while True:
         process = subprocess.Popen(
             words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        wanted = len(list(tmp_path.glob("*/*/*.safetensors"))) + draw.randrange(1, 3)
-        while process.poll() is None and (kills == 2 or len(list(tmp_path.glob("*/*/*.safetensors"))) < wanted):
+        wanted = written(tmp_path) + draw.randrange(1, 3)
+        end = time.monotonic() + (draw.uniform(1, 20) if done > 1 else 600)
+        while process.poll() is None and (done == kills or (written(tmp_path) < wanted and time.monotonic() < end)):
             time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert (process.returncode, kills) == (0, 2)
+        done += 1
+    assert process.returncode == 0
+    assert done == kills
     whole = figures(folder / "fgbench.db")
-    wanted_rows = {kind: [row for row in rows if row["seed"] == 1] for kind, rows in whole.items()}
+    wanted_rows = {kind: [row for row in rows if str(row["seed"]) in seeds] for kind, rows in whole.items()}
     found = figures(tmp_path / "fgbench.db")
     assert [drop_series(row) for rows in found.values() for row in rows] == [
         drop_series(row) for rows in wanted_rows.values() for row in rows
     ]
     assert not list(tmp_path.glob("*/*/state.safetensors"))
+
+
+def written(folder: Path) -> int:
+    """How many files of weights and states there are, of epochs that are over."""
+    return len(list(folder.glob("*/*/*.safetensors")))
 
 
 def drop_series(row):
