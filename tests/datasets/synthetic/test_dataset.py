@@ -47,7 +47,9 @@ def test_it_is_found_by_name():
 @settings(max_examples=40, deadline=None)
 @given(chosen=options, data=st.data())
 def test_an_image_follows_from_its_seed_split_and_index_alone(chosen, data):
-    one, other = synthetic(None, **chosen), synthetic(None, **chosen)
+    one = synthetic(None, **chosen)
+    module._kept.cache_clear()
+    other = synthetic(None, **chosen)
     index = data.draw(st.integers(0, chosen["train_images"] - 1))
     for earlier in data.draw(st.lists(st.integers(0, chosen["train_images"] - 1), max_size=3)):
         other.train.open(earlier)
@@ -82,7 +84,9 @@ def test_boxes_lie_in_the_image(chosen, data):
 
 
 def test_more_images_leave_the_earlier_ones_as_they_were():
-    few, many = synthetic(train_images=20), synthetic(train_images=2000)
+    few = synthetic(train_images=20)
+    module._kept.cache_clear()
+    many = synthetic(train_images=2000)
     assert all(few.train.open(i).tobytes() == many.train.open(i).tobytes() for i in range(20))
 
 
@@ -117,10 +121,22 @@ def test_another_process_draws_the_same_pixels():
 
 def test_kept_images_stay_within_their_limit_and_change_nothing(monkeypatch):
     monkeypatch.setattr(module, "KEPT_BYTES", 3 * 64 * 64 * 2)
+    module._kept.cache_clear()
     split = synthetic(side=64).train
     first = [split.open(index).tobytes() for index in range(4)]
     assert [split.open(index).tobytes() for index in range(4)] == first
     assert len(split._kept) == 2
+
+
+def test_runs_of_a_process_share_what_is_drawn(monkeypatch):
+    first = synthetic(side=40, train_images=30).train.open(3).tobytes()
+    monkeypatch.setattr(module, "draw", None)
+    assert synthetic(side=40, train_images=60).train.open(3).tobytes() == first
+    for other in ({"side": 48}, {"side": 40, "seed": 1}, {"side": 40, "classes": 6}):
+        with pytest.raises(TypeError):
+            synthetic(train_images=30, **other).train.open(3)
+    with pytest.raises(TypeError):
+        synthetic(side=40).test.open(3)
 
 
 def test_an_image_that_was_changed_by_whoever_opened_it_is_not_kept_so():
