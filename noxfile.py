@@ -10,7 +10,7 @@ import nox
 
 GALLERY = Path("reports") / "gallery"  # saved rows, and the report of them
 SEEDS = ("1", "2", "3", "4", "5")
-DRAWN = ("--dataset-options", "test_images=2000", "--seeds", *SEEDS)  # of what is trained on the drawn data set
+DRAWN = ("--dataset-options", "train_images=1000", "test_images=2000", "--epochs", "15", "--seeds", *SEEDS)
 DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 nox.options.default_venv_backend = "uv|virtualenv"

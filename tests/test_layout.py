@@ -62,9 +62,9 @@ def test_arrows_run_one_way(room, forbidden):
 
 
 # Which rooms each room of the harness may import.
-BASE = {"errors", "hub", "backbone_shape", "quantities", "values", "options", "results"}
+BASE = {"errors", "packages", "hub", "backbone_shape", "quantities", "values", "options", "results"}
 BELOW: dict[str, set[str]] = {
-    "results": {"errors"},
+    "results": {"errors", "packages"},
     "workers": BASE,
     "plugins": {*BASE, "workers"},
     "datasets": {*BASE, "plugins"},

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgbench.deploy.packages import need
 from fgbench.deploy.translations import OPSET, translations
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs
+from fgbench.packages import need
 from fgbench_selectors import Selector
 
 INPUT, BATCH = "images", "batch"

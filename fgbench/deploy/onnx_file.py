@@ -13,11 +13,11 @@ from typing import Any
 import fgbench
 from fgbench.deploy.agreement import judge
 from fgbench.deploy.onnx_export import INPUT, Exported, ExportError, data_of, export_onnx
-from fgbench.deploy.packages import why_missing
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.errors import FgbenchError
 from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs, to_arrays
+from fgbench.packages import why_missing
 from fgbench.results.recipe import resized_side
 
 PICTURES = 4  # that the file is compared with torch on

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from fgbench.deploy.onnx_export import INPUT, bytes_of, data_of
 from fgbench.deploy.openvino_model import read_openvino
-from fgbench.deploy.packages import need
 from fgbench.deploy.pictures import CALIBRATED, SEED, drawn_pictures
+from fgbench.packages import need
 
 CALIBRATION_PICTURES = 32
 LARGE = 1.5 * 2**30  # bytes; a file of ONNX holds 2 GB, and the rest lies beside it

@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 
 from fgbench.deploy.onnx_file import ModelFile, digest, metadata_of, read_labels, write_model
-from fgbench.deploy.packages import need
 from fgbench.deploy.pictures import drawn_pictures
 from fgbench.deploy.request import ExportModelRequest
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
@@ -17,6 +16,7 @@ from fgbench.models.checkpoints.file_kinds import SAFETENSORS, kind_of
 from fgbench.models.checkpoints.files import read_metadata
 from fgbench.models.model import Model
 from fgbench.models.outputs import Outputs
+from fgbench.packages import need
 from fgbench.plugins.files import add_plugin_files
 from fgbench.results.reading import parse_json
 from fgbench.results.reduced_name import is_function

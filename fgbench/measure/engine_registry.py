@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from fgbench.deploy.packages import why_missing
 from fgbench.errors import FgbenchError
 from fgbench.measure.devices import describe_device, open_device, why_no_device
 from fgbench.measure.engine import Engine
 from fgbench.measure.load import check_load
 from fgbench.measure.points import RunMode
 from fgbench.options import DEVICES
+from fgbench.packages import why_missing
 from fgbench.plugins.code import foreign_code
 from fgbench.plugins.kinds import engines
 from fgbench.plugins.names import public_name, registered_engines

@@ -143,6 +143,11 @@ def _fields_of(kind: str) -> dict[str, _Field]:
     return found
 
 
+def plain_types(kind: str) -> dict[str, Any]:
+    """The types of the saved fields of a kind, without null and limits, but for the environment."""
+    return {name: field.plain for name, field in _fields_of(kind).items()}
+
+
 @cache
 def _fields_of_all() -> dict[str, _Field]:
     """The fields of all kinds by name; a field of several kinds has the same type."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.decoding import RowError, is_finite, kind_of, read_row
+from fgbench.results.parquet import MAGIC, need_parquet, read_parquet
 from fgbench.results.reading import TOO_DEEP, opened, parse_json, read_text
 from fgbench.results.records import KINDS, RECORDS, SCHEMA_VERSION, Record
 from fgbench.results.store import Store
@@ -30,7 +31,8 @@ def rows_of(path: Path, on_problem: OnProblem) -> list[Record]:
     """Read the rows of a file.
 
     Args:
-        path: A JSON or CSV file as ``--format`` writes it, a file of rows by section, or a store. It stays as it is.
+        path: A JSON, CSV or Parquet file as ``--format`` writes it, a file of rows by section, or a store. It stays as
+            it is.
         on_problem: Receives a notice where the file has no rows.
 
     Returns:
@@ -43,6 +45,8 @@ def rows_of(path: Path, on_problem: OnProblem) -> list[Record]:
     head = _head(path)
     if head.startswith(SQLITE):
         return rows_of_store(path)
+    if head.startswith(MAGIC):
+        return _of_parquet(path)
     text = _text(path, head)
     begin = text.lstrip()[:1]
     if begin in ("[", "{"):
@@ -51,6 +55,18 @@ def rows_of(path: Path, on_problem: OnProblem) -> list[Record]:
         rows = _lines(path, text)
     if not rows:
         on_problem(LeftOutNotice("there are no rows in", str(path)))
+    return rows
+
+
+def _of_parquet(path: Path) -> list[Record]:
+    """The rows of a Parquet file, all of one kind."""
+    need_parquet()
+    rows: list[Record] = []
+    try:
+        for number, row in enumerate(read_parquet(path), 1):
+            rows += _decoded(path, _kind(path, row, number), [row], f"row {number}")
+    except ValueError as error:
+        raise refused(path, f"it is no whole Parquet file: {error}; {AGAIN}") from error
     return rows
 
 

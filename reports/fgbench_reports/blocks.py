@@ -14,6 +14,7 @@ from fgbench_reports.data import Data, group_by
 from fgbench_reports.folder import Rendered
 from fgbench_reports.measured.accuracy_vs_cost import model_table, quality_table
 from fgbench_reports.measured.compared import verdict
+from fgbench_reports.measured.studies import study_groups
 from fgbench_reports.measured.trained_rows import TrainedRows, training_groups
 from fgbench_reports.page import FigureBlock, TableBlock
 from fgbench_reports.regression.rule_tables import SelfTest, simulated_markdown
@@ -171,6 +172,12 @@ def _trained_selectors(rows: Rows) -> Content:
     return Content(text="\n".join(parts))
 
 
+def _components(rows: Rows) -> Content:
+    groups = study_groups(rows.data.accuracy, rows.data.study, rows.data.predictions)
+    tables = [group.table("table5") for group in groups if group.study == "table5"]
+    return Content(text="\n".join(formats.to_markdown(table) for table in tables))
+
+
 def _simulation(rows: Rows) -> Content:
     return Content(text=simulated_markdown(rows.self_tests))
 
@@ -178,6 +185,7 @@ def _simulation(rows: Rows) -> Content:
 BLOCKS: Mapping[str, Block] = {
     "trained-models": Block(needs=("accuracy",), make=_trained_models),
     "trained-selectors": Block(needs=("accuracy", "selection_quality"), make=_trained_selectors),
+    "study-components": Block(needs=("study", "accuracy"), make=_components),
     "selector-machines": Block(needs=("selection",), make=_machines),
     "selector-costs": Block(needs=("selection",), make=_costs),
     "selector-ratios": Block(needs=("selection",), make=_ratios),

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fgbench.deploy.onnx_export import INPUT
 from fgbench.deploy.openvino_model import read_openvino
-from fgbench.deploy.packages import why_missing
 from fgbench.deploy.quantize import calibration, quantize_openvino
 from fgbench.errors import FgbenchError
 from fgbench.measure.clocks import Step
@@ -19,6 +18,7 @@ from fgbench.measure.engine import Batch, PrepareBatch
 from fgbench.measure.engines.onnx_engine import OnnxEngine
 from fgbench.measure.points import RunMode
 from fgbench.measure.subject import Subject
+from fgbench.packages import why_missing
 
 INT8_FILE = "int8.xml"
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}  # of what is not quantized

@@ -130,8 +130,11 @@ class StudyGroup:
         first = runs[0]
         starts = ", ".join(sorted({str(run.begun_from) for run in runs}))
         backbones = ", ".join(dict.fromkeys(str(run.backbone) for run in runs))
+        sizes = "" if first.train_images is None else f"{first.train_images} training and "
+        lengths = sorted({run.epochs for run in runs if run.epochs is not None})
+        epochs = f", {' or '.join(map(str, lengths))} epochs" if lengths else ""
         notes = [
-            f"{how_many(first.images, 'test image')}; begun from {starts}; backbones: {backbones}; "
+            f"{sizes}{how_many(first.images, 'test image')}{epochs}; begun from {starts}; backbones: {backbones}; "
             "± is the standard deviation over seeds."
         ]
         if compared := [line.judgement for line in self.lines if line.judgement is not None]:

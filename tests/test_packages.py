@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fgbench.cli import app
-from fgbench.deploy.packages import need, why_missing
 from fgbench.errors import FgbenchError
+from fgbench.packages import need, why_missing
 
 
 def test_what_is_there_is_not_missing():
