@@ -10,7 +10,8 @@ import nox
 
 GALLERY = Path("reports") / "gallery"  # saved rows, and the report of them
 SEEDS = ("1", "2", "3", "4", "5")
-DRAWN = ("--dataset-options", "train_images=1000", "test_images=2000", "--epochs", "15", "--seeds", *SEEDS)
+DRAWN = ("--dataset-options", "train_images=1000", "test_images=2000", "--epochs", "15", "--test-every", "15")
+DRAWN += ("--seeds", *SEEDS)
 DEVICE = "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -89,7 +90,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """Trains small models on the drawn data set, some on fewer tokens, and fills README.md and docs/accuracy.md."""
+    """Trains small models on the drawn data set, some on fewer tokens, and fills docs/accuracy.md."""
     session.install(".")
     models = ("vit", "glsim", "transfg", "ffvt", "ramstrans", "dcal")
     reduced = ("vit+evit@0.7", "vit+evit@0.5", "vit+tome@0.7")
@@ -102,7 +103,7 @@ def accuracy(session: nox.Session) -> None:
     session.run("fgbench", "flops", "--models", *models, *reduced, *small, *store)
     session.run("fgbench", "throughput", "--model", *models, *reduced, *small, "--batch-sizes", "1", "8", "32", *store)
     _export(session, "accuracy", "accuracy", "selection_quality", "flops", "throughput")
-    _fill(session, "accuracy", "README.md", "docs/accuracy.md")
+    _fill(session, "accuracy", "docs/accuracy.md")
 
 
 @nox.session
@@ -123,7 +124,7 @@ def studies(session: nox.Session) -> None:
         else:
             session.run("fgbench", "study", name, *DRAWN, *place)
     _export(session, "studies", "study", "accuracy", "predictions")
-    _fill(session, "studies", "docs/findings.md")
+    _fill(session, "studies", "README.md", "docs/findings.md")
 
 
 @nox.session
@@ -220,8 +221,8 @@ def reports(session: nox.Session) -> None:
 def pages(session: nox.Session) -> None:
     """Fills the measured blocks of README.md and docs/ from the saved rows; the simulation takes minutes."""
     session.install(".")
-    _fill(session, "accuracy", "README.md", "docs/accuracy.md")
-    _fill(session, "studies", "docs/findings.md")
+    _fill(session, "accuracy", "docs/accuracy.md")
+    _fill(session, "studies", "README.md", "docs/findings.md")
     _fill(session, "selection", "docs/cost.md")
     _fill(session, "throughput", "reports/gallery/engines.md")
     _fill(session, "regress", "docs/regress.md")

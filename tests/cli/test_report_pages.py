@@ -39,6 +39,18 @@ def test_a_block_gets_the_tables_of_its_report_and_stays_so(page):
 
 
 @pytest.mark.slow
+def test_the_page_about_findings_shows_the_saved_rows(tmp_path):
+    source = GALLERY.parents[1] / "docs" / "findings.md"
+    page = tmp_path / source.name
+    page.write_text(text := source.read_text(encoding="utf-8"), encoding="utf-8")
+    result = fill(page, "--rows", *sorted((GALLERY / "studies").glob("*.json")))
+    assert result.exit_code == 0, result.stderr
+    assert page.read_text(encoding="utf-8") == text
+    shown = {path.name for path in (source.parent / "figures").glob("table*.svg")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == shown
+
+
+@pytest.mark.slow
 def test_figures_of_a_report_lie_beside_the_page(page):
     page.write_text(BLOCK.format("cost"))
     result = fill(page, "--rows", COUNTED)

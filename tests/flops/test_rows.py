@@ -136,6 +136,7 @@ def test_a_billion_element_map_takes_no_memory():
     assert rows[1].macs == 10 * 3 * 65537**3
 
 
+@pytest.mark.thorough
 def test_every_listed_backbone_can_be_built_at_another_size():
     names = backbone_names()
     assert len(names) > 200

@@ -61,7 +61,8 @@ def generate(draw: Draw, files: Mapping[str, bytes]) -> Case:
         Path(name).write_bytes(files[name])
     paths = write_paths(Path())
     name, first = EVERY[draw.number % len(EVERY)]
-    chosen = [first] * (draw.random() < 0.9) + draw.sample(options_of(name), draw.randrange(3))
+    others = options_of(name)
+    chosen = [first] * (draw.random() < 0.9) + draw.sample(others, min(draw.randrange(3), len(others)))
     words = [draw.choice(POSITIONAL[name])] if name in POSITIONAL and draw.random() < 0.8 else []
     for option in chosen:
         words += typed(draw, option, paths)

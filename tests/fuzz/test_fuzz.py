@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -99,11 +100,16 @@ def failure(kind: str, number: int, files: Mapping[str, bytes], folder: Path) ->
     return f"{repeat}\n{command_line(case, str(folder))}\n{found}"
 
 
-def chunks() -> list[tuple[str, range]]:
+def chunks() -> list[Any]:
+    """Cases by kind; the second half of each kind is asked by ``nox -s thorough``."""
     if (one := asked()) is not None:
         return [(one[0], range(one[1], one[1] + 1))]
     return [
-        (kind, range(first, min(first + CHUNK, count)))
+        pytest.param(
+            kind,
+            range(first, min(first + CHUNK, count)),
+            marks=pytest.mark.thorough if first > count / 2 else (),
+        )
         for kind, (_, count) in KINDS.items()
         for first in range(0, count, CHUNK)
     ]

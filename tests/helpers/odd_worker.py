@@ -19,11 +19,19 @@ def serve(messages: Messages) -> None:
         globals()[request.pop("do")](messages, **request)
 
 
+def working_folder() -> str | None:
+    """None where it was removed, which ``/proc/self/cwd`` does not say."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return None
+
+
 def describes_itself(messages: Messages) -> None:
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGCHLD: signal.SIG_DFL}
     folder = Path("/proc/self/fd")
     facts = {
-        "folder": os.getcwd() if folder.parent.joinpath("cwd").exists() else None,  # noqa: PTH109
+        "folder": working_folder(),
         "path": sys.path,
         "session": os.getsid(0),
         "parent": os.getppid(),

@@ -50,7 +50,7 @@ def test_a_measurement_says_what_it_did():
     }
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_measurement_names_the_back_ends_that_ran(compiled):
     transfg = loaded(replace(CASE, model="transfg"), replace(ONE, compiled=compiled), cap_s=0.2)
     assert transfg.measure(1)["seen"]["back_ends"] == {"attention": ["flash_cpu"], "left": ["dense"]}

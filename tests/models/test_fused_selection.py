@@ -71,7 +71,14 @@ def test_no_model_builds_a_map(name):
 
 @COMPILERS_MAY_WARN
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "mode"), [("transfg", "float32"), ("transfg", "autocast"), ("aftrans", "bfloat16")])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("transfg", "float32"),
+        pytest.param("transfg", "autocast", marks=pytest.mark.thorough),
+        pytest.param("aftrans", "bfloat16", marks=pytest.mark.thorough),
+    ],
+)
 def test_compiled_in_one_graph_it_computes_the_same(name, mode):
     model, images = build(name, 64), torch.randn(2, 3, 64, 64)
     expected = in_mode(model, images, mode)
@@ -105,6 +112,7 @@ def test_an_exported_graph_keeps_the_log_sum_exp():
 
 @COMPILERS_MAY_WARN
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_compiled_for_training_training_the_gradient_is_that_of_eager():
     model, images, targets = build("transfg", 64).train(), torch.randn(2, 3, 64, 64), torch.tensor([1, 3])
     model.loss(images, targets)[0].backward()

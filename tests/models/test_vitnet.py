@@ -218,6 +218,7 @@ def test_the_released_order_is_that_of_a_set_of_the_branches():
 PRINTS_ITS_ORDER = "from fgbench.models.tree import PrototypeTree; print(PrototypeTree(64, 3, 4, 'released').order)"
 
 
+@pytest.mark.thorough
 def test_the_released_order_is_another_one_in_other_processes():
     words = [sys.executable, "-c", PRINTS_ITS_ORDER]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -129,7 +129,7 @@ def test_reports_read_the_store(finished, folder, monkeypatch):
     monkeypatch.delenv("FGBENCH_STORE", raising=False)
     result = CliRunner().invoke(app, ["report", "studies", "--format", "markdown"])
     assert result.exit_code == 0, result.stderr
-    assert "Two models · synthetic at 32" in result.stdout
+    assert "Two models · synthetic, 3 classes at 32" in result.stdout
     lines = [line for line in result.stdout.splitlines() if line.startswith("| crops")]
     assert len(lines) == 2
     assert "verdict" in result.stdout

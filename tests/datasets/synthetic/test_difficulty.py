@@ -22,6 +22,9 @@ LUCK = CHANCE + 2 * 100 * math.sqrt(1 / CLASSES * (1 - 1 / CLASSES) / TEST)
 CROP, WHOLE, HIDDEN = 16, 24, 34  # pixels: a part as seen, the image as seen, what hides a part of any shape
 
 
+pytestmark = pytest.mark.thorough  # what is drawn is held by tests/datasets/synthetic/test_dataset.py
+
+
 @pytest.fixture(scope="module")
 def dataset():
     return synthetic(classes=CLASSES, train_images=TRAIN, test_images=TEST)

@@ -134,6 +134,7 @@ def test_the_kept_rows_fill_every_kind_but_energy_and_the_models_roofline():
     assert missing == {"cost of selection against image size", "a roofline of models", "energy per image"}
 
 
+@pytest.mark.thorough
 def test_the_work_for_two_thousand_rows_is_ten_times_that_for_two_hundred_and_takes_little_room():
     environments = [{**GPU, "torch": f"2.{minor}"} for minor in range(3)]
     rows = [
