@@ -105,7 +105,7 @@ def test_csv_has_a_line_per_row(store):
         (["flopz"], "did you mean flops"),
         (["--format", "markdown"], "unknown format 'markdown'"),
         (["--output", "rows.md"], "unknown format 'markdown'"),
-        (["--format", "csv", "--rows", *FILES], "a CSV file holds rows of one kind, and there are 6"),
+        (["--format", "csv", "--rows", *FILES], "a CSV file holds rows of one kind, and there are 8"),
         (["--format", "csv", "--by-section", "--rows", FILES[0]], "--by-section is for JSON"),
         (["--models", "nobody", "--rows", FILES[0]], "there are no rows of any kind of model nobody in"),
         (["throughput", "--rows", str(GALLERY / "flops" / "counted.json")], "there are no rows of throughput in"),

@@ -12,11 +12,12 @@ from fgbench.results.records import AccuracyRow, StudyRow
 from fgbench_reports.conventions import measured_rows
 from fgbench_reports.data import Data, group_by
 from fgbench_reports.measured.selector_quality import over_seeds
-from fgbench_reports.paper.statements import PAPER, REMARKS, STATEMENTS, Statement
+from fgbench_reports.measured.study_statements import statement_table
+from fgbench_reports.paper.statements import STATEMENTS
 from fgbench_reports.plots.forest import Forest, Tree
 from fgbench_reports.report import Item, Missing, Report
 from fgbench_reports.statistics import BETTER, ONE_SEED, WORSE, Difference, Judgement, all_answers, differences, judged
-from fgbench_reports.tables.column import NOTHING, Cell, Column, word
+from fgbench_reports.tables.column import NOTHING, Cell, Column
 from fgbench_reports.tables.numbers import how_many, significant, with_prefix
 from fgbench_reports.tables.render import RowTables
 from fgbench_reports.tables.table import Table, distinct, file_name
@@ -246,7 +247,7 @@ def _with_names(groups: Sequence[StudyGroup]) -> Iterator[tuple[StudyGroup, str]
 def _of_group(group: StudyGroup, name: str) -> Iterator[Table]:
     yield group.table(name)
     if statements := [one for one in STATEMENTS if one.study == group.study]:
-        yield _statements(group, name, statements)
+        yield statement_table(group, name, statements)
 
 
 def _forest(group: StudyGroup, name: str) -> Iterator[Forest]:
@@ -278,48 +279,6 @@ def _tree(line: Line) -> Tree:
         one_seed=verdict == ONE_SEED,
         text=f"{line.place.condition} than {line.place.against}: {POINTS.cell(line).text} points, {verdict}",
     )
-
-
-def _statements(group: StudyGroup, name: str, statements: Sequence[Statement]) -> Table:
-    """What the paper's text says beside what was measured here."""
-    lines = []
-    for one in statements:
-        measured = _reductions(group.lines, one)
-        values = [value for _, value in measured]
-        shown = ", ".join(f"{condition}: {value:.1f}" for condition, value in measured)
-        lines.append(
-            {
-                "condition": word(one.condition or "all"),
-                "against": word(one.against),
-                "paper, error −%": Cell(one.percent, f"{one.words} {one.percent:.2f}".strip()),
-                "here, error −%": Cell(values[0] if len(values) == 1 else None, shown or "–"),
-                "section": word(one.section),
-            }
-        )
-    notes = [
-        f"{PAPER}: the relative reductions of the error that its text gives; the accuracies of the table are not in it."
-    ]
-    notes += [REMARKS[group.study]] if group.study in REMARKS else []
-    return Table.from_cells(
-        f"{name}-statements",
-        f"{group.title}: the paper's text beside it",
-        lines,
-        names=("condition", "against"),
-        notes=notes,
-    )
-
-
-def _reductions(lines: Sequence[Line], statement: Statement) -> list[tuple[str, float]]:
-    """Relative reductions of the error that were measured for what a statement is about."""
-    found = []
-    by_name = {line.place.condition: line for line in lines}
-    for line in lines:
-        name = line.place.condition
-        about = name == statement.condition if statement.condition else line.place.against is not None
-        other = by_name.get(statement.against if statement.condition else line.place.against or "")
-        if about and other is not None and other.top1 < 100:
-            found.append((name, 100 * (1 - (100 - line.top1) / (100 - other.top1))))
-    return found
 
 
 class Studies(Report):
