@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from fgbench.cli import app
 from fgbench.errors import UnknownNameError
 from fgbench.plugins.facts import GROUPS
-from fgbench.study.published import STUDIES
 from fgbench_selectors import selectors
 
 TINY = ["--backbones", "vit_tiny_patch16_224"]
@@ -90,13 +89,6 @@ def test_selectors_are_listed_with_what_they_read_and_where_they_come_from():
     assert (rows["psm"]["reads"], rows["gls"]["reads"]) == ("q, k of blocks 1…L−1", "tokens")
     assert {row["from"] for row in rows.values()} == {"fgbench"}
     assert all(name in run("list").stdout for name in rows)
-
-
-def test_studies_are_listed_with_the_options_that_they_take():
-    rows = {row["name"]: row for row in json.loads(run("list", "studies", "--format", "json").stdout)}
-    assert list(rows) == list(STUDIES)
-    assert rows["table11"]["takes"] == "--models --sizes"
-    assert rows["table14"] == {"name": "table14", "takes": "", "description": "Measures of similarity: section D.3.3"}
 
 
 def test_backbones_are_listed():

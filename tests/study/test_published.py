@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from fgbench.cli import app
 from fgbench.errors import FgbenchError, UnknownNameError
 from fgbench.plugins.names import check_model_options, check_models, check_selectors
 from fgbench.study.condition import Condition, Setting, Study
@@ -119,3 +123,12 @@ def test_an_unknown_study_is_told_with_the_nearest():
 def test_patch_sizes_need_two_backbones():
     with pytest.raises(FgbenchError, match="table15 compares backbones of several patch sizes, got 'test_vit'"):
         STUDIES["table15"].planned(Setting(backbones=["test_vit"]))
+
+
+def test_studies_are_listed_with_the_options_that_they_take():
+    rows = {
+        row["name"]: row for row in json.loads(CliRunner().invoke(app, ["list", "studies", "--format", "json"]).stdout)
+    }
+    assert list(rows) == list(STUDIES)
+    assert rows["table11"]["takes"] == "--models --sizes"
+    assert rows["table14"] == {"name": "table14", "takes": "", "description": "Measures of similarity: section D.3.3"}
