@@ -78,6 +78,7 @@ BELOW: dict[str, set[str]] = {
     "pretraining": {*BASE, "models"},
     "study": {*BASE, "plugins", "models", "flops", "datasets", "training", "workers"},
     "sweep": {*BASE, "plugins", "models", "flops", "measure", "datasets", "workers"},
+    "cluster": {*BASE, "plugins", "measure", "workers", "sweep", "training", "study"},
     # The rules by which a comparison is judged are the reports'.
     "regress": {*BASE, "plugins", "models", "flops", "measure", "sweep", "workers", "reports"},
 }

@@ -54,16 +54,26 @@ class Agenda:
     ) -> None:
         sizes = sorted(set(batch_sizes))
         self.informative_first = informative_first
-        self._open = {group: _Open(list(sizes)) for group in groups}
+        self._groups = {group: _Open(list(sizes)) for group in groups}
+        self._open = dict(self._groups) if sizes else {}  # those of which something is left
         self._put_off: set[tuple[PointGroup, int]] = set()
+        self.count_left = len(self._open) * len(sizes)  # points that are not finished
+
+    @property
+    def groups_left(self) -> int:
+        """How many groups have points that are not finished."""
+        return len(self._open)
 
     def finished(self, group: PointGroup, batch_size: int, status: Status, throughput: float | None) -> None:
         """Take note of a finished point."""
-        known = self._open[group]
+        known = self._groups[group]
+        self.count_left -= batch_size not in known.rates
         known.rates[batch_size] = throughput if status.has_figures else None
         if status.is_oom:
             known.too_large = min(known.too_large, batch_size)
         self._put_off.discard((group, batch_size))
+        if group in self._open and not known.left():
+            del self._open[group]
 
     def put_off(self, group: PointGroup, batch_size: int) -> None:
         """Leave a point that another sweep is measuring; :meth:`waiting` has it."""
@@ -75,21 +85,24 @@ class Agenda:
 
     def drop(self, group: PointGroup) -> None:
         """Leave out what is left of a group."""
-        self._put_off -= {(group, size) for size in self._open[group].left()}
-        del self._open[group]
+        left = self._groups[group].left()
+        self._put_off -= {(group, size) for size in left}
+        self.count_left -= len(left)
+        del self._groups[group]
+        self._open.pop(group, None)
 
     def too_large(self, group: PointGroup) -> list[int]:
         """Batches that need not be tried, since a smaller one did not fit."""
-        known = self._open[group]
+        known = self._groups[group]
         return [size for size in known.left() if size > known.too_large]
 
     def smallest_too_large(self, group: PointGroup) -> int:
         """The smallest batch that did not fit; only where there is one."""
-        return int(self._open[group].too_large)
+        return int(self._groups[group].too_large)
 
     def left_of(self, group: PointGroup) -> list[int]:
         """Batches of a group that are not finished."""
-        return self._open[group].left()
+        return self._groups[group].left()
 
     def waiting(self) -> list[tuple[PointGroup, int]]:
         """Points that were put off, in order."""

@@ -106,6 +106,13 @@ class PartsOfPoints:
         self._rows[point] = self._stored(group, batch_size, division) or self._rows[point]
         return self._rows[point][-1]
 
+    def take(self, group: PointGroup, batch_size: int, total: str) -> None:
+        """Take the rows of a division that was measured elsewhere, and is in the store."""
+        for division in self._wanted(group):
+            if division.total == total:
+                self._measured.add((group, batch_size, total))
+                self._rows[group, batch_size, total] = self._stored(group, batch_size, division)
+
     def rows(self, group: PointGroup, batch_size: int) -> list[ThroughputRow]:
         """The rows of the divisions that are wanted and known: each part, then the total."""
         points = [(group, batch_size, division.total) for division in self._wanted(group)]

@@ -70,7 +70,7 @@ def run_sweep(
         return SweepResult(
             rows=sweep.rows,
             total=sweep.total,
-            remarks=_remarks(sweep, request, store),
+            remarks=remarks_of(sweep, request, store),
             interrupted=interrupted,
             failure=failure,
         )
@@ -91,7 +91,7 @@ def _about_devices(sweep: Sweep) -> list[str]:
     return [f"{why} a small grid; --sizes 224 448 768 1024 --batch-sizes 1 2 4 8 16 32 64 128 256 is the full one"]
 
 
-def _remarks(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
+def remarks_of(sweep: Sweep, request: SweepRequest, store: Path) -> list[str]:
     """What a reader of the rows should know beside them."""
     remarks = []
     if sweep.left_out:

@@ -87,7 +87,7 @@ class Sweep:
         """Measure what is not stored yet."""
         for group in self.context.groups:
             self._infer(group)
-        while self._agenda.left():
+        while self._agenda.count_left:
             if self._out_of_time():
                 self.left_out = self._agenda.left()
                 return
@@ -285,5 +285,5 @@ class Sweep:
         return self._until is not None and time.monotonic() >= self._until
 
     def _say(self, what: str, **more: Any) -> None:
-        done = self.total - len(self._agenda.left())
+        done = self.total - self._agenda.count_left
         self.tell(Event(done=done, total=self.total, what=what, **more))

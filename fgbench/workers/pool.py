@@ -57,6 +57,11 @@ class WorkerFailed(Exception):  # noqa: N818  # it is the result of a point
         self.status, self.reason, self.refused, self.log = status, reason, refused, excerpt(log)
 
 
+def failure_of(message: Message) -> WorkerFailed:
+    """The failure that a message says, which a host of workers has sent on."""
+    return WorkerFailed(Status(message["failed"]), str(message["reason"]), refused=message.get("refused") is True)
+
+
 class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Forks workers, one at a time, from a process that has their modules loaded.
 

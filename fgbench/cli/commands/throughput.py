@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fgbench.cli.checks import check_names
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.cli.options import BaselineOptions, OutputOptions, ReductionOptions, StoreOptions
+from fgbench.cluster.request import ClusterOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.options import switch
 from fgbench.results import paper
@@ -37,6 +39,7 @@ def throughput(
     store: StoreOptions,
     compared: BaselineOptions,
     reduction: ReductionOptions,
+    cluster: ClusterOptions,
     output: OutputOptions,
 ) -> None:
     """Measure models × image sizes × batch sizes. What is finished is kept; start again, and the rest is measured.
@@ -58,11 +61,10 @@ def throughput(
         plugins=request.plugins,
     )
     from fgbench.cli.progress import SweepProgress
-    from fgbench.sweep.run import run_sweep
 
     with problems_told(at_once=True) as problems:
         with SweepProgress() as progress:
-            result = run_sweep(
+            result = _measuring(cluster)(
                 request,
                 store.store,
                 progress=progress,
@@ -77,6 +79,17 @@ def throughput(
         _refuse_incomplete(result, store)
     if result.rows and not any(row.status.is_result for row in result.rows):
         raise CannotMeasureError("no point could be measured; their reasons are above")
+
+
+def _measuring(cluster: ClusterOptions) -> Callable[..., SweepResult]:
+    """The function that measures: here, or on a cluster."""
+    if cluster.on is None:
+        from fgbench.sweep.run import run_sweep
+
+        return run_sweep
+    from fgbench.cluster.sweep import run_cluster_sweep
+
+    return partial(run_cluster_sweep, cluster=cluster)
 
 
 def _refuse_incomplete(result: SweepResult, store: StoreOptions) -> None:

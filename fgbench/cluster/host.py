@@ -1,0 +1,144 @@
+"""What a node does for a cluster: it measures and trains with processes of its own, as one machine does by itself.
+
+The driver asks one thing at a time, and takes its news until it is done. A thread that lives as long as the host does
+the work: the system ends processes with the thread that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from fgbench.cluster.kept_rows import KeptRows
+from fgbench.cluster.code import whole_code
+from fgbench.cluster.travel import Files, unpack
+from fgbench.errors import FgbenchError, LeftOutNotice
+from fgbench.measure.points import PointGroup
+from fgbench.results.records import Status
+from fgbench.sweep.context import SweepContext, open_sweep
+from fgbench.sweep.request import SweepRequest
+from fgbench.sweep.sweep import Event, Sweep
+from fgbench.workers.messages import Message
+from fgbench.workers.pool import WorkerFailed, WorkerPool
+from fgbench_selectors.plugins import describe
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Ray sets the first one
+
+
+class Host:
+    """Answers one request at a time by :meth:`start` and :meth:`news`.
+
+    Args:
+        node: Its name, for rows.
+        environment: Variables of the driver that change how many threads are used; None: it is not set there.
+
+    """
+
+    def __init__(self, node: str, environment: Mapping[str, str | None]) -> None:
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        self.node = node
+        self._thread = ThreadPoolExecutor(1)
+        self._news: SimpleQueue[Message] = SimpleQueue()
+        self._pool: WorkerPool | None = None
+        self._context: SweepContext | None = None
+
+    def about(self) -> Message:
+        """The code of fgbench here, and its version."""
+        return whole_code()
+
+    def start(self, do: str, fields: Mapping[str, Any]) -> None:
+        """Begin a request: a public method of :class:`Work` by its name."""
+        self._thread.submit(self._work, do, fields)
+
+    def news(self, wait_s: float) -> list[Message]:
+        """Wait for news; all that there is, or nothing after so many seconds."""
+        news: list[Message] = []
+        with suppress(Empty):
+            news.append(self._news.get(timeout=wait_s))
+            while True:
+                news.append(self._news.get_nowait())
+        return news
+
+    def _work(self, do: str, fields: Mapping[str, Any]) -> None:
+        try:
+            answer: Message = {"done": REQUESTS[do](self, **fields)}
+        except WorkerFailed as failure:
+            answer = {"failed": failure.status, "reason": failure.reason, "refused": failure.refused}
+        except BaseException as error:
+            known = isinstance(error, FgbenchError)
+            if not known:
+                traceback.print_exc()  # into the log of the node
+            answer = {"failed": Status.ERROR, "reason": str(error) if known else describe(error), "refused": known}
+        self._news.put(answer)
+
+    def tell(self, **now: Any) -> None:
+        """Tell how far the work is."""
+        self._news.put({"now": now})
+
+    @property
+    def pool(self) -> WorkerPool:
+        """Workers of sweeps; their process starts with the first one."""
+        if self._pool is None:
+            self._pool = WorkerPool()
+        return self._pool
+
+    def open_sweep(self, request: SweepRequest, files: Files) -> Message:
+        """Describe the engines on this node, and check the request against them."""
+        problems: list[Message] = []
+
+        def on_problem(error: FgbenchError) -> None:
+            problems.append({"text": str(error), "notice": isinstance(error, LeftOutNotice)})
+
+        context = open_sweep(replace(unpack(request, files), again=False, retry=False), self.pool, on_problem)
+        platforms = {
+            mode: replace(platform, facts={**platform.facts, "node": self.node})
+            for mode, platform in context.platforms.items()
+        }
+        self._context = replace(context, platforms=platforms)
+        return {
+            "platforms": platforms,
+            "cases": list(dict.fromkeys(group.case for group in context.groups)),
+            "batch_sizes": context.batch_sizes,
+            "pictures": context.pictures,
+            "problems": problems,
+        }
+
+    def measure(self, group: PointGroup, batch_sizes: Sequence[int], known: Mapping[str, Message]) -> Message:
+        """Measure the points of a group; every row is told at once.
+
+        Args:
+            group: The group.
+            batch_sizes: Images of its points.
+            known: Rows by their keys: points of which only parts are wanted.
+
+        """
+        assert self._context is not None, "open_sweep comes first"
+        context = replace(self._context, groups=[group], batch_sizes=tuple(batch_sizes))
+        dropped: list[str] = []
+
+        def progress(event: Event) -> None:
+            if event.row is None:
+                self.tell(what=event.what, latency_s=event.latency_s)
+
+        store: Any = KeptRows(known, lambda *row: self.tell(row=row))
+        Sweep(
+            context=context,
+            store=store,
+            pool=self.pool,
+            tell=progress,
+            on_problem=lambda error: dropped.append(str(error)),
+        ).run()
+        return {"dropped": dropped}
+
+
+REQUESTS: dict[str, Callable[..., Message]] = {"open_sweep": Host.open_sweep, "measure": Host.measure}

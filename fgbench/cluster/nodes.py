@@ -1,0 +1,414 @@
+"""The nodes of a Ray cluster as places of work: found, checked, asked, and left as they were. Ray is loaded here alone.
+
+A place is one accelerator of a node, or a whole node without one. An actor holds it, and a :class:`Host` does the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fgbench.cluster.code import copy_code, whole_code
+from fgbench.cluster.request import AUTO, CPU, LOCAL, ClusterOptions
+from fgbench.errors import CannotMeasureError, FgbenchError, OnProblem
+from fgbench.packages import need
+from fgbench.workers.messages import Message
+from fgbench.workers.pool import failure_of
+
+CONNECT_S = 25.0  # for an address
+REACH_S = 8.0  # for its port
+START_S = 240.0  # for the actors of all nodes: Ray starts a process for each, which is slow where others do the same
+NEWS_S = 5.0  # that a place waits before it says that there is nothing new
+SILENT_S = 150.0  # without an answer: the place is given up
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Ray's own settings: it waits for the processes that it starts, and says nothing of their use to its makers.
+SETTINGS = {
+    "RAY_worker_register_timeout_seconds": "240",
+    "RAY_gcs_server_port_wait_time_s": "240",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+# Ray takes the loopback address for its own where it believes that it is no cluster, and listens nowhere else then.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+TYPE = "accelerator_type:"  # of Ray's resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node as Ray describes it."""
+
+    id: str
+    name: str  # for people; each node has another
+    addresses: frozenset[str]
+    labels: Mapping[str, str]
+    cpus: float
+    gpus: int
+    accelerator: str | None  # Ray's type
+
+    def is_called(self, word: str) -> bool:
+        """Whether a name, an address or a label is this node's."""
+        name, equals, value = word.partition("=")
+        if equals:
+            return self.labels.get(name) == value
+        return word in self.addresses or word == self.name or (len(word) >= 6 and self.id.startswith(word))
+
+
+@dataclass(slots=True)
+class _Place:
+    node: Node
+    actor: Any
+    ref: Any = None  # of the next news, while something is under way
+    asked: float = 0.0  # when it was asked for news
+
+
+class Nodes:
+    """Places of a cluster; see :class:`fgbench.cluster.dispatch.Places`. :func:`open_nodes` makes it."""
+
+    def __init__(self, ray: Any, options: ClusterOptions) -> None:
+        self._ray, self.options = ray, options
+        self._places: dict[str, _Place] = {}
+        self.kinds: dict[str, str] = {}  # of places, for whoever opens a sweep on them
+
+    @property
+    def names(self) -> list[str]:
+        """All places."""
+        return list(self._places)
+
+    def idle(self) -> Sequence[str]:
+        """Places that can begin something."""
+        return [name for name, place in self._places.items() if place.ref is None]
+
+    def kind(self, place: str) -> str:
+        """What was said of a place; a place of which nothing was said has no work."""
+        return self.kinds.get(place, "")
+
+    def alive(self) -> set[str]:
+        """Kinds of the places that are there."""
+        return {self.kind(name) for name in self._places}
+
+    def start(self, place: str, do: str, fields: Mapping[str, Any]) -> None:
+        """Begin a request of a place."""
+        actor = self._places[place].actor
+        actor.start.remote(do, dict(fields))
+        self._ask_for_news(self._places[place])
+
+    def _ask_for_news(self, place: _Place) -> None:
+        place.ref, place.asked = place.actor.news.remote(NEWS_S), time.monotonic()
+
+    def news(self, timeout_s: float) -> Iterable[tuple[str, Message]]:
+        """Wait until a place says something."""
+        asked = {place.ref: name for name, place in self._places.items() if place.ref is not None}
+        if not asked:
+            time.sleep(timeout_s)
+            return []
+        said: list[tuple[str, Message]] = []
+        ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=timeout_s)
+        if len(ready) == len(asked) == 1:
+            more = ready
+        else:
+            more, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0)
+        for ref in more:
+            said += self._heard(asked[ref], ref)
+        for name, place in list(self._places.items()):
+            if place.ref is not None and time.monotonic() - place.asked > SILENT_S:
+                said.append((name, self._lose(name, f"it did not answer for {SILENT_S:g} s")))
+        return said
+
+    def _heard(self, name: str, ref: Any) -> Iterator[tuple[str, Message]]:
+        place = self._places[name]
+        try:
+            news = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            yield name, self._lose(name, _first_line(error))
+            return
+        place.ref = None
+        if not any("done" in each or "failed" in each for each in news):
+            self._ask_for_news(place)
+        for each in news:
+            yield name, each
+
+    def _lose(self, name: str, why: str) -> Message:
+        """Give up a place."""
+        place = self._places.pop(name)
+        with suppress(Exception):  # it is gone, or the whole cluster is
+            self._ray.kill(place.actor)
+        return {"lost": f"node {name} was lost: {why}"}
+
+    def ask_all(self, do: str, fields: Mapping[str, Any], on_problem: OnProblem) -> dict[str, Message]:
+        """Ask every place the same, and wait for all answers. A place that has none is given up.
+
+        Raises:
+            FgbenchError: No place has an answer: the refusal of one of them.
+
+        """
+        answers: dict[str, Message] = {}
+        why: dict[str, FgbenchError] = {}
+        open_ = set(self._places)
+        for place in open_:
+            self.start(place, do, fields)
+        while open_:
+            for place, message in self.news(1.0):
+                if "now" in message:
+                    continue
+                open_.discard(place)
+                if "done" in message:
+                    answers[place] = message["done"]
+                elif "lost" in message:
+                    why[place] = CannotMeasureError(str(message["lost"]))
+                else:
+                    failure = failure_of(message)
+                    why[place] = (FgbenchError if failure.refused else CannotMeasureError)(failure.reason)
+                    self._lose(place, failure.reason)
+        for place, error in why.items():
+            if not answers:
+                raise error
+            on_problem(CannotMeasureError(f"node {place} is left out: {error}"))
+        return answers
+
+    def close(self) -> None:
+        """End everything that is under way on all nodes."""
+        for name in list(self._places):
+            self._lose(name, "it was ended")
+
+    def add(self, name: str, node: Node, actor: Any) -> None:
+        """Add a place."""
+        self._places[name] = _Place(node, actor)
+
+
+@contextmanager
+def open_nodes(
+    options: ClusterOptions, device: str | None, on_problem: OnProblem, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[Nodes]:
+    """Connect to a cluster, and hold the places that were asked for, until the block ends.
+
+    Args:
+        options: The cluster, and which of its nodes.
+        device: ``"cuda"`` or ``"cpu"``; None: GPUs where there are any.
+        on_problem: Receives why nodes are left out.
+        tell: Receives what is waited for.
+
+    Raises:
+        FgbenchError: Ray is not installed, a node has other code, or names fit no node.
+        CannotMeasureError: The cluster does not answer, or has no place.
+
+    """
+    assert options.on is not None
+    need("ray", "ray")
+    tell("starting Ray" if options.on == LOCAL else f"connecting to {options.on}")
+    for name, value in {**SETTINGS, **(ALONE if options.on == LOCAL else {})}.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters comes as an exception
+    with _shipped(options.ship_code) as environment:
+        ray = _connect(options.on, environment)
+        try:
+            nodes = Nodes(ray, options)
+            _hold(nodes, ray, chosen(_nodes_of(ray), options, device), on_problem, tell)
+            try:
+                yield nodes
+            finally:
+                nodes.close()
+        finally:
+            with suppress(Exception):
+                ray.shutdown()
+
+
+@contextmanager
+def _shipped(ship: bool) -> Iterator[dict[str, Any]]:
+    """Ray's runtime environment: with the code of fgbench, where it is to be sent."""
+    if not ship:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="fgbench-code-") as folder:
+        copy_code(Path(folder))
+        yield {"working_dir": folder}
+
+
+def _connect(address: str, environment: Mapping[str, Any]) -> Any:
+    """Ray, connected. Raises :class:`CannotMeasureError`."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing it sets the level anew
+
+    options: dict[str, Any] = {"runtime_env": dict(environment)} if environment else {}
+    if address == LOCAL:
+        options |= {"include_dashboard": False}
+    else:
+        _reach(address)
+        options |= {"address": address}
+    failed: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL, **options)
+        except BaseException as error:
+            failed.append(error)
+
+    if address == LOCAL:  # it starts processes, which takes as long as it takes
+        connect()
+    else:
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        thread.join(CONNECT_S)
+        if thread.is_alive():
+            raise CannotMeasureError(f"no Ray cluster answers at {address} within {CONNECT_S:g} s")
+    if failed:
+        what = "Ray does not start here" if address == LOCAL else f"no Ray cluster answers at {address}"
+        do = "start one: ray start --head" if address == AUTO else ""
+        raise CannotMeasureError(f"{what} ({_first_line(failed[0])})", do=do) from failed[0]
+    return ray
+
+
+def _reach(address: str) -> None:
+    """Refuse an address that nobody listens at; Ray would try for minutes."""
+    if address == AUTO:
+        return
+    _, _, place = address.rpartition("://")
+    host, colon, port = place.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise FgbenchError("--on needs auto, local, HOST:PORT or ray://HOST:PORT, got", address)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotMeasureError(f"no Ray cluster answers at {address} ({why})", do="is it up, and the port open?") from error
+
+
+def _nodes_of(ray: Any) -> list[Node]:
+    """The nodes that are up."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    names = Counter(node["NodeManagerHostname"] for node in alive)
+    found = []
+    for node in alive:
+        resources, host, key = node["Resources"], node["NodeManagerHostname"], node["NodeID"]
+        types = [name.removeprefix(TYPE) for name in resources if name.startswith(TYPE)]
+        found.append(
+            Node(
+                id=key,
+                name=host if names[host] == 1 else f"{host}-{key[:6]}",
+                addresses=frozenset({host, node["NodeManagerAddress"], node.get("NodeName") or host}),
+                labels=node.get("Labels") or {},
+                cpus=float(resources.get("CPU", 0)),
+                gpus=int(resources.get("GPU", 0)),
+                accelerator=types[0] if types else None,
+            )
+        )
+    return sorted(found, key=lambda node: node.name)
+
+
+def chosen(nodes: Sequence[Node], options: ClusterOptions, device: str | None) -> list[tuple[Node, bool]]:
+    """The nodes that are used, each with whether it is used by its accelerators.
+
+    Raises:
+        FgbenchError: A name is no node's.
+        CannotMeasureError: No node has an accelerator that was asked for.
+
+    """
+    for word in options.nodes or ():
+        if not any(node.is_called(word) for node in nodes):
+            raise FgbenchError("no node is called, or labelled,", word, f"the cluster has {_listed(n.name for n in nodes)}")
+    named = [node for node in nodes if not options.nodes or any(map(node.is_called, options.nodes))]
+    has = sorted({node.accelerator or "GPU" for node in named if node.gpus} | {CPU for node in named if node.cpus})
+    if options.accelerators is None:
+        wants_gpu = device == "cuda" or (device is None and any(node.gpus for node in named))
+        used = [(node, wants_gpu) for node in named if (node.gpus if wants_gpu else node.cpus)]
+        if not used:
+            what = "a GPU" if wants_gpu else "a CPU for a process"
+            raise CannotMeasureError(f"no node of the cluster has {what}; there are {len(named)} nodes")
+        return used
+    used = []
+    for kind in dict.fromkeys(options.accelerators):
+        is_cpu = kind.upper() == CPU
+        if device is not None and is_cpu != (device == "cpu"):
+            raise FgbenchError(f"--device {device} is not what this is measured on:", f"--accelerators {kind}")
+        mine = [node for node in named if (node.cpus if is_cpu else node.gpus and _is_type(node, kind))]
+        if not mine:
+            raise CannotMeasureError(f"no node has an accelerator {kind!r}; the cluster has {_listed(has)}")
+        used += [(node, not is_cpu) for node in mine]
+    return used
+
+
+def _is_type(node: Node, kind: str) -> bool:
+    return kind.upper() in {(node.accelerator or "GPU").upper(), "GPU"}
+
+
+def _listed(words: Iterable[str]) -> str:
+    names = sorted(set(words))
+    return ", ".join(names) if names else "none"
+
+
+def _hold(
+    nodes: Nodes, ray: Any, used: Sequence[tuple[Node, bool]], on_problem: OnProblem, tell: Callable[[str], None]
+) -> None:
+    """Start an actor for every place, and check the code of each."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from fgbench.cluster.host import Host
+
+    actor = ray.remote(Host)
+    environment = {name: os.environ.get(name) for name in THREADS}
+    started: dict[Any, tuple[str, Node, Any]] = {}
+    for node, by_gpu in used:
+        names = [f"{node.name} gpu {number}" for number in range(node.gpus)] if by_gpu else [node.name]
+        needs = {"num_gpus": 1, "num_cpus": 0} if by_gpu else {"num_cpus": node.cpus}
+        for name in names:
+            handle = actor.options(
+                **needs,
+                max_concurrency=3,
+                max_restarts=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+            ).remote(name, environment)
+            started[handle.about.remote()] = (name, node, handle)
+    tell(f"starting a process on {len(started)} {'place' if len(started) == 1 else 'places'}")
+    ready, late = ray.wait(list(started), num_returns=len(started), timeout=START_S)
+    mine = whole_code()
+    problems: list[FgbenchError] = []
+    for ref in ready:
+        name, node, handle = started[ref]
+        try:
+            theirs = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            problems.append(_not_started(name, error))
+            continue
+        if theirs != mine:
+            raise other_code(name, theirs, mine)
+        nodes.add(name, node, handle)
+    for ref in late:
+        name, _, handle = started[ref]
+        ray.kill(handle)
+        problems.append(
+            CannotMeasureError(f"node {name} has not begun within {START_S:g} s: others may use its processors")
+        )
+    for problem in problems:
+        if not nodes.names:
+            raise problem
+        on_problem(problem)
+
+
+def other_code(node: str, theirs: Mapping[str, str], mine: Mapping[str, str]) -> FgbenchError:
+    """The refusal of a node whose code is not this one's."""
+    there, here = (f"fgbench {code['version']}, code {code['code']}" for code in (theirs, mine))
+    return FgbenchError(f"node {node} has {there}, and this is {here}", do="install the same there, or add --ship-code")
+
+
+def _not_started(name: str, error: BaseException) -> FgbenchError:
+    text = str(error)
+    if "ModuleNotFoundError" in text or "No module named" in text:
+        missing = next((line.strip() for line in reversed(text.splitlines()) if "No module named" in line), "")
+        do = "install fgbench there, or add --ship-code where only its requirements are"
+        return FgbenchError(f"node {name} cannot load fgbench ({missing})", do=do)
+    return CannotMeasureError(f"node {name} does not begin: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,73 @@
+"""Files that travel with a request: plug-ins, and models that are functions in files. Their contents are sent along."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fgbench.errors import FgbenchError
+from fgbench.results.reduced_name import base_model, is_function
+
+Request = TypeVar("Request", bound=Any)
+DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Contents by the path that was typed."""
+
+    plugins: Mapping[str, bytes]
+    models: Mapping[str, bytes]  # below the folder that the command was called in
+
+
+def pack(request: Any, models: Sequence[str]) -> Files:
+    """Read the files of a request.
+
+    Args:
+        request: It has ``plugins``.
+        models: Names, some of which may be functions in files.
+
+    Raises:
+        FgbenchError: A model's file has a path that no other machine could give it.
+
+    """
+    plugins = {str(path): Path(path).read_bytes() for path in request.plugins}
+    sources: dict[str, bytes] = {}
+    for name in models:
+        place, colon, _ = base_model(name).rpartition(":")
+        if is_function(name) and colon and place.endswith(".py") and Path(place).is_file():
+            if Path(place).is_absolute() or ".." in Path(place).parts:
+                do = "call the command in its folder, so that its name is the same on all nodes"
+                raise FgbenchError("a model's file travels by its relative path, got", place, do)
+            sources[place] = Path(place).read_bytes()
+    return Files(plugins=plugins, models=sources)
+
+
+def unpack(request: Request, files: Files) -> Request:
+    """Write the files on this node, where there are any, and name them in the request.
+
+    Files of models lie below the working folder afterwards, which is a new one; plug-ins in folders by their digests.
+    """
+    if files.models:
+        folder = Path(tempfile.mkdtemp(prefix="fgbench-models-"))
+        for place, content in files.models.items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_bytes(content)
+        os.chdir(folder)
+    if not files.plugins:
+        return request
+    return replace(request, plugins=[_written(Path(path), content) for path, content in files.plugins.items()])
+
+
+def _written(path: Path, content: bytes) -> str:
+    """The path of a file with this content on this machine."""
+    if path.is_file() and path.read_bytes() == content:
+        return str(path)
+    folder = Path(tempfile.mkdtemp(prefix=f"fgbench-{hashlib.sha256(content).hexdigest()[:DIGITS]}-"))
+    (folder / path.name).write_bytes(content)
+    return str(folder / path.name)
