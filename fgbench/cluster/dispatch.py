@@ -49,8 +49,8 @@ class Source(Protocol):
     def failed(self, unit: Unit, failure: WorkerFailed) -> None:
         """A unit has failed by itself."""
 
-    def lost(self, unit: Unit, why: str) -> bool:
-        """A unit is lost with its place. True where it will be given out again."""
+    def lost(self, unit: Unit, why: str) -> None:
+        """A unit is lost with its place; it may be given out again."""
 
     def renew(self, units: Iterable[Unit]) -> None:
         """Hold on to units under way."""

@@ -7,29 +7,31 @@ the work: the system ends processes with the thread that started them.
 from __future__ import annotations
 
 import os
+import sqlite3
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from fgbench.cluster.kept_rows import KeptRows
 from fgbench.cluster.code import whole_code
-from fgbench.cluster.travel import Files, unpack
+from fgbench.cluster.kept_rows import KeptRows
+from fgbench.cluster.travel import Files, unpack, unpack_message
 from fgbench.errors import FgbenchError, LeftOutNotice
 from fgbench.measure.points import PointGroup
+from fgbench.results.environment import NODE
 from fgbench.results.records import Status
 from fgbench.sweep.context import SweepContext, open_sweep
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.sweep import Event, Sweep
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, WorkerPool
+from fgbench.workers.process import Process
 from fgbench_selectors.plugins import describe
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # Ray sets the first one
 
 
 class Host:
@@ -46,11 +48,13 @@ class Host:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        self.node = node
+        os.environ[NODE] = node
         self._thread = ThreadPoolExecutor(1)
         self._news: SimpleQueue[Message] = SimpleQueue()
         self._pool: WorkerPool | None = None
         self._context: SweepContext | None = None
+        self._process: Process | None = None
+        self._module = ""
 
     def about(self) -> Message:
         """The code of fgbench here, and its version."""
@@ -100,13 +104,9 @@ class Host:
             problems.append({"text": str(error), "notice": isinstance(error, LeftOutNotice)})
 
         context = open_sweep(replace(unpack(request, files), again=False, retry=False), self.pool, on_problem)
-        platforms = {
-            mode: replace(platform, facts={**platform.facts, "node": self.node})
-            for mode, platform in context.platforms.items()
-        }
-        self._context = replace(context, platforms=platforms)
+        self._context = context
         return {
-            "platforms": platforms,
+            "platforms": context.platforms,
             "cases": list(dict.fromkeys(group.case for group in context.groups)),
             "batch_sizes": context.batch_sizes,
             "pictures": context.pictures,
@@ -140,5 +140,45 @@ class Host:
         ).run()
         return {"dropped": dropped}
 
+    def train(
+        self, module: str, do: str, request: Message, files: Files, known: bytes | None, **fields: Any
+    ) -> Message:
+        """Have a process of trainings answer a request, with a store of its own, whose content is told.
 
-REQUESTS: dict[str, Callable[..., Message]] = {"open_sweep": Host.open_sweep, "measure": Host.measure}
+        Args:
+            module: The module whose ``REQUESTS`` it answers.
+            do: The request.
+            request: What is trained, as a message.
+            files: That it names.
+            known: A store with rows that the driver has.
+            **fields: The other fields of the request.
+
+        """
+        if self._process is None or self._module != module:
+            self._process, self._module = Process(module), module
+        process = self._process
+        with tempfile.TemporaryDirectory(prefix="fgbench-store-") as folder:
+            store = Path(folder) / "rows.db"
+            if known is not None:
+                store.write_bytes(known)
+
+            def tell(now: Message) -> None:
+                self.tell(**now, **({"store": _content(store)} if "epoch" in now else {}))
+
+            answer = process.ask(do, tell, request=unpack_message(request, files), store=str(store), **fields)
+            return {**answer, "store": _content(store)}
+
+
+def _content(store: Path) -> bytes:
+    """A store as it is after its last transaction, in one piece."""
+    copy = store.with_suffix(".copy")
+    with closing(sqlite3.connect(store)) as db, closing(sqlite3.connect(copy)) as target:
+        db.backup(target)
+    return copy.read_bytes()
+
+
+REQUESTS: dict[str, Callable[..., Message]] = {
+    "open_sweep": Host.open_sweep,
+    "measure": Host.measure,
+    "train": Host.train,
+}

@@ -5,62 +5,27 @@ A place is one accelerator of a node, or a whole node without one. An actor hold
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fgbench.cluster.code import copy_code, whole_code
-from fgbench.cluster.request import AUTO, CPU, LOCAL, ClusterOptions
+from fgbench.cluster.connect import connected, first_line
+from fgbench.cluster.node import Node, chosen, nodes_of
+from fgbench.cluster.request import LOCAL, ClusterOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, OnProblem
-from fgbench.packages import need
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import failure_of
 
-CONNECT_S = 25.0  # for an address
-REACH_S = 8.0  # for its port
 START_S = 240.0  # for the actors of all nodes: Ray starts a process for each, which is slow where others do the same
 NEWS_S = 5.0  # that a place waits before it says that there is nothing new
 SILENT_S = 150.0  # without an answer: the place is given up
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Ray's own settings: it waits for the processes that it starts, and says nothing of their use to its makers.
-SETTINGS = {
-    "RAY_worker_register_timeout_seconds": "240",
-    "RAY_gcs_server_port_wait_time_s": "240",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-}
-# Ray takes the loopback address for its own where it believes that it is no cluster, and listens nowhere else then.
-ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-TYPE = "accelerator_type:"  # of Ray's resources
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A node as Ray describes it."""
-
-    id: str
-    name: str  # for people; each node has another
-    addresses: frozenset[str]
-    labels: Mapping[str, str]
-    cpus: float
-    gpus: int
-    accelerator: str | None  # Ray's type
-
-    def is_called(self, word: str) -> bool:
-        """Whether a name, an address or a label is this node's."""
-        name, equals, value = word.partition("=")
-        if equals:
-            return self.labels.get(name) == value
-        return word in self.addresses or word == self.name or (len(word) >= 6 and self.id.startswith(word))
 
 
 @dataclass(slots=True)
@@ -129,7 +94,7 @@ class Nodes:
         try:
             news = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
-            yield name, self._lose(name, _first_line(error))
+            yield name, self._lose(name, first_line(error))
             return
         place.ref = None
         if not any("done" in each or "failed" in each for each in news):
@@ -203,16 +168,12 @@ def open_nodes(
 
     """
     assert options.on is not None
-    need("ray", "ray")
     tell("starting Ray" if options.on == LOCAL else f"connecting to {options.on}")
-    for name, value in {**SETTINGS, **(ALONE if options.on == LOCAL else {})}.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what matters comes as an exception
     with _shipped(options.ship_code) as environment:
-        ray = _connect(options.on, environment)
+        ray = connected(options.on, environment)
         try:
             nodes = Nodes(ray, options)
-            _hold(nodes, ray, chosen(_nodes_of(ray), options, device), on_problem, tell)
+            _hold(nodes, ray, chosen(nodes_of(ray), options, device), on_problem, tell)
             try:
                 yield nodes
             finally:
@@ -231,119 +192,6 @@ def _shipped(ship: bool) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="fgbench-code-") as folder:
         copy_code(Path(folder))
         yield {"working_dir": folder}
-
-
-def _connect(address: str, environment: Mapping[str, Any]) -> Any:
-    """Ray, connected. Raises :class:`CannotMeasureError`."""
-    import ray
-
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing it sets the level anew
-
-    options: dict[str, Any] = {"runtime_env": dict(environment)} if environment else {}
-    if address == LOCAL:
-        options |= {"include_dashboard": False}
-    else:
-        _reach(address)
-        options |= {"address": address}
-    failed: list[BaseException] = []
-
-    def connect() -> None:
-        try:
-            ray.init(log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL, **options)
-        except BaseException as error:
-            failed.append(error)
-
-    if address == LOCAL:  # it starts processes, which takes as long as it takes
-        connect()
-    else:
-        thread = threading.Thread(target=connect, daemon=True)
-        thread.start()
-        thread.join(CONNECT_S)
-        if thread.is_alive():
-            raise CannotMeasureError(f"no Ray cluster answers at {address} within {CONNECT_S:g} s")
-    if failed:
-        what = "Ray does not start here" if address == LOCAL else f"no Ray cluster answers at {address}"
-        do = "start one: ray start --head" if address == AUTO else ""
-        raise CannotMeasureError(f"{what} ({_first_line(failed[0])})", do=do) from failed[0]
-    return ray
-
-
-def _reach(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray would try for minutes."""
-    if address == AUTO:
-        return
-    _, _, place = address.rpartition("://")
-    host, colon, port = place.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise FgbenchError("--on needs auto, local, HOST:PORT or ray://HOST:PORT, got", address)
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise CannotMeasureError(f"no Ray cluster answers at {address} ({why})", do="is it up, and the port open?") from error
-
-
-def _nodes_of(ray: Any) -> list[Node]:
-    """The nodes that are up."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    names = Counter(node["NodeManagerHostname"] for node in alive)
-    found = []
-    for node in alive:
-        resources, host, key = node["Resources"], node["NodeManagerHostname"], node["NodeID"]
-        types = [name.removeprefix(TYPE) for name in resources if name.startswith(TYPE)]
-        found.append(
-            Node(
-                id=key,
-                name=host if names[host] == 1 else f"{host}-{key[:6]}",
-                addresses=frozenset({host, node["NodeManagerAddress"], node.get("NodeName") or host}),
-                labels=node.get("Labels") or {},
-                cpus=float(resources.get("CPU", 0)),
-                gpus=int(resources.get("GPU", 0)),
-                accelerator=types[0] if types else None,
-            )
-        )
-    return sorted(found, key=lambda node: node.name)
-
-
-def chosen(nodes: Sequence[Node], options: ClusterOptions, device: str | None) -> list[tuple[Node, bool]]:
-    """The nodes that are used, each with whether it is used by its accelerators.
-
-    Raises:
-        FgbenchError: A name is no node's.
-        CannotMeasureError: No node has an accelerator that was asked for.
-
-    """
-    for word in options.nodes or ():
-        if not any(node.is_called(word) for node in nodes):
-            raise FgbenchError("no node is called, or labelled,", word, f"the cluster has {_listed(n.name for n in nodes)}")
-    named = [node for node in nodes if not options.nodes or any(map(node.is_called, options.nodes))]
-    has = sorted({node.accelerator or "GPU" for node in named if node.gpus} | {CPU for node in named if node.cpus})
-    if options.accelerators is None:
-        wants_gpu = device == "cuda" or (device is None and any(node.gpus for node in named))
-        used = [(node, wants_gpu) for node in named if (node.gpus if wants_gpu else node.cpus)]
-        if not used:
-            what = "a GPU" if wants_gpu else "a CPU for a process"
-            raise CannotMeasureError(f"no node of the cluster has {what}; there are {len(named)} nodes")
-        return used
-    used = []
-    for kind in dict.fromkeys(options.accelerators):
-        is_cpu = kind.upper() == CPU
-        if device is not None and is_cpu != (device == "cpu"):
-            raise FgbenchError(f"--device {device} is not what this is measured on:", f"--accelerators {kind}")
-        mine = [node for node in named if (node.cpus if is_cpu else node.gpus and _is_type(node, kind))]
-        if not mine:
-            raise CannotMeasureError(f"no node has an accelerator {kind!r}; the cluster has {_listed(has)}")
-        used += [(node, not is_cpu) for node in mine]
-    return used
-
-
-def _is_type(node: Node, kind: str) -> bool:
-    return kind.upper() in {(node.accelerator or "GPU").upper(), "GPU"}
-
-
-def _listed(words: Iterable[str]) -> str:
-    names = sorted(set(words))
-    return ", ".join(names) if names else "none"
 
 
 def _hold(
@@ -406,9 +254,4 @@ def _not_started(name: str, error: BaseException) -> FgbenchError:
         missing = next((line.strip() for line in reversed(text.splitlines()) if "No module named" in line), "")
         do = "install fgbench there, or add --ship-code where only its requirements are"
         return FgbenchError(f"node {name} cannot load fgbench ({missing})", do=do)
-    return CannotMeasureError(f"node {name} does not begin: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+    return CannotMeasureError(f"node {name} does not begin: {first_line(error)}")

@@ -349,9 +349,7 @@ def _context(request: SweepRequest, answer: Message) -> SweepContext:
 
 def _kind(platforms: Mapping[RunMode, Platform]) -> str:
     """A digest of everything that is in the keys of a node's points."""
-    facts = [
-        [asdict(mode), key_facts(platform.facts, "max_time_s", "engine")] for mode, platform in platforms.items()
-    ]
+    facts = [[asdict(mode), key_facts(platform.facts, "max_time_s", "engine")] for mode, platform in platforms.items()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

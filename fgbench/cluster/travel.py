@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +23,16 @@ class Files:
 
     plugins: Mapping[str, bytes]
     models: Mapping[str, bytes]  # below the folder that the command was called in
+    studies: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def pack(request: Any, models: Sequence[str]) -> Files:
+def pack(request: Any, models: Sequence[str], study: str = "") -> Files:
     """Read the files of a request.
 
     Args:
         request: It has ``plugins``.
         models: Names, some of which may be functions in files.
+        study: The name of a study, or of its file.
 
     Raises:
         FgbenchError: A model's file has a path that no other machine could give it.
@@ -45,7 +47,8 @@ def pack(request: Any, models: Sequence[str]) -> Files:
                 do = "call the command in its folder, so that its name is the same on all nodes"
                 raise FgbenchError("a model's file travels by its relative path, got", place, do)
             sources[place] = Path(place).read_bytes()
-    return Files(plugins=plugins, models=sources)
+    studies = {study: Path(study).read_bytes()} if study.endswith(".toml") else {}
+    return Files(plugins=plugins, models=sources, studies=studies)
 
 
 def unpack(request: Request, files: Files) -> Request:
@@ -62,6 +65,19 @@ def unpack(request: Request, files: Files) -> Request:
     if not files.plugins:
         return request
     return replace(request, plugins=[_written(Path(path), content) for path, content in files.plugins.items()])
+
+
+def unpack_message(request: Mapping[str, Any], files: Files) -> dict[str, Any]:
+    """As :func:`unpack`, for a request that is a message, which may name a file of a study too."""
+    written = unpack(_Plugins(request["plugins"]), files).plugins
+    study = str(request.get("study", ""))
+    named = {"study": _written(Path(study), files.studies[study])} if study in files.studies else {}
+    return {**request, "plugins": list(written), **named}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plugins:
+    plugins: Sequence[str]
 
 
 def _written(path: Path, content: bytes) -> str:

@@ -28,9 +28,14 @@ NO_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CU
                "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR")  # fmt: skip
 
 
+NODE = "FGBENCH_NODE"  # the variable that says the name of a node to the processes there
+
+
 def software() -> dict[str, Any]:
-    """Versions and revisions that a figure depends on."""
+    """Versions and revisions that a figure depends on, and the node of a cluster that this is."""
+    node = os.environ.get(NODE)
     return {
+        **({"node": node} if node else {}),
         "fgbench": installed_version("fgbench"),
         "git_revision": git_revision(Path(__file__).parents[1]),
         "timm": installed_version("timm"),

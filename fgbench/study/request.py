@@ -49,6 +49,7 @@ from fgbench.training.request import (
     LRS,
     MACHINE,
     MODEL,
+    PATHS,
     SEARCH_EPOCHS,
     SEED,
     SEEDS,
@@ -74,7 +75,6 @@ PRICE = one(
     "PRICE",
     read=partial(real_number, what="--hour-price", example=2.5, largest=MAX_PRICE),
 )
-PATHS = ("data_dir", "checkpoint", "checkpoints")
 # Seeds of a study are counted from 1, so that 0 of them is no seed that somebody meant.
 STUDY_SEEDS = SEEDS.but(
     default="1 10 100; 1 10 beyond 50,000 images", read=partial(numbers, partial(SEED, smallest=1), "seed")

@@ -92,13 +92,18 @@ def plan_study(request: StudyRequest, store: Path, process: Process, progress: O
 
     with _refusals("the study cannot be planned"):
         told = process.ask("plan", tell, request=request.message(), store=str(store.absolute()))
+    return plan_of(request, study.name, told, planning_s=time.monotonic() - began)
+
+
+def plan_of(request: StudyRequest, study: str, told: Message, planning_s: float = 0.0) -> Plan:
+    """The plan out of what a process has told of it."""
     return Plan(
-        study=study.name,
+        study=study,
         title=told["title"],
         request=request,
         conditions=[Planned.of(one) for one in told["conditions"]],
         problems=told["problems"],
-        planning_s=time.monotonic() - began,
+        planning_s=planning_s,
     )
 
 
@@ -182,7 +187,7 @@ def _train(
     on_interrupt: Callable[[], None],
 ) -> StudyResult:
     with Store(store, patience_s=PATIENCE_S, tell=on_wait) as opened:
-        running = _Running(plan, opened, store, progress, on_problem)
+        running = RunsUnderWay(plan, opened, store, progress, on_problem)
         running.take_finished()
         try:
             running.train(process)
@@ -192,7 +197,7 @@ def _train(
     return running.result.in_order()
 
 
-class _Running:
+class RunsUnderWay:
     """The runs of a study that are under way."""
 
     def __init__(self, plan: Plan, opened: Store, store: Path, progress: OnEvent, on_problem: OnProblem) -> None:

@@ -26,6 +26,7 @@ from fgbench.training.config import TrainingConfig, training_configs
 from fgbench.training.context import TrainingContext, check_recipe, open_training
 from fgbench.training.run import train_and_test
 from fgbench.training.runs import Event
+from fgbench.training.shared_store import NotingStore
 from fgbench.training.standing import standing
 from fgbench.workers.messages import Message
 from fgbench.workers.process import Tell
@@ -47,7 +48,8 @@ def plan(tell: Tell, request: Message, store: str) -> Message:
     study = study_of(asked.study, asked.plugins)
     problems: list[str] = []
     conditions: list[Message] = []
-    with Store(Path(store), patience_s=PATIENCE_S) as opened:
+    with Store(Path(store), patience_s=PATIENCE_S) as kept:
+        opened: Any = NotingStore(kept)
         for name in asked.datasets:
             tell({"what": f"reading {name}"})
             plain = asked.accuracy(study, Condition(name="", model="vit"), name)
@@ -59,7 +61,8 @@ def plan(tell: Tell, request: Message, store: str) -> Message:
                 tell({"what": f"{name}: {condition.name}"})
                 with _named(study, condition):
                     conditions.append({**planner.describe(condition), "position": place})
-    return {"title": study.title, "conditions": conditions, "problems": list(dict.fromkeys(problems))}
+    told = {"title": study.title, "conditions": conditions, "problems": list(dict.fromkeys(problems))}
+    return {**told, "asked": opened.asked}
 
 
 @contextmanager

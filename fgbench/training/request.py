@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,6 +118,8 @@ TEST_BATCH_SIZE = one("--test-batch-size", "images", "N", read=whole("batch size
 TRACKER = one("--tracker", "wandb, tensorboard or mlflow", read=one_of("tracker", TRACKERS))
 CHECKPOINTS = one("--checkpoints", "where weights are kept", "DIR", read=Path)
 
+PATHS = ("data_dir", "checkpoint", "checkpoints")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyRequest(ReadsCheckpoint):
@@ -203,6 +205,16 @@ class AccuracyRequest(ReadsCheckpoint):
         if self.checkpoint is None:
             return "pretrained" if self.pretrained else "random"
         return self.checkpoint.name + (f" ({self.weights})" if self.weights else "")
+
+    def message(self) -> dict[str, Any]:
+        """The request as JSON has it."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> AccuracyRequest:
+        """The request out of :meth:`message`."""
+        paths = {name: Path(message[name]) for name in PATHS if message[name] is not None}
+        return cls(**{**message, **paths})
 
     def check(self) -> None:
         """Refuse options that contradict each other.

@@ -22,6 +22,24 @@ RUNS, EPOCHS, SEARCHED, CLASSES, PREDICTIONS, QUALITY = (
 )
 
 
+class NotingStore:
+    """A store that can be read alone, and notes what was looked for: another process may have it.
+
+    Args:
+        store: The store.
+
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked: list[tuple[str, str]] = []  # kinds and keys
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        """As :meth:`fgbench.results.store.Store.get`."""
+        self.asked.append((kind, key))
+        return self._store.get(kind, key)
+
+
 class SharedStore:
     """Rows of runs in the store. Every process calls every method, in the same order, unless a method says otherwise.
 

@@ -12,12 +12,14 @@ import typer
 from fgbench.cli.checks import check_checkpoint, check_dataset, check_model_options, check_names, check_optimizer
 from fgbench.cli.errors import DONE, complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, ReductionOptions, StoreOptions
+from fgbench.cluster.request import ClusterOptions
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.options import SELECTORS, one, switch, whole
 from fgbench.results.output import emit_as
 from fgbench.training.request import GIVEN_BY_COMMAND, MODEL, TEST, AccuracyRequest, RecipeOptions
 
 if TYPE_CHECKING:
+    from fgbench.cluster.runs import RunsResult
     from fgbench.results.records import AccuracyRow
     from fgbench.training.run import TrainingResult
 
@@ -50,6 +52,7 @@ def accuracy(
     options: AccuracyOptions,
     store: StoreOptions,
     reduction: ReductionOptions,
+    cluster: ClusterOptions,
     output: OutputOptions,
 ) -> None:
     """Fine-tune and test models. A run that is killed goes on after its last whole epoch, to the same result.
@@ -63,6 +66,9 @@ def accuracy(
         request, models=models, recipe=recipe.asked_for, model_options={**request.model_options, **passes}
     )
     _check_names(request, options)
+    if cluster.on is not None:
+        _on_cluster(request, options, cluster, store, output)
+        return
     from fgbench.cli.progress import TrainingProgress
     from fgbench.training.launch import is_main_process
 
@@ -84,15 +90,58 @@ def accuracy(
             )
         if not main:
             raise typer.Exit(DONE if result.failure is None else result.failure.exit_code)
-        if result.finished or (result.failure is None and output.style in ("json", "csv")):
-            emit_as(output.style, _text(result, options, output), output.output)
-        if result.stored:
-            there = f"{result.stored} of {result.total} runs were in {store.store} already"
-            complain(f"{there}; --again trains them once more")
-        if result.failure is not None:
-            raise result.failure
+        _show(result, options, store, output)
         if result.interrupted:
             raise InterruptError(f"interrupted{progress.place}; start again, and it goes on there")
+
+
+def _on_cluster(
+    request: AccuracyRequest,
+    options: AccuracyOptions,
+    cluster: ClusterOptions,
+    store: StoreOptions,
+    output: OutputOptions,
+) -> None:
+    """Train on the nodes of a cluster."""
+    here = (
+        (request.test_only, "--test-only", "leave --on out: it tests one file"),
+        (options.quality, "--quality", "judge the trained models by the same command without --on"),
+        (request.tracker, "--tracker", "leave one of them out"),
+    )
+    for asked, flag, do in here:
+        if asked:
+            raise FgbenchError(f"on a cluster there is no {flag}", do=do)
+    from fgbench.cli.progress import StudyProgress
+    from fgbench.cluster.runs import run_cluster_training
+
+    with problems_told(at_once=True) as problems:
+        with StudyProgress() as progress:
+            result = run_cluster_training(
+                request,
+                store.store,
+                cluster,
+                progress=progress,
+                on_problem=problems.append,
+                on_wait=complain,
+                on_interrupt=ignore_interrupts,
+            )
+        _show(result, options, store, output)
+        if result.interrupted:
+            there = f"{len(result.finished)} of {result.total} runs are in {store.store}"
+            raise InterruptError(f"interrupted; {there}, start again for the others")
+
+
+def _show(
+    result: TrainingResult | RunsResult, options: AccuracyOptions, store: StoreOptions, output: OutputOptions
+) -> None:
+    """Show what is finished. Raises what ended the work."""
+    if result.finished or (result.failure is None and output.style in ("json", "csv")):
+        emit_as(output.style, _text(result, options, output), output.output)
+    if result.stored:
+        there = f"{result.stored} of {result.total} runs were in {store.store} already"
+        complain(f"{there}; --again trains them once more")
+    if result.failure is not None:
+        raise result.failure
 
 
 def _check_names(request: AccuracyRequest, options: AccuracyOptions) -> None:
@@ -112,7 +161,7 @@ def _check_names(request: AccuracyRequest, options: AccuracyOptions) -> None:
     check_checkpoint(request.checkpoint)
 
 
-def _text(result: TrainingResult, options: AccuracyOptions, output: OutputOptions) -> str:
+def _text(result: TrainingResult | RunsResult, options: AccuracyOptions, output: OutputOptions) -> str:
     """The text of rows, their means, and what was asked for beside them."""
     from fgbench_reports.measured.accuracy import accuracy_tables, class_tables
     from fgbench_reports.measured.selector_quality import quality_tables

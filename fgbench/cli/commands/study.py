@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fgbench.cli.checks import check_checkpoint, check_dataset, check_names, check_optimizer
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
-from fgbench.errors import InterruptError
+from fgbench.cluster.request import ClusterOptions
+from fgbench.errors import FgbenchError, InterruptError
 from fgbench.results.output import emit_as, prints_on_stderr
 from fgbench.study.request import StudyRequest
 from fgbench.training.request import RecipeOptions
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
     from fgbench.study.run import StudyResult
 
 
-def study(request: StudyRequest, recipe: RecipeOptions, store: StoreOptions, output: OutputOptions) -> None:
+def study(
+    request: StudyRequest, recipe: RecipeOptions, cluster: ClusterOptions, store: StoreOptions, output: OutputOptions
+) -> None:
     """Train every condition of an experiment with every seed, and compare them.
 
     The experiments are Tables 4, 5 and 11 to 15 of the GLSim paper; equal-cost, which stands every model beside plain
@@ -30,6 +35,10 @@ def study(request: StudyRequest, recipe: RecipeOptions, store: StoreOptions, out
 
     request = replace(request, recipe=recipe.asked_for)
     request.check_for(study_of(request.study, request.plugins))
+    if cluster.on is not None and (request.dry_run or request.jobs > 1):
+        flag = "--dry-run" if request.dry_run else "--jobs"
+        do = "leave one of them out; every node trains one run at a time"
+        raise FgbenchError(f"--on shares runs out over nodes, and has no use for {flag}", do=do)
     _check_names(request)
     with problems_told(at_once=True) as problems:
         if request.dry_run:
@@ -42,9 +51,7 @@ def study(request: StudyRequest, recipe: RecipeOptions, store: StoreOptions, out
             _show_plan(plan, output)
             return
         with prints_on_stderr(), StudyProgress() as progress:
-            from fgbench.study.run import run_study
-
-            result = run_study(
+            result = _training(cluster)(
                 request,
                 store.store,
                 progress=progress,
@@ -58,6 +65,17 @@ def study(request: StudyRequest, recipe: RecipeOptions, store: StoreOptions, out
             complain(f"{there}; --again trains them once more")
         if result.interrupted:
             raise InterruptError("interrupted; start again, and it goes on there")
+
+
+def _training(cluster: ClusterOptions) -> Callable[..., StudyResult]:
+    """The function that trains: here, or on a cluster."""
+    if cluster.on is None:
+        from fgbench.study.run import run_study
+
+        return run_study
+    from fgbench.cluster.study import run_cluster_study
+
+    return partial(run_cluster_study, cluster=cluster)
 
 
 def _check_names(request: StudyRequest) -> None:
