@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,6 +80,7 @@ def dispatch(
     places: Places,
     sources: Mapping[str, Source],
     tell: Callable[[int, int], None] = lambda *_: None,
+    together: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> None:
     """Have every unit of every source done on the places of its kind.
 
@@ -86,6 +88,7 @@ def dispatch(
         places: The places.
         sources: By kind.
         tell: Receives how many units are under way, and how many are left, whenever that changes.
+        together: What news of one moment are kept in: a transaction of the store.
 
     Raises:
         CannotMeasureError: Units are left, and no place of their kind is.
@@ -93,8 +96,13 @@ def dispatch(
     """
     under_way: dict[str, tuple[Source, Unit]] = {}
     renewed = time.monotonic()
+    news: list[tuple[str, Message]] = []
     while True:
-        begun = _begin(places, sources, under_way)
+        with together():
+            for place, message in news:
+                if place in under_way and _hear(*under_way[place], place, message):
+                    del under_way[place]
+            begun = _begin(places, sources, under_way)
         left = {kind: source.left for kind, source in sources.items() if source.left}
         if begun:
             tell(len(under_way), sum(left.values()))
@@ -107,13 +115,11 @@ def dispatch(
                     f"no node is left that could do {'it' if count == 1 else f'the {count} that are open'}",
                     do="what is finished is kept; start again when nodes are there, and it goes on",
                 )
-        for place, message in places.news(LOOK_S):
-            if place in under_way and _hear(*under_way[place], place, message):
-                del under_way[place]
+        news = list(places.news(LOOK_S))
         if time.monotonic() - renewed > RENEW_S:
             renewed = time.monotonic()
             for source in sources.values():
-                source.renew(unit for mine, unit in under_way.values() if mine is source)
+                source.renew([unit for mine, unit in under_way.values() if mine is source])
 
 
 def _begin(places: Places, sources: Mapping[str, Source], under_way: dict[str, tuple[Source, Unit]]) -> int:

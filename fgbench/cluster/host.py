@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fgbench.cluster.code import whole_code
 from fgbench.cluster.kept_rows import KeptRows
@@ -27,11 +27,16 @@ from fgbench.results.environment import NODE
 from fgbench.results.records import Status
 from fgbench.sweep.context import SweepContext, open_sweep
 from fgbench.sweep.request import SweepRequest
+from fgbench.sweep.selector_request import SelectionRequest
+from fgbench.sweep.selector_sweep import SelectorSweep
 from fgbench.sweep.sweep import Event, Sweep
 from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, WorkerPool
 from fgbench.workers.process import Process
 from fgbench_selectors.plugins import describe
+
+if TYPE_CHECKING:
+    from fgbench.results.store import Store
 
 
 class Host:
@@ -53,6 +58,7 @@ class Host:
         self._news: SimpleQueue[Message] = SimpleQueue()
         self._pool: WorkerPool | None = None
         self._context: SweepContext | None = None
+        self._selectors: SelectorSweep | None = None
         self._process: Process | None = None
         self._module = ""
 
@@ -99,11 +105,8 @@ class Host:
     def open_sweep(self, request: SweepRequest, files: Files) -> Message:
         """Describe the engines on this node, and check the request against them."""
         problems: list[Message] = []
-
-        def on_problem(error: FgbenchError) -> None:
-            problems.append({"text": str(error), "notice": isinstance(error, LeftOutNotice)})
-
-        context = open_sweep(replace(unpack(request, files), again=False, retry=False), self.pool, on_problem)
+        request = replace(unpack(request, files), again=False, retry=False)
+        context = open_sweep(request, self.pool, lambda error: problems.append(as_message(error)))
         self._context = context
         return {
             "platforms": context.platforms,
@@ -130,15 +133,33 @@ class Host:
             if event.row is None:
                 self.tell(what=event.what, latency_s=event.latency_s)
 
-        store: Any = KeptRows(known, lambda *row: self.tell(row=row))
         Sweep(
             context=context,
-            store=store,
+            store=cast("Store", KeptRows(known, lambda *row: self.tell(row=row))),
             pool=self.pool,
             tell=progress,
             on_problem=lambda error: dropped.append(str(error)),
         ).run()
         return {"dropped": dropped}
+
+    def open_selection(self, request: SelectionRequest, files: Files) -> Message:
+        """Describe this node for selectors by themselves: the points of a request with their keys."""
+        problems: list[Message] = []
+        self._selectors = SelectorSweep(
+            request=replace(unpack(request, files), again=False, retry=False),
+            store=cast("Store", KeptRows({}, lambda *row: self.tell(row=row))),
+            pool=self.pool,
+            on_problem=lambda error: problems.append(as_message(error)),
+        )
+        return {"points": self._selectors.keys(), "problems": problems}
+
+    def measure_selection(self, number: int) -> Message:
+        """Measure a selector by itself, or a kernel: the point of this number."""
+        assert self._selectors is not None, "open_selection comes first"
+        problems: list[str] = []
+        self._selectors.on_problem = lambda error: problems.append(str(error))
+        self._selectors.measure(self._selectors.points[number])
+        return {"problems": problems}
 
     def train(
         self, module: str, do: str, request: Message, files: Files, known: bytes | None, **fields: Any
@@ -169,6 +190,11 @@ class Host:
             return {**answer, "store": _content(store)}
 
 
+def as_message(error: FgbenchError) -> Message:
+    """A problem that does not end the work, as a message."""
+    return {"text": str(error), "notice": isinstance(error, LeftOutNotice)}
+
+
 def _content(store: Path) -> bytes:
     """A store as it is after its last transaction, in one piece."""
     copy = store.with_suffix(".copy")
@@ -180,5 +206,7 @@ def _content(store: Path) -> bytes:
 REQUESTS: dict[str, Callable[..., Message]] = {
     "open_sweep": Host.open_sweep,
     "measure": Host.measure,
+    "open_selection": Host.open_selection,
+    "measure_selection": Host.measure_selection,
     "train": Host.train,
 }

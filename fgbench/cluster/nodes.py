@@ -140,6 +140,14 @@ class Nodes:
             on_problem(CannotMeasureError(f"node {place} is left out: {error}"))
         return answers
 
+    def check_kinds(self, kinds: int) -> None:
+        """Refuse nodes of several kinds where no kinds were asked for. Raises :class:`FgbenchError`."""
+        if kinds < 2 or self.options.accelerators:
+            return
+        first = {kind: place for place, kind in reversed(self.kinds.items()) if place in self._places}
+        do = "name kinds with --accelerators, each of which gets the whole grid, or nodes with --nodes"
+        raise FgbenchError("nodes differ, and so would their figures:", ", ".join(sorted(first.values())), do)
+
     def close(self) -> None:
         """End everything that is under way on all nodes."""
         for name in list(self._places):

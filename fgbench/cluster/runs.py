@@ -103,7 +103,7 @@ class _Runs:
         if (content := now.pop("store", None)) is not None:
             take_over(self.store, content)
         del place
-        self._tell(unit.label, told=now)
+        self._tell(str(now.get("label") or unit.label), told=now)
 
     def done(self, unit: Unit, place: str, answer: Message) -> None:
         """The runs of a unit are finished."""
@@ -112,7 +112,9 @@ class _Runs:
         self.keys += answer["runs"]
         for key in answer["runs"]:
             if (row := self.store.get(AccuracyRow.kind, key)) is not None:
-                self._tell(unit.label, row=decode(AccuracyRow, {**row, "run": key}))
+                kept = decode(AccuracyRow, {**row, "run": key})
+                words = " ".join(filter(None, (kept.model, kept.selector, f"at {kept.image_size}")))
+                self._tell(f"{words}, seed {kept.seed}", row=kept)
         for problem in answer["problems"]:
             self.on_problem(CannotMeasureError(f"{unit.label}: {problem}"))
 

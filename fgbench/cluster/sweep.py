@@ -237,7 +237,7 @@ def run_cluster_sweep(
         sweeps = _Sweeps(progress)
         sweeps.open(request, nodes, opened, on_problem)
         try:
-            sweeps.run(nodes)
+            sweeps.run(nodes, opened)
         except KeyboardInterrupt:
             on_interrupt()
             interrupted = True
@@ -292,17 +292,17 @@ class _Sweeps:
                     tell=self._tell,
                     on_problem=on_problem,
                 )
-        if len(self.by_kind) > 1 and not nodes.options.accelerators:
-            names = sorted({_device_of(sweep.context) for sweep in self.by_kind.values()})
-            what = " and ".join(names) if len(names) > 1 else f"{names[0]}, with other software or settings"
-            do = "name kinds with --accelerators, each of which gets the whole grid, or nodes with --nodes"
-            raise FgbenchError("the nodes differ, and their figures would too:", what, do)
+        nodes.check_kinds(len(self.by_kind))
 
-    def run(self, nodes: Nodes) -> None:
+    def run(self, nodes: Nodes, store: Store) -> None:
         """Measure what is not stored yet."""
         for sweep in self.by_kind.values():
             sweep.begin()
-        dispatch(nodes, self.by_kind, lambda under_way, left: self._words(len(nodes.idle()), under_way, left))
+
+        def tell(under_way: int, left: int) -> None:
+            self._words(len(nodes.idle()), under_way, left)
+
+        dispatch(nodes, self.by_kind, tell, store.together)
 
     def end(self) -> None:
         """Give up what is under way."""
@@ -351,7 +351,3 @@ def _kind(platforms: Mapping[RunMode, Platform]) -> str:
     """A digest of everything that is in the keys of a node's points."""
     facts = [[asdict(mode), key_facts(platform.facts, "max_time_s", "engine")] for mode, platform in platforms.items()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _device_of(context: SweepContext) -> str:
-    return str(next(iter(context.platforms.values())).facts.get("device_name"))

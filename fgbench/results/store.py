@@ -66,6 +66,7 @@ class Store:
         self._file = StoreFile(path, wait_s, read_only=read_only)
         self._db = self._file.open()
         self._identity = self._file.identity()
+        self._is_writing = False
 
     def __enter__(self) -> Store:
         return self
@@ -223,8 +224,29 @@ class Store:
             raise self._file.refused(DAMAGED) from error
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write everything of a block at once: the disk is waited for once, and not for each row.
+
+        What was written before an error, or Ctrl-C, is kept: it was measured.
+        """
+        failure: BaseException | None = None
+        with self._writing():
+            self._is_writing = True
+            try:
+                yield
+            except BaseException as error:
+                failure = error
+            finally:
+                self._is_writing = False
+        if failure is not None:
+            raise failure
+
+    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is in the file of this name when it ends, or an error."""
+        if self._is_writing:  # inside of ``together``
+            yield self._db
+            return
         self._check_place()
         with self._file.explained(), transaction(self._db, "IMMEDIATE", self._patiently):
             if self._db.execute("PRAGMA journal_mode").fetchone() == ("wal",):

@@ -164,6 +164,14 @@ class SelectorSweep:
         """How many points have rows."""
         return len(self._finished)
 
+    def keys(self) -> list[tuple[Point, str]]:
+        """Every point with its key in the store."""
+        return [(point, self._key(point)) for point in self.points]
+
+    def measure(self, point: Point) -> None:
+        """Measure one point, whose claim is held elsewhere."""
+        self._visit(point)
+
     def run(self) -> None:
         """Measure what is not stored yet, or wanted again."""
         left = [point for point in self.points if point not in self._finished or point in self._outdated]

@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine: a head without processors, and three nodes of one each. All listen on loopback."""
+"""A real Ray cluster on this machine: a head without processors, and three nodes of one each, on loopback."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
+from fgbench.cluster.request import ClusterOptions
 from fgbench.errors import CannotMeasureError, FgbenchError, InterruptError
 from fgbench.results.output import emit_as
 from fgbench.sweep.selector_request import SelectionRequest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from fgbench.sweep.selector_sweep import SelectorSweep
 
 
-def selection(request: SelectionRequest, store: StoreOptions, output: OutputOptions) -> None:
+def selection(request: SelectionRequest, cluster: ClusterOptions, store: StoreOptions, output: OutputOptions) -> None:
     """Measure the cost of every selector by itself: FLOPs, bytes, time and memory, beside one pass of ViT-B/16.
 
     A selector starts from what its backbone leaves it: the published one from N×N attention maps, the fast one from
@@ -30,6 +31,9 @@ def selection(request: SelectionRequest, store: StoreOptions, output: OutputOpti
 
     if request.kernels and output.style == "csv":
         raise FgbenchError("CSV holds one kind of rows, and --kernels makes two", do="--format json holds both")
+    if cluster.on is not None:
+        _on_cluster(request, cluster, store, output)
+        return
     with problems_told() as problems:
         with Store(store.store, patience_s=PATIENCE_S, tell=complain) as kept, WorkerPool() as pool:
             with SelectionProgress() as progress:
@@ -43,6 +47,35 @@ def selection(request: SelectionRequest, store: StoreOptions, output: OutputOpti
             complain(f"{already}; --again measures them once more")
         if failure is not None:
             raise failure
+
+
+def _on_cluster(request: SelectionRequest, cluster: ClusterOptions, store: StoreOptions, output: OutputOptions) -> None:
+    """Measure on the nodes of a cluster."""
+    from fgbench.cli.progress import SelectionProgress
+    from fgbench.cluster.selection import run_cluster_selection
+
+    with problems_told() as problems:
+        with SelectionProgress() as progress:
+            result = run_cluster_selection(
+                request,
+                store.store,
+                cluster,
+                on_event=progress,
+                on_problem=problems.append,
+                on_wait=complain,
+                on_interrupt=ignore_interrupts,
+            )
+        _show(result.rows, output)
+        if result.stored:
+            already = f"{result.stored} of {result.points} points were in {store.store} already"
+            complain(f"{already}; --again measures them once more")
+        if result.failure is not None:
+            raise result.failure
+        if result.interrupted:
+            count = f"{result.finished} of {result.points} points are in {store.store}"
+            raise InterruptError(f"interrupted; {count}, start again for the others")
+    if result.rows and all(row.latency_s is None for row in result.rows):
+        raise CannotMeasureError("no point could be measured; the reasons are above")
 
 
 def _run(sweep: SelectorSweep, store: StoreOptions) -> FgbenchError | None:
