@@ -89,6 +89,34 @@ def quantity(text: str, what: str, kind: Quantity) -> float:
     return value
 
 
+def hour_prices(text: str, what: str, example: str = "2.50") -> float | dict[str, float]:
+    """The price of an hour: ``2.50`` of any device, or ``H100=3.90,A100=1.80`` by kinds of devices.
+
+    Args:
+        text: The text.
+        what: Name of the option in messages.
+        example: An example in messages.
+
+    Raises:
+        FgbenchError: A price is none, or a kind has no name or two prices.
+
+    """
+    money = Quantity(name="an amount of money, or one for each kind of device", units={"": 1.0}, example=example)
+    if "=" not in text:
+        return quantity(text, what, money)
+    prices: dict[str, float] = {}
+    for word in text.split(","):
+        kind, equals, price = (part.strip() for part in word.partition("="))
+        if not kind or not equals:
+            raise FgbenchError(
+                f"{what} must have a kind of device before every price, got", text, "as H100=3.90,A100=1.80"
+            )
+        if kind.lower() in map(str.lower, prices):
+            raise FgbenchError(f"{what} has two prices of", kind)
+        prices[kind] = quantity(price, f"{what} {kind}", money)
+    return prices
+
+
 def arrival_rates(words: Sequence[str]) -> list[float]:
     """Rates of arrivals such as ``50/s 100/s``, each once, per second; errors as of :func:`quantity`."""
     rates = [quantity(word, "--rate", ARRIVALS) for word in names(words, "rate of arrivals")]

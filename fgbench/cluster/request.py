@@ -50,7 +50,7 @@ class ClusterOptions:
         """Refuse what means nothing without a cluster. Raises :class:`FgbenchError`."""
         for given, flag in ((self.accelerators, "--accelerators"), (self.nodes, "--nodes"), (self.ship_code, SHIP)):
             if given and self.on is None:
-                raise FgbenchError(f"{flag} is for a cluster:", do="add --on auto, or leave it out")
+                raise FgbenchError(f"{flag} is for a cluster", do="add --on auto, or leave it out")
         if self.on is not None and not self.on.strip():
             raise FgbenchError("--on needs an address, got", self.on, "for example auto, or ray://head:10001")
 

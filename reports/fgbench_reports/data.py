@@ -22,6 +22,7 @@ from fgbench.results.records import (
     ThroughputRow,
 )
 from fgbench.results.records import KINDS as ROW_KINDS
+from fgbench_reports.hour_price import Prices
 
 FIELDS = frozenset(each.name for record in RECORDS.values() for each in fields(record))
 Row = Mapping[str, Any]
@@ -50,7 +51,7 @@ class Data:
     backend: Sequence[BackendRow] = ()
     study: Sequence[StudyRow] = ()  # the places of runs in studies
     predictions: Sequence[PredictionsRow] = ()  # of runs, per image
-    gpu_hour_price: float | None = None  # of one GPU, in the currency that the reader thinks in
+    gpu_hour_price: Prices | None = None  # of one GPU, or by kinds, in the currency that the reader thinks in
     baseline: str | None = None  # a model: tables of throughput and of whole models have ratios to it
     sources: Sequence[str] = ()  # where the rows come from, for people
     # Taken out of the rows of throughput: nothing but their own reports may mix them with forward passes.

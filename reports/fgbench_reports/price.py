@@ -11,6 +11,7 @@ from fgbench_reports.choose.bounds import Bounds, time_bounds
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, PUBLISHED, Accuracy, Configuration, configurations
 from fgbench_reports.data import KINDS, Data
 from fgbench_reports.dataset_subset import tested_on
+from fgbench_reports.hour_price import Prices, device_of, hour_price, price_notes_of, prices_in_words
 from fgbench_reports.report import Item, Missing, Report, Table
 from fgbench_reports.sweep_rows import as_text, environment_notes, reason_notes, varying_fields
 from fgbench_reports.tables.column import Cell, Line, word
@@ -88,7 +89,9 @@ def price_notes(data: Data) -> list[str]:
     if price is None:
         notes.append("Hours are those of one device; --gpu-hour-price gives their cost.")
     else:
-        notes.append(f"Cost: the hours at {price:g} per hour of one device, whichever it is.")
+        notes.append(f"Cost: the hours {prices_in_words(price)}.")
+        notes += price_notes_of(price, points)
+        notes += _cheapest(points, price)
     if any(point.row.device == "cpu" for point in points):
         notes.append("On a CPU they are hours of one process with its threads, and the price is taken for those.")
     if len({point.mode for point in points}) > 1:
@@ -158,10 +161,29 @@ def _best_accuracy(points: Sequence[Configuration], dataset: str) -> Accuracy | 
     return max(known, key=lambda one: one.top1_percent, default=None)
 
 
-def _million(point: Configuration, price: float | None, energy: bool) -> dict[str, float | None]:
+def _cheapest(points: Sequence[Configuration], prices: Prices) -> list[str]:
+    """The cheapest configuration of all devices, where they have prices of their own, and whether that is certain."""
+    if not isinstance(prices, Mapping):
+        return []
+    known = [(point, price) for point in points if (price := hour_price(prices, point.row)) is not None]
+    if not known:
+        return []
+    point, price = min(known, key=lambda pair: pair[1] / pair[0].img_s)
+    row, bounds = point.row, time_bounds(point)
+    others = [time_bounds(other).low * theirs for other, theirs in known if other.row is not row]
+    certain = bounds.known and all(bounds.high * price < low for low in others)
+    words = " ".join(filter(None, (row.model, row.selector, row.impl)))
+    where = f"{row.image_size}, batch {row.batch_size}, {row.dtype}, on {device_of(row)}"
+    cost = significant(cost_per_million(point.img_s, price), decimals=5)
+    doubt = "" if certain or not others else "; its interval meets that of another"
+    return [f"The cheapest: {words} at {where}, {cost} per million images{doubt}."]
+
+
+def _million(point: Configuration, prices: Prices | None, energy: bool) -> dict[str, float | None]:
     cells: dict[str, float | None] = {HOURS: hours_per_million(point.img_s)}
-    if price is not None:
-        cells[COST] = cost_per_million(point.img_s, price)
+    if prices is not None:
+        price = hour_price(prices, point.row)
+        cells[COST] = None if price is None else cost_per_million(point.img_s, price)
     if energy:
         cells[ENERGY] = kwh_per_million(point.energy_j)
     return cells

@@ -107,7 +107,7 @@ def test_every_unit_is_done_once_whatever_is_lost():
 
 def test_where_no_place_is_left_it_says_how_much_is_open():
     source = Numbers(list(range(5)))
-    with pytest.raises(CannotMeasureError, match="no node is left that could do the 3 that are open"):
+    with pytest.raises(CannotMeasureError, match="no node is left that could do the 5 that are open"):
         dispatch(FakePlaces(["a", "b"], lambda *_: "lost"), {"cpu": source})
 
 

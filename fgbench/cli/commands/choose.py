@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from fgbench.cli.errors import complain
 from fgbench.cli.options import OutputOptions, SavedRowsOptions
 from fgbench.errors import CheckFailedError, FgbenchError
 from fgbench.options import BATCH_SIZES, ENGINES, MODELS, SHAPES, many, names_of, one
-from fgbench.quantities import ENERGY, LATENCY, MONEY, PERCENT, RATE, Quantity, memory_size, quantity
+from fgbench.quantities import ENERGY, LATENCY, MONEY, PERCENT, RATE, Quantity, hour_prices, memory_size, quantity
 from fgbench.results.image_size import ImageSize
 from fgbench.results.output import emit_as
 
@@ -95,12 +95,12 @@ class ChooseRequest:
         LIMITS,
     ] = None
     gpu_hour_price: Annotated[
-        float | None,
+        float | Mapping[str, float] | None,
         one(
             "--gpu-hour-price",
-            "of one device; cost stands in place of hours",
+            "of one device, or H100=3.90,A100=1.80; cost stands in place of hours",
             "AMOUNT",
-            read=_amount("--gpu-hour-price", MONEY),
+            read=partial(hour_prices, what="--gpu-hour-price"),
         ),
         LIMITS,
     ] = None

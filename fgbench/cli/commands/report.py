@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ from fgbench.cli.errors import complain, problems_told
 from fgbench.cli.options import BaselineOptions, PluginOptions, SavedRowsOptions
 from fgbench.errors import FgbenchError, OnProblem
 from fgbench.options import FORMAT, MODELS, OUTPUT, argument, many, names_of, one
+from fgbench.quantities import hour_prices
 from fgbench.results.output import emit_as, prints_on_stderr
-from fgbench.values import real_number
 
 if TYPE_CHECKING:
     from fgbench_reports.folder import Made
@@ -42,12 +42,12 @@ class ReportRequest:
         many("--fill", "Markdown pages of your own, whose blocks '<!-- begin NAME -->' are filled in place", "PAGE…"),
     ] = ()
     price: Annotated[
-        float | None,
+        float | Mapping[str, float] | None,
         one(
             "--gpu-hour-price",
-            "of one GPU: adds what a million images cost",
+            "of one GPU, or H100=3.90,A100=1.80: adds what a million images cost",
             "PRICE",
-            read=partial(real_number, what="--gpu-hour-price", example=2.5, largest=MAX_PRICE),
+            read=partial(hour_prices, what="--gpu-hour-price", example="2.5"),
         ),
     ] = None
     models: Annotated[Sequence[str], MODELS.but(help="only rows of these models")] = ()

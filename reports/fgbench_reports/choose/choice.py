@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fgbench.results.image_size import ImageSize
 from fgbench.results.records import ThroughputRow
@@ -17,15 +18,17 @@ from fgbench_reports.choose.bounds import (
     time_bounds,
 )
 from fgbench_reports.choose.configurations import DEFAULT_DATASET, Configuration, configurations, published_accuracies
-from fgbench_reports.choose.limits import Breach, Limit, Limits, refuse_unmeasured, rules_of, top1_of
+from fgbench_reports.choose.limits import Breach, Limit, Limits, cost_bounds, refuse_unmeasured, rules_of, top1_of
 from fgbench_reports.data import Data
 from fgbench_reports.dataset_subset import tested_on
+from fgbench_reports.hour_price import Prices, hour_price
 from fgbench_reports.price import cost_per_million, grouped_by_row
 from fgbench_reports.sweep_rows import EnvironmentKey
 
 KEEPS, UNCERTAIN, MISSES = "keeps", "uncertain", "misses"
 Series = tuple[str, str | None, str | None, str]  # model, selector, implementation, backbone
 ACCURACY, TIME, LATENCY, MEMORY = "top-1 %", "time per image", "latency", "memory"
+COST = "cost per image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class Choice:
     limits: Sequence[Limit]
     objectives: Sequence[str]  # that the front is made over
     dataset: str
-    gpu_hour_price: float | None
+    gpu_hour_price: Prices | None
     percentile: int | None = None  # of the latency that is limited; None: the median
     several_accuracies: bool = False  # some model has several, of which one counts
 
@@ -132,27 +135,30 @@ def choose_from(data: Data, limits: Limits, dataset: str | None = None) -> Choic
 
 
 def choose(
-    candidates: Iterable[Configuration], limits: Limits, *, dataset: str, gpu_hour_price: float | None = None
+    candidates: Iterable[Configuration], limits: Limits, *, dataset: str, gpu_hour_price: Prices | None = None
 ) -> Choice:
     """Judge configurations, all batches of them, by limits; those that keep them are compared with each other.
 
     The front is made over top-1, time per image, latency and memory: a memory that some do not tell is left out, and
-    what has no known accuracy counts as the least accurate where others have one. Cost goes with the time per image.
+    what has no known accuracy counts as the least accurate where others have one. Cost goes with the time per image
+    where all devices have one price, and is an objective where they have prices of their own.
     Limits and the front are judged by the ends of intervals: see :mod:`fgbench_reports.choose.limits` and
     :func:`fgbench_reports.choose.bounds.pareto_front`.
     """
     grouped = grouped_by_row(candidates).values()
-    points = sorted((max(same, key=_surest_accuracy) for same in grouped), key=_cheapest_first)
+    points = sorted(
+        (max(same, key=_surest_accuracy) for same in grouped), key=partial(_cheapest_first, prices=gpu_hour_price)
+    )
     rules = rules_of(limits, gpu_hour_price)
     breaches = [[breach for rule in rules if (breach := rule.judge(point)) is not None] for point in points]
     keeping = [index for index, of_point in enumerate(breaches) if not of_point]
-    objectives = _objectives([points[index] for index in keeping])
+    objectives = _objectives([points[index] for index in keeping], gpu_hour_price)
     front = pareto_front(list(zip(*objectives.values(), strict=True)))
     chosen = {index for index, on_front in zip(keeping, front, strict=True) if on_front}
     verdicts = [
         Verdict(
             configuration=point,
-            cost_per_million=None if gpu_hour_price is None else cost_per_million(point.img_s, gpu_hour_price),
+            cost_per_million=_cost(point, gpu_hour_price),
             breaches=tuple(breach for breach in breaches[index] if not breach.uncertain),
             doubts=tuple(breach for breach in breaches[index] if breach.uncertain),
             pareto=index in chosen,
@@ -201,19 +207,31 @@ def _surest_accuracy(point: Configuration) -> tuple[float, float]:
     return (accuracy_bounds(point.accuracy).low, point.accuracy.top1_percent) if point.accuracy else (-1.0, 0.0)
 
 
-def _cheapest_first(point: Configuration) -> tuple[tuple[float, ...], list[str], ImageSize, int, EnvironmentKey]:
+def _cheapest_first(
+    point: Configuration, prices: Prices | None
+) -> tuple[tuple[float, ...], list[str], ImageSize, int, EnvironmentKey]:
     row = point.row
+    price = hour_price(prices, row) if isinstance(prices, Mapping) else 1.0
+    cost = math.inf if price is None else price / point.img_s
     names = [str(name) for name in _series(row)]
-    figures = (1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
+    figures = (cost, 1 / point.img_s, -(top1_of(point) or 0.0), point.latency_s, point.memory_bytes or math.inf)
     return figures, names, row.image_size, row.batch_size, point.mode
 
 
-def _objectives(points: Sequence[Configuration]) -> dict[str, list[Bounds]]:
+def _cost(point: Configuration, prices: Prices | None) -> float | None:
+    price = hour_price(prices, point.row)
+    return None if price is None else cost_per_million(point.img_s, price)
+
+
+def _objectives(points: Sequence[Configuration], prices: Prices | None = None) -> dict[str, list[Bounds]]:
     """The figures of all points by objective; all are better small."""
     figures: dict[str, list[Bounds]] = {}
     if any(point.accuracy is not None for point in points):
         figures[ACCURACY] = [_error_bounds(point) for point in points]
     figures[TIME] = [time_bounds(point) for point in points]
+    if isinstance(prices, Mapping):  # a slower device may be cheaper
+        unknown = Bounds(value=math.inf, low=math.inf, high=math.inf)
+        figures[COST] = [cost_bounds(point, prices) or unknown for point in points]
     figures[LATENCY] = [latency_bounds(point) for point in points]
     memories = [bounds for point in points if (bounds := memory_bounds(point)) is not None]
     if len(memories) == len(points):

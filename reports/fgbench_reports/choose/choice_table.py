@@ -20,13 +20,13 @@ from fgbench_reports.choose.choice import ACCURACY, Choice, Verdict, counts, nea
 from fgbench_reports.choose.choice_advice import basis_notes, doubt_notes, ends_text, unknown_notes
 from fgbench_reports.choose.configurations import PUBLISHED
 from fgbench_reports.choose.limits import Breach, cost_bounds, device_name, top1_of
+from fgbench_reports.hour_price import price_notes_of, prices_in_words
 from fgbench_reports.price import (
     COST,
     DAGGER,
     ENERGY,
     HOURS,
     PUBLISHED_IN,
-    cost_per_million,
     hours_per_million,
     kwh_per_million,
     measured_on,
@@ -203,7 +203,8 @@ def choice_notes(choice: Choice) -> list[str]:
         notes.append(f"{DAGGER} published, not measured here: {PUBLISHED_IN}.")
     notes += unknown_notes(choice)
     if choice.gpu_hour_price is not None:
-        notes.append(f"cost: of a million images at {choice.gpu_hour_price:g} per hour of one device, whichever it is.")
+        notes.append(f"cost: of a million images {prices_in_words(choice.gpu_hour_price)}.")
+        notes += price_notes_of(choice.gpu_hour_price, (verdict.configuration for verdict in choice.verdicts))
     if any(point.row.device == "cpu" for point in points):
         notes.append("On a CPU hours and price are those of one process with its threads, GB is its resident set.")
     if len({point.mode for point in points}) > 1:
@@ -241,7 +242,7 @@ def _chosen_lines(choice: Choice) -> Iterator[tuple[Verdict, Line]]:
         if choice.gpu_hour_price is None:
             cells[HOURS] = significant(hours_per_million(point.img_s), decimals=5)
         else:
-            cells[COST] = significant(cost_per_million(point.img_s, choice.gpu_hour_price), decimals=5)
+            cells[COST] = significant(verdict.cost_per_million, decimals=5)
         if energy:
             cells[ENERGY] = significant(kwh_per_million(point.energy_j), decimals=5)
         if noisy:

@@ -25,6 +25,7 @@ from fgbench_reports.choose.bounds import (
     throughput_bounds,
 )
 from fgbench_reports.choose.configurations import Configuration
+from fgbench_reports.hour_price import Prices, hour_price
 from fgbench_reports.price import cost_per_million
 from fgbench_reports.sweep_rows import as_text
 from fgbench_reports.tables.numbers import gigabytes, img_per_s, milliseconds, significant
@@ -73,12 +74,12 @@ class Limit:
     judge: Callable[[Configuration], Breach | None]
 
 
-def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
+def rules_of(limits: Limits, gpu_hour_price: Prices | None) -> list[Limit]:
     """The limits that are set, as tests.
 
     Args:
         limits: The values of the limits.
-        gpu_hour_price: The price of an hour; None where there is none.
+        gpu_hour_price: The price of an hour, or prices by kinds of devices; None where there is none.
 
     Raises:
         ValueError: Where a cost is limited without a price, or a percentile is named and no latency is limited.
@@ -88,7 +89,6 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
         raise ValueError(f"--percentile {limits.percentile} says which latency is limited; give one with --max-latency")
     if limits.max_cost is not None and gpu_hour_price is None:
         raise ValueError("--max-cost needs a price; give one with --gpu-hour-price")
-    price = gpu_hour_price or 0.0
     rules = [
         _bound("--min-accuracy", "accuracy", limits.min_accuracy_percent, _accuracy, "{:g} %".format, least=True),
         _latency(limits),
@@ -106,7 +106,7 @@ def rules_of(limits: Limits, gpu_hour_price: float | None) -> list[Limit]:
             "--max-cost",
             "cost",
             limits.max_cost,
-            lambda point: cost_bounds(point, price),
+            lambda point: cost_bounds(point, gpu_hour_price),
             lambda cost: f"{significant(cost, 4, decimals=5)} per million",
         ),
         None if limits.gpu is None else _on_device(limits.gpu),
@@ -124,8 +124,11 @@ def top1_of(point: Configuration) -> float | None:
     return None if point.accuracy is None else point.accuracy.top1_percent
 
 
-def cost_bounds(point: Configuration, price: float) -> Bounds:
-    """The cost of a million images at a price per hour, with the ends that follow from the throughput."""
+def cost_bounds(point: Configuration, prices: Prices | None) -> Bounds | None:
+    """The cost of a million images, with the ends that follow from the throughput; None where no price is known."""
+    price = hour_price(prices, point.row)
+    if price is None:
+        return None
     return throughput_bounds(point).mapped(lambda rate: cost_per_million(rate, price) if rate else math.inf)
 
 
