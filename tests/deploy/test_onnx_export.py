@@ -33,6 +33,8 @@ MODELS = (
     *("pim", "pim, on a ViT", "pim, on a ResNet", "herbs"),
     *("mpsa", "mpsa, by the batch", "vitnet"),
 )
+# Asked every time: each has operators, or a kind of backbone, that the others before it have not.
+OFTEN = ("resnet101", "cal", "transfg", "ramstrans", "ev", "glsim", "ielt", "r2trans", "pim", "mpsa", "vitnet")
 OPTIONS = {
     "r2trans, a fixed share": {"predict": "mixture", "drop": 0.4},
     "pim, on a ResNet": {"backbone": "resnet26", "width": 32, "predict": "combiner"},
@@ -100,7 +102,7 @@ def in_openvino(path) -> Run:
 @pytest.mark.parametrize(
     ("name", "impl"),
     [
-        *(pytest.param(name, "fast", marks=pytest.mark.thorough if "," in name else ()) for name in MODELS),
+        *(pytest.param(name, "fast", marks=() if name in OFTEN else pytest.mark.thorough) for name in MODELS),
         *(pytest.param(name, "published", marks=pytest.mark.thorough) for name in PUBLISHED),
     ],
 )

@@ -42,6 +42,22 @@ FAMILIES = {
     "test_vit3": 64,
     "test_vit4": 64,
 }
+# Their ways to read positions and tokens are asked below, too.
+WIDE = ("vit_base", "vit_small", "vit_pe", "deit3_small", "flexivit")
+    "vit_base",
+    "vit_small",
+    "vit_pe",
+    "deit3_small",
+    "flexivit",
+)  # what they have that others lack, positions_are_resized asks
+
+
+def _often(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Wide networks take seconds each; a smaller one of most families is asked every time."""
+    kept = ("vit_base_patch16_siglip_224", "vit_small_patch14_dinov2", "vit_base_patch16_radio_v3")
+    return (pytest.mark.thorough,) if name.startswith(WIDE) and name not in kept else ()
+
+
 REFUSED = (
     *("beit_base_patch16_224", "beitv2_base_patch16_224", "samvit_base_patch16_224", "vit_tiny_r_s16_p8_224"),
     *("vit_relpos_small_patch16_224", "vit_base_patch16_rpn_224", "vit_small_patch16_18x2_224", "cait_xxs24_224"),
@@ -55,7 +71,7 @@ def of_timm(name: str, size: int, **options) -> torch.nn.Module:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_often(name)) for name in FAMILIES])
 def test_vit_gives_timm_s_logits(name, tmp_path):
     size = FAMILIES[name]
     theirs, batch = of_timm(name, size), images(2, size)

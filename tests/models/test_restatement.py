@@ -160,7 +160,8 @@ def run(request, without_gradients) -> Run:
     return Run(name, backbone, size, options, seed)
 
 
-@pytest.mark.parametrize("impl", ["fast", "published"])
+# Published and fast are compared with each other in test_conformance.py.
+@pytest.mark.parametrize("impl", ["fast", pytest.param("published", marks=pytest.mark.thorough)])
 def test_a_batch_equals_the_restatement_image_by_image(run, impl):
     run.model.impl = impl
     # The restatement's boxes are those that are cut: parts lie in the object's crop, some of CAL's in the mirror image.

@@ -210,10 +210,16 @@ SHORT = "--threads 1 --device cpu --format json"
 @pytest.mark.parametrize(
     ("command", "done"),
     [
-        (f"flops --sizes 224 --backbones {VIT} --format json", '"selector": "psm"'),
+        pytest.param(
+            f"flops --sizes 224 --backbones {VIT} --format json", '"selector": "psm"', marks=pytest.mark.thorough
+        ),
         (f"flops --sizes 224 --backbones {VIT} --models {BROKEN} vit --format json", '"model": "vit"'),
         ("report --rows rows.json --output out", ""),
-        (f"visualize picture.png --backbone {VIT} --size 96 --format json", '"selector": "psm"'),
+        pytest.param(
+            f"visualize picture.png --backbone {VIT} --size 96 --format json",
+            '"selector": "psm"',
+            marks=pytest.mark.thorough,
+        ),
         (
             f"visualize picture.png --model {BROKEN} vit --backbone {VIT} --size 96 --selectors gls --format json",
             '"selector": "gls"',

@@ -66,7 +66,7 @@ def compare(dtype: torch.dtype, impl: str = "fast", *, rounded_inputs: bool, see
     return torch.cat(equal).double().mean().item(), torch.cat(losses).max().item()
 
 
-@pytest.mark.parametrize("backend", ["dense", "blocks", "kernel"])
+@pytest.mark.parametrize("backend", [pytest.param("dense", marks=pytest.mark.thorough), "blocks", "kernel"])
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_the_selector_adds_no_rounding_that_changes_a_choice(dtype, backend, monkeypatch):
     monkeypatch.setattr(fgbench_selectors.backends.left, "choose", lambda q: backend)
