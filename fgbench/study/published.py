@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fgbench.errors import FgbenchError, UnknownNameError
-from fgbench.results.paper import SELECTING_MODELS
+from fgbench.results.paper import MODEL_SELECTORS, SELECTING_MODELS
 from fgbench.results.recipe import AUGREG
 from fgbench.results.reduced_name import reduced_names
 from fgbench.study.condition import Condition, Setting, Study
@@ -91,8 +91,12 @@ def table13(setting: Setting) -> list[Condition]:
 
 def table14(setting: Setting) -> list[Condition]:
     """Measures of similarity: section D.3.3."""
-    metrics = ("cosine", "l1", "l2")
-    return [_plain(), *(Condition(name=one, model="glsim", options={"metric": one}, against=PLAIN) for one in metrics)]
+    # The cosine is GLSim's own: its runs are those of other studies.
+    options: dict[str, dict[str, str]] = {"cosine": {}, "l1": {"metric": "l1"}, "l2": {"metric": "l2"}}
+    return [
+        _plain(),
+        *(Condition(name=name, model="glsim", options=some, against=PLAIN) for name, some in options.items()),
+    ]
 
 
 def table15(setting: Setting) -> list[Condition]:
@@ -156,8 +160,14 @@ def selectors(setting: Setting) -> list[Condition]:
     names = setting.selectors or SELECTORS
     (model,) = setting.models or ("glsim",)
     baseline = "random" if "random" in names else None
+    own = MODEL_SELECTORS.get(model)  # its runs are those of other studies
     lines = [
-        Condition(name=name, model=model, selector=name, against=None if name == baseline else baseline)
+        Condition(
+            name=name,
+            model=model,
+            selector=None if name == own else name,
+            against=None if name == baseline else baseline,
+        )
         for name in names
     ]
     return [_plain(against=baseline), *lines]

@@ -44,12 +44,6 @@ FAMILIES = {
 }
 # Their ways to read positions and tokens are asked below, too.
 WIDE = ("vit_base", "vit_small", "vit_pe", "deit3_small", "flexivit")
-    "vit_base",
-    "vit_small",
-    "vit_pe",
-    "deit3_small",
-    "flexivit",
-)  # what they have that others lack, positions_are_resized asks
 
 
 def _often(name: str) -> tuple[pytest.MarkDecorator, ...]:
