@@ -184,10 +184,17 @@ class Host:
                 store.write_bytes(known)
 
             def tell(now: Message) -> None:
-                self.tell(**now, **({"store": _content(store)} if "epoch" in now else {}))
+                self.tell(**now, **({"store": content_of(store)} if "epoch" in now else {}))
 
             answer = process.ask(do, tell, request=unpack_message(request, files), store=str(store), **fields)
-            return {**answer, "store": _content(store)}
+            return {**answer, "store": content_of(store)}
+
+
+def train_together(host: Host, processes: int, by_gpu: bool, needs: dict[str, float], **config: Any) -> Message:
+    """Have several processes answer a request of trainings: see :func:`fgbench.cluster.together.train_together`."""
+    from fgbench.cluster.together import train_together as train  # Ray is loaded there
+
+    return train(lambda now: host.tell(**now), processes, by_gpu, config, needs)
 
 
 def as_message(error: FgbenchError) -> Message:
@@ -195,7 +202,7 @@ def as_message(error: FgbenchError) -> Message:
     return {"text": str(error), "notice": isinstance(error, LeftOutNotice)}
 
 
-def _content(store: Path) -> bytes:
+def content_of(store: Path) -> bytes:
     """A store as it is after its last transaction, in one piece."""
     copy = store.with_suffix(".copy")
     with closing(sqlite3.connect(store)) as db, closing(sqlite3.connect(copy)) as target:
@@ -209,4 +216,5 @@ REQUESTS: dict[str, Callable[..., Message]] = {
     "open_selection": Host.open_selection,
     "measure_selection": Host.measure_selection,
     "train": Host.train,
+    "train_together": train_together,
 }

@@ -43,6 +43,8 @@ class Nodes:
         self._ray, self.options = ray, options
         self._places: dict[str, _Place] = {}
         self.kinds: dict[str, str] = {}  # of places, for whoever opens a sweep on them
+        self.by_gpu, self.cpus_per_process = False, 0.0  # of the processes that train one run together
+        self._accelerators, self._coordinators = 0, 0
 
     @property
     def names(self) -> list[str]:
@@ -140,6 +142,23 @@ class Nodes:
             on_problem(CannotMeasureError(f"node {place} is left out: {error}"))
         return answers
 
+    def share(self, node: Node, by_gpu: bool, per_run: int) -> list[str]:
+        """Names of the places that ask for trainings of several processes, begun on this node."""
+        self.by_gpu = by_gpu
+        self.cpus_per_process = min(self.cpus_per_process or node.cpus, node.cpus)
+        self._accelerators += node.gpus if by_gpu else 1
+        begun = self._accelerators // per_run - self._coordinators
+        self._coordinators += begun
+        return [f"{node.name} run {number + 1}" for number in range(begun)]
+
+    def together(self) -> Message:
+        """What a request of a training by several processes has beside its other fields; empty for one process."""
+        processes = getattr(self.options, "gpus_per_run", 1)
+        if processes == 1:
+            return {}
+        needs = {"GPU": 1.0, "CPU": 0.0} if self.by_gpu else {"CPU": self.cpus_per_process}
+        return {"processes": processes, "by_gpu": self.by_gpu, "needs": needs}
+
     def check_kinds(self, kinds: int) -> None:
         """Refuse nodes of several kinds where no kinds were asked for. Raises :class:`FgbenchError`."""
         if kinds < 2 or self.options.accelerators:
@@ -211,11 +230,14 @@ def _hold(
     from fgbench.cluster.host import Host
 
     actor = ray.remote(Host)
+    per_run = getattr(nodes.options, "gpus_per_run", 1)
     environment = {name: os.environ.get(name) for name in THREADS}
     started: dict[Any, tuple[str, Node, Any]] = {}
     for node, by_gpu in used:
         names = [f"{node.name} gpu {number}" for number in range(node.gpus)] if by_gpu else [node.name]
         needs = {"num_gpus": 1, "num_cpus": 0} if by_gpu else {"num_cpus": node.cpus}
+        if per_run > 1:  # the processes of a training hold accelerators, not who asks for them
+            names, needs = nodes.share(node, by_gpu, per_run), {"num_cpus": 0}
         for name in names:
             handle = actor.options(
                 **needs,
@@ -224,6 +246,9 @@ def _hold(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
             ).remote(name, environment)
             started[handle.about.remote()] = (name, node, handle)
+    if not started:
+        have = sum(node.gpus if by_gpu else 1 for node, by_gpu in used)
+        raise CannotMeasureError(f"the cluster has {have} places, and a run was to take {per_run}", do="ask for fewer")
     tell(f"starting a process on {len(started)} {'place' if len(started) == 1 else 'places'}")
     ready, late = ray.wait(list(started), num_returns=len(started), timeout=START_S)
     mine = whole_code()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fgbench.errors import FgbenchError
-from fgbench.options import many, one, switch
+from fgbench.options import many, one, switch, whole
 
 CLUSTER = "On a cluster"
 LOCAL, AUTO = "local", "auto"  # a Ray of its own on this machine; the one that RAY_ADDRESS or this machine has
@@ -25,6 +25,12 @@ NODES = many(
     "only on these: names, addresses, or labels as rack=7",
     "NODE…",
     default="all that serve",
+)
+PER_RUN = one(
+    "--gpus-per-run",
+    "of a training: so many GPUs, a process each, by Ray Train; on nodes without GPUs, so many nodes",
+    "N",
+    read=whole("--gpus-per-run", 8, 4096),
 )
 SHIP_CODE = switch("--ship-code", "send the code of fgbench to the nodes, which need its requirements alone")
 
@@ -53,6 +59,27 @@ class ClusterOptions:
                 raise FgbenchError(f"{flag} is for a cluster", do="add --on auto, or leave it out")
         if self.on is not None and not self.on.strip():
             raise FgbenchError("--on needs an address, got", self.on, "for example auto, or ray://head:10001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOnCluster(ClusterOptions):
+    """Where trainings are done.
+
+    Attributes:
+        gpus_per_run: Processes of one training, an accelerator each.
+
+    """
+
+    gpus_per_run: Annotated[int, PER_RUN, CLUSTER] = 1
+
+    def check(self) -> None:
+        """Refuse what means nothing without a cluster. Raises :class:`FgbenchError`."""
+        ClusterOptions.check(self)
+        if self.gpus_per_run > 1 and self.on is None:
+            do = "add --on auto; here, several processes train by accelerate launch"
+            raise FgbenchError("--gpus-per-run is for a cluster", do=do)
+        if self.gpus_per_run > 1 and self.nodes:
+            raise FgbenchError("Ray Train chooses the nodes of --gpus-per-run itself", do="leave --nodes out")
 
 
 SHIP = SHIP_CODE.flags[0]

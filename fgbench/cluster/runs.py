@@ -76,6 +76,7 @@ class _Runs:
     known: KnownRows
     store: Store
     waiting: list[Message]
+    _together: Message
     progress: OnEvent
     total: int
     on_problem: OnProblem
@@ -96,7 +97,12 @@ class _Runs:
             **{"module": TRAINING, "do": "train", "request": self.request, "files": self.files},
             **{"known": self.known.content, "fields": unit["fields"]},
         }
-        return Unit(do="train", fields=fields, label=unit["label"], about=unit)
+        return Unit(
+            do="train_together" if self._together else "train",
+            fields={**fields, **self._together},
+            label=unit["label"],
+            about=unit,
+        )
 
     def told(self, unit: Unit, place: str, now: Message) -> None:
         """A step, or an epoch with the rows so far."""
@@ -190,6 +196,7 @@ def run_cluster_training(
             known=known,
             store=opened,
             waiting=units,
+            _together=nodes.together(),
             progress=progress,
             total=len(finished) + sum(len(unit["fields"]["seeds"]) for unit in units),
             on_problem=on_problem,

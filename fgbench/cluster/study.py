@@ -27,8 +27,9 @@ STUDY = "fgbench.study.worker"  # the module of the process on a node
 class ClusterStudy(RunsUnderWay):
     """The runs of a study as a source of units."""
 
-    def __init__(self, *arguments: Any, files: Files, known: KnownRows) -> None:
+    def __init__(self, *arguments: Any, files: Files, known: KnownRows, together: Message) -> None:
         super().__init__(*arguments)
+        self._together = together
         self._files, self._known = files, known
         self._losses: Counter[tuple[int, int]] = Counter()
 
@@ -49,7 +50,12 @@ class ClusterStudy(RunsUnderWay):
             **{"module": STUDY, "do": "train", "request": at_home(self.plan.request.message()), "files": self._files},
             **{"known": self._known.content, "unit": planned.unit(seed)},
         }
-        return Unit(do="train", fields=fields, label=f"{planned.name}, seed {seed}", about=(planned, seed))
+        return Unit(
+            do="train_together" if self._together else "train",
+            fields={**fields, **self._together},
+            label=f"{planned.name}, seed {seed}",
+            about=(planned, seed),
+        )
 
     def told(self, unit: Unit, place: str, now: Message) -> None:
         """A step, or an epoch with the rows so far."""
@@ -121,7 +127,9 @@ def run_cluster_study(
         )
         for problem in plan.problems:
             on_problem(LeftOutNotice(problem))
-        running = ClusterStudy(plan, opened, store, progress, on_problem, files=files, known=known)
+        running = ClusterStudy(
+            plan, opened, store, progress, on_problem, files=files, known=known, together=nodes.together()
+        )
         running.take_finished()
         with ending(nodes, on_interrupt) as ended:
             dispatch(nodes, {KIND: running}, running.count)

@@ -69,9 +69,11 @@ def planned_by(
         FgbenchError: No node can train anything of the request.
 
     """
+    together = nodes.together()  # one process plans, on such an accelerator as the others will train on
+    alone = {**together, "processes": 1} if together else {}
     while True:
         fields = {"module": module, "do": "plan", "request": request, "files": files, "known": known.content}
-        answers = nodes.ask_all("train", fields, on_problem)
+        answers = nodes.ask_all("train_together" if together else "train", {**fields, **alone}, on_problem)
         if not known.learn(pair for answer in answers.values() for pair in answer["asked"]):
             break
     first = next(iter(answers.values()))

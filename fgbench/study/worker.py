@@ -187,8 +187,11 @@ def estimate(tell: Tell, request: Message, unit: Message) -> Message:
     return time_epochs(_accuracy(request, unit), partial(_tell_step, tell))
 
 
-def train(tell: Tell, request: Message, unit: Message, store: str) -> Message:
-    """Train the run of one seed, after the search of a learning rate where there are several."""
+def train(tell: Tell, request: Message, unit: Message, store: str | None) -> Message:
+    """Train the run of one seed, after the search of a learning rate where there are several.
+
+    Of several processes that train it together, the main one alone has a store.
+    """
     problems: list[str] = []
     last = 0.0
 
@@ -203,7 +206,10 @@ def train(tell: Tell, request: Message, unit: Message, store: str) -> Message:
 
     made = _accuracy(request, unit)
     result = train_and_test(
-        made, Path(store), progress=progress, on_problem=lambda problem: problems.append(str(problem))
+        made,
+        None if store is None else Path(store),
+        progress=progress,
+        on_problem=lambda problem: problems.append(str(problem)),
     )
     if result.failure is not None:
         raise result.failure

@@ -54,8 +54,8 @@ def plan(tell: Tell, request: Message, store: str) -> Message:
     return {"units": units, "finished": finished, "problems": list(dict.fromkeys(problems)), "asked": opened.asked}
 
 
-def train(tell: Tell, request: Message, fields: Message, store: str) -> Message:
-    """Train the runs of a unit, and tell their keys."""
+def train(tell: Tell, request: Message, fields: Message, store: str | None) -> Message:
+    """Train the runs of a unit, and tell their keys; of several processes, the main one alone has a store."""
     problems: list[str] = []
     last = 0.0
 
@@ -70,7 +70,7 @@ def train(tell: Tell, request: Message, fields: Message, store: str) -> Message:
 
     result = train_and_test(
         replace(AccuracyRequest.of(request), **fields),
-        Path(store),
+        None if store is None else Path(store),
         progress=progress,
         on_problem=lambda problem: problems.append(str(problem)),
     )

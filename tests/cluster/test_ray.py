@@ -117,6 +117,35 @@ def test_accuracy_searches_and_trains_there_and_is_shown_here(cluster, tmp_path)
     assert [row["top1_percent"] for row in json.loads(here.stdout)] == [row["top1_percent"] for row in shown]
 
 
+def test_two_processes_by_ray_train_have_the_metrics_of_accelerate_launch(cluster, tmp_path):
+    words = ["accuracy", "--model", "glsim", *DATA, "--seeds", "1"]
+    words[words.index("--backbones")] = "--backbone"
+    fgbench(*words, "--store", "there.db", "--on", cluster.address, "--gpus-per-run", "2", cwd=tmp_path)
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "fgbench"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, *launch, *words, "--store", "here.db"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    here, there = (rows(tmp_path / name, "accuracy") for name in ("here.db", "there.db"))
+    assert [[row.get(name) for name in SAME] for row in here.values()] == [
+        [row.get(name) for name in SAME] for row in there.values()
+    ]
+    assert {row["environment"]["processes"] for row in (*here.values(), *there.values())} == {2}
+    losses = [
+        [row["train_loss"] for row in rows(tmp_path / name, "accuracy_epoch").values()]
+        for name in ("here.db", "there.db")
+    ]
+    assert losses[0] == losses[1]
+    refused = fgbench(*words, "--on", cluster.address, "--gpus-per-run", "9", cwd=tmp_path, expect=3)
+    assert "the cluster has 3 places, and a run was to take 9" in refused.stderr
+
+
 def test_selectors_are_measured_there(cluster, tmp_path):
     words = ["selection", "--selector", "psm", "maws", "--sizes", "64", "--device", "cpu", "--threads", "1"]
     words += ["--max-time", "0.05s", "--batch-size", "1", "--format", "json"]
@@ -238,13 +267,15 @@ def test_local_listens_on_loopback_alone(tmp_path):
     words = [sys.executable, "-m", "fgbench", *SWEEP, "--sizes", "64", "--batch-sizes", "1", "--on", "local"]
     words[words.index("0.05s")] = "5s"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_ENABLE")}
-    run = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = tmp_path / "errors.txt"
+    with errors.open("w") as told:
+        run = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=told)
     heard: set[str] = set()
     began = time.monotonic()
     while run.poll() is None and time.monotonic() - began < 500:
         heard |= _listening(run.pid)
         time.sleep(0.3)
-    assert run.returncode == 0, run.stderr.read()[-2000:]
+    assert run.returncode == 0, errors.read_text()[-2000:]
     assert heard
     assert {address.removeprefix("::ffff:") for address in heard} <= {"127.0.0.1", "::1"}
 

@@ -12,7 +12,7 @@ import typer
 from fgbench.cli.checks import check_checkpoint, check_dataset, check_model_options, check_names, check_optimizer
 from fgbench.cli.errors import DONE, complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, ReductionOptions, StoreOptions
-from fgbench.cluster.request import ClusterOptions
+from fgbench.cluster.request import TrainingOnCluster
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.options import SELECTORS, one, switch, whole
 from fgbench.results.output import emit_as
@@ -52,7 +52,7 @@ def accuracy(
     options: AccuracyOptions,
     store: StoreOptions,
     reduction: ReductionOptions,
-    cluster: ClusterOptions,
+    cluster: TrainingOnCluster,
     output: OutputOptions,
 ) -> None:
     """Fine-tune and test models. A run that is killed goes on after its last whole epoch, to the same result.
@@ -98,7 +98,7 @@ def accuracy(
 def _on_cluster(
     request: AccuracyRequest,
     options: AccuracyOptions,
-    cluster: ClusterOptions,
+    cluster: TrainingOnCluster,
     store: StoreOptions,
     output: OutputOptions,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fgbench.cli.checks import check_checkpoint, check_dataset, check_names, check_optimizer
 from fgbench.cli.errors import complain, ignore_interrupts, problems_told
 from fgbench.cli.options import OutputOptions, StoreOptions
-from fgbench.cluster.request import ClusterOptions
+from fgbench.cluster.request import TrainingOnCluster
 from fgbench.errors import FgbenchError, InterruptError
 from fgbench.results.output import emit_as, prints_on_stderr
 from fgbench.study.request import StudyRequest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def study(
-    request: StudyRequest, recipe: RecipeOptions, cluster: ClusterOptions, store: StoreOptions, output: OutputOptions
+    request: StudyRequest, recipe: RecipeOptions, cluster: TrainingOnCluster, store: StoreOptions, output: OutputOptions
 ) -> None:
     """Train every condition of an experiment with every seed, and compare them.
 
@@ -67,7 +67,7 @@ def study(
             raise InterruptError("interrupted; start again, and it goes on there")
 
 
-def _training(cluster: ClusterOptions) -> Callable[..., StudyResult]:
+def _training(cluster: TrainingOnCluster) -> Callable[..., StudyResult]:
     """The function that trains: here, or on a cluster."""
     if cluster.on is None:
         from fgbench.study.run import run_study
