@@ -28,13 +28,18 @@ def test_nothing_is_seen_before_the_end_and_all_of_it_after(tmp_path):
     assert keys(path) == [0, 1, 2, 3]
 
 
+def add_and_raise(store: Store, error: BaseException) -> None:
+    with store.together():
+        store.add("throughput", "0", {"n": 0}, {})
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
 def test_what_was_written_before_an_error_is_kept(tmp_path, error):
     path = tmp_path / "a.db"
     with Store(path) as store:
-        with pytest.raises(type(error)), store.together():
-            store.add("throughput", "0", {"n": 0}, {})
-            raise error
+        with pytest.raises(type(error)):
+            add_and_raise(store, error)
         store.add("throughput", "1", {"n": 1}, {})
     assert keys(path) == [0, 1]
 
