@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ class RayCluster:
         while len(self._nodes) < NODES:
             labels = {"rack": "7"} if not self._nodes else None
             self._nodes.append(self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, labels=labels))
+
+    @contextmanager
+    def node_with(self, folder: Path) -> Iterator[None]:
+        """A node more, labelled ``code=other``, whose processes import what lies in a folder first."""
+        more = {"PYTHONPATH": str(folder)}
+        options = {"num_cpus": 1, "object_store_memory": MEMORY, "labels": {"code": "other"}, "env_vars": more}
+        node = self._cluster.add_node(**options)
+        try:
+            yield
+        finally:
+            self._cluster.remove_node(node)
 
     def kill_a_node(self) -> None:
         """End a node at once, as a power cut does."""

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fgbench.cluster.code import copy_code
 from fgbench.results.store import Store
 
 SWEEP = ["throughput", "--model", "vit", "glsim", "--backbones", "test_vit", "--num-classes", "10", "--device", "cpu"]
@@ -187,6 +189,24 @@ def test_nodes_are_taken_by_their_labels(cluster, tmp_path):
     words = [*SWEEP, "--sizes", "64", "--batch-sizes", "1", "--nodes", "rack=7", "--store", "a.db"]
     fgbench(*words, "--on", cluster.address, cwd=tmp_path)
     assert len({row["environment"]["node"] for row in rows(tmp_path / "a.db", "throughput").values()}) == 1
+
+
+def test_a_node_with_other_code_is_refused_unless_it_is_sent_this_one(cluster, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    copy_code(other)
+    (other / "fgbench" / "measure" / "new.py").write_text("# a line that is not here\n")
+    words = [*SWEEP, "--sizes", "64", "--batch-sizes", "1", "--nodes", "code=other", "--store", "a.db"]
+    with cluster.node_with(other):
+        refused = fgbench(*words, "--on", cluster.address, cwd=tmp_path, expect=2)
+        assert re.fullmatch(
+            r"fgbench: node \S+ has fgbench \S+, code \w{16}, and this is fgbench \S+, code \w{16}; "
+            r"install the same there, or add --ship-code\n",
+            refused.stderr,
+        )
+        fgbench(*words, "--on", cluster.address, "--ship-code", cwd=tmp_path)
+    fgbench(*words[:-4], "--store", "here.db", cwd=tmp_path)
+    assert rows(tmp_path / "a.db", "throughput").keys() == rows(tmp_path / "here.db", "throughput").keys()
 
 
 def kill_a_node(cluster, run) -> None:
