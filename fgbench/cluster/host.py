@@ -7,12 +7,11 @@ the work: the system ends processes with the thread that started them.
 from __future__ import annotations
 
 import os
-import sqlite3
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fgbench.cluster.code import whole_code
 from fgbench.cluster.kept_rows import KeptRows
-from fgbench.cluster.travel import Files, unpack, unpack_message
+from fgbench.cluster.travel import Files, content_of, unpack, unpack_message
 from fgbench.errors import FgbenchError, LeftOutNotice
 from fgbench.measure.points import PointGroup
 from fgbench.results.environment import NODE
@@ -200,14 +199,6 @@ def train_together(host: Host, processes: int, by_gpu: bool, needs: dict[str, fl
 def as_message(error: FgbenchError) -> Message:
     """A problem that does not end the work, as a message."""
     return {"text": str(error), "notice": isinstance(error, LeftOutNotice)}
-
-
-def content_of(store: Path) -> bytes:
-    """A store as it is after its last transaction, in one piece."""
-    copy = store.with_suffix(".copy")
-    with closing(sqlite3.connect(store)) as db, closing(sqlite3.connect(copy)) as target:
-        db.backup(target)
-    return copy.read_bytes()
 
 
 REQUESTS: dict[str, Callable[..., Message]] = {

@@ -100,8 +100,7 @@ def _process(config: Message) -> None:
     """What each process does."""
     import ray.train
 
-    from fgbench.cluster.host import content_of
-    from fgbench.cluster.travel import unpack_message
+    from fgbench.cluster.travel import content_of, unpack_message
 
     main = ray.train.get_context().get_world_rank() == 0
     mailbox, known = config.pop("mailbox"), config.pop("known")

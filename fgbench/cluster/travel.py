@@ -1,11 +1,13 @@
-"""Files that travel with a request: plug-ins, and models that are functions in files. Their contents are sent along."""
+"""Files that travel: plug-ins and models that are functions in files with a request, the store of a node back."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,3 +89,11 @@ def _written(path: Path, content: bytes) -> str:
     folder = Path(tempfile.mkdtemp(prefix=f"fgbench-{hashlib.sha256(content).hexdigest()[:DIGITS]}-"))
     (folder / path.name).write_bytes(content)
     return str(folder / path.name)
+
+
+def content_of(store: Path) -> bytes:
+    """A store as it is after its last transaction, in one piece."""
+    copy = store.with_suffix(".copy")
+    with closing(sqlite3.connect(store)) as db, closing(sqlite3.connect(copy)) as target:
+        db.backup(target)
+    return copy.read_bytes()
