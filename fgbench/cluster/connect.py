@@ -47,7 +47,7 @@ def connected(address: str, environment: Mapping[str, Any]) -> Any:
 
     options: dict[str, Any] = {"runtime_env": dict(environment)} if environment else {}
     if address == LOCAL:
-        options |= {"include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False}  # whatever cluster this machine belongs to
     else:
         _reach(address)
         options |= {"address": address}

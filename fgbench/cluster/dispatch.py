@@ -7,6 +7,7 @@ which it is kept.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from fgbench.workers.messages import Message
 from fgbench.workers.pool import WorkerFailed, failure_of
 
 TRIES = 3  # of one unit: the first one, and two more on other places
+FAILURES = 2  # of one place, one after the other, for which it is to blame: then it is given up
 LOOK_S = 1.0  # between looks at units that another process has claimed
 RENEW_S = 20.0  # between renewals of claims
 
@@ -47,8 +49,8 @@ class Source(Protocol):
     def done(self, unit: Unit, place: str, answer: Message) -> None:
         """A unit is finished."""
 
-    def failed(self, unit: Unit, failure: WorkerFailed) -> None:
-        """A unit has failed by itself."""
+    def failed(self, unit: Unit, failure: WorkerFailed) -> bool:
+        """A unit has failed. True where its place is to blame."""
 
     def lost(self, unit: Unit, why: str) -> None:
         """A unit is lost with its place; it may be given out again."""
@@ -71,6 +73,9 @@ class Places(Protocol):
 
     def news(self, timeout_s: float) -> Iterable[tuple[str, Message]]:
         """Wait until a place says something: ``now``, ``done``, ``failed``, or ``lost``, after which it is gone."""
+
+    def give_up(self, place: str) -> None:
+        """Begin nothing more on a place."""
 
     def alive(self) -> set[str]:
         """Kinds of places that are there, or may still come."""
@@ -95,13 +100,18 @@ def dispatch(
 
     """
     under_way: dict[str, tuple[Source, Unit]] = {}
+    failures = Failures(places)
     renewed = time.monotonic()
     news: list[tuple[str, Message]] = []
     while True:
         with together():
             for place, message in news:
-                if place in under_way and _hear(*under_way[place], place, message):
+                if place in under_way and _hear(*under_way[place], place, message, failures):
                     del under_way[place]
+            if time.monotonic() - renewed > RENEW_S:
+                renewed = time.monotonic()
+                for source in sources.values():
+                    source.renew([unit for mine, unit in under_way.values() if mine is source])
             begun = _begin(places, sources, under_way)
         left = {kind: source.left for kind, source in sources.items() if source.left}
         if begun:
@@ -111,15 +121,12 @@ def dispatch(
                 return
             if gone := [kind for kind in left if kind not in places.alive()]:
                 count = sum(left[kind] for kind in gone)
+                what = "it" if count == 1 else f"the {count} that are open"
                 raise CannotMeasureError(
-                    f"no node is left that could do {'it' if count == 1 else f'the {count} that are open'}",
+                    f"no node is left that could do {what}{failures.last}",
                     do="what is finished is kept; start again when nodes are there, and it goes on",
                 )
         news = list(places.news(LOOK_S))
-        if time.monotonic() - renewed > RENEW_S:
-            renewed = time.monotonic()
-            for source in sources.values():
-                source.renew([unit for mine, unit in under_way.values() if mine is source])
 
 
 def _begin(places: Places, sources: Mapping[str, Source], under_way: dict[str, tuple[Source, Unit]]) -> int:
@@ -135,15 +142,39 @@ def _begin(places: Places, sources: Mapping[str, Source], under_way: dict[str, t
     return begun
 
 
-def _hear(source: Source, unit: Unit, place: str, message: Message) -> bool:
+class Failures:
+    """Failures of places, one after the other."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._count: Counter[str] = Counter()
+        self.last = ""  # in words, for who hears that no place is left
+
+    def blame(self, place: str, why: str) -> None:
+        """Note a failure, and give the place up after some."""
+        self._count[place] += 1
+        self.last = f"; the last one, {place}: {why}"
+        if self._count[place] >= FAILURES:
+            self._places.give_up(place)
+
+    def clear(self, place: str) -> None:
+        """A unit is done there."""
+        self._count.pop(place, None)
+
+
+def _hear(source: Source, unit: Unit, place: str, message: Message, failures: Failures) -> bool:
     """Pass on what a place says; True where its unit has ended."""
     if isinstance(message.get("now"), dict):
         source.told(unit, place, message["now"])
         return False
     if "lost" in message:
         source.lost(unit, str(message["lost"]))
+        failures.last = f"; {message['lost']}"
     elif isinstance(message.get("done"), dict):
         source.done(unit, place, message["done"])
+        failures.clear(place)
     else:
-        source.failed(unit, failure_of(message))
+        failure = failure_of(message)
+        if source.failed(unit, failure):
+            failures.blame(place, failure.reason)
     return True

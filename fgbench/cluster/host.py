@@ -25,6 +25,7 @@ from fgbench.measure.points import PointGroup
 from fgbench.results.environment import NODE
 from fgbench.results.records import Status
 from fgbench.sweep.context import SweepContext, open_sweep
+from fgbench.sweep.parts import read_by
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.selector_request import SelectionRequest
 from fgbench.sweep.selector_sweep import SelectorSweep
@@ -44,15 +45,18 @@ class Host:
     Args:
         node: Its name, for rows.
         environment: Variables of the driver that change how many threads are used; None: it is not set there.
+        by_gpu: Whether it has a GPU; another one may be there, and is somebody else's.
 
     """
 
-    def __init__(self, node: str, environment: Mapping[str, str | None]) -> None:
+    def __init__(self, node: str, environment: Mapping[str, str | None], *, by_gpu: bool) -> None:
         for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
         os.environ[NODE] = node
+        if not by_gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._thread = ThreadPoolExecutor(1)
         self._news: SimpleQueue[Message] = SimpleQueue()
         self._pool: WorkerPool | None = None
@@ -104,7 +108,7 @@ class Host:
     def open_sweep(self, request: SweepRequest, files: Files) -> Message:
         """Describe the engines on this node, and check the request against them."""
         problems: list[Message] = []
-        request = replace(unpack(request, files), again=False, retry=False)
+        request = replace(unpack(request, files), again=False, retry=False, budget_s=None)
         context = open_sweep(request, self.pool, lambda error: problems.append(as_message(error)))
         self._context = context
         return {
@@ -112,6 +116,7 @@ class Host:
             "cases": list(dict.fromkeys(group.case for group in context.groups)),
             "batch_sizes": context.batch_sizes,
             "pictures": context.pictures,
+            "read_by": read_by() if request.end_to_end is not None else None,
             "problems": problems,
         }
 
@@ -185,7 +190,15 @@ class Host:
             def tell(now: Message) -> None:
                 self.tell(**now, **({"store": content_of(store)} if "epoch" in now else {}))
 
-            answer = process.ask(do, tell, request=unpack_message(request, files), store=str(store), **fields)
+            try:
+                answer = process.ask(do, tell, request=unpack_message(request, files), store=str(store), **fields)
+            except WorkerFailed:
+                if store.exists():
+                    self.tell(store=content_of(store))  # rows of runs that were finished before
+                raise
+            except BaseException:
+                process.end()  # it may still answer, and the next request would take that for its own
+                raise
             return {**answer, "store": content_of(store)}
 
 

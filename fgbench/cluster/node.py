@@ -85,7 +85,7 @@ def chosen(nodes: Sequence[Node], options: ClusterOptions, device: str | None) -
         mine = [node for node in named if (node.cpus if is_cpu else node.gpus and _is_type(node, kind))]
         if not mine:
             raise CannotMeasureError(f"no node has an accelerator {kind!r}; the cluster has {_listed(has)}")
-        used += [(node, not is_cpu) for node in mine]
+        used += [(node, not is_cpu) for node in mine if (node, not is_cpu) not in used]
     return used
 
 

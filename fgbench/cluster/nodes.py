@@ -33,6 +33,7 @@ class _Place:
     node: Node
     actor: Any
     ref: Any = None  # of the next news, while something is under way
+    started: Any = None  # the reference of the last start
     asked: float = 0.0  # when it was asked for news
 
 
@@ -41,6 +42,7 @@ class Nodes:
 
     def __init__(self, ray: Any, options: ClusterOptions) -> None:
         self._ray, self.options = ray, options
+        self._gone = (ray.exceptions.RayError, ConnectionError)
         self._places: dict[str, _Place] = {}
         self.kinds: dict[str, str] = {}  # of places, for whoever opens a sweep on them
         self.by_gpu, self.cpus_per_process = False, 0.0  # of the processes that train one run together
@@ -66,7 +68,7 @@ class Nodes:
     def start(self, place: str, do: str, fields: Mapping[str, Any]) -> None:
         """Begin a request of a place."""
         actor = self._places[place].actor
-        actor.start.remote(do, dict(fields))
+        self._places[place].started = actor.start.remote(do, dict(fields))
         self._ask_for_news(self._places[place])
 
     def _ask_for_news(self, place: _Place) -> None:
@@ -79,11 +81,13 @@ class Nodes:
             time.sleep(timeout_s)
             return []
         said: list[tuple[str, Message]] = []
-        ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=timeout_s)
-        if len(ready) == len(asked) == 1:
-            more = ready
-        else:
+        try:
+            self._ray.wait(list(asked), num_returns=1, timeout=timeout_s)
             more, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0)
+        except (*self._gone, RuntimeError) as error:
+            raise CannotMeasureError(
+                f"the cluster is gone ({first_line(error)})", do="start again when it is there"
+            ) from error
         for ref in more:
             said += self._heard(asked[ref], ref)
         for name, place in list(self._places.items()):
@@ -95,7 +99,9 @@ class Nodes:
         place = self._places[name]
         try:
             news = self._ray.get(ref)
-        except self._ray.exceptions.RayError as error:
+            if not news:
+                self._ray.get(place.started)  # it may have failed before the host heard of it
+        except self._gone as error:
             yield name, self._lose(name, first_line(error))
             return
         place.ref = None
@@ -110,6 +116,11 @@ class Nodes:
         with suppress(Exception):  # it is gone, or the whole cluster is
             self._ray.kill(place.actor)
         return {"lost": f"node {name} was lost: {why}"}
+
+    def give_up(self, place: str) -> None:
+        """Begin nothing more on a place."""
+        if place in self._places:
+            self._lose(place, "it was given up")
 
     def ask_all(self, do: str, fields: Mapping[str, Any], on_problem: OnProblem) -> dict[str, Message]:
         """Ask every place the same, and wait for all answers. A place that has none is given up.
@@ -244,7 +255,7 @@ def _hold(
                 max_concurrency=3,
                 max_restarts=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-            ).remote(name, environment)
+            ).remote(name, environment, by_gpu=by_gpu)
             started[handle.about.remote()] = (name, node, handle)
     if not started:
         have = sum(node.gpus if by_gpu else 1 for node, by_gpu in used)

@@ -78,8 +78,14 @@ class TrainingOnCluster(ClusterOptions):
         if self.gpus_per_run > 1 and self.on is None:
             do = "add --on auto; here, several processes train by accelerate launch"
             raise FgbenchError("--gpus-per-run is for a cluster", do=do)
-        if self.gpus_per_run > 1 and self.nodes:
-            raise FgbenchError("Ray Train chooses the nodes of --gpus-per-run itself", do="leave --nodes out")
+        for given, flag in ((self.nodes, "--nodes"), (self.accelerators, "--accelerators")):
+            if self.gpus_per_run > 1 and given:
+                raise FgbenchError("Ray Train chooses the nodes of --gpus-per-run itself", do=f"leave {flag} out")
+        if len(self.accelerators or ()) > 1:
+            do = "name one, and start the command again for the others"
+            raise FgbenchError(
+                "runs are trained on one kind of accelerators, got", " ".join(self.accelerators or ()), do
+            )
 
 
 SHIP = SHIP_CODE.flags[0]

@@ -24,7 +24,7 @@ from fgbench.cluster.training import (
 from fgbench.cluster.travel import Files, pack
 from fgbench.errors import CannotMeasureError, FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.decoding import decode
-from fgbench.results.records import AccuracyRow, QualityRow
+from fgbench.results.records import AccuracyRow, QualityRow, Status
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.study.run import OnEvent, StudyEvent
 from fgbench.training.request import AccuracyRequest
@@ -116,6 +116,7 @@ class _Runs:
         del place
         take_over(self.store, answer["store"])
         self.keys += answer["runs"]
+        self.known.finished(answer["runs"])
         for key in answer["runs"]:
             if (row := self.store.get(AccuracyRow.kind, key)) is not None:
                 kept = decode(AccuracyRow, {**row, "run": key})
@@ -124,13 +125,19 @@ class _Runs:
         for problem in answer["problems"]:
             self.on_problem(CannotMeasureError(f"{unit.label}: {problem}"))
 
-    def failed(self, unit: Unit, failure: WorkerFailed) -> None:
-        """A unit failed by itself."""
-        self.on_problem(CannotMeasureError(f"{unit.label}: {failure.reason}"))
+    def failed(self, unit: Unit, failure: WorkerFailed) -> bool:
+        """A unit failed by itself, or its process crashed: then it is tried elsewhere."""
+        crashed = failure.status is Status.CRASHED and not failure.refused
+        if crashed:
+            self.lost(unit, failure.reason)
+        else:
+            self.on_problem(CannotMeasureError(f"{unit.label}: {failure.reason}"))
+        return crashed
 
     def lost(self, unit: Unit, why: str) -> None:
         """A unit was lost with its node."""
         self._losses[unit.label] += 1
+        self.known.learn(())
         if self._losses[unit.label] < TRIES:
             self.waiting.insert(0, unit.about)
         else:

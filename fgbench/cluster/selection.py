@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,13 @@ class ClusterSelection:
     def __post_init__(self) -> None:
         """Take what the store has."""
         for number in range(len(self.keyed)):
-            rows = self._rows_of(number)
+            try:
+                rows = self._rows_of(number)
+            except FgbenchError:  # it is replaced where that is asked for
+                if not self.request.again:
+                    raise
+                rows = None
+                self._outdated.add(number)
             if rows is not None and not self._wanted_again(rows):
                 self.stored += 1
                 continue
@@ -108,9 +115,10 @@ class ClusterSelection:
             self.on_problem(FgbenchError(problem))
         self._release(unit.about)
 
-    def failed(self, unit: Unit, failure: WorkerFailed) -> None:
-        """A node could not measure a point."""
+    def failed(self, unit: Unit, failure: WorkerFailed) -> bool:
+        """A node could not measure a point: it is to blame."""
         self.lost(unit, failure.reason)
+        return True
 
     def lost(self, unit: Unit, why: str) -> None:
         """A node is gone with its point."""
@@ -129,8 +137,9 @@ class ClusterSelection:
 
     def end(self) -> None:
         """Give up what is under way."""
-        for number in list(self._sent):
-            self._release(number)
+        with suppress(FgbenchError):  # the store may be gone
+            for number in list(self._sent):
+                self._release(number)
 
     def count(self, under_way: int, left: int) -> None:
         """Tell how many points are under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from fgbench.cluster.travel import Files, pack
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.results.records import Status
 from fgbench.results.store import PATIENCE_S, Store
+from fgbench.study.plan import Planned
 from fgbench.study.published import study_of
 from fgbench.study.request import StudyRequest
 from fgbench.study.run import OnEvent, RunsUnderWay, StudyEvent, StudyResult, plan_of
@@ -32,6 +34,7 @@ class ClusterStudy(RunsUnderWay):
         self._together = together
         self._files, self._known = files, known
         self._losses: Counter[tuple[int, int]] = Counter()
+        self._under_way: set[str] = set()  # what is trained, whatever its conditions are called
 
     @property
     def left(self) -> int:
@@ -40,10 +43,14 @@ class ClusterStudy(RunsUnderWay):
 
     def next(self) -> Unit | None:
         """The next run that can begin."""
+        held = [unit for unit in self._waiting if _signature(*unit) in self._under_way]
+        self._waiting = [unit for unit in self._waiting if unit not in held]
         found = self._next()
+        self._waiting += held
         if found is None:
             return None
         planned, seed = found
+        self._under_way.add(_signature(planned, seed))
         if planned.lr is None:
             self._searching.add(id(planned))
         fields = {
@@ -69,22 +76,31 @@ class ClusterStudy(RunsUnderWay):
         del place
         planned, seed = unit.about
         self._searching.discard(id(planned))
+        self._under_way.discard(_signature(planned, seed))
         take_over(self.store, answer["store"])
+        self._known.finished(str(run["run"]) for run in answer["runs"])
         try:
             self._take(planned, seed, answer)
         except FgbenchError as error:
             self._fail(planned, seed, error)
 
-    def failed(self, unit: Unit, failure: WorkerFailed) -> None:
-        """A run failed by itself."""
+    def failed(self, unit: Unit, failure: WorkerFailed) -> bool:
+        """A run failed by itself, or its process crashed: then it is trained elsewhere."""
+        if failure.status is Status.CRASHED and not failure.refused:
+            self.lost(unit, failure.reason)
+            return True
         planned, seed = unit.about
         self._searching.discard(id(planned))
+        self._under_way.discard(_signature(planned, seed))
         self._fail(planned, seed, failure)
+        return False
 
     def lost(self, unit: Unit, why: str) -> None:
         """A run was lost with its node; it is trained elsewhere, from its last state where nodes share the folder."""
         planned, seed = unit.about
         self._searching.discard(id(planned))
+        self._under_way.discard(_signature(planned, seed))
+        self._known.learn(())
         self._losses[id(planned), seed] += 1
         if self._losses[id(planned), seed] < TRIES:
             self._waiting.insert(0, (planned, seed))
@@ -97,6 +113,13 @@ class ClusterStudy(RunsUnderWay):
     def count(self, under_way: int, left: int) -> None:
         """Tell how many runs are under way."""
         self._tell(under_way_in_words(under_way, left))
+
+
+def _signature(planned: Planned, seed: int) -> str:
+    """What is trained: the same for two conditions that differ in their names alone."""
+    unit = planned.unit(seed)
+    fields = {name: value for name, value in unit["fields"].items() if name not in ("name", "against")}
+    return json.dumps({**unit, "fields": fields}, sort_keys=True, default=str)
 
 
 def run_cluster_study(

@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from fgbench.cluster.travel import pack
 from fgbench.errors import FgbenchError, LeftOutNotice, OnProblem
 from fgbench.measure.parts import END_TO_END, SUM
 from fgbench.measure.points import PointGroup, RunMode
-from fgbench.results.records import Status
+from fgbench.results.decoding import decode
+from fgbench.results.records import Status, ThroughputRow
+from fgbench.results.reduced_name import function_file
 from fgbench.results.store import PATIENCE_S, Store
 from fgbench.sweep.context import Platform, SweepContext
+from fgbench.sweep.parts import read_by
 from fgbench.sweep.request import SweepRequest
 from fgbench.sweep.run import SweepResult, remarks_of
 from fgbench.sweep.setup import key_facts
@@ -47,6 +51,7 @@ class ClusterSweep(Sweep):
     """The points of one kind of node. It is a source of units; each is a group with some batch sizes."""
 
     _sent: set[tuple[PointGroup, int]] = field(default_factory=set)
+    _fresh: set[tuple[PointGroup, int]] = field(default_factory=set)  # measured by this sweep, but perhaps for parts
     _losses: Counter[tuple[PointGroup, int]] = field(default_factory=Counter)
     _looked: float = 0.0
 
@@ -67,8 +72,9 @@ class ClusterSweep(Sweep):
 
     def end(self) -> None:
         """Give up what is under way, and note what a budget has left out."""
-        for group, size in list(self._sent):
-            self._release(group, size)
+        with suppress(FgbenchError):  # the store may be gone, and what was measured is shown
+            for group, size in list(self._sent):
+                self._release(group, size)
         if self._out_of_time():
             self.left_out = self._agenda.left()
 
@@ -79,7 +85,9 @@ class ClusterSweep(Sweep):
             if visit is None:
                 self._take_back()
                 return None
-            mine = [size for size in visit.batch_sizes if self._send(visit.group, size)]
+            # When time is short, one point at a time: what has begun is finished.
+            sizes = visit.batch_sizes[:1] if self._until is not None else visit.batch_sizes
+            mine = [size for size in sizes if self._send(visit.group, size)]
             if mine:
                 return self._unit(visit.group, mine)
         return None
@@ -90,7 +98,7 @@ class ClusterSweep(Sweep):
         if not self.store.claim(KIND, key):
             self._agenda.put_off(group, size)
             return False
-        if self._take_stored(group, size):
+        if (group, size) not in self._fresh and self._take_stored(group, size):
             self.store.release(KIND, key)
             return False
         self._agenda.put_off(group, size)  # nobody else takes it meanwhile
@@ -117,7 +125,9 @@ class ClusterSweep(Sweep):
             return
         self._looked = now
         for group, size in self._agenda.waiting():
-            if (group, size) in self._sent or self._take_stored(group, size):
+            if (group, size) in self._sent:
+                continue
+            if (group, size) not in self._fresh and self._take_stored(group, size):
                 continue
             key = self.context.key(group, size)
             if self.store.claim(KIND, key):
@@ -132,12 +142,19 @@ class ClusterSweep(Sweep):
         kind, key, fields, environment = now["row"]
         about: _Sent = unit.about
         group, size = about.group, int(fields["batch_size"])
+        environment = {**environment, **function_file(group.case.model)}  # as it was named here
+        row = decode(ThroughputRow, {**fields, "environment": environment})
         again = self.context.request.again or (group, size) in self._outdated
+        if row.part is None:
+            self._finished[group, size] = row  # it is shown even where it cannot be stored
+        else:
+            again = self.store.get(kind, key) is not None
         self.store.add(kind, key, fields, environment, again=again)
-        row = self._stored_row(key)
-        assert row is not None, "it was added just now"
+        row = self._stored_row(key) or row
         if row.part is None:
             self.measured += 1
+            self._fresh.add((group, size))
+            self._outdated.discard((group, size))
             self._note(group, size, row)
         elif row.part in TOTALS:
             self._parts.take(group, size, row.part)
@@ -161,9 +178,10 @@ class ClusterSweep(Sweep):
         else:
             self._infer(about.group)
 
-    def failed(self, unit: Unit, failure: WorkerFailed) -> None:
-        """A node could not measure a group for a reason that is none of its points."""
+    def failed(self, unit: Unit, failure: WorkerFailed) -> bool:
+        """A node could not measure a group for a reason that is none of its points: the node is to blame."""
         self._try_again(unit.about, failure.status, failure.reason)
+        return True
 
     def lost(self, unit: Unit, why: str) -> None:
         """A node is gone, with what it was measuring."""
@@ -176,8 +194,18 @@ class ClusterSweep(Sweep):
             self._losses[about.group, size] += 1
             if self._losses[about.group, size] >= TRIES:
                 reason = f"{why}; it was tried {TRIES} times, on other nodes where there were any"
-                self._keep(about.group, size, {"status": status, "reason": reason})
+                self._give_up(about.group, size, {"status": status, "reason": reason})
         self._give_back(about)
+
+    def _give_up(self, group: PointGroup, size: int, result: dict[str, Any]) -> None:
+        """Keep a row with the reason: of the point, or of those of its parts that are missing."""
+        if (group, size) not in self._finished or (group, size) in self._outdated:
+            self._keep(group, size, result)
+            return
+        whole = self._finished[group, size]
+        for division in self._parts.missing(group, size, whole):
+            self._parts.keep(group, size, division, [{"part": division.total, **result}])
+        self._note(group, size, whole)
 
     def _give_back(self, about: _Sent) -> None:
         for size in about.open:
@@ -282,7 +310,10 @@ class _Sweeps:
                 if problem["text"] not in told:
                     told.add(problem["text"])
                     on_problem((LeftOutNotice if problem["notice"] else FgbenchError)(problem["text"]))
-            kind = _kind(answer["platforms"])
+            if request.end_to_end is not None and answer["read_by"] != read_by():
+                do = "install the same versions there"
+                raise FgbenchError(f"node {place} reads pictures by {answer['read_by']}, and this by", read_by(), do)
+            kind = _kind(answer)
             nodes.kinds[place] = kind
             if kind not in self.by_kind:
                 self.by_kind[kind] = ClusterSweep(
@@ -347,7 +378,12 @@ def _context(request: SweepRequest, answer: Message) -> SweepContext:
     )
 
 
-def _kind(platforms: Mapping[RunMode, Platform]) -> str:
+def _kind(answer: Message) -> str:
     """A digest of everything that is in the keys of a node's points."""
-    facts = [[asdict(mode), key_facts(platform.facts, "max_time_s", "engine")] for mode, platform in platforms.items()]
+    platforms: Mapping[RunMode, Platform] = answer["platforms"]
+    facts: list[Any] = [
+        [asdict(mode), key_facts(platform.facts, "max_time_s", "engine")] for mode, platform in platforms.items()
+    ]
+    facts += [[asdict(case) for case in answer["cases"]], answer["batch_sizes"], answer["read_by"]]
+    facts += [None if answer["pictures"] is None else answer["pictures"].digest]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

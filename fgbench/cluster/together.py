@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fgbench.errors import CannotMeasureError, FgbenchError
+from fgbench.errors import FgbenchError
 from fgbench.results.records import Status
 from fgbench.workers.messages import Message
-from fgbench.workers.pool import failure_of
+from fgbench.workers.pool import WorkerFailed, failure_of
 
 LOOK_S = 1.0  # between looks at what the processes have said
 
@@ -49,8 +49,7 @@ def train_together(
         The answer of the main process, with the content of its store.
 
     Raises:
-        WorkerFailed: The main process has failed.
-        CannotMeasureError: Ray Train has.
+        WorkerFailed: A process has failed.
 
     """
     import ray
@@ -63,7 +62,7 @@ def train_together(
     with tempfile.TemporaryDirectory(prefix="fgbench-train-") as folder:
         trainer = TorchTrainer(
             _process,
-            train_loop_config={**config, "mailbox": mailbox},
+            train_loop_config={**config, "mailbox": mailbox, "by_gpu": by_gpu},
             torch_config=TorchConfig(backend="nccl" if by_gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=processes, use_gpu=by_gpu, resources_per_worker=needs),
             run_config=RunConfig(storage_path=folder),
@@ -84,12 +83,12 @@ def train_together(
             for message in ray.get(mailbox.take.remote()):
                 if "now" in message:
                     tell(message["now"])
-                else:
+                elif answer is None or "done" in answer:  # the first refusal counts
                     answer = message
             thread.join(LOOK_S)
     if answer is None:
         why = str(failed[0]).strip().splitlines()[-1][:300] if failed else "it has no result"
-        raise CannotMeasureError(f"the processes of a training ended: {why}")
+        raise WorkerFailed(Status.CRASHED, f"the processes of a training ended: {why}")
     if "done" not in answer:
         raise failure_of(answer)
     done: Message = answer["done"]
@@ -98,17 +97,21 @@ def train_together(
 
 def _process(config: Message) -> None:
     """What each process does."""
+    import os
+
     import ray.train
 
     from fgbench.cluster.travel import content_of, unpack_message
 
+    if not config.pop("by_gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     main = ray.train.get_context().get_world_rank() == 0
     mailbox, known = config.pop("mailbox"), config.pop("known")
     module, do = config.pop("module"), config.pop("do")
     request = unpack_message(config.pop("request"), config.pop("files"))
 
     def say(message: Message) -> None:
-        if main:
+        if main or "failed" in message:
             ray.get(mailbox.put.remote(message))
 
     with tempfile.TemporaryDirectory(prefix="fgbench-store-") as folder:
@@ -125,6 +128,6 @@ def _process(config: Message) -> None:
             )
         except FgbenchError as error:
             say({"failed": Status.ERROR, "reason": str(error), "refused": True})
-            return
+            raise  # the others would wait for this one
         if main:
             say({"done": {**answer, "store": content_of(store)}})

@@ -27,28 +27,36 @@ class KnownRows:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._asked: dict[tuple[str, str], None] = {}
+        self._content: bytes | None = None
 
     def learn(self, asked: Iterable[Iterable[str]]) -> bool:
         """Look for rows; True where some were found that were not known."""
+        self._asked |= dict.fromkeys((str(kind), str(key)) for kind, key in asked)
         found = False
-        for kind, key in map(tuple, asked):
+        for kind, key in self._asked:
             if (kind, key) not in self._rows and (row := self._store.get(kind, key)) is not None:
                 self._rows[kind, key] = row
-                found = True
+                found, self._content = True, None
         return found
+
+    def finished(self, keys: Iterable[str]) -> None:
+        """Runs that were finished meanwhile are known from now on, and their like is not trained again."""
+        self.learn((kind, key) for key in keys for kind in ("accuracy", "accuracy_classes", "predictions"))
 
     @property
     def content(self) -> bytes | None:
         """The file of the small store; None where it would be empty."""
-        if not self._rows:
-            return None
+        if not self._rows or self._content is not None:
+            return self._content
         with tempfile.TemporaryDirectory(prefix="fgbench-store-") as folder:
             path = Path(folder) / "known.db"
-            with Store(path) as small:
+            with Store(path) as small, small.together():
                 for (kind, key), row in self._rows.items():
                     fields = {name: value for name, value in row.items() if name != "environment"}
                     small.add(kind, key, fields, row["environment"])
-            return path.read_bytes()
+            self._content = path.read_bytes()
+        return self._content
 
 
 def take_over(store: Store, content: bytes) -> None:

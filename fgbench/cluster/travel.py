@@ -49,7 +49,7 @@ def pack(request: Any, models: Sequence[str], study: str = "") -> Files:
                 do = "call the command in its folder, so that its name is the same on all nodes"
                 raise FgbenchError("a model's file travels by its relative path, got", place, do)
             sources[place] = Path(place).read_bytes()
-    studies = {study: Path(study).read_bytes()} if study.endswith(".toml") else {}
+    studies = {study: Path(study).read_bytes()} if study.lower().endswith(".toml") else {}
     return Files(plugins=plugins, models=sources, studies=studies)
 
 
@@ -59,7 +59,7 @@ def unpack(request: Request, files: Files) -> Request:
     Files of models lie below the working folder afterwards, which is a new one; plug-ins in folders by their digests.
     """
     if files.models:
-        folder = Path(tempfile.mkdtemp(prefix="fgbench-models-"))
+        folder = _folder(b"".join(name.encode() + text for name, text in files.models.items()))
         for place, content in files.models.items():
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_bytes(content)
@@ -86,9 +86,18 @@ def _written(path: Path, content: bytes) -> str:
     """The path of a file with this content on this machine."""
     if path.is_file() and path.read_bytes() == content:
         return str(path)
-    folder = Path(tempfile.mkdtemp(prefix=f"fgbench-{hashlib.sha256(content).hexdigest()[:DIGITS]}-"))
-    (folder / path.name).write_bytes(content)
-    return str(folder / path.name)
+    place = _folder(content) / path.name
+    if not place.is_file():
+        place.write_bytes(content)
+    return str(place)
+
+
+def _folder(content: bytes) -> Path:
+    """A folder of this user's for files of this content: the same for every request, since plug-ins are known by it."""
+    digest = hashlib.sha256(content).hexdigest()[:DIGITS]
+    folder = Path(tempfile.gettempdir()) / f"fgbench-{os.getuid()}-files" / digest
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def content_of(store: Path) -> bytes:

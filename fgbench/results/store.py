@@ -234,6 +234,8 @@ class Store:
             self._is_writing = True
             try:
                 yield
+            except sqlite3.Error:  # nothing of the block can be kept
+                raise
             except BaseException as error:
                 failure = error
             finally:

@@ -66,7 +66,9 @@ class Agenda:
 
     def finished(self, group: PointGroup, batch_size: int, status: Status, throughput: float | None) -> None:
         """Take note of a finished point."""
-        known = self._groups[group]
+        known = self._groups.get(group)
+        if known is None:  # it was dropped meanwhile
+            return
         self.count_left -= batch_size not in known.rates
         known.rates[batch_size] = throughput if status.has_figures else None
         if status.is_oom:
@@ -80,11 +82,13 @@ class Agenda:
         self._put_off.add((group, batch_size))
 
     def take_back(self, group: PointGroup, batch_size: int) -> None:
-        """Measure a point here after all."""
+        """Measure a point here after all; of a dropped group nothing is."""
         self._put_off.discard((group, batch_size))
 
     def drop(self, group: PointGroup) -> None:
         """Leave out what is left of a group."""
+        if group not in self._groups:
+            return
         left = self._groups[group].left()
         self._put_off -= {(group, size) for size in left}
         self.count_left -= len(left)
@@ -93,8 +97,8 @@ class Agenda:
 
     def too_large(self, group: PointGroup) -> list[int]:
         """Batches that need not be tried, since a smaller one did not fit."""
-        known = self._groups[group]
-        return [size for size in known.left() if size > known.too_large]
+        known = self._groups.get(group)
+        return [] if known is None else [size for size in known.left() if size > known.too_large]
 
     def smallest_too_large(self, group: PointGroup) -> int:
         """The smallest batch that did not fit; only where there is one."""
@@ -102,7 +106,7 @@ class Agenda:
 
     def left_of(self, group: PointGroup) -> list[int]:
         """Batches of a group that are not finished."""
-        return self._groups[group].left()
+        return self._groups[group].left() if group in self._groups else []
 
     def waiting(self) -> list[tuple[PointGroup, int]]:
         """Points that were put off, in order."""

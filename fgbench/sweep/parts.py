@@ -44,8 +44,7 @@ class Division:
         """More facts that could change a figure."""
         if self.pictures is None:
             return {}
-        read_by = {name: installed_version(name) for name in ("pillow", "torchvision")}
-        return {"pictures": self.pictures.digest, "read_by": read_by, "way": _way_digest()}
+        return {"pictures": self.pictures.digest, "read_by": read_by(), "way": _way_digest()}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -58,6 +57,11 @@ class Division:
 def had_as_much_time(row: ThroughputRow, timeout_s: float) -> bool:
     """Whether a row that timed out had as many seconds as are asked for now."""
     return bool(row.environment["seen"].get("timeout_s", 0) >= timeout_s)
+
+
+def read_by() -> dict[str, str | None]:
+    """The versions of the packages that read pictures."""
+    return {name: installed_version(name) for name in ("pillow", "torchvision")}
 
 
 @functools.cache

@@ -34,7 +34,7 @@ def hour_price(prices: Prices | None, row: ThroughputRow) -> float | None:
     if prices is None or isinstance(prices, (int, float)):
         return prices
     fitting = [kind for kind in prices if is_kind(kind, row)]
-    return prices[max(fitting, key=len)] if fitting else None
+    return prices[max(fitting, key=lambda kind: (kind.upper() != CPU, len(kind)))] if fitting else None
 
 
 def is_kind(kind: str, row: ThroughputRow) -> bool:

@@ -6,12 +6,13 @@ import random
 import time
 import tracemalloc
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from helpers.fake_places import FakePlaces, measured, sweep_of
 
 from fgbench.cluster.dispatch import TRIES, Unit, dispatch
+from fgbench.cluster.sweep import ClusterSweep
 from fgbench.errors import CannotMeasureError
 from fgbench.results.store import Store
 
@@ -24,6 +25,7 @@ class Numbers:
     finished: Counter = field(default_factory=Counter)
     given_up: list[int] = field(default_factory=list)
     losses: Counter = field(default_factory=Counter)
+    blames: bool = False
 
     @property
     def left(self):
@@ -39,6 +41,7 @@ class Numbers:
 
     def failed(self, unit, failure):
         self.lost(unit, failure.reason)
+        return self.blames
 
     def lost(self, unit, why):
         self.losses[unit.about] += 1
@@ -133,3 +136,58 @@ def test_the_driver_s_work_and_memory_do_not_grow_with_the_groups(tmp_path):
             assert places.most_at_once == 64
     assert seconds[400] < 8 * seconds[100]
     assert held[400] / 400 < 40_000  # bytes a group, its row among them
+
+
+def test_a_place_that_fails_again_and_again_is_given_up_and_the_others_do_its_work():
+    source = Numbers(list(range(20)), blames=True)
+    places = FakePlaces(["bad", "good"], lambda place, _: "failed" if place == "bad" else "done")
+    dispatch(places, {"cpu": source})
+    assert places.begun["bad"] == 2
+    assert set(source.finished) == set(range(20))
+    with pytest.raises(CannotMeasureError, match="the last one, bad: no process can be started"):
+        dispatch(FakePlaces(["bad"], lambda *_: "failed"), {"cpu": Numbers([1, 2, 3], blames=True)})
+
+
+def test_parts_that_are_lost_again_and_again_are_a_row_and_the_whole_stays(tmp_path):
+    """The whole row of a point has come; its parts never do."""
+    with Store(tmp_path / "a.db") as store:
+        for asked in ({}, {"again": True}):
+            sweep = sweep_of(1, store, by_part=True)
+            (mode, platform), *_ = sweep.context.platforms.items()
+            sweep.context.platforms[mode] = replace(platform, runs_in_parts=True)
+            if asked:
+                sweep = ClusterSweep(
+                    context=replace(sweep.context, request=replace(sweep.context.request, again=True)),
+                    store=store,
+                    pool=sweep.pool,
+                )
+            whole = measured(sweep)
+
+            class Places(FakePlaces):
+                def news(self, timeout_s, whole=whole):
+                    for name, unit in list(self.names.items()):
+                        if unit is not None:
+                            del self.names[name]
+                            for now in [] if unit[1]["known"] else whole(unit[1])[0]:
+                                yield name, {"now": now}
+                            yield name, {"lost": "a power cut"}
+
+            dispatch(Places([f"n{number}" for number in range(5)]), {"cpu": sweep})
+            assert [(row.status, row.part) for row in sweep.rows] == [("ok", None), ("crashed", "sum")]
+            assert len(store.history("throughput", sweep.context.key(sweep.context.groups[0], 1))) == 1 + bool(asked)
+
+
+def test_a_group_that_is_dropped_on_two_places_is_dropped_once(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        problems = []
+        sweep = sweep_of(2, store, (1, 2, 4), budget_s=1000.0)
+        sweep.on_problem = problems.append
+        dropped = sweep.context.groups[0]
+        rest = measured(sweep)
+
+        def answer(fields):
+            return ([], {"dropped": ["no"]}) if fields["group"] == dropped else rest(fields)
+
+        dispatch(FakePlaces(["a", "b", "c"], answer=answer), {"cpu": sweep})
+        assert {row.model for row in sweep.rows} == {"m1"}
+        assert problems

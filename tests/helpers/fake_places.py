@@ -32,6 +32,9 @@ class FakePlaces:
     def alive(self):
         return {"cpu"} if self.names else set()
 
+    def give_up(self, place):
+        self.names.pop(place, None)
+
     def start(self, place, do, fields):
         assert self.names[place] is None, "one unit at a time"
         self.names[place] = (do, fields)
