@@ -14,6 +14,7 @@ from fgbench.errors import CannotMeasureError, FgbenchError
 from fgbench.packages import need
 
 CONNECT_S = 25.0  # for an address
+STARTS = 3  # of a Ray of its own, at most
 REACH_S = 8.0  # for its port
 # Ray's own settings: it waits for the processes that it starts, and says nothing of their use to its makers.
 SETTINGS = {
@@ -59,14 +60,21 @@ def connected(address: str, environment: Mapping[str, Any]) -> Any:
         except BaseException as error:
             failed.append(error)
 
-    if address == LOCAL:  # it starts processes, which takes as long as it takes
-        connect()
+    if address == LOCAL:
+        for _ in range(STARTS):  # Ray gives its processes half a minute, which a busy machine may not have
+            failed.clear()
+            connect()
+            if not failed or isinstance(failed[0], KeyboardInterrupt):
+                break
+            ray.shutdown()
     else:
         thread = threading.Thread(target=connect, daemon=True)
         thread.start()
         thread.join(CONNECT_S)
         if thread.is_alive():
             raise CannotMeasureError(f"no Ray cluster answers at {address} within {CONNECT_S:g} s")
+    if failed and isinstance(failed[0], KeyboardInterrupt):
+        raise failed[0]
     if failed:
         what = "Ray does not start here" if address == LOCAL else f"no Ray cluster answers at {address}"
         do = "start one: ray start --head" if address == AUTO else ""

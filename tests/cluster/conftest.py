@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,8 @@ SETTINGS = {
     "RAY_gcs_server_port_wait_time_s": "240",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-os.environ.update(SETTINGS)
+MARK = "FGBENCH_CLUSTER_TEST"  # in the environment of all processes of these tests: others may run beside them
+os.environ.update({**SETTINGS, MARK: f"{os.getpid()}-{secrets.token_hex(8)}"})
 
 
 class RayCluster:
@@ -33,7 +33,13 @@ class RayCluster:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        for attempt in range(5):
+            try:
+                self._cluster = Cluster(initialize_head=True, head_node_args=head)
+                break
+            except Exception:
+                if attempt == 4:
+                    raise
         self._nodes: list[object] = []
         self.address = str(self._cluster.address)
         self.settle()
@@ -45,14 +51,23 @@ class RayCluster:
                 self._nodes.remove(node)
         while len(self._nodes) < NODES:
             labels = {"rack": "7"} if not self._nodes else None
-            self._nodes.append(self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, labels=labels))
+            self._nodes.append(self._node(labels=labels))
+
+    def _node(self, **options: object) -> object:
+        """A node more. Ray gives one half a minute to start, which a busy machine may not have: again, then."""
+        for attempt in range(5):
+            try:
+                return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, **options)
+            except Exception:
+                if attempt == 4:
+                    raise
+        raise AssertionError
 
     @contextmanager
     def node_with(self, folder: Path) -> Iterator[None]:
         """A node more, labelled ``code=other``, whose processes import what lies in a folder first."""
         more = {"PYTHONPATH": str(folder)}
-        options = {"num_cpus": 1, "object_store_memory": MEMORY, "labels": {"code": "other"}, "env_vars": more}
-        node = self._cluster.add_node(**options)
+        node = self._node(labels={"code": "other"}, env_vars=more)
         try:
             yield
         finally:
@@ -81,19 +96,3 @@ def cluster(shared_cluster: RayCluster) -> RayCluster:
     """The cluster with all of its nodes."""
     shared_cluster.settle()
     return shared_cluster
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def wait_until(done, limit_s: float = 120.0) -> None:
-    """Wait for something that happens soon."""
-    until = time.monotonic() + limit_s
-    while not done():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from fgbench.results.store import Store
 SWEEP = ["throughput", "--model", "vit", "glsim", "--backbones", "test_vit", "--num-classes", "10", "--device", "cpu"]
 SWEEP += ["--threads", "1", "--max-time", "0.05s"]
 GRID = ["--sizes", "64", "96", "128", "--batch-sizes", "1", "2", "3", "4"]  # 24 points in six groups
+MARK = "FGBENCH_CLUSTER_TEST"  # as conftest.py sets it
 DATA = ["--dataset-options", "classes=4", "train_images=16", "test_images=8", "--sizes", "64", "--epochs", "2"]
 DATA += ["--threads", "1", "--device", "cpu", "--backbones", "test_vit"]
 SAME = ("top1_percent", "top5_percent", "images", "lr", "best_top1_percent", "best_epoch")
@@ -49,12 +51,13 @@ def rows(store: Path, kind: str) -> dict[str, dict]:
 
 
 def of_fgbench() -> list[psutil.Process]:
-    """Processes on this machine that measure or train, whoever has started them."""
+    """Processes of these tests that measure or train, on whatever node; other tests have others beside them."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = " ".join(process.info["cmdline"] or ())
-        if "fgbench.workers" in words:
-            found.append(process)
+        with contextlib.suppress(psutil.Error):
+            if "fgbench.workers" in words and process.environ().get(MARK) == os.environ[MARK]:
+                found.append(process)
     return found
 
 
@@ -214,22 +217,17 @@ def kill_a_node(cluster, run) -> None:
 
 
 def kill_a_worker(cluster, run) -> None:
-    workers = [
-        process for process in of_fgbench() if process.parents() and "fgbench.workers" in _words(process.parent())
-    ]
+    workers = []
+    for process in of_fgbench():
+        with contextlib.suppress(psutil.Error, AttributeError):  # it has just ended
+            if "fgbench.workers" in " ".join(process.parent().cmdline()):
+                workers.append(process)
     if workers:
         random.choice(workers).kill()
 
 
 def kill_the_driver(cluster, run) -> None:
     run.send_signal(signal.SIGKILL)
-
-
-def _words(process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.thorough)])
