@@ -70,7 +70,7 @@ class Host:
         return whole_code()
 
     def start(self, do: str, fields: Mapping[str, Any]) -> None:
-        """Begin a request: a public method of :class:`Work` by its name."""
+        """Begin a request: one of :data:`REQUESTS` by its name."""
         self._thread.submit(self._work, do, fields)
 
     def news(self, wait_s: float) -> list[Message]:
