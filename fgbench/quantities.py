@@ -101,7 +101,7 @@ def hour_prices(text: str, what: str, example: str = "2.50") -> float | dict[str
         FgbenchError: A price is none, or a kind has no name or two prices.
 
     """
-    money = Quantity(name="an amount of money, or one for each kind of device", units={"": 1.0}, example=example)
+    money = Quantity(name="an amount of money", units={"": 1.0}, example=example)
     if "=" not in text:
         return quantity(text, what, money)
     prices: dict[str, float] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,8 @@ class RayCluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
+        # Sweeps wait for each other by a lock in TMPDIR: here for nobody else's.
+        self._folder = tempfile.mkdtemp(prefix="fgbench-cluster-")
         head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
         for attempt in range(5):
             try:
@@ -55,9 +59,10 @@ class RayCluster:
 
     def _node(self, **options: object) -> object:
         """A node more. Ray gives one half a minute to start, which a busy machine may not have: again, then."""
+        more = {"TMPDIR": self._folder, **options.pop("env_vars", {})}
         for attempt in range(5):
             try:
-                return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, **options)
+                return self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, env_vars=more, **options)
             except Exception:
                 if attempt == 4:
                     raise
@@ -81,6 +86,7 @@ class RayCluster:
     def close(self) -> None:
         """End all nodes."""
         self._cluster.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

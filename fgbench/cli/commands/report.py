@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from fgbench.errors import FgbenchError, OnProblem
 from fgbench.options import FORMAT, MODELS, OUTPUT, argument, many, names_of, one
 from fgbench.quantities import hour_prices
 from fgbench.results.output import emit_as, prints_on_stderr
+from fgbench.values import real_number
 
 if TYPE_CHECKING:
     from fgbench_reports.folder import Made
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 MAX_PRICE = 1e6
 MAX_REMARKS = 12  # lines about what is missing, on a terminal
+
+
+def _prices(text: str) -> float | dict[str, float]:
+    """A price of an hour, or prices by kinds of devices."""
+    if "=" in text:
+        return hour_prices(text, "--gpu-hour-price")
+    return real_number(text, what="--gpu-hour-price", example=2.5, largest=MAX_PRICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class ReportRequest:
             "--gpu-hour-price",
             "of one GPU, or H100=3.90,A100=1.80: adds what a million images cost",
             "PRICE",
-            read=partial(hour_prices, what="--gpu-hour-price", example="2.5"),
+            read=_prices,
         ),
     ] = None
     models: Annotated[Sequence[str], MODELS.but(help="only rows of these models")] = ()
