@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fgbench.cluster.request import AUTO, LOCAL
@@ -15,6 +16,7 @@ from fgbench.packages import need
 
 CONNECT_S = 25.0  # for an address
 STARTS = 3  # of a Ray of its own, at most
+START_S = 300.0  # for a Ray of its own
 REACH_S = 8.0  # for its port
 # Ray's own settings: it waits for the processes that it starts, and says nothing of their use to its makers.
 SETTINGS = {
@@ -54,27 +56,28 @@ def connected(address: str, environment: Mapping[str, Any]) -> Any:
         options |= {"address": address}
     failed: list[BaseException] = []
 
-    def connect() -> None:
+    def connect(ended: threading.Event) -> None:
         try:
             ray.init(log_to_driver=False, configure_logging=False, logging_level=logging.CRITICAL, **options)
         except BaseException as error:
             failed.append(error)
+        ended.set()
+        threading.Event().wait()  # the system ends Ray's processes with the thread that started them
 
-    if address == LOCAL:
-        for _ in range(STARTS):  # Ray gives its processes half a minute, which a busy machine may not have
-            failed.clear()
-            connect()
-            if not failed or isinstance(failed[0], KeyboardInterrupt):
-                break
+    # Ray gives its own processes half a minute to start, which a busy machine may not have; and it waits without an end
+    # for one that has ended, or for an address where something else listens.
+    limit_s = START_S if address == LOCAL else CONNECT_S
+    for _ in range(STARTS if address == LOCAL else 1):
+        failed.clear()
+        ended = threading.Event()
+        threading.Thread(target=connect, args=(ended,), daemon=True).start()
+        if not ended.wait(limit_s):
+            what = "Ray does not start here" if address == LOCAL else f"no Ray cluster answers at {address}"
+            raise CannotMeasureError(f"{what} within {limit_s:g} s")
+        if not failed:
+            break
+        with suppress(Exception):
             ray.shutdown()
-    else:
-        thread = threading.Thread(target=connect, daemon=True)
-        thread.start()
-        thread.join(CONNECT_S)
-        if thread.is_alive():
-            raise CannotMeasureError(f"no Ray cluster answers at {address} within {CONNECT_S:g} s")
-    if failed and isinstance(failed[0], KeyboardInterrupt):
-        raise failed[0]
     if failed:
         what = "Ray does not start here" if address == LOCAL else f"no Ray cluster answers at {address}"
         do = "start one: ray start --head" if address == AUTO else ""
