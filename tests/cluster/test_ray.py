@@ -194,6 +194,7 @@ def test_nodes_are_taken_by_their_labels(cluster, tmp_path):
     assert len({row["environment"]["node"] for row in rows(tmp_path / "a.db", "throughput").values()}) == 1
 
 
+@pytest.mark.thorough  # a node more, beside those of another process of tests, is much for a small machine
 def test_a_node_with_other_code_is_refused_unless_it_is_sent_this_one(cluster, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
