@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -84,7 +85,7 @@ def test_every_way_has_its_file():
 def test_scripts_pass_the_linter(tmp_path, name):
     script = tmp_path / name
     script.write_text(FILES[name], encoding="utf-8")
-    linter = shutil.which("shellcheck")
+    linter = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert linter is not None
     run = subprocess.run([linter, "--shell=bash", str(script)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
